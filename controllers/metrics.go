@@ -1,0 +1,59 @@
+package controllers
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are those of the snapshot and of the term. A nil *Metrics counts nothing.
+type Metrics struct {
+	term             prometheus.Gauge
+	buildDuration    prometheus.Histogram
+	lastBuildSuccess prometheus.Gauge
+	snapshotHash     prometheus.Gauge
+	snapshotPolicies *prometheus.GaugeVec
+	snapshotAccounts prometheus.Gauge
+}
+
+// NewMetrics registers the metrics with registerer.
+func NewMetrics(registerer prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		term: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "groupgate_term",
+			Help: "1 while this replica holds the term and so writes statuses and prunes, else 0.",
+		}),
+		buildDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "groupgate_snapshot_build_duration_seconds",
+			Help:    "Time to list, compile and publish one snapshot.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10},
+		}),
+		lastBuildSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "groupgate_snapshot_last_build_success_timestamp_seconds",
+			Help: "Unix time of the last snapshot that was published; 0 before the first.",
+		}),
+		snapshotHash: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "groupgate_snapshot_hash",
+			Help: "Low 53 bits of the hash of the published snapshot; equal on all replicas that serve the same objects.",
+		}),
+		snapshotPolicies: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "groupgate_snapshot_policies",
+			Help: "GroupPolicies of the published snapshot by state.",
+		}, []string{"state"}),
+		snapshotAccounts: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "groupgate_snapshot_accounts",
+			Help: "Accounts held by the published snapshot, over all lists and policies.",
+		}),
+	}
+	registerer.MustRegister(m.term, m.buildDuration, m.lastBuildSuccess, m.snapshotHash, m.snapshotPolicies, m.snapshotAccounts)
+	return m
+}
+
+func (m *Metrics) termHeld(held bool) {
+	if m == nil {
+		return
+	}
+	if held {
+		m.term.Set(1)
+		return
+	}
+	m.term.Set(0)
+}
