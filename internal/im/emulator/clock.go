@@ -1,0 +1,73 @@
+package emulator
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// clock is the time of the emulated world: the time of the machine, moved by an offset. Everything that the outside can see goes by it
+// (recorded times, RequestTime, the Date header, the expiry of a UserSig), so that they never contradict each other.
+// Timeouts do not: a callback has 2 real seconds.
+type clock struct {
+	base   func() time.Time
+	offset atomic.Int64
+}
+
+func (c *clock) now() time.Time { return c.base().Add(c.shifted()) }
+
+func (c *clock) shifted() time.Duration { return time.Duration(c.offset.Load()) }
+
+func (c *clock) forward(d time.Duration) { c.offset.Add(int64(d)) }
+
+func (c *clock) set(at time.Time) { c.offset.Store(int64(at.Sub(c.base()))) }
+
+func (c *clock) reset() { c.offset.Store(0) }
+
+// parseDuration reads a duration as people write it for chat groups: days first, then what time.ParseDuration reads ("40d", "1d12h",
+// "90m", "-2h").
+func parseDuration(text string) (time.Duration, error) {
+	rest, negative := strings.CutPrefix(text, "-")
+	var total time.Duration
+	if days, after, found := strings.Cut(rest, "d"); found {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil {
+			return 0, badDuration(text)
+		}
+		total, rest = time.Duration(n)*24*time.Hour, after
+	}
+	if rest != "" {
+		d, err := time.ParseDuration(rest)
+		if err != nil || d < 0 || d > math.MaxInt64-total {
+			return 0, badDuration(text)
+		}
+		total += d
+	} else if text == "" || text == "-" {
+		return 0, badDuration(text)
+	}
+	if negative {
+		return -total, nil
+	}
+	return total, nil
+}
+
+func badDuration(text string) error {
+	return fmt.Errorf("%q is not a duration: write days, hours, minutes or seconds, for example 40d, 12h, 1d12h or 90s (at most 65535d)", text)
+}
+
+// ago turns a duration such as "40d" into the Unix second that long before now. Times before 1970 do not exist on the wire.
+func ago(now time.Time, text string) (uint32, error) {
+	d, err := parseDuration(text)
+	if err != nil {
+		return 0, err
+	}
+	at := now.Add(-d).Unix()
+	if at < 1 || at > math.MaxUint32 {
+		return 0, errors.New("that long ago is before 1970 or after 2106: use a smaller duration")
+	}
+	return uint32(at), nil
+}

@@ -1,0 +1,91 @@
+package emulator
+
+import "strings"
+
+// groupType is what decides who may do what in a group (page 33529).
+type groupType uint8
+
+const (
+	typeWork groupType = iota + 1
+	typePublic
+	typeMeeting
+	typeAVChatRoom
+	typeCommunity
+)
+
+// parseGroupType reads the new and the old name of a type: the REST API takes both.
+func parseGroupType(name string) (groupType, bool) {
+	switch name {
+	case "Work", "Private":
+		return typeWork, true
+	case "Public":
+		return typePublic, true
+	case "Meeting", "ChatRoom":
+		return typeMeeting, true
+	case "AVChatRoom":
+		return typeAVChatRoom, true
+	case "Community":
+		return typeCommunity, true
+	default:
+		return 0, false
+	}
+}
+
+const groupTypeNames = "Work (or Private), Public, Meeting (or ChatRoom), AVChatRoom, Community"
+
+// ceiling is the largest MaxMemberNum that the vendor's top edition sells, and the value of a group that asks for none. 0: without limit.
+func (t groupType) ceiling() int {
+	switch t {
+	case typeAVChatRoom:
+		return 0
+	case typeCommunity:
+		return 1_000_000
+	default:
+		return 6_000
+	}
+}
+
+// membersInvite reports whether members may bring others in from a client. Elsewhere only the app admin can, over REST.
+func (t groupType) membersInvite() bool { return t == typeWork || t == typeCommunity }
+
+// joinOption is what a group answers to applications unless it says otherwise.
+func (t groupType) joinOption() string {
+	switch t {
+	case typeWork:
+		return disableApply
+	case typePublic:
+		return needPermission
+	default:
+		return freeAccess
+	}
+}
+
+// The values of ApplyJoinOption.
+const (
+	freeAccess     = "FreeAccess"
+	needPermission = "NeedPermission"
+	disableApply   = "DisableApply"
+)
+
+const joinOptionNames = freeAccess + ", " + needPermission + ", " + disableApply
+
+func knownJoinOption(option string) bool {
+	return option == freeAccess || option == needPermission || option == disableApply
+}
+
+// checkGroupID holds the rules for ids that an app chooses itself.
+func checkGroupID(id string, t groupType) string {
+	switch {
+	case id == "" || len(id) > 48:
+		return "the GroupId must have 1 to 48 bytes"
+	case strings.ContainsFunc(id, func(r rune) bool { return r < 0x20 || r > 0x7e }):
+		return "the GroupId must be printable ASCII"
+	case strings.HasPrefix(id, "@TGS#") && t != typeCommunity:
+		return "the GroupId must not begin with @TGS#, that is for generated ids"
+	default:
+		return ""
+	}
+}
+
+// validAccount holds the vendor's limit for a UserID. The characters are not restricted: the pages disagree about them.
+func validAccount(account string) bool { return account != "" && len(account) <= 32 }
