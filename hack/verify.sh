@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Checks that what is generated is up to date, that every go.mod is tidy, that the code passes the linters and that
+# every kustomization renders. It changes nothing in a tree that is in order. Works without git, as in a source archive.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases docs/reference/api.md)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+step() { printf '\n==> %s\n' "$*"; }
+fail() { printf '\nverify: %s\n' "$*" >&2; exit 1; }
+in_git() { git rev-parse --is-inside-work-tree >/dev/null 2>&1; }
+status() { in_git && git status --porcelain || true; }
+before=$(status)
+
+step "go.mod files are tidy"
+while read -r mod; do
+  dir=$(dirname "$mod")
+  go -C "$dir" mod tidy -diff || fail "$mod is not tidy: run 'go -C $dir mod tidy' and commit the result"
+done < <(find . -name go.mod -not -path './bin/*' -not -path '*/testdata/*')
+
+step "generated files are up to date"
+for path in "${generated[@]}"; do
+  [[ -e $path ]] || fail "$path is missing: run 'make generate' and commit the result"
+  mkdir -p "$scratch/$(dirname "$path")"
+  cp -R "$path" "$scratch/$path"
+done
+make --no-print-directory generate
+for path in "${generated[@]}"; do
+  diff -ru "$scratch/$path" "$path" || fail "$path was out of date, and is up to date now: commit it ('make generate' makes it)"
+done
+if in_git && untracked=$(git ls-files --others --exclude-standard -- "${generated[@]}") && [[ -n $untracked ]]; then
+  fail "generated but not committed: $untracked"
+fi
+
+step "the code passes the linters"
+make --no-print-directory lint || fail "lint found problems (see above); 'make fmt' mends formatting"
+
+step "every kustomization renders"
+kubectl=$(make --no-print-directory control-plane)/kubectl
+while read -r file; do
+  dir=$(dirname "$file")
+  # A component is only a part: it is rendered by the overlay that includes it.
+  grep -q '^kind: Component' "$file" && continue
+  "$kubectl" kustomize "$dir" >"$scratch/rendered.yaml" || fail "$dir does not render: see 'kubectl kustomize $dir'"
+  printf '%s: %s objects\n' "$dir" "$(grep -c '^kind:' "$scratch/rendered.yaml")"
+done < <(find config -name kustomization.yaml | sort)
+
+step "the tree is as it was"
+after=$(status)
+[[ $before == "$after" ]] || fail "verify itself changed the tree:"$'\n'"$(diff <(echo "$before") <(echo "$after"))"
+echo "verified"
