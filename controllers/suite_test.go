@@ -1,0 +1,114 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// apiServer is the control plane that all tests of this package share. A test works in a namespace of its own.
+var apiServer *rest.Config
+
+func TestMain(m *testing.M) {
+	code, err := withControlPlane(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func withControlPlane(run func() int) (code int, err error) {
+	assets := os.Getenv("KUBEBUILDER_ASSETS")
+	if assets == "" {
+		assets = filepath.Join("..", "bin", "k8s")
+	}
+	if _, err := os.Stat(filepath.Join(assets, "kube-apiserver")); err != nil {
+		return 1, fmt.Errorf("no control plane to test against, run make control-plane: %w", err)
+	}
+	if os.Getenv("GROUPGATE_TEST_LOG") != "" {
+		logf.SetLogger(zap.New(zap.UseDevMode(true)))
+	} else {
+		logf.SetLogger(logr.Discard())
+	}
+	environment := &envtest.Environment{
+		BinaryAssetsDirectory: assets,
+		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	apiServer, err = environment.Start()
+	if err != nil {
+		return 1, fmt.Errorf("start the control plane: %w", err)
+	}
+	defer func() { err = errors.Join(err, environment.Stop()) }()
+	return run(), nil
+}
+
+func testScheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	must(t, clientgoscheme.AddToScheme(scheme))
+	must(t, v1alpha1.AddToScheme(scheme))
+	return scheme
+}
+
+// testClient talks to the API server directly, without a cache.
+func testClient(t *testing.T) client.Client {
+	t.Helper()
+	c, err := client.New(apiServer, client.Options{Scheme: testScheme(t)})
+	must(t, err)
+	return c
+}
+
+// newNamespace makes a namespace for one test. It is never deleted: no namespace controller runs here.
+func newNamespace(t *testing.T) string {
+	t.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	must(t, testClient(t).Create(t.Context(), namespace))
+	return namespace.Name
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually polls until check returns nil, for at most a minute: long enough for a busy machine, and never waited for in full
+// where things work.
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("still not after a minute: %v", err)
+		case <-tick.C:
+		}
+	}
+}
