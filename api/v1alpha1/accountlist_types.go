@@ -70,7 +70,7 @@ type AccountList struct {
 	// status is what the controllers found out. Default: {observedGeneration: -1}. Example: see the fields.
 	//
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status AccountListStatus `json:"status,omitzero"`
 }
 

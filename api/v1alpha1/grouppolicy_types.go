@@ -413,7 +413,7 @@ type GroupPolicy struct {
 	// status is what the controllers found out. Default: {observedGeneration: -1}. Example: see the fields.
 	//
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status GroupPolicyStatus `json:"status,omitzero"`
 }
 

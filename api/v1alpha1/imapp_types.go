@@ -191,7 +191,7 @@ type IMApp struct {
 	// status is what the controllers found out. Default: {observedGeneration: -1}. Example: see the fields.
 	//
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status IMAppStatus `json:"status,omitzero"`
 }
 

@@ -85,6 +85,7 @@ type PrunePolicyRecord struct {
 	// 0b6a1c1e-4c2e-4b5c-9b1f-0d1e2f3a4b5c.
 	//
 	// +required
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	UID types.UID `json:"uid"`
