@@ -1,0 +1,136 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// Root is the top folder of the repository.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Assets is the folder with kube-apiserver, etcd and kubectl: what KUBEBUILDER_ASSETS names, or bin/k8s.
+// The error says how to build them.
+func Assets() (string, error) {
+	dir := os.Getenv("KUBEBUILDER_ASSETS")
+	if dir == "" {
+		dir = filepath.Join(Root(), "bin", "k8s")
+	}
+	for _, name := range []string{"kube-apiserver", "etcd", "kubectl"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return "", fmt.Errorf("no control plane in %s (%w): run `make control-plane`", dir, err)
+		}
+	}
+	return dir, nil
+}
+
+// ControlPlane is a real kube-apiserver with its etcd, on loopback, with RBAC on.
+type ControlPlane struct {
+	// Config is that of an admin.
+	Config *rest.Config
+	// Kubeconfig is the path of the same admin's kubeconfig.
+	Kubeconfig string
+
+	dir    string
+	assets string
+	env    *envtest.Environment
+}
+
+// StartControlPlane starts one that writes its kubeconfigs into dir. apiServerFlags are added to those of kube-apiserver,
+// without the dashes. It must be stopped.
+func StartControlPlane(dir string, apiServerFlags map[string]string) (*ControlPlane, error) {
+	assets, err := Assets()
+	if err != nil {
+		return nil, err
+	}
+	c := &ControlPlane{
+		dir:    dir,
+		assets: assets,
+		env: &envtest.Environment{
+			BinaryAssetsDirectory:    assets,
+			ControlPlaneStartTimeout: 2 * time.Minute,
+			ControlPlaneStopTimeout:  time.Minute,
+		},
+	}
+	arguments := c.env.ControlPlane.GetAPIServer().Configure()
+	for name, value := range apiServerFlags {
+		arguments.Set(name, value)
+	}
+	if c.Config, err = c.env.Start(); err != nil {
+		return nil, fmt.Errorf("start the control plane: %w", errors.Join(err, c.env.Stop()))
+	}
+	if c.Kubeconfig, err = c.writeKubeconfig("admin", c.env.KubeConfig); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
+}
+
+// Stop ends both processes.
+func (c *ControlPlane) Stop() error {
+	if err := c.env.Stop(); err != nil {
+		return fmt.Errorf("stop the control plane: %w", err)
+	}
+	return nil
+}
+
+// ServiceAccountKubeconfig writes a kubeconfig of a user whom RBAC takes for the ServiceAccount namespace/name, and returns its path.
+// server, if not empty, is the address (host:port) that it names instead of the API server's own.
+func (c *ControlPlane) ServiceAccountKubeconfig(namespace, name, server string) (string, error) {
+	config := rest.CopyConfig(c.Config)
+	if server != "" {
+		config.Host = server
+	}
+	user, err := c.env.AddUser(envtest.User{
+		Name:   "system:serviceaccount:" + namespace + ":" + name,
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+	}, config)
+	if err != nil {
+		return "", fmt.Errorf("add a user: %w", err)
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		return "", fmt.Errorf("make a kubeconfig: %w", err)
+	}
+	return c.writeKubeconfig(strings.NewReplacer(":", "_", "/", "_").Replace(name+"-"+server), kubeconfig)
+}
+
+func (c *ControlPlane) writeKubeconfig(name string, data []byte) (string, error) {
+	path := filepath.Join(c.dir, name+".kubeconfig")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return "", fmt.Errorf("write a kubeconfig: %w", err)
+	}
+	return path, nil
+}
+
+// KubectlPath is the kubectl that belongs to the control plane.
+func (c *ControlPlane) KubectlPath() string { return filepath.Join(c.assets, "kubectl") }
+
+// Kubectl runs kubectl as the admin, with stdin if it is not empty, in the top folder of the repository, and returns what it printed.
+// The error holds what it complained about.
+func (c *ControlPlane) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, c.KubectlPath(), args...)
+	cmd.Dir = Root()
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
+	if stdin != "" {
+		cmd.Stdin = strings.NewReader(stdin)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), nil
+}
