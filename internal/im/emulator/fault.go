@@ -1,0 +1,245 @@
+package emulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Fault is a rule that spoils REST calls or callbacks. Rules are tried in the order in which they were added: delays add up, and the
+// first other rule that fires decides.
+type Fault struct {
+	// ID is given by the emulator.
+	ID int `json:"id,omitempty"`
+	// API is the last part of a REST path, for example delete_group_member; * is every one. Either API or Callback is set.
+	API string `json:"api,omitempty"`
+	// Callback is a command, for example Group.CallbackBeforeApplyJoinGroup; * is every one.
+	Callback string `json:"callback,omitempty"`
+	// Group limits the rule to one group. A call that names several groups belongs to none.
+	Group string `json:"group,omitempty"`
+
+	// Kind says what goes wrong, see the constants.
+	Kind string `json:"kind"`
+	// Latency is the delay of Kind latency, for example "300ms".
+	Latency string `json:"latency,omitempty"`
+	// Status is the HTTP status of Kind http, default 502.
+	Status int `json:"status,omitempty"`
+	// Code is the ErrorCode of Kind code.
+	Code int `json:"code,omitempty"`
+	// Info is the ErrorInfo of Kind code.
+	Info string `json:"info,omitempty"`
+	// AfterEffect spoils only the answer: what the call asks for has been done. Otherwise nothing has happened.
+	// Kind truncate is always so.
+	AfterEffect bool `json:"afterEffect,omitempty"`
+
+	// Skip lets that many matching calls pass first.
+	Skip int `json:"skip,omitempty"`
+	// Count ends the rule after it has fired that often; 0: never.
+	Count int `json:"count,omitempty"`
+	// Probability between 0 and 1 makes the rule fire at random; 0 means always.
+	Probability float64 `json:"probability,omitempty"`
+	// Seed makes the random choices repeatable.
+	Seed uint64 `json:"seed,omitempty"`
+
+	// Fired is how often the rule has fired so far; read-only.
+	Fired int `json:"fired"`
+
+	matched int
+	latency time.Duration
+	random  *rand.Rand
+}
+
+// What can go wrong.
+const (
+	// FaultLatency delays by Fault.Latency of real time. For a callback that is time on the way, which counts towards the 2 seconds.
+	FaultLatency = "latency"
+	// FaultHTTP answers with the HTTP status Fault.Status and no JSON.
+	FaultHTTP = "http"
+	// FaultCode answers HTTP 200 with Fault.Code.
+	FaultCode = "code"
+	// FaultTruncate breaks the connection in the middle of the answer.
+	FaultTruncate = "truncate"
+	// FaultHang does not answer until the caller gives up.
+	FaultHang = "hang"
+	// FaultDrop breaks the connection instead of answering.
+	FaultDrop = "drop"
+	// FaultRepeat delivers a callback twice, as the vendor's retries can.
+	FaultRepeat = "repeat"
+)
+
+func (f *Fault) validate() error {
+	if (f.API == "") == (f.Callback == "") {
+		return errors.New(`set either "api" (for example "delete_group_member", or "*") or "callback" (for example "Group.CallbackAfterGroupFull", or "*")`)
+	}
+	switch f.Kind {
+	case FaultLatency:
+		d, err := time.ParseDuration(f.Latency)
+		if err != nil || d <= 0 {
+			return errors.New(`kind latency needs "latency", a duration such as "300ms" or "3s"`)
+		}
+		f.latency = d
+	case FaultHTTP:
+		if f.Status == 0 {
+			f.Status = 502
+		}
+		if f.Status < 400 || f.Status > 599 {
+			return errors.New(`"status" must be an HTTP error, 400 to 599`)
+		}
+	case FaultCode:
+		if f.Code <= 0 {
+			return errors.New(`kind code needs "code", for example 60007 for a call or 1 for a callback`)
+		}
+	case FaultTruncate:
+		f.AfterEffect = true
+	case FaultHang, FaultDrop:
+	case FaultRepeat:
+		if f.Callback == "" {
+			return errors.New("kind repeat is for callbacks: a call is repeated by its caller")
+		}
+	default:
+		return fmt.Errorf("kind %q is unknown: use latency, http, code, truncate, hang, drop or repeat", f.Kind)
+	}
+	switch {
+	case f.Probability < 0 || f.Probability > 1:
+		return errors.New(`"probability" must be between 0 and 1; leave it out for always`)
+	case f.Skip < 0 || f.Count < 0:
+		return errors.New(`"skip" and "count" must not be negative`)
+	}
+	return nil
+}
+
+// faultList holds the rules in force.
+type faultList struct {
+	mu    sync.Mutex
+	rules []*Fault
+	last  int
+}
+
+func (l *faultList) add(f Fault) (Fault, error) {
+	if err := f.validate(); err != nil {
+		return Fault{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	f.ID, f.Fired, f.matched = l.last, 0, 0
+	f.random = rand.New(rand.NewPCG(f.Seed, f.Seed))
+	l.rules = append(l.rules, &f)
+	return f, nil
+}
+
+func (l *faultList) list() []Fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]Fault, len(l.rules))
+	for i, f := range l.rules {
+		all[i] = *f
+	}
+	return all
+}
+
+func (l *faultList) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rules = nil
+}
+
+func (l *faultList) remove(id int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := len(l.rules)
+	l.rules = slices.DeleteFunc(l.rules, func(f *Fault) bool { return f.ID == id })
+	return len(l.rules) < before
+}
+
+// trouble is what the rules have decided for one call. The zero value is none.
+type trouble struct {
+	latency time.Duration
+	fault   *Fault // a copy; nil: only the latency
+}
+
+func (t trouble) is(kind string) bool { return t.fault != nil && t.fault.Kind == kind }
+
+func (t trouble) name() string {
+	if t.fault != nil {
+		return t.fault.Kind
+	}
+	if t.latency > 0 {
+		return FaultLatency
+	}
+	return ""
+}
+
+func (l *faultList) forCall(api, group string) trouble {
+	return l.pick(func(f *Fault) bool { return matches(f.API, api) && (f.Group == "" || f.Group == group) })
+}
+
+func (l *faultList) forCallback(command, group string) trouble {
+	return l.pick(func(f *Fault) bool { return matches(f.Callback, command) && (f.Group == "" || f.Group == group) })
+}
+
+func matches(pattern, name string) bool { return pattern != "" && (pattern == "*" || pattern == name) }
+
+func (l *faultList) pick(match func(*Fault) bool) (t trouble) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.rules {
+		if !match(f) || !f.fires() {
+			continue
+		}
+		if f.Kind == FaultLatency {
+			t.latency += f.latency
+			continue
+		}
+		hit := *f
+		t.fault = &hit
+		break
+	}
+	return t
+}
+
+// fires counts a match and decides. The caller holds the lock of the list.
+func (f *Fault) fires() bool {
+	f.matched++
+	if f.matched <= f.Skip || f.Count > 0 && f.Fired >= f.Count {
+		return false
+	}
+	if f.Probability > 0 && f.random.Float64() >= f.Probability {
+		return false
+	}
+	f.Fired++
+	return true
+}
+
+// wait spends real time, unless the caller gives up or the emulator closes first.
+func wait(ctx context.Context, d time.Duration, closing <-chan struct{}) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-closing:
+		return errClosing
+	}
+}
+
+// hang waits until the caller gives up or the emulator closes.
+func hang(ctx context.Context, closing <-chan struct{}) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-closing:
+		return errClosing
+	}
+}
+
+var errClosing = errors.New("the emulator is closing")
