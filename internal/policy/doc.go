@@ -1,0 +1,35 @@
+// Package policy decides who may join a group and who leaves a full one.
+//
+// It is pure: it reads no clock, no file and no network, and imports the standard library only. What it needs is passed
+// in, so that every rule of the product can be tested without Kubernetes, HTTP or the vendor.
+//
+// # Vocabulary
+//
+// An [Input] is everything the rules depend on: apps, account lists and policies, in any order. [Compile] turns it into a
+// [Snapshot], which never changes afterwards. A [Store] holds the snapshot that is served now; "never built" is a nil
+// snapshot and something else than an empty one. A [Compiler] compiles again and again and reuses the parts that did not
+// change.
+//
+// An *app* is one SDKAppID of the vendor. When two objects name the same one, the older is its *holder* and the other is
+// conflicted: it serves nothing. A [CompiledApp] is a holder together with the policies that name it.
+//
+// A policy *governs* a group when one of its matchers matches the group's id and its types, if it has any, contain the
+// group's type. *Rank* orders the governing policies of a group: an exact matcher before a prefix, a longer prefix before
+// a shorter one, a prefix before "all"; then the older policy, then its name. Rank chooses the code and the message of a
+// refusal and the rule by which a full group is pruned; it never chooses who is admitted.
+//
+// A join section *speaks* about a join when its policy governs the group, it is not in audit mode, and it lists the
+// trigger. Those who are admitted are the union of what the speaking sections allow minus the union of what they deny.
+// See [CompiledApp.DecideJoin] for the steps.
+//
+// A *rule* says whom to remove from a full group; it is that of the highest-ranked governing policy that has one. A
+// *protected* account is never removed; the protection of every governing policy that has a rule counts. See
+// [CompiledApp.Governing], [PlanPrune] and [Governing.LastLook].
+//
+// A *verdict* ([PolicyVerdict], [AppVerdict], [ListVerdict]) says what became of one object, for its status.
+//
+// # Safety
+//
+// Where an input is doubtful the answer is the one that does least harm: a value that cannot be understood closes a gate
+// and stops pruning, and never opens a gate or removes a person.
+package policy

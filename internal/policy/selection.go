@@ -1,0 +1,98 @@
+package policy
+
+import "slices"
+
+// selection is the compiled form of an [AccountSelector]: its own accounts, the lists it refers to, and prefixes. The zero
+// value selects nobody.
+type selection struct {
+	sets     []*accountSet
+	prefixes prefixSet
+}
+
+func (s *selection) contains(account string, hash uint64) bool {
+	for _, set := range s.sets {
+		if set.contains(account, hash) {
+			return true
+		}
+	}
+	return s.prefixes.contains(account)
+}
+
+func (s *selection) describe(t *transcript) {
+	t.number(int64(len(s.sets)))
+	for _, set := range s.sets {
+		t.part(set.fingerprint)
+	}
+	t.number(int64(len(s.prefixes)))
+	for _, prefix := range s.prefixes {
+		t.text(prefix)
+	}
+}
+
+// selectionPart is what a selector says by itself, before its references are looked up: that is done anew in every build,
+// because lists come and go, and their labels change, without a new version of the policy.
+type selectionPart struct {
+	own      selection
+	accounts int
+	refs     []listRef
+}
+
+func newSelectionPart(a *AccountSelector) selectionPart {
+	if a == nil {
+		return selectionPart{}
+	}
+	part := selectionPart{own: selection{prefixes: newPrefixSet(a.Prefixes)}}
+	if set := newAccountSet(a.Accounts); set != nil {
+		part.own.sets = []*accountSet{set}
+		part.accounts = set.len()
+	}
+	for _, ref := range a.Lists {
+		part.refs = append(part.refs, newListRef(ref))
+	}
+	return part
+}
+
+// bind looks the references up. missing names those that resolve to nothing; they count as empty.
+func (p *selectionPart) bind(namespace string, lists *listIndex) (bound selection, missing []string) {
+	if len(p.refs) == 0 {
+		return p.own, nil
+	}
+	bound = selection{sets: slices.Clone(p.own.sets), prefixes: p.own.prefixes}
+	for i := range p.refs {
+		sets, found := lists.resolve(namespace, &p.refs[i])
+		if !found {
+			missing = append(missing, p.refs[i].text)
+		}
+		bound.sets = append(bound.sets, sets...)
+	}
+	return bound, missing
+}
+
+// listRef is the compiled form of a [ListRef].
+type listRef struct {
+	name     string
+	selector Selector
+	// key is the same for selectors that are the same, and for no others; empty for a reference by name.
+	key  string
+	text string
+}
+
+func newListRef(ref ListRef) listRef {
+	if ref.Selector == nil {
+		return listRef{name: ref.Name, text: "AccountList " + quote(ref.Name)}
+	}
+	compiled := listRef{text: "AccountLists selected by " + quote(ref.Selector.String())}
+	var key transcript
+	for _, r := range *ref.Selector {
+		compiled.selector = append(compiled.selector, Requirement{Key: r.Key, Op: r.Op, Values: slices.Clone(r.Values)})
+		key.text(r.Key)
+		key.text(string(r.Op))
+		key.number(int64(len(r.Values)))
+		for _, v := range r.Values {
+			key.text(v)
+		}
+	}
+	// The first byte tells the key of the selector that selects everything from the key of a name.
+	compiled.key = "s" + string(key)
+	return compiled
+}

@@ -1,0 +1,59 @@
+package policy
+
+// Acceptance says what became of a policy.
+type Acceptance uint8
+
+// The acceptances.
+const (
+	// Accepted policies govern their groups.
+	Accepted Acceptance = iota
+	// TargetNotFound policies name an IMApp that is missing or conflicted. They govern nothing.
+	TargetNotFound
+	// Invalid policies hold a value that the schema could not rule out. They keep their place, admit nobody by
+	// themselves, and remove nobody.
+	Invalid
+)
+
+var acceptanceNames = [...]string{"Accepted", "TargetNotFound", "Invalid"}
+
+// String returns the reason of the API's Accepted condition.
+func (a Acceptance) String() string {
+	if int(a) < len(acceptanceNames) {
+		return acceptanceNames[a]
+	}
+	return "Unknown"
+}
+
+// PolicyVerdict says what became of one policy. Verdicts are compared with ==.
+type PolicyVerdict struct {
+	Object
+	Acceptance Acceptance
+	// Message says why a policy is not accepted; empty when it is.
+	Message string
+	// MissingRefs lists the references that resolve to no AccountList, in the order of the fields, separated by "; ".
+	MissingRefs string
+	// OverriddenBy is the name of a higher-ranked policy whose rule takes every group of OverriddenMatcher, a matcher of
+	// this policy. Both are empty when there is none.
+	OverriddenBy      string
+	OverriddenMatcher string
+}
+
+// AppVerdict says what became of one app. Verdicts are compared with ==.
+type AppVerdict struct {
+	Object
+	// HeldBy is the "namespace/name" of the app that holds the SDKAppID, when that is another one.
+	HeldBy           string
+	SecretFound      bool
+	SecretKeyPresent bool
+	// TokenMissing says that callbacks need a token and there is none, so that every callback is refused.
+	TokenMissing bool
+	// PruningSuspended says that no key for REST calls is needed.
+	PruningSuspended bool
+}
+
+// ListVerdict says what became of one list. Verdicts are compared with ==.
+type ListVerdict struct {
+	Object
+	// Accounts is the number of distinct accounts.
+	Accounts int
+}
