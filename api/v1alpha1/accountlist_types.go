@@ -23,7 +23,6 @@ type AccountListStatus struct {
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
-	// +kubebuilder:validation:Maximum=9223372036854775807
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// accounts is the number of different accounts in the list. Default: none, until a controller has looked.

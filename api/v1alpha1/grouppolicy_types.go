@@ -372,7 +372,6 @@ type GroupPolicyStatus struct {
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
-	// +kubebuilder:validation:Maximum=9223372036854775807
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions are Accepted, ResolvedRefs, Ready and, where another policy's prune rule goes first, PruneOverridden.

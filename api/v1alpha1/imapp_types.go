@@ -150,7 +150,6 @@ type IMAppStatus struct {
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
-	// +kubebuilder:validation:Maximum=9223372036854775807
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions are Accepted, ResolvedRefs, Ready and VendorReachable. Ready means that the leader has published this
@@ -174,7 +173,7 @@ type IMAppStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must be at most 63 characters: it becomes a label value of every PruneRun",fieldPath=".metadata.name"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must be at most 63 characters: it becomes a label value of every PruneRun"
 type IMApp struct {
 	metav1.TypeMeta `json:",inline"`
 

@@ -94,7 +94,6 @@ type PrunePolicyRecord struct {
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=9223372036854775807
 	Generation int64 `json:"generation"`
 
 	// mode is the mode of the prune rule: Preview or Enforce. No default. Example: Enforce.
