@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-
 # Both images can be replaced, by a mirror for example: docker build --build-arg BASE_IMAGE=...
 ARG BUILD_IMAGE=golang:1.26
 ARG BASE_IMAGE=gcr.io/distroless/static:nonroot
