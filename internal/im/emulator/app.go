@@ -3,6 +3,7 @@ package emulator
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"sort"
@@ -249,4 +250,16 @@ func (a *app) groupsAfter(seq uint64, limit int, match func(*group) bool) (page 
 		}
 	}
 	return page, len(a.order)
+}
+
+// countOwned counts the groups of a type that an account owns. Groups are locked one by one, and never under the lock of the app: who
+// holds a group asks the app for its settings.
+func (a *app) countOwned(t groupType, owner string) (n int) {
+	groups, _ := a.groupsAfter(0, math.MaxInt, func(g *group) bool { return g.kind == t })
+	for _, g := range groups {
+		if g.ownedBy(owner) {
+			n++
+		}
+	}
+	return n
 }

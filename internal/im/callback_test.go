@@ -1,0 +1,470 @@
+package im
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func apply(members string) string {
+	return `{"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup",` + members + `}`
+}
+
+func invite(members string) string {
+	return `{"CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"g","Type":"Public",` + members + `}`
+}
+
+func TestParseCallback(t *testing.T) {
+	applied := Callback{Command: CommandBeforeApplyJoin, GroupID: "g", GroupType: "Public", Requestor: "jared"}
+	const ids = `"GroupId":"g","Type":"Public","Requestor_Account":"jared"`
+	long := strings.Repeat("é", 127) + "x" // 255 bytes
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+	cases := map[string]struct {
+		body string
+		want Callback
+		err  string // "": readable
+	}{
+		"application":                       {body: apply(ids), want: applied},
+		"command comes last":                {body: `{` + ids + `,"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"}`, want: applied},
+		"blanks around":                     {body: " \r\n\t" + apply(ids) + "\n ", want: applied},
+		"escaped key and value":             {body: apply(`"Group\u0049d":"\u0067","Type":"Public","Requestor_Account":"\u006a\u0061red"`), want: applied},
+		"no type":                           {body: apply(`"GroupId":"g","Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "jared"}},
+		"unknown type":                      {body: apply(`"GroupId":"g","Type":"Hall","Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", GroupType: "Hall", Requestor: "jared"}},
+		"key of another case":               {body: apply(ids + `,"groupId":"other","TYPE":1`), want: applied},
+		"EventTime number":                  {body: apply(ids + `,"EventTime":1670574414123`), want: applied},
+		"EventTime null":                    {body: apply(ids + `,"EventTime":null`), want: applied},
+		"EventTime repeated":                {body: apply(ids + `,"EventTime":1,"EventTime":"2"`), want: applied},
+		"member that only invitations have": {body: apply(ids + `,"DestinationMembers":7,"DestinationMembers":8`), want: applied},
+		"odd bytes in what nobody reads":    {body: apply(ids + `,"ApplyMsg":"\ud800 ` + "\xff\x00\x01" + ` \q \u12"`), want: applied},
+		"odd bytes in a key nobody reads":   {body: apply(ids + `,"` + "\xff\x00" + `\ud800\q":1`), want: applied},
+		"repeated in what nobody reads":     {body: apply(ids + `,"Extra":{"a":1,"a":[{},[],-0.5e+3,true,false]}`), want: applied},
+		"nested 64 deep":                    {body: apply(ids + `,"Extra":` + deep(64)), want: applied},
+		"255 bytes":                         {body: apply(`"GroupId":"g","Requestor_Account":"` + long + `"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: long}},
+		"surrogate pair":                    {body: apply(`"GroupId":"g","Requestor_Account":"\ud83d\ude00"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "😀"}},
+		"replacement character":             {body: apply(`"GroupId":"g","Requestor_Account":"\ufffd` + "\ufffd" + `"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "\ufffd\ufffd"}},
+		"escapes that shrink to 255 bytes":  {body: apply(`"GroupId":"g","Requestor_Account":"` + strings.Repeat(`\u0061`, 255) + `"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: strings.Repeat("a", 255)}},
+		"all short escapes":                 {body: apply(`"GroupId":"g","Requestor_Account":"\"\\\/\b\f\n\r\t"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "\"\\/\b\f\n\r\t"}},
+
+		"invitation":                 {body: invite(`"DestinationMembers":[{"Member_Account":"a"},{"Member_Account":"b"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a", "b"}}},
+		"invited twice":              {body: invite(`"DestinationMembers":[{"Member_Account":"b"},{"Member_Account":"a"},{"Member_Account":"\u0062"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"b", "a"}}},
+		"more in an item":            {body: invite(`"DestinationMembers":[{"x":{"Member_Account":1},"Member\u005fAccount":"a","x":"` + "\xff" + `"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
+		"Requestor of an invitation": {body: invite(`"Requestor_Account":1,"DestinationMembers":[{"Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
+
+		"group full":                {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g","Type":1,"Type":2,"TopicId":"g@TOPIC#_t"}`, want: Callback{Command: CommandAfterGroupFull, GroupID: "g"}},
+		"other command":             {body: `{"GroupId":1,"GroupId":"","CallbackCommand":"C2C.CallbackAfterSendMsg"}`, want: Callback{Command: "C2C.CallbackAfterSendMsg"}},
+		"command that no one knows": {body: `{"CallbackCommand":"x"}`, want: Callback{Command: "x"}},
+
+		"nothing":                     {body: ``, err: "no object"},
+		"blank":                       {body: ` `, err: "no object"},
+		"byte order mark":             {body: "\ufeff" + apply(ids), err: "no object"},
+		"array":                       {body: `[` + apply(ids) + `]`, err: "no object"},
+		"no command":                  {body: `{"GroupId":"g"}`, err: "no CallbackCommand"},
+		"empty object":                {body: `{}`, err: "no CallbackCommand"},
+		"command null":                {body: `{"CallbackCommand":null}`, err: "CallbackCommand is not a usable string"},
+		"command empty":               {body: `{"CallbackCommand":""}`, err: "CallbackCommand is not a usable string"},
+		"command too long":            {body: `{"CallbackCommand":"` + strings.Repeat("x", 256) + `"}`, err: "CallbackCommand is not a usable string"},
+		"command with NUL":            {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull\u0000","GroupId":"g"}`, err: "CallbackCommand is not a usable string"},
+		"data after":                  {body: apply(ids) + `x`, want: Callback{Command: CommandBeforeApplyJoin}, err: "data after the object"},
+		"second object after":         {body: apply(ids) + apply(ids), want: Callback{Command: CommandBeforeApplyJoin}, err: "data after the object"},
+		"NUL after":                   {body: apply(ids) + "\x00", want: Callback{Command: CommandBeforeApplyJoin}, err: "data after the object"},
+		"breaks off":                  {body: `{"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup",`, want: Callback{Command: CommandBeforeApplyJoin}, err: "no key"},
+		"breaks off in the command":   {body: `{"CallbackCommand":"Group.CallbackBeforeApplyJoinGr`, err: "string without an end"},
+		"ends in an escape":           {body: `{"CallbackCommand":"x","a":"\`, want: Callback{Command: "x"}, err: "string without an end"},
+		"no closing bracket":          {body: strings.TrimSuffix(apply(ids), "}"), want: Callback{Command: CommandBeforeApplyJoin}, err: "no comma and no closing bracket"},
+		"comma too many":              {body: apply(ids + ","), want: Callback{Command: CommandBeforeApplyJoin}, err: "no key"},
+		"no colon":                    {body: apply(ids + `,"a" 1`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no colon"},
+		"key without quotes":          {body: apply(ids + `,a:1`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no key"},
+		"wrong bracket":               {body: apply(ids + `,"a":[1}`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no comma and no closing bracket"},
+		"nested 65 deep":              {body: apply(ids + `,"Extra":` + deep(65)), want: Callback{Command: CommandBeforeApplyJoin}, err: "nested too deep"},
+		"other command, broken later": {body: `{"CallbackCommand":"x","a":tru}`, want: Callback{Command: "x"}, err: "no value"},
+
+		"repeated requestor":                    {body: apply(ids + `,"Requestor_Account":"mallory"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is given more than once"},
+		"repeated with escapes":                 {body: apply(ids + `,"Requestor\u005fAccount":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is given more than once"},
+		"repeated group":                        {body: apply(ids + `,"GroupId":"g"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "GroupId is given more than once"},
+		"repeated type":                         {body: apply(ids + `,"Type":"Public"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is given more than once"},
+		"repeated command":                      {body: apply(ids + `,"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "CallbackCommand is given more than once"},
+		"other command repeated":                {body: `{"CallbackCommand":"x","CallbackCommand":"y"}`, want: Callback{Command: "x"}, err: "CallbackCommand is given more than once"},
+		"a command before a join wins":          {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"g"}`, want: Callback{Command: CommandBeforeInviteJoin}, err: "CallbackCommand is given more than once"},
+		"a command after a join does not":       {body: apply(ids + `,"CallbackCommand":"Group.CallbackAfterGroupFull"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "CallbackCommand is given more than once"},
+		"a command after one that is no string": {body: `{"CallbackCommand":1,"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"}`, want: Callback{Command: CommandBeforeApplyJoin}, err: "CallbackCommand is given more than once"},
+
+		"no group":          {body: apply(`"Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no GroupId"},
+		"no requestor":      {body: apply(`"GroupId":"g"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no Requestor_Account"},
+		"full, no group":    {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull"}`, want: Callback{Command: CommandAfterGroupFull}, err: "no GroupId"},
+		"full, group twice": {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g","GroupId":"g"}`, want: Callback{Command: CommandAfterGroupFull}, err: "GroupId is given more than once"},
+		"group a number":    {body: apply(`"GroupId":1,"Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "GroupId is not a string"},
+		"type null":         {body: apply(`"GroupId":"g","Type":null,"Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is not a string"},
+		"type empty":        {body: apply(`"GroupId":"g","Type":"","Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is empty"},
+		"requestor list":    {body: apply(`"GroupId":"g","Requestor_Account":["jared"]`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is not a string"},
+
+		"no destinations":              {body: invite(`"a":1`), want: Callback{Command: CommandBeforeInviteJoin}, err: "no DestinationMembers"},
+		"destinations empty":           {body: invite(`"DestinationMembers":[ ]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "DestinationMembers is empty"},
+		"destinations twice":           {body: invite(`"DestinationMembers":[{"Member_Account":"a"}],"DestinationMembers":[{"Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "DestinationMembers is given more than once"},
+		"destinations an object":       {body: invite(`"DestinationMembers":{"Member_Account":"a"}`), want: Callback{Command: CommandBeforeInviteJoin}, err: "no array"},
+		"destination a string":         {body: invite(`"DestinationMembers":["a"]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "no object"},
+		"destination without account":  {body: invite(`"DestinationMembers":[{"Member_Account":"a"},{}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "no Member_Account"},
+		"account twice in destination": {body: invite(`"DestinationMembers":[{"Member_Account":"a","Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is given more than once"},
+		"account a number":             {body: invite(`"DestinationMembers":[{"Member_Account":1}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is not a string"},
+		"account empty":                {body: invite(`"DestinationMembers":[{"Member_Account":""}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is empty"},
+		"account with half a pair":     {body: invite(`"DestinationMembers":[{"Member_Account":"\ude00"}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is not a valid string"},
+	}
+	for name, bad := range map[string]string{
+		"NUL": `a\u0000`, "raw NUL": "a\x00", "raw control": "a\n", "raw control beside an escape": "\\u0061\x1f", "not UTF-8": "a\xff", "not UTF-8 beside an escape": "\\u0061\xff",
+		"surrogate in UTF-8": "\xed\xa0\x80", "half a pair": `\ud800`, "half a pair before text": `\ud800abcdef`, "two high halves": `\ud800\ud800`,
+		"low half first": `\udc00\ud800`, "unknown escape": `\q`, "short escape": `\u12`, "escape of no hex": `\u00zz`, "half a pair before a short escape": `\ud800\u12`,
+	} {
+		cases["requestor: "+name] = struct {
+			body string
+			want Callback
+			err  string
+		}{apply(`"GroupId":"g","Requestor_Account":"` + bad + `"`), Callback{Command: CommandBeforeApplyJoin}, "Requestor_Account is not a valid string"}
+	}
+	for name, bad := range map[string]string{
+		"256 bytes": strings.Repeat("x", 256), "escapes of 256 bytes": strings.Repeat(`\u0061`, 256), "256 bytes of wide letters": `\u0061` + strings.Repeat("é", 128),
+	} {
+		cases["group: "+name] = struct {
+			body string
+			want Callback
+			err  string
+		}{`{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"` + bad + `"}`, Callback{Command: CommandAfterGroupFull}, "GroupId has more than 255 bytes"}
+	}
+	for _, bad := range []string{"", "01", "-", "-a", "1.", ".5", "1e", "1e+", "+1", "0x1", "tru", "True", "nul", "NaN", "'a'", "[1,]", "[,1]", "[1 2]", "{,}", `{"a"}`, `{"a":}`, `{"a":1,}`, `{1:1}`, "]", "/*c*/1", "[1}"} {
+		cases["skipped value "+bad] = struct {
+			body string
+			want Callback
+			err  string
+		}{apply(ids + `,"x":` + bad), Callback{Command: CommandBeforeApplyJoin}, "at byte"}
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseCallback([]byte(tc.body))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("ParseCallback(%q): -want, +got:\n%s", tc.body, diff)
+			}
+			if tc.err == "" {
+				if err != nil {
+					t.Errorf("ParseCallback(%q): %v", tc.body, err)
+				}
+				return
+			}
+			if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("ParseCallback(%q): got error %v, want one that is ErrUnreadable and says %q", tc.body, err, tc.err)
+			}
+			if want := tc.err == "no CallbackCommand"; errors.Is(err, ErrNoCommand) != want {
+				t.Errorf("ParseCallback(%q): errors.Is(%v, ErrNoCommand) should be %t", tc.body, err, want)
+			}
+		})
+	}
+}
+
+func TestParseCallbackManyInvited(t *testing.T) {
+	var list []string
+	var want []string
+	for i := range 400 {
+		account := fmt.Sprintf("u%d", i%150)
+		list = append(list, `{"Member_Account":"`+account+`"}`)
+		if i < 150 {
+			want = append(want, account)
+		}
+	}
+	got, err := ParseCallback([]byte(invite(`"DestinationMembers":[` + strings.Join(list, ",") + `]`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got.Members); diff != "" {
+		t.Errorf("Members: -want, +got:\n%s", diff)
+	}
+}
+
+func TestParseCallbackDocumentedBodies(t *testing.T) {
+	raw, err := os.ReadFile("testdata/callbacks.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct{ Name, Query, Body, Effect string }
+	if err := json.Unmarshal(raw, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range cases {
+		got, err := ParseCallback([]byte(tc.Body))
+		unreadable := tc.Effect == "counted as unreadable" || tc.Body == "{"
+		if (err != nil) != unreadable {
+			t.Errorf("%s: error %v, want one: %t", tc.Name, err, unreadable)
+		}
+		if command := ParseQuery(tc.Query).CommandText; tc.Body != "{" && string(got.Command) != command {
+			t.Errorf("%s: command %q, want %q", tc.Name, got.Command, command)
+		}
+	}
+}
+
+// The largest body that is accepted costs little more than reading it, whatever is in it.
+func TestParseCallbackBoundedWork(t *testing.T) {
+	fill := func(part string) string { return strings.Repeat(part, (1<<20)/len(part)) }
+	for name, body := range map[string]string{
+		"nesting":          apply(`"x":` + fill("[")),
+		"repeated command": `{` + fill(`"CallbackCommand":"x",`) + `"x":1}`,
+		"escaped keys":     `{` + fill(`"\u0043":1,`) + `"x":1}`,
+		"one long text":    apply(`"GroupId":"` + fill(`\u0061`) + `"`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := []byte(body)
+			// The escaped keys cost one small allocation each, all else next to none.
+			if got := testing.AllocsPerRun(1, func() { _, _ = ParseCallback(body) }); got > 100_000 {
+				t.Errorf("%v allocations for a body of %d bytes", got, len(body))
+			}
+		})
+	}
+}
+
+func TestParseCallbackAllocations(t *testing.T) {
+	body := []byte(apply(`"GroupId":"@TGS#2J4SZEAEL","Type":"Public","Requestor_Account":"jared","ApplyMsg":"hi","EventTime":"1670574414123"`))
+	if got := testing.AllocsPerRun(100, func() { _, _ = ParseCallback(body) }); got > 3 {
+		t.Errorf("%v allocations for an application, want at most one for each of its three strings", got)
+	}
+}
+
+func BenchmarkParseCallback(b *testing.B) {
+	body := []byte(apply(`"GroupId":"@TGS#2J4SZEAEL","Type":"Public","Requestor_Account":"jared","ApplyMsg":"hi","EventTime":"1670574414123"`))
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		if _, err := ParseCallback(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// FuzzParseCallback compares with encoding/json, which is read token by token so that repetitions show. What is skipped is first
+// made harmless, since encoding/json minds what stands in strings and ParseCallback does not.
+func FuzzParseCallback(f *testing.F) {
+	raw, err := os.ReadFile("testdata/callbacks.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var cases []struct{ Body string }
+	if err := json.Unmarshal(raw, &cases); err != nil {
+		f.Fatal(err)
+	}
+	for _, tc := range cases {
+		f.Add([]byte(tc.Body))
+	}
+	f.Add([]byte(invite(`"x":[{"a":[1,-2.5e3,null]},"\ud800` + "\x01" + `\q"],"DestinationMembers":[{"Member_Account":"a","y":{}},{"Member\u005fAccount":"\ud83d\ude00"}]`)))
+	f.Add([]byte(apply(`"Group\u0049d":"g","Requestor_Account":"a\u0000"`)))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if depthOf(body) > maxDepth {
+			return // where depth is counted from is for the table test
+		}
+		got, err := ParseCallback(body)
+		want, ok := naive(body)
+		if (err == nil) != ok {
+			t.Fatalf("ParseCallback(%q): error %v, but the naive reader accepts it: %t", body, err, ok)
+		}
+		if err != nil {
+			if diff := cmp.Diff(Callback{Command: got.Command}, got); diff != "" {
+				t.Errorf("more than a command with an error: -want, +got:\n%s", diff)
+			}
+			return
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("ParseCallback(%q): -want, +got:\n%s", body, diff)
+		}
+		if json.Valid(body) {
+			var theirs struct{ CallbackCommand, GroupId, Requestor_Account string } //nolint:revive,staticcheck // the vendor's names
+			if json.Unmarshal(body, &theirs) == nil && theirs.CallbackCommand != string(got.Command) && !foldedTwin(body) {
+				t.Errorf("ParseCallback(%q): encoding/json reads the command %q", body, theirs.CallbackCommand)
+			}
+		}
+	})
+}
+
+// foldedTwin reports whether encoding/json, which folds the case of keys, may have taken another key for CallbackCommand.
+func foldedTwin(body []byte) bool {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(body, &all) != nil {
+		return true
+	}
+	count := 0
+	for key := range all {
+		if strings.EqualFold(key, "CallbackCommand") {
+			count++
+		}
+	}
+	return count > 1
+}
+
+func depthOf(body []byte) int {
+	deepest, depth := 0, 0
+	for _, c := range body {
+		switch c {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth--
+		}
+		deepest = max(deepest, depth)
+	}
+	return deepest
+}
+
+// naive is ParseCallback written with encoding/json.
+func naive(body []byte) (Callback, bool) {
+	fields, ok := naiveObject(body)
+	if !ok {
+		return Callback{}, false
+	}
+	command, ok := naiveText(fields["CallbackCommand"])
+	if !ok {
+		return Callback{}, false
+	}
+	got := Callback{Command: Command(command)}
+	if !got.Command.BeforeJoin() && got.Command != CommandAfterGroupFull {
+		return got, true
+	}
+	if got.GroupID, ok = naiveText(fields["GroupId"]); !ok {
+		return Callback{}, false
+	}
+	if values := fields["Type"]; got.Command.BeforeJoin() && len(values) > 0 {
+		if got.GroupType, ok = naiveText(values); !ok {
+			return Callback{}, false
+		}
+	}
+	switch got.Command {
+	case CommandBeforeApplyJoin:
+		got.Requestor, ok = naiveText(fields["Requestor_Account"])
+	case CommandBeforeInviteJoin:
+		got.Members, ok = naiveDestinations(fields["DestinationMembers"])
+	}
+	return got, ok
+}
+
+func naiveDestinations(values []string) ([]string, bool) {
+	if len(values) != 1 || !strings.HasPrefix(values[0], "[") {
+		return nil, false
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(harmless([]byte(values[0])), &items) != nil {
+		return nil, false
+	}
+	// The items as they were written: harmless keeps every quote and bracket where it was, but not the length.
+	var accounts []string
+	rest := strings.TrimSpace(values[0][1:])
+	for range items {
+		item, tail := cutValue(rest)
+		fields, ok := naiveObject([]byte(item))
+		if !ok {
+			return nil, false
+		}
+		account, ok := naiveText(fields["Member_Account"])
+		if !ok {
+			return nil, false
+		}
+		if !slices.Contains(accounts, account) {
+			accounts = append(accounts, account)
+		}
+		rest = strings.TrimLeft(tail, " \t\r\n,")
+	}
+	return accounts, len(accounts) > 0
+}
+
+// naiveObject gives the values of an object by key, as they were written.
+func naiveObject(body []byte) (map[string][]string, bool) {
+	safe := harmless(body)
+	if !json.Valid(safe) || !bytes.HasPrefix(bytes.TrimLeft(safe, " \t\r\n"), []byte("{")) {
+		return nil, false
+	}
+	fields := map[string][]string{}
+	rest := strings.TrimLeft(string(body), " \t\r\n")
+	rest = strings.TrimLeft(rest[1:], " \t\r\n")
+	for !strings.HasPrefix(rest, "}") {
+		quoted, tail := cutValue(rest)
+		tail = strings.TrimLeft(tail, " \t\r\n")
+		value, after := cutValue(strings.TrimLeft(tail[1:], " \t\r\n"))
+		var key string
+		if json.Unmarshal([]byte(quoted), &key) == nil {
+			fields[key] = append(fields[key], value)
+		}
+		rest = strings.TrimLeft(after, " \t\r\n,")
+	}
+	return fields, true
+}
+
+// cutValue cuts the first JSON value off a text that is known to be well-formed.
+func cutValue(text string) (value, rest string) {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case inString && c == '\\':
+			i++
+		case inString && c == '"':
+			inString = false
+		case inString:
+			continue
+		case c == '"':
+			inString = true
+		case c == '[' || c == '{':
+			depth++
+		case depth > 0 && (c == ']' || c == '}'):
+			depth--
+		case depth == 0 && strings.IndexByte(" \t\r\n,:]}", c) >= 0:
+			return text[:i], text[i:]
+		default:
+			continue
+		}
+		if depth == 0 && !inString {
+			return text[:i+1], text[i+1:]
+		}
+	}
+	return text, ""
+}
+
+// harmless replaces everything inside strings.
+func harmless(body []byte) []byte {
+	var out []byte
+	for i := 0; i < len(body); i++ {
+		out = append(out, body[i])
+		if body[i] != '"' {
+			continue
+		}
+		for i++; i < len(body) && body[i] != '"'; i++ {
+			if body[i] == '\\' {
+				i++
+			}
+			out = append(out, 'x')
+		}
+		if i < len(body) {
+			out = append(out, '"')
+		}
+	}
+	return out
+}
+
+// naiveText reads the only value given, a string of 1 to 255 bytes that two readers cannot read differently.
+func naiveText(values []string) (string, bool) {
+	if len(values) != 1 || !strings.HasPrefix(values[0], `"`) || !utf8.ValidString(values[0]) {
+		return "", false
+	}
+	decoder := json.NewDecoder(strings.NewReader(values[0]))
+	token, err := decoder.Token()
+	text, ok := token.(string)
+	if err != nil || !ok || text == "" || len(text) > 255 || strings.Contains(text, "\x00") {
+		return "", false
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return "", false
+	}
+	// encoding/json puts U+FFFD for half a surrogate pair; there must be one for each that was written as such.
+	written := strings.Count(values[0], "\ufffd") + strings.Count(strings.ReplaceAll(strings.ToLower(values[0]), `\\`, ""), `\ufffd`)
+	return text, strings.Count(text, "\ufffd") == written
+}

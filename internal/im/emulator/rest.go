@@ -1,0 +1,299 @@
+package emulator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/im"
+)
+
+const (
+	restPrefix    = "/v4/group_open_http_svc/"
+	maxRESTBody   = 1 << 20
+	maxRESTAnswer = 1 << 20 // beyond that the vendor answers 10018 (page 34948)
+)
+
+// call is one authenticated call of the REST API.
+type call struct {
+	app        *app
+	identifier string // an admin of the app
+	now        time.Time
+	*params
+}
+
+// origin of what a call causes: callbacks of our own calls carry RESTAPI, too (page 34354).
+func (c *call) origin() origin { return origin{account: c.identifier, platform: "RESTAPI", ip: "127.0.0.1"} }
+
+// api is one command of the REST API. It returns what stands in the answer beside the three fields of the envelope, nil for nothing.
+type api func(e *Emulator, ctx context.Context, c *call) (any, *failure)
+
+func apiNamed(name string) api {
+	switch name {
+	case "create_group":
+		return (*Emulator).createGroup
+	case "destroy_group":
+		return (*Emulator).destroyGroup
+	case "get_group_info":
+		return (*Emulator).getGroupInfo
+	case "get_appid_group_list":
+		return (*Emulator).getGroupList
+	case "modify_group_base_info":
+		return (*Emulator).modifyGroup
+	case "change_group_owner":
+		return (*Emulator).changeOwner
+	case "get_group_member_info":
+		return (*Emulator).getMembers
+	case "get_specified_group_member_info":
+		return (*Emulator).getSpecifiedMembers
+	case "get_role_in_group":
+		return (*Emulator).getRoles
+	case "modify_group_member_info":
+		return (*Emulator).modifyMember
+	case "add_group_member":
+		return (*Emulator).addMembers
+	case "delete_group_member":
+		return (*Emulator).deleteMembers
+	case "import_group_member":
+		return (*Emulator).importMembers
+	default:
+		return nil
+	}
+}
+
+// envelope begins every answer; HTTP is 200 whatever it says.
+type envelope struct {
+	ActionStatus string `json:"ActionStatus"`
+	ErrorInfo    string `json:"ErrorInfo"`
+	ErrorCode    int    `json:"ErrorCode"`
+}
+
+func envelopeOf(f *failure) []byte {
+	env := envelope{ActionStatus: "OK"}
+	if f != nil {
+		env = envelope{ActionStatus: "FAIL", ErrorInfo: f.info, ErrorCode: f.code}
+	}
+	answer, err := json.Marshal(env)
+	if err != nil { // two strings and a number
+		return []byte(`{"ActionStatus":"FAIL","ErrorInfo":"internal error","ErrorCode":10002}`)
+	}
+	return answer
+}
+
+// serveREST answers one call: authenticate, strike with the faults, do what is asked, answer.
+func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	now := e.clock.now()
+	w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	body, tooLarge := readBody(r)
+
+	rec := CallRecord{API: otherAPIName, ReceivedAt: now.UTC()}
+	if name, ok := strings.CutPrefix(r.URL.Path, restPrefix); ok && apiNamed(name) != nil {
+		rec.API = name
+	}
+	p, bodyErr := parseParams(body)
+	if bodyErr == nil {
+		rec.Group = groupOf(p)
+		if len(body) <= keptBody {
+			rec.Body = body
+		}
+	}
+	t := e.faults.forCall(rec.API, rec.Group)
+	rec.Fault = t.name()
+
+	var answer []byte
+	var f *failure
+	if wait(r.Context(), t.latency, e.closing) != nil {
+		panic(http.ErrAbortHandler) // the caller is gone; net/http knows this value and only closes the connection
+	}
+	switch {
+	case t.fault != nil && !t.fault.AfterEffect:
+	case tooLarge:
+		f = fail(codeBadRequest, "the body is larger than %d bytes", maxRESTBody)
+	default:
+		answer, f = e.call(r, now, p, bodyErr, &rec)
+	}
+	if f != nil {
+		answer = envelopeOf(f)
+		rec.Code, rec.Info = f.code, f.info
+	}
+	if t.is(FaultCode) {
+		rec.Code, rec.Info = t.fault.Code, t.fault.Info
+	}
+	rec.DurationMillis = time.Since(start).Milliseconds()
+	// Filed before the answer leaves, so that who has the answer finds the record.
+	e.tally.add(rec.API, rec.Code != 0 || t.fault != nil)
+	e.calls.add(func(id int) CallRecord { rec.ID = id; return rec })
+	e.log.Debug("REST call", "app", rec.SDKAppID, "api", rec.API, "group", rec.Group, "code", rec.Code, "info", rec.Info, "fault", rec.Fault)
+
+	if t.fault != nil {
+		e.spoilAnswer(w, r, t.fault, answer)
+		return
+	}
+	writeAnswer(w, answer)
+}
+
+func writeAnswer(w http.ResponseWriter, answer []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	_, _ = w.Write(answer) // a caller who is gone needs no answer
+}
+
+// spoilAnswer does to an answer what a fault wants. To break a connection, net/http is told so by its own panic value.
+func (e *Emulator) spoilAnswer(w http.ResponseWriter, r *http.Request, f *Fault, answer []byte) {
+	switch f.Kind {
+	case FaultHTTP:
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(f.Status)
+		_, _ = fmt.Fprintf(w, "<html><body><h1>%d %s</h1></body></html>\n", f.Status, http.StatusText(f.Status))
+		return
+	case FaultCode:
+		writeAnswer(w, envelopeOf(&failure{f.Code, f.Info}))
+		return
+	case FaultTruncate:
+		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+		_, _ = w.Write(answer[:len(answer)/2])
+		_ = http.NewResponseController(w).Flush()
+	case FaultHang:
+		_ = hang(r.Context(), e.closing)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// call authenticates and carries out a call.
+func (e *Emulator) call(r *http.Request, now time.Time, p *params, bodyErr error, rec *CallRecord) ([]byte, *failure) {
+	a, identifier, f := e.authenticate(r, now)
+	if a != nil {
+		rec.SDKAppID, rec.Identifier = a.id, identifier
+	}
+	if f != nil {
+		return nil, f
+	}
+	if bodyErr != nil {
+		return nil, fail(codeBadJSON, "the body must be a JSON object, at least {}: %v", bodyErr)
+	}
+	do := apiNamed(rec.API)
+	if do == nil {
+		return nil, fail(codeUnknownCommand, "unknown command %q", strings.TrimPrefix(r.URL.Path, restPrefix))
+	}
+	if a.tooFrequent(rec.API) {
+		return nil, fail(codeTooFrequent, "%s is called too often", rec.API)
+	}
+	result, f := do(e, r.Context(), &call{app: a, identifier: identifier, now: now, params: p})
+	if f != nil {
+		return nil, f
+	}
+	answer := envelopeOf(nil)
+	if result != nil {
+		fields, err := json.Marshal(result)
+		if err != nil { // strings and numbers only
+			return nil, fail(10002, "internal error: %v", err)
+		}
+		answer = append(append(answer[:len(answer)-1], ','), fields[1:]...)
+	}
+	if len(answer) > maxRESTAnswer {
+		return nil, fail(codeAnswerTooLarge, "the answer would have %d bytes, more than 1 MB: ask for fewer members or fields", len(answer))
+	}
+	return answer, nil
+}
+
+// authenticate checks the request line in the order in which the vendor's gateway seems to (page 34620; codes on page 34348).
+func (e *Emulator) authenticate(r *http.Request, now time.Time) (*app, string, *failure) {
+	if r.Method != http.MethodPost {
+		return nil, "", fail(codeBadRequest, "the method must be POST, not %s", r.Method)
+	}
+	if !strings.HasPrefix(r.URL.Path, restPrefix) {
+		return nil, "", fail(codeBadURL, "the emulator serves %s... only", restPrefix)
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, "", fail(codeBadRequest, "the query cannot be parsed: encode every parameter")
+	}
+	number := query.Get("sdkappid")
+	if number == "" {
+		return nil, "", fail(codeNoSDKAppID, "the parameter sdkappid is missing")
+	}
+	id, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return nil, "", fail(codeBadSDKAppID, "sdkappid is not a number")
+	}
+	a := e.apps[id]
+	if a == nil {
+		return nil, "", fail(codeNoSuchApp, "there is no app %d", id)
+	}
+	identifier := query.Get("identifier")
+	if identifier == "" {
+		return a, "", fail(codeNoIdentifier, "the parameter identifier is missing")
+	}
+	settings, key, _ := a.console()
+	if err := im.VerifyUserSig(query.Get("usersig"), key, id, identifier, now); err != nil {
+		code := codeUserSigMalformed
+		if refused := (*im.UserSigError)(nil); errors.As(err, &refused) {
+			code = refused.Code
+		}
+		return a, identifier, fail(code, "%v", err)
+	}
+	if !slices.Contains(settings.AdminAccounts, identifier) {
+		return a, identifier, fail(codeNotAdmin, "%q is not an admin of the app", identifier)
+	}
+	if _, err := strconv.ParseUint(query.Get("random"), 10, 32); err != nil {
+		return a, identifier, fail(codeBadRequest, "the parameter random must be an unsigned 32-bit integer")
+	}
+	if query.Get("contenttype") != "json" {
+		return a, identifier, fail(codeBadRequest, "the parameter contenttype must be json")
+	}
+	return a, identifier, nil
+}
+
+func readBody(r *http.Request) (body []byte, tooLarge bool) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRESTBody+1))
+	if err != nil {
+		return nil, false
+	}
+	return body, len(body) > maxRESTBody
+}
+
+// groupOf is the one group that a call is about, for faults and records.
+func groupOf(p *params) string {
+	look := &params{members: p.members} // what is wrong with the body is for the call itself to say
+	if id := look.text("GroupId"); id != "" {
+		return id
+	}
+	if ids := look.texts("GroupIdList"); len(ids) == 1 {
+		return ids[0]
+	}
+	return ""
+}
+
+// namedGroup finds the group of a call and locks it; the caller unlocks it.
+func (c *call) namedGroup() (*group, *failure) {
+	id := c.required("GroupId")
+	if c.bad != nil {
+		return nil, c.bad
+	}
+	return c.lockGroup(id)
+}
+
+func (c *call) lockGroup(id string) (*group, *failure) {
+	if len(id) > 96 || strings.ContainsFunc(id, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+		return nil, fail(codeBadGroupID, "the group id is invalid")
+	}
+	g := c.app.group(id)
+	if g == nil {
+		return nil, errNoSuchGroup
+	}
+	g.mu.Lock()
+	if g.dissolved {
+		g.mu.Unlock()
+		return nil, errNoSuchGroup
+	}
+	return g, nil
+}

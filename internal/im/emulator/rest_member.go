@@ -1,0 +1,413 @@
+package emulator
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// Batch limits (protocol of the API pages; where pages disagree, the strictest that is current).
+const (
+	maxDeleted        = 100   // page 34949
+	maxAdded          = 20    // page 34921
+	maxImported       = 300   // page 34966
+	maxSpecified      = 50    // page 64897
+	maxRolesAsked     = 500   // page 34963
+	maxMemberPage     = 200   // page 34948; 100 is advised
+	maxCommunityPage  = 100   // page 34948
+	maxUnpagedMembers = 6_000 // page 34948: beyond that the code is 10054
+)
+
+var (
+	errNoMemberList = &failure{codeNotPermitted, "groups of this type have no member list"}
+	errCannotKick   = &failure{codeBadParameter, "members of an AVChatRoom cannot be removed"}
+)
+
+// memberFields are the fields of a member to be answered. Member_Account always is.
+type memberFields uint8
+
+const (
+	fieldRole memberFields = 1 << iota
+	fieldJoinTime
+	fieldMsgSeq
+	fieldMsgFlag
+	fieldLastSend
+	fieldMuteUntil
+	fieldNameCard
+	allMemberFields = math.MaxUint8
+)
+
+// memberFieldsOf reads MemberInfoFilter. Without it everything is answered; names that are not known are ignored.
+func memberFieldsOf(p *params) (fields memberFields) {
+	if !p.has("MemberInfoFilter") {
+		return allMemberFields
+	}
+	for _, name := range p.texts("MemberInfoFilter") {
+		switch name {
+		case "Role":
+			fields |= fieldRole
+		case "JoinTime":
+			fields |= fieldJoinTime
+		case "MsgSeq":
+			fields |= fieldMsgSeq
+		case "MsgFlag":
+			fields |= fieldMsgFlag
+		case "LastSendMsgTime":
+			fields |= fieldLastSend
+		case "MuteUntil":
+			fields |= fieldMuteUntil
+		case "NameCard":
+			fields |= fieldNameCard
+		}
+	}
+	return fields
+}
+
+// appendMembers writes a MemberList. It is written by hand since a Community is read in ten thousand pages. The caller holds the lock.
+func (g *group) appendMembers(dst []byte, members []member, fields memberFields) []byte {
+	dst = append(dst, '[')
+	for i := range members {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = g.appendMember(dst, &members[i], fields)
+	}
+	return append(dst, ']')
+}
+
+func (g *group) appendMember(dst []byte, m *member, fields memberFields) []byte {
+	account, err := json.Marshal(m.account)
+	if err != nil { // a string
+		account = []byte(`""`)
+	}
+	dst = append(append(dst, `{"Member_Account":`...), account...)
+	if fields&fieldRole != 0 {
+		dst = append(append(dst, `,"Role":"`...), m.role.String()...)
+		if g.quirks.RoleTrailingBlank {
+			dst = append(dst, ' ')
+		}
+		dst = append(dst, '"')
+	}
+	if fields&fieldJoinTime != 0 {
+		dst = strconv.AppendUint(append(dst, `,"JoinTime":`...), uint64(m.joined), 10)
+	}
+	if fields&fieldMsgSeq != 0 { // who has read how far is not emulated: nobody has read anything
+		dst = append(dst, `,"MsgSeq":0`...)
+	}
+	if fields&fieldMsgFlag != 0 {
+		dst = append(dst, `,"MsgFlag":"AcceptAndNotify"`...)
+	}
+	if fields&fieldLastSend != 0 && !g.quirks.OmitLastSendMsgTime {
+		dst = strconv.AppendUint(append(dst, `,"LastSendMsgTime":`...), uint64(m.spoke), 10)
+	}
+	if fields&fieldMuteUntil != 0 {
+		dst = append(dst, `,"MuteUntil":0`...)
+	}
+	if fields&fieldNameCard != 0 {
+		dst = append(dst, `,"NameCard":""`...)
+	}
+	return append(dst, '}')
+}
+
+// roleFilter reads MemberRoleFilter. Without it every role passes.
+func roleFilter(p *params) func(role) bool {
+	if !p.has("MemberRoleFilter") {
+		return func(role) bool { return true }
+	}
+	var roles []role
+	for _, word := range p.texts("MemberRoleFilter") {
+		r, ok := parseRole(word)
+		if !ok {
+			p.complain("MemberRoleFilter: %q is unknown: use Owner, Admin or Member", word)
+		}
+		roles = append(roles, r)
+	}
+	return func(r role) bool { return slices.Contains(roles, r) }
+}
+
+// memberPage is the answer of get_group_member_info.
+type memberPage struct {
+	MemberNum  int             `json:"MemberNum"` // of the whole group
+	MemberList json.RawMessage `json:"MemberList"`
+	Next       *string         `json:"Next,omitempty"` // Community only
+}
+
+// getMembers is get_group_member_info (page 34948): by Offset, or by Next in a Community.
+func (e *Emulator) getMembers(_ context.Context, c *call) (any, *failure) {
+	fields, pass := memberFieldsOf(c.params), roleFilter(c.params)
+	limit, offset := c.number("Limit", 0), c.number("Offset", 0)
+	next := c.text("Next")
+	g, f := c.namedGroup()
+	if f != nil {
+		return nil, f
+	}
+	defer g.mu.Unlock()
+	answer := memberPage{MemberNum: g.roster.size()}
+	var page []member
+	switch g.kind {
+	case typeAVChatRoom:
+		return nil, errNoMemberList
+	case typeCommunity:
+		if offset > 0 {
+			return nil, fail(codeBadParameter, "Offset is not supported for a Community: use Next")
+		}
+		page, next, f = g.pageAfter(next, limit, pass)
+		answer.Next = &next
+	default:
+		if next != "" {
+			return nil, fail(codeBadParameter, "Next is for a Community only: use Offset")
+		}
+		page, f = g.pageFrom(offset, limit, c.has("MemberRoleFilter"), pass)
+	}
+	if f != nil {
+		return nil, f
+	}
+	answer.MemberList = g.appendMembers(nil, page, fields)
+	return answer, nil
+}
+
+// pageFrom is a page by offset. Offsets count members, so they shift when somebody leaves.
+func (g *group) pageFrom(offset, limit int, filtered bool, pass func(role) bool) ([]member, *failure) {
+	if limit > maxMemberPage {
+		return nil, fail(codeBadParameter, "Limit is %d, at most %d are allowed", limit, maxMemberPage)
+	}
+	if limit == 0 { // everything
+		if g.roster.size() > maxUnpagedMembers {
+			return nil, fail(codeTooManyMembers, "the group has too many members for one answer: set Limit and Offset")
+		}
+		limit = maxUnpagedMembers
+	}
+	if !filtered {
+		return g.roster.page(offset, limit), nil
+	}
+	var page []member
+	for m := range g.roster.after(0) {
+		if !pass(m.role) {
+			continue
+		}
+		if offset > 0 {
+			offset--
+			continue
+		}
+		if page = append(page, *m); len(page) == limit {
+			break
+		}
+	}
+	return page, nil
+}
+
+// pageAfter is a page of a Community. The cursor that is handed out names the last place in the order of joining that was answered, so
+// it stays good while others join and leave.
+func (g *group) pageAfter(cursor string, limit int, pass func(role) bool) ([]member, string, *failure) {
+	if limit > maxCommunityPage {
+		return nil, "", fail(codeBadParameter, "Limit is %d, at most %d are allowed for a Community", limit, maxCommunityPage)
+	}
+	if limit == 0 {
+		limit = maxCommunityPage
+	}
+	var seq uint64
+	if cursor != "" {
+		var err error
+		if seq, err = strconv.ParseUint(cursor, 36, 32); err != nil || seq == 0 {
+			return nil, "", fail(codeBadParameter, `Next must be "" or what the answer before said`)
+		}
+	}
+	page := make([]member, 0, limit)
+	for m := range g.roster.after(uint32(seq)) {
+		if !pass(m.role) {
+			continue
+		}
+		if len(page) == limit { // somebody follows
+			return page, strconv.FormatUint(uint64(page[limit-1].seq), 36), nil
+		}
+		page = append(page, *m)
+	}
+	return page, "", nil
+}
+
+// getSpecifiedMembers is get_specified_group_member_info (page 64897). Accounts that are no members are left out.
+func (e *Emulator) getSpecifiedMembers(_ context.Context, c *call) (any, *failure) {
+	accounts := c.accounts("Member_List_Account", maxSpecified, false)
+	fields, pass := memberFieldsOf(c.params), roleFilter(c.params)
+	g, f := c.namedGroup()
+	if f != nil {
+		return nil, f
+	}
+	defer g.mu.Unlock()
+	if g.kind == typeAVChatRoom {
+		return nil, errNoMemberList
+	}
+	var found []member
+	for _, account := range accounts {
+		if m := g.roster.find(account); m != nil && pass(m.role) {
+			found = append(found, *m)
+		}
+	}
+	return struct {
+		MemberList json.RawMessage `json:"MemberList"`
+	}{g.appendMembers(nil, found, fields)}, nil
+}
+
+// getRoles is get_role_in_group (page 34963).
+func (e *Emulator) getRoles(_ context.Context, c *call) (any, *failure) {
+	accounts := c.accounts("User_Account", maxRolesAsked, false)
+	g, f := c.namedGroup()
+	if f != nil {
+		return nil, f
+	}
+	defer g.mu.Unlock()
+	if g.kind == typeAVChatRoom {
+		return nil, errNoMemberList
+	}
+	type accountRole struct {
+		Account string `json:"Member_Account"`
+		Role    string `json:"Role"`
+	}
+	roles := make([]accountRole, 0, len(accounts))
+	for _, account := range accounts {
+		r := roleGone
+		if m := g.roster.find(account); m != nil {
+			r = m.role
+		}
+		roles = append(roles, accountRole{account, r.String()})
+	}
+	return struct {
+		Roles []accountRole `json:"UserIdList"`
+	}{roles}, nil
+}
+
+// modifyMember is modify_group_member_info (page 34964), as far as roles go.
+func (e *Emulator) modifyMember(_ context.Context, c *call) (any, *failure) {
+	account, word := c.required("Member_Account"), c.text("Role")
+	g, f := c.namedGroup()
+	if f != nil {
+		return nil, f
+	}
+	defer g.mu.Unlock()
+	m := g.roster.find(account)
+	switch {
+	case g.kind == typeAVChatRoom || m == nil:
+		return nil, fail(codeNotPermitted, "the account is not a member of a group with a member list")
+	case word == "":
+		return nil, nil
+	case word != "Admin" && word != "Member":
+		return nil, fail(codeBadParameter, "Role must be Admin or Member; an owner is made by change_group_owner")
+	case word == "Admin" && g.kind == typeWork:
+		return nil, fail(codeNotPermitted, "a Work group has no admins")
+	}
+	r, _ := parseRole(word)
+	g.setRole(account, r)
+	return nil, nil
+}
+
+// addedMember is one account in the answer of add_group_member and import_group_member.
+type addedMember struct {
+	Account string `json:"Member_Account"`
+	Result  int    `json:"Result"`
+}
+
+type addedMembers struct {
+	MemberList []addedMember `json:"MemberList"`
+}
+
+// addMembers is add_group_member (page 34921): an invitation by the app admin, so the app backend is asked about it.
+func (e *Emulator) addMembers(ctx context.Context, c *call) (any, *failure) {
+	accounts := c.accounts("MemberList", maxAdded, true)
+	c.number("Silence", 0)
+	g, f := c.namedGroup()
+	if f != nil {
+		return nil, f
+	}
+	g.mu.Unlock()
+	if g.kind == typeAVChatRoom {
+		return nil, fail(codeNotPermitted, "nobody can be added to an AVChatRoom, its members join by themselves")
+	}
+	entries, f := e.bring(ctx, g, c.origin(), accounts)
+	if f != nil {
+		return nil, f
+	}
+	return addedMembers{answered(entries)}, nil
+}
+
+func answered(entries []entry) []addedMember {
+	list := make([]addedMember, len(entries))
+	for i, en := range entries {
+		list[i] = addedMember{en.account, en.result}
+	}
+	return list
+}
+
+// deleteMembers is delete_group_member (page 34949). It says nothing about single accounts, and removing a stranger succeeds. The app
+// admin outranks everybody: if the owner is named, he goes, since no page says that anything protects him.
+func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
+	accounts := c.accounts("MemberToDel_Account", maxDeleted, false)
+	c.number("Silence", 0)
+	c.text("Reason")
+	g, f := c.namedGroup()
+	if f != nil {
+		return nil, f
+	}
+	defer g.mu.Unlock()
+	if g.kind == typeAVChatRoom {
+		return nil, errCannotKick
+	}
+	e.part(ctx, g, c.origin(), "Kicked", accounts)
+	return nil, nil
+}
+
+// importMembers is import_group_member (page 34966). It triggers no callbacks at all: no gate sees it.
+func (e *Emulator) importMembers(_ context.Context, c *call) (any, *failure) {
+	accounts := c.accounts("MemberList", maxImported, true)
+	list := c.objects("MemberList")
+	g, f := c.namedGroup()
+	if f != nil {
+		return nil, f
+	}
+	defer g.mu.Unlock()
+	if g.kind == typeAVChatRoom {
+		return nil, errNoMemberList
+	}
+	type imported struct {
+		joined int
+		role   role
+	}
+	facts := make(map[string]imported, len(list))
+	for _, o := range list {
+		fact := imported{o.number("JoinTime", int(c.now.Unix())), roleMember}
+		if word := o.text("Role"); word == "Admin" {
+			fact.role = roleAdmin
+		} else if word != "" && word != "Member" {
+			o.complain("Role must be Admin or Member")
+		}
+		if int64(fact.joined) < g.created || int64(fact.joined) > c.now.Unix() {
+			o.complain("JoinTime must lie between the creation of the group and now")
+		}
+		if o.bad != nil {
+			return nil, fail(codeBadParameter, "MemberList: %s", o.bad.info)
+		}
+		facts[o.text("Member_Account")] = fact
+	}
+	entries := make([]entry, 0, len(accounts))
+	done := 0
+	for _, account := range accounts {
+		en := entry{account: account, result: resultAdded}
+		switch {
+		case g.roster.find(account) != nil:
+			en.result = resultMember
+		case g.full():
+			en.result = resultFailed
+		default:
+			g.enrol(account, facts[account].role, uint32(facts[account].joined), 0)
+		}
+		if en.result != resultFailed {
+			done++
+		}
+		entries = append(entries, en)
+	}
+	if done == 0 {
+		return nil, errGroupFull
+	}
+	return addedMembers{answered(entries)}, nil
+}
