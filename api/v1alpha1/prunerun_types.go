@@ -33,7 +33,7 @@ const (
 
 // KeptReason says why a planned removal did not happen.
 //
-// +kubebuilder:validation:Enum=Left;RoleChanged;ActiveAgain;Protected;Unknown
+// +kubebuilder:validation:Enum=Left;RoleChanged;ActiveAgain;Protected;Unknown;RunEnded
 type KeptReason string
 
 const (
@@ -47,6 +47,8 @@ const (
 	KeptReasonProtected KeptReason = "Protected"
 	// KeptReasonUnknown is an account whose activity the vendor no longer tells.
 	KeptReasonUnknown KeptReason = "Unknown"
+	// KeptReasonRunEnded is an account that was still there when the run ended with its removal under way.
+	KeptReasonRunEnded KeptReason = "RunEnded"
 )
 
 // PruneRunSpec names the group. It names no policy: which one governs is settled when the run is planned, from the group
@@ -235,7 +237,7 @@ type KeptAccount struct {
 	// +kubebuilder:validation:MaxLength=255
 	Account string `json:"account"`
 
-	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected or Unknown. No default. Example: ActiveAgain.
+	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected, Unknown or RunEnded. No default. Example: ActiveAgain.
 	//
 	// +required
 	Reason KeptReason `json:"reason"`
