@@ -1,0 +1,210 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+const (
+	maxPendingGroups = 10_000
+	// intakeWorkers bounds the requests that are under way at once; one that hangs holds up no other group for long.
+	intakeWorkers       = 4
+	intakeTimeout       = 10 * time.Second
+	intakeFirstBackoff  = 250 * time.Millisecond
+	intakeMaxBackoff    = 10 * time.Second
+	pendingRunPatience  = 2 * time.Minute
+	pendingRecheck      = 5 * time.Second
+	noSnapshotYetRecall = time.Second
+)
+
+// snapshots is where the published snapshot is: a policy.Store.
+type snapshots interface{ Load() *policy.Snapshot }
+
+type intakeResult string
+
+const (
+	intakeCoalesced   intakeResult = "coalesced"
+	intakeOverflow    intakeResult = "overflow"
+	intakeCreated     intakeResult = "created"
+	intakeUnfinished  intakeResult = "unfinished"
+	intakeCooling     intakeResult = "cooling"
+	intakeSuspended   intakeResult = "suspended"
+	intakeNotGoverned intakeResult = "not_governed"
+	intakeInvalid     intakeResult = "invalid"
+	intakeRetried     intakeResult = "retried"
+)
+
+// Intake turns group-full callbacks into PruneRuns, on every replica. A callback costs one map operation; the API server is
+// talked to later, by workers, and as often as it takes. Groups are coalesced, and no group waits for another one's backoff.
+//
+// No callback is lost in a way that matters. One that arrives for a pending group is covered by what is yet to come for that
+// group, except while a worker deals with the group: then the arrival is remembered, and the worker looks again. One that arrives
+// while an unfinished run has a plan is covered by that plan. One that arrives while a run has no plan yet stays pending, since
+// that run may have read the group a moment before it filled up and end NotFull; it is let go once the run has a plan, and after
+// two minutes: longer than a read that was under way takes, and every later one sees the full group. What a killed process
+// had pending, and what did not fit in, is found by the next callback (the vendor sends one for every failed join) and by the Sweeper.
+type Intake struct {
+	// Client reads PruneRuns from the cache and creates them; Live reads them from the API server.
+	Client    client.Client
+	Live      client.Reader
+	Snapshots snapshots
+	Now       func() time.Time
+	// Metrics, if set, counts.
+	Metrics *PruneMetrics
+	Log     logr.Logger
+
+	once    sync.Once
+	queue   workqueue.TypedRateLimitingInterface[groupKey]
+	mu      sync.Mutex
+	pending map[groupKey]time.Time // when the latest callback came
+}
+
+// NeedLeaderElection is false: the replica that answers a callback keeps it.
+func (*Intake) NeedLeaderElection() bool { return false }
+
+func (i *Intake) init() {
+	i.once.Do(func() {
+		i.pending = make(map[groupKey]time.Time)
+		i.queue = workqueue.NewTypedRateLimitingQueue(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[groupKey](intakeFirstBackoff, intakeMaxBackoff))
+	})
+}
+
+// GroupFull takes in a callback. It never blocks on I/O and does not keep groupID, which may belong to a request's buffer.
+// Callbacks that come before Start are kept for it.
+func (i *Intake) GroupFull(app policy.Object, groupID string) {
+	i.init()
+	now := i.Now()
+	key := groupKey{namespace: app.Namespace, app: app.Name, group: groupID}
+
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, ok := i.pending[key]; ok {
+		i.pending[key] = now
+		i.Metrics.intakeResult(intakeCoalesced)
+		return
+	}
+	if len(i.pending) >= maxPendingGroups {
+		i.Metrics.intakeResult(intakeOverflow)
+		return
+	}
+	key.group = strings.Clone(groupID)
+	i.pending[key] = now
+	i.Metrics.intakePending(len(i.pending))
+	i.queue.Add(key)
+}
+
+// Start creates runs until ctx ends.
+func (i *Intake) Start(ctx context.Context) error {
+	i.init()
+	var workers sync.WaitGroup
+	for range intakeWorkers {
+		workers.Go(func() { i.work(ctx) })
+	}
+	<-ctx.Done()
+	i.queue.ShutDown()
+	workers.Wait()
+	return nil
+}
+
+func (i *Intake) work(ctx context.Context) {
+	for {
+		key, shutdown := i.queue.Get()
+		if shutdown {
+			return
+		}
+		i.dealWith(ctx, key)
+		i.queue.Done(key)
+	}
+}
+
+// next is what is to happen to a pending group: it is let go, unless there is a time to look again.
+type next struct {
+	result intakeResult // "" if there is nothing to count
+	after  time.Duration
+	failed error
+}
+
+func (i *Intake) dealWith(ctx context.Context, key groupKey) {
+	i.mu.Lock()
+	arrived := i.pending[key]
+	i.mu.Unlock()
+
+	next := i.decide(ctx, key, arrived)
+	if next.result != "" {
+		i.Metrics.intakeResult(next.result)
+	}
+	switch {
+	case next.failed != nil:
+		i.Log.V(1).Info("no prune run yet, trying again", "namespace", key.namespace, "app", key.app, "groupID", key.group, "error", next.failed.Error())
+		i.queue.AddRateLimited(key)
+		return
+	case next.after > 0:
+		i.queue.Forget(key)
+		i.queue.AddAfter(key, next.after)
+		return
+	}
+	i.queue.Forget(key)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.pending[key].After(arrived) {
+		i.queue.Add(key)
+		return
+	}
+	delete(i.pending, key)
+	i.Metrics.intakePending(len(i.pending))
+}
+
+func (i *Intake) decide(ctx context.Context, key groupKey, arrived time.Time) next {
+	snapshot := i.Snapshots.Load()
+	if snapshot == nil {
+		return next{after: noSnapshotYetRecall}
+	}
+	app := snapshot.AppNamed(key.namespace, key.app)
+	switch {
+	case app == nil || !app.MayPrune(key.group):
+		return next{result: intakeNotGoverned}
+	case app.PruningSuspended():
+		return next{result: intakeSuspended}
+	}
+	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
+	defer cancel()
+	creator := runCreator{Client: i.Client, Live: i.Live, Now: i.Now}
+	got, err := creator.ensure(ctx, key, v1alpha1.PruneTriggerGroupFull, app)
+	switch {
+	case apierrors.IsInvalid(err):
+		// The same object will not be taken the next time either.
+		i.Log.Error(err, "a full group cannot have a prune run", "namespace", key.namespace, "app", key.app, "groupID", key.group)
+		return next{result: intakeInvalid}
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return next{failed: err}
+	case err != nil:
+		return next{result: intakeRetried, failed: err}
+	}
+	switch got.outcome {
+	case runCreated:
+		i.Log.Info("prune run created", "namespace", key.namespace, "app", key.app, "groupID", key.group, "trigger", v1alpha1.PruneTriggerGroupFull)
+		return next{result: intakeCreated}
+	case runCooling:
+		return next{result: intakeCooling}
+	case runNotYet:
+		// In steps, so that a clock that is set meanwhile delays nobody for long.
+		return next{after: min(max(got.until.Sub(i.Now()), time.Millisecond), pendingRecheck)}
+	case runPending:
+		if i.Now().Sub(arrived) < pendingRunPatience {
+			return next{after: pendingRecheck}
+		}
+	}
+	return next{result: intakeUnfinished}
+}

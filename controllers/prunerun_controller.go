@@ -1,0 +1,313 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+const (
+	// concurrentRuns is how many runs are looked at in parallel. The vendor's limiter is what paces them.
+	concurrentRuns = 8
+
+	// soon is when to look again at what passes by itself: a snapshot that is about to be built, a lost race.
+	soon = time.Second
+	// waitingNet is the net under the events that end a wait: were one lost, the run would still go on, and expire.
+	waitingNet = 5 * time.Minute
+
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// PruneRunReconciler plans and carries out PruneRuns, in a term. Nothing it decides upon comes from the cache: the run, the app
+// and the policy are read live, the group from the vendor, and only the published snapshot, which is what rules and protection are
+// compiled into, is taken as it is, once it is known to hold the live policy.
+type PruneRunReconciler struct {
+	// Client writes, and reads from the cache what only orders the work. Live reads from the API server.
+	Client    client.Client
+	Live      client.Reader
+	Snapshots snapshots
+	Term      *Term
+	Vendor    *Vendor
+	Events    events.EventRecorder
+	Now       func() time.Time
+	// TTL is how long runs that removed somebody are kept after they ended; less than 24 hours counts as 24 hours.
+	TTL time.Duration
+	// Metrics, if set, counts.
+	Metrics *PruneMetrics
+
+	groups exclusion
+}
+
+// SetupWithManager makes the manager run the reconciler. published enqueues the requests it is given whenever a snapshot was published.
+func (r *PruneRunReconciler) SetupWithManager(mgr manager.Manager, published func(requests func(context.Context) []reconcile.Request) source.Source) error {
+	everyReplica := false
+	err := builder.ControllerManagedBy(mgr).
+		Named("prunerun").
+		For(&v1alpha1.PruneRun{}, builder.WithPredicates(runEvents)).
+		// The end of one run of a group is the beginning of the next one.
+		Watches(&v1alpha1.PruneRun{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
+		Watches(&v1alpha1.IMApp{}, handler.Funcs{DeleteFunc: r.appGone}).
+		WatchesRawSource(r.Term.Source(r.allRuns)).
+		WatchesRawSource(published(r.waitingRuns)).
+		WithOptions(controller.Options{
+			NeedLeaderElection:      &everyReplica,
+			MaxConcurrentReconciles: concurrentRuns,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+		}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("set up the prune run controller: %w", err)
+	}
+	return nil
+}
+
+// runEvents lets through what asks for a look at a run. The status that we write ourselves does not: the echo of a wait would undo it.
+// No look is skipped on the strength of a cached status, so none is lost.
+var runEvents = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() || ended(e)
+	},
+}
+
+var runEndings = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	UpdateFunc:  ended,
+	GenericFunc: func(event.GenericEvent) bool { return false },
+}
+
+func ended(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*v1alpha1.PruneRun)
+	after, isRun := e.ObjectNew.(*v1alpha1.PruneRun)
+	return ok && isRun && !Finished(before) && Finished(after)
+}
+
+// siblings are the unfinished runs of the same group.
+func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object) []reconcile.Request {
+	run, ok := object.(*v1alpha1.PruneRun)
+	if !ok {
+		return nil
+	}
+	runs, err := cachedRuns(ctx, r.Client, groupOf(run))
+	if err != nil {
+		log.FromContext(ctx).Error(err, "runs that wait for this one are looked at later")
+		return nil
+	}
+	return requestsFor(runs, func(run *v1alpha1.PruneRun) bool { return !Finished(run) })
+}
+
+// appGone is not a request: the client of the app is dropped, and runs that need it find out by themselves.
+func (r *PruneRunReconciler) appGone(_ context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	r.Vendor.Forget(e.Object.GetUID())
+}
+
+func (r *PruneRunReconciler) allRuns(ctx context.Context) []reconcile.Request {
+	return r.runsThat(ctx, func(*v1alpha1.PruneRun) bool { return true })
+}
+
+// waitingRuns are those that wait for a change of objects. Those that wait for the vendor go on by themselves: an edit must
+// not make them call again before their time.
+func (r *PruneRunReconciler) waitingRuns(ctx context.Context) []reconcile.Request {
+	return r.runsThat(ctx, func(run *v1alpha1.PruneRun) bool {
+		if Finished(run) {
+			return false
+		}
+		conditionType := v1alpha1.ConditionPlanned
+		if planned(run) {
+			conditionType = v1alpha1.ConditionComplete
+		}
+		condition := apimeta.FindStatusCondition(run.Status.Conditions, conditionType)
+		return condition == nil || waitsForObjects(condition.Reason)
+	})
+}
+
+func (r *PruneRunReconciler) runsThat(ctx context.Context, want func(*v1alpha1.PruneRun) bool) []reconcile.Request {
+	var list v1alpha1.PruneRunList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "prune runs could not be listed, they are looked at later")
+		return nil
+	}
+	return requestsFor(list.Items, want)
+}
+
+func requestsFor(runs []v1alpha1.PruneRun, want func(*v1alpha1.PruneRun) bool) []reconcile.Request {
+	var requests []reconcile.Request
+	for i := range runs {
+		if want(&runs[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&runs[i])})
+		}
+	}
+	return requests
+}
+
+// Reconcile takes one run as far as it gets. Outside a term it does nothing; the beginning of a term enqueues every run.
+func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	ctx, leave, ok := r.Term.Join(ctx)
+	if !ok {
+		return reconcile.Result{}, nil
+	}
+	defer leave()
+
+	var cached v1alpha1.PruneRun
+	if err := r.Client.Get(ctx, request.NamespacedName, &cached); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if Finished(&cached) {
+		return r.keep(ctx, &cached)
+	}
+	key := groupOf(&cached)
+	if !r.groups.enter(key) {
+		return reconcile.Result{RequeueAfter: soon}, nil
+	}
+	defer r.groups.leave(key)
+
+	run := &v1alpha1.PruneRun{}
+	if err := r.Live.Get(ctx, request.NamespacedName, run); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if Finished(run) || !run.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, nil // the event of its end is on its way
+	}
+	p := &pass{PruneRunReconciler: r, key: key, run: run}
+	defer p.noticeVendor()
+	return p.conclude(ctx, p.advance(ctx))
+}
+
+// exclusion lets one look at a time into a group. What the live list of runs rules out between processes, this rules out within one.
+type exclusion struct {
+	mu     sync.Mutex
+	inside map[groupKey]struct{}
+}
+
+func (e *exclusion) enter(key groupKey) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, busy := e.inside[key]; busy {
+		return false
+	}
+	if e.inside == nil {
+		e.inside = make(map[groupKey]struct{})
+	}
+	e.inside[key] = struct{}{}
+	return true
+}
+
+func (e *exclusion) leave(key groupKey) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.inside, key)
+}
+
+// runEnds, as an error, ends a run: condition becomes True.
+type runEnds struct {
+	condition string // ConditionComplete or ConditionFailed
+	reason    string
+	message   string
+}
+
+func (e *runEnds) Error() string { return e.reason + ": " + e.message }
+
+func completes(reason, format string, args ...any) error {
+	return &runEnds{condition: v1alpha1.ConditionComplete, reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+func fails(reason, format string, args ...any) error {
+	return &runEnds{condition: v1alpha1.ConditionFailed, reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// runWaits, as an error, is written to the run, which is taken up again when an object changes or, with a retry, by itself.
+type runWaits struct {
+	reason  string
+	message string
+	// cause is what a retry is due to; nil waits for objects.
+	cause error
+	// after is how long the cause wants to be left alone; zero leaves that to the queue's backoff.
+	after time.Duration
+}
+
+func (e *runWaits) Error() string { return e.reason + ": " + e.message }
+
+func waits(reason, format string, args ...any) error {
+	return &runWaits{reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// waitsForObjects says whether a wait with this reason ends with a change of an object.
+func waitsForObjects(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonVendorUnavailable, v1alpha1.ReasonClockSkew, v1alpha1.ReasonRemoving, v1alpha1.ReasonQueued:
+		return false
+	}
+	return true
+}
+
+var (
+	// errBehind says that the snapshot does not hold yet what the API server has. It is about to be built.
+	errBehind = errors.New("the snapshot is behind the API server")
+	// errDone says that the run has ended and that this is recorded.
+	errDone = errors.New("the run has ended")
+)
+
+// conclude turns what stopped a pass into what is recorded and when the run is looked at again.
+func (p *pass) conclude(ctx context.Context, err error) (reconcile.Result, error) {
+	var (
+		ends *runEnds
+		wait *runWaits
+	)
+	switch {
+	case errors.As(err, &ends):
+		err = p.end(ctx, ends)
+	case errors.As(err, &wait):
+		if err = p.wait(ctx, wait); err == nil {
+			return wait.result()
+		}
+	}
+	switch {
+	case err == nil, errors.Is(err, errDone), apierrors.IsNotFound(err):
+		return reconcile.Result{}, nil
+	case ctx.Err() != nil:
+		// The term has ended, or the process is about to. Whoever holds the next term looks at every run.
+		return reconcile.Result{}, nil
+	case errors.Is(err, errBehind), apierrors.IsConflict(err):
+		// A conflict is the fence at work: somebody else has written the run. What they wrote is read live the next time.
+		return reconcile.Result{RequeueAfter: soon}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+func (e *runWaits) result() (reconcile.Result, error) {
+	switch {
+	case e.cause == nil:
+		return reconcile.Result{RequeueAfter: waitingNet}, nil
+	case e.after > 0:
+		return reconcile.Result{RequeueAfter: e.after}, nil
+	}
+	return reconcile.Result{}, e.cause
+}
+
+// conditionNow builds a condition about the generation of run.
+func conditionNow(run *v1alpha1.PruneRun, now time.Time, conditionType string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
+	return metav1.Condition{
+		Type: conditionType, Status: status, Reason: reason, Message: message,
+		ObservedGeneration: run.Generation, LastTransitionTime: metav1.NewTime(now),
+	}
+}

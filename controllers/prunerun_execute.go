@@ -1,0 +1,363 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+const (
+	planLife = 24 * time.Hour
+	// lookLife is how long the last look at a batch is good for.
+	lookLife = 5 * time.Second
+	// maxLateLooks is how often in a row a look may grow old before its deletion starts, until the run gives way to others.
+	maxLateLooks = 5
+)
+
+// execute carries out the plan, batch by batch. Every batch begins with the run as the API server has it, so that a batch that was interrupted
+// anywhere (a crash, a lost term, a call that failed, a look that grew old) is simply found in flight and taken up.
+func (p *pass) execute(ctx context.Context) error {
+	if p.run.Status.Policy == nil || p.run.Status.Policy.Mode != v1alpha1.PruneModeEnforce {
+		return completes(v1alpha1.ReasonPreviewed, "the mode of the plan removes nobody")
+	}
+	if _, err := p.myTurn(ctx); err != nil {
+		return err
+	}
+	for late := 0; ; {
+		err := p.batch(ctx)
+		switch {
+		case errors.Is(err, im.ErrTooLate):
+			if late++; late >= maxLateLooks {
+				return vendorTrouble("remove members", err)
+			}
+		case err != nil:
+			return p.closing(ctx, err)
+		default:
+			late = 0
+		}
+		run := &v1alpha1.PruneRun{}
+		if err := p.Live.Get(ctx, client.ObjectKeyFromObject(p.run), run); err != nil {
+			return fmt.Errorf("read the prune run live: %w", err)
+		}
+		if Finished(run) || run.UID != p.run.UID {
+			return errDone
+		}
+		p.run = run
+	}
+}
+
+// batch takes one batch through the five steps: read what allows it, look at its members, record it, delete, record that. It returns
+// the end of the run once nothing is left to do.
+func (p *pass) batch(ctx context.Context) error {
+	governing, state, err := p.allowed(ctx)
+	if err != nil {
+		return err
+	}
+	needed := governing.SeatsNeeded(state)
+	if needed == 0 {
+		return p.enough("the group has %d members and room for %d: enough seats are free", state.Members, state.MaxMembers)
+	}
+	if progressOf(p.run).InFlight > 0 {
+		return p.resume(ctx, governing)
+	}
+	rest := p.run.Status.Plan.Removals[progressOf(p.run).Settled:]
+	if len(rest) == 0 {
+		return p.enough("the plan is carried out")
+	}
+	batch := rest[:min(len(rest), needed, im.MaxDeletesPerCall)]
+
+	lookedAt := p.Now()
+	members, err := p.membersNow(ctx, batch)
+	if err != nil {
+		return err
+	}
+	remove, kept := governing.LastLook(removalsOf(batch), members, p.Now())
+	if len(remove) == 0 {
+		return p.settle(ctx, len(batch), 0, keptRecords(kept))
+	}
+	if err := p.fence(ctx, len(batch), kept, lookedAt); err != nil {
+		return err
+	}
+	if err := p.delete(ctx, governing, remove, lookedAt); err != nil {
+		return err
+	}
+	return p.settle(ctx, len(batch), len(remove), nil)
+}
+
+// resume takes up the batch that is in flight. Whether its deletion was sent is not known, so that who is absent counts as removed; whoever is
+// there is looked at again.
+func (p *pass) resume(ctx context.Context, governing *policy.Governing) error {
+	batch := p.inFlight()
+	lookedAt := p.Now()
+	members, err := p.membersNow(ctx, batch)
+	if err != nil {
+		return err
+	}
+	gone, remove, kept := governing.ResumeLook(removalsOf(batch), members, p.Now())
+	inFlight := int(progressOf(p.run).InFlight)
+	if len(remove) == 0 {
+		return p.settle(ctx, inFlight, len(gone), keptRecords(kept))
+	}
+	// A fence of this term, even where the batch stays what it was: it makes every other writer's copy stale.
+	if err := p.fence(ctx, inFlight, kept, lookedAt); err != nil {
+		return err
+	}
+	if err := p.delete(ctx, governing, remove, lookedAt); err != nil {
+		return err
+	}
+	return p.settle(ctx, inFlight, len(gone)+len(remove), nil)
+}
+
+// allowed is step 1: what must hold before anybody is removed, read live. Without a live read, no removal.
+func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupState, error) {
+	var none policy.GroupState
+	if p.Now().Sub(p.run.Status.Plan.CreatedAt.Time) > planLife {
+		return nil, none, completes(v1alpha1.ReasonExpired, "the plan is older than 24 hours")
+	}
+	if err := p.readApp(ctx); err != nil {
+		return nil, none, err
+	}
+	if err := p.callVendorAs(ctx); err != nil {
+		return nil, none, err
+	}
+	group, err := p.readGroup(ctx)
+	if err != nil {
+		return nil, none, err
+	}
+	if recorded := p.run.Status.Group; recorded == nil || v1alpha1.GroupType(group.Type) != recorded.Type {
+		return nil, none, completes(v1alpha1.ReasonSuperseded, "the type of the group is %q by now", group.VendorType)
+	}
+	state := stateOf(group)
+	governing, err := p.governingNow(ctx, state.Type)
+	if err != nil {
+		return nil, none, err
+	}
+	return &governing, state, nil
+}
+
+// governingNow returns the rule in force if it is still the one that the plan was made by. The protection in it is that of the
+// snapshot now.
+func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
+	record := p.run.Status.Policy
+	live, found, err := p.livePolicy(ctx, record.Name)
+	if err != nil {
+		return policy.Governing{}, err
+	}
+	governing, governed := p.compiled.Governing(p.key.group, groupType)
+	verdict, known := p.snapshot.PolicyVerdict(string(record.UID))
+	superseded := completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group", record.Name, record.Generation)
+	switch {
+	case found && live.UID == record.UID && live.Generation != record.Generation:
+		return policy.Governing{}, superseded
+	case found && live.UID == record.UID:
+		if !known || verdict.Generation != record.Generation {
+			return policy.Governing{}, errBehind
+		}
+	case known:
+		return policy.Governing{}, errBehind // it was deleted, and the snapshot does not know yet who comes after it
+	}
+	// The snapshot has seen what became of the recorded policy.
+	switch {
+	case !governed:
+		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "no GroupPolicy with whenFull.prune governs this group any more")
+	case types.UID(governing.Policy.UID) != record.UID:
+		if err := p.policyIsLive(ctx, governing.Policy); err != nil {
+			return policy.Governing{}, err
+		}
+		return policy.Governing{}, superseded
+	}
+	return governing, usable(&governing)
+}
+
+// membersNow is step 2: the batch as the vendor has it now. Who is absent from the map is not in the group.
+func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval) (map[string]policy.Member, error) {
+	accounts := make([]string, len(batch))
+	for i := range batch {
+		accounts[i] = batch[i].Account
+	}
+	found, err := p.vendor.MembersNamed(ctx, p.key.group, accounts)
+	if err != nil {
+		return nil, vendorTrouble("look at the members once more", err)
+	}
+	members := make(map[string]policy.Member, len(found))
+	for account, member := range found {
+		members[account] = memberOf(member)
+	}
+	return members, nil
+}
+
+// fence is step 3: the batch is recorded before it is deleted. The time in the message makes it a new version of the run in any case.
+func (p *pass) fence(ctx context.Context, inFlight int, kept []policy.Kept, lookedAt time.Time) error {
+	return p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
+		progress := progressOf(p.run)
+		progress.InFlight = int32Of(inFlight)
+		status.Progress = &progress
+		status.Kept = append(status.Kept, keptRecords(kept)...)
+		p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
+			"removing positions %d to %d of %d, looked at %s", progress.Settled+1, progress.Settled+progress.InFlight,
+			len(status.Plan.Removals), lookedAt.UTC().Format(time.RFC3339Nano)))
+	})
+}
+
+// delete is step 4. It is called nowhere but right after a fence, with who that fence's look found fit to go.
+func (p *pass) delete(ctx context.Context, governing *policy.Governing, accounts []string, lookedAt time.Time) error {
+	err := p.vendor.DeleteMembers(ctx, p.key.group, accounts, im.DeleteOptions{
+		Silent: governing.Rule.Silent, Reason: governing.Rule.Reason, NotAfter: lookedAt.Add(lookLife),
+	})
+	p.noticeVendor()
+	switch {
+	case err == nil, errors.Is(err, im.ErrTooLate):
+		return err
+	}
+	return vendorTrouble("remove members", err)
+}
+
+// settle is step 5: n positions of the plan are done with, removed of them by a removal.
+func (p *pass) settle(ctx context.Context, n, removed int, kept []v1alpha1.KeptAccount) error {
+	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
+		progress := progressOf(p.run)
+		progress.Settled += int32Of(n)
+		progress.InFlight = 0
+		status.Progress = &progress
+		status.Removed += int32Of(removed)
+		status.Kept = append(status.Kept, kept...)
+		p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
+			"%d of %d positions are settled, %d members removed", progress.Settled, len(status.Plan.Removals), status.Removed))
+	})
+	if err != nil {
+		return err
+	}
+	p.Metrics.membersRemoved(int32Of(removed))
+	return nil
+}
+
+// enough ends a run that has done what it is for.
+func (p *pass) enough(format string, args ...any) error {
+	return &enoughSeats{message: fmt.Sprintf(format, args...)}
+}
+
+// enoughSeats is an end whose reason depends on the exact count, which is known only once the batch in flight is settled.
+type enoughSeats struct{ message string }
+
+func (e *enoughSeats) Error() string { return e.message }
+
+// closing settles the batch in flight before the run ends, whatever the reason: nobody more is removed, but who was is to be on the record.
+func (p *pass) closing(ctx context.Context, err error) error {
+	enough, isEnough := errors.AsType[*enoughSeats](err)
+	if _, ends := errors.AsType[*runEnds](err); !ends && !isEnough {
+		return err
+	}
+	lookErr := p.closeInFlight(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return lookErr
+	case lookErr != nil && isEnough:
+		return lookErr // there is no hurry: the count can be had later
+	case lookErr != nil && isRunTrouble(lookErr):
+		// The end stands: a suspended run must not come alive again because the vendor was out of reach at that moment. The
+		// record shows the batch in flight, whose removal is not certain.
+		return err
+	case lookErr != nil:
+		return lookErr
+	}
+	switch {
+	case !isEnough:
+		return err
+	case p.run.Status.Removed == 0:
+		return completes(v1alpha1.ReasonNothingToRemove, "%s; nobody was removed", enough.message)
+	}
+	return completes(v1alpha1.ReasonRemoved, "%s; %d members removed", enough.message, p.run.Status.Removed)
+}
+
+// isRunTrouble says whether err is about the run or the vendor, and not about writing to the API server.
+func isRunTrouble(err error) bool {
+	_, ends := errors.AsType[*runEnds](err)
+	_, waits := errors.AsType[*runWaits](err)
+	return ends || waits
+}
+
+// closeInFlight looks who of the batch in flight is gone and settles it without another removal.
+func (p *pass) closeInFlight(ctx context.Context) error {
+	inFlight := int(progressOf(p.run).InFlight)
+	if inFlight == 0 {
+		return nil
+	}
+	if p.app == nil {
+		if err := p.readLiveApp(ctx); err != nil {
+			return err
+		}
+	}
+	if p.vendor == nil {
+		if err := p.callVendorAs(ctx); err != nil {
+			return err
+		}
+	}
+	batch := p.inFlight()
+	members, err := p.membersNow(ctx, batch)
+	if err != nil {
+		return err
+	}
+	var there []v1alpha1.KeptAccount
+	for i := range batch {
+		if _, present := members[batch[i].Account]; present {
+			there = append(there, v1alpha1.KeptAccount{Account: batch[i].Account, Reason: v1alpha1.KeptReasonRunEnded})
+		}
+	}
+	gone := len(batch) - len(there)
+	if gone == 0 && len(there) > 0 {
+		// The deletion was not carried out: these positions are as open as those after them.
+		return p.settle(ctx, 0, 0, nil)
+	}
+	return p.settle(ctx, inFlight, gone, there)
+}
+
+func progressOf(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
+	if run.Status.Progress == nil {
+		return v1alpha1.PruneProgress{}
+	}
+	return *run.Status.Progress
+}
+
+// inFlight is the batch in flight, less those that it was recorded to keep.
+func (p *pass) inFlight() []v1alpha1.PlannedRemoval {
+	kept := make(map[string]struct{}, len(p.run.Status.Kept))
+	for i := range p.run.Status.Kept {
+		kept[p.run.Status.Kept[i].Account] = struct{}{}
+	}
+	progress := progressOf(p.run)
+	var batch []v1alpha1.PlannedRemoval
+	for _, removal := range p.run.Status.Plan.Removals[progress.Settled : progress.Settled+progress.InFlight] {
+		if _, stays := kept[removal.Account]; !stays {
+			batch = append(batch, removal)
+		}
+	}
+	return batch
+}
+
+func removalsOf(batch []v1alpha1.PlannedRemoval) []policy.Removal {
+	removals := make([]policy.Removal, len(batch))
+	for i := range batch {
+		removals[i] = policy.Removal{
+			Account: batch[i].Account, LastActive: batch[i].LastActiveAt.Time,
+			NeverSpoke: batch[i].Reason == v1alpha1.RemovalReasonNeverSpoke,
+		}
+	}
+	return removals
+}
+
+func keptRecords(kept []policy.Kept) []v1alpha1.KeptAccount {
+	records := make([]v1alpha1.KeptAccount, len(kept))
+	for i := range kept {
+		records[i] = v1alpha1.KeptAccount{Account: kept[i].Account, Reason: v1alpha1.KeptReason(kept[i].Reason.String())}
+	}
+	return records
+}

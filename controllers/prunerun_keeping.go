@@ -1,0 +1,79 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+const (
+	// keptPerGroup is how many finished runs of a group that removed nobody are kept: enough to see what happens, and bounded
+	// where a group stays full for weeks.
+	keptPerGroup = 3
+	minTTL       = 24 * time.Hour
+)
+
+// keep deletes the finished runs of a group that need not be kept any longer, and says when to look at this one again.
+func (r *PruneRunReconciler) keep(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
+	if removedSomebody(run) {
+		end, _ := completion(run)
+		if left := end.LastTransitionTime.Add(max(r.TTL, minTTL)).Sub(r.Now()); left > 0 {
+			return reconcile.Result{RequeueAfter: left}, nil
+		}
+		return reconcile.Result{}, r.discard(ctx, run)
+	}
+	runs, err := cachedRuns(ctx, r.Client, groupOf(run))
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	for _, surplus := range surplusRuns(runs) {
+		if err := r.discard(ctx, &surplus); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	return reconcile.Result{}, nil
+}
+
+// removedSomebody says whether the run is the record of a removal, or of one that may have happened.
+func removedSomebody(run *v1alpha1.PruneRun) bool {
+	return run.Status.Removed > 0 || progressOf(run).InFlight > 0
+}
+
+// surplusRuns are the finished runs of a group that removed nobody, less the last ones.
+func surplusRuns(runs []v1alpha1.PruneRun) []v1alpha1.PruneRun {
+	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool {
+		return !Finished(&run) || removedSomebody(&run)
+	})
+	slices.SortFunc(runs, func(a, b v1alpha1.PruneRun) int {
+		endA, _ := completion(&a)
+		endB, _ := completion(&b)
+		// Times have whole seconds; of names with numbers of the same group, the longer one has the higher number.
+		return cmp.Or(
+			endB.LastTransitionTime.Compare(endA.LastTransitionTime.Time),
+			b.CreationTimestamp.Compare(a.CreationTimestamp.Time),
+			cmp.Compare(len(b.Name), len(a.Name)),
+			cmp.Compare(b.Name, a.Name),
+		)
+	})
+	return runs[min(len(runs), keptPerGroup):]
+}
+
+// discard deletes this very run, and not another one that has its name by now.
+func (r *PruneRunReconciler) discard(ctx context.Context, run *v1alpha1.PruneRun) error {
+	err := r.Client.Delete(ctx, run, client.Preconditions{UID: &run.UID})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete a prune run that need not be kept: %w", err)
+	}
+	if err == nil {
+		log.FromContext(ctx).V(1).Info("prune run deleted", "name", run.Name, "groupID", run.Spec.GroupID)
+	}
+	return nil
+}

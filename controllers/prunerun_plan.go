@@ -1,0 +1,418 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// maxClockSkew is how far the vendor's clock may be from ours: inactivity is judged by one and recorded by the other.
+const maxClockSkew = 5 * time.Minute
+
+// pass is one look at one unfinished run, and what was read for it. run is always what the API server returned last.
+type pass struct {
+	*PruneRunReconciler
+	key groupKey
+	run *v1alpha1.PruneRun
+
+	app      *v1alpha1.IMApp            // live
+	snapshot *policy.Snapshot           // loaded once per decision
+	compiled *policy.CompiledApp        // of that snapshot
+	vendor   *im.Client                 // of that app
+	group    *v1alpha1.PruneGroupRecord // as the vendor said last
+}
+
+// advance takes the run to its end, or to what stops it.
+func (p *pass) advance(ctx context.Context) error {
+	if !planned(p.run) {
+		if err := p.plan(ctx); err != nil {
+			return err
+		}
+	}
+	return p.execute(ctx)
+}
+
+// plan decides who is to go, from the group as it is now, and records it once. Nothing is written to the vendor. It returns nil only
+// where there is a plan to execute.
+func (p *pass) plan(ctx context.Context) error {
+	if err := p.readApp(ctx); err != nil {
+		return err
+	}
+	if err := p.stillWaits(); err != nil {
+		return err
+	}
+	runs, err := p.myTurn(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.callVendorAs(ctx); err != nil {
+		return err
+	}
+	group, err := p.readGroup(ctx)
+	if err != nil {
+		return err
+	}
+	if group.Type == "" || group.Type == im.TypeAVChatRoom {
+		return fails(v1alpha1.ReasonUnsupportedGroupType, "members of a group of type %q cannot be listed or removed", group.VendorType)
+	}
+	state := stateOf(group)
+	governing, err := p.governingForPlan(ctx, state.Type)
+	if err != nil {
+		return err
+	}
+	if err := p.worthwhile(state, runs); err != nil {
+		return err
+	}
+	now := p.Now()
+	plan, err := policy.PlanPrune(&governing, state, p.members(ctx, group), now)
+	switch {
+	case errors.Is(err, policy.ErrActivityUnknown):
+		return fails(v1alpha1.ReasonActivityUnknown, "the vendor tells of no member when it last spoke, so that silence proves nothing: nobody is removed")
+	case err != nil:
+		return vendorTrouble("list the members", err)
+	}
+	// The list may have taken long. What was read before it is read once more, right before the plan becomes the one plan of this run.
+	if _, err := p.myTurn(ctx); err != nil {
+		return err
+	}
+	if err := p.policyIsLive(ctx, governing.Policy); err != nil {
+		return err
+	}
+	return p.recordPlan(ctx, &governing, plan)
+}
+
+// readApp reads the IMApp live and finds it in the snapshot.
+func (p *pass) readApp(ctx context.Context) error {
+	if err := p.readLiveApp(ctx); err != nil {
+		return err
+	}
+	app := p.app
+	if app.Spec.Pruning != v1alpha1.PruningEnabled && app.Spec.Pruning != "" {
+		return completes(v1alpha1.ReasonSuspended, "pruning of IMApp %s is Suspended", app.Name)
+	}
+	p.snapshot = p.Snapshots.Load()
+	if p.snapshot == nil {
+		return errBehind
+	}
+	verdict, ok := p.snapshot.AppVerdict(string(app.UID))
+	switch {
+	case !ok || verdict.Generation != app.Generation:
+		return errBehind
+	case verdict.HeldBy != "":
+		return waits(v1alpha1.ReasonConflicted, "IMApp %s holds SDKAppID %d, so that %s is not accepted", verdict.HeldBy, app.Spec.SDKAppID, app.Name)
+	}
+	if p.compiled = p.snapshot.AppNamed(app.Namespace, app.Name); p.compiled == nil {
+		return errBehind
+	}
+	return nil
+}
+
+func (p *pass) readLiveApp(ctx context.Context) error {
+	app := &v1alpha1.IMApp{}
+	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.namespace, Name: p.key.app}, app)
+	switch {
+	case apierrors.IsNotFound(err):
+		return fails(v1alpha1.ReasonAppNotFound, "there is no IMApp %s in this namespace", p.key.app)
+	case err != nil:
+		return fmt.Errorf("read the app live: %w", err)
+	}
+	p.app = app
+	return nil
+}
+
+// stillWaits keeps a run waiting that waited for a policy or a list before and, for the type of group that it saw then, still would. It spares
+// the vendor a call per waiting run and edit.
+func (p *pass) stillWaits() error {
+	if p.run.Status.Group == nil {
+		return nil
+	}
+	governing, ok := p.compiled.Governing(p.key.group, policy.ParseGroupType(string(p.run.Status.Group.Type)))
+	if !ok {
+		return nil
+	}
+	return usable(&governing)
+}
+
+// usable says what a rule waits for.
+func usable(governing *policy.Governing) error {
+	switch {
+	case governing.Invalid != "":
+		return waits(v1alpha1.ReasonPolicyInvalid, "GroupPolicy %s is not valid and removes nobody: %s", governing.Policy.Name, governing.Invalid)
+	case len(governing.Unresolved) > 0:
+		return waits(v1alpha1.ReasonProtectionUnresolved, "nobody is removed before the protection is complete; missing: %s", strings.Join(governing.Unresolved, ", "))
+	}
+	return nil
+}
+
+// myTurn reads the runs of the group live and queues this one behind the one that goes first: one that is past planning, else the
+// oldest. With it, at most one run of a group is past planning.
+func (p *pass) myTurn(ctx context.Context) ([]v1alpha1.PruneRun, error) {
+	runs, err := liveRuns(ctx, p.Live, p.key)
+	if err != nil {
+		return nil, err
+	}
+	if first := firstUnfinished(runs); first != nil && first.UID != p.run.UID {
+		return nil, waits(v1alpha1.ReasonQueued, "run %s of this group goes first", first.Name)
+	}
+	return runs, nil
+}
+
+func firstUnfinished(runs []v1alpha1.PruneRun) *v1alpha1.PruneRun {
+	var first *v1alpha1.PruneRun
+	for i := range runs {
+		run := &runs[i]
+		if !Finished(run) && (first == nil || goesBefore(run, first)) {
+			first = run
+		}
+	}
+	return first
+}
+
+func goesBefore(a, b *v1alpha1.PruneRun) bool {
+	switch {
+	case planned(a) != planned(b):
+		return planned(a)
+	case !a.CreationTimestamp.Equal(&b.CreationTimestamp):
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
+}
+
+// callVendorAs finds the REST client of the app.
+func (p *pass) callVendorAs(ctx context.Context) error {
+	vendor, err := p.Vendor.Client(ctx, p.app)
+	if missing, ok := errors.AsType[*credentialsError](err); ok {
+		return waits(missing.Reason, "%s", missing.Message)
+	}
+	p.vendor = vendor
+	return err
+}
+
+// noticeVendor lets the health that the calls of this pass have left show on the app.
+func (p *pass) noticeVendor() {
+	if p.app != nil {
+		p.Vendor.Notice(p.app.UID)
+	}
+}
+
+// readGroup reads the group from the vendor and compares the clocks.
+func (p *pass) readGroup(ctx context.Context) (im.Group, error) {
+	group, err := p.vendor.Group(ctx, p.key.group)
+	p.noticeVendor()
+	if err != nil {
+		return im.Group{}, vendorTrouble("read the group", err)
+	}
+	p.group = &v1alpha1.PruneGroupRecord{
+		Type: v1alpha1.GroupType(group.Type), Members: int32Of(group.Members), MaxMembers: int32Of(group.MaxMembers),
+	}
+	if !group.ServerTime.IsZero() {
+		if skew := p.Now().Sub(group.ServerTime); skew.Abs() > maxClockSkew {
+			return im.Group{}, p.skewed(skew)
+		}
+	}
+	return group, nil
+}
+
+// skewed ends a run without a plan: nothing is lost with it. One that is under way waits, since clocks are set right again.
+func (p *pass) skewed(skew time.Duration) error {
+	message := fmt.Sprintf("the vendor's clock and ours differ by %s: set the clock of the node", skew.Round(time.Second).Abs())
+	if !planned(p.run) {
+		return fails(v1alpha1.ReasonClockSkew, "%s", message)
+	}
+	return &runWaits{reason: v1alpha1.ReasonClockSkew, message: message, cause: errors.New(message)}
+}
+
+func stateOf(group im.Group) policy.GroupState {
+	return policy.GroupState{Type: policy.ParseGroupType(group.Type), Members: group.Members, MaxMembers: group.MaxMembers}
+}
+
+// governingForPlan returns the rule that governs a group of this type, known to be what the API server has.
+func (p *pass) governingForPlan(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
+	governing, ok := p.compiled.Governing(p.key.group, groupType)
+	if !ok {
+		if err := p.snapshotHasPolicies(ctx); err != nil {
+			return policy.Governing{}, err
+		}
+		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "no GroupPolicy with whenFull.prune governs this group, whose type is %s", groupType)
+	}
+	if err := p.policyIsLive(ctx, governing.Policy); err != nil {
+		return policy.Governing{}, err
+	}
+	return governing, usable(&governing)
+}
+
+// policyIsLive returns errBehind unless the API server has this very policy in this very generation.
+func (p *pass) policyIsLive(ctx context.Context, object policy.Object) error {
+	live, found, err := p.livePolicy(ctx, object.Name)
+	if err != nil {
+		return err
+	}
+	if !found || live.UID != types.UID(object.UID) || live.Generation != object.Generation {
+		return errBehind
+	}
+	return nil
+}
+
+func (p *pass) livePolicy(ctx context.Context, name string) (live *v1alpha1.GroupPolicy, found bool, _ error) {
+	live = &v1alpha1.GroupPolicy{}
+	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.namespace, Name: name}, live)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, false, fmt.Errorf("read the policy live: %w", err)
+	}
+	return live, err == nil, nil
+}
+
+// snapshotHasPolicies returns errBehind unless the snapshot holds every policy of the app as the API server has it: a run that was applied
+// together with its policy must not end NotGoverned because the policy's watch is a moment behind.
+func (p *pass) snapshotHasPolicies(ctx context.Context) error {
+	var list v1alpha1.GroupPolicyList
+	if err := p.Live.List(ctx, &list, client.InNamespace(p.key.namespace)); err != nil {
+		return fmt.Errorf("list the policies live: %w", err)
+	}
+	for i := range list.Items {
+		live := &list.Items[i]
+		if live.Spec.AppRef.Name != p.key.app {
+			continue
+		}
+		if verdict, ok := p.snapshot.PolicyVerdict(string(live.UID)); !ok || verdict.Generation != live.Generation {
+			return errBehind
+		}
+	}
+	return nil
+}
+
+// worthwhile ends a run of a group that is not full or cools down. A person who asks for a run need not wait for either.
+func (p *pass) worthwhile(state policy.GroupState, runs []v1alpha1.PruneRun) error {
+	if p.run.Spec.Trigger == v1alpha1.PruneTriggerManual {
+		return nil
+	}
+	if !state.Full() {
+		return completes(v1alpha1.ReasonNotFull, "the group has %d members and room for %d", state.Members, state.MaxMembers)
+	}
+	if until := pauseAfter(runs, cooldownNow(p.compiled, p.key.group)).cooling; until.After(p.Now()) {
+		return completes(v1alpha1.ReasonCoolingDown, "the group cools down until %s after its last run", until.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// members lists the group for the planner.
+func (p *pass) members(ctx context.Context, group im.Group) iter.Seq2[policy.Member, error] {
+	return func(yield func(policy.Member, error) bool) {
+		for member, err := range p.vendor.Members(ctx, group) {
+			if !yield(memberOf(member), err) {
+				return
+			}
+		}
+	}
+}
+
+func memberOf(member im.Member) policy.Member {
+	return policy.Member{
+		Account: member.Account, Role: roleOf(member.Role),
+		Joined: member.Joined, LastSpoke: member.LastSpoke, ActivityKnown: member.ActivityKnown,
+	}
+}
+
+func roleOf(role string) policy.Role {
+	switch role {
+	case "Owner":
+		return policy.RoleOwner
+	case "Admin":
+		return policy.RoleAdmin
+	case "Member":
+		return policy.RoleMember
+	}
+	return policy.RoleUnknown
+}
+
+// recordPlan writes the plan, and with it the end of a run that removes nobody. This is the one place where Preview ends a run: no
+// path leads from it to a removal.
+func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan policy.Plan) error {
+	message := fmt.Sprintf("%d of %d inactive members are to go", len(plan.Removals), plan.Candidates)
+	var ends *runEnds
+	switch {
+	case len(plan.Removals) == 0 && plan.Candidates > 0:
+		ends = &runEnds{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "enough seats are free"}
+	case len(plan.Removals) == 0:
+		ends = &runEnds{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "no member is inactive and unprotected"}
+	case governing.Rule.Mode != policy.ModeEnforce:
+		ends = &runEnds{v1alpha1.ConditionComplete, v1alpha1.ReasonPreviewed, fmt.Sprintf("%s; mode Preview removes nobody", message)}
+	}
+	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
+		p.seen(status)
+		status.Policy = &v1alpha1.PrunePolicyRecord{
+			Name: governing.Policy.Name, UID: types.UID(governing.Policy.UID), Generation: governing.Policy.Generation,
+			Mode: v1alpha1.PruneMode(governing.Rule.Mode.String()),
+		}
+		status.Plan = planRecord(plan, p.Now())
+		p.set(status, v1alpha1.ConditionPlanned, metav1.ConditionTrue, v1alpha1.ReasonPlanned, message)
+		if ends != nil {
+			p.setEnd(status, ends)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	p.announcePlan(ctx, message)
+	if ends != nil {
+		p.announceEnd(ctx, ends)
+		return errDone
+	}
+	return nil
+}
+
+func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
+	record := &v1alpha1.PrunePlan{
+		CreatedAt:  metav1.NewTime(now),
+		Candidates: int32Of(plan.Candidates),
+		Stay: v1alpha1.PlanStay{
+			Protected: int32Of(plan.Stay.Protected), Admin: int32Of(plan.Stay.Admin),
+			Active: int32Of(plan.Stay.Active), Unknown: int32Of(plan.Stay.Unknown),
+		},
+	}
+	for _, removal := range plan.Removals {
+		reason := v1alpha1.RemovalReasonInactive
+		if removal.NeverSpoke {
+			reason = v1alpha1.RemovalReasonNeverSpoke
+		}
+		record.Removals = append(record.Removals, v1alpha1.PlannedRemoval{
+			Account: removal.Account, LastActiveAt: metav1.NewTime(removal.LastActive), Reason: reason,
+		})
+	}
+	return record
+}
+
+// vendorTrouble sorts a failed call: what lasts ends the run in one try, so that nobody hammers the vendor with a wrong key; what may pass is
+// waited out.
+func vendorTrouble(step string, err error) error {
+	message := fmt.Sprintf("%s: %v", step, err)
+	switch im.ClassOf(err) {
+	case im.ClassGroupGone:
+		return fails(v1alpha1.ReasonGroupNotFound, "%s", message)
+	case im.ClassUnsupported:
+		return fails(v1alpha1.ReasonUnsupportedGroupType, "%s", message)
+	case im.ClassUnauthorized, im.ClassPermanent:
+		return fails(v1alpha1.ReasonVendorRefused, "%s", message)
+	}
+	wait := &runWaits{reason: v1alpha1.ReasonVendorUnavailable, message: message, cause: fmt.Errorf("%s: %w", step, err)}
+	if failed, ok := errors.AsType[*im.Error](err); ok && failed.RetryAfter > 0 {
+		// The wish is part of the moment: in the message it would change with every try.
+		wait.after = failed.RetryAfter
+	}
+	return wait
+}
+
+func int32Of(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) } //nolint:gosec // G115: bounded by min and max

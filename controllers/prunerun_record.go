@@ -1,0 +1,133 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+const (
+	eventActionPlan  = "Plan"
+	eventActionPrune = "Prune"
+	maxEventNote     = 1000  // the API server takes 1,024 bytes
+	maxMessage       = 4_000 // the schema takes 32,768 characters
+)
+
+// record writes the status that change makes, under optimistic lock, and only then makes it the run's. The lock is the fence: whoever
+// has written the run since it was read, a next holder of the term above all, makes this fail.
+func (p *pass) record(ctx context.Context, change func(*v1alpha1.PruneRunStatus)) error {
+	next := p.run.DeepCopy()
+	change(&next.Status)
+	slices.SortStableFunc(next.Status.Conditions, byConditionOrder)
+	patch := client.MergeFromWithOptions(p.run, client.MergeFromWithOptimisticLock{})
+	if err := p.Client.Status().Patch(ctx, next, patch); err != nil {
+		return fmt.Errorf("record the prune run: %w", err)
+	}
+	p.run = next
+	return nil
+}
+
+// byConditionOrder keeps the last condition the one that tells most: the Result column shows it.
+func byConditionOrder(a, b metav1.Condition) int {
+	order := []string{v1alpha1.ConditionPlanned, v1alpha1.ConditionComplete, v1alpha1.ConditionFailed}
+	return slices.Index(order, a.Type) - slices.Index(order, b.Type)
+}
+
+// set puts a condition into status.
+func (p *pass) set(status *v1alpha1.PruneRunStatus, conditionType string, value metav1.ConditionStatus, reason, message string) {
+	condition := conditionNow(p.run, p.Now(), conditionType, value, reason, clip(message, maxMessage))
+	apimeta.SetStatusCondition(&status.Conditions, condition)
+}
+
+// seen puts the group into status as it was read, as long as there is no plan that was made from an earlier look.
+func (p *pass) seen(status *v1alpha1.PruneRunStatus) {
+	if p.group != nil && status.Plan == nil {
+		status.Group = p.group
+	}
+}
+
+// wait records what the run waits for.
+func (p *pass) wait(ctx context.Context, wait *runWaits) error {
+	conditionType := v1alpha1.ConditionPlanned
+	if planned(p.run) {
+		conditionType = v1alpha1.ConditionComplete
+	}
+	change := func(status *v1alpha1.PruneRunStatus) {
+		p.seen(status)
+		p.set(status, conditionType, metav1.ConditionFalse, wait.reason, wait.message)
+	}
+	waiting := p.run.DeepCopy()
+	change(&waiting.Status)
+	if equality.Semantic.DeepEqual(p.run.Status, waiting.Status) {
+		return nil
+	}
+	before := apimeta.FindStatusCondition(p.run.Status.Conditions, conditionType)
+	if before == nil || before.Reason != wait.reason {
+		log.FromContext(ctx).Info("prune run waits", "groupID", p.key.group, "reason", wait.reason, "message", wait.message)
+	}
+	return p.record(ctx, change)
+}
+
+// end records the end of the run.
+func (p *pass) end(ctx context.Context, ends *runEnds) error {
+	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
+		p.seen(status)
+		p.setEnd(status, ends)
+	})
+	if err != nil {
+		return err
+	}
+	p.announceEnd(ctx, ends)
+	return nil
+}
+
+// setEnd puts the conditions of an end into status. Every condition that has not come true says why, so that each can be waited for.
+func (p *pass) setEnd(status *v1alpha1.PruneRunStatus, ends *runEnds) {
+	if status.Plan == nil {
+		p.set(status, v1alpha1.ConditionPlanned, metav1.ConditionFalse, ends.reason, ends.message)
+	}
+	if ends.condition == v1alpha1.ConditionFailed {
+		p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, ends.reason, ends.message)
+	}
+	p.set(status, ends.condition, metav1.ConditionTrue, ends.reason, ends.message)
+}
+
+// announceEnd tells of an end that is recorded.
+func (p *pass) announceEnd(ctx context.Context, ends *runEnds) {
+	eventType := corev1.EventTypeNormal
+	if ends.condition == v1alpha1.ConditionFailed {
+		eventType = corev1.EventTypeWarning
+	}
+	p.announce(eventType, ends.reason, eventActionPrune, ends.message)
+	p.Metrics.runEnded(p.run, ends.reason)
+	log.FromContext(ctx).Info("prune run ended", "groupID", p.key.group, "reason", ends.reason, "removed", p.run.Status.Removed, "message", ends.message)
+}
+
+// announcePlan tells of a plan that is recorded.
+func (p *pass) announcePlan(ctx context.Context, message string) {
+	p.announce(corev1.EventTypeNormal, v1alpha1.ReasonPlanned, eventActionPlan, message)
+	log.FromContext(ctx).Info("prune run planned", "groupID", p.key.group, "policy", p.run.Status.Policy.Name, "mode", p.run.Status.Policy.Mode,
+		"candidates", p.run.Status.Plan.Candidates, "removals", len(p.run.Status.Plan.Removals))
+}
+
+func (p *pass) announce(eventType, reason, action, message string) {
+	p.Events.Eventf(p.run, nil, eventType, reason, action, "%s", clip(message, maxEventNote))
+}
+
+// clip cuts text to at most limit bytes, between characters.
+func clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
+}

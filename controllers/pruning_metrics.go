@@ -1,0 +1,106 @@
+package controllers
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// PruneMetrics are those of prune runs and of the intake that makes them. A nil *PruneMetrics counts nothing.
+type PruneMetrics struct {
+	runs    *prometheus.CounterVec
+	removed prometheus.Counter
+	pending prometheus.Gauge
+	intake  *prometheus.CounterVec
+}
+
+// NewPruneMetrics registers the metrics with registerer.
+func NewPruneMetrics(registerer prometheus.Registerer) *PruneMetrics {
+	m := &PruneMetrics{
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_prune_runs_total",
+			Help: "Prune runs that ended, by the mode of their policy (None: there was no plan) and the reason of their end.",
+		}, []string{"mode", "result"}),
+		removed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "groupgate_prune_members_removed_total",
+			Help: "Members that prune runs removed.",
+		}),
+		pending: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "groupgate_prune_intake_pending",
+			Help: "Full groups of which a callback was taken in and not yet dealt with, on this replica.",
+		}),
+		intake: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_prune_intake_total",
+			Help: "Group-full callbacks (coalesced, overflow) and what became of the pending groups (created, unfinished, cooling, " +
+				"suspended, not_governed, invalid), and attempts that failed and are repeated (retried).",
+		}, []string{"result"}),
+	}
+	registerer.MustRegister(m.runs, m.removed, m.pending, m.intake)
+	return m
+}
+
+// modeNone is the label of a run that ended before a policy was recorded.
+const modeNone = "None"
+
+func (m *PruneMetrics) runEnded(run *v1alpha1.PruneRun, reason string) {
+	if m == nil {
+		return
+	}
+	mode := modeNone
+	if run.Status.Policy != nil {
+		mode = string(run.Status.Policy.Mode)
+	}
+	m.runs.WithLabelValues(mode, reason).Inc()
+}
+
+func (m *PruneMetrics) membersRemoved(n int32) {
+	if m != nil {
+		m.removed.Add(float64(n))
+	}
+}
+
+func (m *PruneMetrics) intakePending(n int) {
+	if m != nil {
+		m.pending.Set(float64(n))
+	}
+}
+
+func (m *PruneMetrics) intakeResult(result intakeResult) {
+	if m != nil {
+		m.intake.WithLabelValues(string(result)).Inc()
+	}
+}
+
+// VendorMetrics are those of the vendor's REST API. A nil *VendorMetrics counts nothing.
+type VendorMetrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+// NewVendorMetrics registers the metrics with registerer.
+func NewVendorMetrics(registerer prometheus.Registerer) *VendorMetrics {
+	m := &VendorMetrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_im_requests_total",
+			Help: "Requests to the vendor's REST API, by API and result: every attempt counts.",
+		}, []string{"api", "result"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "groupgate_im_request_duration_seconds",
+			Help: "Duration of requests to the vendor's REST API; the vendor itself gives up after 3 s, this client after 5.",
+			// Edges around both limits.
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 4, 5, 6},
+		}, []string{"api"}),
+	}
+	registerer.MustRegister(m.requests, m.duration)
+	return m
+}
+
+func (m *VendorMetrics) request(api, result string, d time.Duration) {
+	if m == nil {
+		return
+	}
+	m.requests.WithLabelValues(api, result).Inc()
+	m.duration.WithLabelValues(api).Observe(d.Seconds())
+}
