@@ -1,0 +1,103 @@
+package webhookserver
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// window is how far RequestTime may lie from our clock, to either side (page
+// 32431). A signature that was overheard is good for that long.
+const window = 60 * time.Second
+
+// requestTimeDigits bounds RequestTime. Ten digits are seconds until the year
+// 2286; thirteen would be milliseconds, which the vendor does not send.
+const requestTimeDigits = 12
+
+// authFailure is why a request is not known to come from the vendor. The
+// caller is never told which.
+type authFailure uint8
+
+const (
+	authenticated authFailure = iota
+	authNoToken               // the app asks for a token and its Secret has none
+	authRepeated              // Sign or RequestTime given twice: which one was verified?
+	authMissing               // Sign or RequestTime absent or empty
+	authMalformed             // RequestTime is no time in seconds
+	authWrong                 // signed with none of the tokens
+	authExpired               // signed rightly, but too long ago or too far ahead
+	authFailures
+)
+
+// findApp returns the app that a query is about, nil if there is none here.
+// SdkAppid is public and proves nothing; the vendor asks receivers to compare
+// it all the same (page 34354).
+func findApp(snapshot *policy.Snapshot, query *im.Query) *policy.CompiledApp {
+	if query.RepeatedSDKAppID {
+		return nil
+	}
+	id, err := strconv.ParseUint(query.SDKAppID, 10, 64)
+	if err != nil {
+		return nil
+	}
+	return snapshot.App(id)
+}
+
+// authenticate decides whether a request comes from the vendor. A request that
+// does leaves its mark on the metrics: the token that verified it, which tells
+// when a rotation is over, and how far the clocks are apart.
+func (h *handler) authenticate(app *policy.CompiledApp, query *im.Query, now time.Time) authFailure {
+	if app.Authentication() == policy.AuthenticateNone {
+		return authenticated
+	}
+	tokens := app.Tokens()
+	switch {
+	case len(tokens) == 0:
+		return authNoToken
+	case query.RepeatedSign || query.RepeatedRequestTime:
+		return authRepeated
+	case query.Sign == "" || query.RequestTime == "":
+		return authMissing
+	}
+	requested, ok := parseRequestTime(query.RequestTime)
+	if !ok {
+		return authMalformed
+	}
+	token, ok := verifyingToken(tokens, query)
+	if !ok {
+		return authWrong
+	}
+	// The window comes after the signature, so that a clock of ours that is
+	// wrong shows as itself and not as forgery.
+	skew := now.Sub(requested)
+	if skew.Abs() > window {
+		return authExpired
+	}
+	h.metrics.verified(token, skew)
+	return authenticated
+}
+
+// verifyingToken tries every token, the first match or not, so that the time
+// it takes does not tell which one is in use.
+func verifyingToken(tokens []policy.Token, query *im.Query) (name policy.TokenName, ok bool) {
+	for i := range tokens {
+		if im.VerifySign(tokens[i].Value.Reveal(), query.RequestTime, query.Sign) && !ok {
+			name, ok = tokens[i].Name, true
+		}
+	}
+	return name, ok
+}
+
+// parseRequestTime reads Unix seconds in plain decimal digits.
+func parseRequestTime(text string) (time.Time, bool) {
+	if len(text) > requestTimeDigits {
+		return time.Time{}, false
+	}
+	seconds, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(seconds), 0), true
+}

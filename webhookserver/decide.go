@@ -1,0 +1,118 @@
+package webhookserver
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// apply answers a client that applies to join (page 34370).
+func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callback) (result, answer) {
+	verdict := h.decide(app, policy.JoinQuery{
+		Group:   callback.GroupID,
+		Type:    h.groupType(callback),
+		Account: callback.Requestor,
+		Trigger: policy.TriggerApply,
+	})
+	if verdict.Admit {
+		return resultAdmitted, continues
+	}
+	return resultRejected, x.rejection(&verdict)
+}
+
+// invite answers for accounts that a client invites, or that an administrator
+// adds over REST (page 34371). Each is decided by itself. Where all of them are
+// refused, a list of names with code 0 would leave the inviter without an
+// error, so the first one's code and message refuse the whole invitation.
+func (h *handler) invite(x *exchange, app *policy.CompiledApp, callback *im.Callback, platform string) (result, answer) {
+	query := policy.JoinQuery{
+		Group:   callback.GroupID,
+		Type:    h.groupType(callback),
+		Trigger: policy.TriggerInvite,
+	}
+	if strings.EqualFold(platform, "RESTAPI") {
+		query.Trigger = policy.TriggerRESTAPI
+	}
+	var first policy.Verdict
+	for _, account := range callback.Members {
+		query.Account = account
+		verdict := h.decide(app, query)
+		if verdict.Admit {
+			continue
+		}
+		if len(x.refused) == 0 {
+			first = verdict
+		}
+		x.refused = append(x.refused, account)
+	}
+	switch len(x.refused) {
+	case 0:
+		return resultAdmitted, continues
+	case len(callback.Members):
+		return resultRejected, x.rejection(&first)
+	default:
+		return resultPartial, x.encode(im.Answer{OK: true, Refused: x.refused})
+	}
+}
+
+// decide is one account's verdict, counted, and told at V(1).
+func (h *handler) decide(app *policy.CompiledApp, query policy.JoinQuery) policy.Verdict {
+	verdict := app.DecideJoin(query)
+	h.metrics.decided(query.Trigger, &verdict)
+	if log := h.log.V(1); !verdict.Admit && log.Enabled() {
+		log.Info("Join refused", "app", app.Object().Key(), "group", query.Group,
+			"account", query.Account, "trigger", query.Trigger.String(), "reason", verdict.Reason.String())
+	}
+	return verdict
+}
+
+// groupType translates the vendor's word. One that is absent or unknown passes
+// every filter of a policy, so that a gate does not open because the vendor
+// invents a word; it is counted, since a policy may then do more than it says.
+func (h *handler) groupType(callback *im.Callback) policy.GroupType {
+	groupType := policy.ParseGroupType(im.GroupType(callback.GroupType))
+	if groupType == policy.TypeUnknown {
+		h.metrics.unknownGroupType.Inc()
+	}
+	return groupType
+}
+
+// groupFull passes on a group that is full (page 34376), if it may be pruned.
+// The vendor does not read the answer.
+//
+// Other full groups are told at V(1) only: the callback comes again with every
+// further attempt to join, for as long as the group is full, and would flood a
+// log that somebody reads. At the default level the counter shows them.
+func (h *handler) groupFull(app *policy.CompiledApp, callback *im.Callback) (result, answer) {
+	if app.PruningSuspended() || !app.MayPrune(callback.GroupID) {
+		if log := h.log.V(1); log.Enabled() {
+			log.Info("Full group is left alone", "app", app.Object().Key(), "group", callback.GroupID,
+				"suspended", app.PruningSuspended())
+		}
+		return resultIgnored, continues
+	}
+	h.fullGroups.GroupFull(app.Object(), callback.GroupID)
+	return resultAdmitted, continues
+}
+
+// rejection is the answer to a join that is refused as a whole. A policy's
+// code goes out with the policy's message, be it empty: both are shown to the
+// client.
+func (x *exchange) rejection(verdict *policy.Verdict) answer {
+	switch verdict.Code {
+	case 0, codeRejected:
+		// Code 0 would admit. No policy has it, and this is not the place to
+		// rely on that.
+		return rejected
+	default:
+		return x.encode(im.Answer{OK: true, Code: verdict.Code, Info: verdict.Message})
+	}
+}
+
+// encode writes an answer into memory that is used again.
+func (x *exchange) encode(a im.Answer) answer {
+	x.out = a.AppendJSON(x.out[:0])
+	return withBody(http.StatusOK, x.out)
+}

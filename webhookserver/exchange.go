@@ -1,0 +1,45 @@
+package webhookserver
+
+import (
+	"sync"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/im"
+)
+
+// exchange is one request and its answer, with the memory that the next one
+// can use again. Nothing of it may be kept once the request is over.
+type exchange struct {
+	started time.Time
+	// command is the best that is known of what is asked: first the query's
+	// word, then the body's.
+	command im.Command
+	// answered is set with the first byte out: there is no second answer.
+	answered bool
+
+	body    []byte
+	out     []byte
+	refused []string
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func beginExchange(now time.Time) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.started = now
+	return x
+}
+
+// end gives the memory back.
+func (x *exchange) end() {
+	clear(x.refused)
+	kept := exchange{refused: x.refused[:0]}
+	if cap(x.body) <= keptBuffer {
+		kept.body = x.body[:0]
+	}
+	if cap(x.out) <= keptBuffer {
+		kept.out = x.out[:0]
+	}
+	*x = kept
+	exchanges.Put(x)
+}
