@@ -241,7 +241,6 @@ type PruneRule struct {
 	// 1d12h.
 	//
 	// +required
-	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=16
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?$') && self.matches('[1-9][0-9]*d|([1-9][0-9]{2,}|[3-9][0-9]|2[4-9])h')",message="inactiveFor must be days and hours of at least 24h in all, such as 30d, 36h or 1d12h"
 	InactiveFor string `json:"inactiveFor"`
@@ -252,7 +251,7 @@ type PruneRule struct {
 	// +optional
 	// +kubebuilder:default="5%"
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:MaxLength=16
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? int(self) >= 1 && int(self) <= 1000000 : string(self).matches('^([1-9][0-9]?|100)%$')",message="freeSeats must be a number of seats from 1 to 1000000, or a percentage from 1% to 100% in quotes, such as 50 or \"5%\""
 	FreeSeats *intstr.IntOrString `json:"freeSeats,omitempty"`
 
@@ -277,9 +276,8 @@ type PruneRule struct {
 	//
 	// +optional
 	// +kubebuilder:default="10m"
-	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=20
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,7}m)?$')",message="cooldown must be days, hours and minutes, such as 10m, 6h or 1d12h"
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,7}m)?$')",message="cooldown must be days, hours and minutes, such as 10m, 6h or 1d12h"
 	Cooldown string `json:"cooldown,omitempty"`
 
 	// notification is Group (the group sees a notice of the removal) or Silent (it does not; the vendor's pages disagree
