@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"iter"
 	"slices"
 )
@@ -12,19 +11,22 @@ type CompiledApp struct {
 	sdkAppID         uint64
 	adminAccount     string
 	authentication   Authentication
-	tokens           []Token
+	// tokens is a function because package fmt walks into every unexported field, past all methods that hide a secret, but
+	// cannot look into a function.
+	tokens           func() []Token
 	rejectUnmatched  bool
 	pruningSuspended bool
 	groups           *groupIndex
 }
 
 func newCompiledApp(a *App) *CompiledApp {
+	tokens := a.usableTokens()
 	return &CompiledApp{
 		object:           a.Object.comparable(),
 		sdkAppID:         a.SDKAppID,
 		adminAccount:     a.AdminAccount,
 		authentication:   a.Authentication,
-		tokens:           a.usableTokens(),
+		tokens:           func() []Token { return tokens },
 		rejectUnmatched:  a.RejectUnmatched,
 		pruningSuspended: a.PruningSuspended,
 	}
@@ -54,16 +56,10 @@ func (a *CompiledApp) AdminAccount() string { return a.adminAccount }
 func (a *CompiledApp) Authentication() Authentication { return a.authentication }
 
 // Tokens returns the tokens that verify a callback; none of them is empty. The slice is shared: do not change it.
-func (a *CompiledApp) Tokens() []Token { return a.tokens }
+func (a *CompiledApp) Tokens() []Token { return a.tokens() }
 
 // PruningSuspended is the kill switch: nobody is removed from any group of the app.
 func (a *CompiledApp) PruningSuspended() bool { return a.pruningSuspended }
-
-// Format implements [fmt.Formatter]. It names the app and no more: the fields, tokens among them, are nobody's to print.
-func (a *CompiledApp) Format(f fmt.State, _ rune) {
-	// A formatter has nobody to report an error to.
-	_, _ = fmt.Fprintf(f, "IMApp %s", a.object.Key())
-}
 
 // MayPrune reports whether an accepted policy with a prune rule matches the group's id, whatever the group's type.
 func (a *CompiledApp) MayPrune(group string) bool {

@@ -37,20 +37,20 @@ func (g GroupState) Full() bool { return g.MaxMembers > 0 && g.Members >= g.MaxM
 // FreeSeats is how many more members fit in; negative when the group is over its limit.
 func (g GroupState) FreeSeats() int { return g.MaxMembers - g.Members }
 
-// set reports whether t is a time that somebody recorded. The vendor's 0, read as the first second of 1970 or as Go's
+// recorded reports whether t is a time that somebody recorded. The vendor's 0, read as the first second of 1970 or as Go's
 // zero time, is none.
-func set(t time.Time) bool { return t.Unix() > 0 }
+func recorded(t time.Time) bool { return t.Unix() > 0 }
 
-func (m Member) hasSpoken() bool { return m.ActivityKnown && set(m.LastSpoke) }
+func (m Member) hasSpoken() bool { return m.ActivityKnown && recorded(m.LastSpoke) }
 
 // lastActive is when the member last joined or spoke. It is not known when a time is missing, or lies ahead of now:
 // a clock that is wrong about that is wrong about idleness, too.
 func (m Member) lastActive(now time.Time) (last time.Time, known bool) {
-	if !m.ActivityKnown || !set(m.Joined) || m.Joined.After(now) {
+	if !m.ActivityKnown || !recorded(m.Joined) || m.Joined.After(now) {
 		return time.Time{}, false
 	}
 	last = m.Joined
-	if set(m.LastSpoke) {
+	if recorded(m.LastSpoke) {
 		if m.LastSpoke.After(now) {
 			return time.Time{}, false
 		}

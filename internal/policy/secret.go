@@ -6,8 +6,9 @@ import (
 	"log/slog"
 )
 
-// Secret is a text that no log, error, event or document may show. Every way of printing it that Go offers prints
-// "REDACTED"; only [Secret.Reveal] returns the text.
+// Secret is a text that no log, error, event or document may show. Printed, logged or marshalled it is "REDACTED"; only
+// [Secret.Reveal] returns the text. Go has two gaps: do not make it the key of a map that becomes JSON, and do not keep it
+// in an unexported field of what may be printed.
 type Secret string
 
 const redacted = "REDACTED"

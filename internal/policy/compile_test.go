@@ -1,0 +1,577 @@
+package policy
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestPolicyVerdict(t *testing.T) {
+	conflicted := App{Object: object("copy", 5), SDKAppID: appID}
+	vip := listNamed("vip-0", map[string]string{"list": "vip"}, "jared")
+	empty := listNamed("empty", nil)
+	vips := Requirement{Key: "list", Op: OpIn, Values: []string{"vip"}}
+	nobody := Requirement{Key: "list", Op: OpIn, Values: []string{"nobody"}}
+	badRule := func(edit func(*PruneRule)) Policy { return policyNamed("p", 1, prune(edit)) }
+
+	tests := map[string]struct {
+		policy Policy
+		want   PolicyVerdict
+	}{
+		"accepted":              {policy: policyNamed("p", 1, joining(), prune())},
+		"accepted, on no group": {policy: policyNamed("p", 1, on(), joining())},
+		"app missing": {
+			policy: policyNamed("p", 1, func(p *Policy) { p.App = "staging" }),
+			want:   PolicyVerdict{Acceptance: TargetNotFound, Message: `IMApp "staging" does not exist in namespace "chat"`},
+		},
+		"app conflicted": {
+			policy: policyNamed("p", 1, func(p *Policy) { p.App = "copy" }),
+			want:   PolicyVerdict{Acceptance: TargetNotFound, Message: `IMApp "copy" is not accepted: chat/prod holds its SDKAppID`},
+		},
+		"invalid, as the conversion says": {
+			policy: policyNamed("p", 1, func(p *Policy) { p.Invalid = "inactiveFor: bad" }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "inactiveFor: bad"},
+		},
+		"a missing app is said before what is invalid": {
+			policy: policyNamed("p", 1, func(p *Policy) { p.App, p.Invalid = "staging", "bad" }),
+			want:   PolicyVerdict{Acceptance: TargetNotFound, Message: `IMApp "staging" does not exist in namespace "chat"`},
+		},
+		"unknown kind of matcher": {
+			policy: policyNamed("p", 1, on(GroupMatcher{Kind: 9, Value: "x"})),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "groups: unknown type of matcher: use Exact, Prefix or All"},
+		},
+		"unreadable allow": {
+			policy: policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = &AccountSelector{Invalid: "bad"} })),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "join.allow: bad"},
+		},
+		"unreadable deny": {
+			policy: policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = &AccountSelector{Invalid: "bad"} })),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "join.deny: bad"},
+		},
+		"unreadable protect": {
+			policy: badRule(protect(&AccountSelector{Invalid: "bad"})),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.protect: bad"},
+		},
+		"empty account prefix": {
+			policy: badRule(protect(&AccountSelector{Prefixes: []string{"a", ""}})),
+			want: PolicyVerdict{
+				Acceptance: Invalid,
+				Message:    "whenFull.prune.protect: accountPrefixes: an empty prefix matches every account: remove it",
+			},
+		},
+		"reference with neither name nor selector": {
+			policy: badRule(protect(byListName(""))),
+			want: PolicyVerdict{
+				Acceptance: Invalid, MissingRefs: `whenFull.prune.protect: AccountList ""`,
+				Message: "whenFull.prune.protect: lists: a reference needs exactly one of name and selector",
+			},
+		},
+		"reference with name and selector": {
+			policy: badRule(protect(&AccountSelector{Lists: []ListRef{{Name: "vip-0", Selector: &Selector{vips}}}})),
+			want: PolicyVerdict{
+				Acceptance: Invalid,
+				Message:    "whenFull.prune.protect: lists: a reference needs exactly one of name and selector",
+			},
+		},
+		"unknown operator": {
+			policy: policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = byLabels(Requirement{Key: "list", Op: "Like"}) })),
+			want: PolicyVerdict{
+				Acceptance: Invalid, MissingRefs: `join.deny: AccountLists selected by "list Like"`,
+				Message: `join.deny: lists: selector: unknown operator "Like": use In, NotIn, Exists or DoesNotExist`,
+			},
+		},
+		"unknown mode": {
+			policy: badRule(func(r *PruneRule) { r.Mode = 7 }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.mode: unknown: use Preview or Enforce"},
+		},
+		"inactiveFor too short": {
+			policy: badRule(func(r *PruneRule) { r.InactiveFor = 24*time.Hour - 1 }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.inactiveFor: must be at least 24h"},
+		},
+		"inactiveFor of a day": {policy: badRule(func(r *PruneRule) { r.InactiveFor = 24 * time.Hour })},
+		"no seats": {
+			policy: badRule(func(r *PruneRule) { r.FreeSeats = Seats{} }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.freeSeats: must be a number of at least 1 or a percentage from 1% to 100%"},
+		},
+		"too many percent": {
+			policy: badRule(func(r *PruneRule) { r.FreeSeats = Seats{Percent: 101} }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.freeSeats: must be a number of at least 1 or a percentage from 1% to 100%"},
+		},
+		"no removals": {
+			policy: badRule(func(r *PruneRule) { r.MaxRemovals = 0 }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.maxRemovals: must be from 1 to 1000"},
+		},
+		"too many removals": {
+			policy: badRule(func(r *PruneRule) { r.MaxRemovals = 1001 }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.maxRemovals: must be from 1 to 1000"},
+		},
+		"all references resolve, one to an empty list": {
+			policy: policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow, j.Deny = byListName("vip-0", "empty"), byLabels(vips) })),
+		},
+		"missing references, in the order of the fields": {
+			policy: policyNamed("p", 1,
+				joining(func(j *JoinSection) { j.Allow, j.Deny = byListName("vip-0", "gone"), byLabels(nobody) }),
+				prune(protect(byListName("lost", "vip-0")))),
+			want: PolicyVerdict{MissingRefs: `join.allow: AccountList "gone"; join.deny: AccountLists selected by "list=nobody"; whenFull.prune.protect: AccountList "lost"`},
+		},
+		"a policy without its app says what is missing, too": {
+			policy: policyNamed("p", 1, func(p *Policy) { p.App = "staging" }, joining(func(j *JoinSection) { j.Allow = byListName("gone") })),
+			want: PolicyVerdict{
+				Acceptance: TargetNotFound, Message: `IMApp "staging" does not exist in namespace "chat"`,
+				MissingRefs: `join.allow: AccountList "gone"`,
+			},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			snapshot := Compile(Input{Apps: []App{prodApp(), conflicted}, Lists: []List{vip, empty}, Policies: []Policy{tc.policy}})
+			tc.want.Object = tc.policy.Object
+			got, ok := snapshot.PolicyVerdict("uid-p")
+			if diff := cmp.Diff(tc.want, got); diff != "" || !ok {
+				t.Errorf("PolicyVerdict, ok=%t (-want,+got):\n%s", ok, diff)
+			}
+		})
+	}
+}
+
+func TestPruneOverridden(t *testing.T) {
+	type result struct{ By, Matcher string }
+	tests := map[string]struct {
+		policies []Policy
+		want     map[string]result
+	}{
+		"same matcher: the older wins": {
+			policies: []Policy{policyNamed("p", 2, on(exact("g")), prune()), policyNamed("q", 1, on(exact("g")), prune())},
+			want:     map[string]result{"p": {"q", `Exact "g"`}},
+		},
+		"same age: the name decides": {
+			policies: []Policy{policyNamed("p", 1, on(prefix("g")), prune()), policyNamed("q", 1, on(prefix("g")), prune())},
+			want:     map[string]result{"q": {"p", `Prefix "g"`}},
+		},
+		"another value is not the same matcher": {
+			policies: []Policy{policyNamed("p", 2, on(exact("g")), prune()), policyNamed("q", 1, on(exact("h"), prefix("g"), all()), prune())},
+		},
+		"all": {
+			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, prune())},
+			want:     map[string]result{"p": {"q", "All"}},
+		},
+		"the first of several matchers is named": {
+			policies: []Policy{
+				policyNamed("p", 2, on(exact("x"), exact("h"), exact("g")), prune()),
+				policyNamed("q", 1, on(exact("g"), exact("h")), prune()),
+			},
+			want: map[string]result{"p": {"q", `Exact "h"`}},
+		},
+		"without a rule nothing is overridden": {
+			policies: []Policy{policyNamed("p", 2, joining()), policyNamed("q", 1, prune())},
+		},
+		"a policy without a rule overrides nothing": {
+			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, joining())},
+		},
+		"types: a filter does not cover everything": {
+			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, ofTypes(TypeWork, TypePublic), prune())},
+		},
+		"types: everything covers a filter": {
+			policies: []Policy{policyNamed("p", 2, ofTypes(TypeWork), prune()), policyNamed("q", 1, prune())},
+			want:     map[string]result{"p": {"q", "All"}},
+		},
+		"types: a superset covers": {
+			policies: []Policy{policyNamed("p", 2, ofTypes(TypeWork), prune()), policyNamed("q", 1, ofTypes(TypePublic, TypeWork), prune())},
+			want:     map[string]result{"p": {"q", "All"}},
+		},
+		"types: an overlap does not cover": {
+			policies: []Policy{policyNamed("p", 2, ofTypes(TypeWork, TypeMeeting), prune()), policyNamed("q", 1, ofTypes(TypePublic, TypeWork), prune())},
+		},
+		"the highest-ranked that covers is named": {
+			policies: []Policy{
+				policyNamed("p", 4, ofTypes(TypeWork), prune()), policyNamed("q", 3, prune()),
+				policyNamed("r", 2, ofTypes(TypeWork, TypePublic), prune()), policyNamed("s", 1, ofTypes(TypePublic), prune()),
+			},
+			want: map[string]result{"p": {"r", "All"}},
+		},
+		"an invalid policy keeps its place": {
+			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, prune(), func(p *Policy) { p.Invalid = "bad" })},
+			want:     map[string]result{"p": {"q", "All"}},
+		},
+		"policies of another app override nothing": {
+			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, prune(), func(p *Policy) { p.App = "staging" })},
+		},
+	}
+	staging := App{Object: object("staging", 0), SDKAppID: 7}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			permutations(tc.policies, func(policies []Policy) {
+				got := map[string]result{}
+				for v := range Compile(Input{Apps: []App{prodApp(), staging}, Policies: policies}).PolicyVerdicts() {
+					if v.Acceptance == TargetNotFound {
+						t.Errorf("%s: %s", v.Name, v.Message)
+					}
+					if v.OverriddenBy != "" {
+						got[v.Name] = result{v.OverriddenBy, v.OverriddenMatcher}
+					}
+				}
+				if tc.want == nil {
+					tc.want = map[string]result{}
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("overridden (-want,+got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestConflictingApps(t *testing.T) {
+	named := func(namespace, name string, age int, id uint64) App {
+		return App{Object: Object{Namespace: namespace, Name: name, UID: namespace + name, Created: t0.Add(time.Duration(age) * time.Second)}, SDKAppID: id}
+	}
+	tests := map[string]struct {
+		apps   []App
+		holder string
+	}{
+		"the older holds":        {apps: []App{named("a", "a", 2, 1), named("b", "b", 1, 1), named("c", "c", 3, 1)}, holder: "b/b"},
+		"then the namespace":     {apps: []App{named("b", "a", 1, 1), named("a", "z", 1, 1), named("c", "c", 1, 1)}, holder: "a/z"},
+		"then the name":          {apps: []App{named("a", "z", 1, 1), named("a", "y", 1, 1), named("b", "a", 1, 1)}, holder: "a/y"},
+		"other ids are no rival": {apps: []App{named("a", "z", 2, 1), named("a", "y", 1, 2)}, holder: "a/z"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			permutations(tc.apps, func(apps []App) {
+				s := Compile(Input{Apps: apps})
+				if got := s.App(1).Object().Key(); got != tc.holder {
+					t.Fatalf("held by %s, want %s", got, tc.holder)
+				}
+				for _, a := range apps {
+					v, _ := s.AppVerdict(a.UID)
+					wantHeldBy := tc.holder
+					if a.SDKAppID != 1 || a.Key() == tc.holder {
+						wantHeldBy = ""
+					}
+					if v.HeldBy != wantHeldBy {
+						t.Errorf("%s: HeldBy %q, want %q", a.Key(), v.HeldBy, wantHeldBy)
+					}
+					if got, want := s.AppNamed(a.Namespace, a.Name) != nil, wantHeldBy == ""; got != want {
+						t.Errorf("AppNamed(%s) found: %t, want %t", a.Key(), got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestConflictEndsWithTheHolder(t *testing.T) {
+	copied := prodApp()
+	copied.Object = object("copy", 9)
+	in := Input{Apps: []App{prodApp(), copied}, Policies: []Policy{policyNamed("p", 1, joining(allow()), func(p *Policy) { p.App = "copy" })}}
+	q := JoinQuery{Group: "g", Account: "jared"}
+	var c Compiler
+	if got := c.Compile(in).App(appID).DecideJoin(q).Reason; got != ReasonUnmatched {
+		t.Errorf("a policy of the conflicted app decided: %v", got)
+	}
+	in.Apps = in.Apps[1:]
+	if got := c.Compile(in).App(appID).DecideJoin(q).Reason; got != ReasonNotListed {
+		t.Errorf("the policy of the next holder did not decide: %v", got)
+	}
+}
+
+func TestAppVerdict(t *testing.T) {
+	tests := map[string]struct {
+		edit   func(*App)
+		want   AppVerdict
+		tokens int
+	}{
+		"all there": {edit: func(*App) {}, want: AppVerdict{SecretFound: true, SecretKeyPresent: true}, tokens: 1},
+		"no secret": {
+			edit: func(a *App) { a.SecretFound, a.SecretKeyPresent, a.Tokens = false, false, nil },
+			want: AppVerdict{TokenMissing: true},
+		},
+		"empty tokens are none": {
+			edit: func(a *App) { a.Tokens = []Token{{Name: TokenCurrent}, {Name: TokenPrevious}} },
+			want: AppVerdict{SecretFound: true, SecretKeyPresent: true, TokenMissing: true},
+		},
+		"an empty token beside another": {
+			edit: func(a *App) { a.Tokens = append(a.Tokens, Token{Name: TokenPrevious}) },
+			want: AppVerdict{SecretFound: true, SecretKeyPresent: true}, tokens: 1,
+		},
+		"no token needed": {
+			edit: func(a *App) { a.Authentication, a.Tokens = AuthenticateNone, nil },
+			want: AppVerdict{SecretFound: true, SecretKeyPresent: true},
+		},
+		"suspended": {
+			edit: func(a *App) { a.PruningSuspended = true }, tokens: 1,
+			want: AppVerdict{SecretFound: true, SecretKeyPresent: true, PruningSuspended: true},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			app := prodApp()
+			tc.edit(&app)
+			s := Compile(Input{Apps: []App{app}})
+			tc.want.Object = app.Object
+			got, _ := s.AppVerdict(app.UID)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("AppVerdict (-want,+got):\n%s", diff)
+			}
+			compiled := s.App(appID)
+			if len(compiled.Tokens()) != tc.tokens || compiled.PruningSuspended() != app.PruningSuspended ||
+				compiled.Authentication() != app.Authentication || compiled.AdminAccount() != app.AdminAccount || compiled.SDKAppID() != appID {
+				t.Errorf("the compiled app differs: %d tokens, want %d", len(compiled.Tokens()), tc.tokens)
+			}
+		})
+	}
+}
+
+func TestListVerdictAndStats(t *testing.T) {
+	in := world(
+		policyNamed("ok", 1, joining(allow("a", "a", "b"))),
+		policyNamed("bad", 1, func(p *Policy) { p.Invalid = "bad" }),
+		policyNamed("lost", 1, func(p *Policy) { p.App = "none" }),
+	)
+	in.Lists = []List{listNamed("l", nil, "x", "y", "x"), listNamed("none", nil)}
+	s := Compile(in)
+	want := Stats{Policies: map[Acceptance]int{Accepted: 1, Invalid: 1, TargetNotFound: 1}, Accounts: 4}
+	if diff := cmp.Diff(want, s.Stats()); diff != "" {
+		t.Errorf("Stats (-want,+got):\n%s", diff)
+	}
+	wantLists := []ListVerdict{{Object: object("l", 0), Accounts: 2}, {Object: object("none", 0)}}
+	if diff := cmp.Diff(wantLists, slices.Collect(s.ListVerdicts())); diff != "" {
+		t.Errorf("ListVerdicts (-want,+got):\n%s", diff)
+	}
+}
+
+func TestEmptyInput(t *testing.T) {
+	s := Compile(Input{})
+	if s.App(appID) != nil || s.AppNamed("chat", "prod") != nil || len(slices.Collect(s.Apps())) != 0 {
+		t.Error("an empty snapshot knows an app")
+	}
+	if _, ok := s.PolicyVerdict(""); ok {
+		t.Error("an empty snapshot knows a policy")
+	}
+	var c Compiler
+	c.Compile(world(policyNamed("p", 1, joining())))
+	if got := c.Compile(Input{}).Hash(); got != s.Hash() {
+		t.Errorf("deleting everything leaves hash %x, want that of an empty snapshot, %x", got, s.Hash())
+	}
+}
+
+// TestOrderNeverMatters compiles every order of policies, apps and lists that compete for the same groups.
+func TestOrderNeverMatters(t *testing.T) {
+	copied := prodApp()
+	copied.Object = object("copy", 0)
+	policies := []Policy{
+		policyNamed("b", 1, on(exact("g"), all()), joining(allow("jared"), reject(10101, "b")), prune()),
+		policyNamed("a", 1, on(exact("g")), joining(allow(), reject(10102, "a")), prune(protect(byListName("gone")))),
+		policyNamed("c", 0, on(all()), joining(deny("mallory"), reject(10103, "c")), prune(protect(byLabels()))),
+		// The same name twice, once in a later version, once in a version that Kubernetes would not have made.
+		policyNamed("c", 0, on(all()), joining(allow("tommy")), func(p *Policy) { p.Generation = 2 }),
+		policyNamed("c", 0, on(all()), joining(deny("jared")), func(p *Policy) { p.Generation = 2 }),
+	}
+	lists := []List{listNamed("l1", nil, "x"), listNamed("l2", nil, "y"), listNamed("l2", map[string]string{"a": "b"}, "z")}
+	queries := []JoinQuery{
+		{Group: "g", Type: TypePublic, Account: "jared"}, {Group: "h", Type: TypePublic, Account: "mallory"}, {Group: "h", Type: TypeWork, Account: "z"},
+	}
+	var want []string
+	permutations(policies, func(policies []Policy) {
+		permutations(lists, func(lists []List) {
+			for _, apps := range [][]App{{prodApp(), copied}, {copied, prodApp()}} {
+				got := dump(Compile(Input{Apps: apps, Lists: lists, Policies: policies}), queries)
+				if want == nil {
+					want = got
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Fatalf("another order, another snapshot (-want,+got):\n%s", diff)
+				}
+			}
+		})
+	})
+}
+
+// TestHash pins that everything that decides or prunes is part of the hash, and nothing else.
+func TestHash(t *testing.T) {
+	base := func() Input {
+		in := world(
+			policyNamed("p", 1, on(exact("g")), joining(allow("jared"), deny("mallory"), reject(10110, "m")), prune(protect(accounts("leckie")))),
+			policyNamed("q", 1, joining(func(j *JoinSection) {
+				j.Allow = byLabels(Requirement{Key: "list", Op: OpIn, Values: []string{"vip"}})
+			})),
+		)
+		in.Lists = []List{listNamed("l", map[string]string{"list": "vip"}, "x"), listNamed("m", map[string]string{"list": "other"}, "y")}
+		return in
+	}
+	edits := map[string]func(*Input){
+		"token":              func(in *Input) { in.Apps[0].Tokens[0].Value = "other" },
+		"token added":        func(in *Input) { in.Apps[0].Tokens = append(in.Apps[0].Tokens, Token{TokenPrevious, "old"}) },
+		"authentication":     func(in *Input) { in.Apps[0].Authentication = AuthenticateNone },
+		"sdkAppID":           func(in *Input) { in.Apps[0].SDKAppID++ },
+		"adminAccount":       func(in *Input) { in.Apps[0].AdminAccount = "root" },
+		"unmatched":          func(in *Input) { in.Apps[0].RejectUnmatched = true },
+		"suspended":          func(in *Input) { in.Apps[0].PruningSuspended = true },
+		"app gone":           func(in *Input) { in.Apps = nil },
+		"group":              func(in *Input) { in.Policies[0].Groups[0].Value = "h" },
+		"matcher":            func(in *Input) { in.Policies[0].Groups[0].Kind = MatchPrefix },
+		"group added":        func(in *Input) { in.Policies[0].Groups = append(in.Policies[0].Groups, all()) },
+		"types":              func(in *Input) { in.Policies[0].Types = NewTypeSet(TypeWork) },
+		"allow":              func(in *Input) { in.Policies[0].Join.Allow.Accounts[0] = "jareD" },
+		"allow empty":        func(in *Input) { in.Policies[0].Join.Allow.Accounts = nil },
+		"allow gone":         func(in *Input) { in.Policies[0].Join.Allow = nil },
+		"allow prefix":       func(in *Input) { in.Policies[0].Join.Allow.Prefixes = []string{"jared"} },
+		"deny":               func(in *Input) { in.Policies[0].Join.Deny.Accounts[0] = "x" },
+		"allow becomes deny": func(in *Input) { j := in.Policies[0].Join; j.Allow, j.Deny = j.Deny, j.Allow },
+		"audit":              func(in *Input) { in.Policies[0].Join.Audit = true },
+		"triggers":           func(in *Input) { in.Policies[0].Join.Triggers = NewTriggerSet(TriggerApply) },
+		"code":               func(in *Input) { in.Policies[0].Join.Reject.Code++ },
+		"message":            func(in *Input) { in.Policies[0].Join.Reject.Message = "n" },
+		"join gone":          func(in *Input) { in.Policies[0].Join = nil },
+		"mode":               func(in *Input) { in.Policies[0].Prune.Mode = ModePreview },
+		"inactiveFor":        func(in *Input) { in.Policies[0].Prune.InactiveFor++ },
+		"seats":              func(in *Input) { in.Policies[0].Prune.FreeSeats = Seats{Count: 5} },
+		"maxRemovals":        func(in *Input) { in.Policies[0].Prune.MaxRemovals++ },
+		"protect":            func(in *Input) { in.Policies[0].Prune.Protect.Accounts[0] = "x" },
+		"cooldown":           func(in *Input) { in.Policies[0].Prune.Cooldown++ },
+		"silent":             func(in *Input) { in.Policies[0].Prune.Silent = true },
+		"reason":             func(in *Input) { in.Policies[0].Prune.Reason = "x" },
+		"prune gone":         func(in *Input) { in.Policies[0].Prune = nil },
+		"invalid":            func(in *Input) { in.Policies[0].Invalid = "x" },
+		"generation":         func(in *Input) { in.Policies[0].Generation++ },
+		"uid":                func(in *Input) { in.Policies[0].UID = "new" },
+		"age":                func(in *Input) { in.Policies[0].Created = t0.Add(time.Hour) },
+		"policy gone":        func(in *Input) { in.Policies = in.Policies[1:] },
+		"list content":       func(in *Input) { in.Lists[0].Accounts[0] = "z" },
+		"list selected":      func(in *Input) { in.Lists[1].Labels["list"] = "vip" },
+		"list not selected":  func(in *Input) { in.Lists[0].Labels["list"] = "none" },
+		"list gone":          func(in *Input) { in.Lists = in.Lists[1:] },
+	}
+	want := Compile(base()).Hash()
+	for name, edit := range edits {
+		in := base()
+		edit(&in)
+		if Compile(in).Hash() == want {
+			t.Errorf("%s does not change the hash", name)
+		}
+	}
+	harmless := map[string]func(*Input){
+		"a list that nobody refers to": func(in *Input) { in.Lists[1].Accounts[0] = "z" },
+		"a policy without an app": func(in *Input) {
+			in.Policies = append(in.Policies, policyNamed("z", 1, func(p *Policy) { p.App = "none" }))
+		},
+		"a repeated account": func(in *Input) { in.Lists[0].Accounts = []string{"x", "x"} },
+		"another time zone": func(in *Input) {
+			in.Policies[0].Created = in.Policies[0].Created.In(time.FixedZone("CST", 8*3600))
+		},
+	}
+	for name, edit := range harmless {
+		in := base()
+		edit(&in)
+		if Compile(in).Hash() != want {
+			t.Errorf("%s changes the hash", name)
+		}
+	}
+	// No seed of the process and no layout of memory is in the hash. Replicas of one release must agree on it.
+	if want != 0x312711b50b7f1540 {
+		t.Errorf("the hash of the same input was another one once: %#x", want)
+	}
+}
+
+func TestSnapshotIsImmutable(t *testing.T) {
+	fresh := func() Input {
+		in := world(
+			policyNamed("p", 1, on(exact("g"), prefix("g-")), joining(func(j *JoinSection) {
+				j.Allow = &AccountSelector{Accounts: []string{"jared"}, Prefixes: []string{"staff-", "vip-"}}
+				j.Deny = byLabels(Requirement{Key: "list", Op: OpIn, Values: []string{"bad"}})
+			}), prune(protect(accounts("leckie")))),
+		)
+		in.Lists = []List{listNamed("bad", map[string]string{"list": "bad"}, "mallory")}
+		return in
+	}
+	queries := []JoinQuery{{Group: "g", Type: TypePublic, Account: "jared"}, {Group: "g-1", Type: TypePublic, Account: "mallory"}, {Group: "g", Type: TypeWork, Account: "staff-1"}}
+	in := fresh()
+	var c Compiler
+	s := c.Compile(in)
+	want := dump(s, queries)
+
+	p := &in.Policies[0]
+	p.Groups[0].Value, p.Groups[1].Value = "x", "x"
+	p.Join.Allow.Accounts[0], p.Join.Allow.Prefixes[0], p.Join.Allow.Prefixes[1] = "x", "x", "x"
+	(*p.Join.Deny.Lists[0].Selector)[0].Values[0] = "x"
+	p.Prune.Protect.Accounts[0] = "x"
+	p.Prune.InactiveFor = 0
+	in.Lists[0].Accounts[0] = "x"
+	in.Apps[0].Tokens[0].Value = ""
+	if diff := cmp.Diff(want, dump(s, queries)); diff != "" {
+		t.Errorf("changing the input changed the snapshot (-want,+got):\n%s", diff)
+	}
+
+	if diff := cmp.Diff(want, dump(c.Compile(fresh()), queries)); diff != "" {
+		t.Errorf("changing the input changed what the compiler remembers (-want,+got):\n%s", diff)
+	}
+	in = fresh()
+	in.Policies[0].Generation, in.Lists[0].Generation = 2, 2
+	in.Policies[0].Join.Allow.Accounts[0] = "tommy"
+	in.Lists[0].Accounts = nil
+	c.Compile(in)
+	if diff := cmp.Diff(want, dump(s, queries)); diff != "" {
+		t.Errorf("another build changed the snapshot (-want,+got):\n%s", diff)
+	}
+}
+
+func TestCompilerForgets(t *testing.T) {
+	var c Compiler
+	in := world(policyNamed("p", 1, joining()), policyNamed("q", 1, joining()))
+	in.Lists = []List{listNamed("l", nil, "x")}
+	c.Compile(in)
+	for generation := range int64(5) {
+		in.Policies[0].Generation = generation
+		in.Lists[0].Generation = generation
+		c.Compile(in)
+	}
+	if got := [2]int{len(c.policies.parts), len(c.lists.parts)}; got != [2]int{2, 1} {
+		t.Errorf("the compiler remembers %d policies and %d lists, want 2 and 1", got[0], got[1])
+	}
+	c.Compile(Input{})
+	if got := len(c.policies.parts) + len(c.lists.parts); got != 0 {
+		t.Errorf("the compiler remembers %d parts of nothing", got)
+	}
+}
+
+func TestCompilerReusesParts(t *testing.T) {
+	var c Compiler
+	in := world(policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byListName("l") })), policyNamed("q", 1, joining(func(j *JoinSection) { j.Deny = byListName("l") })))
+	in.Lists = []List{listNamed("l", nil, "x")}
+	set := func(s *Snapshot, policy int) *accountSet {
+		section := s.App(appID).groups.all.sections[policy]
+		return append(section.allow.sets, section.deny.sets...)[0]
+	}
+	first := c.Compile(in)
+	in.Policies[0].Generation++
+	second := c.Compile(in)
+	if set(first, 0) != set(first, 1) || set(first, 0) != set(second, 0) {
+		t.Error("the same version of a list was compiled more than once")
+	}
+	in.Lists[0].Generation++
+	if set(c.Compile(in), 0) == set(first, 0) {
+		t.Error("a new version of a list was not compiled")
+	}
+}
+
+func TestLabelsCountWithoutANewVersion(t *testing.T) {
+	var c Compiler
+	in := world(policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byLabels(Requirement{Key: "list", Op: OpExists}) })))
+	in.Lists = []List{listNamed("l", nil, "x")}
+	q := JoinQuery{Group: "g", Account: "x"}
+	for _, step := range []struct {
+		labels  map[string]string
+		want    Reason
+		missing bool
+	}{{nil, ReasonNotListed, true}, {map[string]string{"list": ""}, ReasonAllowed, false}, {nil, ReasonNotListed, true}} {
+		in.Lists[0].Labels = step.labels
+		s := c.Compile(in)
+		if got := s.App(appID).DecideJoin(q).Reason; got != step.want {
+			t.Errorf("labels %v: %v, want %v", step.labels, got, step.want)
+		}
+		if v, _ := s.PolicyVerdict("uid-p"); (v.MissingRefs != "") != step.missing {
+			t.Errorf("labels %v: missing %q", step.labels, v.MissingRefs)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// t0 is when the oldest object of the tests was created.
+var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+const appID = 1400000000
+
+func object(name string, age int) Object {
+	return Object{Namespace: "chat", Name: name, UID: "uid-" + name, Generation: 1, Created: t0.Add(time.Duration(age) * time.Second)}
+}
+
+func prodApp() App {
+	return App{
+		Object: object("prod", 0), SDKAppID: appID, AdminAccount: "administrator",
+		Tokens: []Token{{Name: TokenCurrent, Value: "t0ken"}}, SecretFound: true, SecretKeyPresent: true,
+	}
+}
+
+// policyNamed returns an accepted policy of the app prod that governs every group and says nothing.
+func policyNamed(name string, age int, edit ...func(*Policy)) Policy {
+	p := Policy{Object: object(name, age), App: "prod", Groups: []GroupMatcher{{Kind: MatchAll}}}
+	for _, e := range edit {
+		e(&p)
+	}
+	return p
+}
+
+func on(groups ...GroupMatcher) func(*Policy) { return func(p *Policy) { p.Groups = groups } }
+func exact(id string) GroupMatcher            { return GroupMatcher{Kind: MatchExact, Value: id} }
+func prefix(p string) GroupMatcher            { return GroupMatcher{Kind: MatchPrefix, Value: p} }
+func all() GroupMatcher                       { return GroupMatcher{Kind: MatchAll} }
+
+func ofTypes(types ...GroupType) func(*Policy) {
+	return func(p *Policy) { p.Types = NewTypeSet(types...) }
+}
+
+func joining(edit ...func(*JoinSection)) func(*Policy) {
+	return func(p *Policy) {
+		p.Join = &JoinSection{}
+		for _, e := range edit {
+			e(p.Join)
+		}
+	}
+}
+
+func accounts(accounts ...string) *AccountSelector { return &AccountSelector{Accounts: accounts} }
+func allow(a ...string) func(*JoinSection)         { return func(j *JoinSection) { j.Allow = accounts(a...) } }
+func deny(a ...string) func(*JoinSection)          { return func(j *JoinSection) { j.Deny = accounts(a...) } }
+func audit(j *JoinSection)                         { j.Audit = true }
+func reject(code int32, message string) func(*JoinSection) {
+	return func(j *JoinSection) { j.Reject = Rejection{Code: code, Message: message} }
+}
+func triggeredBy(t ...Trigger) func(*JoinSection) {
+	return func(j *JoinSection) { j.Triggers = NewTriggerSet(t...) }
+}
+
+func prune(edit ...func(*PruneRule)) func(*Policy) {
+	return func(p *Policy) {
+		p.Prune = &PruneRule{Mode: ModeEnforce, InactiveFor: 30 * 24 * time.Hour, FreeSeats: Seats{Percent: 5}, MaxRemovals: 100}
+		for _, e := range edit {
+			e(p.Prune)
+		}
+	}
+}
+
+func protect(a *AccountSelector) func(*PruneRule) { return func(r *PruneRule) { r.Protect = a } }
+
+func byListName(names ...string) *AccountSelector {
+	var a AccountSelector
+	for _, n := range names {
+		a.Lists = append(a.Lists, ListRef{Name: n})
+	}
+	return &a
+}
+
+func byLabels(requirements ...Requirement) *AccountSelector {
+	s := Selector(requirements)
+	return &AccountSelector{Lists: []ListRef{{Selector: &s}}}
+}
+
+func listNamed(name string, labels map[string]string, accounts ...string) List {
+	return List{Object: object(name, 0), Labels: labels, Accounts: accounts}
+}
+
+func world(policies ...Policy) Input { return Input{Apps: []App{prodApp()}, Policies: policies} }
+
+// permutations calls yield with every order of items.
+func permutations[T any](items []T, yield func([]T)) {
+	var place func(done, left []T)
+	place = func(done, left []T) {
+		if len(left) == 0 {
+			yield(done)
+			return
+		}
+		for i := range left {
+			rest := slices.Concat(left[:i], left[i+1:])
+			place(append(slices.Clone(done), left[i]), rest)
+		}
+	}
+	place(nil, items)
+}
+
+// dump writes everything that a snapshot shows, for comparing two of them.
+func dump(s *Snapshot, queries []JoinQuery) []string {
+	lines := []string{fmt.Sprintf("hash %x stats %v", s.Hash(), s.Stats())}
+	for v := range s.PolicyVerdicts() {
+		lines = append(lines, fmt.Sprintf("%+v", v))
+	}
+	for v := range s.AppVerdicts() {
+		lines = append(lines, fmt.Sprintf("%+v", v))
+	}
+	for v := range s.ListVerdicts() {
+		lines = append(lines, fmt.Sprintf("%+v", v))
+	}
+	for a := range s.Apps() {
+		lines = append(lines, fmt.Sprintf("%v %v %d %v", a.Object(), a.SDKAppID(), len(a.Tokens()), slices.Collect(a.ExactPruneGroups())))
+		for _, q := range queries {
+			g, ok := a.Governing(q.Group, q.Type)
+			lines = append(lines, fmt.Sprintf("%+v: %+v; %v %t %+v %+v %s %q %t", q, a.DecideJoin(q),
+				a.MayPrune(q.Group), ok, g.Policy, g.Rule, g.Invalid, g.Unresolved, g.Protects(q.Account)))
+		}
+	}
+	return lines
+}
