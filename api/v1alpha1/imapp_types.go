@@ -59,7 +59,7 @@ const (
 
 // CredentialsSecretReference names a Secret of the same namespace.
 type CredentialsSecretReference struct {
-	// name is the name of the Secret, 1 to 253 characters. Example: prod-im.
+	// name is the name of the Secret, 1 to 253 characters. No default. Example: prod-im.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1

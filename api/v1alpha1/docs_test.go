@@ -1,0 +1,225 @@
+package v1alpha1_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// readCRDs reads what controller-gen made, by kind.
+func readCRDs(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(crdDirectory, "*.yaml"))
+	must(t, err)
+	crds := map[string]*apiextensionsv1.CustomResourceDefinition{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		must(t, err)
+		crd := &apiextensionsv1.CustomResourceDefinition{}
+		must(t, yaml.UnmarshalStrict(data, crd))
+		crds[crd.Spec.Names.Kind] = crd
+	}
+	for _, kind := range []string{"IMApp", "AccountList", "GroupPolicy", "PruneRun"} {
+		if crds[kind] == nil {
+			t.Fatalf("no CRD of %s in %s", kind, crdDirectory)
+		}
+	}
+	return crds
+}
+
+// kubectl apply without --server-side keeps a copy of the object in an annotation, which may be 256 KiB long.
+func TestCRDsAreSmall(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(crdDirectory, "*.yaml"))
+	must(t, err)
+	for _, file := range files {
+		info, err := os.Stat(file)
+		must(t, err)
+		if got, limit := info.Size(), int64(256<<10); got >= limit {
+			t.Errorf("%s: %d bytes, want less than %d", file, got, limit)
+		}
+	}
+}
+
+func TestArgoCDAppliesListsOnTheServer(t *testing.T) {
+	const annotation = "argocd.argoproj.io/sync-options"
+	if got, want := readCRDs(t)["AccountList"].Annotations[annotation], "ServerSideApply=true"; got != want {
+		t.Errorf("annotation %s: got %q, want %q", annotation, got, want)
+	}
+}
+
+// kubectl explain shows nothing but these descriptions.
+func TestEveryFieldIsDescribed(t *testing.T) {
+	walkFields(t, func(t *testing.T, path, name string, ours bool, schema apiextensionsv1.JSONSchemaProps) {
+		if first, _, _ := strings.Cut(schema.Description, " "); first != name {
+			t.Errorf("%s: description %q does not begin with the name of the field", path, schema.Description)
+		}
+		if !ours {
+			return
+		}
+		text := strings.Join(strings.Fields(schema.Description), " ")
+		if !strings.Contains(text, "Default: ") && !strings.Contains(text, "No default") {
+			t.Errorf("%s: description %q does not tell the default", path, text)
+		}
+		if !strings.Contains(text, "Example: ") {
+			t.Errorf("%s: description %q has no example", path, text)
+		}
+		if schema.Default != nil && strings.Contains(text, "No default") {
+			t.Errorf("%s: has the default %s, its description says there is none", path, schema.Default.Raw)
+		}
+	})
+}
+
+// What is unbounded makes CEL rules too expensive, and values that a controller cannot decode.
+func TestEveryFieldIsBounded(t *testing.T) {
+	walkFields(t, func(t *testing.T, path, name string, ours bool, schema apiextensionsv1.JSONSchemaProps) {
+		// The parts of a label selector are bounded in number by CEL rules, and otherwise as labels are.
+		if strings.Contains(path, ".selector.") {
+			return
+		}
+		checkBounded(t, path, schema)
+	})
+}
+
+func checkBounded(t *testing.T, path string, schema apiextensionsv1.JSONSchemaProps) {
+	t.Helper()
+	switch {
+	case schema.XIntOrString:
+		if schema.MaxLength == nil || len(schema.XValidations) == 0 {
+			t.Errorf("%s: int or string without maxLength and a rule", path)
+		}
+	case schema.Type == "string":
+		if schema.MaxLength == nil && len(schema.Enum) == 0 && schema.Format != "date-time" {
+			t.Errorf("%s: string without maxLength, enum or date-time", path)
+		}
+	case schema.Type == "integer":
+		if schema.Minimum == nil {
+			t.Errorf("%s: integer without minimum", path)
+		}
+		// The API server itself refuses what an int64 cannot hold; an int32 it does not know.
+		if schema.Maximum == nil && schema.Format != "int64" {
+			t.Errorf("%s: integer without maximum", path)
+		}
+	case schema.Type == "array":
+		if schema.MaxItems == nil {
+			t.Errorf("%s: array without maxItems", path)
+		}
+		if schema.XListType == nil {
+			t.Errorf("%s: array without a list type", path)
+		}
+		if items := schema.Items.Schema; items.Type != "object" {
+			checkBounded(t, path+"[]", *items)
+		}
+	case schema.Type == "object":
+		if schema.AdditionalProperties != nil && schema.MaxProperties == nil {
+			t.Errorf("%s: map without maxProperties", path)
+		}
+	default:
+		t.Errorf("%s: has no type", path)
+	}
+}
+
+// walkFields calls visit for every field of every kind, once with each kind as a subtest. A field is ours unless its type is
+// apimachinery's.
+func walkFields(t *testing.T, visit func(t *testing.T, path, name string, ours bool, schema apiextensionsv1.JSONSchemaProps)) {
+	t.Helper()
+	for kind, crd := range readCRDs(t) {
+		t.Run(kind, func(t *testing.T) {
+			root := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+			if root.Description == "" {
+				t.Error("the kind has no description")
+			}
+			var walk func(path string, ours bool, schema apiextensionsv1.JSONSchemaProps)
+			walk = func(path string, ours bool, schema apiextensionsv1.JSONSchemaProps) {
+				for name, property := range schema.Properties {
+					at := path + "." + name
+					visit(t, at, name, ours, property)
+					inOurs := ours && name != "conditions" && name != "selector"
+					walk(at, inOurs, property)
+					if property.Items != nil {
+						walk(at+"[]", inOurs, *property.Items.Schema)
+					}
+				}
+			}
+			for _, name := range []string{"spec", "status"} {
+				visit(t, name, name, true, root.Properties[name])
+				walk(name, true, root.Properties[name])
+			}
+		})
+	}
+}
+
+// Who writes a policy reads the precedence rules in kubectl explain, and nowhere else.
+func TestPrecedenceIsInTheFieldDocs(t *testing.T) {
+	spec := readCRDs(t)["GroupPolicy"].Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
+	tests := map[string]struct{ field, want string }{
+		"rank":    {"groups", "Exact before Prefix, longer prefix before shorter, Prefix before All; then older creationTimestamp; then name."},
+		"union":   {"join", "So who is admitted is the union of all allow minus the union of all deny; rank chooses only the code, the message and the prune rule."},
+		"admit":   {"join", `Admission means "the IM backend may go on": a group that needs an admin's approval still needs it.`},
+		"aliases": {"groupTypes", "Aliases: Private=Work, ChatRoom=Meeting, Live=BChatRoom=AVChatRoom."},
+		"unknown": {"groupTypes", "For joins, a type that is absent or unknown passes every filter"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := strings.Join(strings.Fields(spec.Properties[tc.field].Description), " "); !strings.Contains(got, tc.want) {
+				t.Errorf("%s: description %q does not say %q", tc.field, got, tc.want)
+			}
+		})
+	}
+}
+
+// Condition types and reasons are API: one constant each, in the form that metav1.Condition takes.
+func TestConditionNames(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "conditions.go", nil, 0)
+	must(t, err)
+	camelCase := regexp.MustCompile(`^([A-Z][a-z]+|REST|API)+$`)
+	for _, prefix := range []string{"Condition", "Reason"} {
+		t.Run(prefix, func(t *testing.T) {
+			seen := map[string]string{}
+			for name, value := range stringConstants(t, file) {
+				if !strings.HasPrefix(name, prefix) {
+					continue
+				}
+				if want := prefix + value; name != want {
+					t.Errorf("%s is %q: want it to be named %s", name, value, want)
+				}
+				if !camelCase.MatchString(value) {
+					t.Errorf("%s is %q: want CamelCase", name, value)
+				}
+				if other := seen[value]; other != "" {
+					t.Errorf("%s and %s are both %q", name, other, value)
+				}
+				seen[value] = name
+			}
+			if len(seen) == 0 {
+				t.Errorf("no constant begins with %s", prefix)
+			}
+		})
+	}
+}
+
+func stringConstants(t *testing.T, file *ast.File) map[string]string {
+	t.Helper()
+	constants := map[string]string{}
+	ast.Inspect(file, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		for i, name := range spec.Names {
+			value, err := strconv.Unquote(spec.Values[i].(*ast.BasicLit).Value)
+			must(t, err)
+			constants[name.Name] = value
+		}
+		return false
+	})
+	return constants
+}

@@ -1,0 +1,301 @@
+package v1alpha1_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// wholeRecord is the status of a run in which everything is told.
+const wholeRecord = `
+status:
+  policy: {name: vip-lounge, uid: 0b6a1c1e-4c2e-4b5c-9b1f-0d1e2f3a4b5c, generation: 3, mode: Enforce}
+  group: {type: Public, members: 2000, maxMembers: 2000}
+  plan:
+    createdAt: "2026-11-20T09:30:00Z"
+    candidates: 340
+    stay: {protected: 3, admin: 5, active: 1652, unknown: 0}
+    removals:
+    - {account: u1, lastActiveAt: "2026-08-01T09:30:00Z", reason: NeverSpoke}
+    - {account: u2, reason: Inactive}
+  progress: {settled: 1, inFlight: 1}
+  removed: 1
+  kept: [{account: u7, reason: ActiveAgain}]
+`
+
+// The bounds of a status keep the operator from writing what it could not read again.
+func TestStatusSchema(t *testing.T) {
+	removal := `{account: a%031d, reason: Inactive}`
+	tests := map[string]struct {
+		base string
+		mutation
+	}{
+		"a whole record":        {basePruneRun, mutation{wholeRecord, ``}},
+		"1000 removals":         {basePruneRun, mutation{planWith(`removals: [` + repeat(1000, removal) + `]`), ``}},
+		"1001 removals":         {basePruneRun, mutation{planWith(`removals: [` + repeat(1001, removal) + `]`), `status.plan.removals: Too many: 1001: must have at most 1000 items`}},
+		"removal reason":        {basePruneRun, mutation{planWith(`removals: [{account: u1, reason: Rude}]`), `status.plan.removals[0].reason: Unsupported value: "Rude": supported values: "NeverSpoke", "Inactive"`}},
+		"removal of nobody":     {basePruneRun, mutation{planWith(`removals: [{reason: Inactive}]`), `status.plan.removals[0].account: Required value`}},
+		"candidates -1":         {basePruneRun, mutation{planWith(`candidates: -1`), `status.plan.candidates: Invalid value: -1: plan.candidates in body should be greater than or equal to 0`}},
+		"members, no int32":     {basePruneRun, mutation{`status: {group: {members: 1, maxMembers: 2147483648}}`, `[status: Invalid value: "": Checked value must be of type integer with format int32 in group.maxMembers, status.group.maxMembers: Invalid value: 2147483648: group.maxMembers in body should be less than or equal to 2147483647]`}},
+		"settled 1001":          {basePruneRun, mutation{`status: {progress: {settled: 1001, inFlight: 0}}`, `status.progress.settled: Invalid value: 1001: progress.settled in body should be less than or equal to 1000`}},
+		"inFlight 101":          {basePruneRun, mutation{`status: {progress: {settled: 0, inFlight: 101}}`, `status.progress.inFlight: Invalid value: 101: progress.inFlight in body should be less than or equal to 100`}},
+		"inFlight unsaid":       {basePruneRun, mutation{`status: {progress: {settled: 0}}`, `status.progress.inFlight: Required value`}},
+		"removed 1001":          {basePruneRun, mutation{`status: {removed: 1001}`, `status.removed: Invalid value: 1001: removed in body should be less than or equal to 1000`}},
+		"kept reason":           {basePruneRun, mutation{`status: {kept: [{account: u1, reason: Nice}]}`, `status.kept[0].reason: Unsupported value: "Nice": supported values: "Left", "RoleChanged", "ActiveAgain", "Protected", "Unknown", "RunEnded"`}},
+		"1001 kept":             {basePruneRun, mutation{`status: {kept: [` + repeat(1001, `{account: u%d, reason: Left}`) + `]}`, `status.kept: Too many: 1001: must have at most 1000 items`}},
+		"policy mode":           {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Other}}`, `status.policy.mode: Unsupported value: "Other": supported values: "Preview", "Enforce"`}},
+		"group type":            {basePruneRun, mutation{`status: {group: {type: Private, members: 1, maxMembers: 1}}`, `status.group.type: Unsupported value: "Private": supported values: "Work", "Public", "Meeting", "AVChatRoom", "Community"`}},
+		"group type not known":  {basePruneRun, mutation{`status: {group: {members: 1, maxMembers: 1}}`, ``}},
+		"two conditions alike":  {basePruneRun, mutation{`status: {conditions: [` + condition("Planned", "True", "Planned") + `, ` + condition("Planned", "True", "Planned") + `]}`, `status.conditions[1]: Duplicate value: {"type":"Planned"}`}},
+		"-2 observed":           {baseIMApp, mutation{`status: {observedGeneration: -2}`, `status.observedGeneration: Invalid value: -2: observedGeneration in body should be greater than or equal to -1`}},
+		"more accounts than 20": {baseAccountList, mutation{`status: {accounts: 20001}`, `status.accounts: Invalid value: 20001: accounts in body should be less than or equal to 20000`}},
+	}
+	c := newClient(t)
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			object := mutate(t, tc.base, `{}`)
+			object.SetNamespace(newNamespace(t, c))
+			must(t, c.Create(t.Context(), object))
+			if diff := cmp.Diff(tc.want, complaint(t, patchStatus(t, c, object, tc.patch))); diff != "" {
+				t.Errorf("complaint (-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func planWith(fields string) string {
+	const plan = `createdAt: "2026-11-20T09:30:00Z", candidates: 1, stay: {protected: 0, admin: 0, active: 0, unknown: 0}`
+	if field, _, _ := strings.Cut(fields, ":"); field == "candidates" {
+		return `status: {plan: {` + strings.Replace(plan, "candidates: 1", fields, 1) + `}}`
+	}
+	return `status: {plan: {` + plan + `, ` + fields + `}}`
+}
+
+// A record goes through the Go types without a loss: what the operator reads is what it writes again.
+func TestRecordRoundTrip(t *testing.T) {
+	c := newClient(t)
+	object := mutate(t, basePruneRun, `{}`)
+	object.SetNamespace(newNamespace(t, c))
+	must(t, c.Create(t.Context(), object))
+	must(t, patchStatus(t, c, object, wholeRecord))
+
+	run := &v1alpha1.PruneRun{}
+	must(t, c.Get(t.Context(), client.ObjectKeyFromObject(object), run))
+	must(t, c.Status().Update(t.Context(), run))
+	after := object.DeepCopy()
+	must(t, c.Get(t.Context(), client.ObjectKeyFromObject(object), after))
+	if diff := cmp.Diff(object.Object["status"], after.Object["status"]); diff != "" {
+		t.Errorf("status (-before,+after):\n%s", diff)
+	}
+}
+
+func TestSelectableFields(t *testing.T) {
+	c := newClient(t)
+	namespace := newNamespace(t, c)
+	for name, patch := range map[string]string{
+		"a": `{}`,
+		"b": `spec: {groupID: other}`,
+		"c": `spec: {appRef: {name: test}}`,
+	} {
+		object := mutate(t, basePruneRun, patch)
+		object.SetNamespace(namespace)
+		object.SetName(name)
+		must(t, c.Create(t.Context(), object))
+	}
+	tests := map[string]struct {
+		fields client.MatchingFields
+		want   []string
+	}{
+		"group": {client.MatchingFields{"spec.groupID": "@TGS#2J4SZEAEL"}, []string{"a", "c"}},
+		"app":   {client.MatchingFields{"spec.appRef.name": "prod"}, []string{"a", "b"}},
+		"both":  {client.MatchingFields{"spec.groupID": "@TGS#2J4SZEAEL", "spec.appRef.name": "prod"}, []string{"a"}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			runs := &v1alpha1.PruneRunList{}
+			must(t, c.List(t.Context(), runs, client.InNamespace(namespace), tc.fields))
+			var got []string
+			for _, run := range runs.Items {
+				got = append(got, run.Name)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("runs (-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// kubectl get shows these columns; those of priority 1 with -o wide only.
+func TestColumns(t *testing.T) {
+	planned, removing := condition("Planned", "True", "Planned"), condition("Complete", "False", "Removing")
+	record := func(conditions ...string) string {
+		return wholeRecord + "  conditions: [" + strings.Join(conditions, ", ") + "]\n"
+	}
+	ready := `status: {observedGeneration: 1, conditions: [` +
+		condition("Accepted", "True", "Accepted") + `, ` + condition("Ready", "False", "ListNotFound") + `]}`
+	tests := map[string]struct {
+		resource, base, status string
+		want                   string
+	}{
+		"imapps":                   {"imapps", baseIMApp, ready, "SDKAppID=1400000000 Region=Singapore Ready=False (Reason=ListNotFound)"},
+		"imapps, fresh":            {"imapps", baseIMApp, `{}`, "SDKAppID=1400000000 Region=Singapore Ready=<nil> (Reason=<nil>)"},
+		"accountlists":             {"accountlists", baseAccountList, `status: {accounts: 3, conditions: [` + condition("Ready", "False", "Pending") + `]}`, "Accounts=3 Ready=False"},
+		"grouppolicies":            {"grouppolicies", baseGroupPolicy, ready, "App=prod Join=Enforce Prune=<nil> Ready=False (Reason=ListNotFound)"},
+		"grouppolicies, pruning":   {"grouppolicies", basePrunePolicy, `{}`, "App=prod Join=<nil> Prune=Preview Ready=<nil> (Reason=<nil>)"},
+		"pruneruns, fresh":         {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=Pending"},
+		"pruneruns, waiting":       {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=ProtectionUnresolved"},
+		"pruneruns, planned":       {"pruneruns", basePruneRun, record(planned), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Planned"},
+		"pruneruns, at work":       {"pruneruns", basePruneRun, record(planned, removing), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Removing"},
+		"pruneruns, complete":      {"pruneruns", basePruneRun, record(planned, condition("Complete", "True", "Removed")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Removed"},
+		"pruneruns, failed midway": {"pruneruns", basePruneRun, record(planned, removing, condition("Failed", "True", "VendorRefused")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=VendorRefused"},
+		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=GroupNotFound"},
+	}
+	c := newClient(t)
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			object := mutate(t, tc.base, `{}`)
+			object.SetNamespace(newNamespace(t, c))
+			must(t, c.Create(t.Context(), object))
+			must(t, patchStatus(t, c, object, tc.status))
+			if diff := cmp.Diff(tc.want, row(t, tc.resource, object)); diff != "" {
+				t.Errorf("row (-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// row is what kubectl get would print of an object, less its name and age.
+func row(t *testing.T, resource string, object client.Object) string {
+	t.Helper()
+	config := rest.CopyConfig(apiServer)
+	config.APIPath, config.GroupVersion = "/apis", &v1alpha1.GroupVersion
+	config.NegotiatedSerializer = clientgoscheme.Codecs.WithoutConversion()
+	server, err := rest.RESTClientFor(config)
+	must(t, err)
+	data, err := server.Get().Namespace(object.GetNamespace()).Resource(resource).Name(object.GetName()).
+		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").Do(t.Context()).Raw()
+	must(t, err)
+	table := &metav1.Table{}
+	must(t, json.Unmarshal(data, table))
+
+	columns := table.ColumnDefinitions
+	if first, last := columns[0].Name, columns[len(columns)-1].Name; first != "Name" || last != "Age" {
+		t.Errorf("columns begin with %s and end with %s, want Name and Age", first, last)
+	}
+	var cells []string
+	for i := 1; i < len(columns)-1; i++ {
+		cell := fmt.Sprintf("%s=%v", columns[i].Name, table.Rows[0].Cells[i])
+		if number, ok := table.Rows[0].Cells[i].(float64); ok {
+			cell = fmt.Sprintf("%s=%.0f", columns[i].Name, number)
+		}
+		if columns[i].Priority == 1 {
+			cell = "(" + cell + ")"
+		}
+		cells = append(cells, cell)
+	}
+	return strings.Join(cells, " ")
+}
+
+func TestShortNameAndCategory(t *testing.T) {
+	for kind, crd := range readCRDs(t) {
+		if diff := cmp.Diff([]string{"groupgate"}, crd.Spec.Names.Categories); diff != "" {
+			t.Errorf("%s: categories (-want,+got):\n%s", kind, diff)
+		}
+		var want []string
+		if kind == "GroupPolicy" {
+			want = []string{"ggp"}
+		}
+		if diff := cmp.Diff(want, crd.Spec.Names.ShortNames); diff != "" {
+			t.Errorf("%s: short names (-want,+got):\n%s", kind, diff)
+		}
+	}
+}
+
+// GitOps tools must not take an object for done before a controller has looked at it.
+func TestReadinessAsGitOpsToolsSeeIt(t *testing.T) {
+	c := newClient(t)
+	ready := func(status string) string {
+		return `status: {observedGeneration: 1, conditions: [` + condition("Ready", status, "Whatever") + `]}`
+	}
+	for kind, base := range map[string]string{"IMApp": baseIMApp, "AccountList": baseAccountList, "GroupPolicy": baseGroupPolicy} {
+		t.Run(kind, func(t *testing.T) {
+			object := mutate(t, base, `{}`)
+			object.SetNamespace(newNamespace(t, c))
+			must(t, c.Create(t.Context(), object))
+			got := []string{"fresh: " + kstatus(t, object)}
+			must(t, patchStatus(t, c, object, ready("True")))
+			got = append(got, "ready: "+kstatus(t, object))
+			must(t, patchStatus(t, c, object, ready("False")))
+			got = append(got, "not ready: "+kstatus(t, object))
+			must(t, patchStatus(t, c, object, ready("True")))
+			spec := map[string]string{
+				"IMApp":       `{"spec": {"pruning": "Suspended"}}`,
+				"AccountList": `{"spec": {"accounts": ["jared"]}}`,
+				"GroupPolicy": `{"spec": {"groups": [{"type": "All"}]}}`,
+			}[kind]
+			must(t, c.Patch(t.Context(), object, client.RawPatch(types.MergePatchType, []byte(spec))))
+			got = append(got, "edited: "+kstatus(t, object))
+
+			want := []string{"fresh: InProgress", "ready: Current", "not ready: InProgress", "edited: InProgress"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("readiness (-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// kstatus judges an object as the library of that name does, which Flux and others use, for kinds that it does not know.
+func kstatus(t *testing.T, object *unstructured.Unstructured) string {
+	t.Helper()
+	var parsed struct {
+		Status struct {
+			ObservedGeneration *int64             `json:"observedGeneration"`
+			Conditions         []metav1.Condition `json:"conditions"`
+		} `json:"status"`
+	}
+	data, err := json.Marshal(object)
+	must(t, err)
+	must(t, json.Unmarshal(data, &parsed))
+	status := parsed.Status
+	ready := meta.FindStatusCondition(status.Conditions, "Ready")
+	switch {
+	case object.GetDeletionTimestamp() != nil:
+		return "Terminating"
+	case status.ObservedGeneration != nil && *status.ObservedGeneration != object.GetGeneration():
+		return "InProgress"
+	case meta.IsStatusConditionTrue(status.Conditions, "Reconciling"):
+		return "InProgress"
+	case meta.IsStatusConditionTrue(status.Conditions, "Stalled"):
+		return "Failed"
+	case ready != nil && ready.Status != metav1.ConditionTrue:
+		return "InProgress"
+	}
+	return "Current"
+}
+
+// patchStatus applies a merge patch in YAML to the status of an object.
+func patchStatus(t *testing.T, c client.Client, object *unstructured.Unstructured, patch string) error {
+	t.Helper()
+	data, err := yaml.YAMLToJSON([]byte(patch))
+	must(t, err)
+	return c.Status().Patch(t.Context(), object, client.RawPatch(types.MergePatchType, data))
+}
+
+func condition(name, status, reason string) string {
+	return fmt.Sprintf(`{type: %s, status: %q, reason: %s, message: "", lastTransitionTime: "2026-11-20T09:30:00Z"}`, name, status, reason)
+}
