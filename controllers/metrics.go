@@ -1,7 +1,11 @@
 package controllers
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/groupgate/groupgate/internal/policy"
 )
 
 // Metrics are those of the snapshot and of the term. A nil *Metrics counts nothing.
@@ -56,4 +60,19 @@ func (m *Metrics) termHeld(held bool) {
 		return
 	}
 	m.term.Set(0)
+}
+
+func (m *Metrics) built(snapshot *policy.Snapshot, at time.Time, took time.Duration) {
+	if m == nil {
+		return
+	}
+	m.buildDuration.Observe(took.Seconds())
+	m.lastBuildSuccess.Set(float64(at.UnixNano()) / 1e9)
+	// A float64 holds 53 bits exactly; two hashes that differ in the others only would be a rare thing.
+	m.snapshotHash.Set(float64(snapshot.Hash() & (1<<53 - 1)))
+	stats := snapshot.Stats()
+	for acceptance, count := range stats.Policies {
+		m.snapshotPolicies.WithLabelValues(acceptance.String()).Set(float64(count))
+	}
+	m.snapshotAccounts.Set(float64(stats.Accounts))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"reflect"
@@ -14,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -90,7 +90,7 @@ func persist[T any](ctx context.Context, attempt func() (T, error)) (T, error) {
 		select {
 		case <-ctx.Done():
 			return got, err
-		case <-time.After(time.Second + rand.N(time.Second)):
+		case <-time.After(wait.Jitter(time.Second, 1)):
 		}
 	}
 }

@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
@@ -43,11 +44,12 @@ func withControlPlane(run func() int) (code int, err error) {
 	if _, err := os.Stat(filepath.Join(assets, "kube-apiserver")); err != nil {
 		return 1, fmt.Errorf("no control plane to test against, run make control-plane: %w", err)
 	}
+	log := logr.Discard()
 	if os.Getenv("GROUPGATE_TEST_LOG") != "" {
-		logf.SetLogger(zap.New(zap.UseDevMode(true)))
-	} else {
-		logf.SetLogger(logr.Discard())
+		log = funcr.New(func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }, funcr.Options{Verbosity: 1})
 	}
+	logf.SetLogger(log)
+	klog.SetLogger(log)
 	environment := &envtest.Environment{
 		BinaryAssetsDirectory: assets,
 		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd", "bases")},

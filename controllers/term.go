@@ -5,17 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
@@ -45,8 +44,8 @@ type Term struct {
 	Log logr.Logger
 
 	mu      sync.Mutex
-	current *tenure       // nil outside a term
-	begun   chan struct{} // closed at the next beginning of a term; nil until somebody waits for one
+	current *tenure // nil outside a term
+	began   signal
 	joined  sync.WaitGroup
 }
 
@@ -101,7 +100,7 @@ func (t *Term) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(t.retryPeriod()/2 + rand.N(t.retryPeriod()/2)):
+		case <-time.After(wait.Jitter(t.retryPeriod()/2, 1)):
 		}
 	}
 }
@@ -155,10 +154,7 @@ func (t *Term) begin(running, leading context.Context, elector *leaderelection.L
 	}
 	ctx, cancel := context.WithCancelCause(leading)
 	t.current = &tenure{ctx: ctx, cancel: cancel, elector: elector}
-	if t.begun != nil {
-		close(t.begun)
-		t.begun = nil
-	}
+	t.began.fire()
 	t.Metrics.termHeld(true)
 	t.Log.Info("Term began")
 }
@@ -232,43 +228,7 @@ func (t *Term) Join(ctx context.Context) (_ context.Context, leave context.Cance
 // Source enqueues what requests returns at the beginning of every term, and at once if a term is held when it starts:
 // whatever was skipped or lost by the term before is looked at again. requests may block (on a cache that syncs), under its ctx.
 func (t *Term) Source(requests func(context.Context) []reconcile.Request) source.Source {
-	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		go func() { // ends with the controller's ctx
-			for last := (*tenure)(nil); ; {
-				next, ok := t.await(ctx, last)
-				if !ok {
-					return
-				}
-				last = next
-				for _, request := range requests(ctx) {
-					queue.Add(request)
-				}
-			}
-		}()
-		return nil
-	})
-}
-
-// await returns the current term as soon as there is one that is not last.
-func (t *Term) await(ctx context.Context, last *tenure) (*tenure, bool) {
-	for {
-		t.mu.Lock()
-		current := t.current
-		if current != nil && current != last {
-			t.mu.Unlock()
-			return current, true
-		}
-		if t.begun == nil {
-			t.begun = make(chan struct{})
-		}
-		begun := t.begun
-		t.mu.Unlock()
-		select {
-		case <-begun:
-		case <-ctx.Done():
-			return nil, false
-		}
-	}
+	return t.began.source(t.Held, requests)
 }
 
 func (t *Term) retryPeriod() time.Duration { return cmp.Or(t.RetryPeriod, 2*time.Second) }

@@ -84,7 +84,7 @@ func policyAccepted(v policy.PolicyVerdict) metav1.Condition {
 		return yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The policy is in the snapshot.")
 	case policy.TargetNotFound:
 		return no(v1alpha1.ConditionAccepted, v1alpha1.ReasonTargetNotFound, fmt.Sprintf(
-			"The policy governs nothing: %s. Create the IMApp, or correct it.", v.Message))
+			"The policy governs nothing, since %s.", v.Message))
 	default:
 		return no(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, fmt.Sprintf(
 			"The policy keeps its place, but admits and removes nobody. Correct %s.", v.Message))

@@ -1,0 +1,95 @@
+package controllers
+
+import (
+	"maps"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// CacheOptions are those of the one cache of the process, restricted to namespaces (none: all of them). Every replica holds every
+// object, so what nobody reads is dropped before it is stored.
+func CacheOptions(namespaces []string, election ElectionConfig) cache.Options {
+	options := cache.Options{
+		NewInformer: NewInformer,
+		// A read of a kind that no controller watches is a mistake here: it would start an informer that RBAC may refuse.
+		ReaderFailOnMissingInformer: true,
+		DefaultTransform:            slim,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {
+				Label:     labels.SelectorFromSet(labels.Set{v1alpha1.LabelCredentials: "true"}),
+				Transform: slimSecret,
+			},
+			&v1alpha1.PruneRun{}: {Transform: slimPruneRun},
+		},
+	}
+	for _, namespace := range namespaces {
+		if options.DefaultNamespaces == nil {
+			options.DefaultNamespaces = map[string]cache.Config{}
+		}
+		options.DefaultNamespaces[namespace] = cache.Config{}
+	}
+	if election.Enabled {
+		// For WatchAge: one object, wherever it is.
+		options.ByObject[&coordinationv1.Lease{}] = cache.ByObject{
+			Namespaces: map[string]cache.Config{election.Namespace: {}},
+			Field:      fields.OneTermEqualSelector("metadata.name", election.ID),
+		}
+	}
+	return options
+}
+
+// slim drops what tools keep for themselves; kubectl's annotation holds the whole object a second time.
+func slim(in any) (any, error) {
+	object, err := meta.Accessor(in)
+	if err != nil {
+		return in, nil //nolint:nilerr // a tombstone, which has nothing to drop
+	}
+	object.SetManagedFields(nil)
+	if _, ok := object.GetAnnotations()[corev1.LastAppliedConfigAnnotation]; ok {
+		annotations := maps.Clone(object.GetAnnotations())
+		delete(annotations, corev1.LastAppliedConfigAnnotation)
+		object.SetAnnotations(annotations)
+	}
+	return in, nil
+}
+
+// slimSecret keeps the keys that we use and no annotation: neither is ours to have in memory.
+func slimSecret(in any) (any, error) {
+	secret, ok := in.(*corev1.Secret)
+	if !ok {
+		return in, nil
+	}
+	secret.ManagedFields = nil
+	secret.Annotations = nil
+	kept := map[string][]byte{}
+	for _, key := range []string{v1alpha1.SecretKeySecretKey, v1alpha1.SecretKeyCallbackToken, v1alpha1.SecretKeyPreviousCallbackToken} {
+		if value, ok := secret.Data[key]; ok {
+			kept[key] = value
+		}
+	}
+	secret.Data = kept
+	return secret, nil
+}
+
+// slimPruneRun drops the accounts of a finished run; the record in etcd keeps them.
+func slimPruneRun(in any) (any, error) {
+	run, ok := in.(*v1alpha1.PruneRun)
+	if !ok {
+		return in, nil
+	}
+	if Finished(run) {
+		run.Status.Kept = nil
+		if run.Status.Plan != nil {
+			run.Status.Plan.Removals = nil
+		}
+	}
+	return slim(run)
+}

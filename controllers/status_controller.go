@@ -1,0 +1,293 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+const (
+	concurrentStatusWrites = 4
+	firstStatusRetry       = 100 * time.Millisecond
+	lastStatusRetry        = 30 * time.Second
+
+	// mostEventBytes keeps an event's note below the API server's limit of 1,024.
+	mostEventBytes = 1000
+)
+
+// Reachability knows how the REST calls of an app fare; see Vendor.
+type Reachability interface {
+	// Reachability returns reason and message of VendorReachable; ok is false where nothing is known, and what stands there is kept.
+	Reachability(appUID string) (reason, message string, ok bool)
+	// Source enqueues the names of the IMApps whose reachability has changed.
+	Source() source.Source
+}
+
+// StatusReconciler writes the verdicts of the published snapshot into the statuses of IMApps, AccountLists and GroupPolicies, in a
+// term. It is the only writer of these statuses.
+//
+// Nothing that serves depends on it, and the build never waits for it. A status is written only if the published verdict is about
+// exactly the generation that the object has; a build that is yet to come enqueues the object again.
+type StatusReconciler struct {
+	// Client reads from the cache and patches statuses.
+	Client    client.Client
+	Snapshots snapshots
+	Term      *Term
+	// Reachability may be nil.
+	Reachability Reachability
+	Events       events.EventRecorder
+	Now          func() time.Time
+}
+
+// SetupWithManager makes the manager run one controller for each kind. published enqueues the requests it is given whenever a snapshot was
+// published.
+func (r *StatusReconciler) SetupWithManager(mgr manager.Manager, published func(func(context.Context) []reconcile.Request) source.Source) error {
+	var reachability []source.Source
+	if r.Reachability != nil {
+		reachability = append(reachability, r.Reachability.Source())
+	}
+	for _, kind := range []struct {
+		name    string
+		object  client.Object
+		changed func() []reconcile.Request
+		all     func() []reconcile.Request
+		also    []source.Source
+	}{
+		{"imapp-status", &v1alpha1.IMApp{}, changes(r.Snapshots, (*policy.Snapshot).AppVerdicts), all(r.Snapshots, (*policy.Snapshot).AppVerdicts), reachability},
+		{"accountlist-status", &v1alpha1.AccountList{}, changes(r.Snapshots, (*policy.Snapshot).ListVerdicts), all(r.Snapshots, (*policy.Snapshot).ListVerdicts), nil},
+		{"grouppolicy-status", &v1alpha1.GroupPolicy{}, changes(r.Snapshots, (*policy.Snapshot).PolicyVerdicts), all(r.Snapshots, (*policy.Snapshot).PolicyVerdicts), nil},
+	} {
+		everyReplica := false
+		b := builder.ControllerManagedBy(mgr).
+			Named(kind.name).
+			// No generation predicate: the echo of our own patch is what re-checks a skip that was made against a stale cache.
+			For(kind.object).
+			WatchesRawSource(published(func(context.Context) []reconcile.Request { return kind.changed() })).
+			WatchesRawSource(r.Term.Source(func(context.Context) []reconcile.Request { return kind.all() })).
+			WithOptions(controller.Options{
+				NeedLeaderElection:      &everyReplica,
+				MaxConcurrentReconciles: concurrentStatusWrites,
+				CacheSyncTimeout:        forever,
+				RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstStatusRetry, lastStatusRetry),
+			})
+		for _, also := range kind.also {
+			b = b.WatchesRawSource(also)
+		}
+		err := b.Complete(reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+			return r.reconcile(ctx, request, kind.object.DeepCopyObject().(client.Object))
+		}))
+		if err != nil {
+			return fmt.Errorf("set up the controller %s: %w", kind.name, err)
+		}
+	}
+	return nil
+}
+
+// verdict is one of the core's verdict types; Key is the "namespace/name" of the object.
+type verdict interface {
+	comparable
+	Key() string
+}
+
+// all returns a function that names every object of the published snapshot.
+func all[V verdict](snapshots snapshots, verdicts func(*policy.Snapshot) iter.Seq[V]) func() []reconcile.Request {
+	return func() []reconcile.Request {
+		snapshot := snapshots.Load()
+		if snapshot == nil {
+			return nil
+		}
+		var requests []reconcile.Request
+		for v := range verdicts(snapshot) {
+			requests = append(requests, requestOf(v))
+		}
+		return requests
+	}
+}
+
+// changes returns a function that names the objects whose verdict has changed since it was called last. It is not for concurrent use.
+func changes[V verdict](snapshots snapshots, verdicts func(*policy.Snapshot) iter.Seq[V]) func() []reconcile.Request {
+	var before map[string]V
+	return func() []reconcile.Request {
+		snapshot := snapshots.Load()
+		if snapshot == nil {
+			return nil
+		}
+		var requests []reconcile.Request
+		now := make(map[string]V, len(before))
+		for v := range verdicts(snapshot) {
+			if last, known := before[v.Key()]; !known || last != v {
+				requests = append(requests, requestOf(v))
+			}
+			now[v.Key()] = v
+		}
+		before = now
+		return requests
+	}
+}
+
+func requestOf[V verdict](v V) reconcile.Request {
+	namespace, name, _ := strings.Cut(v.Key(), "/")
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
+
+func (r *StatusReconciler) reconcile(ctx context.Context, request reconcile.Request, object client.Object) (reconcile.Result, error) {
+	ctx, leave, ok := r.Term.Join(ctx)
+	defer leave()
+	snapshot := r.Snapshots.Load()
+	if !ok || snapshot == nil {
+		return reconcile.Result{}, nil // the beginning of a term, or the first publication, enqueues everything
+	}
+	if err := r.Client.Get(ctx, request.NamespacedName, object); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	before := object.DeepCopyObject().(client.Object)
+	if !r.judge(snapshot, object) || equality.Semantic.DeepEqual(before, object) {
+		return reconcile.Result{}, nil
+	}
+	err := r.Client.Status().Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	switch {
+	case err == nil:
+		r.announce(before, object)
+		return reconcile.Result{}, nil
+	case apierrors.IsNotFound(err):
+		return reconcile.Result{}, nil
+	case apierrors.IsConflict(err):
+		// The cache is behind, and not for long.
+		return reconcile.Result{RequeueAfter: firstStatusRetry}, nil
+	case context.Cause(ctx) == ErrTermEnded: //nolint:errorlint // the cause is never wrapped
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{}, fmt.Errorf("patch the status: %w", err)
+}
+
+// judge brings the status of object in line with the snapshot's verdict; false if the verdict is not about this version of it.
+func (r *StatusReconciler) judge(snapshot *policy.Snapshot, object client.Object) bool {
+	uid, generation := string(object.GetUID()), object.GetGeneration()
+	switch o := object.(type) {
+	case *v1alpha1.IMApp:
+		v, ok := snapshot.AppVerdict(uid)
+		if !ok || v.Generation != generation {
+			return false
+		}
+		conditions := r.withReachability(convert.AppConditions(v), o)
+		o.Status.ObservedGeneration = generation
+		o.Status.Conditions = r.settle(o.Status.Conditions, conditions)
+	case *v1alpha1.AccountList:
+		v, ok := snapshot.ListVerdict(uid)
+		if !ok || v.Generation != generation {
+			return false
+		}
+		o.Status.ObservedGeneration = generation
+		o.Status.Accounts = int32(v.Accounts) //nolint:gosec // the schema bounds a list to 20,000
+		o.Status.Conditions = r.settle(o.Status.Conditions, convert.ListConditions(v))
+	case *v1alpha1.GroupPolicy:
+		v, ok := snapshot.PolicyVerdict(uid)
+		if !ok || v.Generation != generation {
+			return false
+		}
+		o.Status.ObservedGeneration = generation
+		o.Status.Conditions = r.settle(o.Status.Conditions, convert.PolicyConditions(v, convert.HasReferences(o)))
+	default:
+		return false
+	}
+	return true
+}
+
+// withReachability adds VendorReachable. While the reason stays the same so does the condition: its text tells of one answer of
+// many, and must not make a write of each.
+func (r *StatusReconciler) withReachability(conditions []metav1.Condition, app *v1alpha1.IMApp) []metav1.Condition {
+	standing := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionVendorReachable)
+	if r.Reachability != nil {
+		reason, message, ok := r.Reachability.Reachability(string(app.UID))
+		if ok && (standing == nil || standing.Reason != reason) {
+			return append(conditions, convert.VendorCondition(reason, message, app.Generation))
+		}
+	}
+	if standing != nil {
+		return append(conditions, *standing)
+	}
+	return conditions
+}
+
+// settle returns the conditions that are due, in their own order, each with the time since when it has had its status, and after them those
+// of types that we do not write.
+func (r *StatusReconciler) settle(standing, due []metav1.Condition) []metav1.Condition {
+	settled := make([]metav1.Condition, 0, len(standing)+len(due))
+	for _, condition := range due {
+		condition.LastTransitionTime = metav1.NewTime(r.Now()).Rfc3339Copy()
+		if last := meta.FindStatusCondition(standing, condition.Type); last != nil && last.Status == condition.Status {
+			condition.LastTransitionTime = last.LastTransitionTime
+		}
+		settled = append(settled, condition)
+	}
+	for _, condition := range standing {
+		if !ours(condition.Type) {
+			settled = append(settled, condition)
+		}
+	}
+	return settled
+}
+
+func ours(conditionType string) bool {
+	switch conditionType {
+	case v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs, v1alpha1.ConditionReady,
+		v1alpha1.ConditionPruneOverridden, v1alpha1.ConditionVendorReachable:
+		return true
+	}
+	return false
+}
+
+// announce makes an event of what changed in Accepted and Ready. A Ready that repeats the reason of Accepted is not told twice.
+func (r *StatusReconciler) announce(before, after client.Object) {
+	told := ""
+	for _, conditionType := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
+		is := meta.FindStatusCondition(conditionsOf(after), conditionType)
+		was := meta.FindStatusCondition(conditionsOf(before), conditionType)
+		if is == nil || is.Reason == told || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+			continue
+		}
+		told = is.Reason
+		eventType := corev1.EventTypeNormal
+		if is.Status != metav1.ConditionTrue {
+			eventType = corev1.EventTypeWarning
+		}
+		note := is.Message
+		if len(note) > mostEventBytes {
+			note = strings.ToValidUTF8(note[:mostEventBytes], "")
+		}
+		r.Events.Eventf(after, nil, eventType, is.Reason, "Publish", "%s", note)
+	}
+}
+
+func conditionsOf(object client.Object) []metav1.Condition {
+	switch o := object.(type) {
+	case *v1alpha1.IMApp:
+		return o.Status.Conditions
+	case *v1alpha1.AccountList:
+		return o.Status.Conditions
+	case *v1alpha1.GroupPolicy:
+		return o.Status.Conditions
+	}
+	return nil
+}
