@@ -7,10 +7,10 @@ import (
 
 // CompiledApp is an app that holds its SDKAppID, together with the policies that name it. It never changes.
 type CompiledApp struct {
-	object           Object
-	sdkAppID         uint64
-	adminAccount     string
-	authentication   Authentication
+	object         Object
+	sdkAppID       uint64
+	adminAccount   string
+	authentication Authentication
 	// tokens is a function because package fmt walks into every unexported field, past all methods that hide a secret, but
 	// cannot look into a function.
 	tokens           func() []Token

@@ -1,0 +1,376 @@
+package policy
+
+import (
+	"sort"
+	"strings"
+	"time"
+)
+
+// The naive model: the words of the contract, by linear scans over the input, sharing nothing with the package but the
+// types of its input and output. It is slow and meant to be obviously right.
+
+type naive struct{ in Input }
+
+func (n naive) holder(sdkAppID uint64) *App {
+	var holder *App
+	for i := range n.in.Apps {
+		a := &n.in.Apps[i]
+		if a.SDKAppID != sdkAppID {
+			continue
+		}
+		older := holder == nil || a.Created.Before(holder.Created)
+		if holder != nil && a.Created.Equal(holder.Created) {
+			older = a.Namespace < holder.Namespace || a.Namespace == holder.Namespace && a.Name < holder.Name
+		}
+		if older {
+			holder = a
+		}
+	}
+	return holder
+}
+
+// governing returns the policies of the app whose groups match the id, the highest-ranked first.
+func (n naive) matching(a *App, group string) []Policy {
+	type ranked struct {
+		kind, length int
+		policy       Policy
+	}
+	var found []ranked
+	for _, p := range n.in.Policies {
+		if p.Namespace != a.Namespace || p.App != a.Name {
+			continue
+		}
+		best := ranked{kind: 99, policy: p}
+		for _, m := range p.Groups {
+			kind, length := 99, 0
+			if m.Kind == MatchExact && m.Value == group {
+				kind = 0
+			}
+			if m.Kind == MatchPrefix && len(group) >= len(m.Value) && group[:len(m.Value)] == m.Value {
+				kind, length = 1, len(m.Value)
+			}
+			if m.Kind == MatchAll {
+				kind = 2
+			}
+			if kind < best.kind || kind == best.kind && length > best.length {
+				best.kind, best.length = kind, length
+			}
+		}
+		if best.kind < 99 {
+			found = append(found, best)
+		}
+	}
+	sort.Slice(found, func(i, j int) bool {
+		x, y := found[i], found[j]
+		if x.kind != y.kind {
+			return x.kind < y.kind
+		}
+		if x.length != y.length {
+			return x.length > y.length
+		}
+		if !x.policy.Created.Equal(y.policy.Created) {
+			return x.policy.Created.Before(y.policy.Created)
+		}
+		return x.policy.Name < y.policy.Name
+	})
+	var policies []Policy
+	for _, f := range found {
+		policies = append(policies, f.policy)
+	}
+	return policies
+}
+
+func (n naive) typeListed(p Policy, t GroupType) bool {
+	return p.Types == 0 || (p.Types>>t)&1 == 1
+}
+
+func (n naive) invalid(p Policy) bool {
+	if p.Invalid != "" {
+		return true
+	}
+	if p.Join != nil && (p.Join.Allow != nil && p.Join.Allow.Invalid != "" || p.Join.Deny != nil && p.Join.Deny.Invalid != "") {
+		return true
+	}
+	return p.Prune != nil && (p.Prune.InactiveFor < 24*time.Hour || p.Prune.Protect != nil && p.Prune.Protect.Invalid != "")
+}
+
+// lists returns the lists that ref refers to.
+func (n naive) lists(namespace string, ref ListRef) []List {
+	var found []List
+	for _, l := range n.in.Lists {
+		if l.Namespace != namespace {
+			continue
+		}
+		if ref.Selector == nil {
+			if l.Name == ref.Name {
+				found = append(found, l)
+			}
+			continue
+		}
+		every := true
+		for _, r := range *ref.Selector {
+			value, has := l.Labels[r.Key]
+			in := false
+			for _, v := range r.Values {
+				in = in || has && v == value
+			}
+			switch r.Op {
+			case "In":
+				every = every && in
+			case "NotIn":
+				every = every && !in
+			case "Exists":
+				every = every && has
+			case "DoesNotExist":
+				every = every && !has
+			}
+		}
+		if every {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+func (n naive) selects(namespace string, a *AccountSelector, account string) bool {
+	if a == nil {
+		return false
+	}
+	for _, x := range a.Accounts {
+		if x == account {
+			return true
+		}
+	}
+	for _, x := range a.Prefixes {
+		if strings.Index(account, x) == 0 {
+			return true
+		}
+	}
+	for _, ref := range a.Lists {
+		for _, l := range n.lists(namespace, ref) {
+			for _, x := range l.Accounts {
+				if x == account {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (n naive) join(a *App, q JoinQuery, audits bool) (v Verdict) {
+	var speaking []Policy
+	for _, p := range n.matching(a, q.Group) {
+		if p.Join == nil || p.Join.Audit && !audits {
+			continue
+		}
+		if q.Type != TypeUnknown && !n.typeListed(p, q.Type) {
+			continue
+		}
+		if p.Join.Triggers != 0 && (p.Join.Triggers>>q.Trigger)&1 == 0 {
+			continue
+		}
+		speaking = append(speaking, p)
+	}
+	reject := func(p Policy, reason Reason) Verdict {
+		if p.Join.Reject.Code >= 10100 && p.Join.Reject.Code <= 10200 {
+			return Verdict{Reason: reason, Code: p.Join.Reject.Code, Message: p.Join.Reject.Message}
+		}
+		return Verdict{Reason: reason, Code: 1}
+	}
+	for _, p := range speaking {
+		if n.selects(p.Namespace, p.Join.Deny, q.Account) {
+			return reject(p, ReasonDenied)
+		}
+	}
+	for _, p := range speaking {
+		if !n.invalid(p) && n.selects(p.Namespace, p.Join.Allow, q.Account) {
+			return Verdict{Admit: true, Reason: ReasonAllowed}
+		}
+	}
+	for _, p := range speaking {
+		if p.Join.Allow != nil || n.invalid(p) {
+			return reject(p, ReasonNotListed)
+		}
+	}
+	if len(speaking) > 0 {
+		return Verdict{Admit: true, Reason: ReasonNotGated}
+	}
+	if a.RejectUnmatched {
+		return Verdict{Reason: ReasonUnmatched, Code: 1}
+	}
+	return Verdict{Admit: true, Reason: ReasonUnmatched}
+}
+
+func (n naive) decide(a *App, q JoinQuery) Verdict {
+	v := n.join(a, q, false)
+	v.AuditDiffers = n.join(a, q, true).Admit != v.Admit
+	return v
+}
+
+// pruning returns the governing policies with a rule, the highest-ranked first.
+func (n naive) pruning(a *App, group string, t GroupType) []Policy {
+	var found []Policy
+	for _, p := range n.matching(a, group) {
+		if t != TypeUnknown && p.Prune != nil && n.typeListed(p, t) {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+func (n naive) mayPrune(a *App, group string) bool {
+	for _, p := range n.matching(a, group) {
+		if p.Prune != nil && !n.invalid(p) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n naive) protects(a *App, group string, t GroupType, account string) bool {
+	for _, p := range n.pruning(a, group, t) {
+		if n.selects(p.Namespace, p.Prune.Protect, account) {
+			return true
+		}
+	}
+	return account == a.AdminAccount
+}
+
+// unresolved reports whether something is missing of the protection.
+func (n naive) unresolved(a *App, group string, t GroupType) bool {
+	for _, p := range n.pruning(a, group, t) {
+		if p.Prune.Protect == nil {
+			continue
+		}
+		if p.Prune.Protect.Invalid != "" {
+			return true
+		}
+		for _, ref := range p.Prune.Protect.Lists {
+			if len(n.lists(p.Namespace, ref)) == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// overridden returns who overrides p, and in which matcher.
+func (n naive) overridden(p Policy) (by string, m GroupMatcher) {
+	if p.Prune == nil {
+		return "", m
+	}
+	for _, m := range p.Groups {
+		winner := Policy{}
+		for _, q := range n.in.Policies {
+			if q.Namespace != p.Namespace || q.App != p.App || q.Prune == nil || q.Name == p.Name {
+				continue
+			}
+			stands := false
+			for _, other := range q.Groups {
+				stands = stands || other.Kind == m.Kind && (m.Kind == MatchAll || other.Value == m.Value)
+			}
+			covers := q.Types == 0
+			if q.Types != 0 {
+				covers = true
+				for t := TypeWork; t <= TypeCommunity; t++ {
+					covers = covers && (!n.typeListed(p, t) || n.typeListed(q, t))
+				}
+			}
+			higher := q.Created.Before(p.Created) || q.Created.Equal(p.Created) && q.Name < p.Name
+			best := winner.Name == "" || q.Created.Before(winner.Created) || q.Created.Equal(winner.Created) && q.Name < winner.Name
+			if stands && covers && higher && best {
+				winner = q
+			}
+		}
+		if winner.Name != "" {
+			return winner.Name, m
+		}
+	}
+	return "", m
+}
+
+// plan returns nil when there must be none.
+func (n naive) plan(a *App, group string, state GroupState, members []Member, now time.Time) *Plan {
+	rules := n.pruning(a, group, state.Type)
+	if len(rules) == 0 || n.invalid(rules[0]) || n.unresolved(a, group, state.Type) {
+		return nil
+	}
+	rule := rules[0].Prune
+	plan := &Plan{}
+	spoken := false
+	done := map[string]bool{}
+	for _, m := range members {
+		if m.ActivityKnown && m.LastSpoke.Unix() > 0 {
+			spoken = true
+		}
+		if done[m.Account] {
+			continue
+		}
+		done[m.Account] = true
+		last := m.Joined
+		if m.LastSpoke.After(last) {
+			last = m.LastSpoke
+		}
+		if m.Role == RoleOwner || m.Role == RoleAdmin || m.Account == a.AdminAccount {
+			plan.Stay.Admin++
+		} else if m.Role == RoleUnknown {
+			plan.Stay.Unknown++
+		} else if n.protects(a, group, state.Type, m.Account) {
+			plan.Stay.Protected++
+		} else if !m.ActivityKnown || m.Joined.IsZero() || m.Joined.After(now) || m.LastSpoke.After(now) {
+			plan.Stay.Unknown++
+		} else if now.Sub(last) < rule.InactiveFor {
+			plan.Stay.Active++
+		} else {
+			plan.Candidates++
+			plan.Removals = append(plan.Removals, Removal{Account: m.Account, LastActive: last, NeverSpoke: m.LastSpoke.IsZero()})
+		}
+	}
+	if !spoken {
+		return nil
+	}
+	sort.Slice(plan.Removals, func(i, j int) bool {
+		x, y := plan.Removals[i], plan.Removals[j]
+		return x.LastActive.Before(y.LastActive) || x.LastActive.Equal(y.LastActive) && x.Account < y.Account
+	})
+	seats := rule.FreeSeats.Count
+	for rule.FreeSeats.Percent > 0 && seats*100 < state.MaxMembers*rule.FreeSeats.Percent {
+		seats++
+	}
+	if seats > state.MaxMembers {
+		seats = state.MaxMembers
+	}
+	most := seats - (state.MaxMembers - state.Members)
+	if most > rule.MaxRemovals {
+		most = rule.MaxRemovals
+	}
+	if most < 0 || state.MaxMembers == 0 {
+		most = 0
+	}
+	if len(plan.Removals) > most {
+		plan.Removals = plan.Removals[:most]
+	}
+	if len(plan.Removals) == 0 {
+		plan.Removals = nil
+	}
+	return plan
+}
+
+// goes reports whether a planned removal is to happen, by the facts of now.
+func (n naive) goes(a *App, group string, t GroupType, planned Removal, current map[string]Member, now time.Time) bool {
+	m, present := current[planned.Account]
+	if !present || m.Role != RoleMember || n.protects(a, group, t, m.Account) || !m.ActivityKnown || m.Joined.IsZero() {
+		return false
+	}
+	rules := n.pruning(a, group, t)
+	if n.invalid(rules[0]) || n.unresolved(a, group, t) {
+		return false
+	}
+	for _, at := range []time.Time{m.Joined, m.LastSpoke} {
+		if at.After(now) || at.After(planned.LastActive) || now.Sub(at) < rules[0].Prune.InactiveFor {
+			return false
+		}
+	}
+	return true
+}
