@@ -4,9 +4,11 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // AccountListSpec holds the accounts.
 type AccountListSpec struct {
-	// accounts are the members of the list, at most 20,000, each 1 to 32 characters, compared byte for byte. A list that
-	// is longer than that is several objects that share a label, which a policy selects together. Apply long lists with
-	// kubectl apply --server-side. No default; [] is an empty list. Example: [jared, tommy].
+	// accounts are the members of the list, at most 20,000, each 1 to 32
+	// characters, compared byte for byte. A list that is longer than that is
+	// several objects that share a label, which a policy selects together. Apply
+	// long lists with kubectl apply --server-side.
+	// No default; [] is an empty list. Example: [jared, tommy].
 	//
 	// +required
 	// +listType=atomic
@@ -18,23 +20,25 @@ type AccountListSpec struct {
 
 // AccountListStatus is what the controllers found out about an AccountList.
 type AccountListStatus struct {
-	// observedGeneration is the metadata.generation that the conditions speak about; -1 until a controller has looked.
+	// observedGeneration is the metadata.generation that the conditions speak
+	// about; -1 until a controller has looked.
 	// Default: -1. Example: 3.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// accounts is the number of different accounts in the list. Default: none, until a controller has looked.
-	// Example: 1200.
+	// accounts is the number of different accounts in the list.
+	// Default: none, until a controller has looked. Example: 1200.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=20000
 	Accounts int32 `json:"accounts"`
 
-	// conditions are Accepted and Ready. Ready means that the leader has published this generation; other replicas follow
-	// within a second. Default: none. Example: Ready=True with reason Ready.
+	// conditions are Accepted and Ready. Ready means that the leader has
+	// published this generation; other replicas follow within a second.
+	// Default: none. Example: Ready=True with reason Ready.
 	//
 	// +optional
 	// +listType=map
@@ -55,18 +59,20 @@ type AccountListStatus struct {
 type AccountList struct {
 	metav1.TypeMeta `json:",inline"`
 
-	// metadata is the standard object metadata; policies select lists by their labels. Example: {name: vip-0, labels:
-	// {list: vip}}.
+	// metadata is the standard object metadata; policies select lists by their
+	// labels. Example: {name: vip-0, labels: {list: vip}}.
 	//
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec holds the accounts. No default. Example: {accounts: [jared, tommy]}.
+	// spec holds the accounts.
+	// No default. Example: {accounts: [jared, tommy]}.
 	//
 	// +required
 	Spec AccountListSpec `json:"spec"`
 
-	// status is what the controllers found out. Default: {observedGeneration: -1}. Example: see the fields.
+	// status is what the controllers found out.
+	// Default: {observedGeneration: -1}. Example: see the fields.
 	//
 	// +optional
 	// +kubebuilder:default:={"observedGeneration":-1}

@@ -7,7 +7,8 @@ import (
 
 // AppReference names an IMApp of the same namespace.
 type AppReference struct {
-	// name is the metadata.name of the IMApp, 1 to 63 characters. No default. Example: prod.
+	// name is the metadata.name of the IMApp, 1 to 63 characters.
+	// No default. Example: prod.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -99,15 +100,17 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.type == 'All' || has(self.value)",message="value is required when type is Exact or Prefix",fieldPath=".value",reason=FieldValueRequired
 // +kubebuilder:validation:XValidation:rule="self.type != 'All' || !has(self.value)",message="value must not be set when type is All",fieldPath=".value",reason=FieldValueForbidden
 type GroupMatcher struct {
-	// type is Exact (the id is the value), Prefix (the id starts with the value) or All (every group; takes no value), all
-	// compared byte for byte. Default: Exact. Example: Prefix.
+	// type is Exact (the id is the value), Prefix (the id starts with the value)
+	// or All (every group; takes no value), all compared byte for byte.
+	// Default: Exact. Example: Prefix.
 	//
 	// +optional
 	// +kubebuilder:default=Exact
 	Type GroupMatcherType `json:"type,omitempty"`
 
-	// value is the group id or the prefix of group ids, 1 to 96 bytes; required unless type is All, where it must be
-	// absent. No default. Example: "@TGS#2J4SZEAEL".
+	// value is the group id or the prefix of group ids, 1 to 96 bytes; required
+	// unless type is All, where it must be absent.
+	// No default. Example: "@TGS#2J4SZEAEL".
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -120,7 +123,8 @@ type GroupMatcher struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.name) != has(self.selector)",message="set exactly one of name and selector"
 type AccountListReference struct {
-	// name is the metadata.name of one AccountList, 1 to 253 characters; exactly one of name and selector is set.
+	// name is the metadata.name of one AccountList, 1 to 253 characters; exactly
+	// one of name and selector is set.
 	// No default. Example: vip-0.
 	//
 	// +optional
@@ -128,8 +132,10 @@ type AccountListReference struct {
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
-	// selector picks every AccountList whose labels match, at most 16 labels and 16 expressions; exactly one of name and
-	// selector is set, and {} picks every list of the namespace. No default. Example: {matchLabels: {list: vip}}.
+	// selector picks every AccountList whose labels match, at most 16 labels and
+	// 16 expressions; exactly one of name and selector is set, and {} picks every
+	// list of the namespace.
+	// No default. Example: {matchLabels: {list: vip}}.
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchLabels) || size(self.matchLabels) <= 16",message="matchLabels must have at most 16 labels",fieldPath=".matchLabels"
@@ -139,8 +145,9 @@ type AccountListReference struct {
 
 // AccountSelector is a set of accounts: the union of what its fields name.
 type AccountSelector struct {
-	// accounts are accounts by name, at most 1,000, each 1 to 32 characters, compared byte for byte. Longer lists are
-	// AccountLists. Default: none. Example: [jared, tommy].
+	// accounts are accounts by name, at most 1,000, each 1 to 32 characters,
+	// compared byte for byte. Longer lists are AccountLists.
+	// Default: none. Example: [jared, tommy].
 	//
 	// +optional
 	// +listType=atomic
@@ -149,8 +156,9 @@ type AccountSelector struct {
 	// +kubebuilder:validation:items:MaxLength=32
 	Accounts []string `json:"accounts,omitempty"`
 
-	// accountPrefixes name every account that starts with one of them, at most 64, each 1 to 32 characters, compared byte
-	// for byte. Default: none. Example: ["staff-"].
+	// accountPrefixes name every account that starts with one of them, at most
+	// 64, each 1 to 32 characters, compared byte for byte.
+	// Default: none. Example: ["staff-"].
 	//
 	// +optional
 	// +listType=atomic
@@ -159,9 +167,12 @@ type AccountSelector struct {
 	// +kubebuilder:validation:items:MaxLength=32
 	AccountPrefixes []string `json:"accountPrefixes,omitempty"`
 
-	// lists name AccountLists of this namespace, at most 64 references, each by exactly one of name and selector. A
-	// reference that resolves to nothing counts as empty in allow and deny; in protect it stops pruning under the policy.
-	// Default: none. Example: [{name: vip-0}, {selector: {matchLabels: {list: vip}}}].
+	// lists name AccountLists of this namespace, at most 64 references, each by
+	// exactly one of name and selector. A reference that resolves to nothing
+	// counts as empty in allow and deny; in protect it stops pruning under the
+	// policy.
+	// Default: none. Example: [{name: vip-0}, {selector: {matchLabels: {list:
+	// vip}}}].
 	//
 	// +optional
 	// +listType=atomic
@@ -173,16 +184,19 @@ type AccountSelector struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.message) || has(self.code)",message="message needs a code: without one the client never sees the message; set code to a number from 10100 to 10200",fieldPath=".message"
 type Rejection struct {
-	// code is the error code that reaches the client together with the message, 10100 to 10200. Default: unset, which
-	// rejects with 1, and the client sees 10016. Example: 10110.
+	// code is the error code that reaches the client together with the message,
+	// 10100 to 10200.
+	// Default: unset, which rejects with 1, and the client sees 10016. Example:
+	// 10110.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=10100
 	// +kubebuilder:validation:Maximum=10200
 	Code *int32 `json:"code,omitempty"`
 
-	// message is the text that reaches the client, 1 to 256 characters; it needs a code. Default: none. Example: "Members
-	// only".
+	// message is the text that reaches the client, 1 to 256 characters; it needs
+	// a code.
+	// Default: none. Example: "Members only".
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -192,17 +206,20 @@ type Rejection struct {
 
 // JoinSection says who may join the groups of a policy.
 type JoinSection struct {
-	// mode is Enforce, or Audit: evaluate, count, never reject. Audit never speaks; its difference is the same steps with
-	// every Audit section speaking as well. Default: Enforce. Example: Audit.
+	// mode is Enforce, or Audit: evaluate, count, never reject. Audit never
+	// speaks; its difference is the same steps with every Audit section speaking
+	// as well.
+	// Default: Enforce. Example: Audit.
 	//
 	// +optional
 	// +kubebuilder:default=Enforce
 	Mode JoinMode `json:"mode,omitempty"`
 
-	// triggers are the ways into the group that this section speaks about, 1 to 3 of them: Apply (client application),
-	// Invite (client invitation), RESTAPI (members added over REST). The trigger is Apply for an application; for an
-	// invitation RESTAPI where OptPlatform is RESTAPI (any case), else Invite. Default: [Apply, Invite, RESTAPI].
-	// Example: [Apply, Invite].
+	// triggers are the ways into the group that this section speaks about, 1 to 3
+	// of them: Apply (client application), Invite (client invitation), RESTAPI
+	// (members added over REST). The trigger is Apply for an application; for an
+	// invitation RESTAPI where OptPlatform is RESTAPI (any case), else Invite.
+	// Default: [Apply, Invite, RESTAPI]. Example: [Apply, Invite].
 	//
 	// +optional
 	// +listType=atomic
@@ -211,19 +228,22 @@ type JoinSection struct {
 	// +kubebuilder:validation:MaxItems=3
 	Triggers []JoinTrigger `json:"triggers,omitempty"`
 
-	// allow names the accounts that are admitted. Absent: no gate. Present and empty ({}): admits nobody by itself.
+	// allow names the accounts that are admitted. Absent: no gate. Present and
+	// empty ({}): admits nobody by itself.
 	// Default: absent. Example: {lists: [{name: vip-0}]}.
 	//
 	// +optional
 	Allow *AccountSelector `json:"allow,omitempty"`
 
-	// deny names the accounts that are rejected, whatever any allow says. Default: absent. Example: {accounts: [mallory]}.
+	// deny names the accounts that are rejected, whatever any allow says.
+	// Default: absent. Example: {accounts: [mallory]}.
 	//
 	// +optional
 	Deny *AccountSelector `json:"deny,omitempty"`
 
-	// reject is the code and message of this section's refusals. Default: unset, which rejects with 1, and the client sees
-	// 10016. Example: {code: 10110, message: "Members only"}.
+	// reject is the code and message of this section's refusals.
+	// Default: unset, which rejects with 1, and the client sees 10016. Example:
+	// {code: 10110, message: "Members only"}.
 	//
 	// +optional
 	Reject *Rejection `json:"reject,omitempty"`
@@ -231,22 +251,26 @@ type JoinSection struct {
 
 // PruneRule says whom a run removes from a full group, and how carefully.
 type PruneRule struct {
-	// mode is Preview (plan, remove nobody) or Enforce (plan, then remove). No default. Example: Preview.
+	// mode is Preview (plan, remove nobody) or Enforce (plan, then remove).
+	// No default. Example: Preview.
 	//
 	// +required
 	Mode PruneMode `json:"mode"`
 
-	// inactiveFor is how long a member has neither joined nor spoken before it may be removed: days (d) and hours (h), at
-	// least 24h. Sending a message and joining count as activity; reading does not. No default. Example: 30d, 36h or
-	// 1d12h.
+	// inactiveFor is how long a member has neither joined nor spoken before it
+	// may be removed: days (d) and hours (h), at least 24h. Sending a message and
+	// joining count as activity; reading does not.
+	// No default. Example: 30d, 36h or 1d12h.
 	//
 	// +required
 	// +kubebuilder:validation:MaxLength=16
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?$') && self.matches('[1-9][0-9]*d|([1-9][0-9]{2,}|[3-9][0-9]|2[4-9])h')",message="inactiveFor must be days and hours of at least 24h in all, such as 30d, 36h or 1d12h"
 	InactiveFor string `json:"inactiveFor"`
 
-	// freeSeats is the number of free seats at which a run stops: a number of seats from 1 to 1000000, or a percentage of
-	// the group's limit from "1%" to "100%", rounded up. Default: "5%". Example: 50.
+	// freeSeats is the number of free seats at which a run stops: a number of
+	// seats from 1 to 1000000, or a percentage of the group's limit from "1%" to
+	// "100%", rounded up.
+	// Default: "5%". Example: 50.
 	//
 	// +optional
 	// +kubebuilder:default="5%"
@@ -255,7 +279,8 @@ type PruneRule struct {
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? int(self) >= 1 && int(self) <= 1000000 : string(self).matches('^([1-9][0-9]?|100)%$')",message="freeSeats must be a number of seats from 1 to 1000000, or a percentage from 1% to 100% in quotes, such as 50 or \"5%\""
 	FreeSeats *intstr.IntOrString `json:"freeSeats,omitempty"`
 
-	// maxRemovals is the most members that one run removes, 1 to 1000. Default: 100. Example: 500.
+	// maxRemovals is the most members that one run removes, 1 to 1000.
+	// Default: 100. Example: 500.
 	//
 	// +optional
 	// +kubebuilder:default=100
@@ -263,16 +288,19 @@ type PruneRule struct {
 	// +kubebuilder:validation:Maximum=1000
 	MaxRemovals int32 `json:"maxRemovals,omitempty"`
 
-	// protect names accounts that are never removed. Owner, admins, adminAccount and unknown roles never are. Protected
-	// are the accounts of the protect of every governing policy with whenFull.prune. A list reference that resolves to
-	// nothing stops pruning under this policy: runs wait and remove nobody. Default: absent. Example: {accountPrefixes:
-	// ["staff-"]}.
+	// protect names accounts that are never removed. Owner, admins, adminAccount
+	// and unknown roles never are. Protected are the accounts of the protect of
+	// every governing policy with whenFull.prune. A list reference that resolves
+	// to nothing stops pruning under this policy: runs wait and remove nobody.
+	// Default: absent. Example: {accountPrefixes: ["staff-"]}.
 	//
 	// +optional
 	Protect *AccountSelector `json:"protect,omitempty"`
 
-	// cooldown is the least time between the completion of a group's last run that found it full and the next run, in days
-	// (d), hours (h) and minutes (m); manual runs skip it. Default: 10m. Example: 10m, 6h or 1d12h.
+	// cooldown is the least time between the completion of a group's last run
+	// that found it full and the next run, in days (d), hours (h) and minutes
+	// (m); manual runs skip it.
+	// Default: 10m. Example: 10m, 6h or 1d12h.
 	//
 	// +optional
 	// +kubebuilder:default="10m"
@@ -280,14 +308,17 @@ type PruneRule struct {
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,7}m)?$')",message="cooldown must be days, hours and minutes, such as 10m, 6h or 1d12h"
 	Cooldown string `json:"cooldown,omitempty"`
 
-	// notification is Group (the group sees a notice of the removal) or Silent (it does not; the vendor's pages disagree
-	// on whether the removed member does). Default: Group. Example: Silent.
+	// notification is Group (the group sees a notice of the removal) or Silent
+	// (it does not; the vendor's pages disagree on whether the removed member
+	// does).
+	// Default: Group. Example: Silent.
 	//
 	// +optional
 	// +kubebuilder:default=Group
 	Notification Notification `json:"notification,omitempty"`
 
-	// reason is the text that the removed member is shown, 1 to 256 characters. Default: none. Example: "inactive".
+	// reason is the text that the removed member is shown, 1 to 256 characters.
+	// Default: none. Example: "inactive".
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -297,9 +328,10 @@ type PruneRule struct {
 
 // WhenFullSection says what happens when a group is full.
 type WhenFullSection struct {
-	// prune is the rule by which inactive members are removed. The rule of a group is that of the highest-ranked governing
-	// policy with whenFull.prune; the others are told so by the condition PruneOverridden. No default. Example: {mode:
-	// Preview, inactiveFor: 30d}.
+	// prune is the rule by which inactive members are removed. The rule of a
+	// group is that of the highest-ranked governing policy with whenFull.prune;
+	// the others are told so by the condition PruneOverridden.
+	// No default. Example: {mode: Preview, inactiveFor: 30d}.
 	//
 	// +required
 	Prune *PruneRule `json:"prune,omitempty"`
@@ -309,19 +341,23 @@ type WhenFullSection struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.join) || has(self.whenFull)",message="set at least one of join and whenFull: a policy with neither does nothing"
 type GroupPolicySpec struct {
-	// appRef names the IMApp of this namespace whose groups the policy governs; it cannot be changed. No default.
-	// Example: {name: prod}.
+	// appRef names the IMApp of this namespace whose groups the policy governs;
+	// it cannot be changed.
+	// No default. Example: {name: prod}.
 	//
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="appRef cannot be changed: create another GroupPolicy for another app"
 	AppRef AppReference `json:"appRef"`
 
-	// groups pick the groups of the app by id, 1 to 256 matchers, any of which may match. A policy governs the groups whose
-	// id matches and whose type is among groupTypes, if set.
+	// groups pick the groups of the app by id, 1 to 256 matchers, any of which
+	// may match. A policy governs the groups whose id matches and whose type is
+	// among groupTypes, if set.
 	//
-	// Several policies may govern a group. Rank is a total order over the best matcher that matches: Exact before Prefix,
-	// longer prefix before shorter, Prefix before All; then older creationTimestamp; then name. Rank chooses only the
-	// code, the message and the prune rule. No default. Example: [{type: Prefix, value: "vip-"}].
+	// Several policies may govern a group. Rank is a total order over the best
+	// matcher that matches: Exact before Prefix, longer prefix before shorter,
+	// Prefix before All; then older creationTimestamp; then name. Rank chooses
+	// only the code, the message and the prune rule.
+	// No default. Example: [{type: Prefix, value: "vip-"}].
 	//
 	// +required
 	// +listType=atomic
@@ -329,10 +365,13 @@ type GroupPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=256
 	Groups []GroupMatcher `json:"groups"`
 
-	// groupTypes narrow the policy to groups of these types, 1 to 5 of Work, Public, Meeting, AVChatRoom, Community.
-	// Aliases: Private=Work, ChatRoom=Meeting, Live=BChatRoom=AVChatRoom. For joins, a type that is absent or unknown
-	// passes every filter: a gate does not open because the vendor invents a word. For pruning, a group of unknown type is
-	// never pruned. Default: unset, every type. Example: [Public, Community].
+	// groupTypes narrow the policy to groups of these types, 1 to 5 of Work,
+	// Public, Meeting, AVChatRoom, Community. Aliases: Private=Work,
+	// ChatRoom=Meeting, Live=BChatRoom=AVChatRoom. For joins, a type that is
+	// absent or unknown passes every filter: a gate does not open because the
+	// vendor invents a word. For pruning, a group of unknown type is never
+	// pruned.
+	// Default: unset, every type. Example: [Public, Community].
 	//
 	// +optional
 	// +listType=atomic
@@ -340,24 +379,31 @@ type GroupPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=5
 	GroupTypes []GroupType `json:"groupTypes,omitempty"`
 
-	// join says who may join; at least one of join and whenFull is set. A join section speaks when its policy governs the
-	// group, its mode is Enforce and triggers holds the trigger. The verdict is the first of these that holds:
+	// join says who may join; at least one of join and whenFull is set. A join
+	// section speaks when its policy governs the group, its mode is Enforce and
+	// triggers holds the trigger. The verdict is the first of these that holds:
 	//
-	// 1. a section that speaks denies: reject, with the reject of the highest-ranked of those;
+	// 1. a section that speaks denies: reject, with the reject of the
+	// highest-ranked of those;
 	// 2. one allows: admit;
 	// 3. one has allow: reject, with the reject of the highest-ranked of those;
 	// 4. one speaks: admit;
 	// 5. none speaks: unmatchedGroups of the IMApp.
 	//
-	// So who is admitted is the union of all allow minus the union of all deny; rank chooses only the code, the message
-	// and the prune rule. Admission means "the IM backend may go on": a group that needs an admin's approval still needs
-	// it. Default: absent, the policy has no say in joins. Example: {allow: {lists: [{name: vip-0}]}}.
+	// So who is admitted is the union of all allow minus the union of all deny;
+	// rank chooses only the code, the message and the prune rule. Admission means
+	// "the IM backend may go on": a group that needs an admin's approval still
+	// needs it.
+	// Default: absent, the policy has no say in joins. Example: {allow: {lists:
+	// [{name: vip-0}]}}.
 	//
 	// +optional
 	Join *JoinSection `json:"join,omitempty"`
 
-	// whenFull says what happens when a governed group is full; at least one of join and whenFull is set. Default: absent,
-	// nothing happens. Example: {prune: {mode: Preview, inactiveFor: 30d}}.
+	// whenFull says what happens when a governed group is full; at least one of
+	// join and whenFull is set.
+	// Default: absent, nothing happens. Example: {prune: {mode: Preview,
+	// inactiveFor: 30d}}.
 	//
 	// +optional
 	WhenFull *WhenFullSection `json:"whenFull,omitempty"`
@@ -365,16 +411,18 @@ type GroupPolicySpec struct {
 
 // GroupPolicyStatus is what the controllers found out about a GroupPolicy.
 type GroupPolicyStatus struct {
-	// observedGeneration is the metadata.generation that the conditions speak about; -1 until a controller has looked.
+	// observedGeneration is the metadata.generation that the conditions speak
+	// about; -1 until a controller has looked.
 	// Default: -1. Example: 3.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Accepted, ResolvedRefs, Ready and, where another policy's prune rule goes first, PruneOverridden.
-	// Ready means that the leader has published this generation; other replicas follow within a second. Default: none.
-	// Example: ResolvedRefs=False with reason ListNotFound.
+	// conditions are Accepted, ResolvedRefs, Ready and, where another policy's
+	// prune rule goes first, PruneOverridden. Ready means that the leader has
+	// published this generation; other replicas follow within a second.
+	// Default: none. Example: ResolvedRefs=False with reason ListNotFound.
 	//
 	// +optional
 	// +listType=map
@@ -402,12 +450,14 @@ type GroupPolicy struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec says what the policy governs and how. No default. Example: see the fields.
+	// spec says what the policy governs and how.
+	// No default. Example: see the fields.
 	//
 	// +required
 	Spec GroupPolicySpec `json:"spec"`
 
-	// status is what the controllers found out. Default: {observedGeneration: -1}. Example: see the fields.
+	// status is what the controllers found out.
+	// Default: {observedGeneration: -1}. Example: see the fields.
 	//
 	// +optional
 	// +kubebuilder:default:={"observedGeneration":-1}

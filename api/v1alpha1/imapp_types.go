@@ -59,7 +59,8 @@ const (
 
 // CredentialsSecretReference names a Secret of the same namespace.
 type CredentialsSecretReference struct {
-	// name is the name of the Secret, 1 to 253 characters. No default. Example: prod-im.
+	// name is the name of the Secret, 1 to 253 characters.
+	// No default. Example: prod-im.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -69,7 +70,8 @@ type CredentialsSecretReference struct {
 
 // RESTSettings bounds how the IM REST API is used.
 type RESTSettings struct {
-	// requestsPerSecond is the most REST calls per second of this app, all kinds of calls together, 1 to 200.
+	// requestsPerSecond is the most REST calls per second of this app, all kinds
+	// of calls together, 1 to 200.
 	// Default: 20. Example: 50.
 	//
 	// +optional
@@ -81,9 +83,11 @@ type RESTSettings struct {
 
 // IMAppSpec describes one Tencent Cloud Chat app.
 type IMAppSpec struct {
-	// sdkAppID is the number of the app in the vendor's console, 1 to 9007199254740991; it cannot be changed.
-	// Two IMApps with one sdkAppID: the older (then namespace, then name) holds it until it is gone; the other is
-	// Accepted=False with reason Conflicted. No default. Example: 1400000000.
+	// sdkAppID is the number of the app in the vendor's console, 1 to
+	// 9007199254740991; it cannot be changed. Two IMApps with one sdkAppID: the
+	// older (then namespace, then name) holds it until it is gone; the other is
+	// Accepted=False with reason Conflicted.
+	// No default. Example: 1400000000.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1
@@ -91,14 +95,18 @@ type IMAppSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="sdkAppID cannot be changed: create another IMApp for another app"
 	SDKAppID int64 `json:"sdkAppID"`
 
-	// region is the data center of the app and selects the host that REST calls go to: China, Singapore, Seoul, Tokyo,
-	// Frankfurt, SiliconValley, Jakarta or Riyadh. No default. Example: Singapore.
+	// region is the data center of the app and selects the host that REST calls
+	// go to: China, Singapore, Seoul, Tokyo, Frankfurt, SiliconValley, Jakarta or
+	// Riyadh.
+	// No default. Example: Singapore.
 	//
 	// +required
 	Region Region `json:"region"`
 
-	// adminAccount is the account that REST calls are signed for, 1 to 32 bytes: an app administrator in the vendor's
-	// console. It is never removed from a group. No default. Example: administrator.
+	// adminAccount is the account that REST calls are signed for, 1 to 32 bytes:
+	// an app administrator in the vendor's console. It is never removed from a
+	// group.
+	// No default. Example: administrator.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -106,37 +114,45 @@ type IMAppSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 32",message="adminAccount must be at most 32 bytes of UTF-8"
 	AdminAccount string `json:"adminAccount"`
 
-	// credentialsSecretRef names the Secret of the same namespace that holds the app's credentials. The Secret must carry
-	// the label groupgate.io/credentials: "true". Keys: secretKey (signs REST calls; needed to prune), callbackToken and,
-	// while a token is being replaced, previousCallbackToken. One trailing newline is cut from every value; an empty value
-	// counts as an absent key. No default. Example: {name: prod-im}.
+	// credentialsSecretRef names the Secret of the same namespace that holds the
+	// app's credentials. The Secret must carry the label
+	// groupgate.io/credentials: "true". Keys: secretKey (signs REST calls; needed
+	// to prune), callbackToken and, while a token is being replaced,
+	// previousCallbackToken. One trailing newline is cut from every value; an
+	// empty value counts as an absent key.
+	// No default. Example: {name: prod-im}.
 	//
 	// +required
 	CredentialsSecretRef CredentialsSecretReference `json:"credentialsSecretRef"`
 
-	// callbackAuthentication is Token (callbacks must be signed with a token of the Secret; without a token there, every
-	// callback is refused) or None (whoever knows the URL and the SDKAppID is believed). Default: Token. Example: Token.
+	// callbackAuthentication is Token (callbacks must be signed with a token of
+	// the Secret; without a token there, every callback is refused) or None
+	// (whoever knows the URL and the SDKAppID is believed).
+	// Default: Token. Example: Token.
 	//
 	// +optional
 	// +kubebuilder:default=Token
 	CallbackAuthentication CallbackAuthentication `json:"callbackAuthentication,omitempty"`
 
-	// unmatchedGroups is the answer to a join that no policy's join section speaks about: Allow or Reject.
+	// unmatchedGroups is the answer to a join that no policy's join section
+	// speaks about: Allow or Reject.
 	// Default: Allow. Example: Reject.
 	//
 	// +optional
 	// +kubebuilder:default=Allow
 	UnmatchedGroups UnmatchedGroups `json:"unmatchedGroups,omitempty"`
 
-	// rest bounds how the IM REST API is used for this app. Default: {requestsPerSecond: 20}. Example:
-	// {requestsPerSecond: 50}.
+	// rest bounds how the IM REST API is used for this app.
+	// Default: {requestsPerSecond: 20}. Example: {requestsPerSecond: 50}.
 	//
 	// +optional
 	// +kubebuilder:default={}
 	REST RESTSettings `json:"rest,omitzero"`
 
-	// pruning is the kill switch of the app: Enabled, or Suspended, which removes nobody, starts only manual runs, and ends
-	// every run before its next removal. Read live before every removal. Default: Enabled. Example: Suspended.
+	// pruning is the kill switch of the app: Enabled, or Suspended, which removes
+	// nobody, starts only manual runs, and ends every run before its next
+	// removal. Read live before every removal.
+	// Default: Enabled. Example: Suspended.
 	//
 	// +optional
 	// +kubebuilder:default=Enabled
@@ -145,16 +161,19 @@ type IMAppSpec struct {
 
 // IMAppStatus is what the controllers found out about an IMApp.
 type IMAppStatus struct {
-	// observedGeneration is the metadata.generation that the conditions speak about; -1 until a controller has looked.
+	// observedGeneration is the metadata.generation that the conditions speak
+	// about; -1 until a controller has looked.
 	// Default: -1. Example: 3.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Accepted, ResolvedRefs, Ready and VendorReachable. Ready means that the leader has published this
-	// generation; other replicas follow within a second. VendorReachable says how REST calls fare and is never part of
-	// Ready. Default: none. Example: Accepted=False with reason Conflicted.
+	// conditions are Accepted, ResolvedRefs, Ready and VendorReachable. Ready
+	// means that the leader has published this generation; other replicas follow
+	// within a second. VendorReachable says how REST calls fare and is never part
+	// of Ready.
+	// Default: none. Example: Accepted=False with reason Conflicted.
 	//
 	// +optional
 	// +listType=map
@@ -177,17 +196,20 @@ type IMAppStatus struct {
 type IMApp struct {
 	metav1.TypeMeta `json:",inline"`
 
-	// metadata is the standard object metadata; metadata.name is at most 63 characters. Example: {name: prod}.
+	// metadata is the standard object metadata; metadata.name is at most 63
+	// characters. Example: {name: prod}.
 	//
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec describes the app. No default. Example: see the fields.
+	// spec describes the app.
+	// No default. Example: see the fields.
 	//
 	// +required
 	Spec IMAppSpec `json:"spec"`
 
-	// status is what the controllers found out. Default: {observedGeneration: -1}. Example: see the fields.
+	// status is what the controllers found out.
+	// Default: {observedGeneration: -1}. Example: see the fields.
 	//
 	// +optional
 	// +kubebuilder:default:={"observedGeneration":-1}

@@ -54,20 +54,25 @@ const (
 // PruneRunSpec names the group. It names no policy: which one governs is settled when the run is planned, from the group
 // as it is then, and recorded.
 type PruneRunSpec struct {
-	// appRef names the IMApp of this namespace whose group it is. No default. Example: {name: prod}.
+	// appRef names the IMApp of this namespace whose group it is.
+	// No default. Example: {name: prod}.
 	//
 	// +required
 	AppRef AppReference `json:"appRef"`
 
-	// groupID is the id of the group, 1 to 255 characters, compared byte for byte. No default. Example: "@TGS#2J4SZEAEL".
+	// groupID is the id of the group, 1 to 255 characters, compared byte for
+	// byte.
+	// No default. Example: "@TGS#2J4SZEAEL".
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	GroupID string `json:"groupID"`
 
-	// trigger is who asked for the run: GroupFull (a callback), Sweep (the periodic look) or Manual (a person). Manual runs
-	// skip the cooldown and the test for being full, nothing else. Default: Manual. Example: Manual.
+	// trigger is who asked for the run: GroupFull (a callback), Sweep (the
+	// periodic look) or Manual (a person). Manual runs skip the cooldown and the
+	// test for being full, nothing else.
+	// Default: Manual. Example: Manual.
 	//
 	// +optional
 	// +kubebuilder:default=Manual
@@ -76,15 +81,16 @@ type PruneRunSpec struct {
 
 // PrunePolicyRecord is the policy that governed the group when the run was planned.
 type PrunePolicyRecord struct {
-	// name is the metadata.name of the GroupPolicy, 1 to 253 characters. No default. Example: vip-lounge.
+	// name is the metadata.name of the GroupPolicy, 1 to 253 characters.
+	// No default. Example: vip-lounge.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 
-	// uid is the metadata.uid of the GroupPolicy, 1 to 64 characters. No default. Example:
-	// 0b6a1c1e-4c2e-4b5c-9b1f-0d1e2f3a4b5c.
+	// uid is the metadata.uid of the GroupPolicy, 1 to 64 characters.
+	// No default. Example: 0b6a1c1e-4c2e-4b5c-9b1f-0d1e2f3a4b5c.
 	//
 	// +required
 	// +kubebuilder:validation:Type=string
@@ -92,13 +98,15 @@ type PrunePolicyRecord struct {
 	// +kubebuilder:validation:MaxLength=64
 	UID types.UID `json:"uid"`
 
-	// generation is the metadata.generation of the GroupPolicy, at least 0. No default. Example: 3.
+	// generation is the metadata.generation of the GroupPolicy, at least 0.
+	// No default. Example: 3.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Generation int64 `json:"generation"`
 
-	// mode is the mode of the prune rule: Preview or Enforce. No default. Example: Enforce.
+	// mode is the mode of the prune rule: Preview or Enforce.
+	// No default. Example: Enforce.
 	//
 	// +required
 	Mode PruneMode `json:"mode"`
@@ -106,20 +114,23 @@ type PrunePolicyRecord struct {
 
 // PruneGroupRecord is the group as it was when the run was planned.
 type PruneGroupRecord struct {
-	// type is the type of the group: Work, Public, Meeting, AVChatRoom or Community; absent where the vendor names another.
+	// type is the type of the group: Work, Public, Meeting, AVChatRoom or
+	// Community; absent where the vendor names another.
 	// Default: absent. Example: Public.
 	//
 	// +optional
 	Type GroupType `json:"type,omitempty"`
 
-	// members is the number of members, at least 0. No default. Example: 2000.
+	// members is the number of members, at least 0.
+	// No default. Example: 2000.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	Members int32 `json:"members"`
 
-	// maxMembers is the most members that the group can hold, at least 0. No default. Example: 2000.
+	// maxMembers is the most members that the group can hold, at least 0.
+	// No default. Example: 2000.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
@@ -129,28 +140,34 @@ type PruneGroupRecord struct {
 
 // PlanStay counts the members that stay whatever the caps say, each once, under the first reason that holds.
 type PlanStay struct {
-	// protected is the number of members that a policy protects, at least 0. No default. Example: 3.
+	// protected is the number of members that a policy protects, at least 0.
+	// No default. Example: 3.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	Protected int32 `json:"protected"`
 
-	// admin is the number of owners, admins and admin accounts, at least 0. No default. Example: 5.
+	// admin is the number of owners, admins and admin accounts, at least 0.
+	// No default. Example: 5.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	Admin int32 `json:"admin"`
 
-	// active is the number of members that joined or spoke within inactiveFor, at least 0. No default. Example: 1652.
+	// active is the number of members that joined or spoke within inactiveFor, at
+	// least 0.
+	// No default. Example: 1652.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	Active int32 `json:"active"`
 
-	// unknown is the number of members whose role or activity the vendor does not tell, at least 0. No default. Example: 0.
+	// unknown is the number of members whose role or activity the vendor does not
+	// tell, at least 0.
+	// No default. Example: 0.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
@@ -160,21 +177,24 @@ type PlanStay struct {
 
 // PlannedRemoval is one member that is to go.
 type PlannedRemoval struct {
-	// account is the member, 1 to 255 characters. No default. Example: u1.
+	// account is the member, 1 to 255 characters.
+	// No default. Example: u1.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	Account string `json:"account"`
 
-	// lastActiveAt is when the member last spoke or joined, whichever is later, in UTC. Default: absent, not known.
-	// Example: "2026-08-01T09:30:00Z".
+	// lastActiveAt is when the member last spoke or joined, whichever is later,
+	// in UTC.
+	// Default: absent, not known. Example: "2026-08-01T09:30:00Z".
 	//
 	// +optional
 	LastActiveAt metav1.Time `json:"lastActiveAt,omitzero"`
 
-	// reason is NeverSpoke (no message since joining) or Inactive (the last message is too old). No default. Example:
-	// NeverSpoke.
+	// reason is NeverSpoke (no message since joining) or Inactive (the last
+	// message is too old).
+	// No default. Example: NeverSpoke.
 	//
 	// +required
 	Reason RemovalReason `json:"reason"`
@@ -182,27 +202,30 @@ type PlannedRemoval struct {
 
 // PrunePlan is who is to go; it is written once and never changed.
 type PrunePlan struct {
-	// createdAt is when the plan was made, in UTC; it is void 24 hours later. No default. Example: "2026-11-20T09:30:00Z".
+	// createdAt is when the plan was made, in UTC; it is void 24 hours later.
+	// No default. Example: "2026-11-20T09:30:00Z".
 	//
 	// +required
 	CreatedAt metav1.Time `json:"createdAt"`
 
-	// candidates is the number of members that may go, before maxRemovals and freeSeats cap it, at least 0. No default.
-	// Example: 340.
+	// candidates is the number of members that may go, before maxRemovals and
+	// freeSeats cap it, at least 0.
+	// No default. Example: 340.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	Candidates int32 `json:"candidates"`
 
-	// stay counts the members that stay, by reason. No default. Example: {protected: 3, admin: 5, active: 1652,
-	// unknown: 0}.
+	// stay counts the members that stay, by reason.
+	// No default. Example: {protected: 3, admin: 5, active: 1652, unknown: 0}.
 	//
 	// +required
 	Stay PlanStay `json:"stay"`
 
-	// removals are the members that are to go, complete, at most maxRemovals of them (never more than 1000), oldest
-	// activity first, ties by account. Default: none. Example: [{account: u1, reason: NeverSpoke}].
+	// removals are the members that are to go, complete, at most maxRemovals of
+	// them (never more than 1000), oldest activity first, ties by account.
+	// Default: none. Example: [{account: u1, reason: NeverSpoke}].
 	//
 	// +optional
 	// +listType=atomic
@@ -212,15 +235,18 @@ type PrunePlan struct {
 
 // PruneProgress says how far a run has come, as positions in plan.removals.
 type PruneProgress struct {
-	// settled is the number of planned removals that are done with, removed or kept, 0 to 1000. No default. Example: 300.
+	// settled is the number of planned removals that are done with, removed or
+	// kept, 0 to 1000.
+	// No default. Example: 300.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Settled int32 `json:"settled"`
 
-	// inFlight is the number of planned removals after those that a deletion is under way for, 0 to 100. It is written
-	// before the deletion is sent. No default. Example: 100.
+	// inFlight is the number of planned removals after those that a deletion is
+	// under way for, 0 to 100. It is written before the deletion is sent.
+	// No default. Example: 100.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
@@ -230,14 +256,17 @@ type PruneProgress struct {
 
 // KeptAccount is one planned removal that did not happen.
 type KeptAccount struct {
-	// account is the member, 1 to 255 characters. No default. Example: u7.
+	// account is the member, 1 to 255 characters.
+	// No default. Example: u7.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	Account string `json:"account"`
 
-	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected, Unknown or RunEnded. No default. Example: ActiveAgain.
+	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected, Unknown
+	// or RunEnded.
+	// No default. Example: ActiveAgain.
 	//
 	// +required
 	Reason KeptReason `json:"reason"`
@@ -245,31 +274,34 @@ type KeptAccount struct {
 
 // PruneRunStatus is the plan and the record of a run.
 type PruneRunStatus struct {
-	// policy is the GroupPolicy that governed the group when the run was planned. Default: absent, not planned yet.
-	// Example: {name: vip-lounge, generation: 3, mode: Enforce}.
+	// policy is the GroupPolicy that governed the group when the run was planned.
+	// Default: absent, not planned yet. Example: {name: vip-lounge, generation:
+	// 3, mode: Enforce}.
 	//
 	// +optional
 	Policy *PrunePolicyRecord `json:"policy,omitempty"`
 
-	// group is the group as it was when the run was planned. Default: absent, not planned yet. Example: {type: Public,
-	// members: 2000, maxMembers: 2000}.
+	// group is the group as it was when the run was planned.
+	// Default: absent, not planned yet. Example: {type: Public, members: 2000,
+	// maxMembers: 2000}.
 	//
 	// +optional
 	Group *PruneGroupRecord `json:"group,omitempty"`
 
-	// plan is who is to go and who stays; it is written once and never changed. Default: absent, not planned yet.
-	// Example: see the fields.
+	// plan is who is to go and who stays; it is written once and never changed.
+	// Default: absent, not planned yet. Example: see the fields.
 	//
 	// +optional
 	Plan *PrunePlan `json:"plan,omitempty"`
 
-	// progress is how far the run has come, as positions in plan.removals. Default: absent, nothing begun. Example:
-	// {settled: 300, inFlight: 100}.
+	// progress is how far the run has come, as positions in plan.removals.
+	// Default: absent, nothing begun. Example: {settled: 300, inFlight: 100}.
 	//
 	// +optional
 	Progress *PruneProgress `json:"progress,omitempty"`
 
-	// removed is the exact number of members that this run removed, 0 to 1000. Default: 0. Example: 297.
+	// removed is the exact number of members that this run removed, 0 to 1000.
+	// Default: 0. Example: 297.
 	//
 	// +optional
 	// +kubebuilder:default=0
@@ -277,17 +309,20 @@ type PruneRunStatus struct {
 	// +kubebuilder:validation:Maximum=1000
 	Removed int32 `json:"removed"`
 
-	// kept are the accounts of the plan that the last look before their removal kept, at most 1000. Default: none.
-	// Example: [{account: u7, reason: ActiveAgain}].
+	// kept are the accounts of the plan that the last look before their removal
+	// kept, at most 1000.
+	// Default: none. Example: [{account: u7, reason: ActiveAgain}].
 	//
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=1000
 	Kept []KeptAccount `json:"kept,omitempty"`
 
-	// conditions are Planned, Complete and Failed, in this order, each from when there is something to say about it. The
-	// reason of the last one is the Result column. A run ends with Complete=True or Failed=True, never both. Default:
-	// Planned=Unknown with reason Pending. Example: Complete=True with reason Removed.
+	// conditions are Planned, Complete and Failed, in this order, each from when
+	// there is something to say about it. The reason of the last one is the
+	// Result column. A run ends with Complete=True or Failed=True, never both.
+	// Default: Planned=Unknown with reason Pending. Example: Complete=True with
+	// reason Removed.
 	//
 	// +optional
 	// +listType=map
@@ -315,20 +350,23 @@ type PruneRunStatus struct {
 type PruneRun struct {
 	metav1.TypeMeta `json:",inline"`
 
-	// metadata is the standard object metadata; the name is free. The operator names its own runs after the app and the
-	// group. Example: {name: lounge-by-hand}.
+	// metadata is the standard object metadata; the name is free. The operator
+	// names its own runs after the app and the group. Example: {name:
+	// lounge-by-hand}.
 	//
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec names the group; it cannot be changed. No default. Example: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL"}.
+	// spec names the group; it cannot be changed.
+	// No default. Example: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL"}.
 	//
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec cannot be changed: create another PruneRun"
 	Spec PruneRunSpec `json:"spec"`
 
-	// status is the plan and the record of the run. Default: no plan, Planned=Unknown with reason Pending. Example: see
-	// the fields.
+	// status is the plan and the record of the run.
+	// Default: no plan, Planned=Unknown with reason Pending. Example: see the
+	// fields.
 	//
 	// +optional
 	// +kubebuilder:default={removed: 0, conditions: {{type: "Planned", status: "Unknown", reason: "Pending", message: "Waiting for the operator", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
