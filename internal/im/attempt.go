@@ -98,9 +98,11 @@ func exchange(ctx context.Context, config ClientConfig, sig string, call call) (
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return answer{}, &Error{API: call.api, HTTPStatus: response.StatusCode, Class: ClassTransient, Err: fmt.Errorf("read the answer: %w", scrub(err, sig, config.SecretKey))}
+		failed := fmt.Errorf("read the answer: %w", scrub(err, sig, config.SecretKey))
+		return answer{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassTransient, Err: failed}
 	case len(text) > maxAnswer:
-		return answer{}, &Error{API: call.api, HTTPStatus: response.StatusCode, Class: ClassPermanent, Err: fmt.Errorf("the answer is longer than %d bytes", maxAnswer)}
+		failed := fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+		return answer{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassPermanent, Err: failed}
 	}
 	got := answer{api: call.api, body: text, secrets: []string{sig, url.QueryEscape(sig), config.SecretKey}}
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
@@ -134,16 +136,13 @@ func scrub(err error, sig, secretKey string) error {
 	return err
 }
 
-// classOfStatus sorts what is not 200, which the vendor sends for failures of its network only; other statuses come from
-// whatever stands between.
+// classOfStatus sorts what is not 200. The vendor answers 200 even where it refuses, so any other status is of a network that
+// is out of order, or of something in between that is not the vendor: neither says anything lasting about the call.
 func classOfStatus(status int) Class {
-	switch {
-	case status >= 500, status == http.StatusRequestTimeout:
-		return ClassTransient
-	case status == http.StatusTooManyRequests:
+	if status == http.StatusTooManyRequests {
 		return ClassThrottled
 	}
-	return ClassPermanent
+	return ClassTransient
 }
 
 // status is in every answer. The numbers are pointers because an absent one must not read as success.

@@ -238,7 +238,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 
 // outage reports that other calls would fare no better: the vendor's host is out of reach or out of order.
 func (e *Error) outage() bool {
-	return e.Class == ClassTransient && e.Code == 0 && (e.HTTPStatus == 0 || e.HTTPStatus >= 500)
+	return e.Class == ClassTransient && e.HTTPStatus != http.StatusOK
 }
 
 func (c *Client) ended(failed *Error) {

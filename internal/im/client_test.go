@@ -183,8 +183,8 @@ func TestRetries(t *testing.T) {
 		"HTTP 502":               {always(502, "<html>"), ClassTransient, 5, HealthUnreachable, "HTTP status 502"},
 		"HTTP 408":               {always(408, ""), ClassTransient, 5, HealthUnreachable, "HTTP status 408"},
 		"HTTP 429":               {always(429, ""), ClassThrottled, 5, HealthThrottled, "HTTP status 429"},
-		"HTTP 404":               {always(404, okAnswer), ClassPermanent, 1, HealthReachable, "HTTP status 404"},
-		"HTTP 204":               {always(204, ""), ClassPermanent, 1, HealthReachable, "HTTP status 204"},
+		"HTTP 404":               {always(404, okAnswer), ClassTransient, 5, HealthUnreachable, "HTTP status 404"},
+		"HTTP 204":               {always(204, ""), ClassTransient, 5, HealthUnreachable, "HTTP status 204"},
 		"connection reset":       {reset, ClassTransient, 5, HealthUnreachable, "EOF"},
 		"truncated":              {truncated, ClassTransient, 5, HealthUnreachable, "unexpected EOF"},
 		"half of the JSON":       {always(200, okAnswer[:20]), ClassTransient, 5, HealthUnreachable, "not the JSON that was expected"},
@@ -580,7 +580,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 		})
 		err := remove(t, v.client(t, func(c *ClientConfig) { c.HTTPClient = &http.Client{} }))
 		failed, ok := errors.AsType[*Error](err)
-		if !ok || failed.HTTPStatus != status || failed.Class != ClassPermanent {
+		if !ok || failed.HTTPStatus != status || failed.Class != ClassTransient {
 			t.Errorf("%d: got %v", status, err)
 		}
 	}
