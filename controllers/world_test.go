@@ -1,0 +1,226 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// replica is a manager with the snapshot and the status controller, as main makes it.
+type replica struct {
+	store   *policy.Store
+	metrics *Metrics
+	term    *Term
+	age     *WatchAge
+	// wrote counts the status patches that the API server took, refused those that it was kept from seeing.
+	wrote, refused atomic.Int64
+	// refuse makes every status patch fail, blind every list of the snapshot controller.
+	refuse, blind atomic.Bool
+	stop          func()
+}
+
+type replicaOptions struct {
+	config       *rest.Config // nil: apiServer
+	election     ElectionConfig
+	reachability Reachability
+}
+
+// election is one that a test need not wait long for.
+func election(namespace string) ElectionConfig {
+	return ElectionConfig{
+		Enabled: true, ID: "groupgate", Namespace: namespace,
+		LeaseDuration: 4 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
+	}
+}
+
+func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
+	t.Helper()
+	if o.config == nil {
+		o.config = apiServer
+	}
+	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
+	mgr, err := ctrl.NewManager(o.config, ctrl.Options{
+		Scheme:     testScheme(t),
+		Cache:      CacheOptions([]string{namespace}, o.election),
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	must(t, err)
+	r.term, err = NewTerm(o.config, o.election, r.metrics, mgr.GetLogger())
+	must(t, err)
+	must(t, mgr.Add(r.term))
+	r.age = NewWatchAge(mgr.GetCache(), time.Now, prometheus.NewRegistry())
+	must(t, mgr.Add(r.age))
+
+	snapshots := &SnapshotReconciler{Client: sometimesBlind{mgr.GetClient(), &r.blind}, Store: r.store, Now: time.Now, Metrics: r.metrics}
+	must(t, snapshots.SetupWithManager(mgr))
+
+	writer, err := client.NewWithWatch(o.config, client.Options{Scheme: testScheme(t), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
+	must(t, err)
+	statuses := &StatusReconciler{
+		Client: interceptor.NewClient(writer, interceptor.Funcs{
+			SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+				if r.refuse.Load() {
+					r.refused.Add(1)
+					return errors.New("no status today")
+				}
+				err := c.SubResource(subresource).Patch(ctx, object, patch, opts...)
+				if err == nil {
+					r.wrote.Add(1)
+				}
+				return err
+			},
+		}),
+		Snapshots:    r.store,
+		Term:         r.term,
+		Reachability: o.reachability,
+		Events:       mgr.GetEventRecorder("groupgate"),
+		Now:          time.Now,
+	}
+	must(t, statuses.SetupWithManager(mgr, snapshots.Published))
+	r.stop = start(t, mgr.Start)
+	return r
+}
+
+// sometimesBlind fails lists on demand.
+type sometimesBlind struct {
+	client.Reader
+	blind *atomic.Bool
+}
+
+func (s sometimesBlind) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if s.blind.Load() {
+		return errors.New("the cache cannot be read")
+	}
+	return s.Reader.List(ctx, list, opts...)
+}
+
+// builds is how many snapshots were published.
+func (r *replica) builds(t *testing.T) uint64 {
+	t.Helper()
+	var m dto.Metric
+	must(t, r.metrics.buildDuration.Write(&m))
+	return m.GetHistogram().GetSampleCount()
+}
+
+// published polls until a snapshot satisfies check.
+func (r *replica) published(t *testing.T, check func(*policy.Snapshot) error) {
+	t.Helper()
+	eventually(t, func() error {
+		snapshot := r.store.Load()
+		if snapshot == nil {
+			return errors.New("nothing published")
+		}
+		return check(snapshot)
+	})
+}
+
+const testSDKAppID = 1400000000
+
+func newApp(namespace, name string, sdkAppID int64) *v1alpha1.IMApp {
+	return &v1alpha1.IMApp{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.IMAppSpec{
+			SDKAppID:             sdkAppID,
+			Region:               v1alpha1.RegionSingapore,
+			AdminAccount:         "administrator",
+			CredentialsSecretRef: v1alpha1.CredentialsSecretReference{Name: "credentials"},
+		},
+	}
+}
+
+func newCredentials(namespace string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials", Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
+		Data:       map[string][]byte{v1alpha1.SecretKeySecretKey: []byte("key\n"), v1alpha1.SecretKeyCallbackToken: []byte("token\n")},
+	}
+}
+
+func newList(namespace, name string, labels map[string]string, accounts ...string) *v1alpha1.AccountList {
+	return &v1alpha1.AccountList{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels},
+		Spec:       v1alpha1.AccountListSpec{Accounts: accounts},
+	}
+}
+
+// newPolicy gates one group and admits whom the references name.
+func newPolicy(namespace, name, group string, refs ...v1alpha1.AccountListReference) *v1alpha1.GroupPolicy {
+	return &v1alpha1.GroupPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.GroupPolicySpec{
+			AppRef: v1alpha1.AppReference{Name: "prod"},
+			Groups: []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherExact, Value: group}},
+			Join:   &v1alpha1.JoinSection{Allow: &v1alpha1.AccountSelector{Lists: refs}},
+		},
+	}
+}
+
+func create(t *testing.T, objects ...client.Object) {
+	t.Helper()
+	c := testClient(t)
+	for _, object := range objects {
+		must(t, c.Create(t.Context(), object))
+	}
+}
+
+// edit changes an object until no one else's write comes between.
+func edit[T client.Object](t *testing.T, object T, change func(T)) {
+	t.Helper()
+	c := testClient(t)
+	eventually(t, func() error {
+		must(t, c.Get(t.Context(), client.ObjectKeyFromObject(object), object))
+		change(object)
+		return c.Update(t.Context(), object)
+	})
+}
+
+// status polls until the object has the condition, for its present generation.
+func status(t *testing.T, object client.Object, conditionType string, want metav1.ConditionStatus, reason string) metav1.Condition {
+	t.Helper()
+	c := testClient(t)
+	var condition *metav1.Condition
+	eventually(t, func() error {
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		condition = meta.FindStatusCondition(conditionsOf(object), conditionType)
+		if condition == nil || condition.Status != want || condition.Reason != reason || condition.ObservedGeneration != object.GetGeneration() {
+			return fmt.Errorf("%s: %s is %+v, want %s/%s for generation %d", object.GetName(), conditionType, condition, want, reason, object.GetGeneration())
+		}
+		return nil
+	})
+	return *condition
+}
+
+// admits is a check that an account may or may not join a group.
+func admits(account, group string, want bool) func(*policy.Snapshot) error {
+	return func(snapshot *policy.Snapshot) error {
+		app := snapshot.App(testSDKAppID)
+		if app == nil {
+			return errors.New("app unknown")
+		}
+		verdict := app.DecideJoin(policy.JoinQuery{Group: group, Type: policy.TypePublic, Account: account})
+		if verdict.Admit != want {
+			return fmt.Errorf("%s into %s: %+v, want admitted %t", account, group, verdict, want)
+		}
+		return nil
+	}
+}
