@@ -83,7 +83,8 @@ func TestTokenRotation(t *testing.T) {
 		{"after, old refused", app(current("new")), "old", 401, map[string]float64{"current": 3, "previous": 1}},
 		{"after", app(current("new")), "new", 200, map[string]float64{"current": 4, "previous": 1}},
 		{"current empty, previous holds", app(current(""), previous("old")), "old", 200, map[string]float64{"current": 4, "previous": 2}},
-		{"empty verifies nothing", app(current(""), previous("old")), "", 401, map[string]float64{"current": 4, "previous": 2}},
+		{"both the same", app(current("old"), previous("old")), "old", 200, map[string]float64{"current": 5, "previous": 2}},
+		{"empty verifies nothing", app(current(""), previous("old")), "", 401, map[string]float64{"current": 5, "previous": 2}},
 	}
 	for _, step := range steps {
 		g.store.Publish(step.snapshot)

@@ -54,6 +54,9 @@ func TestBodiesThatDoNotArrive(t *testing.T) {
 			if got := readReply(t, response); got.shape() != tc.want {
 				t.Errorf("got %s, want %s", got.shape(), tc.want)
 			}
+			if response.StatusCode == http.StatusRequestEntityTooLarge && !response.Close {
+				t.Error("the connection stays open, with a body on it that nobody reads")
+			}
 			if got := g.moved(t, "callback_requests_total"); len(got) != 1 || got[tc.counted] != 1 {
 				t.Errorf("counted %v, want %s", got, tc.counted)
 			}

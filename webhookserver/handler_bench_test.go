@@ -36,7 +36,7 @@ func (r *replay) Write(p []byte) (int, error) {
 }
 
 func (r *replay) through(h http.Handler) {
-	r.body.Seek(0, io.SeekStart)
+	_, _ = r.body.Seek(0, io.SeekStart)
 	h.ServeHTTP(r, r.request)
 }
 

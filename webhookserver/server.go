@@ -67,7 +67,7 @@ type Server struct {
 	Listener net.Listener
 	// TLS turns on HTTPS; nil serves plain HTTP. It needs a certificate, or
 	// GetCertificate where certificates are replaced in place. Versions below
-	// TLS 1.2 and protocols other than HTTP/1.1 are taken out of a copy.
+	// TLS 1.2 and HTTP/2 are taken out of a copy.
 	TLS *tls.Config
 	// Snapshots is required.
 	Snapshots Snapshots
@@ -151,7 +151,6 @@ func (s *Server) httpServer() *http.Server {
 	if s.TLS != nil {
 		server.TLSConfig = s.TLS.Clone()
 		server.TLSConfig.MinVersion = max(s.TLS.MinVersion, tls.VersionTLS12)
-		server.TLSConfig.NextProtos = []string{"http/1.1"}
 	}
 	return server
 }
@@ -164,8 +163,10 @@ func (s *Server) NeedLeaderElection() bool { return false }
 // connections to other replicas by itself. Serving goes on until the context
 // of Start ends, which should be some seconds later.
 //
-// Connections that are idle are left alone until then. Closing one from here
-// may cross with a callback on its way, which would never be answered.
+// Connections that are idle are left alone until then: closing one may cross
+// with a callback on its way, which would never be answered. The same holds for
+// a connection made in the moment in which the listener closes, so the seconds
+// in between must be enough for the Service to stop sending.
 func (s *Server) Drain() { s.draining.Store(true) }
 
 // Ready reports whether callbacks should be sent here: once a snapshot has

@@ -86,6 +86,9 @@ func TestContextEndedBeforeStart(t *testing.T) {
 	if err := server.Start(ctx); err != nil {
 		t.Errorf("Start: %v", err)
 	}
+	if err := server.Ready(nil); !errors.Is(err, ErrDraining) {
+		t.Errorf("Ready after the end: %v, want %v", err, ErrDraining)
+	}
 	if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener is still open: %v", err)
 	}
@@ -137,7 +140,7 @@ func TestTLS(t *testing.T) {
 	trusting := lender.Client().Transport.(*http.Transport).TLSClientConfig
 
 	given := &tls.Config{
-		MinVersion:     tls.VersionTLS10, //nolint:gosec // what the server must not accept
+		MinVersion:     tls.VersionTLS10, // which the server must not accept
 		NextProtos:     []string{"h2"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil },
 	}
