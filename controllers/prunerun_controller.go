@@ -59,7 +59,7 @@ type PruneRunReconciler struct {
 	groups exclusion
 }
 
-// SetupWithManager makes the manager run the reconciler. published enqueues the requests it is given whenever a snapshot was published.
+// SetupWithManager makes the manager run the reconciler, which needs IndexPruneRuns. published enqueues the requests it is given whenever a snapshot was published.
 func (r *PruneRunReconciler) SetupWithManager(mgr manager.Manager, published func(requests func(context.Context) []reconcile.Request) source.Source) error {
 	everyReplica := false
 	err := builder.ControllerManagedBy(mgr).
@@ -73,6 +73,7 @@ func (r *PruneRunReconciler) SetupWithManager(mgr manager.Manager, published fun
 		WithOptions(controller.Options{
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: concurrentRuns,
+			CacheSyncTimeout:        forever,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
 		}).
 		Complete(r)

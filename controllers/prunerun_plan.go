@@ -302,7 +302,7 @@ func (p *pass) worthwhile(state policy.GroupState, runs []v1alpha1.PruneRun) err
 	if !state.Full() {
 		return completes(v1alpha1.ReasonNotFull, "the group has %d members and room for %d", state.Members, state.MaxMembers)
 	}
-	if until := pauseAfter(runs, cooldownNow(p.compiled, p.key.group)).cooling; until.After(p.Now()) {
+	if until := holdOffAfter(runs, cooldownNow(p.compiled, p.key.group)).cooling; until.After(p.Now()) {
 		return completes(v1alpha1.ReasonCoolingDown, "the group cools down until %s after its last run", until.UTC().Format(time.RFC3339))
 	}
 	return nil

@@ -134,22 +134,22 @@ func unfinished(runs []v1alpha1.PruneRun) bool {
 	return slices.ContainsFunc(runs, func(run v1alpha1.PruneRun) bool { return !Finished(&run) })
 }
 
-// pause is what the finished runs of a group ask of the next one. Times that lie behind ask nothing.
-type pause struct {
+// holdOff is what the finished runs of a group ask of the next one. Times that lie behind ask nothing.
+type holdOff struct {
 	// cooling is the end of the cooldown. A callback before it is answered by the run that caused it.
 	cooling time.Time
 	// notFull is when a callback that followed a run which ended NotFull may have its run.
 	notFull time.Time
 }
 
-// pauseAfter derives the pause from the finished among runs. cooldown returns that of the rule which governs the group now, given
+// holdOffAfter derives the hold-off from the finished among runs. cooldown returns that of the rule which governs the group now, given
 // the type that a run recorded ("" if it never saw the group).
 //
 // The cooldown runs from the completion of the last run that found the group full, so that a rule that frees few seats is not
 // carried out at the rate of callbacks, and from that of every failed one, so that neither is a wrong key tried. A run that ended
 // CoolingDown counts for nothing: it would prolong what it only obeyed.
-func pauseAfter(runs []v1alpha1.PruneRun, cooldown func(v1alpha1.GroupType) time.Duration) pause {
-	var p pause
+func holdOffAfter(runs []v1alpha1.PruneRun, cooldown func(v1alpha1.GroupType) time.Duration) holdOff {
+	var p holdOff
 	for i := range runs {
 		run := &runs[i]
 		end, finished := completion(run)
@@ -270,7 +270,7 @@ func (c *runCreator) waits(key groupKey, runs []v1alpha1.PruneRun, app *policy.C
 			return creation{outcome: runPending}, true
 		}
 	}
-	now, p := c.Now(), pauseAfter(runs, cooldownNow(app, key.group))
+	now, p := c.Now(), holdOffAfter(runs, cooldownNow(app, key.group))
 	switch {
 	case p.notFull.After(now):
 		return creation{outcome: runNotYet, until: p.notFull}, true

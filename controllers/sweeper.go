@@ -111,7 +111,7 @@ func (s *Sweeper) sweepApp(ctx context.Context, app *policy.CompiledApp) error {
 	return nil
 }
 
-// worthALook are the groups that could have a run now: those with an unfinished one or in a pause are not asked about.
+// worthALook are the groups that could have a run now: those with an unfinished one or held off are not asked about.
 func (s *Sweeper) worthALook(ctx context.Context, app *policy.CompiledApp) ([]string, error) {
 	creator := s.creator()
 	var groups []string
