@@ -339,6 +339,9 @@ func TestListVerdictAndStats(t *testing.T) {
 	if diff := cmp.Diff(wantLists, slices.Collect(s.ListVerdicts())); diff != "" {
 		t.Errorf("ListVerdicts (-want,+got):\n%s", diff)
 	}
+	if got, ok := s.ListVerdict("uid-l"); got != wantLists[0] || !ok {
+		t.Errorf("ListVerdict = %+v, %t", got, ok)
+	}
 }
 
 func TestEmptyInput(t *testing.T) {

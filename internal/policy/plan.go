@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 )
 
@@ -117,9 +116,16 @@ func (h *removalHeap) offer(r Removal) {
 	}
 }
 
+// sorted empties the heap.
 func (h *removalHeap) sorted() []Removal {
-	slices.SortFunc(h.removals, byActivity)
-	return h.removals
+	if len(h.removals) == 0 {
+		return nil
+	}
+	sorted := make([]Removal, len(h.removals))
+	for i := len(sorted) - 1; i >= 0; i-- {
+		sorted[i] = heap.Pop(h).(Removal)
+	}
+	return sorted
 }
 
 func (h *removalHeap) Len() int           { return len(h.removals) }

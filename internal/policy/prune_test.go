@@ -112,6 +112,10 @@ func TestGoverning(t *testing.T) {
 			policies: []Policy{policyNamed("p", 1, prune(protect(byListName("staff"))))}, lists: []List{listNamed("staff", nil)},
 			groupType: TypePublic, want: "p", mayPrune: true,
 		},
+		"an empty protect list is resolved by its label": {
+			policies: []Policy{policyNamed("p", 1, prune(protect(byLabels(Requirement{Key: "list", Op: OpExists}))))},
+			lists:    []List{listNamed("staff", map[string]string{"list": "staff"})}, groupType: TypePublic, want: "p", mayPrune: true,
+		},
 		"a missing list elsewhere stops nothing": {
 			policies: []Policy{
 				policyNamed("p", 1, prune(), joining(func(j *JoinSection) { j.Allow = byListName("gone") })),
@@ -423,6 +427,7 @@ func TestLastLook(t *testing.T) {
 		"became admin":          {current: as(func(m *Member) { m.Role = RoleAdmin }), want: KeptRoleChanged},
 		"became owner":          {current: as(func(m *Member) { m.Role = RoleOwner }), want: KeptRoleChanged},
 		"role unknown":          {current: as(func(m *Member) { m.Role = RoleUnknown }), want: KeptUnknown},
+		"role out of range":     {current: as(func(m *Member) { m.Role = 9 }), want: KeptUnknown},
 		"spoke since":           {current: as(func(m *Member) { m.LastSpoke = ago(day) }), want: KeptActiveAgain},
 		"joined since":          {current: as(func(m *Member) { m.Joined = ago(day) }), want: KeptActiveAgain},
 		"spoke since, long ago": {current: as(func(m *Member) { m.LastSpoke = ago(100*day - time.Second) }), want: KeptActiveAgain},
