@@ -31,7 +31,9 @@ type call struct {
 }
 
 // origin of what a call causes: callbacks of our own calls carry RESTAPI, too (page 34354).
-func (c *call) origin() origin { return origin{account: c.identifier, platform: "RESTAPI", ip: "127.0.0.1"} }
+func (c *call) origin() origin {
+	return origin{account: c.identifier, platform: "RESTAPI", ip: "127.0.0.1"}
+}
 
 // api is one command of the REST API. It returns what stands in the answer beside the three fields of the envelope, nil for nothing.
 type api func(e *Emulator, ctx context.Context, c *call) (any, *failure)

@@ -16,7 +16,7 @@ const (
 	maxMembersInInfo  = 6_000
 )
 
-// createGroup is create_group (page 34895).
+// createGroup is create_group.
 func (e *Emulator) createGroup(ctx context.Context, c *call) (any, *failure) {
 	g, f := c.newGroup()
 	if f != nil {
@@ -34,13 +34,13 @@ func (e *Emulator) createGroup(ctx context.Context, c *call) (any, *failure) {
 	if v.refusal != nil {
 		return nil, v.refusal
 	}
-	owner := g.owner
+	owner, name := g.owner, g.name // from insert on, others can change the group
 	if other := c.app.insert(g); other != nil {
 		return nil, taken(other, owner)
 	}
 	// The members at creation enter without a callback of their own (page 34368).
 	e.tell(ctx, c.app, c.origin(), callbackBody{
-		Command: commandAfterCreate, GroupID: g.id, Type: g.typeName(), Operator: c.identifier, Owner: owner, Name: g.name,
+		Command: commandAfterCreate, GroupID: g.id, Type: g.typeName(), Operator: c.identifier, Owner: owner, Name: name,
 		Members: memberRefs(initial),
 	})
 	return struct {
@@ -157,7 +157,7 @@ func (g *group) setMaxMembers(n int) *failure {
 	return nil
 }
 
-// destroyGroup is destroy_group (page 34896).
+// destroyGroup is destroy_group.
 func (e *Emulator) destroyGroup(ctx context.Context, c *call) (any, *failure) {
 	g, f := c.namedGroup()
 	if f != nil {
@@ -360,7 +360,7 @@ func (e *Emulator) modifyGroup(ctx context.Context, c *call) (any, *failure) {
 	return nil, nil
 }
 
-// changeOwner is change_group_owner (page 34967).
+// changeOwner is change_group_owner.
 func (e *Emulator) changeOwner(_ context.Context, c *call) (any, *failure) {
 	account := c.required("NewOwner_Account")
 	g, f := c.namedGroup()

@@ -10,11 +10,11 @@ import (
 
 // Batch limits (protocol of the API pages; where pages disagree, the strictest that is current).
 const (
-	maxDeleted        = 100   // page 34949
-	maxAdded          = 20    // page 34921
-	maxImported       = 300   // page 34966
-	maxSpecified      = 50    // page 64897
-	maxRolesAsked     = 500   // page 34963
+	maxDeleted        = 100 // page 34949
+	maxAdded          = 20  // page 34921
+	maxImported       = 300
+	maxSpecified      = 50 // page 64897
+	maxRolesAsked     = 500
 	maxMemberPage     = 200   // page 34948; 100 is advised
 	maxCommunityPage  = 100   // page 34948
 	maxUnpagedMembers = 6_000 // page 34948: beyond that the code is 10054
@@ -36,7 +36,8 @@ const (
 	fieldLastSend
 	fieldMuteUntil
 	fieldNameCard
-	allMemberFields = math.MaxUint8
+
+	allMemberFields memberFields = math.MaxUint8
 )
 
 // memberFieldsOf reads MemberInfoFilter. Without it everything is answered; names that are not known are ignored.
@@ -250,7 +251,7 @@ func (e *Emulator) getSpecifiedMembers(_ context.Context, c *call) (any, *failur
 	}{g.appendMembers(nil, found, fields)}, nil
 }
 
-// getRoles is get_role_in_group (page 34963).
+// getRoles is get_role_in_group.
 func (e *Emulator) getRoles(_ context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("User_Account", maxRolesAsked, false)
 	g, f := c.namedGroup()
@@ -278,7 +279,7 @@ func (e *Emulator) getRoles(_ context.Context, c *call) (any, *failure) {
 	}{roles}, nil
 }
 
-// modifyMember is modify_group_member_info (page 34964), as far as roles go.
+// modifyMember is modify_group_member_info (page 34900), as far as roles go.
 func (e *Emulator) modifyMember(_ context.Context, c *call) (any, *failure) {
 	account, word := c.required("Member_Account"), c.text("Role")
 	g, f := c.namedGroup()
@@ -357,7 +358,7 @@ func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
 	return nil, nil
 }
 
-// importMembers is import_group_member (page 34966). It triggers no callbacks at all: no gate sees it.
+// importMembers is import_group_member. It triggers no callbacks at all: no gate sees it.
 func (e *Emulator) importMembers(_ context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("MemberList", maxImported, true)
 	list := c.objects("MemberList")

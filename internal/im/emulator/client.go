@@ -1,0 +1,299 @@
+package emulator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Client speaks the control API. The zero value with a BaseURL is ready to use.
+type Client struct {
+	// BaseURL is where the emulator listens, for example http://127.0.0.1:8090.
+	BaseURL string
+	// SDKAppID is the app that requests are about. 0: the only one that is served.
+	SDKAppID uint64
+	// HTTPClient is used for requests. Nil: http.DefaultClient.
+	HTTPClient *http.Client
+}
+
+// CreateGroup makes a group without causing callbacks.
+func (c Client) CreateGroup(ctx context.Context, spec GroupSpec) (Group, error) {
+	return ask[Group](ctx, c, "POST", "groups", nil, spec)
+}
+
+// Groups lists the groups in the order of creation.
+func (c Client) Groups(ctx context.Context) ([]Group, error) {
+	answer, err := ask[struct{ Groups []Group }](ctx, c, "GET", "groups", nil, nil)
+	return answer.Groups, err
+}
+
+// Group shows a group, without its members.
+func (c Client) Group(ctx context.Context, id string) (Group, error) {
+	return ask[Group](ctx, c, "GET", groupPath(id), url.Values{"limit": {"0"}}, nil)
+}
+
+// Members lists all members of a group in the order of joining.
+func (c Client) Members(ctx context.Context, id string) ([]Member, error) {
+	var all []Member
+	for offset := 0; ; {
+		query := url.Values{"offset": {strconv.Itoa(offset)}, "limit": {strconv.Itoa(maxControlPage)}}
+		g, err := ask[Group](ctx, c, "GET", groupPath(id), query, nil)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, g.MemberList...)
+		if offset = g.NextOffset; offset == 0 {
+			return all, nil
+		}
+	}
+}
+
+// ChangeGroup changes what is set in the change.
+func (c Client) ChangeGroup(ctx context.Context, id string, change GroupChange) (Group, error) {
+	return ask[Group](ctx, c, "PATCH", groupPath(id), nil, change)
+}
+
+// DestroyGroup disbands a group.
+func (c Client) DestroyGroup(ctx context.Context, id string) error {
+	return c.do(ctx, "DELETE", groupPath(id), nil, nil, nil)
+}
+
+// PutMembers puts members in, or changes those who are in, without causing callbacks.
+func (c Client) PutMembers(ctx context.Context, id string, spec MemberSpec) (Placed, error) {
+	return ask[Placed](ctx, c, "POST", groupPath(id)+"/members", nil, spec)
+}
+
+// Apply applies to join as an account on a client.
+func (c Client) Apply(ctx context.Context, id, account string) (Outcome, error) {
+	return c.Act(ctx, id, "apply", Act{Account: account})
+}
+
+// Invite invites accounts as a member on a client.
+func (c Client) Invite(ctx context.Context, id, inviter string, accounts ...string) (Outcome, error) {
+	return c.Act(ctx, id, "invite", Act{Account: inviter, Accounts: accounts})
+}
+
+// Speak sends a message as each of the accounts.
+func (c Client) Speak(ctx context.Context, id string, accounts ...string) (Outcome, error) {
+	return c.Act(ctx, id, "speak", Act{Accounts: accounts})
+}
+
+// Quit leaves the group as each of the accounts.
+func (c Client) Quit(ctx context.Context, id string, accounts ...string) (Outcome, error) {
+	return c.Act(ctx, id, "quit", Act{Accounts: accounts})
+}
+
+// Act does what is called apply, invite, speak or quit, with everything that an Act can say.
+func (c Client) Act(ctx context.Context, id, verb string, act Act) (Outcome, error) {
+	return ask[Outcome](ctx, c, "POST", groupPath(id)+"/"+verb, nil, act)
+}
+
+// Approve lets somebody in who has applied.
+func (c Client) Approve(ctx context.Context, id, account string) (Outcome, error) {
+	return ask[Outcome](ctx, c, "POST", groupPath(id)+"/applications", nil, decision{account, "Approve"})
+}
+
+// Decline turns somebody away who has applied.
+func (c Client) Decline(ctx context.Context, id, account string) (Outcome, error) {
+	return ask[Outcome](ctx, c, "POST", groupPath(id)+"/applications", nil, decision{account, "Decline"})
+}
+
+// Clock tells the emulator's time.
+func (c Client) Clock(ctx context.Context) (ClockReading, error) {
+	return ask[ClockReading](ctx, c, "GET", "clock", nil, nil)
+}
+
+// MoveClock moves the emulator's time.
+func (c Client) MoveClock(ctx context.Context, change ClockChange) (ClockReading, error) {
+	return ask[ClockReading](ctx, c, "POST", "clock", nil, change)
+}
+
+// AddFault adds a rule and returns it with its ID.
+func (c Client) AddFault(ctx context.Context, f Fault) (Fault, error) {
+	return ask[Fault](ctx, c, "POST", "faults", nil, f)
+}
+
+// Faults lists the rules in force.
+func (c Client) Faults(ctx context.Context) ([]Fault, error) {
+	answer, err := ask[struct{ Faults []Fault }](ctx, c, "GET", "faults", nil, nil)
+	return answer.Faults, err
+}
+
+// RemoveFault removes a rule.
+func (c Client) RemoveFault(ctx context.Context, id int) error {
+	return c.do(ctx, "DELETE", "faults/"+strconv.Itoa(id), nil, nil, nil)
+}
+
+// ClearFaults removes all rules.
+func (c Client) ClearFaults(ctx context.Context) error {
+	return c.do(ctx, "DELETE", "faults", nil, nil, nil)
+}
+
+// RecordFilter chooses records. What is empty chooses all.
+type RecordFilter struct {
+	Command string // callbacks only
+	Outcome string // callbacks only
+	API     string // calls only
+	Group   string
+	Since   int // records with a greater ID
+	Limit   int // the newest; default: all that are kept, 2000
+}
+
+func (f RecordFilter) query() url.Values {
+	q := url.Values{}
+	for name, value := range map[string]string{"command": f.Command, "outcome": f.Outcome, "api": f.API, "group": f.Group} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if f.Limit == 0 {
+		f.Limit = keptRecords
+	}
+	q.Set("since", strconv.Itoa(f.Since))
+	q.Set("limit", strconv.Itoa(f.Limit))
+	return q
+}
+
+// Callbacks lists what was sent and answered, oldest first.
+func (c Client) Callbacks(ctx context.Context, f RecordFilter) ([]CallbackRecord, error) {
+	answer, err := ask[struct{ Callbacks []CallbackRecord }](ctx, c, "GET", "callbacks", f.query(), nil)
+	return answer.Callbacks, err
+}
+
+// Settle waits until no callback is queued or under way, at most for that long.
+func (c Client) Settle(ctx context.Context, patience time.Duration) error {
+	return c.do(ctx, "GET", "callbacks", url.Values{"settle": {patience.String()}, "limit": {"0"}}, nil, nil)
+}
+
+// ClearCallbacks forgets the records of callbacks.
+func (c Client) ClearCallbacks(ctx context.Context) error {
+	return c.do(ctx, "DELETE", "callbacks", nil, nil, nil)
+}
+
+// Calls lists the calls of the REST API, oldest first.
+func (c Client) Calls(ctx context.Context, f RecordFilter) ([]CallRecord, error) {
+	answer, err := ask[callList](ctx, c, "GET", "calls", f.query(), nil)
+	return answer.Calls, err
+}
+
+// CallCount tells how often an API was called, also beyond the records that are kept.
+func (c Client) CallCount(ctx context.Context, api string) (CallCount, error) {
+	answer, err := ask[callList](ctx, c, "GET", "calls", url.Values{"limit": {"0"}}, nil)
+	if err != nil {
+		return CallCount{}, err
+	}
+	for _, count := range answer.Counts {
+		if count.API == api {
+			return count, nil
+		}
+	}
+	return CallCount{API: api}, nil
+}
+
+// ClearCalls forgets the records and counts of calls.
+func (c Client) ClearCalls(ctx context.Context) error {
+	return c.do(ctx, "DELETE", "calls", nil, nil, nil)
+}
+
+// Settings reads the app's settings in the vendor's console.
+func (c Client) Settings(ctx context.Context) (Settings, error) {
+	return ask[Settings](ctx, c, "GET", "settings", nil, nil)
+}
+
+// Configure reads the settings, lets change edit them, and writes them back.
+func (c Client) Configure(ctx context.Context, change func(*Settings)) (Settings, error) {
+	s, err := c.Settings(ctx)
+	if err != nil {
+		return Settings{}, err
+	}
+	change(&s)
+	// Empty lists are sent too: left out they would keep their present value.
+	return ask[Settings](ctx, c, "PATCH", "settings", nil, struct {
+		Settings
+		DisabledCallbacks []string `json:"disabledCallbacks"`
+		MissingAccounts   []string `json:"missingAccounts"`
+	}{s, s.DisabledCallbacks, s.MissingAccounts})
+}
+
+// UserSig signs for the REST API as an admin account.
+func (c Client) UserSig(ctx context.Context, identifier string) (Signature, error) {
+	return ask[Signature](ctx, c, "GET", "usersig", url.Values{"identifier": {identifier}}, nil)
+}
+
+// Reset forgets groups, faults and records, and resets the clock.
+func (c Client) Reset(ctx context.Context) error {
+	return c.do(ctx, "POST", "reset", nil, nil, nil)
+}
+
+// groupPath escapes an id, in which nearly everything is allowed.
+func groupPath(id string) string {
+	escaped := url.PathEscape(id)
+	if strings.Trim(escaped, ".") == "" { // would be taken for a step up in the path
+		escaped = strings.ReplaceAll(escaped, ".", "%2E")
+	}
+	return "groups/" + escaped
+}
+
+// ask makes one request and returns the answer.
+func ask[T any](ctx context.Context, c Client, method, path string, query url.Values, body any) (answer T, err error) {
+	err = c.do(ctx, method, path, query, body, &answer)
+	return answer, err
+}
+
+// do makes one request. into may be nil.
+func (c Client) do(ctx context.Context, method, path string, query url.Values, body, into any) error {
+	var sent io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("encode the request to the emulator: %w", err)
+		}
+		sent = bytes.NewReader(raw)
+	}
+	if c.SDKAppID != 0 {
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("app", strconv.FormatUint(c.SDKAppID, 10))
+	}
+	address := strings.TrimSuffix(c.BaseURL, "/") + "/emulator/" + path
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, method, address, sent)
+	if err != nil {
+		return fmt.Errorf("ask the emulator: %w", err)
+	}
+	client := c.HTTPClient
+	if client == nil {
+		client = http.DefaultClient
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask the emulator: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		var refusal struct{ Error string }
+		if json.NewDecoder(response.Body).Decode(&refusal) != nil || refusal.Error == "" {
+			refusal.Error = response.Status
+		}
+		return errors.New("emulator: " + refusal.Error)
+	}
+	if into == nil {
+		_, err = io.Copy(io.Discard, response.Body)
+		return err
+	}
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return fmt.Errorf("decode the emulator's answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,309 @@
+package emulator_test
+
+import (
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/im/emulator"
+)
+
+func (w *world) raw(method, path, body string) (int, string) {
+	w.t.Helper()
+	request, err := http.NewRequestWithContext(w.t.Context(), method, w.BaseURL+path, strings.NewReader(body))
+	w.must(err)
+	response, err := http.DefaultClient.Do(request)
+	w.must(err)
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	w.must(err)
+	return response.StatusCode, string(raw)
+}
+
+// Every example in the help works when it is pasted, in the order in which the help has them.
+func TestHelpIsTrue(t *testing.T) {
+	w := newWorld(t)
+	_, help := w.raw("GET", "/emulator/", "")
+	example := regexp.MustCompile(`(?m)^    curl (?:-X (\w+) )?http://[^/]+(/\S+)(?: -d '(.*)')?$`)
+	found := example.FindAllStringSubmatch(help, -1)
+	if len(found) != 25 {
+		t.Errorf("%d examples in\n%s", len(found), help)
+	}
+	gone := false
+	for _, m := range found {
+		method, path, body := m[1], m[2], m[3]
+		if method == "" {
+			method = "GET"
+		}
+		if method == "DELETE" && path == "/emulator/groups/vip" {
+			gone = true
+			continue // tried last
+		}
+		if strings.HasSuffix(path, "/applications") { // needs one, and this group takes everybody
+			body = strings.Replace(body, "jared", "somebody", 1)
+			if status, answer := w.raw(method, path, body); status != 404 || !strings.Contains(answer, "has not applied") {
+				t.Errorf("%s %s: %d %s", method, path, status, answer)
+			}
+			continue
+		}
+		if path == "/emulator/faults/1" { // the help has just cleared them
+			if f, err := w.AddFault(t.Context(), emulator.Fault{API: "*", Kind: "drop"}); err != nil {
+				t.Fatal(err)
+			} else if f.ID != 1 {
+				path = strings.Replace(path, "1", "2", 1)
+			}
+		}
+		if status, answer := w.raw(method, path, body); status != 200 {
+			t.Errorf("%s %s %s: %d %s", method, path, body, status, answer)
+		}
+	}
+	if !gone {
+		t.Error("no example disbands a group")
+	}
+}
+
+func TestControlErrorsSayWhatToChange(t *testing.T) {
+	w := newWorld(t)
+	w.group(emulator.GroupSpec{ID: "g", Type: "Public", Owner: "alice", MaxMembers: 3})
+	cases := map[string]struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		"unknown path":       {"GET", "/emulator/group", "", 404, "GET /emulator/ lists"},
+		"unknown method":     {"PUT", "/emulator/groups", "", 404, "GET /emulator/ lists"},
+		"root":               {"GET", "/", "", 404, "GET /emulator/ lists"},
+		"unknown group":      {"GET", "/emulator/groups/x", "", 404, "GET /emulator/groups lists them"},
+		"unknown app":        {"GET", "/emulator/groups?app=7", "", 404, "--app"},
+		"empty body":         {"POST", "/emulator/groups", "", 400, "GET /emulator/ has examples"},
+		"misspelt member":    {"POST", "/emulator/groups", `{"typ":"Public"}`, 400, `unknown field "typ"`},
+		"two objects":        {"POST", "/emulator/groups", `{"type":"Public"}{}`, 400, "send one object"},
+		"unknown type":       {"POST", "/emulator/groups", `{"type":"Club"}`, 400, "use Work"},
+		"id taken":           {"POST", "/emulator/groups", `{"id":"g","type":"Public"}`, 409, "use another id"},
+		"reserved id":        {"POST", "/emulator/groups", `{"id":"@TGS#1","type":"Public"}`, 400, "must not begin with @TGS#"},
+		"bad option":         {"POST", "/emulator/groups", `{"type":"Work","applyJoinOption":"FreeAccess"}`, 400, "always DisableApply"},
+		"no members named":   {"POST", "/emulator/groups/g/members", `{}`, 400, `either "accounts"`},
+		"too many members":   {"POST", "/emulator/groups/g/members", `{"count":3,"prefix":"u"}`, 400, "add at most 2 or raise maxMembers"},
+		"two owners":         {"POST", "/emulator/groups/g/members", `{"accounts":["a","b"],"role":"Owner"}`, 400, "one owner"},
+		"unknown role":       {"POST", "/emulator/groups/g/members", `{"accounts":["a"],"role":"King"}`, 400, "use Owner, Admin or Member"},
+		"bad duration":       {"POST", "/emulator/groups/g/members", `{"accounts":["a"],"inactiveFor":"40 days"}`, 400, "for example 40d"},
+		"too long ago":       {"POST", "/emulator/groups/g/members", `{"accounts":["a"],"joinedAgo":"60000d"}`, 400, "smaller duration"},
+		"account too long":   {"POST", "/emulator/groups/g/apply", `{"account":"` + strings.Repeat("x", 33) + `"}`, 400, "1 to 32 bytes"},
+		"two apply":          {"POST", "/emulator/groups/g/apply", `{"accounts":["a","b"]}`, 400, "one account applies"},
+		"nobody speaks":      {"POST", "/emulator/groups/g/speak", `{}`, 400, "say who"},
+		"unknown decision":   {"POST", "/emulator/groups/g/applications", `{"account":"a","decision":"Maybe"}`, 400, "use Approve or Decline"},
+		"clock: nothing":     {"POST", "/emulator/clock", `{}`, 400, "say one of"},
+		"clock: both":        {"POST", "/emulator/clock", `{"forward":"1d","reset":true}`, 400, "say one of"},
+		"fault: no match":    {"POST", "/emulator/faults", `{"kind":"drop"}`, 400, `set either "api"`},
+		"fault: no kind":     {"POST", "/emulator/faults", `{"api":"*"}`, 400, "use latency, http"},
+		"fault: no latency":  {"POST", "/emulator/faults", `{"api":"*","kind":"latency"}`, 400, "300ms"},
+		"fault: no code":     {"POST", "/emulator/faults", `{"api":"*","kind":"code"}`, 400, "60007"},
+		"fault: probability": {"POST", "/emulator/faults", `{"api":"*","kind":"drop","probability":50}`, 400, "between 0 and 1"},
+		"fault: unknown id":  {"DELETE", "/emulator/faults/9", "", 404, "lists them"},
+		"settings: URL":      {"PATCH", "/emulator/settings", `{"callbackURL":"127.0.0.1:8443"}`, 400, "must be absolute"},
+		"settings: query":    {"PATCH", "/emulator/settings", `{"callbackURL":"http://127.0.0.1/?a=1"}`, 400, "no query"},
+		"settings: form":     {"PATCH", "/emulator/settings", `{"eventTime":"ISO"}`, 400, "use Number, String or None"},
+		"limit":              {"GET", "/emulator/groups/g?limit=many", "", 400, "limit must be a number"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status, answer := w.raw(tc.method, tc.path, tc.body)
+			if status != tc.status || !strings.HasPrefix(answer, `{"error":"`) || !strings.Contains(strings.ReplaceAll(answer, `\"`, `"`), tc.want) {
+				t.Errorf("%d %s\nwant %d and %q", status, answer, tc.status, tc.want)
+			}
+		})
+	}
+}
+
+func TestSettingAScene(t *testing.T) {
+	w := newWorld(t)
+	g := w.group(emulator.GroupSpec{ID: "g", Type: "Work", Owner: "alice", MaxMembers: 10, CreatedAgo: "100d", Members: []emulator.MemberSpec{
+		{Count: 2, Prefix: "u", Start: 9, InactiveFor: "40d"}, {Accounts: []string{"bob"}, JoinedAgo: "200d", SpokeAgo: "1h"},
+	}})
+	if g.Members != 4 || !g.CreatedAt.Equal(testNow.AddDate(0, 0, -200)) {
+		t.Errorf("%+v: a group is not younger than its members", g)
+	}
+	p, err := w.PutMembers(t.Context(), "g", emulator.MemberSpec{Accounts: []string{"u9", "carol"}, Role: "Owner"})
+	if err == nil {
+		t.Error("two owners:", p)
+	}
+	p, err = w.PutMembers(t.Context(), "g", emulator.MemberSpec{Accounts: []string{"u9"}, Role: "Owner"})
+	if w.must(err); p.Added != 0 || p.Updated != 1 || p.Group.Owner != "u9" {
+		t.Errorf("%+v", p)
+	}
+	p, err = w.PutMembers(t.Context(), "g", emulator.MemberSpec{Accounts: []string{"u10", "carol"}, SpokeAgo: "5m"})
+	if w.must(err); p.Added != 1 || p.Updated != 1 {
+		t.Errorf("%+v", p)
+	}
+	day := 24 * time.Hour
+	want := []emulator.Member{
+		{Account: "alice", Role: "Member", JoinedAt: testNow.Add(-100 * day)},
+		{Account: "u9", Role: "Owner", JoinedAt: testNow.Add(-40 * day), LastSpokeAt: testNow.Add(-40 * day)},
+		{Account: "u10", Role: "Member", JoinedAt: testNow.Add(-40 * day), LastSpokeAt: testNow.Add(-5 * time.Minute)},
+		{Account: "bob", Role: "Member", JoinedAt: testNow.Add(-200 * day), LastSpokeAt: testNow.Add(-time.Hour)},
+		{Account: "carol", Role: "Member", JoinedAt: testNow, LastSpokeAt: testNow.Add(-5 * time.Minute)},
+	}
+	got, err := w.Members(t.Context(), "g")
+	w.must(err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want,+got)\n%s", diff)
+	}
+	if sent := w.commands(); len(sent) != 0 {
+		t.Errorf("callbacks %v", sent)
+	}
+}
+
+// Recorded times, RequestTime, the Date header and the expiry of signatures move together.
+func TestClock(t *testing.T) {
+	w := newWorld(t)
+	w.group(emulator.GroupSpec{ID: "g", Type: "Meeting", Members: []emulator.MemberSpec{{Accounts: []string{"alice"}}}})
+	old := w.query()
+	if _, err := w.MoveClock(t.Context(), emulator.ClockChange{Forward: "40d"}); err != nil {
+		t.Fatal(err)
+	}
+	later := testNow.AddDate(0, 0, 40)
+	if got := w.now(); !got.Equal(later) {
+		t.Errorf("now %s, want %s", got, later)
+	}
+	got, response := w.restAs("POST", "/v4/group_open_http_svc/get_appid_group_list", old, "{}")
+	if got.code() != 70001 || response.Header.Get("Date") != later.Format(http.TimeFormat) {
+		t.Errorf("an old signature: %v with Date %s", got, response.Header.Get("Date"))
+	}
+	if got := w.rest("get_appid_group_list", "{}"); got.code() != 0 {
+		t.Errorf("a fresh signature: %v", got)
+	}
+	w.must(errOf(w.Apply(t.Context(), "g", "jared")))
+	w.must(errOf(w.Speak(t.Context(), "g", "alice")))
+	if sent := w.backend.all()[0].Query.Get("RequestTime"); sent != "1797336000" {
+		t.Errorf("RequestTime %s, want %d", sent, later.Unix())
+	}
+	want := []emulator.Member{
+		{Account: "alice", Role: "Member", JoinedAt: testNow, LastSpokeAt: later}, {Account: "jared", Role: "Member", JoinedAt: later},
+	}
+	members, err := w.Members(t.Context(), "g")
+	w.must(err)
+	if diff := cmp.Diff(want, members); diff != "" {
+		t.Errorf("(-want,+got)\n%s", diff)
+	}
+	set := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	w.must(errOf(w.MoveClock(t.Context(), emulator.ClockChange{Set: &set})))
+	if got := w.now(); !got.Equal(set) {
+		t.Errorf("now %s, want %s", got, set)
+	}
+	w.must(errOf(w.MoveClock(t.Context(), emulator.ClockChange{Forward: "-1d12h"})))
+	w.must(errOf(w.MoveClock(t.Context(), emulator.ClockChange{Reset: true})))
+	if got := w.now(); !got.Equal(testNow) {
+		t.Errorf("now %s, want %s", got, testNow)
+	}
+}
+
+func TestCallRecords(t *testing.T) {
+	w := newWorld(t)
+	w.group(emulator.GroupSpec{ID: "g", Type: "Public", Members: []emulator.MemberSpec{{Count: 3, Prefix: "u"}}})
+	w.rest("delete_group_member", `{"GroupId":"g","MemberToDel_Account":["u1","u2"]}`)
+	w.rest("delete_group_member", `{"GroupId":"gone","MemberToDel_Account":["u3"]}`)
+	w.rest("no_such_api", `{}`)
+	calls, err := w.Calls(t.Context(), emulator.RecordFilter{API: "delete_group_member", Group: "g"})
+	w.must(err)
+	want := []emulator.CallRecord{{
+		ID: 1, SDKAppID: testApp, API: "delete_group_member", Identifier: "administrator", Group: "g", ReceivedAt: testNow,
+		Body: []byte(`{"GroupId":"g","MemberToDel_Account":["u1","u2"]}`),
+	}}
+	for i := range calls {
+		calls[i].DurationMillis = 0
+	}
+	if diff := cmp.Diff(want, calls); diff != "" {
+		t.Errorf("(-want,+got)\n%s", diff)
+	}
+	count, err := w.CallCount(t.Context(), "delete_group_member")
+	if w.must(err); count.Calls != 2 || count.Failed != 1 {
+		t.Errorf("%+v", count)
+	}
+	if count, err = w.CallCount(t.Context(), "other"); err != nil || count.Calls != 1 {
+		t.Errorf("unknown: %+v, %v", count, err)
+	}
+	w.must(w.ClearCalls(t.Context()))
+	if count, err = w.CallCount(t.Context(), "delete_group_member"); err != nil || count.Calls != 0 {
+		t.Errorf("cleared: %+v, %v", count, err)
+	}
+}
+
+func TestRecordsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	for range 4500 {
+		w.em.ServeHTTP(discard{}, mustRequest(t, w.BaseURL+"/v4/x"))
+	}
+	calls, err := w.Calls(t.Context(), emulator.RecordFilter{Limit: 100000})
+	if w.must(err); len(calls) != 2000 || calls[0].ID != 2501 || calls[1999].ID != 4500 {
+		t.Errorf("%d records", len(calls))
+	}
+}
+
+type discard struct{}
+
+func (discard) Header() http.Header         { return http.Header{} }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) WriteHeader(int)             {}
+
+func mustRequest(t *testing.T, url string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Nearly everything is allowed in a group id, and the control API has it in paths.
+func TestGroupIDsInPaths(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []string{"@TGS#_x", "a/b", "a%2Fb", "..", ".", `q"\ ?&=#`, "a b+c", "//"} {
+		w.group(emulator.GroupSpec{ID: id, Type: "Community"})
+		if g, err := w.Group(t.Context(), id); err != nil || g.ID != id {
+			t.Errorf("%q: %+v, %v", id, g, err)
+		}
+		w.must(w.DestroyGroup(t.Context(), id))
+	}
+	if g := w.group(emulator.GroupSpec{Type: "Public"}); !strings.HasPrefix(g.ID, "@TGS#") {
+		t.Errorf("generated %q", g.ID)
+	}
+}
+
+func TestReset(t *testing.T) {
+	w := newWorld(t)
+	w.group(emulator.GroupSpec{ID: "g", Type: "Meeting"})
+	w.must(errOf(w.Apply(t.Context(), "g", "jared")))
+	w.must(errOf(w.AddFault(t.Context(), emulator.Fault{API: "*", Kind: "drop"})))
+	w.must(errOf(w.MoveClock(t.Context(), emulator.ClockChange{Forward: "1d"})))
+	w.must(w.Settle(t.Context(), time.Minute))
+	w.must(w.Reset(t.Context()))
+	groups, err := w.Groups(t.Context())
+	w.must(err)
+	faults, err := w.Faults(t.Context())
+	w.must(err)
+	callbacks, err := w.Callbacks(t.Context(), emulator.RecordFilter{})
+	w.must(err)
+	if len(groups)+len(faults)+len(callbacks) != 0 || !w.now().Equal(testNow) {
+		t.Errorf("left: %v %v %v, now %s", groups, faults, callbacks, w.now())
+	}
+}
+
+func TestSecretKeyRotation(t *testing.T) {
+	w := newWorld(t)
+	old := w.query()
+	s, err := w.Configure(t.Context(), func(s *emulator.Settings) {
+		s.SecretKey = new("another")
+		s.AdminAccounts = []string{"root"}
+	})
+	if w.must(err); s.SecretKey != nil {
+		t.Error("the key is reported")
+	}
+	if got, _ := w.restAs("POST", "/v4/group_open_http_svc/get_appid_group_list", old, "{}"); got.code() != 70009 {
+		t.Errorf("signed with the old key: %v", got)
+	}
+}

@@ -1,0 +1,211 @@
+package emulator_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/emulator"
+)
+
+const (
+	testApp   = 1400000000
+	testKey   = "5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e"
+	testToken = "s3cr3t-token"
+)
+
+var testNow = time.Date(2026, 11, 5, 12, 0, 0, 0, time.UTC)
+
+// world is an emulator over HTTP with an app backend behind it. Its time stands still unless it is moved.
+type world struct {
+	emulator.Client
+	t       *testing.T
+	em      *emulator.Emulator
+	backend *backend
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	b := &backend{}
+	gate := httptest.NewServer(b)
+	em := emulator.New(emulator.Config{
+		Apps:        []emulator.App{{SDKAppID: testApp, SecretKey: testKey, CallbackToken: testToken}},
+		CallbackURL: gate.URL + "/callback",
+		Now:         func() time.Time { return testNow },
+	})
+	srv := httptest.NewServer(em)
+	t.Cleanup(func() {
+		if err := em.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		srv.Close()
+		gate.Close()
+	})
+	return &world{Client: emulator.Client{BaseURL: srv.URL}, t: t, em: em, backend: b}
+}
+
+// backend is an app backend: it remembers callbacks and answers as told, by default OK and 0.
+type backend struct {
+	mu       sync.Mutex
+	answer   http.HandlerFunc
+	received []received
+}
+
+type received struct {
+	Command string
+	Query   url.Values
+	Header  http.Header
+	Body    string
+}
+
+func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	raw, _ := io.ReadAll(r.Body)
+	b.mu.Lock()
+	b.received = append(b.received, received{r.URL.Query().Get("CallbackCommand"), r.URL.Query(), r.Header, string(raw)})
+	answer := b.answer
+	b.mu.Unlock()
+	if answer == nil {
+		answer = says(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`)
+	}
+	answer(w, r)
+}
+
+func says(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
+}
+
+func (b *backend) willSay(answer http.HandlerFunc) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answer = answer
+}
+
+func (b *backend) all() []received {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.received)
+}
+
+// commands waits until everything is sent, lists the commands received since the last time, and forgets them.
+func (w *world) commands() []string {
+	w.t.Helper()
+	w.must(w.Settle(w.t.Context(), time.Minute))
+	w.backend.mu.Lock()
+	defer w.backend.mu.Unlock()
+	var list []string
+	for _, r := range w.backend.received {
+		list = append(list, strings.TrimPrefix(r.Command, "Group.Callback"))
+	}
+	w.backend.received = nil
+	return list
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) group(spec emulator.GroupSpec) emulator.Group {
+	w.t.Helper()
+	g, err := w.CreateGroup(w.t.Context(), spec)
+	w.must(err)
+	return g
+}
+
+// accounts lists the members of a group.
+func (w *world) accounts(id string) []string {
+	w.t.Helper()
+	members, err := w.Members(w.t.Context(), id)
+	w.must(err)
+	list := []string{}
+	for _, m := range members {
+		list = append(list, m.Account)
+	}
+	return list
+}
+
+func (w *world) now() time.Time {
+	w.t.Helper()
+	c, err := w.Clock(w.t.Context())
+	w.must(err)
+	return c.Now
+}
+
+// query is a correct query of a REST call.
+func (w *world) query() url.Values {
+	w.t.Helper()
+	sig, err := im.NewUserSig(testKey, testApp, "administrator", w.now(), time.Hour)
+	w.must(err)
+	return url.Values{
+		"sdkappid": {strconv.Itoa(testApp)}, "identifier": {"administrator"}, "usersig": {sig}, "random": {"4294967295"}, "contenttype": {"json"},
+	}
+}
+
+// answer is what the REST API says.
+type answer map[string]any
+
+func (a answer) code() int {
+	code, _ := a["ErrorCode"].(float64)
+	return int(code)
+}
+
+// names lists one member of every object in a list.
+func (a answer) names(list, name string) []string {
+	names := []string{}
+	items, _ := a[list].([]any)
+	for _, item := range items {
+		object, _ := item.(map[string]any)
+		s, _ := object[name].(string)
+		names = append(names, s)
+	}
+	return names
+}
+
+// rest makes a correct REST call.
+func (w *world) rest(api, body string) answer {
+	w.t.Helper()
+	a, response := w.restAs("POST", "/v4/group_open_http_svc/"+api, w.query(), body)
+	if response.StatusCode != http.StatusOK {
+		w.t.Fatalf("%s: HTTP status %d, every answer has 200", api, response.StatusCode)
+	}
+	return a
+}
+
+func (w *world) restAs(method, path string, query url.Values, body string) (answer, *http.Response) {
+	w.t.Helper()
+	request, err := http.NewRequestWithContext(w.t.Context(), method, w.BaseURL+path+"?"+query.Encode(), bytes.NewBufferString(body))
+	w.must(err)
+	response, err := http.DefaultClient.Do(request)
+	w.must(err)
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	w.must(err)
+	var a answer
+	if err := json.Unmarshal(raw, &a); err != nil {
+		w.t.Fatalf("%s: answer is no JSON: %q", path, raw)
+	}
+	return a, response
+}
+
+// serve puts an emulator of the test's own behind HTTP.
+func serve(t *testing.T, em *emulator.Emulator) *world {
+	t.Helper()
+	srv := httptest.NewServer(em)
+	t.Cleanup(func() {
+		_ = em.Close()
+		srv.Close()
+	})
+	return &world{Client: emulator.Client{BaseURL: srv.URL}, t: t, em: em, backend: &backend{}}
+}
