@@ -68,7 +68,9 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	must(t, err)
 	must(t, mgr.Add(r.term))
 	r.age = NewWatchAge(mgr.GetCache(), time.Now, prometheus.NewRegistry())
-	must(t, mgr.Add(r.age))
+	if o.election.Enabled {
+		must(t, mgr.Add(r.age))
+	}
 
 	snapshots := &SnapshotReconciler{Client: sometimesBlind{mgr.GetClient(), &r.blind}, Store: r.store, Now: time.Now, Metrics: r.metrics}
 	must(t, snapshots.SetupWithManager(mgr))

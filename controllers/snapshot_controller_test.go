@@ -1,0 +1,360 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+func byName(name string) v1alpha1.AccountListReference {
+	return v1alpha1.AccountListReference{Name: name}
+}
+
+func byLabel(key, value string) v1alpha1.AccountListReference {
+	return v1alpha1.AccountListReference{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}}
+}
+
+func TestZeroObjectsPublish(t *testing.T) {
+	r := startReplica(t, newNamespace(t), replicaOptions{})
+	r.published(t, func(snapshot *policy.Snapshot) error {
+		if snapshot.App(testSDKAppID) != nil {
+			return errors.New("an app out of nowhere")
+		}
+		return nil
+	})
+	if got := testutil.ToFloat64(r.metrics.lastBuildSuccess); time.Since(time.Unix(int64(got), 0)) > time.Hour {
+		t.Errorf("snapshot_last_build_success_timestamp_seconds = %f", got)
+	}
+}
+
+// Every one of the five matters, PruneRun too, which no snapshot is built from yet.
+func TestFirstBuildWaitsForAllInformers(t *testing.T) {
+	for _, resource := range []string{"imapps", "accountlists", "grouppolicies", "secrets", "pruneruns"} {
+		t.Run(resource, func(t *testing.T) {
+			namespace := newNamespace(t)
+			others := map[string]bool{}
+			release, seen := make(chan struct{}), make(chan string, 100)
+			through := rest.CopyConfig(apiServer)
+			through.Wrap(func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(request *http.Request) (*http.Response, error) {
+					asked := request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:]
+					if asked == resource {
+						select {
+						case <-release:
+						case <-request.Context().Done():
+							return nil, request.Context().Err()
+						}
+					}
+					select {
+					case seen <- asked:
+					default:
+					}
+					return next.RoundTrip(request)
+				})
+			})
+			r := startReplica(t, namespace, replicaOptions{config: through})
+			for len(others) < 4 {
+				switch asked := <-seen; asked {
+				case "imapps", "accountlists", "grouppolicies", "secrets", "pruneruns":
+					others[asked] = true
+				}
+			}
+			for range 25 {
+				if r.store.Load() != nil {
+					t.Fatalf("published without having seen %s", resource)
+				}
+				pause(t, 20*time.Millisecond)
+			}
+			close(release)
+			r.published(t, func(*policy.Snapshot) error { return nil })
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+// recordingManager keeps what is added to it.
+type recordingManager struct {
+	manager.Manager
+	added []manager.Runnable
+}
+
+func (m *recordingManager) Add(runnable manager.Runnable) error {
+	m.added = append(m.added, runnable)
+	return m.Manager.Add(runnable)
+}
+
+// One stray default would put the gate behind the lease.
+func TestControllersRunOnEveryReplica(t *testing.T) {
+	inner, err := ctrl.NewManager(apiServer, ctrl.Options{
+		Scheme:     testScheme(t),
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	must(t, err)
+	mgr := &recordingManager{Manager: inner}
+	snapshots := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
+	must(t, snapshots.SetupWithManager(mgr))
+	must(t, (&StatusReconciler{Snapshots: snapshots.Store, Term: &Term{}, Now: time.Now}).SetupWithManager(mgr, snapshots.Published))
+	if len(mgr.added) != 4 {
+		t.Errorf("%d controllers, want 4", len(mgr.added))
+	}
+	for _, runnable := range append(mgr.added, &Term{}, &WatchAge{}) {
+		elected, ok := runnable.(manager.LeaderElectionRunnable)
+		if !ok || elected.NeedLeaderElection() {
+			t.Errorf("%v would run on one replica only", runnable)
+		}
+	}
+}
+
+func TestEditsReachTheSnapshot(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	vip := newList(namespace, "vip", nil, "jared")
+	shard := newList(namespace, "shard", map[string]string{"list": "other"}, "tommy")
+	lounge := newPolicy(namespace, "lounge", "lounge", byName("vip"), byLabel("list", "vip"))
+	app := newApp(namespace, "prod", testSDKAppID)
+	create(t, newCredentials(namespace), vip, shard, lounge, app)
+	r.published(t, admits("jared", "lounge", true))
+	r.published(t, admits("tommy", "lounge", false))
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	status(t, lounge, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)
+	status(t, vip, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	status(t, shard, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+
+	// By now the four statuses were written; had one of those writes caused a build, the count below would be off.
+	before := r.builds(t)
+	edit(t, lounge, func(p *v1alpha1.GroupPolicy) { p.Labels = map[string]string{"team": "chat"} })
+	edit(t, app, func(a *v1alpha1.IMApp) { a.Annotations = map[string]string{"note": "seen"} })
+	edit(t, vip, func(l *v1alpha1.AccountList) { l.Annotations = map[string]string{"note": "seen"} })
+	edit(t, shard, func(l *v1alpha1.AccountList) { l.Labels = map[string]string{"list": "vip"} })
+	r.published(t, admits("tommy", "lounge", true))
+	status(t, lounge, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if got := r.builds(t) - before; got != 1 {
+		t.Errorf("%d builds, want 1: only the label that a selector reads matters", got)
+	}
+
+	hash := r.store.Load().Hash()
+	edit(t, shard, func(l *v1alpha1.AccountList) { l.Spec.Accounts = []string{"ann"} })
+	r.published(t, admits("tommy", "lounge", false))
+	r.published(t, admits("ann", "lounge", true))
+	if r.store.Load().Hash() == hash {
+		t.Error("another snapshot has the same hash")
+	}
+	if got := r.builds(t) - before; got != 2 {
+		t.Errorf("%d builds, want 2", got)
+	}
+	status(t, shard, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if shard.Status.Accounts != 1 || shard.Status.ObservedGeneration != 2 {
+		t.Errorf("status of the list: %+v", shard.Status)
+	}
+}
+
+func TestDeletionLeavesNothing(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	objects := []client.Object{
+		newCredentials(namespace), newList(namespace, "vip", nil, "jared"),
+		newPolicy(namespace, "lounge", "lounge", byName("vip")), newApp(namespace, "prod", testSDKAppID),
+	}
+	empty := func(snapshot *policy.Snapshot) error {
+		verdicts := len(slices.Collect(snapshot.AppVerdicts())) + len(slices.Collect(snapshot.ListVerdicts())) + len(slices.Collect(snapshot.PolicyVerdicts()))
+		if verdicts > 0 || snapshot.Stats().Accounts > 0 || snapshot.App(testSDKAppID) != nil {
+			return fmt.Errorf("%d verdicts, %+v", verdicts, snapshot.Stats())
+		}
+		return nil
+	}
+	r.published(t, empty)
+	hash := r.store.Load().Hash()
+	create(t, objects...)
+	r.published(t, admits("mallory", "lounge", false))
+	if got := testutil.ToFloat64(r.metrics.snapshotAccounts); got != 1 {
+		t.Errorf("snapshot_accounts = %v, want 1", got)
+	}
+	c := testClient(t)
+	must(t, c.Delete(t.Context(), objects[2]))
+	r.published(t, admits("mallory", "lounge", true))
+	for _, object := range []client.Object{objects[0], objects[1], objects[3]} {
+		must(t, c.Delete(t.Context(), object))
+	}
+	r.published(t, empty)
+	if got := r.store.Load().Hash(); got != hash {
+		t.Errorf("hash of nothing is %x, and was %x", got, hash)
+	}
+}
+
+func TestTokenRotationIsVisible(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	secret := newCredentials(namespace)
+	create(t, secret, newApp(namespace, "prod", testSDKAppID))
+	tokens := func(want map[policy.TokenName]string) func(*policy.Snapshot) error {
+		return func(snapshot *policy.Snapshot) error {
+			got := map[policy.TokenName]string{}
+			if app := snapshot.App(testSDKAppID); app != nil {
+				for _, token := range app.Tokens() {
+					got[token.Name] = token.Value.Reveal()
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				return errors.New(diff)
+			}
+			return nil
+		}
+	}
+	r.published(t, tokens(map[policy.TokenName]string{policy.TokenCurrent: "token"}))
+	edit(t, secret, func(s *corev1.Secret) {
+		s.Data[v1alpha1.SecretKeyPreviousCallbackToken] = s.Data[v1alpha1.SecretKeyCallbackToken]
+		s.Data[v1alpha1.SecretKeyCallbackToken] = []byte("fresh")
+	})
+	r.published(t, tokens(map[policy.TokenName]string{policy.TokenCurrent: "fresh", policy.TokenPrevious: "token"}))
+	edit(t, secret, func(s *corev1.Secret) { delete(s.Data, v1alpha1.SecretKeyPreviousCallbackToken) })
+	r.published(t, tokens(map[policy.TokenName]string{policy.TokenCurrent: "fresh"}))
+}
+
+func TestOldSnapshotAnswersWhileObjectsCannotBeListed(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	vip := newList(namespace, "vip", nil, "jared")
+	create(t, newCredentials(namespace), vip, newPolicy(namespace, "lounge", "lounge", byName("vip")), newApp(namespace, "prod", testSDKAppID))
+	r.published(t, admits("jared", "lounge", true))
+
+	r.blind.Store(true)
+	before := r.store.Load()
+	edit(t, vip, func(l *v1alpha1.AccountList) { l.Spec.Accounts = []string{"tommy"} })
+	pause(t, time.Second)
+	if r.store.Load() != before {
+		t.Error("something was published that could not be read")
+	}
+	r.blind.Store(false)
+	r.published(t, admits("tommy", "lounge", true)) // without another edit
+}
+
+// cannedReader lists what it is given, in the order it is given.
+type cannedReader struct {
+	client.Reader
+	apps     []v1alpha1.IMApp
+	lists    []v1alpha1.AccountList
+	policies []v1alpha1.GroupPolicy
+}
+
+func (c *cannedReader) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	switch l := list.(type) {
+	case *v1alpha1.IMAppList:
+		l.Items = c.apps
+	case *v1alpha1.AccountListList:
+		l.Items = c.lists
+	case *v1alpha1.GroupPolicyList:
+		l.Items = c.policies
+	}
+	return nil
+}
+
+func TestEveryOrderGivesOneHash(t *testing.T) {
+	made := func(object client.Object, n int) {
+		object.SetUID(types.UID(fmt.Sprintf("uid-%d", n)))
+		object.SetGeneration(1)
+		object.SetCreationTimestamp(metav1.Unix(1700000000, 0)) // a tie
+	}
+	world := &cannedReader{
+		apps:  []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID), *newApp("b", "prod", testSDKAppID), *newApp("a", "test", 2)},
+		lists: []v1alpha1.AccountList{*newList("a", "vip", nil, "jared"), *newList("a", "x", map[string]string{"list": "vip"}, "tommy")},
+		policies: []v1alpha1.GroupPolicy{
+			*newPolicy("a", "one", "lounge", byName("vip")), *newPolicy("a", "two", "lounge", byLabel("list", "vip")),
+			*newPolicy("a", "three", "lounge", byName("missing")), *newPolicy("b", "four", "lounge"),
+		},
+	}
+	for i := range world.apps {
+		made(&world.apps[i], i)
+	}
+	for i := range world.lists {
+		made(&world.lists[i], 10+i)
+	}
+	for i := range world.policies {
+		made(&world.policies[i], 20+i)
+	}
+	build := func() uint64 {
+		r := &SnapshotReconciler{Client: world, Store: &policy.Store{}, Now: time.Now}
+		_, err := r.Reconcile(t.Context(), reconcile.Request{})
+		must(t, err)
+		return r.Store.Load().Hash()
+	}
+	want, orders := build(), 0
+	permute(world.apps, func() {
+		permute(world.lists, func() {
+			permute(world.policies, func() {
+				orders++
+				if got := build(); got != want {
+					t.Fatalf("hash %x, want %x", got, want)
+				}
+			})
+		})
+	})
+	if orders != 6*2*24 {
+		t.Errorf("%d orders tried", orders)
+	}
+}
+
+// permute calls visit with every order of items.
+func permute[T any](items []T, visit func()) {
+	if len(items) < 2 {
+		visit()
+		return
+	}
+	for i := range items {
+		items[0], items[i] = items[i], items[0]
+		permute(items[1:], visit)
+		items[0], items[i] = items[i], items[0]
+	}
+}
+
+func TestWhatBuilds(t *testing.T) {
+	was := func(uid types.UID, generation int64) *v1alpha1.GroupPolicy {
+		return &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{UID: uid, Generation: generation}}
+	}
+	secret := func(value string, annotations map[string]string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}, Data: map[string][]byte{"callbackToken": []byte(value)}}
+	}
+	cases := map[string]struct {
+		predicate interface{ Update(event.UpdateEvent) bool }
+		from, to  client.Object
+		want      bool
+	}{
+		"SameGeneration":      {specChanged, was("a", 1), was("a", 1), false},
+		"Edited":              {specChanged, was("a", 1), was("a", 2), true},
+		"RecreatedInAnOutage": {specChanged, was("a", 1), was("b", 1), true},
+		"SecretTouched":       {dataChanged, secret("a", nil), secret("a", map[string]string{"touched": "yes"}), false},
+		"SecretChanged":       {dataChanged, secret("a", nil), secret("b", nil), true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := tc.predicate.Update(event.UpdateEvent{ObjectOld: tc.from, ObjectNew: tc.to}); got != tc.want {
+				t.Errorf("builds %t, want %t", got, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,381 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newList(namespace, "vip", nil, "jared"))
+	var good []*v1alpha1.GroupPolicy
+	for i := range 20 {
+		p := newPolicy(namespace, fmt.Sprintf("good-%d", i), fmt.Sprintf("group-%d", i), byName("vip"))
+		good = append(good, p)
+		create(t, p)
+	}
+	bad := newPolicy(namespace, "bad", "bad", byName("vip"), byLabel("not a label", "x"))
+	create(t, bad)
+
+	invalid := status(t, bad, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	for _, want := range []string{"join.allow", "lists[1]", "not a label"} {
+		if !strings.Contains(invalid.Message, want) {
+			t.Errorf("message %q does not say %q", invalid.Message, want)
+		}
+	}
+	status(t, bad, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	for i, p := range good {
+		status(t, p, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		r.published(t, admits("jared", fmt.Sprintf("group-%d", i), true))
+	}
+	r.published(t, admits("jared", "bad", false))
+}
+
+func TestConflictNamesTheHolderAndHeals(t *testing.T) {
+	namespace := newNamespace(t)
+	startReplica(t, namespace, replicaOptions{})
+	first, second := newApp(namespace, "first", testSDKAppID), newApp(namespace, "second", testSDKAppID)
+	create(t, newCredentials(namespace), first)
+	status(t, first, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	create(t, second)
+	conflict := status(t, second, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonConflicted)
+	if holder := namespace + "/first"; !strings.Contains(conflict.Message, holder) {
+		t.Errorf("message %q does not name %s", conflict.Message, holder)
+	}
+	status(t, second, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonConflicted)
+	must(t, testClient(t).Delete(t.Context(), first))
+	status(t, second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestReferencesHeal(t *testing.T) {
+	namespace := newNamespace(t)
+	startReplica(t, namespace, replicaOptions{})
+	secret := newCredentials(namespace)
+	secret.Labels = nil
+	app, gate := newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "gate", "lounge", byName("vip"))
+	create(t, gate)
+	status(t, gate, v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonTargetNotFound)
+	create(t, secret, app)
+
+	lost := status(t, app, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	if !strings.Contains(lost.Message, v1alpha1.LabelCredentials) {
+		t.Errorf("message %q does not name the label", lost.Message)
+	}
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+	edit(t, secret, func(s *corev1.Secret) { s.Labels = map[string]string{v1alpha1.LabelCredentials: "true"} })
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	edit(t, secret, func(s *corev1.Secret) { s.Data[v1alpha1.SecretKeyCallbackToken] = []byte("\n") })
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTokenMissing)
+
+	missing := status(t, gate, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)
+	if !strings.Contains(missing.Message, "vip") {
+		t.Errorf("message %q does not name the list", missing.Message)
+	}
+	status(t, gate, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)
+	create(t, newList(namespace, "vip", nil, "jared"))
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestOneStatusPatchPerChange(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	app, gate := newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "gate", "lounge")
+	create(t, newCredentials(namespace), app)
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	before := r.wrote.Load()
+	for generation := int64(1); generation <= 5; generation++ {
+		if generation == 1 {
+			create(t, gate)
+		} else {
+			edit(t, gate, func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = fmt.Sprintf("lounge-%d", generation) })
+		}
+		status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		if gate.Status.ObservedGeneration != generation {
+			t.Errorf("observedGeneration %d, want %d", gate.Status.ObservedGeneration, generation)
+		}
+		if got := r.wrote.Load() - before; got != generation {
+			t.Errorf("%d patches after %d changes", got, generation)
+		}
+	}
+	var types []string
+	for _, c := range gate.Status.Conditions {
+		types = append(types, c.Type)
+	}
+	if diff := cmp.Diff([]string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady}, types); diff != "" {
+		t.Errorf("conditions of a policy without references (-want,+got):\n%s", diff)
+	}
+
+	var told eventsv1.EventList
+	eventually(t, func() error {
+		must(t, testClient(t).List(t.Context(), &told, client.InNamespace(namespace)))
+		if len(told.Items) < 4 { // Accepted and Ready of both
+			return fmt.Errorf("%d events", len(told.Items))
+		}
+		return nil
+	})
+	if len(told.Items) != 4 {
+		t.Errorf("%d events, want one for each transition: %+v", len(told.Items), told.Items)
+	}
+}
+
+func TestBuildsGoOnWithoutStatuses(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	r.refuse.Store(true)
+	vip := newList(namespace, "vip", nil, "jared")
+	gate := newPolicy(namespace, "gate", "lounge", byName("vip"))
+	create(t, newCredentials(namespace), vip, gate, newApp(namespace, "prod", testSDKAppID))
+	r.published(t, admits("jared", "lounge", true))
+	for i := range 5 {
+		account := fmt.Sprintf("account-%d", i)
+		edit(t, vip, func(l *v1alpha1.AccountList) { l.Spec.Accounts = []string{account} })
+		r.published(t, admits(account, "lounge", true))
+	}
+	eventually(t, func() error {
+		if r.refused.Load() == 0 {
+			return errors.New("no status was tried")
+		}
+		return nil
+	})
+	if r.wrote.Load() != 0 {
+		t.Error("a status got through")
+	}
+	r.refuse.Store(false)
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestNewTermRepairsStaleStatuses(t *testing.T) {
+	namespace := newNamespace(t)
+	// Somebody else holds the term and does nothing.
+	idle, err := NewTerm(apiServer, election(namespace), nil, logr.Discard())
+	must(t, err)
+	resign := start(t, idle.Start)
+	eventually(t, held(idle, true))
+
+	r := startReplica(t, namespace, replicaOptions{election: election(namespace)})
+	app := newApp(namespace, "prod", testSDKAppID)
+	create(t, newCredentials(namespace), app, newPolicy(namespace, "gate", "lounge"))
+	r.published(t, admits("mallory", "lounge", false))
+	app.Status = v1alpha1.IMAppStatus{ObservedGeneration: 1, Conditions: []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Stale", ObservedGeneration: 1, LastTransitionTime: metav1.Now(),
+	}}}
+	must(t, testClient(t).Status().Update(t.Context(), app))
+	pause(t, time.Second)
+	if r.wrote.Load() != 0 || r.term.Held() {
+		t.Error("a replica without the term wrote a status")
+	}
+	resign()
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
+	namespace := newNamespace(t)
+	first := startReplica(t, namespace, replicaOptions{election: election(namespace)})
+	eventually(t, held(first.term, true))
+	second := startReplica(t, namespace, replicaOptions{election: election(namespace)})
+	app, gate := newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "gate", "lounge", byName("vip"))
+	create(t, gate, newList(namespace, "vip", nil, "jared"), app, newCredentials(namespace))
+	same := func() error {
+		one, other := first.store.Load(), second.store.Load()
+		if one == nil || other == nil || one.Hash() != other.Hash() {
+			return errors.New("the replicas differ")
+		}
+		return admits("jared", "lounge", true)(other)
+	}
+	eventually(t, same)
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if first.wrote.Load() == 0 || second.wrote.Load() != 0 {
+		t.Errorf("statuses written: %d with the term, %d without", first.wrote.Load(), second.wrote.Load())
+	}
+	// The lease is watched by both.
+	for name, r := range map[string]*replica{"first": first, "second": second} {
+		eventually(t, func() error {
+			if r.age.seen.Load() == nil {
+				return fmt.Errorf("%s has not seen the Lease", name)
+			}
+			return nil
+		})
+	}
+
+	first.stop()
+	eventually(t, held(second.term, true))
+	edit(t, gate, func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = "other" })
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if second.wrote.Load() == 0 {
+		t.Error("who wrote that?")
+	}
+	// A cold start sees the same world.
+	third := startReplica(t, namespace, replicaOptions{election: election(namespace)})
+	eventually(t, func() error {
+		if cold := third.store.Load(); cold == nil || cold.Hash() != second.store.Load().Hash() {
+			return errors.New("a cold start differs")
+		}
+		return nil
+	})
+}
+
+// The term ends with an outage, the rest does not; with the API server everything comes back.
+func TestOutageEndsNothingButTheTerm(t *testing.T) {
+	namespace := newNamespace(t)
+	cut, through := newProxy(t, apiServer)
+	r := startReplica(t, namespace, replicaOptions{config: through, election: election(namespace)})
+	vip := newList(namespace, "vip", nil, "jared")
+	gate := newPolicy(namespace, "gate", "lounge", byName("vip"))
+	create(t, newCredentials(namespace), vip, gate, newApp(namespace, "prod", testSDKAppID))
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	r.published(t, admits("jared", "lounge", true))
+
+	cut.Cut()
+	eventually(t, held(r.term, false))
+	edit(t, vip, func(l *v1alpha1.AccountList) { l.Spec.Accounts = []string{"tommy"} })
+	must(t, admits("jared", "lounge", true)(r.store.Load()))
+	cut.Restore()
+	restored := time.Now()
+	r.published(t, admits("tommy", "lounge", true))
+	if late := time.Since(restored); late > 5*time.Second {
+		t.Errorf("the edit was in force %s after the return, want within 5s", late)
+	}
+	status(t, vip, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// moody is a Reachability that a test sets.
+type moody struct {
+	reason, message string
+	known           bool
+}
+
+func (m *moody) Reachability(string) (reason, message string, ok bool) {
+	return m.reason, m.message, m.known
+}
+
+func (m *moody) Source() source.Source {
+	return source.Func(func(context.Context, workqueue.TypedRateLimitingInterface[reconcile.Request]) error { return nil })
+}
+
+func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
+	since := metav1.NewTime(time.Unix(1700000000, 0))
+	now := metav1.NewTime(time.Unix(1700000600, 0))
+	throttled := metav1.Condition{
+		Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonThrottled, Message: "as it was",
+		ObservedGeneration: 1, LastTransitionTime: since,
+	}
+	cases := map[string]struct {
+		standing []metav1.Condition
+		vendor   Reachability
+		want     *metav1.Condition
+	}{
+		"NothingKnown":       {nil, &moody{}, nil},
+		"NobodyToAsk":        {[]metav1.Condition{throttled}, nil, &throttled},
+		"NoNews":             {[]metav1.Condition{throttled}, &moody{}, &throttled},
+		"SameReasonNewWords": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonThrottled, message: "as it is", known: true}, &throttled},
+		"StillDown": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonUnreachable, message: "no answer", known: true}, &metav1.Condition{
+			Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonUnreachable, Message: "no answer",
+			ObservedGeneration: 2, LastTransitionTime: since,
+		}},
+		"Up": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonReachable, message: "fine", known: true}, &metav1.Condition{
+			Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReachable, Message: "fine",
+			ObservedGeneration: 2, LastTransitionTime: now,
+		}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			app := newApp("chat", "prod", testSDKAppID)
+			app.UID, app.Generation, app.Status.Conditions = "uid", 2, tc.standing
+			snapshot := policy.Compile(policy.Input{Apps: []policy.App{{
+				Object: policy.Object{Namespace: "chat", Name: "prod", UID: "uid", Generation: 2}, SDKAppID: testSDKAppID, SecretFound: true,
+			}}})
+			r := &StatusReconciler{Reachability: tc.vendor, Now: func() time.Time { return now.Time }}
+			if !r.judge(snapshot, app) {
+				t.Fatal("no verdict")
+			}
+			got := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionVendorReachable)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("VendorReachable (-want,+got):\n%s", diff)
+			}
+			if tc.want != nil && app.Status.Conditions[len(app.Status.Conditions)-1].Type != v1alpha1.ConditionVendorReachable {
+				t.Errorf("order of conditions: %+v", app.Status.Conditions)
+			}
+		})
+	}
+}
+
+func TestStatusIsNotWrittenForAnotherVersion(t *testing.T) {
+	app := newApp("chat", "prod", testSDKAppID)
+	app.UID, app.Generation = "uid", 3
+	r := &StatusReconciler{Now: time.Now}
+	for name, judged := range map[string]policy.Object{
+		"Older":     {Namespace: "chat", Name: "prod", UID: "uid", Generation: 2},
+		"Newer":     {Namespace: "chat", Name: "prod", UID: "uid", Generation: 4},
+		"Recreated": {Namespace: "chat", Name: "prod", UID: "other", Generation: 3},
+	} {
+		snapshot := policy.Compile(policy.Input{Apps: []policy.App{{Object: judged, SDKAppID: testSDKAppID}}})
+		if r.judge(snapshot, app) {
+			t.Errorf("%s: judged an object that the snapshot does not hold", name)
+		}
+	}
+}
+
+func TestEventsTellTransitionsOnly(t *testing.T) {
+	condition := func(conditionType string, status metav1.ConditionStatus, reason string) metav1.Condition {
+		return metav1.Condition{Type: conditionType, Status: status, Reason: reason, Message: strings.Repeat("why ", 1000)}
+	}
+	good := []metav1.Condition{
+		condition(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted),
+		condition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady),
+	}
+	unresolved := []metav1.Condition{good[0], condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)}
+	invalid := []metav1.Condition{
+		condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid),
+		condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid),
+	}
+	cases := map[string]struct {
+		from, to []metav1.Condition
+		want     []string
+	}{
+		"New":        {nil, good, []string{"Normal Accepted", "Normal Ready"}},
+		"Same":       {good, good, nil},
+		"Unresolved": {good, unresolved, []string{"Warning ListNotFound"}},
+		"Invalid":    {good, invalid, []string{"Warning Invalid"}},
+		"Healed":     {invalid, good, []string{"Normal Accepted", "Normal Ready"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			recorder := events.NewFakeRecorder(10)
+			r := &StatusReconciler{Events: recorder}
+			r.announce(&v1alpha1.GroupPolicy{Status: v1alpha1.GroupPolicyStatus{Conditions: tc.from}},
+				&v1alpha1.GroupPolicy{Status: v1alpha1.GroupPolicyStatus{Conditions: tc.to}})
+			close(recorder.Events)
+			var got []string
+			for e := range recorder.Events {
+				if len(e) > 1024 {
+					t.Errorf("an event of %d bytes", len(e))
+				}
+				got = append(got, strings.Join(strings.Fields(e)[:2], " "))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("events (-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
