@@ -1,0 +1,175 @@
+package convert_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// outline writes conditions as "Type=Status/Reason", and checks what is the same for all of them.
+func outline(t *testing.T, conditions []metav1.Condition) []string {
+	t.Helper()
+	var lines []string
+	for _, c := range conditions {
+		lines = append(lines, fmt.Sprintf("%s=%s/%s", c.Type, c.Status, c.Reason))
+		if c.ObservedGeneration != 3 {
+			t.Errorf("%s is about generation %d, want 3", c.Type, c.ObservedGeneration)
+		}
+		if c.Message == "" || len(c.Message) > 3000 || !utf8.ValidString(c.Message) {
+			t.Errorf("%s has a message of %d bytes: %.100q", c.Type, len(c.Message), c.Message)
+		}
+		if !c.LastTransitionTime.IsZero() {
+			t.Errorf("%s has a transition time", c.Type)
+		}
+	}
+	return lines
+}
+
+func says(t *testing.T, conditions []metav1.Condition, texts ...string) {
+	t.Helper()
+	var all strings.Builder
+	for _, c := range conditions {
+		all.WriteString(c.Message + "\n")
+	}
+	for _, text := range texts {
+		if !strings.Contains(all.String(), text) {
+			t.Errorf("no message says %q:\n%s", text, all.String())
+		}
+	}
+}
+
+func TestAppConditions(t *testing.T) {
+	good := policy.AppVerdict{Object: identity("prod"), SecretFound: true, SecretKeyPresent: true}
+	cases := map[string]struct {
+		change func(*policy.AppVerdict)
+		want   []string
+		says   []string
+	}{
+		"Good": {
+			func(*policy.AppVerdict) {},
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Ready=True/Ready"}, nil,
+		},
+		"Conflicted": {
+			func(v *policy.AppVerdict) { v.HeldBy = "other/older" },
+			[]string{"Accepted=False/Conflicted", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Conflicted"}, []string{"other/older"},
+		},
+		"SecretNotFound": {
+			func(v *policy.AppVerdict) { v.SecretFound, v.SecretKeyPresent, v.TokenMissing = false, false, true },
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/SecretNotFound", "Ready=False/SecretNotFound"},
+			[]string{"not found", "lacks the label groupgate.io/credentials"},
+		},
+		"TokenMissing": {
+			func(v *policy.AppVerdict) { v.TokenMissing = true },
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{"callbackToken", "refused"},
+		},
+		"KeyMissing": {
+			func(v *policy.AppVerdict) { v.SecretKeyPresent = false },
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/KeyMissing", "Ready=False/KeyMissing"}, []string{"secretKey"},
+		},
+		"BothMissing": {
+			func(v *policy.AppVerdict) { v.SecretKeyPresent, v.TokenMissing = false, true },
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{"callbackToken", "secretKey"},
+		},
+		"KeyMissingWhileSuspended": {
+			func(v *policy.AppVerdict) { v.SecretKeyPresent, v.PruningSuspended = false, true },
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Ready=True/Ready"}, nil,
+		},
+		"ConflictedAndSecretNotFound": {
+			func(v *policy.AppVerdict) { v.HeldBy, v.SecretFound = "other/older", false },
+			[]string{"Accepted=False/Conflicted", "ResolvedRefs=False/SecretNotFound", "Ready=False/Conflicted"}, nil,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			v := good
+			tc.change(&v)
+			got := convert.AppConditions(v)
+			if diff := cmp.Diff(tc.want, outline(t, got)); diff != "" {
+				t.Errorf("conditions (-want,+got):\n%s", diff)
+			}
+			says(t, got, tc.says...)
+		})
+	}
+}
+
+func TestPolicyConditions(t *testing.T) {
+	var many []string
+	for i := range 192 {
+		many = append(many, fmt.Sprintf("join.allow: %d-%s", i, strings.Repeat("长", 80)))
+	}
+	cases := map[string]struct {
+		verdict policy.PolicyVerdict
+		refs    bool
+		want    []string
+		says    []string
+	}{
+		"Good": {
+			policy.PolicyVerdict{}, true,
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Ready=True/Ready"}, nil,
+		},
+		"WithoutReferences": {
+			policy.PolicyVerdict{}, false,
+			[]string{"Accepted=True/Accepted", "Ready=True/Ready"}, nil,
+		},
+		"TargetNotFound": {
+			policy.PolicyVerdict{Acceptance: policy.TargetNotFound, Message: "IMApp \"prod\" does not exist"}, true,
+			[]string{"Accepted=False/TargetNotFound", "ResolvedRefs=True/ResolvedRefs", "Ready=False/TargetNotFound"}, []string{"governs nothing", "prod"},
+		},
+		"Invalid": {
+			policy.PolicyVerdict{Acceptance: policy.Invalid, Message: "join.mode: use Enforce or Audit"}, false,
+			[]string{"Accepted=False/Invalid", "Ready=False/Invalid"}, []string{"join.mode: use Enforce or Audit", "keeps its place"},
+		},
+		"Missing": {
+			policy.PolicyVerdict{MissingRefs: "join.allow: vip-0; whenFull.prune.protect: staff"}, true,
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/ListNotFound", "Ready=False/ListNotFound"},
+			[]string{"join.allow: vip-0; whenFull.prune.protect: staff", "chat", "Create"},
+		},
+		"ManyMissing": {
+			policy.PolicyVerdict{MissingRefs: strings.Join(many, "; ")}, true,
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/ListNotFound", "Ready=False/ListNotFound"}, []string{"join.allow: 0-"},
+		},
+		"ManyShortMissing": {
+			policy.PolicyVerdict{MissingRefs: strings.TrimSuffix(strings.Repeat("join.allow: x; ", 64), "; ")}, true,
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/ListNotFound", "Ready=False/ListNotFound"}, []string{"and 54 more"},
+		},
+		"OverriddenStaysReady": {
+			policy.PolicyVerdict{OverriddenBy: "older", OverriddenMatcher: `Prefix "vip-"`}, false,
+			[]string{"Accepted=True/Accepted", "Ready=True/Ready", "PruneOverridden=True/Overridden"}, []string{"older", `Prefix "vip-"`},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			tc.verdict.Object = identity("lounge")
+			got := convert.PolicyConditions(tc.verdict, tc.refs)
+			if diff := cmp.Diff(tc.want, outline(t, got)); diff != "" {
+				t.Errorf("conditions (-want,+got):\n%s", diff)
+			}
+			says(t, got, tc.says...)
+		})
+	}
+}
+
+func TestListAndVendorConditions(t *testing.T) {
+	got := convert.ListConditions(policy.ListVerdict{Object: identity("vip"), Accounts: 2})
+	if diff := cmp.Diff([]string{"Accepted=True/Accepted", "Ready=True/Ready"}, outline(t, got)); diff != "" {
+		t.Errorf("conditions (-want,+got):\n%s", diff)
+	}
+	for reason, want := range map[string]string{
+		v1alpha1.ReasonReachable:    "VendorReachable=True/Reachable",
+		v1alpha1.ReasonThrottled:    "VendorReachable=False/Throttled",
+		v1alpha1.ReasonUnauthorized: "VendorReachable=False/Unauthorized",
+		v1alpha1.ReasonUnreachable:  "VendorReachable=False/Unreachable",
+	} {
+		if diff := cmp.Diff([]string{want}, outline(t, []metav1.Condition{convert.VendorCondition(reason, "why", 3)})); diff != "" {
+			t.Errorf("condition (-want,+got):\n%s", diff)
+		}
+	}
+}
