@@ -241,7 +241,7 @@ func (o *managerOptions) run(parent context.Context) error {
 	}
 
 	store := &policy.Store{}
-	intake, err := controllers.Setup(mgr, controllers.Config{
+	intake, err := controllers.Setup(parent, mgr, controllers.Config{
 		Store:         store,
 		Election:      o.election,
 		IMEndpoint:    o.imEndpoint,

@@ -1,0 +1,101 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// Config is what the controllers are told by the command line.
+type Config struct {
+	// Store is where the snapshot is published.
+	Store    *policy.Store
+	Election ElectionConfig
+	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
+	IMEndpoint string
+	// SweepInterval is the time between two looks for full groups.
+	SweepInterval time.Duration
+	// PruneRunTTL is how long records of removals are kept.
+	PruneRunTTL time.Duration
+	Now         func() time.Time
+	Registerer  prometheus.Registerer
+}
+
+// Setup adds to mgr everything that watches and writes, and joins it together. mgr must have been made with CacheOptions. The intake
+// is what the callback server tells of full groups.
+func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) {
+	metrics, pruneMetrics := NewMetrics(c.Registerer), NewPruneMetrics(c.Registerer)
+	term, err := NewTerm(mgr.GetConfig(), c.Election, metrics, mgr.GetLogger().WithName("term"))
+	if err != nil {
+		return nil, err
+	}
+	recorder := mgr.GetEventRecorder("groupgate")
+	vendor := &Vendor{
+		Reader:   mgr.GetClient(),
+		Endpoint: c.IMEndpoint,
+		Now:      c.Now,
+		Metrics:  NewVendorMetrics(c.Registerer),
+	}
+	snapshot := &SnapshotReconciler{Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Metrics: metrics}
+	status := &StatusReconciler{
+		Client:       mgr.GetClient(),
+		Snapshots:    c.Store,
+		Term:         term,
+		Reachability: vendor,
+		Events:       recorder,
+		Now:          c.Now,
+	}
+	runs := &PruneRunReconciler{
+		Client:    mgr.GetClient(),
+		Live:      mgr.GetAPIReader(),
+		Snapshots: c.Store,
+		Term:      term,
+		Vendor:    vendor,
+		Events:    recorder,
+		Now:       c.Now,
+		TTL:       c.PruneRunTTL,
+		Metrics:   pruneMetrics,
+	}
+	intake := &Intake{
+		Client:    mgr.GetClient(),
+		Live:      mgr.GetAPIReader(),
+		Snapshots: c.Store,
+		Now:       c.Now,
+		Metrics:   pruneMetrics,
+		Log:       mgr.GetLogger().WithName("intake"),
+	}
+	sweeper := &Sweeper{
+		Client:    mgr.GetClient(),
+		Live:      mgr.GetAPIReader(),
+		Snapshots: c.Store,
+		Term:      term,
+		Vendor:    vendor,
+		Now:       c.Now,
+		Interval:  c.SweepInterval,
+		Log:       mgr.GetLogger().WithName("sweeper"),
+	}
+	runnables := []manager.Runnable{term, intake, sweeper}
+	if c.Election.Enabled {
+		runnables = append(runnables, NewWatchAge(mgr.GetCache(), c.Now, c.Registerer))
+	}
+
+	err = errors.Join(
+		IndexPruneRuns(ctx, mgr.GetFieldIndexer()),
+		snapshot.SetupWithManager(mgr),
+		status.SetupWithManager(mgr, snapshot.Published),
+		runs.SetupWithManager(mgr, snapshot.Published),
+	)
+	for _, runnable := range runnables {
+		err = errors.Join(err, mgr.Add(runnable))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("set up the controllers: %w", err)
+	}
+	return intake, nil
+}
