@@ -54,7 +54,7 @@ type appBuild struct {
 func (b *build) addLists(lists []*List, known *memo[*accountSet]) {
 	b.snapshot.lists = newVerdicts[ListVerdict](len(lists))
 	for _, l := range lists {
-		set := known.of(l.Object, func() *accountSet { return newAccountSet(l.Accounts) })
+		set := known.of(&l.Object, func() *accountSet { return newAccountSet(l.Accounts) })
 		b.lists.add(l, set)
 		b.snapshot.lists.add(l.UID, ListVerdict{Object: l.Object.comparable(), Accounts: set.len()})
 		b.snapshot.accounts += set.len()
@@ -64,7 +64,7 @@ func (b *build) addLists(lists []*List, known *memo[*accountSet]) {
 func (b *build) addApps(apps []*App) {
 	holders := make(map[uint64]*App, len(apps))
 	for _, a := range apps {
-		if holder, ok := holders[a.SDKAppID]; !ok || byAge(a.Object, holder.Object) < 0 {
+		if holder, ok := holders[a.SDKAppID]; !ok || byAge(&a.Object, &holder.Object) < 0 {
 			holders[a.SDKAppID] = a
 		}
 	}
@@ -100,7 +100,7 @@ func (b *build) addApps(apps []*App) {
 func (b *build) addPolicies(policies []*Policy, known *memo[*policyPart]) {
 	bound := make([]boundPolicy, len(policies))
 	for i, p := range policies {
-		part := known.of(p.Object, func() *policyPart { return newPolicyPart(p) })
+		part := known.of(&p.Object, func() *policyPart { return newPolicyPart(p) })
 		bound[i] = part.bind(b.lists)
 		b.snapshot.accounts += part.allow.accounts + part.deny.accounts + part.protect.accounts
 		if app := b.byName[part.app]; app != nil && app.compiled != nil {
@@ -127,7 +127,7 @@ func (b *build) index() map[*pruning]override {
 		if app.compiled == nil {
 			continue
 		}
-		slices.SortFunc(app.policies, func(p, q *boundPolicy) int { return byAge(p.object, q.object) })
+		slices.SortFunc(app.policies, func(p, q *boundPolicy) int { return byAge(&p.object, &q.object) })
 		app.compiled.groups = newGroupIndex(app.policies)
 		app.compiled.groups.overridden(app.policies, overrides)
 	}
@@ -169,9 +169,9 @@ func (b *build) finish() {
 	b.snapshot.hash = uint64(t.sum())
 }
 
-func listObject(l *List) Object     { return l.Object }
-func appObject(a *App) Object       { return a.Object }
-func policyObject(p *Policy) Object { return p.Object }
+func listObject(l *List) *Object     { return &l.Object }
+func appObject(a *App) *Object       { return &a.Object }
+func policyObject(p *Policy) *Object { return &p.Object }
 
 func appContent(a *App) fingerprint {
 	var t transcript
@@ -183,14 +183,17 @@ func policyContent(p *Policy) fingerprint { return newPolicyPart(p).fingerprint 
 
 // distinct returns one object for each name, ordered by name: the latest version. Where even versions are the same, what
 // they hold decides, so that the order of the input never does.
-func distinct[T any](objects []T, identity func(*T) Object, content func(*T) fingerprint) []*T {
+func distinct[T any](objects []T, identity func(*T) *Object, content func(*T) fingerprint) []*T {
 	ordered := make([]*T, len(objects))
 	for i := range objects {
 		ordered[i] = &objects[i]
 	}
 	slices.SortFunc(ordered, func(p, q *T) int {
 		a, b := identity(p), identity(q)
-		if order := cmp.Or(byName(a, b), cmp.Compare(b.Generation, a.Generation), byAge(b, a)); order != 0 {
+		if order := byName(a, b); order != 0 {
+			return order
+		}
+		if order := cmp.Or(cmp.Compare(b.Generation, a.Generation), byAge(b, a)); order != 0 {
 			return order
 		}
 		return cmp.Compare(content(p), content(q))

@@ -529,11 +529,11 @@ func TestCompilerForgets(t *testing.T) {
 		in.Lists[0].Generation = generation
 		c.Compile(in)
 	}
-	if got := [2]int{len(c.policies.parts), len(c.lists.parts)}; got != [2]int{2, 1} {
+	if got := [2]int{len(c.policies.byUID), len(c.lists.byUID)}; got != [2]int{2, 1} {
 		t.Errorf("the compiler remembers %d policies and %d lists, want 2 and 1", got[0], got[1])
 	}
 	c.Compile(Input{})
-	if got := len(c.policies.parts) + len(c.lists.parts); got != 0 {
+	if got := len(c.policies.byUID) + len(c.lists.byUID); got != 0 {
 		t.Errorf("the compiler remembers %d parts of nothing", got)
 	}
 }

@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"cmp"
+	"strings"
 	"time"
 )
 
@@ -23,26 +23,28 @@ type objectName struct{ namespace, name string }
 
 func (o Object) objectName() objectName { return objectName{o.Namespace, o.Name} }
 
-// version identifies the content of one object: the same version always has the same spec.
-type version struct {
-	objectName
-	uid        string
-	generation int64
-}
-
-func (o Object) version() version { return version{o.objectName(), o.UID, o.Generation} }
-
 // comparable returns o with its time in a form that == compares as [time.Time.Equal] does.
 func (o Object) comparable() Object {
 	o.Created = o.Created.Round(0).UTC()
 	return o
 }
 
-func byName(a, b Object) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+// The orders below are the better part of a build after an edit: they compare no more than they must.
+
+func byName(a, b *Object) int {
+	if order := strings.Compare(a.Namespace, b.Namespace); order != 0 {
+		return order
+	}
+	return strings.Compare(a.Name, b.Name)
 }
 
 // byAge orders the objects that compete for something: the older first, then by name. The UID makes the order total.
-func byAge(a, b Object) int {
-	return cmp.Or(a.Created.Compare(b.Created), byName(a, b), cmp.Compare(a.UID, b.UID))
+func byAge(a, b *Object) int {
+	if order := a.Created.Compare(b.Created); order != 0 {
+		return order
+	}
+	if order := byName(a, b); order != 0 {
+		return order
+	}
+	return strings.Compare(a.UID, b.UID)
 }

@@ -141,7 +141,7 @@ func (p *policyPart) bind(lists *listIndex) boundPolicy {
 		return bound
 	}
 	var missing []string
-	t := transcript{}
+	t := make(transcript, 0, 256)
 	t.part(p.fingerprint)
 	look := func(field string, part *selectionPart) (selection, []string) {
 		found, absent := part.bind(p.object.Namespace, lists)
