@@ -118,7 +118,7 @@ type app struct {
 	token    string
 	groups   map[string]*group
 	order    []*group // by seq, for paging through the list
-	seq      uint64
+	seq      int
 	limiters map[string]*rate.Limiter
 }
 
@@ -215,7 +215,7 @@ func (a *app) generateID(t groupType) string {
 		prefix = "@TGS#_@TGS#c"
 	}
 	for n := a.seq + 1; ; n++ {
-		id := prefix + strings.ToUpper(strconv.FormatUint(n, 36)) + "EMU"
+		id := prefix + strings.ToUpper(strconv.FormatInt(int64(n), 36)) + "EMU"
 		if a.groups[id] == nil {
 			return id
 		}
@@ -233,12 +233,12 @@ func (a *app) forget(g *group) {
 	a.order = slices.Delete(a.order, i, i+1)
 }
 
-func (a *app) placeOf(seq uint64) int {
+func (a *app) placeOf(seq int) int {
 	return sort.Search(len(a.order), func(i int) bool { return a.order[i].seq >= seq })
 }
 
 // groupsAfter returns up to limit groups behind a place in the order of creation, and how many groups there are.
-func (a *app) groupsAfter(seq uint64, limit int, match func(*group) bool) (page []*group, total int) {
+func (a *app) groupsAfter(seq int, limit int, match func(*group) bool) (page []*group, total int) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	for _, g := range a.order[a.placeOf(seq+1):] {

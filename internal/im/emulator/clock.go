@@ -22,8 +22,6 @@ func (c *clock) now() time.Time { return c.base().Add(c.shifted()) }
 
 func (c *clock) shifted() time.Duration { return time.Duration(c.offset.Load()) }
 
-func (c *clock) forward(d time.Duration) { c.offset.Add(int64(d)) }
-
 func (c *clock) set(at time.Time) { c.offset.Store(int64(at.Sub(c.base()))) }
 
 func (c *clock) reset() { c.offset.Store(0) }
@@ -59,15 +57,24 @@ func badDuration(text string) error {
 	return fmt.Errorf("%q is not a duration: write days, hours, minutes or seconds, for example 40d, 12h, 1d12h or 90s (at most 65535d)", text)
 }
 
-// ago turns a duration such as "40d" into the Unix second that long before now. Times before 1970 do not exist on the wire.
+// ago turns a duration such as "40d" into the Unix second that long before now.
 func ago(now time.Time, text string) (uint32, error) {
 	d, err := parseDuration(text)
 	if err != nil {
 		return 0, err
 	}
-	at := now.Add(-d).Unix()
-	if at < 1 || at > math.MaxUint32 {
+	at := now.Add(-d)
+	if !recordable(at) {
 		return 0, errors.New("that long ago is before 1970 or after 2106: use a smaller duration")
 	}
-	return uint32(at), nil
+	return seconds(at), nil
+}
+
+// recordable reports whether a time can be written as seconds. 0 is taken, it means never.
+func recordable(at time.Time) bool { return at.Unix() > 0 && at.Unix() <= math.MaxUint32 }
+
+// seconds is a time as it is recorded: Unix seconds, in 4 bytes since a Community has a million members. What is not recordable becomes
+// the nearest that is.
+func seconds(at time.Time) uint32 {
+	return uint32(min(max(at.Unix(), 1), math.MaxUint32))
 }

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -243,18 +243,24 @@ func (e *Emulator) moveClock(r *http.Request) (any, error) {
 	if set != 1 {
 		return nil, errors.New(`say one of {"forward":"40d"}, {"set":"2030-01-01T00:00:00Z"} and {"reset":true}`)
 	}
+	target := e.clock.now()
 	switch {
 	case change.Set != nil:
-		e.clock.set(*change.Set)
+		target = *change.Set
 	case change.Reset:
 		e.clock.reset()
+		return e.readClock(r)
 	default:
 		d, err := parseDuration(change.Forward)
 		if err != nil {
 			return nil, err
 		}
-		e.clock.forward(d)
+		target = target.Add(d)
 	}
+	if !recordable(target) {
+		return nil, errors.New("the clock goes from 1970 to 2106: move it less far")
+	}
+	e.clock.set(target)
 	return e.readClock(r)
 }
 
@@ -398,7 +404,7 @@ func (e *Emulator) signFor(r *http.Request) (any, error) {
 	}
 	query := url.Values{
 		"sdkappid": {strconv.FormatUint(a.id, 10)}, "identifier": {identifier}, "usersig": {sig},
-		"random": {strconv.FormatUint(uint64(rand.Uint32()), 10)}, "contenttype": {"json"},
+		"random": {strconv.FormatInt(now.UnixNano()&math.MaxUint32, 10)}, "contenttype": {"json"},
 	}.Encode()
 	if r.URL.Query().Get("format") == "query" {
 		return text(query + "\n"), nil

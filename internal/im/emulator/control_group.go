@@ -92,8 +92,7 @@ func (e *Emulator) changeGroup(r *http.Request) (any, error) {
 	}
 	setFrom(&g.maxMembers, change.MaxMembers)
 	setFrom(&g.name, change.Name)
-	setFrom(&g.quirks.OmitLastSendMsgTime, change.OmitLastSendMsgTime)
-	setFrom(&g.quirks.RoleTrailingBlank, change.RoleTrailingBlank)
+	setFrom(&g.quirks, change.Quirks)
 	return g.describe(0, 0), nil
 }
 

@@ -127,7 +127,7 @@ func (l *faultList) add(f Fault) (Fault, error) {
 	defer l.mu.Unlock()
 	l.last++
 	f.ID, f.Fired, f.matched = l.last, 0, 0
-	f.random = rand.New(rand.NewPCG(f.Seed, f.Seed))
+	f.random = rand.New(rand.NewPCG(f.Seed, f.Seed)) //nolint:gosec // a fault has to repeat itself
 	l.rules = append(l.rules, &f)
 	return f, nil
 }

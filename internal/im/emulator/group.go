@@ -10,7 +10,7 @@ import (
 type group struct {
 	app     *app
 	id      string
-	seq     uint64 // order of creation within the app
+	seq     int // order of creation within the app
 	kind    groupType
 	spelled string // the name of the type as its creator wrote it; see typeName
 
@@ -21,7 +21,7 @@ type group struct {
 	notification string
 	faceURL      string
 	owner        string // may be empty: a group can be without an owner
-	created      int64  // Unix seconds
+	created      uint32 // Unix seconds
 	maxMembers   int    // 0: without limit
 	joinOption   string
 	messages     int // sent so far
@@ -59,9 +59,7 @@ func (g *group) enrol(account string, r role, joined, spoke uint32) {
 	if r == roleOwner {
 		g.promote(account)
 	}
-	if int64(joined) < g.created {
-		g.created = int64(joined) // nobody joins a group before it exists
-	}
+	g.created = min(g.created, joined) // nobody joins a group before it exists
 	g.roster.add(member{account: account, role: r, joined: joined, spoke: spoke})
 	g.withdraw(account)
 }
@@ -111,6 +109,6 @@ func (g *group) say(m *member, at time.Time) {
 	g.messages++
 	g.lastMessage = at.Unix()
 	if g.kind != typeAVChatRoom { // there the vendor keeps no LastSendMsgTime (page 33529)
-		m.spoke = uint32(at.Unix())
+		m.spoke = seconds(at)
 	}
 }

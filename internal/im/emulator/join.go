@@ -103,7 +103,7 @@ func (e *Emulator) bring(ctx context.Context, g *group, from origin, accounts []
 // taken now or somebody found none (page 34376). The order of the two is not documented. The caller has locked the group.
 func (e *Emulator) seat(ctx context.Context, g *group, from origin, joinType string, accounts []string, v verdict) []entry {
 	settings, _, _ := g.app.console()
-	now := uint32(e.clock.now().Unix())
+	now := seconds(e.clock.now())
 	var entries []entry
 	var joined []string
 	turnedAway := false

@@ -79,12 +79,12 @@ type journal[T any] struct {
 	records []T // oldest first, at most twice keptRecords
 }
 
-// add files the record that make returns for the next id.
-func (j *journal[T]) add(make func(id int) T) {
+// add files the record that is made for the next id.
+func (j *journal[T]) add(record func(id int) T) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.last++
-	j.records = append(j.records, make(j.last))
+	j.records = append(j.records, record(j.last))
 	if len(j.records) >= 2*keptRecords {
 		j.records = slices.Clone(j.records[len(j.records)-keptRecords:])
 	}

@@ -115,7 +115,7 @@ func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 	var answer []byte
 	var f *failure
 	if wait(r.Context(), t.latency, e.closing) != nil {
-		panic(http.ErrAbortHandler) // the caller is gone; net/http knows this value and only closes the connection
+		abort() // the caller is gone
 	}
 	switch {
 	case t.fault != nil && !t.fault.AfterEffect:
@@ -141,15 +141,19 @@ func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 		e.spoilAnswer(w, r, t.fault, answer)
 		return
 	}
-	writeAnswer(w, answer)
+	writeAnswer(w, len(answer), answer)
 }
 
-func writeAnswer(w http.ResponseWriter, answer []byte) {
-	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-	_, _ = w.Write(answer) // a caller who is gone needs no answer
+// writeAnswer writes an answer, or a part of one that has a greater length. A caller who is gone needs no answer.
+func writeAnswer(w http.ResponseWriter, length int, part []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(length))
+	_, _ = w.Write(part) //nolint:gosec // JSON, and labelled as such
 }
 
-// spoilAnswer does to an answer what a fault wants. To break a connection, net/http is told so by its own panic value.
+// abort breaks the connection without an answer. net/http knows no other way to say so than its own panic value, which it catches.
+func abort() { panic(http.ErrAbortHandler) } //nolint:forbidigo // see above
+
+// spoilAnswer does to an answer what a fault wants.
 func (e *Emulator) spoilAnswer(w http.ResponseWriter, r *http.Request, f *Fault, answer []byte) {
 	switch f.Kind {
 	case FaultHTTP:
@@ -158,16 +162,16 @@ func (e *Emulator) spoilAnswer(w http.ResponseWriter, r *http.Request, f *Fault,
 		_, _ = fmt.Fprintf(w, "<html><body><h1>%d %s</h1></body></html>\n", f.Status, http.StatusText(f.Status))
 		return
 	case FaultCode:
-		writeAnswer(w, envelopeOf(&failure{f.Code, f.Info}))
+		answer = envelopeOf(&failure{f.Code, f.Info})
+		writeAnswer(w, len(answer), answer)
 		return
 	case FaultTruncate:
-		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-		_, _ = w.Write(answer[:len(answer)/2])
+		writeAnswer(w, len(answer), answer[:len(answer)/2])
 		_ = http.NewResponseController(w).Flush()
 	case FaultHang:
 		_ = hang(r.Context(), e.closing)
 	}
-	panic(http.ErrAbortHandler)
+	abort()
 }
 
 // call authenticates and carries out a call.

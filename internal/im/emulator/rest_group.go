@@ -73,7 +73,7 @@ func (g *group) everyone() []string {
 // newGroup reads and checks the body of create_group.
 func (c *call) newGroup() (*group, *failure) {
 	g := &group{
-		app: c.app, id: c.text("GroupId"), spelled: c.required("Type"), name: c.required("Name"), owner: "", created: c.now.Unix(),
+		app: c.app, id: c.text("GroupId"), spelled: c.required("Type"), name: c.required("Name"), owner: "", created: seconds(c.now),
 		introduction: c.text("Introduction"), notification: c.text("Notification"), faceURL: c.text("FaceUrl"),
 		joinOption: c.text("ApplyJoinOption"),
 	}
@@ -106,14 +106,14 @@ func (c *call) newGroup() (*group, *failure) {
 		if !validAccount(owner) {
 			return nil, fail(codeBadParameter, "Owner_Account must have 1 to 32 bytes")
 		}
-		g.enrol(owner, roleOwner, uint32(c.now.Unix()), 0)
+		g.enrol(owner, roleOwner, seconds(c.now), 0)
 	}
 	for _, account := range members {
 		if g.full() {
 			return nil, errGroupFull
 		}
 		if g.roster.find(account) == nil {
-			g.enrol(account, roleMember, uint32(c.now.Unix()), 0)
+			g.enrol(account, roleMember, seconds(c.now), 0)
 		}
 	}
 	return g, nil
@@ -190,9 +190,9 @@ type groupInfo struct {
 	Notification  *string         `json:"Notification,omitempty"`
 	FaceURL       *string         `json:"FaceUrl,omitempty"`
 	Owner         *string         `json:"Owner_Account,omitempty"`
-	CreateTime    *int64          `json:"CreateTime,omitempty"`
+	CreateTime    *uint32         `json:"CreateTime,omitempty"`
 	InfoSeq       *int            `json:"InfoSeq,omitempty"`
-	LastInfoTime  *int64          `json:"LastInfoTime,omitempty"`
+	LastInfoTime  *uint32         `json:"LastInfoTime,omitempty"`
 	LastMsgTime   *int64          `json:"LastMsgTime,omitempty"`
 	NextMsgSeq    *int            `json:"NextMsgSeq,omitempty"`
 	MemberNum     *int            `json:"MemberNum,omitempty"`
@@ -292,7 +292,7 @@ func (e *Emulator) getGroupList(_ context.Context, c *call) (any, *failure) {
 		return nil, c.bad
 	}
 	// One more than asked for tells whether anything follows.
-	page, total := c.app.groupsAfter(uint64(next), limit+1, func(g *group) bool { return wanted == "" || g.kind == kind })
+	page, total := c.app.groupsAfter(next, limit+1, func(g *group) bool { return wanted == "" || g.kind == kind })
 	answer := groupList{TotalCount: total, Groups: []groupRef{}}
 	for i, g := range page {
 		if i == limit {
@@ -307,7 +307,7 @@ func (e *Emulator) getGroupList(_ context.Context, c *call) (any, *failure) {
 type groupList struct {
 	TotalCount int        `json:"TotalCount"`
 	Groups     []groupRef `json:"GroupIdList"`
-	Next       uint64     `json:"Next"`
+	Next       int        `json:"Next"`
 }
 
 type groupRef struct {

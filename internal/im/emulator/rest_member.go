@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // Batch limits (protocol of the API pages; where pages disagree, the strictest that is current).
@@ -382,7 +383,7 @@ func (e *Emulator) importMembers(_ context.Context, c *call) (any, *failure) {
 		} else if word != "" && word != "Member" {
 			o.complain("Role must be Admin or Member")
 		}
-		if int64(fact.joined) < g.created || int64(fact.joined) > c.now.Unix() {
+		if int64(fact.joined) < int64(g.created) || int64(fact.joined) > c.now.Unix() {
 			o.complain("JoinTime must lie between the creation of the group and now")
 		}
 		if o.bad != nil {
@@ -400,7 +401,7 @@ func (e *Emulator) importMembers(_ context.Context, c *call) (any, *failure) {
 		case g.full():
 			en.result = resultFailed
 		default:
-			g.enrol(account, facts[account].role, uint32(facts[account].joined), 0)
+			g.enrol(account, facts[account].role, seconds(time.Unix(int64(facts[account].joined), 0)), 0)
 		}
 		if en.result != resultFailed {
 			done++

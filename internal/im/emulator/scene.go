@@ -28,16 +28,16 @@ type GroupSpec struct {
 	CreatedAgo string `json:"createdAgo,omitempty"`
 	// Members are put in after the owner.
 	Members []MemberSpec `json:"members,omitempty"`
-	Quirks
+	Quirks  Quirks       `json:"quirks,omitzero"`
 }
 
 // GroupChange changes what is set in it.
 type GroupChange struct {
-	Name                *string `json:"name,omitempty"`
-	MaxMembers          *int    `json:"maxMembers,omitempty"`
-	ApplyJoinOption     *string `json:"applyJoinOption,omitempty"`
-	OmitLastSendMsgTime *bool   `json:"omitLastSendMsgTime,omitempty"`
-	RoleTrailingBlank   *bool   `json:"roleTrailingBlank,omitempty"`
+	Name            *string `json:"name,omitempty"`
+	MaxMembers      *int    `json:"maxMembers,omitempty"`
+	ApplyJoinOption *string `json:"applyJoinOption,omitempty"`
+	// Quirks replaces all of them.
+	Quirks *Quirks `json:"quirks,omitempty"`
 }
 
 // MemberSpec describes members to be put into a group, or changed if they are in it already: either Accounts, or Count and Prefix.
@@ -83,8 +83,8 @@ type Group struct {
 	// MemberList is a page of the members in the order of joining, when one group is asked for.
 	MemberList []Member `json:"memberList,omitempty"`
 	// NextOffset continues MemberList; 0: that was all.
-	NextOffset int `json:"nextOffset,omitempty"`
-	Quirks
+	NextOffset int    `json:"nextOffset,omitempty"`
+	Quirks     Quirks `json:"quirks,omitzero"`
 }
 
 // Member is a member of a group.
@@ -99,7 +99,7 @@ type Member struct {
 func (g *group) describe(offset, limit int) Group {
 	d := Group{
 		SDKAppID: g.app.id, ID: g.id, Type: g.typeName(), Name: g.name, Owner: g.owner, Members: g.roster.size(), MaxMembers: g.maxMembers,
-		Full: g.full(), ApplyJoinOption: g.joinOption, CreatedAt: time.Unix(g.created, 0).UTC(), Messages: g.messages, Quirks: g.quirks,
+		Full: g.full(), ApplyJoinOption: g.joinOption, CreatedAt: time.Unix(int64(g.created), 0).UTC(), Messages: g.messages, Quirks: g.quirks,
 	}
 	d.Applications = append(d.Applications, g.applications...)
 	if limit <= 0 {
@@ -122,7 +122,7 @@ func (g *group) describe(offset, limit int) Group {
 // build makes the group that a spec describes; the app does not know it yet.
 func (s GroupSpec) build(a *app, now time.Time) (*group, error) {
 	g := &group{
-		app: a, id: s.ID, spelled: s.Type, name: s.Name, created: now.Unix(), quirks: s.Quirks, maxMembers: s.MaxMembers,
+		app: a, id: s.ID, spelled: s.Type, name: s.Name, created: seconds(now), quirks: s.Quirks, maxMembers: s.MaxMembers,
 	}
 	var ok bool
 	if g.kind, ok = parseGroupType(s.Type); !ok {
@@ -145,17 +145,16 @@ func (s GroupSpec) build(a *app, now time.Time) (*group, error) {
 		return nil, fmt.Errorf("applyJoinOption: %s", f.info)
 	}
 	if s.CreatedAgo != "" {
-		created, err := ago(now, s.CreatedAgo)
-		if err != nil {
+		var err error
+		if g.created, err = ago(now, s.CreatedAgo); err != nil {
 			return nil, fmt.Errorf("createdAgo: %w", err)
 		}
-		g.created = int64(created)
 	}
 	if s.Owner != "" {
 		if !validAccount(s.Owner) {
 			return nil, errAccount
 		}
-		g.enrol(s.Owner, roleOwner, uint32(g.created), 0)
+		g.enrol(s.Owner, roleOwner, g.created, 0)
 	}
 	for i, spec := range s.Members {
 		if _, _, err := g.place(spec, now); err != nil {
@@ -223,7 +222,7 @@ func (g *group) place(s MemberSpec, now time.Time) (added, updated int, err erro
 	case r == roleAdmin && g.kind == typeWork:
 		return 0, 0, fmt.Errorf("a Work group has no admins: use Owner or Member")
 	}
-	joined, spoke := uint32(now.Unix()), uint32(0)
+	joined, spoke := seconds(now), uint32(0)
 	for _, given := range []struct {
 		name, value string
 		targets     []*uint32

@@ -1,0 +1,76 @@
+package emulator_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/emulator"
+)
+
+// TestRESTClient lets the client of package im and the emulator meet: both write the vendor's wire format down for themselves, so that
+// what one of them misspells the other does not understand.
+func TestRESTClient(t *testing.T) {
+	w := newWorld(t)
+	config := im.ClientConfig{
+		Endpoint: w.BaseURL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey, RequestsPerSecond: 200,
+		Now:   func() time.Time { return testNow },
+		Sleep: func(context.Context, time.Duration) error { return nil },
+	}
+	client, err := im.NewClient(config)
+	w.must(err)
+	for _, kind := range []string{"Private", "Public", "ChatRoom", "Community"} {
+		t.Run(kind, func(t *testing.T) {
+			w.group(emulator.GroupSpec{ID: kind, Type: kind, Owner: "alice", MaxMembers: 300, Members: []emulator.MemberSpec{
+				{Count: 250, Prefix: "u", InactiveFor: "40d"}, {Accounts: []string{"bob"}, JoinedAgo: "3d"},
+			}})
+			g, err := client.Group(t.Context(), kind)
+			w.must(err)
+			want := im.Group{ID: kind, Type: im.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300, ServerTime: testNow}
+			if diff := cmp.Diff(want, g); diff != "" {
+				t.Errorf("(-want,+got)\n%s", diff)
+			}
+			var accounts []string
+			for m, err := range client.Members(t.Context(), g) {
+				w.must(err)
+				accounts = append(accounts, m.Account)
+			}
+			wantAccounts := []string{"alice"}
+			for i := 1; i <= 250; i++ {
+				wantAccounts = append(wantAccounts, "u"+strconv.Itoa(i))
+			}
+			if diff := cmp.Diff(append(wantAccounts, "bob"), accounts); diff != "" {
+				t.Errorf("(-want,+got)\n%s", diff)
+			}
+			w.must(client.DeleteMembers(t.Context(), kind, []string{"u1", "u2"}, im.DeleteOptions{Silent: true, Reason: "inactive"}))
+			members, err := client.MembersNamed(t.Context(), kind, []string{"u1", "u3", "bob", "alice"})
+			w.must(err)
+			old := testNow.AddDate(0, 0, -40)
+			wantMembers := map[string]im.Member{
+				"u3":    {Account: "u3", Role: "Member", Joined: old, LastSpoke: old, ActivityKnown: true},
+				"bob":   {Account: "bob", Role: "Member", Joined: testNow.AddDate(0, 0, -3), ActivityKnown: true},
+				"alice": {Account: "alice", Role: "Owner", Joined: testNow, ActivityKnown: true},
+			}
+			if diff := cmp.Diff(wantMembers, members); diff != "" {
+				t.Errorf("(-want,+got)\n%s", diff)
+			}
+		})
+	}
+	w.group(emulator.GroupSpec{ID: "live", Type: "AVChatRoom"})
+	if err := client.DeleteMembers(t.Context(), "live", []string{"u1"}, im.DeleteOptions{}); im.ClassOf(err) != im.ClassUnsupported {
+		t.Errorf("AVChatRoom: %v", err)
+	}
+	if _, err := client.Group(t.Context(), "gone"); im.ClassOf(err) != im.ClassGroupGone {
+		t.Errorf("no such group: %v", err)
+	}
+	config.SecretKey = "another"
+	wrong, err := im.NewClient(config)
+	w.must(err)
+	if _, err := wrong.Group(t.Context(), "Public"); im.ClassOf(err) != im.ClassUnauthorized {
+		t.Errorf("wrong key: %v", err)
+	}
+}
