@@ -113,7 +113,7 @@ func TestPolicyVerdict(t *testing.T) {
 		"missing references, in the order of the fields": {
 			policy: policyNamed("p", 1,
 				joining(func(j *JoinSection) { j.Allow, j.Deny = byListName("vip-0", "gone"), byLabels(nobody) }),
-				prune(protect(byListName("lost", "vip-0")))),
+				prune(protect(byListName("lost", "vip-0", "lost")))),
 			want: PolicyVerdict{MissingRefs: `join.allow: AccountList "gone"; join.deny: AccountLists selected by "list=nobody"; whenFull.prune.protect: AccountList "lost"`},
 		},
 		"a policy without its app says what is missing, too": {

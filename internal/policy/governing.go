@@ -1,6 +1,10 @@
 package policy
 
-import "time"
+import (
+	"iter"
+	"slices"
+	"time"
+)
 
 // Governing is the rule by which one group is pruned, together with everything that keeps accounts in the group.
 type Governing struct {
@@ -16,6 +20,53 @@ type Governing struct {
 
 	adminAccount string
 	protect      []*selection
+}
+
+// MayPrune reports whether an accepted policy with a prune rule matches the group's id, whatever the group's type.
+func (a *CompiledApp) MayPrune(group string) bool {
+	for b := a.groups.find(group); b != nil; b = b.next {
+		if b.mayPrune() {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *bucket) mayPrune() bool {
+	return slices.ContainsFunc(b.prunings, func(p *pruning) bool { return p.invalid == "" })
+}
+
+// ExactPruneGroups returns the groups that accepted policies with a prune rule name exactly, each once, sorted.
+func (a *CompiledApp) ExactPruneGroups() iter.Seq[string] {
+	var groups []string
+	for id, b := range a.groups.exact {
+		if b.mayPrune() {
+			groups = append(groups, id)
+		}
+	}
+	slices.Sort(groups)
+	return slices.Values(groups)
+}
+
+// Governing returns the rule by which a group of this id and type is pruned: that of the highest-ranked governing policy
+// that has one. There is none for a group of unknown type.
+func (a *CompiledApp) Governing(group string, t GroupType) (Governing, bool) {
+	g := Governing{adminAccount: a.adminAccount}
+	visited := map[*pruning]bool{}
+	for b := a.groups.find(group); b != nil; b = b.next {
+		for _, p := range b.prunings {
+			if visited[p] || !p.types.admitsPruning(t) {
+				continue
+			}
+			if len(visited) == 0 {
+				g.Policy, g.Rule, g.Invalid = p.policy, p.rule, p.invalid
+			}
+			visited[p] = true
+			g.Unresolved = append(g.Unresolved, p.unresolved...)
+			g.protect = append(g.protect, &p.protect)
+		}
+	}
+	return g, len(visited) > 0
 }
 
 func (g *Governing) usable() bool { return g.Invalid == "" && len(g.Unresolved) == 0 }

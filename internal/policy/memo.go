@@ -17,11 +17,11 @@ type memoised[T any] struct {
 	build uint64
 }
 
-// of returns what make returns, or returned for the same version in an earlier build: the same UID and generation always
+// of returns what compile returns, or returned for the same version in an earlier build: the same UID and generation always
 // have the same spec. An object without a UID has no identity to remember it by.
-func (m *memo[T]) of(o *Object, make func() T) T {
+func (m *memo[T]) of(o *Object, compile func() T) T {
 	if o.UID == "" {
-		return make()
+		return compile()
 	}
 	// The name is compared, too, so that objects that share a UID, which Kubernetes rules out, do not share parts.
 	known, ok := m.byUID[o.UID]
@@ -29,7 +29,7 @@ func (m *memo[T]) of(o *Object, make func() T) T {
 		known.build = m.build
 		return known.part
 	}
-	made := &memoised[T]{name: o.objectName(), generation: o.Generation, part: make(), build: m.build}
+	made := &memoised[T]{name: o.objectName(), generation: o.Generation, part: compile(), build: m.build}
 	if m.byUID == nil {
 		m.byUID = map[string]*memoised[T]{}
 	}

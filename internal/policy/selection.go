@@ -52,7 +52,7 @@ func newSelectionPart(a *AccountSelector) selectionPart {
 	return part
 }
 
-// bind looks the references up. missing names those that resolve to nothing; they count as empty.
+// bind looks the references up. missing names those that resolve to nothing, each once; they count as empty.
 func (p *selectionPart) bind(namespace string, lists *listIndex) (bound selection, missing []string) {
 	if len(p.refs) == 0 {
 		return p.own, nil
@@ -60,7 +60,7 @@ func (p *selectionPart) bind(namespace string, lists *listIndex) (bound selectio
 	bound = selection{sets: slices.Clone(p.own.sets), prefixes: p.own.prefixes}
 	for i := range p.refs {
 		sets, found := lists.resolve(namespace, &p.refs[i])
-		if !found {
+		if !found && !slices.Contains(missing, p.refs[i].text) {
 			missing = append(missing, p.refs[i].text)
 		}
 		bound.sets = append(bound.sets, sets...)
