@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -16,9 +17,12 @@ type proxy struct {
 	address string // ours, the same after every Restore
 	target  string
 
+	// hangUp closes every new connection at once, as a load balancer without a backend does.
+	hangUp atomic.Bool
+
 	mu       sync.Mutex
 	listener net.Listener
-	conns    map[net.Conn]struct{}
+	conns    map[net.Conn]*atomic.Bool // each with whether it is frozen
 	closed   sync.WaitGroup
 }
 
@@ -44,13 +48,21 @@ func newProxy(t *testing.T, config *rest.Config) (*proxy, *rest.Config) {
 // Restore accepts connections again.
 func (p *proxy) Restore() {
 	p.t.Helper()
+	if p.hangUp.Swap(false) {
+		return
+	}
+	p.listen()
+}
+
+func (p *proxy) listen() {
+	p.t.Helper()
 	listener, err := net.Listen("tcp", p.address)
 	must(p.t, err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.address = listener.Addr().String()
 	p.listener = listener
-	p.conns = map[net.Conn]struct{}{}
+	p.conns = map[net.Conn]*atomic.Bool{}
 	p.closed.Add(1)
 	go func() { // ends with the listener, in Cut
 		defer p.closed.Done()
@@ -83,8 +95,27 @@ func (p *proxy) Cut() {
 	p.closed.Wait()
 }
 
+// HangUp breaks all connections and goes on accepting new ones, only to close them.
+func (p *proxy) HangUp() {
+	p.hangUp.Store(true)
+	p.Cut()
+	p.listen()
+}
+
+// Freeze lets the connections that there are stand, and carries nothing on them any more. New ones work.
+func (p *proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, frozen := range p.conns {
+		frozen.Store(true)
+	}
+}
+
 func (p *proxy) forward(client net.Conn) {
 	defer client.Close()
+	if p.hangUp.Load() {
+		return
+	}
 	server, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return
@@ -95,16 +126,30 @@ func (p *proxy) forward(client net.Conn) {
 		p.mu.Unlock()
 		return
 	}
-	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
+	frozen := &atomic.Bool{}
+	p.conns[client], p.conns[server] = frozen, frozen
 	p.mu.Unlock()
 
 	var both sync.WaitGroup
-	both.Go(func() { io.Copy(server, client); server.Close() })
-	both.Go(func() { io.Copy(client, server); client.Close() })
+	both.Go(func() { io.Copy(thaw{server, frozen}, client); server.Close() })
+	both.Go(func() { io.Copy(thaw{client, frozen}, server); client.Close() })
 	both.Wait()
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, client)
 	delete(p.conns, server)
+}
+
+// thaw writes what it is given, and swallows it once it is frozen.
+type thaw struct {
+	to     io.Writer
+	frozen *atomic.Bool
+}
+
+func (t thaw) Write(b []byte) (int, error) {
+	if t.frozen.Load() {
+		return len(b), nil
+	}
+	return t.to.Write(b)
 }

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/watchlist"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -86,42 +87,77 @@ func TestReconnectingPassesAnswersThroughAndStopsWithItsContext(t *testing.T) {
 // The reflector on its own would be up to a minute late here, since it doubles its wait after every failure.
 func TestInformerIsCurrentWithinFiveSecondsOfAnOutage(t *testing.T) {
 	const outage = 12 * time.Second
-	namespace := newNamespace(t)
-	cut, config := newProxy(t, apiServer)
-	direct := testClient(t)
-	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "seen"}, Data: map[string]string{"edit": "before"}}
-	must(t, direct.Create(t.Context(), object))
+	for name, begin := range map[string]func(*proxy){"Refused": (*proxy).Cut, "HungUp": (*proxy).HangUp} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cut, config := newProxy(t, apiServer)
+			w := watchOne(t, config)
+			begin(cut)
+			w.edit("during")
+			pause(t, outage)
+			if err := w.has("before"); err != nil {
+				t.Errorf("in the outage: %v", err)
+			}
+			cut.Restore()
+			restored := time.Now()
+			eventually(t, func() error { return w.has("during") })
+			if late := time.Since(restored); late > 5*time.Second {
+				t.Errorf("current %s after the return, want within 5s", late)
+			}
+		})
+	}
+}
 
-	through, err := cache.New(ConnectionConfig(config), cache.Options{
+// A watch on a connection that lost its other end would stay silent for good.
+func TestDeadConnectionIsNoticed(t *testing.T) {
+	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "1")
+	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "1")
+	cut, config := newProxy(t, apiServer)
+	w := watchOne(t, config)
+	cut.Freeze()
+	w.edit("after")
+	eventually(t, func() error { return w.has("after") })
+}
+
+// watched is one object and an informer that watches it over a connection of its own.
+type watched struct {
+	t        *testing.T
+	object   *corev1.ConfigMap
+	informer cache.Cache
+}
+
+func watchOne(t *testing.T, config *rest.Config) *watched {
+	t.Helper()
+	namespace := newNamespace(t)
+	w := &watched{t: t, object: &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "seen"}, Data: map[string]string{"edit": "before"},
+	}}
+	must(t, testClient(t).Create(t.Context(), w.object))
+	informer, err := cache.New(ConnectionConfig(config), cache.Options{
 		Scheme:            testScheme(t),
 		NewInformer:       NewInformer,
 		DefaultNamespaces: map[string]cache.Config{namespace: {}},
 	})
 	must(t, err)
-	start(t, through.Start)
-	seen := func(want string) error {
-		var got corev1.ConfigMap
-		if err := through.Get(t.Context(), client.ObjectKeyFromObject(object), &got); err != nil {
-			return err
-		}
-		if got.Data["edit"] != want {
-			return fmt.Errorf("the informer has %q, want %q", got.Data["edit"], want)
-		}
-		return nil
-	}
-	eventually(t, func() error { return seen("before") })
+	w.informer = informer
+	start(t, informer.Start)
+	eventually(t, func() error { return w.has("before") })
+	return w
+}
 
-	cut.Cut()
-	object.Data["edit"] = "during"
-	must(t, direct.Update(t.Context(), object))
-	pause(t, outage)
-	if err := seen("before"); err != nil {
-		t.Errorf("in the outage: %v", err)
+func (w *watched) edit(to string) {
+	w.t.Helper()
+	w.object.Data["edit"] = to
+	must(w.t, testClient(w.t).Update(w.t.Context(), w.object))
+}
+
+func (w *watched) has(want string) error {
+	var got corev1.ConfigMap
+	if err := w.informer.Get(w.t.Context(), client.ObjectKeyFromObject(w.object), &got); err != nil {
+		return err
 	}
-	cut.Restore()
-	restored := time.Now()
-	eventually(t, func() error { return seen("during") })
-	if late := time.Since(restored); late > 5*time.Second {
-		t.Errorf("current %s after the return, want within 5s", late)
+	if got.Data["edit"] != want {
+		return fmt.Errorf("the informer has %q, want %q", got.Data["edit"], want)
 	}
+	return nil
 }

@@ -75,12 +75,18 @@ func TestFirstBuildWaitsForAllInformers(t *testing.T) {
 				})
 			})
 			r := startReplica(t, namespace, replicaOptions{config: through})
-			for len(others) < 4 {
-				switch asked := <-seen; asked {
-				case "imapps", "accountlists", "grouppolicies", "secrets", "pruneruns":
-					others[asked] = true
+			eventually(t, func() error {
+				for len(seen) > 0 {
+					switch asked := <-seen; asked {
+					case "imapps", "accountlists", "grouppolicies", "secrets", "pruneruns":
+						others[asked] = true
+					}
 				}
-			}
+				if len(others) < 4 {
+					return fmt.Errorf("only %v are watched", others)
+				}
+				return nil
+			})
 			for range 25 {
 				if r.store.Load() != nil {
 					t.Fatalf("published without having seen %s", resource)

@@ -129,29 +129,36 @@ func TestTermIsHandedOverOnACleanStop(t *testing.T) {
 }
 
 func TestTermIsTakenOverFromTheDead(t *testing.T) {
-	namespace := newNamespace(t)
-	cut, config := newProxy(t, apiServer)
-	first, second := newTerm(t, config, namespace, "first"), newTerm(t, apiServer, namespace, "second")
-	start(t, first.Start)
-	eventually(t, held(first, true))
-	joined, leave, ok := first.Join(t.Context())
-	if !ok {
-		t.Fatal("the holder cannot join its own term")
-	}
-	defer leave()
-	start(t, second.Start)
-	cut.Cut()
+	for name, die := range map[string]func(*proxy){"Cut": (*proxy).Cut, "Silent": (*proxy).Freeze} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namespace := newNamespace(t)
+			cut, config := newProxy(t, apiServer)
+			first, second := newTerm(t, ConnectionConfig(config), namespace, "first"), newTerm(t, apiServer, namespace, "second")
+			start(t, first.Start)
+			eventually(t, held(first, true))
+			joined, leave, ok := first.Join(t.Context())
+			if !ok {
+				t.Fatal("the holder cannot join its own term")
+			}
+			defer leave()
+			start(t, second.Start)
+			die(cut)
 
-	<-joined.Done()
-	if second.Held() {
-		t.Error("the second term began before the first ended")
-	}
-	if !errors.Is(context.Cause(joined), ErrTermEnded) {
-		t.Errorf("cause = %v, want %v", context.Cause(joined), ErrTermEnded)
-	}
-	eventually(t, held(second, true))
-	if first.Held() {
-		t.Error("two replicas in a term at once")
+			<-joined.Done()
+			if second.Held() {
+				t.Error("the second term began before the first ended")
+			}
+			if !errors.Is(context.Cause(joined), ErrTermEnded) {
+				t.Errorf("cause = %v, want %v", context.Cause(joined), ErrTermEnded)
+			}
+			eventually(t, func() error {
+				if first.Held() && second.Held() {
+					t.Fatal("two replicas in a term at once")
+				}
+				return held(second, true)()
+			})
+		})
 	}
 }
 
