@@ -275,6 +275,7 @@ func (p *pass) conclude(ctx context.Context, err error) (reconcile.Result, error
 		wait *runWaits
 	)
 	switch {
+	case ctx.Err() != nil:
 	case errors.As(err, &ends):
 		err = p.end(ctx, ends)
 	case errors.As(err, &wait):
@@ -283,10 +284,10 @@ func (p *pass) conclude(ctx context.Context, err error) (reconcile.Result, error
 		}
 	}
 	switch {
-	case err == nil, errors.Is(err, errDone), apierrors.IsNotFound(err):
-		return reconcile.Result{}, nil
 	case ctx.Err() != nil:
 		// The term has ended, or the process is about to. Whoever holds the next term looks at every run.
+		return reconcile.Result{}, nil
+	case err == nil, errors.Is(err, errDone), apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil
 	case errors.Is(err, errBehind), apierrors.IsConflict(err):
 		// A conflict is the fence at work: somebody else has written the run. What they wrote is read live the next time.

@@ -94,6 +94,8 @@ type world struct {
 	url       string
 	client    client.Client
 
+	serving sync.WaitGroup // REST calls that the vendor still works on, whether or not somebody waits for the answer
+
 	mu     sync.Mutex
 	before map[string]func() // by API or "patch": called before it takes effect
 	calls  []string          // status patches ("patch") and REST calls (by API) that took effect, in order
@@ -109,6 +111,8 @@ func newWorld(t *testing.T) *world {
 	backend := emulator.New(emulator.Config{Apps: []emulator.App{{SDKAppID: pruneSDKAppID, SecretKey: pruneSecretKey}}, Now: w.clock.Now})
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v4/") {
+			w.serving.Add(1)
+			defer w.serving.Done()
 			w.happens(path.Base(r.URL.Path))
 		}
 		backend.ServeHTTP(rw, r)
@@ -189,7 +193,11 @@ func (w *world) once(what string, nth int, hook func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.before[what] = func() {
-		if nth--; nth == 0 {
+		w.mu.Lock()
+		nth--
+		now := nth == 0
+		w.mu.Unlock()
+		if now {
 			hook()
 		}
 	}
