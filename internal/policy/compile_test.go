@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +134,20 @@ func TestPolicyVerdict(t *testing.T) {
 				t.Errorf("PolicyVerdict, ok=%t (-want,+got):\n%s", ok, diff)
 			}
 		})
+	}
+}
+
+// TestMissingRefsFitACondition refers to far more lists than anybody will, by the longest names and selectors.
+func TestMissingRefsFitACondition(t *testing.T) {
+	var refs AccountSelector
+	for i := range 64 {
+		long := strings.Repeat(string(rune('a'+i%26)), 200+i)
+		refs.Lists = append(refs.Lists, ListRef{Name: long}, ListRef{Selector: &Selector{{Key: long, Op: OpIn, Values: []string{long, long + "é", long}}}})
+	}
+	s := Compile(world(policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow, j.Deny = &refs, &refs }), prune(protect(&refs)))))
+	v, _ := s.PolicyVerdict("uid-p")
+	if len(v.MissingRefs) > 16<<10 || !strings.HasSuffix(v.MissingRefs, "; and 364 more") {
+		t.Errorf("%d bytes, ending in %q", len(v.MissingRefs), v.MissingRefs[len(v.MissingRefs)-30:])
 	}
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -167,12 +168,22 @@ func (p *policyPart) bind(lists *listIndex) boundPolicy {
 		}
 		bound.pruning = &pruning
 	}
-	bound.missing = strings.Join(missing, "; ")
+	bound.missing = enumerate(missing)
 	for _, m := range missing {
 		t.text(m)
 	}
 	bound.fingerprint = t.sum()
 	return bound
+}
+
+// maxNamedRefs bounds how many references a status names: the API server refuses a message of more than 32 KiB.
+const maxNamedRefs = 20
+
+func enumerate(refs []string) string {
+	if len(refs) <= maxNamedRefs {
+		return strings.Join(refs, "; ")
+	}
+	return strings.Join(refs[:maxNamedRefs], "; ") + "; and " + strconv.Itoa(len(refs)-maxNamedRefs) + " more"
 }
 
 // content fingerprints everything about the policy that a decision or a plan depends on.

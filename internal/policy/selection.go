@@ -1,6 +1,9 @@
 package policy
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // selection is the compiled form of an [AccountSelector]: its own accounts, the lists it refers to, and prefixes. The zero
 // value selects nobody.
@@ -81,7 +84,7 @@ func newListRef(ref ListRef) listRef {
 	if ref.Selector == nil {
 		return listRef{name: ref.Name, text: "AccountList " + quote(ref.Name)}
 	}
-	compiled := listRef{text: "AccountLists selected by " + quote(ref.Selector.String())}
+	compiled := listRef{text: "AccountLists selected by " + quote(abridged(ref.Selector.String()))}
 	var key transcript
 	for _, r := range *ref.Selector {
 		compiled.selector = append(compiled.selector, Requirement{Key: r.Key, Op: r.Op, Values: slices.Clone(r.Values)})
@@ -95,4 +98,14 @@ func newListRef(ref ListRef) listRef {
 	// The first byte tells the key of the selector that selects everything from the key of a name.
 	compiled.key = "s" + string(key)
 	return compiled
+}
+
+// maxRefText bounds what a status says about one reference, in bytes; no name or ordinary selector is longer.
+const maxRefText = 256
+
+func abridged(text string) string {
+	if len(text) <= maxRefText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxRefText], "") + "..."
 }

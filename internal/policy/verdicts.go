@@ -30,7 +30,8 @@ type PolicyVerdict struct {
 	Acceptance Acceptance
 	// Message says why a policy is not accepted; empty when it is.
 	Message string
-	// MissingRefs lists the references that resolve to no AccountList, in the order of the fields, separated by "; ".
+	// MissingRefs lists the references that resolve to no AccountList, in the order of the fields, separated by "; ";
+	// of more than 20 it names the first and counts the rest.
 	MissingRefs string
 	// OverriddenBy is the name of a higher-ranked policy whose rule takes every group of OverriddenMatcher, a matcher of
 	// this policy. Both are empty when there is none.
