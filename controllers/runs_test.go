@@ -1,0 +1,258 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+func TestRunNames(t *testing.T) {
+	key := groupKey{namespace: "chat", app: "prod", group: "@TGS#2J4SZEAEL"}
+	if got := key.hash(); len(got) != 16 || strings.Trim(got, "0123456789abcdef") != "" {
+		t.Fatalf("hash = %q, want 16 hex digits", got)
+	}
+	name := func(suffix string) v1alpha1.PruneRun {
+		return v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Name: key.app + "-" + key.hash() + suffix}}
+	}
+	tests := map[string]struct {
+		runs []v1alpha1.PruneRun
+		want uint64
+	}{
+		"none":                     {want: 1},
+		"one":                      {runs: []v1alpha1.PruneRun{name("-1")}, want: 2},
+		"highest, not last":        {runs: []v1alpha1.PruneRun{name("-12"), name("-9")}, want: 13},
+		"gaps stay":                {runs: []v1alpha1.PruneRun{name("-4")}, want: 5},
+		"names of people":          {runs: []v1alpha1.PruneRun{name("-x"), name(""), {ObjectMeta: metav1.ObjectMeta{Name: "by-hand-7"}}}, want: 1},
+		"a number beyond counting": {runs: []v1alpha1.PruneRun{name("-18446744073709551615")}, want: 1},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := key.nextNumber(tc.runs); got != tc.want {
+				t.Errorf("next number = %d, want %d", got, tc.want)
+			}
+		})
+	}
+	if other := (groupKey{app: "prod", group: "@TGS#2J4SZEAEM"}); other.hash() == key.hash() {
+		t.Errorf("two groups share the hash %s", key.hash())
+	}
+}
+
+func TestHashIsThatOfTheDesign(t *testing.T) {
+	// printf %s 'group' | sha256sum | cut -c1-16
+	if got, want := (groupKey{group: "group"}).hash(), "ad936fcbed631fa6"; got != want {
+		t.Errorf("hash = %s, want %s", got, want)
+	}
+}
+
+// endedRun is a finished run: at minute of the hour, full or not.
+func endedRun(condition, reason string, minute int, full bool) v1alpha1.PruneRun {
+	run := v1alpha1.PruneRun{Status: v1alpha1.PruneRunStatus{Conditions: []metav1.Condition{
+		{Type: condition, Status: metav1.ConditionTrue, Reason: reason, LastTransitionTime: metav1.NewTime(minutes(minute))},
+	}}}
+	if full {
+		run.Status.Group = &v1alpha1.PruneGroupRecord{Type: v1alpha1.GroupTypePublic, Members: 20, MaxMembers: 20}
+	}
+	return run
+}
+
+func minutes(n int) time.Time { return time.Date(2026, 11, 20, 12, n, 0, 0, time.UTC) }
+
+func TestHoldOff(t *testing.T) {
+	complete, failed := v1alpha1.ConditionComplete, v1alpha1.ConditionFailed
+	tests := map[string]struct {
+		runs []v1alpha1.PruneRun
+		want holdOff
+	}{
+		"no run": {},
+		"found full": {
+			runs: []v1alpha1.PruneRun{endedRun(complete, "Removed", 1, true)},
+			want: holdOff{cooling: minutes(6)},
+		},
+		"the last one that found it full counts": {
+			runs: []v1alpha1.PruneRun{endedRun(complete, "Previewed", 3, true), endedRun(complete, "Removed", 1, true)},
+			want: holdOff{cooling: minutes(8)},
+		},
+		"NotFull delays by a minute and does not cool": {
+			runs: []v1alpha1.PruneRun{endedRun(complete, "NotFull", 2, false)},
+			want: holdOff{notFull: minutes(3)},
+		},
+		"NotFull does not end a cooldown": {
+			runs: []v1alpha1.PruneRun{endedRun(complete, "Removed", 1, true), endedRun(complete, "NotFull", 2, false)},
+			want: holdOff{cooling: minutes(6), notFull: minutes(3)},
+		},
+		"CoolingDown does not prolong what it obeyed": {
+			runs: []v1alpha1.PruneRun{endedRun(complete, "Removed", 1, true), endedRun(complete, "CoolingDown", 4, true)},
+			want: holdOff{cooling: minutes(6)},
+		},
+		"failed before it saw the group: the default": {
+			runs: []v1alpha1.PruneRun{endedRun(failed, "VendorRefused", 1, false)},
+			want: holdOff{cooling: minutes(11)},
+		},
+		"failed after it saw the group": {
+			runs: []v1alpha1.PruneRun{endedRun(failed, "ActivityUnknown", 1, true)},
+			want: holdOff{cooling: minutes(6)},
+		},
+		"suspended before it saw the group": {
+			runs: []v1alpha1.PruneRun{endedRun(complete, "Suspended", 1, false)},
+		},
+		"unfinished": {
+			runs: []v1alpha1.PruneRun{{Status: v1alpha1.PruneRunStatus{Group: endedRun("", "", 0, true).Status.Group}}},
+		},
+	}
+	cooldown := func(groupType v1alpha1.GroupType) time.Duration {
+		if groupType == v1alpha1.GroupTypePublic {
+			return 5 * time.Minute
+		}
+		return defaultCooldown
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, holdOffAfter(tc.runs, cooldown), cmp.AllowUnexported(holdOff{})); diff != "" {
+				t.Errorf("(-want,+got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCooldownIsThatOfTheRuleThatGovernsNow(t *testing.T) {
+	w := newWorld(t)
+	if got := cooldownNow(nil, fullGroup)("Public"); got != 10*time.Minute {
+		t.Errorf("without an app: %v", got)
+	}
+	if got := cooldownNow(w.store.Load().AppNamed(w.namespace, pruneApp), fullGroup)("Public"); got != 10*time.Minute {
+		t.Errorf("without a policy: %v", got)
+	}
+	w.policy("lounge", v1alpha1.PruneRule{Cooldown: "3h"})
+	app := w.store.Load().AppNamed(w.namespace, pruneApp)
+	if got := cooldownNow(app, fullGroup)("Public"); got != 3*time.Hour {
+		t.Errorf("of a type that is governed: %v", got)
+	}
+	if got := cooldownNow(app, fullGroup)(""); got != 10*time.Minute {
+		t.Errorf("of a type that is not known: %v", got)
+	}
+}
+
+// staleCache sees no runs at all: a cache that is far behind.
+type staleCache struct{ client.Client }
+
+func (staleCache) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+
+func TestCreatorsCollideOnPurpose(t *testing.T) {
+	w := newWorld(t)
+	w.policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
+	app := w.store.Load().AppNamed(w.namespace, pruneApp)
+	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
+	blind := runCreator{Client: staleCache{w.client}, Live: w.client, Now: w.clock.Now}
+	ensure := func(want creationOutcome) {
+		t.Helper()
+		got, err := blind.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, app)
+		if err != nil || got.outcome != want {
+			t.Errorf("outcome = %d, %v, want %d", got.outcome, err, want)
+		}
+	}
+	first, second := key.runName(1), key.runName(2)
+
+	ensure(runCreated)
+	ensure(runPending) // AlreadyExists on an unfinished run is success
+	run := w.get(first)
+	want := map[string]string{"groupgate.io/app": pruneApp, "groupgate.io/group-hash": key.hash()}
+	if diff := cmp.Diff(want, run.Labels); diff != "" {
+		t.Errorf("labels (-want,+got)\n%s", diff)
+	}
+	if run.Spec.Trigger != v1alpha1.PruneTriggerGroupFull || run.Spec.GroupID != fullGroup || run.Spec.AppRef.Name != pruneApp {
+		t.Errorf("spec = %+v", run.Spec)
+	}
+
+	run.Status = endedRun(v1alpha1.ConditionComplete, "Previewed", 0, true).Status
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
+	must(t, w.client.Status().Update(t.Context(), run))
+	ensure(runCooling) // on a finished one, its cooldown holds
+
+	w.clock.forward(time.Hour + time.Second)
+	ensure(runCreated) // and then the next number is taken
+	if got := w.runNames(); !slices.Equal(got, []string{first, second}) {
+		t.Errorf("runs = %v, want %v", got, []string{first, second})
+	}
+
+	run = w.get(second)
+	run.Status = endedRun(v1alpha1.ConditionComplete, "NotFull", 0, false).Status
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
+	must(t, w.client.Status().Update(t.Context(), run))
+	ensure(runNotYet)
+}
+
+func TestNameThatSomebodyTookForAnotherGroupIsPassedOver(t *testing.T) {
+	w := newWorld(t)
+	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
+	w.runFor(key.runName(1), "another group", v1alpha1.PruneTriggerManual)
+	creator := runCreator{Client: w.client, Live: w.client, Now: w.clock.Now}
+	got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerSweep, nil)
+	if err != nil || got.outcome != runCreated || !w.exists(key.runName(2)) {
+		t.Errorf("outcome = %d, %v, runs %v", got.outcome, err, w.runNames())
+	}
+}
+
+func TestKeeping(t *testing.T) {
+	w := newWorld(t)
+	r := w.process()
+	end := func(name, reason string, removed int32) {
+		t.Helper()
+		w.run(name, v1alpha1.PruneTriggerGroupFull)
+		run := w.get(name)
+		run.Status = endedRun(v1alpha1.ConditionComplete, reason, 0, true).Status
+		run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
+		run.Status.Removed = removed
+		must(t, w.client.Status().Update(t.Context(), run))
+		w.clock.forward(time.Minute)
+	}
+	end("removed", "Removed", 7)
+	for i := range 5 {
+		end(fmt.Sprintf("run-%d", i), "Previewed", 0)
+	}
+	w.run("unfinished", v1alpha1.PruneTriggerGroupFull)
+	w.runFor("elsewhere", "another group", v1alpha1.PruneTriggerGroupFull)
+
+	if _, err := w.reconcile(r, "run-4"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"elsewhere", "removed", "run-2", "run-3", "run-4", "unfinished"}, w.runNames()); diff != "" {
+		t.Errorf("the last 3 that removed nobody stay (-want,+got)\n%s", diff)
+	}
+
+	result, err := w.reconcile(r, "removed")
+	if want := 7*24*time.Hour - 6*time.Minute; err != nil || result.RequeueAfter != want {
+		t.Errorf("looked at again in %v, %v, want %v", result.RequeueAfter, err, want)
+	}
+	w.clock.forward(result.RequeueAfter)
+	if _, err := w.reconcile(r, "removed"); err != nil || w.exists("removed") {
+		t.Errorf("still there after its TTL: %v", err)
+	}
+
+	r.TTL = time.Minute // less than 24 hours is 24 hours
+	end("short", "Removed", 1)
+	w.clock.forward(23 * time.Hour)
+	if _, err := w.reconcile(r, "short"); err != nil || !w.exists("short") {
+		t.Errorf("a record of removals was deleted within 24 hours: %v", err)
+	}
+}
+
+func TestKeepingDeletesTheVersionItMeant(t *testing.T) {
+	w := newWorld(t)
+	w.run("one", v1alpha1.PruneTriggerManual)
+	before := w.get("one")
+	remove(w, &v1alpha1.PruneRun{}, "one")
+	w.run("one", v1alpha1.PruneTriggerManual)
+	if err := w.process().discard(t.Context(), before); !apierrors.IsConflict(err) || !w.exists("one") {
+		t.Errorf("err = %v, want a conflict with the run that has the name by now", err)
+	}
+}
