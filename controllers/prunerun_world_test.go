@@ -41,15 +41,19 @@ const (
 	apiGroup  = "get_group_info"
 )
 
-// testClock stands still until it is moved; whoever sleeps by it moves it.
+// testClock stands still until it is moved, unless it is real; whoever sleeps by it moves it.
 type testClock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu   sync.Mutex
+	now  time.Time
+	real bool
 }
 
 func (c *testClock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.real {
+		return time.Now()
+	}
 	return c.now
 }
 
