@@ -22,6 +22,8 @@ func (c *clock) now() time.Time { return c.base().Add(c.shifted()) }
 
 func (c *clock) shifted() time.Duration { return time.Duration(c.offset.Load()) }
 
+func (c *clock) forward(d time.Duration) { c.offset.Add(int64(d)) }
+
 func (c *clock) set(at time.Time) { c.offset.Store(int64(at.Sub(c.base()))) }
 
 func (c *clock) reset() { c.offset.Store(0) }

@@ -229,6 +229,8 @@ func (e *Emulator) readClock(*http.Request) (any, error) {
 	return ClockReading{Now: e.clock.now().UTC(), Offset: e.clock.shifted().String()}, nil
 }
 
+var errClockRange = errors.New("the clock goes from 1970 to 2106: move it less far")
+
 func (e *Emulator) moveClock(r *http.Request) (any, error) {
 	var change ClockChange
 	if err := decode(r, &change); err != nil {
@@ -243,24 +245,24 @@ func (e *Emulator) moveClock(r *http.Request) (any, error) {
 	if set != 1 {
 		return nil, errors.New(`say one of {"forward":"40d"}, {"set":"2030-01-01T00:00:00Z"} and {"reset":true}`)
 	}
-	target := e.clock.now()
 	switch {
 	case change.Set != nil:
-		target = *change.Set
+		if !recordable(*change.Set) {
+			return nil, errClockRange
+		}
+		e.clock.set(*change.Set)
 	case change.Reset:
 		e.clock.reset()
-		return e.readClock(r)
 	default:
 		d, err := parseDuration(change.Forward)
 		if err != nil {
 			return nil, err
 		}
-		target = target.Add(d)
+		if !recordable(e.clock.now().Add(d)) {
+			return nil, errClockRange
+		}
+		e.clock.forward(d)
 	}
-	if !recordable(target) {
-		return nil, errors.New("the clock goes from 1970 to 2106: move it less far")
-	}
-	e.clock.set(target)
 	return e.readClock(r)
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -224,10 +223,13 @@ func (e *Emulator) actInvite(r *http.Request) (any, error) {
 	return outcome, nil
 }
 
+// distinct drops repetitions and keeps the order.
 func distinct(accounts []string) []string {
+	seen := make(map[string]bool, len(accounts))
 	var kept []string
 	for _, account := range accounts {
-		if !slices.Contains(kept, account) {
+		if !seen[account] {
+			seen[account] = true
 			kept = append(kept, account)
 		}
 	}

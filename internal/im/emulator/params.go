@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -135,20 +136,8 @@ func (p *params) accounts(name string, limit int, asObjects bool) []string {
 	if len(list) > limit && p.bad == nil {
 		p.bad = fail(codeTooManyAccounts, "%s has %d accounts, at most %d are allowed in one request", name, len(list), limit)
 	}
-	return p.distinct(name, list)
-}
-
-func (p *params) distinct(name string, list []string) []string {
-	seen := make(map[string]bool, len(list))
-	kept := list[:0:0]
-	for _, account := range list {
-		if !validAccount(account) {
-			p.complain("%s: a UserID must have 1 to 32 bytes", name)
-		}
-		if !seen[account] {
-			seen[account] = true
-			kept = append(kept, account)
-		}
+	if slices.ContainsFunc(list, func(account string) bool { return !validAccount(account) }) {
+		p.complain("%s: a UserID must have 1 to 32 bytes", name)
 	}
-	return kept
+	return distinct(list)
 }

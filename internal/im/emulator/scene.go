@@ -184,7 +184,7 @@ func (s MemberSpec) accounts() ([]string, error) {
 				return nil, errAccount
 			}
 		}
-		return s.Accounts, nil
+		return distinct(s.Accounts), nil
 	}
 	start := max(s.Start, 1)
 	if len(s.Prefix)+len(strconv.Itoa(start+s.Count)) > 32 {
@@ -240,17 +240,12 @@ func (g *group) place(s MemberSpec, now time.Time) (added, updated int, err erro
 			*target = at
 		}
 	}
-	fresh := make(map[string]bool)
-	for _, account := range accounts {
-		if g.roster.find(account) == nil {
-			fresh[account] = true
-		}
-	}
-	if free := g.free(); len(fresh) > free {
+	fresh := g.fresh(accounts)
+	if free := g.free(); fresh > free {
 		return 0, 0, fmt.Errorf("%d new members do not fit: the group has %d of %d members, so add at most %d or raise maxMembers",
-			len(fresh), g.roster.size(), g.maxMembers, free)
+			fresh, g.roster.size(), g.maxMembers, free)
 	}
-	g.roster.grow(len(fresh))
+	g.roster.grow(fresh)
 	for _, account := range accounts {
 		m := g.roster.find(account)
 		if m == nil {
@@ -270,6 +265,16 @@ func (g *group) place(s MemberSpec, now time.Time) (added, updated int, err erro
 		updated++
 	}
 	return added, updated, nil
+}
+
+// fresh counts the accounts that are not in the group yet. The caller holds the lock.
+func (g *group) fresh(accounts []string) (n int) {
+	for _, account := range accounts {
+		if g.roster.find(account) == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // Act is what somebody does from a client.
