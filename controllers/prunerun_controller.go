@@ -219,25 +219,25 @@ func (e *exclusion) leave(key groupKey) {
 	delete(e.inside, key)
 }
 
-// runEnds, as an error, ends a run: condition becomes True.
-type runEnds struct {
+// endError, as an error, ends a run: condition becomes True.
+type endError struct {
 	condition string // ConditionComplete or ConditionFailed
 	reason    string
 	message   string
 }
 
-func (e *runEnds) Error() string { return e.reason + ": " + e.message }
+func (e *endError) Error() string { return e.reason + ": " + e.message }
 
 func completes(reason, format string, args ...any) error {
-	return &runEnds{condition: v1alpha1.ConditionComplete, reason: reason, message: fmt.Sprintf(format, args...)}
+	return &endError{condition: v1alpha1.ConditionComplete, reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
 func fails(reason, format string, args ...any) error {
-	return &runEnds{condition: v1alpha1.ConditionFailed, reason: reason, message: fmt.Sprintf(format, args...)}
+	return &endError{condition: v1alpha1.ConditionFailed, reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
-// runWaits, as an error, is written to the run, which is taken up again when an object changes or, with a retry, by itself.
-type runWaits struct {
+// waitError, as an error, is written to the run, which is taken up again when an object changes or, with a retry, by itself.
+type waitError struct {
 	reason  string
 	message string
 	// cause is what a retry is due to; nil waits for objects.
@@ -246,10 +246,10 @@ type runWaits struct {
 	after time.Duration
 }
 
-func (e *runWaits) Error() string { return e.reason + ": " + e.message }
+func (e *waitError) Error() string { return e.reason + ": " + e.message }
 
 func waits(reason, format string, args ...any) error {
-	return &runWaits{reason: reason, message: fmt.Sprintf(format, args...)}
+	return &waitError{reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
 // waitsForObjects says whether a wait with this reason ends with a change of an object.
@@ -271,8 +271,8 @@ var (
 // conclude turns what stopped a pass into what is recorded and when the run is looked at again.
 func (p *pass) conclude(ctx context.Context, err error) (reconcile.Result, error) {
 	var (
-		ends *runEnds
-		wait *runWaits
+		ends *endError
+		wait *waitError
 	)
 	switch {
 	case ctx.Err() != nil:
@@ -286,7 +286,7 @@ func (p *pass) conclude(ctx context.Context, err error) (reconcile.Result, error
 	switch {
 	case ctx.Err() != nil:
 		// The term has ended, or the process is about to. Whoever holds the next term looks at every run.
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, nil //nolint:nilerr // nothing went wrong, and nobody is left to try again
 	case err == nil, errors.Is(err, errDone), apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil
 	case errors.Is(err, errBehind), apierrors.IsConflict(err):
@@ -296,7 +296,7 @@ func (p *pass) conclude(ctx context.Context, err error) (reconcile.Result, error
 	return reconcile.Result{}, err
 }
 
-func (e *runWaits) result() (reconcile.Result, error) {
+func (e *waitError) result() (reconcile.Result, error) {
 	switch {
 	case e.cause == nil:
 		return reconcile.Result{RequeueAfter: waitingNet}, nil

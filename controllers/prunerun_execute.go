@@ -17,8 +17,10 @@ import (
 
 const (
 	planLife = 24 * time.Hour
-	// lookLife is how long the last look at a batch is good for.
-	lookLife = 5 * time.Second
+	// lookLife is how long the last look at a batch is good for, from its end; lookPatience is how long it may take itself, since
+	// it is made of more than one call.
+	lookLife     = 5 * time.Second
+	lookPatience = 15 * time.Second
 	// maxLateLooks is how often in a row a look may grow old before its deletion starts, until the run gives way to others.
 	maxLateLooks = 5
 )
@@ -75,8 +77,7 @@ func (p *pass) batch(ctx context.Context) error {
 	}
 	batch := rest[:min(len(rest), needed, im.MaxDeletesPerCall)]
 
-	lookedAt := p.Now()
-	members, err := p.membersNow(ctx, batch)
+	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
 		return err
 	}
@@ -97,8 +98,7 @@ func (p *pass) batch(ctx context.Context) error {
 // there is looked at again.
 func (p *pass) resume(ctx context.Context, governing *policy.Governing) error {
 	batch := p.inFlight()
-	lookedAt := p.Now()
-	members, err := p.membersNow(ctx, batch)
+	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,22 @@ func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (po
 	return governing, usable(&governing)
 }
 
-// membersNow is step 2: the batch as the vendor has it now. Who is absent from the map is not in the group.
+// lastLook is step 2: the batch as the vendor has it now, and when. A look that took too long is none: it returns im.ErrTooLate, as
+// a deletion does that comes too late after it.
+func (p *pass) lastLook(ctx context.Context, batch []v1alpha1.PlannedRemoval) (map[string]policy.Member, time.Time, error) {
+	began := p.Now()
+	members, err := p.membersNow(ctx, batch)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	lookedAt := p.Now()
+	if took := lookedAt.Sub(began); took > lookPatience {
+		return nil, time.Time{}, fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), im.ErrTooLate)
+	}
+	return members, lookedAt, nil
+}
+
+// membersNow reads a batch from the vendor. Who is absent from the map is not in the group.
 func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval) (map[string]policy.Member, error) {
 	accounts := make([]string, len(batch))
 	for i := range batch {
@@ -242,18 +257,18 @@ func (p *pass) settle(ctx context.Context, n, removed int, kept []v1alpha1.KeptA
 
 // enough ends a run that has done what it is for.
 func (p *pass) enough(format string, args ...any) error {
-	return &enoughSeats{message: fmt.Sprintf(format, args...)}
+	return &enoughError{message: fmt.Sprintf(format, args...)}
 }
 
-// enoughSeats is an end whose reason depends on the exact count, which is known only once the batch in flight is settled.
-type enoughSeats struct{ message string }
+// enoughError is an end whose reason depends on the exact count, which is known only once the batch in flight is settled.
+type enoughError struct{ message string }
 
-func (e *enoughSeats) Error() string { return e.message }
+func (e *enoughError) Error() string { return e.message }
 
 // closing settles the batch in flight before the run ends, whatever the reason: nobody more is removed, but who was is to be on the record.
 func (p *pass) closing(ctx context.Context, err error) error {
-	enough, isEnough := errors.AsType[*enoughSeats](err)
-	if _, ends := errors.AsType[*runEnds](err); !ends && !isEnough {
+	enough, isEnough := errors.AsType[*enoughError](err)
+	if _, ends := errors.AsType[*endError](err); !ends && !isEnough {
 		return err
 	}
 	lookErr := p.closeInFlight(ctx)
@@ -280,8 +295,8 @@ func (p *pass) closing(ctx context.Context, err error) error {
 
 // isRunTrouble says whether err is about the run or the vendor, and not about writing to the API server.
 func isRunTrouble(err error) bool {
-	_, ends := errors.AsType[*runEnds](err)
-	_, waits := errors.AsType[*runWaits](err)
+	_, ends := errors.AsType[*endError](err)
+	_, waits := errors.AsType[*waitError](err)
 	return ends || waits
 }
 

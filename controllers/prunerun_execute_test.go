@@ -697,3 +697,35 @@ func TestOldLookIsRepeatedBeforeTheDeletion(t *testing.T) {
 		t.Errorf("removed = %d, want %d", got, plannedRemovals-1)
 	}
 }
+
+func TestLookThatTookTooLongIsNone(t *testing.T) {
+	w := enforcing(t)
+	w.once(apiLook, 2, func() { // the second half of the first batch
+		w.clock.forward(16 * time.Second)
+		_, err := w.emulator.Speak(t.Context(), fullGroup, "i1") // who is in the first half
+		must(t, err)
+	})
+	run := w.finish(w.process(), "one")
+	if diff := cmp.Diff(map[string]v1alpha1.KeptReason{"i1": v1alpha1.KeptReasonActiveAgain}, kept(run)); diff != "" {
+		t.Errorf("kept (-want,+got)\n%s", diff)
+	}
+}
+
+func TestLooksThatAreAlwaysTooLateGiveWay(t *testing.T) {
+	w := enforcing(t)
+	w.mu.Lock()
+	w.before[apiLook] = func() { w.clock.forward(16 * time.Second) }
+	w.mu.Unlock()
+	r := w.process()
+	if _, err := w.reconcile(r, "one"); err == nil {
+		t.Error("no error: the queue would not come back")
+	}
+	wantConditions(t, w.get("one"), "Planned=True/Planned", "Complete=False/VendorUnavailable")
+	if got := w.happened(apiDelete); got != 0 {
+		t.Errorf("%d deletions, want none", got)
+	}
+	w.once(apiLook, 0, nil)
+	if got := w.finish(r, "one").Status.Removed; got != plannedRemovals {
+		t.Errorf("removed = %d, want %d", got, plannedRemovals)
+	}
+}

@@ -232,7 +232,7 @@ func (p *pass) skewed(skew time.Duration) error {
 	if !planned(p.run) {
 		return fails(v1alpha1.ReasonClockSkew, "%s", message)
 	}
-	return &runWaits{reason: v1alpha1.ReasonClockSkew, message: message, cause: errors.New(message)}
+	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: errors.New(message)}
 }
 
 func stateOf(group im.Group) policy.GroupState {
@@ -342,14 +342,14 @@ func roleOf(role string) policy.Role {
 // path leads from it to a removal.
 func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan policy.Plan) error {
 	message := fmt.Sprintf("%d of %d inactive members are to go", len(plan.Removals), plan.Candidates)
-	var ends *runEnds
+	var ends *endError
 	switch {
 	case len(plan.Removals) == 0 && plan.Candidates > 0:
-		ends = &runEnds{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "enough seats are free"}
+		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "enough seats are free"}
 	case len(plan.Removals) == 0:
-		ends = &runEnds{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "no member is inactive and unprotected"}
+		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "no member is inactive and unprotected"}
 	case governing.Rule.Mode != policy.ModeEnforce:
-		ends = &runEnds{v1alpha1.ConditionComplete, v1alpha1.ReasonPreviewed, fmt.Sprintf("%s; mode Preview removes nobody", message)}
+		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonPreviewed, fmt.Sprintf("%s; mode Preview removes nobody", message)}
 	}
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
 		p.seen(status)
@@ -407,7 +407,7 @@ func vendorTrouble(step string, err error) error {
 	case im.ClassUnauthorized, im.ClassPermanent:
 		return fails(v1alpha1.ReasonVendorRefused, "%s", message)
 	}
-	wait := &runWaits{reason: v1alpha1.ReasonVendorUnavailable, message: message, cause: fmt.Errorf("%s: %w", step, err)}
+	wait := &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: message, cause: fmt.Errorf("%s: %w", step, err)}
 	if failed, ok := errors.AsType[*im.Error](err); ok && failed.RetryAfter > 0 {
 		// The wish is part of the moment: in the message it would change with every try.
 		wait.after = failed.RetryAfter
@@ -415,4 +415,4 @@ func vendorTrouble(step string, err error) error {
 	return wait
 }
 
-func int32Of(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) } //nolint:gosec // G115: bounded by min and max
+func int32Of(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -277,11 +277,11 @@ func TestTransientTroubleIsShownAndWaitedOut(t *testing.T) {
 	if got, want := run.Status.Conditions[0].Message, "read the group: get_group_info: code 10002: internal error, try again"; got != want {
 		t.Errorf("message = %q, want %q", got, want)
 	}
-	if reason, _, ok := r.Vendor.Reachability(string(w.appUID())); !ok || reason != v1alpha1.ReasonUnreachable {
+	if reason, _, ok := r.Vendor.Reachability(w.appUID()); !ok || reason != v1alpha1.ReasonUnreachable {
 		t.Errorf("reachability = %q, %v", reason, ok)
 	}
 	wantConditions(t, w.finish(r, "one"), "Planned=True/Planned", "Complete=True/Removed")
-	if reason, _, _ := r.Vendor.Reachability(string(w.appUID())); reason != v1alpha1.ReasonReachable {
+	if reason, _, _ := r.Vendor.Reachability(w.appUID()); reason != v1alpha1.ReasonReachable {
 		t.Errorf("reachability = %q", reason)
 	}
 }

@@ -57,7 +57,7 @@ func (p *pass) seen(status *v1alpha1.PruneRunStatus) {
 }
 
 // wait records what the run waits for.
-func (p *pass) wait(ctx context.Context, wait *runWaits) error {
+func (p *pass) wait(ctx context.Context, wait *waitError) error {
 	conditionType := v1alpha1.ConditionPlanned
 	if planned(p.run) {
 		conditionType = v1alpha1.ConditionComplete
@@ -79,7 +79,7 @@ func (p *pass) wait(ctx context.Context, wait *runWaits) error {
 }
 
 // end records the end of the run.
-func (p *pass) end(ctx context.Context, ends *runEnds) error {
+func (p *pass) end(ctx context.Context, ends *endError) error {
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
 		p.seen(status)
 		p.setEnd(status, ends)
@@ -92,7 +92,7 @@ func (p *pass) end(ctx context.Context, ends *runEnds) error {
 }
 
 // setEnd puts the conditions of an end into status. Every condition that has not come true says why, so that each can be waited for.
-func (p *pass) setEnd(status *v1alpha1.PruneRunStatus, ends *runEnds) {
+func (p *pass) setEnd(status *v1alpha1.PruneRunStatus, ends *endError) {
 	if status.Plan == nil {
 		p.set(status, v1alpha1.ConditionPlanned, metav1.ConditionFalse, ends.reason, ends.message)
 	}
@@ -103,7 +103,7 @@ func (p *pass) setEnd(status *v1alpha1.PruneRunStatus, ends *runEnds) {
 }
 
 // announceEnd tells of an end that is recorded.
-func (p *pass) announceEnd(ctx context.Context, ends *runEnds) {
+func (p *pass) announceEnd(ctx context.Context, ends *endError) {
 	eventType := corev1.EventTypeNormal
 	if ends.condition == v1alpha1.ConditionFailed {
 		eventType = corev1.EventTypeWarning

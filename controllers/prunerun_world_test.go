@@ -273,7 +273,7 @@ func (w *world) policyFor(name, group string, rule v1alpha1.PruneRule) {
 	}))
 }
 
-func seats(n int) *intstr.IntOrString { s := intstr.FromInt32(int32(n)); return &s } //nolint:gosec // G115: small
+func seats(n int) *intstr.IntOrString { s := intstr.FromInt32(int32(n)); return &s }
 
 // change edits an object of the namespace.
 func change[T client.Object](w *world, object T, name string, edit func(T)) {

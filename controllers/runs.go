@@ -130,10 +130,6 @@ func completion(run *v1alpha1.PruneRun) (metav1.Condition, bool) {
 // planned says whether the run has a recorded plan, and so may have removed somebody.
 func planned(run *v1alpha1.PruneRun) bool { return run.Status.Plan != nil }
 
-func unfinished(runs []v1alpha1.PruneRun) bool {
-	return slices.ContainsFunc(runs, func(run v1alpha1.PruneRun) bool { return !Finished(&run) })
-}
-
 // holdOff is what the finished runs of a group ask of the next one. Times that lie behind ask nothing.
 type holdOff struct {
 	// cooling is the end of the cooldown. A callback before it is answered by the run that caused it.
