@@ -385,6 +385,10 @@ func TestModifyMember(t *testing.T) {
 	if members[1].Role != "Admin" {
 		t.Errorf("bob is %s", members[1].Role)
 	}
+	w.rest("modify_group_member_info", `{"GroupId":"g","Member_Account":"alice","Role":"Member"}`)
+	if g, err := w.Group(t.Context(), "g"); err != nil || g.Owner != "" {
+		t.Errorf("the owner who is none any more: %+v, %v", g, err)
+	}
 }
 
 func TestFrequencyLimits(t *testing.T) {
