@@ -227,6 +227,7 @@ func (o *managerOptions) run(parent context.Context) error {
 	forever := 100 * 365 * 24 * time.Hour
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                 apiScheme,
+		MapperProvider:         controllers.NewRESTMapper,
 		Logger:                 log,
 		Cache:                  controllers.CacheOptions(o.namespaces, o.election),
 		Metrics:                o.metricsOptions(),

@@ -148,7 +148,7 @@ func TestAStartingReplicaAdmitsNobody(t *testing.T) {
 	w.policy("gate", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}}")
 
 	// The API server cannot be reached at first: the replica knows nothing yet.
-	wire, err := lab.NewWire(t.Context(), strings.TrimPrefix(plane.Config.Host, "https://"))
+	wire, err := lab.NewWire(t.Context(), plane.Address())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func TestTheGateStandsThroughAnOutageOfTheAPIServer(t *testing.T) {
 	w := newWorld(t, &switchboard{})
 	w.app()
 	w.policy("gate", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}}\nwhenFull: {prune: {mode: Preview, inactiveFor: 30d}}")
-	wire, err := lab.NewWire(t.Context(), strings.TrimPrefix(plane.Config.Host, "https://"))
+	wire, err := lab.NewWire(t.Context(), plane.Address())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -78,6 +79,11 @@ func StartControlPlane(dir string, apiServerFlags map[string]string) (*ControlPl
 	return c, nil
 }
 
+// Address is host:port of the API server.
+func (c *ControlPlane) Address() string {
+	return c.env.ControlPlane.GetAPIServer().SecureServing.HostPort()
+}
+
 // Stop ends both processes.
 func (c *ControlPlane) Stop() error {
 	if err := c.env.Stop(); err != nil {
@@ -89,14 +95,10 @@ func (c *ControlPlane) Stop() error {
 // ServiceAccountKubeconfig writes a kubeconfig of a user whom RBAC takes for the ServiceAccount namespace/name, and returns its path.
 // server, if not empty, is the address (host:port) that it names instead of the API server's own.
 func (c *ControlPlane) ServiceAccountKubeconfig(namespace, name, server string) (string, error) {
-	config := rest.CopyConfig(c.Config)
-	if server != "" {
-		config.Host = server
-	}
 	user, err := c.env.AddUser(envtest.User{
 		Name:   "system:serviceaccount:" + namespace + ":" + name,
 		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
-	}, config)
+	}, nil)
 	if err != nil {
 		return "", fmt.Errorf("add a user: %w", err)
 	}
@@ -104,7 +106,28 @@ func (c *ControlPlane) ServiceAccountKubeconfig(namespace, name, server string) 
 	if err != nil {
 		return "", fmt.Errorf("make a kubeconfig: %w", err)
 	}
+	if server != "" {
+		if kubeconfig, err = redirected(kubeconfig, "https://"+server); err != nil {
+			return "", err
+		}
+	}
 	return c.writeKubeconfig(strings.NewReplacer(":", "_", "/", "_").Replace(name+"-"+server), kubeconfig)
+}
+
+// redirected returns kubeconfig with another address for its clusters.
+func redirected(kubeconfig []byte, url string) ([]byte, error) {
+	config, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read a kubeconfig: %w", err)
+	}
+	for _, cluster := range config.Clusters {
+		cluster.Server = url
+	}
+	out, err := clientcmd.Write(*config)
+	if err != nil {
+		return nil, fmt.Errorf("write a kubeconfig: %w", err)
+	}
+	return out, nil
 }
 
 func (c *ControlPlane) writeKubeconfig(name string, data []byte) (string, error) {
