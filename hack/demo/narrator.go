@@ -71,8 +71,15 @@ func (n *narrator) expect(what, got, want string) error {
 	return nil
 }
 
+// indent puts margin before every line that is not empty.
 func indent(s, margin string) string {
-	return margin + strings.ReplaceAll(s, "\n", "\n"+margin)
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		if line != "" {
+			lines[i] = margin + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // quoteArgs writes arguments so that a shell reads them back.
