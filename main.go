@@ -386,10 +386,14 @@ func runEmulator(parent context.Context, address, callbackURL string, appTexts [
 	if err := emulator.ValidateBindAddress(address); err != nil {
 		return fmt.Errorf("--bind-address: %w", err)
 	}
+	config := emulator.Config{Apps: apps, CallbackURL: callbackURL, Log: logging.slogger(os.Stderr)}
+	if err := config.Validate(); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(parent, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 
-	backend := emulator.New(emulator.Config{Apps: apps, CallbackURL: callbackURL, Log: logging.slogger(os.Stderr)})
+	backend := emulator.New(config)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("--bind-address: %w", err)
@@ -406,9 +410,11 @@ func runEmulator(parent context.Context, address, callbackURL string, appTexts [
 	})
 	g.Go(func() error {
 		<-ctx.Done()
+		// First the backend: it ends the answers that a fault holds back, which the server would wait for.
+		err := backend.Close()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		return errors.Join(server.Shutdown(grace), backend.Close())
+		return errors.Join(err, server.Shutdown(grace))
 	})
 	return g.Wait()
 }
