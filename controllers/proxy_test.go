@@ -131,8 +131,8 @@ func (p *proxy) forward(client net.Conn) {
 	p.mu.Unlock()
 
 	var both sync.WaitGroup
-	both.Go(func() { io.Copy(thaw{server, frozen}, client); server.Close() })
-	both.Go(func() { io.Copy(thaw{client, frozen}, server); client.Close() })
+	both.Go(func() { _, _ = io.Copy(thaw{server, frozen}, client); server.Close() })
+	both.Go(func() { _, _ = io.Copy(thaw{client, frozen}, server); client.Close() })
 	both.Wait()
 
 	p.mu.Lock()
