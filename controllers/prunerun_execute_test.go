@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,14 +9,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-
-	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
 var errCrash = errors.New("the process died")
@@ -171,10 +167,10 @@ func TestCrash(t *testing.T) {
 			before := w.members(fullGroup)
 			first := w.process()
 			died := false
-			place.set(w, func() { died = true; first.Term.end() })
+			place.set(w, func() { died = true; w.kill(first) })
 			for range 3 {
-				if _, err := w.reconcile(first, "one"); err != nil && !errors.Is(err, errCrash) {
-					t.Fatal(err)
+				if _, err := w.reconcile(first, "one"); err != nil {
+					t.Fatalf("a process that has lost its term reports %v", err)
 				}
 			}
 			if !died {
@@ -302,17 +298,14 @@ func TestNothingIsWrittenOrCalledAfterTheTerm(t *testing.T) {
 			w := enforcing(t)
 			r := w.process()
 			calls := 0
-			ctx, cancel := context.WithCancel(t.Context())
 			w.once(place.what, place.nth, func() {
 				w.mu.Lock()
 				calls = len(w.calls)
 				w.mu.Unlock()
-				r.Term.end()
-				cancel() // a term's contexts end a moment after it
+				w.kill(r)
 			})
 			for range 3 {
-				request := reconcile.Request{NamespacedName: client.ObjectKey{Namespace: w.namespace, Name: "one"}}
-				if _, err := r.Reconcile(ctx, request); err != nil && ctx.Err() == nil {
+				if _, err := w.reconcile(r, "one"); err != nil {
 					t.Errorf("err = %v", err)
 				}
 			}
@@ -646,11 +639,11 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 			w := enforcing(t)
 			first := w.process()
 			if tc.deleted {
-				w.once(apiDelete, 1, first.Term.end)
+				w.once(apiDelete, 1, func() { w.kill(first) })
 			} else {
 				w.onPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
 					err := send()
-					first.Term.end()
+					w.kill(first)
 					return err
 				})
 			}

@@ -101,6 +101,7 @@ type world struct {
 	serving sync.WaitGroup // REST calls that the vendor still works on, whether or not somebody waits for the answer
 
 	mu     sync.Mutex
+	lives  map[*PruneRunReconciler]life
 	before map[string]func() // by API or "patch": called before it takes effect
 	calls  []string          // status patches ("patch") and REST calls (by API) that took effect, in order
 	patch  func(run *v1alpha1.PruneRun, send func() error) error
@@ -111,6 +112,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, namespace: newNamespace(t), clock: &testClock{now: time.Now().UTC().Truncate(time.Second)},
 		store: &policy.Store{}, events: &testEvents{}, before: map[string]func(){},
+		lives: map[*PruneRunReconciler]life{},
 	}
 	backend := emulator.New(emulator.Config{Apps: []emulator.App{{SDKAppID: pruneSDKAppID, SecretKey: pruneSecretKey}}, Now: w.clock.Now})
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -143,6 +145,12 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// life is that of a process.
+type life struct {
+	ctx context.Context
+	end context.CancelCauseFunc
+}
+
 // intercepted reads live what production reads from the cache, and lets a test stand between a status patch and the API server.
 func (w *world) intercepted() client.Client {
 	live, err := client.NewWithWatch(apiServer, client.Options{Scheme: testScheme(w.t)})
@@ -167,6 +175,9 @@ func (w *world) intercepted() client.Client {
 				return fmt.Errorf("patched a %T", obj)
 			}
 			send := func() error {
+				if err := ctx.Err(); err != nil {
+					return err // nothing is sent
+				}
 				w.happens("patch")
 				return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
 			}
@@ -371,14 +382,30 @@ func (w *world) process() *PruneRunReconciler {
 	term := &Term{}
 	start(w.t, term.Start)
 	eventually(w.t, held(term, true))
-	return &PruneRunReconciler{
+	r := &PruneRunReconciler{
 		Client: w.client, Live: w.client, Snapshots: w.store, Term: term, Events: w.events, Now: w.clock.Now, TTL: 7 * 24 * time.Hour,
 		Vendor: &Vendor{Reader: w.client, Endpoint: w.url, Now: w.clock.Now, Sleep: w.clock.sleep},
 	}
+	ctx, end := context.WithCancelCause(w.t.Context())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lives[r] = life{ctx, end}
+	return r
+}
+
+// kill ends the term of a process for good. Contexts that were joined with a term end a moment after it; here they do at once.
+func (w *world) kill(r *PruneRunReconciler) {
+	r.Term.end()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lives[r].end(ErrTermEnded)
 }
 
 func (w *world) reconcile(r *PruneRunReconciler, name string) (reconcile.Result, error) {
-	return r.Reconcile(w.t.Context(), reconcile.Request{NamespacedName: client.ObjectKey{Namespace: w.namespace, Name: name}})
+	w.mu.Lock()
+	ctx := w.lives[r].ctx
+	w.mu.Unlock()
+	return r.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKey{Namespace: w.namespace, Name: name}})
 }
 
 // once more than enough: a run that is not at its end after as many looks is at none.
