@@ -153,14 +153,14 @@ func TestEditsReachTheSnapshot(t *testing.T) {
 	status(t, shard, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 	// By now the four statuses were written; had one of those writes caused a build, the count below would be off.
-	before := r.builds(t)
+	before := r.settledBuilds(t)
 	edit(t, lounge, func(p *v1alpha1.GroupPolicy) { p.Labels = map[string]string{"team": "chat"} })
 	edit(t, app, func(a *v1alpha1.IMApp) { a.Annotations = map[string]string{"note": "seen"} })
 	edit(t, vip, func(l *v1alpha1.AccountList) { l.Annotations = map[string]string{"note": "seen"} })
 	edit(t, shard, func(l *v1alpha1.AccountList) { l.Labels = map[string]string{"list": "vip"} })
 	r.published(t, admits("tommy", "lounge", true))
 	status(t, lounge, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if got := r.builds(t) - before; got != 1 {
+	if got := r.settledBuilds(t) - before; got != 1 {
 		t.Errorf("%d builds, want 1: only the label that a selector reads matters", got)
 	}
 
@@ -171,7 +171,7 @@ func TestEditsReachTheSnapshot(t *testing.T) {
 	if r.store.Load().Hash() == hash {
 		t.Error("another snapshot has the same hash")
 	}
-	if got := r.builds(t) - before; got != 2 {
+	if got := r.settledBuilds(t) - before; got != 2 {
 		t.Errorf("%d builds, want 2", got)
 	}
 	status(t, shard, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ type replica struct {
 	age     *WatchAge
 	// wrote counts the status patches that the API server took, refused those that it was kept from seeing.
 	wrote, refused atomic.Int64
+	wroteOf        sync.Map // the same by the object's name
 	// refuse makes every status patch fail, blind every list of the snapshot controller.
 	refuse, blind atomic.Bool
 	stop          func()
@@ -87,6 +89,8 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 				err := c.SubResource(subresource).Patch(ctx, object, patch, opts...)
 				if err == nil {
 					r.wrote.Add(1)
+					count, _ := r.wroteOf.LoadOrStore(object.GetName(), &atomic.Int64{})
+					count.(*atomic.Int64).Add(1)
 				}
 				return err
 			},
@@ -121,6 +125,33 @@ func (r *replica) builds(t *testing.T) uint64 {
 	var m dto.Metric
 	must(t, r.metrics.buildDuration.Write(&m))
 	return m.GetHistogram().GetSampleCount()
+}
+
+// settledBuilds is builds once it has stood still for a while: an object can be in the cache, and so in a build, a moment before
+// its event asks for one more.
+func (r *replica) settledBuilds(t *testing.T) uint64 {
+	t.Helper()
+	last, still := r.builds(t), 0
+	eventually(t, func() error {
+		now := r.builds(t)
+		if now != last {
+			last, still = now, 0
+		}
+		if still++; still < 15 {
+			return errors.New("still building")
+		}
+		return nil
+	})
+	return last
+}
+
+// writes is how many status patches of the object of that name the API server took.
+func (r *replica) writes(name string) int64 {
+	count, ok := r.wroteOf.Load(name)
+	if !ok {
+		return 0
+	}
+	return count.(*atomic.Int64).Load()
 }
 
 // published polls until a snapshot satisfies check.
