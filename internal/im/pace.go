@@ -55,17 +55,22 @@ func (p *pace) admit(ctx context.Context, api string, notBefore, notAfter time.T
 	if err := p.waitUntil(ctx, notBefore, notAfter); err != nil {
 		return err
 	}
-	if err := p.waitOutPause(ctx, api, notAfter); err != nil {
-		return err
+	for {
+		if err := p.waitOutPause(ctx, api, notAfter); err != nil {
+			return err
+		}
+		now := p.now()
+		turn := p.limiter.ReserveN(now, 1)
+		if err := p.waitUntil(ctx, now.Add(turn.DelayFrom(now)), notAfter); err != nil {
+			turn.CancelAt(p.now())
+			return err
+		}
+		// Another call may have met a reason to pause while this one waited. Its turn is then void: all turns that fall into
+		// a pause would be used at once when it ends.
+		if until, _ := p.paused(); !until.After(p.now()) {
+			return nil
+		}
 	}
-	now := p.now()
-	turn := p.limiter.ReserveN(now, 1)
-	if err := p.waitUntil(ctx, now.Add(turn.DelayFrom(now)), notAfter); err != nil {
-		turn.CancelAt(p.now())
-		return err
-	}
-	// Another call may have met a reason to pause while this one waited for its turn.
-	return p.waitOutPause(ctx, api, notAfter)
 }
 
 func (p *pace) waitOutPause(ctx context.Context, api string, notAfter time.Time) error {
