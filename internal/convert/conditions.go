@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -11,10 +12,7 @@ import (
 )
 
 // The API server refuses a status with a message beyond 32,768 characters, and people stop reading long before.
-const (
-	mostMessageBytes  = 2000
-	mostMissingInText = 10
-)
+const mostMessageBytes = 2000
 
 // AppConditions are Accepted, ResolvedRefs and Ready of an IMApp, in this order, without transition times.
 func AppConditions(v policy.AppVerdict) []metav1.Condition {
@@ -46,11 +44,12 @@ func appRefs(v policy.AppVerdict) metav1.Condition {
 	return yes(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "The Secret has what the app needs.")
 }
 
-// VendorCondition is VendorReachable of an IMApp; reason is one of those that v1alpha1 lists for it.
+// VendorCondition is VendorReachable of an IMApp; reason is one of those that v1alpha1 lists for it. message may be empty where nothing is
+// wrong.
 func VendorCondition(reason, message string, generation int64) metav1.Condition {
 	condition := no(v1alpha1.ConditionVendorReachable, reason, message)
 	if reason == v1alpha1.ReasonReachable {
-		condition.Status = metav1.ConditionTrue
+		condition = yes(v1alpha1.ConditionVendorReachable, reason, cmp.Or(message, "The REST API answers."))
 	}
 	condition.ObservedGeneration = generation
 	return condition
@@ -92,18 +91,17 @@ func policyAccepted(v policy.PolicyVerdict) metav1.Condition {
 }
 
 func policyRefs(v policy.PolicyVerdict) metav1.Condition {
-	if v.MissingRefs == "" {
+	switch {
+	case v.MissingRefs == "" && v.Acceptance == policy.Invalid:
+		// What cannot be read may be a reference; Accepted says so.
+		return yes(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "Every reference that can be read resolves to an AccountList.")
+	case v.MissingRefs == "":
 		return yes(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "Every reference resolves to an AccountList.")
-	}
-	missing := strings.Split(v.MissingRefs, "; ")
-	text := strings.Join(missing[:min(len(missing), mostMissingInText)], "; ")
-	if more := len(missing) - mostMissingInText; more > 0 {
-		text = fmt.Sprintf("%s; and %d more", text, more)
 	}
 	// The advice comes first: a long text is cut at its end.
 	return no(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonListNotFound, fmt.Sprintf(
 		"Create these AccountLists in namespace %s, or correct the references (until then they count as empty, and in protect they stop pruning): %s.",
-		v.Namespace, text))
+		v.Namespace, v.MissingRefs))
 }
 
 // complete adds Ready, which repeats the first condition that is in its way, and the generation.

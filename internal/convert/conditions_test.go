@@ -136,9 +136,9 @@ func TestPolicyConditions(t *testing.T) {
 			policy.PolicyVerdict{MissingRefs: strings.Join(many, "; ")}, true,
 			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/ListNotFound", "Ready=False/ListNotFound"}, []string{"join.allow: 0-"},
 		},
-		"ManyShortMissing": {
-			policy.PolicyVerdict{MissingRefs: strings.TrimSuffix(strings.Repeat("join.allow: x; ", 64), "; ")}, true,
-			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/ListNotFound", "Ready=False/ListNotFound"}, []string{"and 54 more"},
+		"InvalidDoesNotSayThatEveryReferenceResolves": {
+			policy.PolicyVerdict{Acceptance: policy.Invalid, Message: "join.allow: lists[0]: set exactly one of name and selector"}, true,
+			[]string{"Accepted=False/Invalid", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Invalid"}, []string{"Every reference that can be read resolves"},
 		},
 		"OverriddenStaysReady": {
 			policy.PolicyVerdict{OverriddenBy: "older", OverriddenMatcher: `Prefix "vip-"`}, false,
@@ -157,6 +157,20 @@ func TestPolicyConditions(t *testing.T) {
 	}
 }
 
+// Core and conditions bound what is named; together they must not lose count.
+func TestMissingListsAddUp(t *testing.T) {
+	var refs policy.AccountSelector
+	for i := range 30 {
+		refs.Lists = append(refs.Lists, policy.ListRef{Name: fmt.Sprintf("vip-%d", i)})
+	}
+	app := policy.App{Object: policy.Object{Namespace: "chat", Name: "prod", UID: "app"}, SDKAppID: 1}
+	lounge := policy.Policy{Object: identity("lounge"), App: "prod", Join: &policy.JoinSection{Allow: &refs}}
+	v, _ := policy.Compile(policy.Input{Apps: []policy.App{app}, Policies: []policy.Policy{lounge}}).PolicyVerdict("uid")
+	got := convert.PolicyConditions(v, true)
+	outline(t, got)
+	says(t, got, `join.allow: AccountList "vip-9"; and 20 more`)
+}
+
 func TestListAndVendorConditions(t *testing.T) {
 	got := convert.ListConditions(policy.ListVerdict{Object: identity("vip"), Accounts: 2})
 	if diff := cmp.Diff([]string{"Accepted=True/Accepted", "Ready=True/Ready"}, outline(t, got)); diff != "" {
@@ -172,4 +186,6 @@ func TestListAndVendorConditions(t *testing.T) {
 			t.Errorf("condition (-want,+got):\n%s", diff)
 		}
 	}
+	// Nothing went wrong, so that the vendor's client has nothing to say.
+	says(t, []metav1.Condition{convert.VendorCondition(v1alpha1.ReasonReachable, "", 3)}, "REST API answers")
 }

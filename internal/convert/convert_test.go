@@ -412,6 +412,24 @@ func TestInvalidPolicies(t *testing.T) {
 	}
 }
 
+// Replicas compare snapshots by hash, and a map has another order in each of them.
+func TestReplicasReadOneSelectorAlike(t *testing.T) {
+	selector := &metav1.LabelSelector{MatchLabels: map[string]string{}}
+	for _, key := range strings.Split("abcdefghijklmnop", "") {
+		selector.MatchLabels[key] = "x"
+		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{Key: key, Operator: metav1.LabelSelectorOpExists})
+	}
+	p := &v1alpha1.GroupPolicy{Spec: v1alpha1.GroupPolicySpec{Join: &v1alpha1.JoinSection{
+		Allow: &v1alpha1.AccountSelector{Lists: []v1alpha1.AccountListReference{{Selector: selector}}},
+	}}}
+	want := convert.Policy(p)
+	for range 100 {
+		if diff := cmp.Diff(want, convert.Policy(p)); diff != "" {
+			t.Fatalf("the same policy, read again (-want,+got):\n%s", diff)
+		}
+	}
+}
+
 func TestHasReferences(t *testing.T) {
 	refers := &v1alpha1.AccountSelector{Lists: []v1alpha1.AccountListReference{{Name: "vip"}}}
 	plain := &v1alpha1.AccountSelector{Accounts: []string{"jared"}}

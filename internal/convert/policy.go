@@ -1,9 +1,11 @@
 package convert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -277,6 +279,10 @@ func listRef(ref *v1alpha1.AccountListReference) (policy.ListRef, error) {
 		}
 		converted = append(converted, policy.Requirement{Key: r.Key(), Op: operator, Values: r.Values().List()})
 	}
+	// Requirements on one label come in the order of a map, which no two replicas share.
+	slices.SortFunc(converted, func(a, b policy.Requirement) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Op, b.Op), slices.Compare(a.Values, b.Values))
+	})
 	return policy.ListRef{Selector: &converted}, nil
 }
 

@@ -176,8 +176,9 @@ func (p *policyPart) bind(lists *listIndex) boundPolicy {
 	return bound
 }
 
-// maxNamedRefs bounds how many references a status names: the API server refuses a message of more than 32 KiB.
-const maxNamedRefs = 20
+// maxNamedRefs bounds how many references a status names: the API server refuses a message of more than 32 KiB, and people
+// stop reading long before.
+const maxNamedRefs = 10
 
 func enumerate(refs []string) string {
 	if len(refs) <= maxNamedRefs {

@@ -31,7 +31,7 @@ type PolicyVerdict struct {
 	// Message says why a policy is not accepted; empty when it is.
 	Message string
 	// MissingRefs lists the references that resolve to no AccountList, in the order of the fields, separated by "; ";
-	// of more than 20 it names the first and counts the rest.
+	// of more than 10 it names the first and counts the rest.
 	MissingRefs string
 	// OverriddenBy is the name of a higher-ranked policy whose rule takes every group of OverriddenMatcher, a matcher of
 	// this policy. Both are empty when there is none.
