@@ -28,10 +28,12 @@ type AccountListStatus struct {
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// accounts is the number of different accounts in the list.
-	// Default: none, until a controller has looked. Example: 1200.
+	// accounts is the number of different accounts in the list, 0 to 20,000; 0
+	// until a controller has looked.
+	// Default: 0. Example: 1200.
 	//
 	// +optional
+	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=20000
 	Accounts int32 `json:"accounts"`
@@ -72,7 +74,7 @@ type AccountList struct {
 	Spec AccountListSpec `json:"spec"`
 
 	// status is what the controllers found out.
-	// Default: {observedGeneration: -1}. Example: see the fields.
+	// Default: {observedGeneration: -1, accounts: 0}. Example: see the fields.
 	//
 	// +optional
 	// +kubebuilder:default:={"observedGeneration":-1}

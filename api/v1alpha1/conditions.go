@@ -26,7 +26,8 @@ const (
 	ReasonReady = "Ready"
 	// ReasonAccepted means that the object is taken as it is written.
 	ReasonAccepted = "Accepted"
-	// ReasonConflicted means that an older IMApp holds the SDKAppID; the message names it.
+	// ReasonConflicted means that an older IMApp holds the SDKAppID; the message names it. It is a reason of Planned, too:
+	// a run of the app that came second waits.
 	ReasonConflicted = "Conflicted"
 	// ReasonTargetNotFound means that the IMApp of a policy is missing or not accepted: the policy governs nothing.
 	ReasonTargetNotFound = "TargetNotFound"
@@ -64,7 +65,8 @@ const (
 	ReasonUnreachable = "Unreachable"
 )
 
-// Reasons of Planned, besides those of ResolvedRefs and VendorReachable where a run waits for such trouble to pass.
+// Reasons of Planned, and of Complete once there is a plan, while a run waits. Conflicted, SecretNotFound, KeyMissing and
+// ClockSkew may be such reasons, too.
 const (
 	// ReasonPending means that no controller has looked at the run yet.
 	ReasonPending = "Pending"
@@ -108,15 +110,16 @@ const (
 const (
 	// ReasonGroupNotFound means that the vendor does not know the group.
 	ReasonGroupNotFound = "GroupNotFound"
-	// ReasonUnsupportedGroupType means that members of a group of this type cannot be listed or removed.
+	// ReasonUnsupportedGroupType means that members of a group of this type cannot be listed or removed, or that the type is unknown.
 	ReasonUnsupportedGroupType = "UnsupportedGroupType"
 	// ReasonVendorRefused means that the vendor refused for good; the message has its code and words.
 	ReasonVendorRefused = "VendorRefused"
 	// ReasonActivityUnknown means that the vendor tells the last message of no member: nobody goes.
 	ReasonActivityUnknown = "ActivityUnknown"
-	// ReasonClockSkew means that the vendor's clock and ours differ by more than 5 minutes: nothing is planned.
+	// ReasonClockSkew means that the vendor's clock and ours differ by more than 5 minutes: nothing is planned, and a run
+	// that has a plan waits.
 	ReasonClockSkew = "ClockSkew"
-	// ReasonAppNotFound means that the IMApp is missing or not accepted.
+	// ReasonAppNotFound means that the IMApp is missing.
 	ReasonAppNotFound = "AppNotFound"
 )
 

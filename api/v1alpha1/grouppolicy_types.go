@@ -229,7 +229,8 @@ type JoinSection struct {
 	Triggers []JoinTrigger `json:"triggers,omitempty"`
 
 	// allow names the accounts that are admitted. Absent: no gate. Present and
-	// empty ({}): admits nobody by itself.
+	// empty ({}): admits nobody by itself. An "allow:" with nothing after it is
+	// null in YAML, which is absent.
 	// Default: absent. Example: {lists: [{name: vip-0}]}.
 	//
 	// +optional

@@ -138,7 +138,7 @@ type PruneGroupRecord struct {
 	MaxMembers int32 `json:"maxMembers"`
 }
 
-// PlanStay counts the members that stay whatever the caps say, each once, under the first reason that holds.
+// PlanStay counts the members that stay, by reason.
 type PlanStay struct {
 	// protected is the number of members that a policy protects, at least 0.
 	// No default. Example: 3.
@@ -217,7 +217,9 @@ type PrunePlan struct {
 	// +kubebuilder:validation:Maximum=2147483647
 	Candidates int32 `json:"candidates"`
 
-	// stay counts the members that stay, by reason.
+	// stay counts the members that stay whatever the caps say, each once, under
+	// the first reason that holds: admin, unknown role, protected, unknown
+	// activity, active.
 	// No default. Example: {protected: 3, admin: 5, active: 1652, unknown: 0}.
 	//
 	// +required
@@ -309,8 +311,8 @@ type PruneRunStatus struct {
 	// +kubebuilder:validation:Maximum=1000
 	Removed int32 `json:"removed"`
 
-	// kept are the accounts of the plan that the last look before their removal
-	// kept, at most 1000.
+	// kept are the accounts of the plan that were not removed, because the last
+	// look before their removal kept them or the run ended first, at most 1000.
 	// Default: none. Example: [{account: u7, reason: ActiveAgain}].
 	//
 	// +optional
@@ -331,9 +333,10 @@ type PruneRunStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// PruneRun is one pass that removes inactive members from one group: the request, the plan and the record of it. A
-// person makes one with trigger Manual; the operator makes them for full groups. It has no owner and outlives the
-// policies and apps it names.
+// PruneRun is one pass that removes inactive members from one group: the
+// request, the plan and the record of it. A person makes one with trigger
+// Manual; the operator makes them for full groups. It has no owner and outlives
+// the policies and apps it names.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -364,7 +364,7 @@ status: {observedGeneration: -1}
 			base: baseAccountList,
 			want: `
 spec: {accounts: []}
-status: {observedGeneration: -1}
+status: {observedGeneration: -1, accounts: 0}
 `,
 		},
 		"GroupPolicy": {
@@ -421,7 +421,7 @@ status:
 			patch: `status: {observedGeneration: 7, accounts: 3}`,
 			want: `
 spec: {accounts: []}
-status: {observedGeneration: -1}
+status: {observedGeneration: -1, accounts: 0}
 `,
 		},
 	}

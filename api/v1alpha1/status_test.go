@@ -152,9 +152,11 @@ func TestColumns(t *testing.T) {
 		resource, base, status string
 		want                   string
 	}{
-		"imapps":                   {"imapps", baseIMApp, ready, "SDKAppID=1400000000 Region=Singapore Ready=False (Reason=ListNotFound)"},
-		"imapps, fresh":            {"imapps", baseIMApp, `{}`, "SDKAppID=1400000000 Region=Singapore Ready=<nil> (Reason=<nil>)"},
-		"accountlists":             {"accountlists", baseAccountList, `status: {accounts: 3, conditions: [` + condition("Ready", "False", "Pending") + `]}`, "Accounts=3 Ready=False"},
+		"imapps":        {"imapps", baseIMApp, ready, "SDKAppID=1400000000 Region=Singapore Ready=False (Reason=ListNotFound)"},
+		"imapps, fresh": {"imapps", baseIMApp, `{}`, "SDKAppID=1400000000 Region=Singapore Ready=<nil> (Reason=<nil>)"},
+		"accountlists":  {"accountlists", baseAccountList, `status: {accounts: 3, conditions: [` + condition("Ready", "False", "Pending") + `]}`, "Accounts=3 Ready=False"},
+		// What a controller patches is what differs from what it read: a count of 0 is not sent.
+		"accountlists, empty":      {"accountlists", baseAccountList, `status: {conditions: [` + condition("Ready", "True", "Ready") + `]}`, "Accounts=0 Ready=True"},
 		"grouppolicies":            {"grouppolicies", baseGroupPolicy, ready, "App=prod Join=Enforce Prune=<nil> Ready=False (Reason=ListNotFound)"},
 		"grouppolicies, pruning":   {"grouppolicies", basePrunePolicy, `{}`, "App=prod Join=<nil> Prune=Preview Ready=<nil> (Reason=<nil>)"},
 		"pruneruns, fresh":         {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=Pending"},
