@@ -100,8 +100,8 @@ deploy: ## Deploy the image IMG with config/default.
 	IMG="$(IMG)" KUBECTL="$(KUBECTL)" hack/render.sh config/default | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: ## Remove what deploy made.
-	$(KUBECTL) delete --ignore-not-found -k config/default
+undeploy: ## Remove what deploy made, but neither policies (see uninstall) nor the watched namespaces.
+	$(KUBECTL) delete --ignore-not-found -k config/default -l app.kubernetes.io/name=groupgate
 
 ##@ Release
 
