@@ -169,8 +169,8 @@ type AccountSelector struct {
 
 	// lists name AccountLists of this namespace, at most 64 references, each by
 	// exactly one of name and selector. A reference that resolves to nothing
-	// counts as empty in allow and deny; in protect it stops pruning under the
-	// policy.
+	// counts as empty in allow and deny; in protect it stops pruning of the
+	// groups that the policy governs.
 	// Default: none. Example: [{name: vip-0}, {selector: {matchLabels: {list:
 	// vip}}}].
 	//
@@ -291,8 +291,9 @@ type PruneRule struct {
 
 	// protect names accounts that are never removed. Owner, admins, adminAccount
 	// and unknown roles never are. Protected are the accounts of the protect of
-	// every governing policy with whenFull.prune. A list reference that resolves
-	// to nothing stops pruning under this policy: runs wait and remove nobody.
+	// every governing policy with whenFull.prune. So a list reference that
+	// resolves to nothing stops pruning of every group that this policy governs,
+	// whichever policy's rule is used: runs wait and remove nobody.
 	// Default: absent. Example: {accountPrefixes: ["staff-"]}.
 	//
 	// +optional
