@@ -299,7 +299,7 @@ func drainOnSignal(log logr.Logger, server *webhookserver.Server, delay time.Dur
 			return
 		}
 		log.Info("stopping", "signal", received.String(), "shutdownDelay", delay.String())
-
+		server.Drain()
 		select {
 		case <-time.After(delay):
 			stop()
