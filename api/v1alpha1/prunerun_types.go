@@ -335,8 +335,8 @@ type PruneRunStatus struct {
 
 // PruneRun is one pass that removes inactive members from one group: the
 // request, the plan and the record of it. A person makes one with trigger
-// Manual; the operator makes them for full groups. It has no owner and outlives
-// the policies and apps it names.
+// Manual; the operator makes them for full groups. It has no owner and
+// outlives the policies and apps it names.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -407,6 +407,16 @@ func TestOrderNeverMatters(t *testing.T) {
 }
 
 // TestHash pins that everything that decides or prunes is part of the hash, and nothing else.
+// An empty list protects nobody, and a missing one stops pruning: that is not the same, though both hold no account.
+func TestHashTellsAMissingListFromAnEmptyOne(t *testing.T) {
+	in := world(policyNamed("p", 1, prune(protect(byListName("founders")))))
+	missing := Compile(in).Hash()
+	in.Lists = []List{listNamed("founders", nil)}
+	if Compile(in).Hash() == missing {
+		t.Error("the hash is the same")
+	}
+}
+
 func TestHash(t *testing.T) {
 	base := func() Input {
 		in := world(
