@@ -91,3 +91,28 @@ func TestSelectorsAreNotConfused(t *testing.T) {
 		}
 	}
 }
+
+// TestEqualSelectorsStayInTheirNamespaces has two namespaces with one selector: what it selects is remembered for each.
+func TestEqualSelectorsStayInTheirNamespaces(t *testing.T) {
+	vip := byLabels(Requirement{Key: "list", Op: OpIn, Values: []string{"vip"}})
+	var in Input
+	for i, namespace := range []string{"chat", "other"} {
+		app := prodApp()
+		app.Namespace, app.UID, app.SDKAppID = namespace, namespace, appID+uint64(i)
+		in.Apps = append(in.Apps, app)
+		p := policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = vip }))
+		p.Namespace, p.UID = namespace, namespace
+		in.Policies = append(in.Policies, p)
+		l := listNamed("vip", map[string]string{"list": "vip"}, "of-"+namespace)
+		l.Namespace, l.UID = namespace, namespace
+		in.Lists = append(in.Lists, l)
+	}
+	s := Compile(in)
+	for i, namespace := range []string{"chat", "other"} {
+		for account, want := range map[string]bool{"of-chat": namespace == "chat", "of-other": namespace == "other"} {
+			if got := s.App(appID + uint64(i)).DecideJoin(JoinQuery{Group: "g", Account: account}).Admit; got != want {
+				t.Errorf("app of namespace %s: %s admitted %t, want %t", namespace, account, got, want)
+			}
+		}
+	}
+}
