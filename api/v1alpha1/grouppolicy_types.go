@@ -299,8 +299,8 @@ type PruneRule struct {
 	// +optional
 	Protect *AccountSelector `json:"protect,omitempty"`
 
-	// cooldown is the least time between the completion of a group's last run
-	// that found it full and the next run, in days (d), hours (h) and minutes
+	// cooldown is the least time between the end of a group's last run that found
+	// it full, or failed, and the next run, in days (d), hours (h) and minutes
 	// (m); manual runs skip it.
 	// Default: 10m. Example: 10m, 6h or 1d12h.
 	//
