@@ -279,12 +279,34 @@ func (o *managerOptions) run(parent context.Context) error {
 	// Both end with ctx; whichever fails first ends the other.
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Start(ctx) })
-	g.Go(func() error { return mgr.Start(ctx) })
+	g.Go(func() error { return startManager(ctx, mgr) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// startManager runs mgr until ctx ends and all that it runs has ended.
+//
+// A manager that is still waiting for its caches at the end of ctx is not waited for: controller-runtime v0.25.2 would go on
+// waiting for ever, at full speed, while the API server cannot be reached. Nothing that writes has begun by then.
+func startManager(ctx context.Context, mgr manager.Manager) error {
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }() // ends after ctx, or with the process
+	select {
+	case err := <-ended:
+		return err
+	case <-mgr.Elected(): // by nobody: without an election it says that all has been started
+		return <-ended
+	case <-ctx.Done():
+	}
+	select {
+	case <-mgr.Elected():
+		return <-ended
+	default:
+		return nil
+	}
 }
 
 // drainOnSignal makes the first SIGTERM or SIGINT turn readiness off and, after delay, call stop; the second one ends

@@ -163,6 +163,7 @@ func TestAStartingReplicaAdmitsNobody(t *testing.T) {
 	if g.Ready(t.Context()) {
 		t.Error("ready before the first snapshot")
 	}
+	stopsOnSIGTERM(t, w.start(gateOptions{server: wire.Address()}))
 	wire.Mend()
 	// From the first answer that is a decision on, mallory is refused.
 	eventually(t, "a decision", func() bool {
@@ -176,6 +177,22 @@ func TestAStartingReplicaAdmitsNobody(t *testing.T) {
 		return true
 	})
 	eventually(t, "readiness", func() bool { return g.Ready(t.Context()) })
+}
+
+// stopsOnSIGTERM holds it for a replica that has not seen anything yet: its caches will never be filled.
+func stopsOnSIGTERM(t *testing.T, g *gate) {
+	t.Helper()
+	eventually(t, "the other replica to answer", func() bool {
+		_, err := askToJoin(t.Context(), g.CallbackURL, "club", "mallory")
+		return err == nil
+	})
+	if err := g.Signal(sigterm); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 30*time.Second, "the other replica to end on SIGTERM", func() bool { return !g.Running() })
+	if code := g.ExitCode(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
 }
 
 func TestNothingIsAnAnswerToo(t *testing.T) {
