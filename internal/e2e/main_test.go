@@ -57,6 +57,7 @@ func run(m *testing.M) (code int, err error) {
 	}
 	defer func() { err = firstError(err, plane.Stop()) }()
 
+	//nolint:forbidigo // before the first test there is no context to take
 	if _, err := plane.Kubectl(context.Background(), "", "apply", "--server-side", "-k", "config/default"); err != nil {
 		return 0, err
 	}

@@ -280,7 +280,7 @@ func FuzzParseCallback(f *testing.F) {
 			t.Errorf("ParseCallback(%q): -want, +got:\n%s", body, diff)
 		}
 		if json.Valid(body) {
-			var theirs struct{ CallbackCommand, GroupId, Requestor_Account string } //nolint:revive,staticcheck // the vendor's names
+			var theirs struct{ CallbackCommand, GroupId, Requestor_Account string } // the vendor's spelling
 			if json.Unmarshal(body, &theirs) == nil && theirs.CallbackCommand != string(got.Command) && !foldedTwin(body) {
 				t.Errorf("ParseCallback(%q): encoding/json reads the command %q", body, theirs.CallbackCommand)
 			}

@@ -12,20 +12,20 @@ import (
 type Class string
 
 const (
-	// ClassTransient: the network or the vendor's inside failed. Every call of this package may be repeated safely, and has
+	// ClassTransient means: the network or the vendor's inside failed. Every call of this package may be repeated safely, and has
 	// been, several times, before the error is returned.
 	ClassTransient Class = "Transient"
-	// ClassThrottled: the app calls too often, or the vendor told it to wait. Nothing helps but time; see Error.RetryAfter.
+	// ClassThrottled means: the app calls too often, or the vendor told it to wait. Nothing helps but time; see Error.RetryAfter.
 	ClassThrottled Class = "Throttled"
-	// ClassUnauthorized: the key, the admin account, the SDKAppID or the region is wrong, or the app is disabled. It lasts until
+	// ClassUnauthorized means: the key, the admin account, the SDKAppID or the region is wrong, or the app is disabled. It lasts until
 	// somebody changes that.
 	ClassUnauthorized Class = "Unauthorized"
-	// ClassGroupGone: the group does not exist, or no longer.
+	// ClassGroupGone means: the group does not exist, or no longer.
 	ClassGroupGone Class = "GroupGone"
-	// ClassUnsupported: groups of this type cannot do that; live rooms (AVChatRoom) have no member list and nobody is removed
+	// ClassUnsupported means: groups of this type cannot do that; live rooms (AVChatRoom) have no member list and nobody is removed
 	// from them.
 	ClassUnsupported Class = "Unsupported"
-	// ClassPermanent: the vendor refuses for another reason, which a repetition does not change. Codes that are not
+	// ClassPermanent means: the vendor refuses for another reason, which a repetition does not change. Codes that are not
 	// documented belong here.
 	ClassPermanent Class = "Permanent"
 )

@@ -4,15 +4,15 @@ package im
 type HealthState string
 
 const (
-	// HealthUnknown: no call has ended yet.
+	// HealthUnknown means: no call has ended yet.
 	HealthUnknown HealthState = ""
-	// HealthReachable: the vendor answers, be it with a refusal that concerns one call only.
+	// HealthReachable means: the vendor answers, be it with a refusal that concerns one call only.
 	HealthReachable HealthState = "Reachable"
-	// HealthThrottled: the vendor wants fewer calls.
+	// HealthThrottled means: the vendor wants fewer calls.
 	HealthThrottled HealthState = "Throttled"
-	// HealthUnauthorized: the vendor does not accept who calls.
+	// HealthUnauthorized means: the vendor does not accept who calls.
 	HealthUnauthorized HealthState = "Unauthorized"
-	// HealthUnreachable: no usable answer, after all attempts.
+	// HealthUnreachable means: no usable answer, after all attempts.
 	HealthUnreachable HealthState = "Unreachable"
 )
 

@@ -75,7 +75,7 @@ func (t *vendorTime) UnmarshalJSON(raw []byte) error {
 	*t = vendorTime{}
 	var text json.Number
 	if json.Unmarshal(raw, &text) != nil {
-		return nil
+		return nil //nolint:nilerr // what is no time is unknown, not an error
 	}
 	if seconds, err := strconv.ParseInt(text.String(), 10, 64); err == nil && 0 <= seconds && seconds <= latestVendorTime {
 		*t = vendorTime{seconds: seconds, known: true}

@@ -49,7 +49,7 @@ func memberPageAnswer(memberNum int, next string, accounts ...string) string {
 }
 
 type listBody struct {
-	GroupId          string //nolint:revive,staticcheck // the vendor's name
+	GroupId          string // the vendor's spelling
 	Limit            int
 	Offset           *int
 	Next             *string
@@ -239,7 +239,10 @@ func TestMembersShift(t *testing.T) {
 
 func TestMembersStopWhenNobodyListens(t *testing.T) {
 	v := newVendor(t, always(200, memberPageAnswer(1000, "", names(0, 100)...)))
-	for range v.client(t).Members(t.Context(), Group{ID: "g", Type: TypePublic, Members: 1000}) {
+	for _, err := range v.client(t).Members(t.Context(), Group{ID: "g", Type: TypePublic, Members: 1000}) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if got := len(v.seen()); got != 1 {
@@ -293,7 +296,7 @@ func TestMembersNamed(t *testing.T) {
 	v := newVendor(t, func(_ http.ResponseWriter, _ int, r request) (int, string) {
 		var body struct {
 			Accounts []string `json:"Member_List_Account"`
-			GroupId  string   //nolint:revive,staticcheck // the vendor's name
+			GroupId  string   // the vendor's spelling
 			Filter   []string `json:"MemberInfoFilter"`
 		}
 		if err := json.Unmarshal([]byte(r.body), &body); err != nil || r.api != "get_specified_group_member_info" || body.GroupId != "g" || len(body.Accounts) > 50 ||

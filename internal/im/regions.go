@@ -3,9 +3,9 @@ package im
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -60,7 +60,7 @@ func ParseEndpoint(raw string) (string, error) {
 	}
 	if port := u.Port(); port == "" && strings.HasSuffix(u.Host, ":") {
 		return "", errors.New("the URL has an empty port: use the form https://host:port")
-	} else if _, err := net.LookupPort("tcp", port); port != "" && err != nil {
+	} else if _, err := strconv.ParseUint(port, 10, 16); port != "" && err != nil {
 		return "", fmt.Errorf("port %q is not a port number", port)
 	}
 	return u.Scheme + "://" + u.Host, nil
