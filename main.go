@@ -262,10 +262,15 @@ func (o *managerOptions) run(parent context.Context) error {
 		Log:        log.WithName("callback"),
 		Metrics:    webhookserver.NewMetrics(metrics.Registry),
 	}
+	// Beside the manager, as the server is: a renewed certificate is served during an outage, too.
+	reloadCertificate := func(context.Context) error { return nil }
 	if o.callbackCertDir != "" {
-		if server.TLS, err = o.callbackTLS(mgr); err != nil {
+		watcher, err := o.callbackCertificate()
+		if err != nil {
 			return err
 		}
+		server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate}
+		reloadCertificate = watcher.Start
 	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("snapshot", server.Ready)); err != nil {
 		return fmt.Errorf("add the health checks: %w", err)
@@ -276,8 +281,9 @@ func (o *managerOptions) run(parent context.Context) error {
 	defer cancel()
 	defer drainOnSignal(log, server, o.shutdownDelay, cancel)()
 
-	// Both end with ctx; whichever fails first ends the other.
+	// All end with ctx; whichever fails first ends the others.
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return reloadCertificate(ctx) })
 	g.Go(func() error { return server.Start(ctx) })
 	g.Go(func() error { return startManager(ctx, mgr) })
 	if err := g.Wait(); err != nil {
@@ -377,15 +383,12 @@ func (o *managerOptions) metricsOptions() metricsserver.Options {
 	return opts
 }
 
-func (o *managerOptions) callbackTLS(mgr manager.Manager) (*tls.Config, error) {
+func (o *managerOptions) callbackCertificate() (*certwatcher.CertWatcher, error) {
 	watcher, err := certwatcher.New(filepath.Join(o.callbackCertDir, "tls.crt"), filepath.Join(o.callbackCertDir, "tls.key"))
 	if err != nil {
 		return nil, fmt.Errorf("load the callback certificate from --callback-tls-cert-dir: %w", err)
 	}
-	if err := mgr.Add(watcher); err != nil {
-		return nil, fmt.Errorf("watch the callback certificate: %w", err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate}, nil
+	return watcher, nil
 }
 
 func emulatorCommand() *cobra.Command {
