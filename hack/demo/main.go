@@ -163,7 +163,7 @@ func (s *stage) set(ctx context.Context) error {
 	}
 	if err := lab.Await(bounded, "the emulator to answer", func(ctx context.Context) (bool, error) {
 		_, err := s.im.Groups(ctx)
-		return err == nil, nil //nolint:nilerr // an error is the answer "not yet"
+		return err == nil, nil
 	}); err != nil {
 		return err
 	}
