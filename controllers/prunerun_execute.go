@@ -17,8 +17,8 @@ import (
 
 const (
 	planLife = 24 * time.Hour
-	// lookLife is how long the last look at a batch is good for, from its end; lookPatience is how long it may take itself, since
-	// it is made of more than one call.
+	// lookLife is how long the last look at a batch is good for, from its end; lookPatience is how long it may take, together with
+	// the reading of what allows a removal: a suspension or a protection that came meanwhile must not go unseen for longer.
 	lookLife     = 5 * time.Second
 	lookPatience = 15 * time.Second
 	// maxLateLooks is how often in a row a look may grow old before its deletion starts, until the run gives way to others.
@@ -165,7 +165,10 @@ func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (po
 	case known:
 		return policy.Governing{}, errBehind // it was deleted, and the snapshot does not know yet who comes after it
 	}
-	// The snapshot has seen what became of the recorded policy.
+	// The snapshot has seen what became of the recorded policy. What about the others?
+	if err := p.snapshotHasPolicies(ctx); err != nil {
+		return policy.Governing{}, err
+	}
 	switch {
 	case !governed:
 		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "no GroupPolicy with whenFull.prune governs this group any more")
@@ -178,16 +181,15 @@ func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (po
 	return governing, usable(&governing)
 }
 
-// lastLook is step 2: the batch as the vendor has it now, and when. A look that took too long is none: it returns im.ErrTooLate, as
-// a deletion does that comes too late after it.
+// lastLook is step 2: the batch as the vendor has it now, and when. A look that ends too long after the beginning of step 1 is none: it
+// returns im.ErrTooLate, as a deletion does that comes too late after it.
 func (p *pass) lastLook(ctx context.Context, batch []v1alpha1.PlannedRemoval) (map[string]policy.Member, time.Time, error) {
-	began := p.Now()
 	members, err := p.membersNow(ctx, batch)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	lookedAt := p.Now()
-	if took := lookedAt.Sub(began); took > lookPatience {
+	if took := lookedAt.Sub(p.readAt); took > lookPatience {
 		return nil, time.Time{}, fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), im.ErrTooLate)
 	}
 	return members, lookedAt, nil
@@ -310,6 +312,9 @@ func (p *pass) closeInFlight(ctx context.Context) error {
 		if err := p.readLiveApp(ctx); err != nil {
 			return err
 		}
+	}
+	if !p.sameApp() {
+		return completes(v1alpha1.ReasonSuperseded, "another app's group does not tell who of the batch in flight is gone")
 	}
 	if p.vendor == nil {
 		if err := p.callVendorAs(ctx); err != nil {

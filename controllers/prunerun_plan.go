@@ -22,6 +22,9 @@ import (
 // maxClockSkew is how far the vendor's clock may be from ours: inactivity is judged by one and recorded by the other.
 const maxClockSkew = 5 * time.Minute
 
+// policiesPerPage bounds what one page of policies takes in memory.
+const policiesPerPage = 500
+
 // pass is one look at one unfinished run, and what was read for it. run is always what the API server returned last.
 type pass struct {
 	*PruneRunReconciler
@@ -29,6 +32,7 @@ type pass struct {
 	run *v1alpha1.PruneRun
 
 	app      *v1alpha1.IMApp            // live
+	readAt   time.Time                  // when the reading of app began, and so of all that allows a removal
 	snapshot *policy.Snapshot           // loaded once per decision
 	compiled *policy.CompiledApp        // of that snapshot
 	vendor   *im.Client                 // of that app
@@ -99,6 +103,9 @@ func (p *pass) readApp(ctx context.Context) error {
 	if err := p.readLiveApp(ctx); err != nil {
 		return err
 	}
+	if !p.sameApp() {
+		return completes(v1alpha1.ReasonSuperseded, "IMApp %s is younger than this run, which was for another one of that name", p.app.Name)
+	}
 	app := p.app
 	if app.Spec.Pruning != v1alpha1.PruningEnabled && app.Spec.Pruning != "" {
 		return completes(v1alpha1.ReasonSuspended, "pruning of IMApp %s is Suspended", app.Name)
@@ -120,7 +127,12 @@ func (p *pass) readApp(ctx context.Context) error {
 	return nil
 }
 
+// sameApp says whether the app is the one that the run was made for. Another one of its name may have another SDKAppID, where a group
+// of the same id is another group.
+func (p *pass) sameApp() bool { return !p.app.CreationTimestamp.After(p.run.CreationTimestamp.Time) }
+
 func (p *pass) readLiveApp(ctx context.Context) error {
+	p.readAt = p.Now()
 	app := &v1alpha1.IMApp{}
 	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.namespace, Name: p.key.app}, app)
 	switch {
@@ -241,11 +253,11 @@ func stateOf(group im.Group) policy.GroupState {
 
 // governingForPlan returns the rule that governs a group of this type, known to be what the API server has.
 func (p *pass) governingForPlan(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
+	if err := p.snapshotHasPolicies(ctx); err != nil {
+		return policy.Governing{}, err
+	}
 	governing, ok := p.compiled.Governing(p.key.group, groupType)
 	if !ok {
-		if err := p.snapshotHasPolicies(ctx); err != nil {
-			return policy.Governing{}, err
-		}
 		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "no GroupPolicy with whenFull.prune governs this group, whose type is %s", groupType)
 	}
 	if err := p.policyIsLive(ctx, governing.Policy); err != nil {
@@ -275,23 +287,26 @@ func (p *pass) livePolicy(ctx context.Context, name string) (live *v1alpha1.Grou
 	return live, err == nil, nil
 }
 
-// snapshotHasPolicies returns errBehind unless the snapshot holds every policy of the app as the API server has it: a run that was applied
-// together with its policy must not end NotGoverned because the policy's watch is a moment behind.
+// snapshotHasPolicies returns errBehind unless the snapshot holds every policy of the namespace as the API server has it. The policy whose
+// watch is a moment behind may be the one that governs: one that only previews, one that protects more, or the one that was
+// applied together with the run. What matters is in the metadata, page by page, since policies may be many and long.
 func (p *pass) snapshotHasPolicies(ctx context.Context) error {
-	var list v1alpha1.GroupPolicyList
-	if err := p.Live.List(ctx, &list, client.InNamespace(p.key.namespace)); err != nil {
-		return fmt.Errorf("list the policies live: %w", err)
-	}
-	for i := range list.Items {
-		live := &list.Items[i]
-		if live.Spec.AppRef.Name != p.key.app {
-			continue
+	for next := ""; ; {
+		var page metav1.PartialObjectMetadataList
+		page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GroupPolicyList"))
+		if err := p.Live.List(ctx, &page, client.InNamespace(p.key.namespace), client.Limit(policiesPerPage), client.Continue(next)); err != nil {
+			return fmt.Errorf("list the policies live: %w", err)
 		}
-		if verdict, ok := p.snapshot.PolicyVerdict(string(live.UID)); !ok || verdict.Generation != live.Generation {
-			return errBehind
+		for i := range page.Items {
+			live := &page.Items[i]
+			if verdict, ok := p.snapshot.PolicyVerdict(string(live.UID)); !ok || verdict.Generation != live.Generation {
+				return errBehind
+			}
+		}
+		if next = page.Continue; next == "" {
+			return nil
 		}
 	}
-	return nil
 }
 
 // worthwhile ends a run of a group that is not full or cools down. A person who asks for a run need not wait for either.
