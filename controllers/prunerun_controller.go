@@ -27,8 +27,11 @@ import (
 )
 
 const (
-	// concurrentRuns is how many runs are looked at in parallel. The vendor's limiter is what paces them.
-	concurrentRuns = 8
+	// concurrentRuns is how many runs are looked at in parallel, and runsPerApp how many of them may be of one app, whose limiter is what
+	// paces them. An app whose vendor is out of order so leaves workers to the others; and where the limiter lets one call a second through,
+	// the deletion of one run does not grow old waiting for the turns of all others.
+	concurrentRuns = 12
+	runsPerApp     = 3
 
 	// soon is when to look again at what passes by itself: a snapshot that is about to be built, a lost race.
 	soon = time.Second
@@ -87,7 +90,8 @@ func (r *PruneRunReconciler) SetupWithManager(mgr manager.Manager, published fun
 // No look is skipped on the strength of a cached status, so none is lost.
 var runEvents = predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() || ended(e)
+		// A run that was deleted and made again during an outage is one update, from generation 1 to generation 1: hence the UID.
+		return specChanged.Update(e) || ended(e)
 	},
 }
 
@@ -194,7 +198,8 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	return p.conclude(ctx, p.advance(ctx))
 }
 
-// exclusion lets one look at a time into a group. What the live list of runs rules out between processes, this rules out within one.
+// exclusion lets one look at a time into a group, and runsPerApp into the groups of an app. What the live list of runs rules out between
+// processes, this rules out within one.
 type exclusion struct {
 	mu     sync.Mutex
 	inside map[groupKey]struct{}
@@ -203,7 +208,16 @@ type exclusion struct {
 func (e *exclusion) enter(key groupKey) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, busy := e.inside[key]; busy {
+	ofApp := 0
+	for other := range e.inside {
+		switch {
+		case other == key:
+			return false
+		case other.namespace == key.namespace && other.app == key.app:
+			ofApp++
+		}
+	}
+	if ofApp >= runsPerApp {
 		return false
 	}
 	if e.inside == nil {

@@ -1,0 +1,44 @@
+package controllers
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// TestRunMadeAgainUnderItsNameIsLookedAt is about a list after an outage, which tells of a deletion and a creation as of one update.
+func TestRunMadeAgainUnderItsNameIsLookedAt(t *testing.T) {
+	run := func(uid types.UID) *v1alpha1.PruneRun {
+		return &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Name: "one", UID: uid, Generation: 1}}
+	}
+	if !runEvents.Update(event.UpdateEvent{ObjectOld: run("a"), ObjectNew: run("b")}) {
+		t.Error("another run of the same name is taken for the one before")
+	}
+	if runEvents.Update(event.UpdateEvent{ObjectOld: run("a"), ObjectNew: run("a")}) {
+		t.Error("the echo of a status asks for a look")
+	}
+}
+
+func TestOneAppLeavesWorkersToOthers(t *testing.T) {
+	var e exclusion
+	entered := 0
+	for _, group := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
+		if e.enter(groupKey{namespace: "ns", app: "slow", group: group}) {
+			entered++
+		}
+	}
+	if entered != runsPerApp || entered > concurrentRuns/2 {
+		t.Errorf("%d of %d workers are occupied by one app, want %d", entered, concurrentRuns, runsPerApp)
+	}
+	if e.enter(groupKey{namespace: "ns", app: "slow", group: "k"}) || !e.enter(groupKey{namespace: "other", app: "slow", group: "a"}) {
+		t.Error("an app of the same name in another namespace is another app")
+	}
+	e.leave(groupKey{namespace: "ns", app: "slow", group: "a"})
+	if !e.enter(groupKey{namespace: "ns", app: "slow", group: "k"}) || e.enter(groupKey{namespace: "ns", app: "slow", group: "l"}) {
+		t.Error("who leaves makes room for one")
+	}
+}
