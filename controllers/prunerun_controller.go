@@ -190,7 +190,7 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	if err := r.Live.Get(ctx, request.NamespacedName, run); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if Finished(run) || !run.DeletionTimestamp.IsZero() {
+	if !unfinished(run) {
 		return reconcile.Result{}, nil // the event of its end is on its way
 	}
 	p := &pass{PruneRunReconciler: r, key: key, run: run}
@@ -278,7 +278,7 @@ func waitsForObjects(reason string) bool {
 var (
 	// errBehind says that the snapshot does not hold yet what the API server has. It is about to be built.
 	errBehind = errors.New("the snapshot is behind the API server")
-	// errDone says that the run has ended and that this is recorded.
+	// errDone says that nothing is left to do: the run has ended and that is recorded, or it is being deleted.
 	errDone = errors.New("the run has ended")
 )
 

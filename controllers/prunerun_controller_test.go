@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,4 +42,31 @@ func TestOneAppLeavesWorkersToOthers(t *testing.T) {
 	if !e.enter(groupKey{namespace: "ns", app: "slow", group: "k"}) || e.enter(groupKey{namespace: "ns", app: "slow", group: "l"}) {
 		t.Error("who leaves makes room for one")
 	}
+}
+
+// TestRunThatIsBeingDeletedRemovesNobodyMore is about a deletion that takes its time: tools that delete in the foreground put a finalizer
+// on what they delete.
+func TestRunThatIsBeingDeletedRemovesNobodyMore(t *testing.T) {
+	w := enforcing(t)
+	run := w.get("one")
+	run.Finalizers = []string{"example.com/slow"}
+	must(t, w.client.Update(t.Context(), run))
+	w.onPatch(3, func(_ *v1alpha1.PruneRun, send func() error) error { // the record of the first batch
+		err := send()
+		return errors.Join(err, w.client.Delete(t.Context(), w.get("one")))
+	})
+	r := w.process()
+	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter != 0 {
+		t.Errorf("result = %v, %v, want nothing more", result, err)
+	}
+	if run := w.get("one"); w.happened(apiDelete) != 1 || run.Status.Removed != 100 || Finished(run) {
+		t.Errorf("%d deletions, removed %d, want 1, 100", w.happened(apiDelete), run.Status.Removed)
+	}
+
+	creator := runCreator{Client: w.client, Live: w.client, Now: w.clock.Now}
+	got, err := creator.ensure(t.Context(), groupOf(run), v1alpha1.PruneTriggerGroupFull, nil)
+	if err != nil || got.outcome != runCreated {
+		t.Errorf("creation = %+v, %v: the group gets no run for as long as the deletion takes", got, err)
+	}
+	wantConditions(t, w.finish(r, groupOf(run).runName(1)), "Planned=False/NotFull", "Complete=True/NotFull")
 }

@@ -50,7 +50,7 @@ func (p *pass) execute(ctx context.Context) error {
 		if err := p.Live.Get(ctx, client.ObjectKeyFromObject(p.run), run); err != nil {
 			return fmt.Errorf("read the prune run live: %w", err)
 		}
-		if Finished(run) || run.UID != p.run.UID {
+		if !unfinished(run) || run.UID != p.run.UID {
 			return errDone
 		}
 		p.run = run

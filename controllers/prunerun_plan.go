@@ -186,7 +186,7 @@ func firstUnfinished(runs []v1alpha1.PruneRun) *v1alpha1.PruneRun {
 	var first *v1alpha1.PruneRun
 	for i := range runs {
 		run := &runs[i]
-		if !Finished(run) && (first == nil || goesBefore(run, first)) {
+		if unfinished(run) && (first == nil || goesBefore(run, first)) {
 			first = run
 		}
 	}

@@ -110,6 +110,9 @@ func Finished(run *v1alpha1.PruneRun) bool {
 	return finished
 }
 
+// unfinished says whether there is something left to do for the run. One that is being deleted does nothing more, however long that takes.
+func unfinished(run *v1alpha1.PruneRun) bool { return !Finished(run) && run.DeletionTimestamp.IsZero() }
+
 // FoundFull says whether the run read the group and found no seat free.
 func FoundFull(run *v1alpha1.PruneRun) bool {
 	group := run.Status.Group
@@ -259,7 +262,7 @@ func (c *runCreator) waits(key groupKey, runs []v1alpha1.PruneRun, app *policy.C
 	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool { return groupOf(&run) != key })
 	for i := range runs {
 		switch {
-		case Finished(&runs[i]):
+		case !unfinished(&runs[i]):
 		case planned(&runs[i]):
 			return creation{outcome: runPlanned}, true
 		default:
