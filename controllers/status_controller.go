@@ -31,9 +31,6 @@ const (
 	concurrentStatusWrites = 4
 	firstStatusRetry       = 100 * time.Millisecond
 	lastStatusRetry        = 30 * time.Second
-
-	// mostEventBytes keeps an event's note below the API server's limit of 1,024.
-	mostEventBytes = 1000
 )
 
 // Reachability knows how the REST calls of an app fare; see Vendor.
@@ -272,11 +269,7 @@ func (r *StatusReconciler) announce(before, after client.Object) {
 		if is.Status != metav1.ConditionTrue {
 			eventType = corev1.EventTypeWarning
 		}
-		note := is.Message
-		if len(note) > mostEventBytes {
-			note = strings.ToValidUTF8(note[:mostEventBytes], "")
-		}
-		r.Events.Eventf(after, nil, eventType, is.Reason, "Publish", "%s", note)
+		r.Events.Eventf(after, nil, eventType, is.Reason, "Publish", "%s", clip(is.Message, maxEventNote))
 	}
 }
 
