@@ -96,11 +96,11 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	}
 	before := r.Store.Load()
 	snapshot := r.compiler.Compile(input)
-	r.Store.Publish(snapshot)
-	r.published.fire()
-
+	// Counted first, then published: whoever sees the snapshot finds its figures.
 	ended := r.Now()
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
+	r.Store.Publish(snapshot)
+	r.published.fire()
 	if before == nil || before.Hash() != snapshot.Hash() {
 		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()),
 			"apps", len(input.Apps), "lists", len(input.Lists), "policies", len(input.Policies))
