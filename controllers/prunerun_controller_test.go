@@ -70,3 +70,48 @@ func TestRunThatIsBeingDeletedRemovesNobodyMore(t *testing.T) {
 	}
 	wantConditions(t, w.finish(r, groupOf(run).runName(1)), "Planned=False/NotFull", "Complete=True/NotFull")
 }
+
+func TestRunMadeAgainBetweenTwoBatchesStartsAnew(t *testing.T) {
+	w := enforcing(t)
+	w.onPatch(3, func(_ *v1alpha1.PruneRun, send func() error) error { // the record of the first batch
+		err := errors.Join(send(), w.client.Delete(t.Context(), w.get("one")))
+		w.run("one", v1alpha1.PruneTriggerGroupFull)
+		return err
+	})
+	r := w.process()
+	if _, err := w.reconcile(r, "one"); err != nil {
+		t.Fatal(err)
+	}
+	if run := w.get("one"); w.happened(apiDelete) != 1 || run.Status.Plan != nil {
+		t.Errorf("%d deletions, plan %v, want 1 and none yet", w.happened(apiDelete), run.Status.Plan)
+	}
+	wantConditions(t, w.finish(r, "one"), "Planned=False/NotFull", "Complete=True/NotFull")
+}
+
+// TestOfTwoPlannedRunsTheOlderGoesFirst is about what a former holder of the term can leave behind.
+func TestOfTwoPlannedRunsTheOlderGoesFirst(t *testing.T) {
+	w := enforcing(t)
+	r := w.process()
+	w.once(apiLook, 1, func() { w.kill(r) })
+	if _, err := w.reconcile(r, "one"); err != nil {
+		t.Fatal(err)
+	}
+	w.once(apiLook, 0, nil)
+	w.run("two", v1alpha1.PruneTriggerManual)
+	two := w.get("two")
+	two.Status = w.get("one").Status
+	must(t, w.client.Status().Update(t.Context(), two))
+
+	r = w.process()
+	if _, err := w.reconcile(r, "two"); err != nil {
+		t.Fatal(err)
+	}
+	wantConditions(t, w.get("two"), "Planned=True/Planned", "Complete=False/Queued")
+	if got := w.happened(apiDelete); got != 0 {
+		t.Errorf("%d deletions by the younger of two planned runs", got)
+	}
+	w.finish(r, "one")
+	if got := w.finish(r, "two").Status.Removed; got != 0 {
+		t.Errorf("the younger one removed %d after the seats were free", got)
+	}
+}
