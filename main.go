@@ -32,7 +32,6 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -224,7 +223,6 @@ func (o *managerOptions) run(parent context.Context) error {
 	if err := errors.Join(scheme.AddToScheme(apiScheme), v1alpha1.AddToScheme(apiScheme)); err != nil {
 		return fmt.Errorf("build the scheme: %w", err)
 	}
-	forever := 100 * 365 * 24 * time.Hour
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                 apiScheme,
 		MapperProvider:         controllers.NewRESTMapper,
@@ -234,8 +232,6 @@ func (o *managerOptions) run(parent context.Context) error {
 		HealthProbeBindAddress: o.probeAddress,
 		// The manager's own election ends the process when the lease is lost, and with it the gate; see controllers.Term.
 		LeaderElection: false,
-		// An API server that is down while we start is waited for: an exit would only add a restart back-off.
-		Controller: config.Controller{CacheSyncTimeout: forever},
 	})
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)
