@@ -147,7 +147,9 @@ func (i *Intake) dealWith(ctx context.Context, key groupKey) {
 	}
 	switch {
 	case next.failed != nil:
-		i.Log.V(1).Info("no prune run yet, trying again", "namespace", key.namespace, "app", key.app, "groupID", key.group, "error", next.failed.Error())
+		// The first failure is news; those after it are its echo, for as long as the API server is away.
+		level := min(i.queue.NumRequeues(key), 1)
+		i.Log.V(level).Info("no prune run yet, trying again", "namespace", key.namespace, "app", key.app, "groupID", key.group, "error", next.failed.Error())
 		i.queue.AddRateLimited(key)
 		return
 	case next.after > 0:
