@@ -13,12 +13,14 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // readCRDs reads what controller-gen made, by kind.
 func readCRDs(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(crdDirectory, "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(lab.CRDs(), "*.yaml"))
 	must(t, err)
 	crds := map[string]*apiextensionsv1.CustomResourceDefinition{}
 	for _, file := range files {
@@ -30,7 +32,7 @@ func readCRDs(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition
 	}
 	for _, kind := range []string{"IMApp", "AccountList", "GroupPolicy", "PruneRun"} {
 		if crds[kind] == nil {
-			t.Fatalf("no CRD of %s in %s", kind, crdDirectory)
+			t.Fatalf("no CRD of %s in %s", kind, lab.CRDs())
 		}
 	}
 	return crds
@@ -38,7 +40,7 @@ func readCRDs(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition
 
 // kubectl apply without --server-side keeps a copy of the object in an annotation, which may be 256 KiB long.
 func TestCRDsAreSmall(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(crdDirectory, "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(lab.CRDs(), "*.yaml"))
 	must(t, err)
 	for _, file := range files {
 		info, err := os.Stat(file)

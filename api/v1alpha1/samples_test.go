@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 var (
@@ -123,13 +124,13 @@ func resources(t *testing.T, directory string) []string {
 }
 
 func TestEveryCRDIsInstalled(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(crdDirectory, "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(lab.CRDs(), "*.yaml"))
 	must(t, err)
 	var want []string
 	for _, file := range files {
 		want = append(want, "bases/"+filepath.Base(file))
 	}
-	got := resources(t, filepath.Dir(crdDirectory))
+	got := resources(t, filepath.Dir(lab.CRDs()))
 	slices.Sort(got)
 	if diff := cmp.Diff(strings.Join(want, "\n"), strings.Join(got, "\n")); diff != "" {
 		t.Errorf("config/crd (-want,+got):\n%s", diff)
