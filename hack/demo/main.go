@@ -33,11 +33,11 @@ func main() {
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
-	case interrupted:
-		fmt.Println("\nStopped; no process is left behind.")
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
 		os.Exit(1)
+	case interrupted:
+		fmt.Println("\nStopped; no process is left behind.")
 	}
 }
 
@@ -59,6 +59,19 @@ func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	n := newNarrator(out, isTerminal(os.Stdout))
 	s := &stage{dir: dir, narrator: n}
 	defer func() { err = errors.Join(err, s.clear()) }()
+	err = show(ctx, n, s, once)
+	if ctx.Err() == nil {
+		return err
+	}
+	// Whatever failed, failed because it was interrupted. Only --once promises to get to the end.
+	if once {
+		return errors.New("interrupted before the story was told")
+	}
+	return nil
+}
+
+// show tells the story on the stage, and stays up unless once is set.
+func show(ctx context.Context, n *narrator, s *stage, once bool) error {
 	if err := s.set(ctx); err != nil {
 		return err
 	}
@@ -183,7 +196,7 @@ func (s *stage) invite() {
 		"kubectl get groupgate -n chat",
 		"kubectl explain grouppolicy.spec.join",
 		"kubectl edit grouppolicy vip-lounge -n chat",
-		"curl -s " + s.im.BaseURL + "/emulator/                                 # what the IM backend can do",
+		"curl -s " + s.im.BaseURL + "/emulator/",
 		"curl -s " + s.im.BaseURL + "/emulator/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
 		"curl -s " + s.manager.MetricsURL + " | grep ^groupgate_",
 		"tail -f " + filepath.Join(s.dir, "manager.log"),

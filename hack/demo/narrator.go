@@ -42,17 +42,8 @@ func (n *narrator) say(format string, args ...any) {
 
 // kubectl shows the command, runs it and prints what it printed.
 func (n *narrator) kubectl(ctx context.Context, args ...string) (string, error) {
-	return n.kubectlWith(ctx, "", args...)
-}
-
-// kubectlWith is kubectl with a manifest on its standard input, shown as a person would type it.
-func (n *narrator) kubectlWith(ctx context.Context, manifest string, args ...string) (string, error) {
-	shown := "$ kubectl " + quoteArgs(args)
-	if manifest != "" {
-		shown += " <<EOF\n" + strings.TrimSpace(manifest) + "\nEOF"
-	}
-	fmt.Fprintln(n.out, "\n"+indent(n.bold(shown), "   "))
-	out, err := n.plane.Kubectl(ctx, manifest, args...)
+	fmt.Fprintln(n.out, "\n   "+n.bold("$ kubectl "+quoteArgs(args)))
+	out, err := n.plane.Kubectl(ctx, "", args...)
 	if err != nil {
 		return "", err
 	}

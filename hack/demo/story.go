@@ -145,12 +145,7 @@ func enforce(ctx context.Context, n *narrator, s *stage) error {
 		return err
 	}
 	n.say("\nThe next run would come by itself after the cooldown. We do not wait, and ask for one:")
-	if _, err := n.kubectlWith(ctx, `
-apiVersion: groupgate.io/v1alpha1
-kind: PruneRun
-metadata: {name: by-hand, namespace: chat}
-spec: {appRef: {name: prod}, groupID: vip-berlin, trigger: Manual}
-`, "create", "-f", "-"); err != nil {
+	if _, err := n.kubectl(ctx, "create", "-f", "config/samples/prunerun.yaml"); err != nil {
 		return err
 	}
 	if err := s.runEnds(ctx, 2, "Removed"); err != nil {
