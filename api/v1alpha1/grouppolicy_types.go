@@ -143,7 +143,9 @@ type AccountListReference struct {
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
-// AccountSelector is a set of accounts: the union of what its fields name.
+// AccountSelector is a set of accounts: the union of what its fields name. Server-side apply takes it as a whole.
+//
+// +structType=atomic
 type AccountSelector struct {
 	// accounts are accounts by name, at most 1,000, each 1 to 32 characters,
 	// compared byte for byte. Longer lists are AccountLists.

@@ -460,6 +460,34 @@ func TestApplyNarrowsTriggers(t *testing.T) {
 	}
 }
 
+// Were a selector merged field by field, an apply that empties it would leave null behind: refused by the schema at best, no gate at worst.
+func TestApplyEmptiesASelector(t *testing.T) {
+	for name, tc := range map[string]struct{ full, empty, path string }{
+		"allow":   {`spec: {join: {allow: {accounts: [jared]}}}`, `spec: {join: {allow: {}}}`, "spec.join.allow"},
+		"deny":    {`spec: {join: {deny: {accounts: [jared]}}}`, `spec: {join: {deny: {}}}`, "spec.join.deny"},
+		"protect": {`spec: {whenFull: {prune: {mode: Preview, inactiveFor: 30d, protect: {accounts: [jared]}}}}`, `spec: {whenFull: {prune: {mode: Preview, inactiveFor: 30d, protect: {}}}}`, "spec.whenFull.prune.protect"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t)
+			namespace := newNamespace(t, c)
+			var object *unstructured.Unstructured
+			for _, patch := range []string{tc.full, tc.empty} {
+				object = mutate(t, baseGroupPolicy, patch)
+				if _, replaced, _ := unstructured.NestedMap(object.Object, strings.Split(tc.path, ".")...); patch == tc.empty && replaced {
+					must(t, unstructured.SetNestedMap(object.Object, map[string]any{}, strings.Split(tc.path, ".")...))
+				}
+				object.SetNamespace(namespace)
+				must(t, c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("test")))
+			}
+			got, found, err := unstructured.NestedMap(object.Object, strings.Split(tc.path, ".")...)
+			must(t, err)
+			if !found || len(got) != 0 {
+				t.Errorf("%s = %v (present: %v) after it was emptied, want {}", tc.path, got, found)
+			}
+		})
+	}
+}
+
 // mutate applies a merge patch in YAML to an object in YAML.
 func mutate(t *testing.T, base, patch string) *unstructured.Unstructured {
 	t.Helper()
