@@ -351,6 +351,8 @@ func (o *managerOptions) restConfig() (*rest.Config, error) {
 		return nil, fmt.Errorf("find the cluster (set --kubeconfig or KUBECONFIG, or run in a cluster): %w", err)
 	}
 	cfg.UserAgent = "groupgate/" + builtVersion()
+	// The API server's own fairness paces us; client-go's limit of 5 a second would delay statuses and the Lease.
+	cfg.QPS = -1
 	if err := noticeDeadConnections(); err != nil {
 		return nil, err
 	}
