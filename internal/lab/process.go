@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -103,11 +105,17 @@ func (p *Process) Stop(grace time.Duration) error {
 	return nil
 }
 
-// FreeAddress is a loopback address on which nothing listens right now.
+// FreeAddress is a loopback address on which nothing listens right now. Its port lies below those that systems give to outgoing
+// connections, one of which could otherwise take it before the process that it is meant for does.
 func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+	const first, count, tries = 15000, 15000, 100
+	var err error
+	for range tries {
+		var l net.Listener
+		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(count))))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", fmt.Errorf("find a free port: %w", err)
 }
