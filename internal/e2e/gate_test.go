@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -186,7 +187,7 @@ func stopsOnSIGTERM(t *testing.T, g *gate) {
 		_, err := askToJoin(t.Context(), g.CallbackURL, "club", "mallory")
 		return err == nil
 	})
-	if err := g.Signal(sigterm); err != nil {
+	if err := g.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	within(t, 30*time.Second, "the other replica to end on SIGTERM", func() bool { return !g.Running() })
@@ -324,7 +325,7 @@ func TestSIGTERMUnderLoadLosesNoAnswer(t *testing.T) {
 			t.Fatalf("before SIGTERM: %s", failure)
 		}
 	}
-	if err := g.Signal(sigterm); err != nil {
+	if err := g.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	for range clients {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = firstError(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	if binary, err = lab.Build(dir, true); err != nil {
 		return 0, err
@@ -55,18 +56,11 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = firstError(err, plane.Stop()) }()
+	defer func() { err = errors.Join(err, plane.Stop()) }()
 
 	//nolint:forbidigo // before the first test there is no context to take
 	if _, err := plane.Kubectl(context.Background(), "", "apply", "--server-side", "-k", "config/default"); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -229,18 +229,25 @@ func (g *group) pageAfter(cursor string, limit int, pass func(role) bool) ([]mem
 	return page, "", nil
 }
 
+// groupWithMembers is namedGroup for calls about a member list, which an AVChatRoom does not have.
+func (c *call) groupWithMembers() (*group, *failure) {
+	g, f := c.namedGroup()
+	if f == nil && g.kind == typeAVChatRoom {
+		g.mu.Unlock()
+		return nil, errNoMemberList
+	}
+	return g, f
+}
+
 // getSpecifiedMembers is get_specified_group_member_info (page 64897). Accounts that are no members are left out.
 func (e *Emulator) getSpecifiedMembers(_ context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("Member_List_Account", maxSpecified, false)
 	fields, pass := memberFieldsOf(c.params), roleFilter(c.params)
-	g, f := c.namedGroup()
+	g, f := c.groupWithMembers()
 	if f != nil {
 		return nil, f
 	}
 	defer g.mu.Unlock()
-	if g.kind == typeAVChatRoom {
-		return nil, errNoMemberList
-	}
 	var found []member
 	for _, account := range accounts {
 		if m := g.roster.find(account); m != nil && pass(m.role) {
@@ -255,14 +262,11 @@ func (e *Emulator) getSpecifiedMembers(_ context.Context, c *call) (any, *failur
 // getRoles is get_role_in_group.
 func (e *Emulator) getRoles(_ context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("User_Account", maxRolesAsked, false)
-	g, f := c.namedGroup()
+	g, f := c.groupWithMembers()
 	if f != nil {
 		return nil, f
 	}
 	defer g.mu.Unlock()
-	if g.kind == typeAVChatRoom {
-		return nil, errNoMemberList
-	}
 	type accountRole struct {
 		Account string `json:"Member_Account"`
 		Role    string `json:"Role"`
@@ -363,14 +367,11 @@ func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
 func (e *Emulator) importMembers(_ context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("MemberList", maxImported, true)
 	list := c.objects("MemberList")
-	g, f := c.namedGroup()
+	g, f := c.groupWithMembers()
 	if f != nil {
 		return nil, f
 	}
 	defer g.mu.Unlock()
-	if g.kind == typeAVChatRoom {
-		return nil, errNoMemberList
-	}
 	type imported struct {
 		joined int
 		role   role
