@@ -201,7 +201,7 @@ func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval) 
 	for i := range batch {
 		accounts[i] = batch[i].Account
 	}
-	found, err := p.vendor.MembersNamed(ctx, p.key.group, accounts)
+	found, err := p.vendor.MembersNamed(ctx, p.key.group, accounts, time.Time{})
 	if err != nil {
 		return nil, vendorTrouble("look at the members once more", err)
 	}

@@ -154,7 +154,7 @@ func TestVendorClientLivesAsLongAsItsApp(t *testing.T) {
 	if _, _, ok := vendor.Reachability(uid); ok {
 		t.Error("reachability is known before the first call")
 	}
-	_, err := first.Group(t.Context(), fullGroup)
+	_, err := first.Group(t.Context(), fullGroup, time.Time{})
 	must(t, err)
 	if reason, _, ok := vendor.Reachability(uid); !ok || reason != v1alpha1.ReasonReachable {
 		t.Errorf("reachability = %q, %v", reason, ok)
@@ -167,7 +167,7 @@ func TestVendorClientLivesAsLongAsItsApp(t *testing.T) {
 	if second := clientOf(); second != first {
 		t.Error("an edit made another client, with another limiter")
 	}
-	if _, err := first.Group(t.Context(), fullGroup); im.ClassOf(err) != im.ClassUnauthorized {
+	if _, err := first.Group(t.Context(), fullGroup, time.Time{}); im.ClassOf(err) != im.ClassUnauthorized {
 		t.Errorf("the edit is not in force: %v", err)
 	}
 	if reason, _, _ := vendor.Reachability(uid); reason != v1alpha1.ReasonUnauthorized {

@@ -81,7 +81,7 @@ func (p *pass) plan(ctx context.Context) error {
 		return err
 	}
 	now := p.Now()
-	plan, err := policy.PlanPrune(&governing, state, p.members(ctx, group), now)
+	plan, err := policy.PlanPrune(&governing, state, governing.Rule.MaxRemovals, p.members(ctx, group), now)
 	switch {
 	case errors.Is(err, policy.ErrActivityUnknown):
 		return fails(v1alpha1.ReasonActivityUnknown, "the vendor tells of no member when it last spoke, so that silence proves nothing: nobody is removed")
@@ -222,7 +222,7 @@ func (p *pass) noticeVendor() {
 
 // readGroup reads the group from the vendor and compares the clocks.
 func (p *pass) readGroup(ctx context.Context) (im.Group, error) {
-	group, err := p.vendor.Group(ctx, p.key.group)
+	group, err := p.vendor.Group(ctx, p.key.group, time.Time{})
 	p.noticeVendor()
 	if err != nil {
 		return im.Group{}, vendorTrouble("read the group", err)

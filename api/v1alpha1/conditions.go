@@ -18,6 +18,8 @@ const (
 	ConditionComplete = "Complete"
 	// ConditionFailed is True on a PruneRun that cannot come to an end as intended. Trouble that may pass never sets it.
 	ConditionFailed = "Failed"
+	// ConditionUndone says how the undo of a PruneRun fares, from when it was requested.
+	ConditionUndone = "Undone"
 )
 
 // Reasons of Accepted and Ready. A Ready that is False has the reason of the first condition that is in its way.
@@ -80,6 +82,10 @@ const (
 	ReasonQueued = "Queued"
 	// ReasonVendorUnavailable means trouble with a REST call that may pass; the message has the vendor's code and words.
 	ReasonVendorUnavailable = "VendorUnavailable"
+	// ReasonAwaitingApproval means that the plan is recorded, and that mode Approve waits for spec.approval.
+	ReasonAwaitingApproval = "AwaitingApproval"
+	// ReasonBudgetExhausted means that the removals of the last 24 hours leave nothing of maxRemovalsPerDay.
+	ReasonBudgetExhausted = "BudgetExhausted"
 )
 
 // Reasons of Complete.
@@ -102,6 +108,8 @@ const (
 	ReasonSuperseded = "Superseded"
 	// ReasonSuspended means that pruning of the app is Suspended.
 	ReasonSuspended = "Suspended"
+	// ReasonDenied means that a person set spec.approval to Denied.
+	ReasonDenied = "Denied"
 	// ReasonExpired means that the plan was older than 24 hours.
 	ReasonExpired = "Expired"
 )
@@ -121,6 +129,17 @@ const (
 	ReasonClockSkew = "ClockSkew"
 	// ReasonAppNotFound means that the IMApp is missing.
 	ReasonAppNotFound = "AppNotFound"
+)
+
+// Reasons of Undone. While an undo waits, Queued, VendorUnavailable and those of a missing Secret are such reasons, too; so are those of
+// Failed where it ended early.
+const (
+	// ReasonUndoing means that accounts are being added back: Undone is False.
+	ReasonUndoing = "Undoing"
+	// ReasonUndone means that the undo has ended; status.undo tells what became of each account.
+	ReasonUndone = "Undone"
+	// ReasonNothingToUndo means that the run removed nobody.
+	ReasonNothingToUndo = "NothingToUndo"
 )
 
 // Labels.

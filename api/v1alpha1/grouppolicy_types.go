@@ -73,12 +73,14 @@ const (
 
 // PruneMode says what a run does with its plan.
 //
-// +kubebuilder:validation:Enum=Preview;Enforce
+// +kubebuilder:validation:Enum=Preview;Approve;Enforce
 type PruneMode string
 
 const (
 	// PruneModePreview plans and removes nobody.
 	PruneModePreview PruneMode = "Preview"
+	// PruneModeApprove plans, and removes once a person has approved the run.
+	PruneModeApprove PruneMode = "Approve"
 	// PruneModeEnforce plans and removes.
 	PruneModeEnforce PruneMode = "Enforce"
 )
@@ -254,7 +256,8 @@ type JoinSection struct {
 
 // PruneRule says whom a run removes from a full group, and how carefully.
 type PruneRule struct {
-	// mode is Preview (plan, remove nobody) or Enforce (plan, then remove).
+	// mode is Preview (plan, remove nobody), Approve (plan, then wait until a
+	// person sets spec.approval of the PruneRun) or Enforce (plan, then remove).
 	// No default. Example: Preview.
 	//
 	// +required
@@ -291,6 +294,19 @@ type PruneRule struct {
 	// +kubebuilder:validation:Maximum=1000
 	MaxRemovals int32 `json:"maxRemovals,omitempty"`
 
+	// maxRemovalsPerDay is the most members that all runs under policies of this
+	// name remove from groups of the app within any 24 hours, 1 to 1000000. It is
+	// counted over the records that the runs leave, so that neither many groups
+	// nor a policy that is deleted and made again add up to a purge. A run for
+	// which nothing is left of it waits.
+	// Default: 1000. Example: 200.
+	//
+	// +optional
+	// +kubebuilder:default=1000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxRemovalsPerDay int32 `json:"maxRemovalsPerDay,omitempty"`
+
 	// protect names accounts that are never removed. Owner, admins, adminAccount
 	// and unknown roles never are. Protected are the accounts of the protect of
 	// every governing policy with whenFull.prune. So a list reference that
@@ -311,6 +327,19 @@ type PruneRule struct {
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,7}m)?$')",message="cooldown must be days, hours and minutes, such as 10m, 6h or 1d12h"
 	Cooldown string `json:"cooldown,omitempty"`
+
+	// rejoinAfter is how long a removed account is refused when it applies or is
+	// invited to the group again: days (d), hours (h), minutes (m) and seconds (s),
+	// at most 30d. It is counted from the run's last removal, and refused with the
+	// code and message of this policy's join.reject; members added over REST are
+	// not refused. 0s refuses nobody.
+	// Default: 0s. Example: 7d, 12h or 1h30m.
+	//
+	// +optional
+	// +kubebuilder:default="0s"
+	// +kubebuilder:validation:MaxLength=24
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$') && int('0' + self.find('[0-9]+d').replace('d', '')) * 86400 + int('0' + self.find('[0-9]+h').replace('h', '')) * 3600 + int('0' + self.find('[0-9]+m').replace('m', '')) * 60 + int('0' + self.find('[0-9]+s').replace('s', '')) <= 2592000",message="rejoinAfter must be days, hours, minutes and seconds of at most 30d in all, such as 7d, 12h or 1h30m"
+	RejoinAfter string `json:"rejoinAfter,omitempty"`
 
 	// notification is Group (the group sees a notice of the removal) or Silent
 	// (it does not; the vendor's pages disagree on whether the removed member
@@ -387,6 +416,9 @@ type GroupPolicySpec struct {
 	// section speaks when its policy governs the group, its mode is Enforce and
 	// triggers holds the trigger. The verdict is the first of these that holds:
 	//
+	// 0. a run removed the account from this group, its refuse.until lies ahead,
+	// and the trigger is Apply or Invite: reject, with the code and message
+	// recorded there;
 	// 1. a section that speaks denies: reject, with the reject of the
 	// highest-ranked of those;
 	// 2. one allows: admit;

@@ -13,10 +13,60 @@ type PruneTrigger string
 const (
 	// PruneTriggerGroupFull is a group-full callback.
 	PruneTriggerGroupFull PruneTrigger = "GroupFull"
-	// PruneTriggerSweep is the periodic look at groups that policies name exactly.
+	// PruneTriggerSweep is the periodic look for full groups whose callback was lost.
 	PruneTriggerSweep PruneTrigger = "Sweep"
 	// PruneTriggerManual is a person. Manual runs skip the cooldown and the test for being full, nothing else.
 	PruneTriggerManual PruneTrigger = "Manual"
+)
+
+// Approval is what a person says about a run.
+//
+// +kubebuilder:validation:Enum=Pending;Approved;Denied
+type Approval string
+
+const (
+	// ApprovalPending is nobody's word yet: a run in mode Approve waits.
+	ApprovalPending Approval = "Pending"
+	// ApprovalApproved lets a run in mode Approve carry out its plan. In the other modes it changes nothing.
+	ApprovalApproved Approval = "Approved"
+	// ApprovalDenied stops a run, in any mode.
+	ApprovalDenied Approval = "Denied"
+)
+
+// UndoRequest asks for the removals of a run to be undone.
+//
+// +kubebuilder:validation:Enum=Requested
+type UndoRequest string
+
+// UndoRequested adds the removed accounts back while seats are free.
+const UndoRequested UndoRequest = "Requested"
+
+// RestoreResult is what became of adding an account back.
+//
+// +kubebuilder:validation:Enum=Pending;Adding;Added;AlreadyMember;AwaitingConfirmation;Refused;NotFound;GroupLimit;NoSeat;Failed
+type RestoreResult string
+
+const (
+	// RestoreResultPending is an account whose turn has not come.
+	RestoreResultPending RestoreResult = "Pending"
+	// RestoreResultAdding is an account that an addition is under way for. It is written before the addition is sent.
+	RestoreResultAdding RestoreResult = "Adding"
+	// RestoreResultAdded is an account that is back in the group.
+	RestoreResultAdded RestoreResult = "Added"
+	// RestoreResultAlreadyMember is an account that had come back by itself.
+	RestoreResultAlreadyMember RestoreResult = "AlreadyMember"
+	// RestoreResultAwaitingConfirmation is an account that the vendor has asked whether it wants to come back.
+	RestoreResultAwaitingConfirmation RestoreResult = "AwaitingConfirmation"
+	// RestoreResultRefused is an account that was refused, by a join section that denies it or by the vendor.
+	RestoreResultRefused RestoreResult = "Refused"
+	// RestoreResultNotFound is an account that no longer exists.
+	RestoreResultNotFound RestoreResult = "NotFound"
+	// RestoreResultGroupLimit is an account that is in as many groups as the vendor allows it.
+	RestoreResultGroupLimit RestoreResult = "GroupLimit"
+	// RestoreResultNoSeat is an account for which no seat was free.
+	RestoreResultNoSeat RestoreResult = "NoSeat"
+	// RestoreResultFailed is an account that was not added because the undo ended early; the condition Undone says why.
+	RestoreResultFailed RestoreResult = "Failed"
 )
 
 // RemovalReason says why a member is on the plan.
@@ -33,7 +83,7 @@ const (
 
 // KeptReason says why a planned removal did not happen.
 //
-// +kubebuilder:validation:Enum=Left;RoleChanged;ActiveAgain;Protected;Unknown;RunEnded
+// +kubebuilder:validation:Enum=Left;RoleChanged;ActiveAgain;Protected;Unknown;BudgetExhausted;RunEnded
 type KeptReason string
 
 const (
@@ -47,12 +97,18 @@ const (
 	KeptReasonProtected KeptReason = "Protected"
 	// KeptReasonUnknown is an account whose activity the vendor no longer tells.
 	KeptReasonUnknown KeptReason = "Unknown"
+	// KeptReasonBudgetExhausted is an account for whose removal nothing was left of maxRemovalsPerDay when a batch that was
+	// interrupted was taken up again.
+	KeptReasonBudgetExhausted KeptReason = "BudgetExhausted"
 	// KeptReasonRunEnded is an account that was still there when the run ended with its removal under way.
 	KeptReasonRunEnded KeptReason = "RunEnded"
 )
 
-// PruneRunSpec names the group. It names no policy: which one governs is settled when the run is planned, from the group
-// as it is then, and recorded.
+// PruneRunSpec names the group, and holds what people say about the run. It names no policy: which one governs is settled
+// when the run is planned, from the group as it is then, and recorded.
+//
+// +kubebuilder:validation:XValidation:rule="self.appRef == oldSelf.appRef && self.groupID == oldSelf.groupID && self.trigger == oldSelf.trigger",message="only approval and undo can be changed: create another PruneRun"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.undo) || has(self.undo)",message="undo cannot be withdrawn",fieldPath=".undo"
 type PruneRunSpec struct {
 	// appRef names the IMApp of this namespace whose group it is.
 	// No default. Example: {name: prod}.
@@ -77,6 +133,30 @@ type PruneRunSpec struct {
 	// +optional
 	// +kubebuilder:default=Manual
 	Trigger PruneTrigger `json:"trigger,omitempty"`
+
+	// approval is Pending, Approved or Denied. A run begins Pending. In mode
+	// Approve it waits with its plan, and Approved lets it carry out this very
+	// plan, less those that the last look keeps; the plan is void 24 hours after
+	// plan.createdAt. Denied stops a run in any mode. It can be Approved only once
+	// a plan is recorded and before the run has ended, and changes from Pending to
+	// Approved or Denied and from Approved to Denied, in no other way.
+	// Default: Pending. Example: Approved.
+	//
+	// +optional
+	// +kubebuilder:default=Pending
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self == 'Pending'",optionalOldSelf=true,message="a run begins with approval Pending: look at its plan first, then approve or deny it"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf || self == 'Denied' || oldSelf == 'Pending'",message="approval can change from Pending to Approved or Denied and from Approved to Denied: create another PruneRun"
+	Approval Approval `json:"approval,omitempty"`
+
+	// undo is Requested to add the accounts that the run removed back to the
+	// group, silently, while seats are free; those that were active last come
+	// first. It can be set once the run has ended, cannot be withdrawn, and ends
+	// the refusal of these accounts (status.refuse). The condition Undone and
+	// status.undo tell what came of it.
+	// Default: absent. Example: Requested.
+	//
+	// +optional
+	Undo UndoRequest `json:"undo,omitempty"`
 }
 
 // PrunePolicyRecord is the policy that governed the group when the run was planned.
@@ -105,7 +185,7 @@ type PrunePolicyRecord struct {
 	// +kubebuilder:validation:Minimum=0
 	Generation int64 `json:"generation"`
 
-	// mode is the mode of the prune rule: Preview or Enforce.
+	// mode is the mode of the prune rule: Preview, Approve or Enforce.
 	// No default. Example: Enforce.
 	//
 	// +required
@@ -254,6 +334,13 @@ type PruneProgress struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	InFlight int32 `json:"inFlight"`
+
+	// lastBatchAt is when the last batch was recorded, in UTC. The removals of the
+	// run count for maxRemovalsPerDay until 24 hours later.
+	// Default: absent, no batch yet. Example: "2026-11-20T09:30:00Z".
+	//
+	// +optional
+	LastBatchAt metav1.Time `json:"lastBatchAt,omitzero"`
 }
 
 // KeptAccount is one planned removal that did not happen.
@@ -266,12 +353,88 @@ type KeptAccount struct {
 	// +kubebuilder:validation:MaxLength=255
 	Account string `json:"account"`
 
-	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected, Unknown
-	// or RunEnded.
+	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected, Unknown,
+	// BudgetExhausted or RunEnded.
 	// No default. Example: ActiveAgain.
 	//
 	// +required
 	Reason KeptReason `json:"reason"`
+}
+
+// PruneRefusal keeps removed accounts from coming straight back.
+type PruneRefusal struct {
+	// until is when the accounts that the run removed may join the group again, in
+	// UTC: rejoinAfter after its last batch.
+	// No default. Example: "2026-11-27T09:30:00Z".
+	//
+	// +required
+	Until metav1.Time `json:"until"`
+
+	// code is the error code of the refusal: 10100 to 10200, which reaches the
+	// client together with the message, or 1, for which the client sees 10016.
+	// No default. Example: 10110.
+	//
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == 1 || self >= 10100 && self <= 10200",message="code must be 1, or from 10100 to 10200"
+	Code int32 `json:"code"`
+
+	// message is what the client sees with the code, at most 256 characters.
+	// Default: none. Example: "You were inactive; come back next week".
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
+}
+
+// RestoredAccount is one account that is to be added back.
+type RestoredAccount struct {
+	// account is the account, 1 to 255 characters.
+	// No default. Example: u1.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	Account string `json:"account"`
+
+	// result is Pending, Adding, Added, AlreadyMember, AwaitingConfirmation,
+	// Refused, NotFound, GroupLimit, NoSeat or Failed.
+	// No default. Example: Added.
+	//
+	// +required
+	Result RestoreResult `json:"result"`
+}
+
+// PruneUndo is the record of an undo.
+type PruneUndo struct {
+	// startedAt is when the accounts were recorded, before the first was added, in
+	// UTC.
+	// No default. Example: "2026-11-20T10:00:00Z".
+	//
+	// +required
+	StartedAt metav1.Time `json:"startedAt"`
+
+	// finishedAt is when the undo ended, in UTC.
+	// Default: absent, under way. Example: "2026-11-20T10:00:09Z".
+	//
+	// +optional
+	FinishedAt metav1.Time `json:"finishedAt,omitzero"`
+
+	// added is the exact number of accounts that were added back, 0 to 1000.
+	// No default. Example: 97.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Added int32 `json:"added"`
+
+	// accounts are those that the run removed, last active first, each with what
+	// became of it, at most 1000.
+	// Default: none. Example: [{account: u1, result: Added}].
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	Accounts []RestoredAccount `json:"accounts,omitempty"`
 }
 
 // PruneRunStatus is the plan and the record of a run.
@@ -320,9 +483,25 @@ type PruneRunStatus struct {
 	// +kubebuilder:validation:MaxItems=1000
 	Kept []KeptAccount `json:"kept,omitempty"`
 
-	// conditions are Planned, Complete and Failed, in this order, each from when
-	// there is something to say about it. The reason of the last one is the
-	// Result column. A run ends with Complete=True or Failed=True, never both.
+	// refuse says how long, and with which words, the accounts that the run
+	// removed are refused when they apply or are invited again: rejoinAfter and
+	// join.reject of the policy, as they were when the run was planned.
+	// Default: absent, nobody is refused. Example: {until:
+	// "2026-11-27T09:30:00Z", code: 10110, message: "Members only"}.
+	//
+	// +optional
+	Refuse *PruneRefusal `json:"refuse,omitempty"`
+
+	// undo is the record of adding the removed accounts back.
+	// Default: absent, not requested. Example: see the fields.
+	//
+	// +optional
+	Undo *PruneUndo `json:"undo,omitempty"`
+
+	// conditions are Planned, Complete, Failed and Undone, in this order, each
+	// from when there is something to say about it. The reason of the last one is
+	// the Result column. A run ends with Complete=True or Failed=True, never both;
+	// Undone is there once an undo was requested, and True at its end.
 	// Default: Planned=Unknown with reason Pending. Example: Complete=True with
 	// reason Removed.
 	//
@@ -334,11 +513,14 @@ type PruneRunStatus struct {
 }
 
 // PruneRun is one pass that removes inactive members from one group: the
-// request, the plan and the record of it. A person makes one with trigger
-// Manual; the operator makes them for full groups. It has no owner and
+// request, the plan, the approval and the record of it. A person makes one with
+// trigger Manual; the operator makes them for full groups. It has no owner and
 // outlives the policies and apps it names.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:validation:XValidation:rule="self.spec.approval != 'Approved' || has(self.status) && has(self.status.plan)",message="a run can be approved only once its plan is recorded: wait for its condition Planned",fieldPath=".spec.approval"
+// +kubebuilder:validation:XValidation:rule="self.spec.approval != 'Approved' || oldSelf.spec.approval == 'Approved' || !has(self.status.conditions) || !self.status.conditions.exists(c, (c.type == 'Complete' || c.type == 'Failed') && c.status == 'True')",message="the run has ended, so that it cannot be approved any more: create another PruneRun",fieldPath=".spec.approval"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.undo) || has(self.status) && has(self.status.conditions) && self.status.conditions.exists(c, (c.type == 'Complete' || c.type == 'Failed') && c.status == 'True')",message="undo can be requested once the run has ended: to stop a run, set approval to Denied",fieldPath=".spec.undo"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=pruneruns,singular=prunerun,categories=groupgate
 // +kubebuilder:selectablefield:JSONPath=`.spec.groupID`
@@ -360,11 +542,10 @@ type PruneRun struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec names the group; it cannot be changed.
+	// spec names the group; only approval and undo can be changed.
 	// No default. Example: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL"}.
 	//
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec cannot be changed: create another PruneRun"
 	Spec PruneRunSpec `json:"spec"`
 
 	// status is the plan and the record of the run.

@@ -46,16 +46,18 @@ type groupInfo struct {
 	MaxMembers *int `json:"MaxMemberNum"`
 }
 
-// Group reads one group (get_group_info, page 34616).
-func (c *Client) Group(ctx context.Context, groupID string) (Group, error) {
+// Group reads one group (get_group_info, page 34616). Where notAfter is not zero, no attempt starts later; see ErrTooLate.
+func (c *Client) Group(ctx context.Context, groupID string, notAfter time.Time) (Group, error) {
 	var group Group
-	err := c.do(ctx, groupsCall([]string{groupID}, func(id string, read Group, err error) error {
+	call := groupsCall([]string{groupID}, func(id string, read Group, err error) error {
 		if id == groupID {
 			group = read
 			return err
 		}
 		return nil
-	}))
+	})
+	call.notAfter = notAfter
+	err := c.do(ctx, call)
 	return group, err
 }
 

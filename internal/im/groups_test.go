@@ -51,7 +51,7 @@ func TestGroup(t *testing.T) {
 				w.Header().Set("Date", date.Format(http.TimeFormat))
 				return 200, tc.answer
 			})
-			got, err := v.client(t).Group(t.Context(), "g")
+			got, err := v.client(t).Group(t.Context(), "g", time.Time{})
 			if tc.class == "" {
 				tc.want.ServerTime = date
 			}
@@ -78,7 +78,7 @@ func TestGroupWithoutADate(t *testing.T) {
 		w.Header()["Date"] = nil
 		return 200, `{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`
 	})
-	got, err := v.client(t).Group(t.Context(), "g")
+	got, err := v.client(t).Group(t.Context(), "g", time.Time{})
 	if err != nil || !got.ServerTime.IsZero() {
 		t.Errorf("ServerTime %s, %v; want zero", got.ServerTime, err)
 	}

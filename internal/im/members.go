@@ -228,12 +228,13 @@ type namedMembersRequest struct {
 }
 
 // MembersNamed looks the accounts up in a group (get_specified_group_member_info, page 64897), 50 in a call. Who is no member
-// is not in the map; nor is anybody who was not asked for. With an error there is no map, since absence means something.
-func (c *Client) MembersNamed(ctx context.Context, groupID string, accounts []string) (map[string]Member, error) {
+// is not in the map; nor is anybody who was not asked for. With an error there is no map, since absence means something. Where
+// notAfter is not zero, no attempt starts later; see ErrTooLate.
+func (c *Client) MembersNamed(ctx context.Context, groupID string, accounts []string, notAfter time.Time) (map[string]Member, error) {
 	members := make(map[string]Member, len(accounts))
 	for chunk := range slices.Chunk(accounts, maxNamedPerCall) {
 		request := namedMembersRequest{GroupID: groupID, Accounts: chunk, Filter: memberFilter}
-		err := c.do(ctx, call{api: apiMembersNamed, body: request, decode: func(a answer) error {
+		err := c.do(ctx, call{api: apiMembersNamed, body: request, notAfter: notAfter, decode: func(a answer) error {
 			var got memberListAnswer
 			if err := a.decode(&got); err != nil {
 				return err

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// ErrTooLate says that a call was given up because none of its attempts could start before DeleteOptions.NotAfter.
+// ErrTooLate says that a call was given up because none of its attempts could start before its notAfter.
 var ErrTooLate = errors.New("too late to start")
 
 // longestWait is the longest pause that a call waits out. Beyond it the caller is told, and does something better.

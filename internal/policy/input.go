@@ -10,6 +10,23 @@ type Input struct {
 	Apps     []App
 	Lists    []List
 	Policies []Policy
+	Records  []Record
+}
+
+// Record is what a prune run has written down that matters to joins: the accounts that it removed from a group, and either how
+// long they are refused or that they are being added back.
+type Record struct {
+	// Namespace and App name the app, Group the group.
+	Namespace, App, Group string
+	// UID is that of the run, Version its resourceVersion: equal versions hold equal records.
+	UID, Version string
+	Accounts     []string
+	// Until is when the accounts may apply and be invited again, Reject what they are told before. Zero: they are not refused.
+	Until  time.Time
+	Reject Rejection
+	// Restoring says that the accounts are being added back: the app's admin account may add them over REST unless a section denies
+	// them.
+	Restoring bool
 }
 
 // App is one app of the vendor together with what was found in its Secret.
@@ -151,9 +168,10 @@ type ListRef struct {
 // PruneMode says what a plan is for.
 type PruneMode uint8
 
-// The modes. Preview, the zero value, plans and removes nobody.
+// The modes. Preview, the zero value, plans and removes nobody; Approve removes once a person says so.
 const (
 	ModePreview PruneMode = iota
+	ModeApprove
 	ModeEnforce
 )
 
@@ -162,6 +180,8 @@ func (m PruneMode) String() string {
 	switch m {
 	case ModePreview:
 		return "Preview"
+	case ModeApprove:
+		return "Approve"
 	case ModeEnforce:
 		return "Enforce"
 	}
@@ -176,11 +196,16 @@ type PruneRule struct {
 	FreeSeats   Seats
 	// MaxRemovals bounds one run: 1..1000.
 	MaxRemovals int
+	// MaxRemovalsPerDay bounds all runs under policies of this name together, within any 24 hours: at least 1.
+	MaxRemovalsPerDay int
 	// Protect is never removed. In a rule handed out by [CompiledApp.Governing] it is nil: ask [Governing.Protects].
 	Protect  *AccountSelector
 	Cooldown time.Duration
-	Silent   bool
-	Reason   string
+	// RejoinAfter is how long removed accounts are refused: 0..30 days. Reject is what they are told, that of the policy's join section.
+	RejoinAfter time.Duration
+	Reject      Rejection
+	Silent      bool
+	Reason      string
 }
 
 // Seats is a number of seats, absolute or as a percentage of the group's limit. Exactly one of the two is set.

@@ -1,11 +1,17 @@
 package policy
 
+import "time"
+
 // JoinQuery asks whether one account may join one group.
 type JoinQuery struct {
 	Group   string
 	Type    GroupType
 	Account string
 	Trigger Trigger
+	// Operator is who invites or adds the account; empty for an application.
+	Operator string
+	// Now is the time by which a refusal of removed accounts is over or not.
+	Now time.Time
 }
 
 // Verdict answers a [JoinQuery].

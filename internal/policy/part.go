@@ -227,7 +227,11 @@ func (t *transcript) rule(r *PruneRule) {
 	t.number(int64(r.FreeSeats.Count))
 	t.number(int64(r.FreeSeats.Percent))
 	t.number(int64(r.MaxRemovals))
+	t.number(int64(r.MaxRemovalsPerDay))
 	t.number(int64(r.Cooldown))
+	t.number(int64(r.RejoinAfter))
+	t.number(int64(r.Reject.Code))
+	t.text(r.Reject.Message)
 	t.flag(r.Silent)
 	t.text(r.Reason)
 }

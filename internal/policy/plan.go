@@ -46,16 +46,17 @@ type Removal struct {
 }
 
 // PlanPrune plans which members leave the group: inactive ones, those inactive for longest first, until the seats that
-// the rule asks for are free, and never more than the rule allows at once.
+// the rule asks for are free, and never more than the rule allows at once, nor more than budget, which is what the removals of the
+// last 24 hours leave of the rule's MaxRemovalsPerDay.
 //
 // members must be the complete list. An error in it ends planning: there is no plan from half a list. An account that is
 // listed twice counts once. PlanPrune holds as many members as it removes, and the accounts it has seen.
-func PlanPrune(g *Governing, group GroupState, members iter.Seq2[Member, error], now time.Time) (Plan, error) {
+func PlanPrune(g *Governing, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan, error) {
 	if !g.usable() || !group.Type.known() {
 		return Plan{}, ErrRuleUnusable
 	}
 	var plan Plan
-	oldest := removalHeap{limit: max(0, min(g.SeatsNeeded(group), g.Rule.MaxRemovals))}
+	oldest := removalHeap{limit: max(0, min(g.SeatsNeeded(group), g.Rule.MaxRemovals, budget))}
 	seen := make(map[string]struct{})
 	anybodySpoke := false
 	for m, err := range members {

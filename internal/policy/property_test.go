@@ -209,7 +209,7 @@ func prunesAsTheModel(t *rapid.T) {
 
 	state := GroupState{Type: groupType, Members: rapid.IntRange(0, 20).Draw(t, "members"), MaxMembers: rapid.IntRange(0, 20).Draw(t, "limit")}
 	members := rapid.SliceOfN(rapid.Custom(drawMember), 0, 20).Draw(t, "list")
-	plan, err := PlanPrune(&g, state, listed(members...), now)
+	plan, err := PlanPrune(&g, state, math.MaxInt, listed(members...), now)
 	want := model.plan(holder, group, state, members, now)
 	if (err != nil) != (want == nil) {
 		t.Fatalf("PlanPrune: error %v, want a plan: %t", err, want != nil)
@@ -406,7 +406,7 @@ func compilesAnything(t *rapid.T) {
 			}
 			members := listed(Member{Account: "talker", Role: RoleOwner, ActivityKnown: true, LastSpoke: now}, member(q.Account, 10000*day, never), member("x", 0, 0))
 			state := GroupState{Type: q.Type, Members: rapid.Int().Draw(t, "members"), MaxMembers: rapid.Int().Draw(t, "limit")}
-			plan, err := PlanPrune(&g, state, members, now)
+			plan, err := PlanPrune(&g, state, math.MaxInt, members, now)
 			if err == nil && (g.Invalid != "" || len(plan.Removals) > 1 || plan.Candidates > 1) {
 				t.Fatalf("a plan of nonsense: %+v by %+v", plan, g)
 			}

@@ -350,7 +350,7 @@ func TestPlanPrune(t *testing.T) {
 			if tc.group != (GroupState{}) {
 				group = tc.group
 			}
-			got, err := PlanPrune(governing(t, in, "g", TypePublic), group, listed(tc.members...), now)
+			got, err := PlanPrune(governing(t, in, "g", TypePublic), group, math.MaxInt, listed(tc.members...), now)
 			if err != nil {
 				t.Fatalf("PlanPrune: %v", err)
 			}
@@ -399,7 +399,7 @@ func TestNoPlan(t *testing.T) {
 			if tc.group == (GroupState{}) {
 				tc.group = full
 			}
-			got, err := PlanPrune(g, tc.group, tc.members, now)
+			got, err := PlanPrune(g, tc.group, math.MaxInt, tc.members, now)
 			if !errors.Is(err, tc.want) {
 				t.Errorf("error %v, want %v", err, tc.want)
 			}

@@ -28,7 +28,7 @@ func TestRESTClient(t *testing.T) {
 			w.group(emulator.GroupSpec{ID: kind, Type: kind, Owner: "alice", MaxMembers: 300, Members: []emulator.MemberSpec{
 				{Count: 250, Prefix: "u", InactiveFor: "40d"}, {Accounts: []string{"bob"}, JoinedAgo: "3d"},
 			}})
-			g, err := client.Group(t.Context(), kind)
+			g, err := client.Group(t.Context(), kind, time.Time{})
 			w.must(err)
 			want := im.Group{ID: kind, Type: im.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300, ServerTime: testNow}
 			if diff := cmp.Diff(want, g); diff != "" {
@@ -47,7 +47,7 @@ func TestRESTClient(t *testing.T) {
 				t.Errorf("(-want,+got)\n%s", diff)
 			}
 			w.must(client.DeleteMembers(t.Context(), kind, []string{"u1", "u2"}, im.DeleteOptions{Silent: true, Reason: "inactive"}))
-			members, err := client.MembersNamed(t.Context(), kind, []string{"u1", "u3", "bob", "alice"})
+			members, err := client.MembersNamed(t.Context(), kind, []string{"u1", "u3", "bob", "alice"}, time.Time{})
 			w.must(err)
 			old := testNow.AddDate(0, 0, -40)
 			wantMembers := map[string]im.Member{
@@ -64,7 +64,7 @@ func TestRESTClient(t *testing.T) {
 	if err := client.DeleteMembers(t.Context(), "live", []string{"u1"}, im.DeleteOptions{}); im.ClassOf(err) != im.ClassUnsupported {
 		t.Errorf("AVChatRoom: %v", err)
 	}
-	if _, err := client.Group(t.Context(), "gone"); im.ClassOf(err) != im.ClassGroupGone {
+	if _, err := client.Group(t.Context(), "gone", time.Time{}); im.ClassOf(err) != im.ClassGroupGone {
 		t.Errorf("no such group: %v", err)
 	}
 	config.SecretKey = "another"
