@@ -70,7 +70,7 @@ func TestRESTClient(t *testing.T) {
 	config.SecretKey = "another"
 	wrong, err := im.NewClient(config)
 	w.must(err)
-	if _, err := wrong.Group(t.Context(), "Public"); im.ClassOf(err) != im.ClassUnauthorized {
+	if _, err := wrong.Group(t.Context(), "Public", time.Time{}); im.ClassOf(err) != im.ClassUnauthorized {
 		t.Errorf("wrong key: %v", err)
 	}
 }
