@@ -2,6 +2,7 @@ package convert_test
 
 import (
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,7 @@ func TestPolicyAsWritten(t *testing.T) {
 		},
 		WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{
 			Mode: v1alpha1.PruneModeEnforce, InactiveFor: "1d12h", FreeSeats: seats(intstr.FromInt32(50)), MaxRemovals: 7, Cooldown: "0m",
+			MaxRemovalsPerDay: 1_000_000, RejoinAfter: "29d23h59m60s",
 			Protect: &v1alpha1.AccountSelector{Accounts: []string{"ann"}}, Notification: v1alpha1.NotificationSilent, Reason: "inactive",
 		}},
 	}}
@@ -214,6 +216,7 @@ func TestPolicyAsWritten(t *testing.T) {
 		},
 		Prune: &policy.PruneRule{
 			Mode: policy.ModeEnforce, InactiveFor: 36 * time.Hour, FreeSeats: policy.Seats{Count: 50}, MaxRemovals: 7, Cooldown: 0,
+			MaxRemovalsPerDay: 1_000_000, RejoinAfter: 30 * 24 * time.Hour, Reject: policy.Rejection{Code: 10110, Message: "Members only"},
 			Protect: &policy.AccountSelector{Accounts: []string{"ann"}}, Silent: true, Reason: "inactive",
 		},
 	}
@@ -221,6 +224,53 @@ func TestPolicyAsWritten(t *testing.T) {
 		if diff := cmp.Diff(want, convert.Policy(written)); diff != "" {
 			t.Fatalf("Policy (-want,+got):\n%s", diff)
 		}
+	}
+	// Nothing that the rule can say is missing above, Cooldown apart, which is written as its zero.
+	rule := reflect.ValueOf(*want.Prune)
+	for i := range rule.NumField() {
+		if name := rule.Type().Field(i).Name; name != "Cooldown" && rule.Field(i).IsZero() {
+			t.Errorf("PruneRule.%s is not tested", name)
+		}
+	}
+}
+
+func TestPruneRule(t *testing.T) {
+	cases := map[string]struct {
+		mode     v1alpha1.PruneMode
+		rejoin   string
+		cooldown string
+		join     *v1alpha1.JoinSection
+		want     policy.PruneRule
+	}{
+		"Preview":  {mode: v1alpha1.PruneModePreview, want: policy.PruneRule{Mode: policy.ModePreview, Cooldown: 10 * time.Minute}},
+		"Approve":  {mode: v1alpha1.PruneModeApprove, want: policy.PruneRule{Mode: policy.ModeApprove, Cooldown: 10 * time.Minute}},
+		"Seconds":  {mode: v1alpha1.PruneModeEnforce, rejoin: "90s", want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute, RejoinAfter: 90 * time.Second}},
+		"Together": {mode: v1alpha1.PruneModeEnforce, rejoin: "1d2h3m4s", cooldown: "1h", want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: time.Hour, RejoinAfter: 26*time.Hour + 3*time.Minute + 4*time.Second}},
+		"Zero":     {mode: v1alpha1.PruneModeEnforce, rejoin: "0s", want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute}},
+		"JoinWithoutReject": {
+			mode: v1alpha1.PruneModeEnforce, rejoin: "30d", join: &v1alpha1.JoinSection{},
+			want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute, RejoinAfter: 30 * 24 * time.Hour},
+		},
+		"JoinInAudit": {
+			mode: v1alpha1.PruneModeEnforce, join: &v1alpha1.JoinSection{Mode: v1alpha1.JoinModeAudit, Reject: &v1alpha1.Rejection{Code: new(int32(10200)), Message: "later"}},
+			want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute, Reject: policy.Rejection{Code: 10200, Message: "later"}},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			written := &v1alpha1.GroupPolicy{ObjectMeta: meta("lounge"), Spec: v1alpha1.GroupPolicySpec{
+				Groups: []v1alpha1.GroupMatcher{{Value: "lounge"}}, Join: tc.join,
+				WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: tc.mode, InactiveFor: "30d", RejoinAfter: tc.rejoin, Cooldown: tc.cooldown}},
+			}}
+			tc.want.InactiveFor, tc.want.FreeSeats, tc.want.MaxRemovals, tc.want.MaxRemovalsPerDay = 30*24*time.Hour, policy.Seats{Percent: 5}, 100, 1000
+			got := convert.Policy(written)
+			if got.Invalid != "" {
+				t.Errorf("invalid: %s", got.Invalid)
+			}
+			if diff := cmp.Diff(&tc.want, got.Prune); diff != "" {
+				t.Errorf("Prune (-want,+got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -237,7 +287,7 @@ func TestPolicyWithoutDefaults(t *testing.T) {
 		Groups: []policy.GroupMatcher{{Kind: policy.MatchExact, Value: "lounge"}},
 		Join:   &policy.JoinSection{},
 		Prune: &policy.PruneRule{
-			InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5}, MaxRemovals: 100, Cooldown: 10 * time.Minute,
+			InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5}, MaxRemovals: 100, MaxRemovalsPerDay: 1000, Cooldown: 10 * time.Minute,
 		},
 	}
 	if diff := cmp.Diff(want, convert.Policy(bare)); diff != "" {
@@ -331,8 +381,8 @@ func TestInvalidPolicies(t *testing.T) {
 			want:   []string{"lists[0]", "exactly one"},
 		},
 		"PruneModeRemovesNobody": {
-			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.Mode = "Approve" },
-			want:   []string{"whenFull.prune.mode", `"Approve"`},
+			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.Mode = "Later" },
+			want:   []string{"whenFull.prune.mode", `"Later"`, "Preview, Approve or Enforce"},
 			check:  func(p policy.Policy) bool { return p.Prune.Mode == policy.ModePreview },
 		},
 		"InactiveForUnreadableMeansNever": {
@@ -371,6 +421,35 @@ func TestInvalidPolicies(t *testing.T) {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.Cooldown = "soon" },
 			want:   []string{"whenFull.prune.cooldown", `"soon"`},
 			check:  func(p policy.Policy) bool { return p.Prune.Cooldown == 10*time.Minute },
+		},
+		"MaxRemovalsPerDay": {
+			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.MaxRemovalsPerDay = 1_000_001 },
+			want:   []string{"whenFull.prune.maxRemovalsPerDay", "1000001", "from 1 to 1000000"},
+			check:  func(p policy.Policy) bool { return p.Prune.MaxRemovalsPerDay == 1000 },
+		},
+		"MaxRemovalsPerDayNegative": {
+			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.MaxRemovalsPerDay = -1 },
+			want:   []string{"whenFull.prune.maxRemovalsPerDay", "-1"},
+		},
+		"InactiveForSeconds": {
+			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.InactiveFor = "30d1s" },
+			want:   []string{"whenFull.prune.inactiveFor", `"30d1s"`, "30d"},
+			check:  func(p policy.Policy) bool { return p.Prune.InactiveFor == math.MaxInt64 },
+		},
+		"CooldownSeconds": {
+			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.Cooldown = "30s" },
+			want:   []string{"whenFull.prune.cooldown", `"30s"`, "days, hours and minutes"},
+			check:  func(p policy.Policy) bool { return p.Prune.Cooldown == 10*time.Minute },
+		},
+		"RejoinAfter": {
+			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.RejoinAfter = "next week" },
+			want:   []string{"whenFull.prune.rejoinAfter", `"next week"`, "7d"},
+			check:  func(p policy.Policy) bool { return p.Prune.RejoinAfter == 0 },
+		},
+		"RejoinAfterTooLong": {
+			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.RejoinAfter = "30d1s" },
+			want:   []string{"whenFull.prune.rejoinAfter", `"30d1s"`, "at most 30d"},
+			check:  func(p policy.Policy) bool { return p.Prune.RejoinAfter == 0 },
 		},
 		"ManyAreBounded": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.Groups = make([]v1alpha1.GroupMatcher, 256) },

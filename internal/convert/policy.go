@@ -20,14 +20,17 @@ import (
 
 // What a field stands for when it is absent; the schema writes the same values into new objects.
 const (
-	defaultFreeSeatsPercent = 5
-	defaultMaxRemovals      = 100
-	defaultCooldown         = 10 * time.Minute
+	defaultFreeSeatsPercent  = 5
+	defaultMaxRemovals       = 100
+	defaultMaxRemovalsPerDay = 1000
+	defaultCooldown          = 10 * time.Minute
 
-	leastInactiveFor = 24 * time.Hour
-	mostRemovals     = 1000
-	leastCode        = 10100
-	mostCode         = 10200
+	leastInactiveFor   = 24 * time.Hour
+	mostRemovals       = 1000
+	mostRemovalsPerDay = 1_000_000
+	mostRejoinAfter    = 30 * 24 * time.Hour
+	leastCode          = 10100
+	mostCode           = 10200
 
 	// never is the inactivity of a rule whose own cannot be read: no member has been silent for 292 years.
 	never = time.Duration(math.MaxInt64)
@@ -68,6 +71,9 @@ func Policy(p *v1alpha1.GroupPolicy) policy.Policy {
 	}
 	if p.Spec.WhenFull != nil {
 		converted.Prune = pruneRule(p.Spec.WhenFull.Prune, &wrong)
+	}
+	if converted.Prune != nil && converted.Join != nil {
+		converted.Prune.Reject = converted.Join.Reject
 	}
 	converted.Invalid = wrong.String()
 	return converted
@@ -175,37 +181,66 @@ func pruneRule(rule *v1alpha1.PruneRule, wrong *problems) *policy.PruneRule {
 	}
 	const field = "whenFull.prune"
 	converted := &policy.PruneRule{
-		InactiveFor: inactiveFor(rule.InactiveFor, field+".inactiveFor", wrong),
-		FreeSeats:   freeSeats(rule.FreeSeats, field+".freeSeats", wrong),
-		MaxRemovals: defaultMaxRemovals,
-		Protect:     accountSelector(rule.Protect),
-		Cooldown:    defaultCooldown,
-		Silent:      rule.Notification == v1alpha1.NotificationSilent,
-		Reason:      rule.Reason,
+		InactiveFor:       inactiveFor(rule.InactiveFor, field+".inactiveFor", wrong),
+		FreeSeats:         freeSeats(rule.FreeSeats, field+".freeSeats", wrong),
+		MaxRemovals:       removals(rule.MaxRemovals, defaultMaxRemovals, mostRemovals, field+".maxRemovals", wrong),
+		MaxRemovalsPerDay: removals(rule.MaxRemovalsPerDay, defaultMaxRemovalsPerDay, mostRemovalsPerDay, field+".maxRemovalsPerDay", wrong),
+		Protect:           accountSelector(rule.Protect),
+		Cooldown:          cooldown(rule.Cooldown, field+".cooldown", wrong),
+		RejoinAfter:       rejoinAfter(rule.RejoinAfter, field+".rejoinAfter", wrong),
+		Silent:            rule.Notification == v1alpha1.NotificationSilent,
+		Reason:            rule.Reason,
 	}
 	switch rule.Mode {
 	case v1alpha1.PruneModePreview:
+	case v1alpha1.PruneModeApprove:
+		converted.Mode = policy.ModeApprove
 	case v1alpha1.PruneModeEnforce:
 		converted.Mode = policy.ModeEnforce
 	default:
-		wrong.add(field+".mode", "%q is not known: use Preview or Enforce", rule.Mode)
-	}
-	switch {
-	case rule.MaxRemovals == 0:
-	case rule.MaxRemovals < 0 || rule.MaxRemovals > mostRemovals:
-		wrong.add(field+".maxRemovals", "%d is out of range: use a number from 1 to %d", rule.MaxRemovals, mostRemovals)
-	default:
-		converted.MaxRemovals = int(rule.MaxRemovals)
-	}
-	if rule.Cooldown != "" {
-		cooldown, err := ParseDuration(rule.Cooldown)
-		if err != nil {
-			wrong.add(field+".cooldown", "%v", err)
-			cooldown = defaultCooldown
-		}
-		converted.Cooldown = cooldown
+		wrong.add(field+".mode", "%q is not known: use Preview, Approve or Enforce", rule.Mode)
 	}
 	return converted
+}
+
+// removals reads a bound of at least 1; 0 is one that is absent.
+func removals(n int32, absent, most int, field string, wrong *problems) int {
+	switch {
+	case n == 0:
+		return absent
+	case n < 0 || int(n) > most:
+		wrong.add(field, "%d is out of range: use a number from 1 to %d", n, most)
+		return absent
+	}
+	return int(n)
+}
+
+func cooldown(text, field string, wrong *problems) time.Duration {
+	if text == "" {
+		return defaultCooldown
+	}
+	d, err := ParseDuration(text)
+	if err != nil {
+		wrong.add(field, "%v", err)
+		return defaultCooldown
+	}
+	return d
+}
+
+func rejoinAfter(text, field string, wrong *problems) time.Duration {
+	if text == "" {
+		return 0
+	}
+	d, err := parsePreciseDuration(text)
+	switch {
+	case err != nil:
+		wrong.add(field, "%v", err)
+	case d > mostRejoinAfter:
+		wrong.add(field, "%q is too long: use at most 30d", text)
+	default:
+		return d
+	}
+	return 0
 }
 
 func inactiveFor(text, field string, wrong *problems) time.Duration {
