@@ -85,12 +85,14 @@ const (
 	apiMembers         = "get_group_member_info"
 	apiMembersNamed    = "get_specified_group_member_info"
 	apiDeleteMembers   = "delete_group_member"
+	apiAddMembers      = "add_group_member"
+	apiAppGroups       = "get_appid_group_list"
 	serviceGroup       = "group_open_http_svc"
 	codeUserSigExpired = 70001
 )
 
 // classOfCode sorts the vendor's codes (page 34348). A code means the same for every call with two exceptions: where a live
-// room is asked for what it has not, the vendor answers 10004 to a removal and 10007 to anything about members, both of which
+// room is asked for what it has not, the vendor answers 10004 to a removal and 10007 to anything else about members, both of which
 // elsewhere say that the request or the permission is wrong.
 func classOfCode(api string, code int) Class {
 	switch code {
@@ -108,7 +110,7 @@ func classOfCode(api string, code int) Class {
 			return ClassUnsupported
 		}
 	case 10007:
-		if api != apiGroupInfo {
+		if api != apiGroupInfo && api != apiAppGroups {
 			return ClassUnsupported
 		}
 	}

@@ -22,7 +22,7 @@ func TestClassOfCode(t *testing.T) {
 	}
 	for want, codes := range table {
 		for _, code := range codes {
-			for _, api := range []string{apiGroupInfo, apiMembers, apiMembersNamed, apiDeleteMembers} {
+			for _, api := range []string{apiGroupInfo, apiMembers, apiMembersNamed, apiDeleteMembers, apiAddMembers, apiAppGroups} {
 				if got := classOfCode(api, code); got != want {
 					t.Errorf("%s %d: class %s, want %s", api, code, got, want)
 				}
@@ -35,6 +35,8 @@ func TestClassOfCode(t *testing.T) {
 		apiMembers:       {10004: ClassPermanent, 10007: ClassUnsupported},
 		apiMembersNamed:  {10004: ClassPermanent, 10007: ClassUnsupported},
 		apiDeleteMembers: {10004: ClassUnsupported, 10007: ClassUnsupported},
+		apiAddMembers:    {10004: ClassPermanent, 10007: ClassUnsupported},
+		apiAppGroups:     {10004: ClassPermanent, 10007: ClassPermanent},
 	} {
 		for code, want := range codes {
 			if got := classOfCode(api, code); got != want {
