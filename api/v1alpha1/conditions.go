@@ -131,8 +131,8 @@ const (
 	ReasonAppNotFound = "AppNotFound"
 )
 
-// Reasons of Undone. While an undo waits, Queued, VendorUnavailable and those of a missing Secret are such reasons, too; so are those of
-// Failed where it ended early.
+// Reasons of Undone. While an undo waits, Queued, VendorUnavailable and those of a missing Secret are such reasons, too; so
+// are those of Failed where it ended early.
 const (
 	// ReasonUndoing means that accounts are being added back: Undone is False.
 	ReasonUndoing = "Undoing"

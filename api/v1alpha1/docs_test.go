@@ -166,6 +166,8 @@ func TestPrecedenceIsInTheFieldDocs(t *testing.T) {
 		"rank":    {"groups", "Exact before Prefix, longer prefix before shorter, Prefix before All; then older creationTimestamp; then name."},
 		"union":   {"join", "So who is admitted is the union of all allow minus the union of all deny; rank chooses only the code, the message and the prune rule."},
 		"admit":   {"join", `Admission means "the IM backend may go on": a group that needs an admin's approval still needs it.`},
+		"removed": {"join", "0. a run removed the account from this group, its refuse.until lies ahead, and the trigger is Apply or Invite: reject, with the code and message recorded there;"},
+		"undo":    {"join", "2. one allows: admit; so is whom an undo is adding back to this group, where the trigger is RESTAPI and the operator is the adminAccount of the IMApp;"},
 		"aliases": {"groupTypes", "Aliases: Private=Work, ChatRoom=Meeting, Live=BChatRoom=AVChatRoom."},
 		"unknown": {"groupTypes", "For joins, a type that is absent or unknown passes every filter"},
 	}

@@ -298,7 +298,7 @@ type PruneRule struct {
 	// name remove from groups of the app within any 24 hours, 1 to 1000000. It is
 	// counted over the records that the runs leave, so that neither many groups
 	// nor a policy that is deleted and made again add up to a purge. A run for
-	// which nothing is left of it waits.
+	// which nothing is left of it waits with the reason BudgetExhausted.
 	// Default: 1000. Example: 200.
 	//
 	// +optional
@@ -330,9 +330,10 @@ type PruneRule struct {
 
 	// rejoinAfter is how long a removed account is refused when it applies or is
 	// invited to the group again: days (d), hours (h), minutes (m) and seconds (s),
-	// at most 30d. It is counted from the run's last removal, and refused with the
-	// code and message of this policy's join.reject; members added over REST are
-	// not refused. 0s refuses nobody.
+	// at most 30d in all. It is counted from the record of the run's last batch,
+	// and refused with the code and message of this policy's join.reject, both as
+	// they were when the run was planned. Members added over REST are not refused.
+	// 0s refuses nobody.
 	// Default: 0s. Example: 7d, 12h or 1h30m.
 	//
 	// +optional
@@ -421,7 +422,8 @@ type GroupPolicySpec struct {
 	// recorded there;
 	// 1. a section that speaks denies: reject, with the reject of the
 	// highest-ranked of those;
-	// 2. one allows: admit;
+	// 2. one allows: admit; so is whom an undo is adding back to this group, where
+	// the trigger is RESTAPI and the operator is the adminAccount of the IMApp;
 	// 3. one has allow: reject, with the reject of the highest-ranked of those;
 	// 4. one speaks: admit;
 	// 5. none speaks: unmatchedGroups of the IMApp.

@@ -107,8 +107,8 @@ const (
 // PruneRunSpec names the group, and holds what people say about the run. It names no policy: which one governs is settled
 // when the run is planned, from the group as it is then, and recorded.
 //
-// +kubebuilder:validation:XValidation:rule="self.appRef == oldSelf.appRef && self.groupID == oldSelf.groupID && self.trigger == oldSelf.trigger",message="only approval and undo can be changed: create another PruneRun"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.undo) || has(self.undo)",message="undo cannot be withdrawn",fieldPath=".undo"
+// +kubebuilder:validation:XValidation:rule="self.appRef == oldSelf.appRef && self.groupID == oldSelf.groupID && self.trigger == oldSelf.trigger",message="only approval and undo can be changed: for another app, group or trigger create another PruneRun"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.undo) || has(self.undo)",message="undo cannot be withdrawn: leave it Requested",fieldPath=".undo"
 type PruneRunSpec struct {
 	// appRef names the IMApp of this namespace whose group it is.
 	// No default. Example: {name: prod}.
@@ -145,13 +145,13 @@ type PruneRunSpec struct {
 	// +optional
 	// +kubebuilder:default=Pending
 	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self == 'Pending'",optionalOldSelf=true,message="a run begins with approval Pending: look at its plan first, then approve or deny it"
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf || self == 'Denied' || oldSelf == 'Pending'",message="approval can change from Pending to Approved or Denied and from Approved to Denied: create another PruneRun"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf || self == 'Denied' || oldSelf == 'Pending'",message="approval can change only from Pending to Approved or Denied, and from Approved to Denied: create another PruneRun"
 	Approval Approval `json:"approval,omitempty"`
 
 	// undo is Requested to add the accounts that the run removed back to the
-	// group, silently, while seats are free; those that were active last come
-	// first. It can be set once the run has ended, cannot be withdrawn, and ends
-	// the refusal of these accounts (status.refuse). The condition Undone and
+	// group, without a notice, while seats are free; those that were active last
+	// come first. It can be set once the run has ended, cannot be withdrawn, and
+	// ends the refusal of these accounts (status.refuse). The condition Undone and
 	// status.undo tell what came of it.
 	// Default: absent. Example: Requested.
 	//
@@ -375,13 +375,17 @@ type PruneRefusal struct {
 	// No default. Example: 10110.
 	//
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self == 1 || self >= 10100 && self <= 10200",message="code must be 1, or from 10100 to 10200"
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10200
+	// +kubebuilder:validation:XValidation:rule="self == 1 || self >= 10100",message="code must be 1, or from 10100 to 10200"
 	Code int32 `json:"code"`
 
-	// message is what the client sees with the code, at most 256 characters.
+	// message is what the client sees with the code, 1 to 256 characters; it is
+	// seen only with a code from 10100 to 10200.
 	// Default: none. Example: "You were inactive; come back next week".
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Message string `json:"message,omitempty"`
 }
@@ -484,8 +488,9 @@ type PruneRunStatus struct {
 	Kept []KeptAccount `json:"kept,omitempty"`
 
 	// refuse says how long, and with which words, the accounts that the run
-	// removed are refused when they apply or are invited again: rejoinAfter and
-	// join.reject of the policy, as they were when the run was planned.
+	// removed are refused when they apply or are invited to the group again:
+	// rejoinAfter and join.reject of the policy, as they were when the run was
+	// planned. A request to undo the run ends it early.
 	// Default: absent, nobody is refused. Example: {until:
 	// "2026-11-27T09:30:00Z", code: 10110, message: "Members only"}.
 	//
@@ -518,9 +523,9 @@ type PruneRunStatus struct {
 // outlives the policies and apps it names.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:validation:XValidation:rule="self.spec.approval != 'Approved' || has(self.status) && has(self.status.plan)",message="a run can be approved only once its plan is recorded: wait for its condition Planned",fieldPath=".spec.approval"
-// +kubebuilder:validation:XValidation:rule="self.spec.approval != 'Approved' || oldSelf.spec.approval == 'Approved' || !has(self.status.conditions) || !self.status.conditions.exists(c, (c.type == 'Complete' || c.type == 'Failed') && c.status == 'True')",message="the run has ended, so that it cannot be approved any more: create another PruneRun",fieldPath=".spec.approval"
-// +kubebuilder:validation:XValidation:rule="!has(self.spec.undo) || has(self.status) && has(self.status.conditions) && self.status.conditions.exists(c, (c.type == 'Complete' || c.type == 'Failed') && c.status == 'True')",message="undo can be requested once the run has ended: to stop a run, set approval to Denied",fieldPath=".spec.undo"
+// +kubebuilder:validation:XValidation:rule="self.spec.approval != 'Approved' || oldSelf.spec.approval == 'Approved' || has(self.status) && has(self.status.plan)",message="a run can be approved only once its plan is recorded: wait until its condition Planned is True, look at the plan, then approve or deny it",fieldPath=".spec.approval"
+// +kubebuilder:validation:XValidation:rule="self.spec.approval != 'Approved' || oldSelf.spec.approval == 'Approved' || !has(self.status) || !has(self.status.conditions) || !self.status.conditions.exists(c, (c.type == 'Complete' || c.type == 'Failed') && c.status == 'True')",message="a run that has ended cannot be approved: create another PruneRun",fieldPath=".spec.approval"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.undo) || oldSelf.hasValue() && has(oldSelf.value().spec.undo) || has(self.status) && has(self.status.conditions) && self.status.conditions.exists(c, (c.type == 'Complete' || c.type == 'Failed') && c.status == 'True')",optionalOldSelf=true,message="undo can be requested once the run has ended: to stop a run, set approval to Denied",fieldPath=".spec.undo"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=pruneruns,singular=prunerun,categories=groupgate
 // +kubebuilder:selectablefield:JSONPath=`.spec.groupID`

@@ -225,8 +225,9 @@ var prunePolicyMutations = func() map[string]mutation {
 		"as it is":          {`{}`, ``},
 		"no rule":           {at(`null`), `spec.whenFull.prune: Required value`},
 		"Enforce":           {at(`{mode: Enforce}`), ``},
+		"Approve":           {at(`{mode: Approve}`), ``},
 		"no mode":           {at(`{mode: null}`), `spec.whenFull.prune.mode: Required value`},
-		"other mode":        {at(`{mode: Audit}`), `spec.whenFull.prune.mode: Unsupported value: "Audit": supported values: "Preview", "Enforce"`},
+		"other mode":        {at(`{mode: Audit}`), `spec.whenFull.prune.mode: Unsupported value: "Audit": supported values: "Preview", "Approve", "Enforce"`},
 		"no inactiveFor":    {at(`{inactiveFor: null}`), `spec.whenFull.prune.inactiveFor: Required value`},
 		"inactiveFor 1d":    {at(`{inactiveFor: 1d}`), ``},
 		"inactiveFor 24h":   {at(`{inactiveFor: 24h}`), ``},
@@ -245,12 +246,19 @@ var prunePolicyMutations = func() map[string]mutation {
 		"maxRemovals 1000":  {at(`{maxRemovals: 1000}`), ``},
 		"maxRemovals 0":     {at(`{maxRemovals: 0}`), `spec.whenFull.prune.maxRemovals: Invalid value: 0: spec.whenFull.prune.maxRemovals in body should be greater than or equal to 1`},
 		"maxRemovals 1001":  {at(`{maxRemovals: 1001}`), `spec.whenFull.prune.maxRemovals: Invalid value: 1001: spec.whenFull.prune.maxRemovals in body should be less than or equal to 1000`},
+		"a day's 1":         {at(`{maxRemovalsPerDay: 1}`), ``},
+		"a day's 1000000":   {at(`{maxRemovalsPerDay: 1000000}`), ``},
+		"a day's 0":         {at(`{maxRemovalsPerDay: 0}`), `spec.whenFull.prune.maxRemovalsPerDay: Invalid value: 0: spec.whenFull.prune.maxRemovalsPerDay in body should be greater than or equal to 1`},
+		"a day's 1000001":   {at(`{maxRemovalsPerDay: 1000001}`), `spec.whenFull.prune.maxRemovalsPerDay: Invalid value: 1000001: spec.whenFull.prune.maxRemovalsPerDay in body should be less than or equal to 1000000`},
+		// One run of a day may be all that the day holds.
+		"less than a run's": {at(`{maxRemovals: 1000, maxRemovalsPerDay: 1}`), ``},
 		"protect":           {at(`{protect: {accounts: [jared], lists: [{name: vip-0}]}}`), ``},
 		"protect two ways":  {at(`{protect: {lists: [{name: vip-0, selector: {}}]}}`), `spec.whenFull.prune.protect.lists[0]: Invalid value: set exactly one of name and selector`},
 		"cooldown 10m":      {at(`{cooldown: 10m}`), ``},
 		"cooldown 0m":       {at(`{cooldown: 0m}`), ``},
 		"cooldown 1d2h3m":   {at(`{cooldown: 1d2h3m}`), ``},
 		"cooldown long":     {at(`{cooldown: 000000000000000000010m}`), `spec.whenFull.prune.cooldown: Too long: may not be more than 20 bytes`},
+		"rejoinAfter long":  {at(`{rejoinAfter: 0000000000000000000000007d}`), `spec.whenFull.prune.rejoinAfter: Too long: may not be more than 24 bytes`},
 		"Silent":            {at(`{notification: Silent}`), ``},
 		"notification":      {at(`{notification: Everybody}`), `spec.whenFull.prune.notification: Unsupported value: "Everybody": supported values: "Group", "Silent"`},
 		"reason 256":        {at(`{reason: ` + strings.Repeat("久", 256) + `}`), ``},
@@ -266,6 +274,14 @@ var prunePolicyMutations = func() map[string]mutation {
 			}
 		}
 	}
+	take := func(field string, values ...string) {
+		for _, value := range values {
+			mutations[field+" "+value] = mutation{patch: at(fmt.Sprintf(`{%s: %q}`, field, value))}
+		}
+	}
+	take("rejoinAfter", "0s", "0d", "1s", "30d", "720h", "43200m", "2592000s", "1h30m", "29d23h59m60s", "0d0h0m0s", "007d", "0030d", "00720h")
+	refuse("rejoinAfter", `rejoinAfter must be days, hours, minutes and seconds of at most 30d in all, such as 7d, 12h or 1h30m`,
+		"", "0", "7", "7w", "30d1s", "30d1m", "31d", "0031d", "721h", "43201m", "2592001s", "29d24h1s", "1m1h", "1h1h", "-1h", "+1h", "1.5h", "1 h", "1H", "d", "30d\n", "10000d", "99999999s")
 	refuse("inactiveFor", `inactiveFor must be days and hours of at least 24h in all, such as 30d, 36h or 1d12h`,
 		"", "23h", "0d", "0d23h", "0012h", "12h1d", "1440m", "30", "-30d", "1.5d", "30 d", "30D", "30d\n", "10000d", "d")
 	refuse("cooldown", `cooldown must be days, hours and minutes, such as 10m, 6h or 1d12h`,
@@ -287,6 +303,15 @@ var pruneRunMutations = map[string]mutation{
 	"group 256":      {`spec: {groupID: ` + strings.Repeat("a", 256) + `}`, `spec.groupID: Too long: may not be more than 255 bytes`},
 	"GroupFull":      {`spec: {trigger: GroupFull}`, ``},
 	"Sweep":          {`spec: {trigger: Sweep}`, ``},
+	"Pending":        {`spec: {approval: Pending}`, ``},
+	"Approved":       {`spec: {approval: Approved}`, `spec.approval: Invalid value: "Approved": ` + beginsPending},
+	"Denied":         {`spec: {approval: Denied}`, `spec.approval: Invalid value: "Denied": ` + beginsPending},
+	"other approval": {`spec: {approval: Maybe}`, `spec.approval: Unsupported value: "Maybe": supported values: "Pending", "Approved", "Denied"`},
+	"empty approval": {`spec: {approval: ""}`, `spec.approval: Unsupported value: "": supported values: "Pending", "Approved", "Denied"`},
+	"undo":           {`spec: {undo: Requested}`, `spec.undo: Invalid value: ` + undoOnceEnded},
+	"other undo":     {`spec: {undo: Done}`, `spec.undo: Unsupported value: "Done": supported values: "Requested"`},
+	"own plan":       {`{spec: {approval: Approved}, ` + aPlan + `}`, `spec.approval: Invalid value: "Approved": ` + beginsPending},
+	"own end":        {`{spec: {undo: Requested}, status: {conditions: [` + condition("Complete", "True", "Removed") + `]}}`, `spec.undo: Invalid value: ` + undoOnceEnded},
 	"other trigger":  {`spec: {trigger: Cron}`, `spec.trigger: Unsupported value: "Cron": supported values: "GroupFull", "Sweep", "Manual"`},
 	"names a policy": {`spec: {policy: vip-lounge}`, `PruneRun in version "v1alpha1" cannot be handled as a PruneRun: strict decoding error: unknown field "spec.policy"`},
 }
@@ -301,9 +326,9 @@ func TestImmutable(t *testing.T) {
 		"appRef":                 {baseGroupPolicy, mutation{`spec: {appRef: {name: test}}`, `spec.appRef: Invalid value: appRef cannot be changed: create another GroupPolicy for another app`}},
 		"GroupPolicy, the rest":  {baseGroupPolicy, mutation{`spec: {groups: [{type: All}], groupTypes: [Work], join: {allow: {}}}`, ``}},
 		"AccountList":            {baseAccountList, mutation{`spec: {accounts: [jared]}`, ``}},
-		"PruneRun, appRef":       {basePruneRun, mutation{`spec: {appRef: {name: test}}`, `spec: Invalid value: spec cannot be changed: create another PruneRun`}},
-		"PruneRun, groupID":      {basePruneRun, mutation{`spec: {groupID: other}`, `spec: Invalid value: spec cannot be changed: create another PruneRun`}},
-		"PruneRun, trigger":      {basePruneRun, mutation{`spec: {trigger: GroupFull}`, `spec: Invalid value: spec cannot be changed: create another PruneRun`}},
+		"PruneRun, appRef":       {basePruneRun, mutation{`spec: {appRef: {name: test}}`, `spec: Invalid value: ` + restImmutable}},
+		"PruneRun, groupID":      {basePruneRun, mutation{`spec: {groupID: other}`, `spec: Invalid value: ` + restImmutable}},
+		"PruneRun, trigger":      {basePruneRun, mutation{`spec: {trigger: GroupFull}`, `spec: Invalid value: ` + restImmutable}},
 		"PruneRun, its metadata": {basePruneRun, mutation{`metadata: {labels: {groupgate.io/app: prod}}`, ``}},
 	}
 	c := newClient(t)
@@ -397,14 +422,14 @@ status: {observedGeneration: -1}
 spec:
   appRef: {name: prod}
   groups: [{type: All}]
-  whenFull: {prune: {mode: Preview, inactiveFor: 1d24h, freeSeats: "5%", maxRemovals: 100, cooldown: 10m, notification: Group}}
+  whenFull: {prune: {mode: Preview, inactiveFor: 1d24h, freeSeats: "5%", maxRemovals: 100, maxRemovalsPerDay: 1000, cooldown: 10m, rejoinAfter: 0s, notification: Group}}
 status: {observedGeneration: -1}
 `,
 		},
 		"PruneRun": {
 			base: basePruneRun,
 			want: `
-spec: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL", trigger: Manual}
+spec: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL", trigger: Manual, approval: Pending}
 status:
   removed: 0
   conditions:

@@ -32,9 +32,15 @@ status:
     removals:
     - {account: u1, lastActiveAt: "2026-08-01T09:30:00Z", reason: NeverSpoke}
     - {account: u2, reason: Inactive}
-  progress: {settled: 1, inFlight: 1}
+  progress: {settled: 1, inFlight: 1, lastBatchAt: "2026-11-20T09:31:00Z"}
   removed: 1
-  kept: [{account: u7, reason: ActiveAgain}]
+  kept: [{account: u7, reason: ActiveAgain}, {account: u8, reason: BudgetExhausted}]
+  refuse: {until: "2026-11-27T09:31:00Z", code: 10110, message: "Members only"}
+  undo:
+    startedAt: "2026-11-20T10:00:00Z"
+    finishedAt: "2026-11-20T10:00:09Z"
+    added: 1
+    accounts: [{account: u1, result: Added}]
 `
 
 // The bounds of a status keep the operator from writing what it could not read again.
@@ -55,11 +61,29 @@ func TestStatusSchema(t *testing.T) {
 		"inFlight 101":          {basePruneRun, mutation{`status: {progress: {settled: 0, inFlight: 101}}`, `status.progress.inFlight: Invalid value: 101: progress.inFlight in body should be less than or equal to 100`}},
 		"inFlight unsaid":       {basePruneRun, mutation{`status: {progress: {settled: 0}}`, `status.progress.inFlight: Required value`}},
 		"removed 1001":          {basePruneRun, mutation{`status: {removed: 1001}`, `status.removed: Invalid value: 1001: removed in body should be less than or equal to 1000`}},
-		"kept reason":           {basePruneRun, mutation{`status: {kept: [{account: u1, reason: Nice}]}`, `status.kept[0].reason: Unsupported value: "Nice": supported values: "Left", "RoleChanged", "ActiveAgain", "Protected", "Unknown", "RunEnded"`}},
+		"kept reason":           {basePruneRun, mutation{`status: {kept: [{account: u1, reason: Nice}]}`, `status.kept[0].reason: Unsupported value: "Nice": supported values: "Left", "RoleChanged", "ActiveAgain", "Protected", "Unknown", "BudgetExhausted", "RunEnded"`}},
 		"1001 kept":             {basePruneRun, mutation{`status: {kept: [` + repeat(1001, `{account: u%d, reason: Left}`) + `]}`, `status.kept: Too many: 1001: must have at most 1000 items`}},
-		"policy mode":           {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Other}}`, `status.policy.mode: Unsupported value: "Other": supported values: "Preview", "Enforce"`}},
+		"policy mode":           {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Other}}`, `status.policy.mode: Unsupported value: "Other": supported values: "Preview", "Approve", "Enforce"`}},
 		"group type":            {basePruneRun, mutation{`status: {group: {type: Private, members: 1, maxMembers: 1}}`, `status.group.type: Unsupported value: "Private": supported values: "Work", "Public", "Meeting", "AVChatRoom", "Community"`}},
 		"group type not known":  {basePruneRun, mutation{`status: {group: {members: 1, maxMembers: 1}}`, ``}},
+		"mode Approve":          {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Approve}}`, ``}},
+		"refuse 1":              {basePruneRun, mutation{refuseWith(`code: 1`), ``}},
+		"refuse 10100":          {basePruneRun, mutation{refuseWith(`code: 10100`), ``}},
+		"refuse 10200":          {basePruneRun, mutation{refuseWith(`code: 10200, message: ` + strings.Repeat("久", 256)), ``}},
+		"refuse 0":              {basePruneRun, mutation{refuseWith(`code: 0`), `[status.refuse.code: Invalid value: 0: refuse.code in body should be greater than or equal to 1, status.refuse.code: Invalid value: 0: code must be 1, or from 10100 to 10200]`}},
+		"refuse 2":              {basePruneRun, mutation{refuseWith(`code: 2`), `status.refuse.code: Invalid value: 2: code must be 1, or from 10100 to 10200`}},
+		"refuse 10099":          {basePruneRun, mutation{refuseWith(`code: 10099`), `status.refuse.code: Invalid value: 10099: code must be 1, or from 10100 to 10200`}},
+		"refuse 10201":          {basePruneRun, mutation{refuseWith(`code: 10201`), `status.refuse.code: Invalid value: 10201: refuse.code in body should be less than or equal to 10200`}},
+		"refuse without code":   {basePruneRun, mutation{refuseWith(`message: x`), `status.refuse.code: Required value`}},
+		"refuse for how long":   {basePruneRun, mutation{`status: {refuse: {code: 1}}`, `status.refuse.until: Required value`}},
+		"refuse 257 characters": {basePruneRun, mutation{refuseWith(`code: 10110, message: ` + strings.Repeat("a", 257)), `status.refuse.message: Too long: may not be more than 256 bytes`}},
+		"every result":          {basePruneRun, mutation{undoWith(`accounts: [` + everyResult() + `]`), ``}},
+		"other result":          {basePruneRun, mutation{undoWith(`accounts: [{account: u1, result: Lost}]`), `status.undo.accounts[0].result: Unsupported value: "Lost": supported values: "Pending", "Adding", "Added", "AlreadyMember", "AwaitingConfirmation", "Refused", "NotFound", "GroupLimit", "NoSeat", "Failed"`}},
+		"undo of nobody":        {basePruneRun, mutation{undoWith(`accounts: [{result: Added}]`), `status.undo.accounts[0].account: Required value`}},
+		"1001 undone":           {basePruneRun, mutation{undoWith(`accounts: [` + repeat(1001, `{account: u%d, result: Added}`) + `]`), `status.undo.accounts: Too many: 1001: must have at most 1000 items`}},
+		"1001 added":            {basePruneRun, mutation{`status: {undo: {startedAt: "2026-11-20T10:00:00Z", added: 1001}}`, `status.undo.added: Invalid value: 1001: undo.added in body should be less than or equal to 1000`}},
+		"undo begun when":       {basePruneRun, mutation{`status: {undo: {added: 0}}`, `status.undo.startedAt: Required value`}},
+		"last batch when":       {basePruneRun, mutation{`status: {progress: {settled: 0, inFlight: 0, lastBatchAt: yesterday}}`, `status.progress.lastBatchAt: Invalid value: "yesterday": progress.lastBatchAt in body must be of type date-time: "yesterday"`}},
 		"two conditions alike":  {basePruneRun, mutation{`status: {conditions: [` + condition("Planned", "True", "Planned") + `, ` + condition("Planned", "True", "Planned") + `]}`, `status.conditions[1]: Duplicate value: {"type":"Planned"}`}},
 		"-2 observed":           {baseIMApp, mutation{`status: {observedGeneration: -2}`, `status.observedGeneration: Invalid value: -2: observedGeneration in body should be greater than or equal to -1`}},
 		"more accounts than 20": {baseAccountList, mutation{`status: {accounts: 20001}`, `status.accounts: Invalid value: 20001: accounts in body should be less than or equal to 20000`}},
@@ -75,6 +99,27 @@ func TestStatusSchema(t *testing.T) {
 			}
 		})
 	}
+}
+
+func refuseWith(fields string) string {
+	return `status: {refuse: {until: "2026-11-27T09:30:00Z", ` + fields + `}}`
+}
+
+func undoWith(fields string) string {
+	return `status: {undo: {startedAt: "2026-11-20T10:00:00Z", added: 0, ` + fields + `}}`
+}
+
+// everyResult is one account for each constant of RestoreResult.
+func everyResult() string {
+	var accounts []string
+	for _, result := range []v1alpha1.RestoreResult{
+		v1alpha1.RestoreResultPending, v1alpha1.RestoreResultAdding, v1alpha1.RestoreResultAdded, v1alpha1.RestoreResultAlreadyMember,
+		v1alpha1.RestoreResultAwaitingConfirmation, v1alpha1.RestoreResultRefused, v1alpha1.RestoreResultNotFound,
+		v1alpha1.RestoreResultGroupLimit, v1alpha1.RestoreResultNoSeat, v1alpha1.RestoreResultFailed,
+	} {
+		accounts = append(accounts, fmt.Sprintf(`{account: u%d, result: %s}`, len(accounts), result))
+	}
+	return strings.Join(accounts, ", ")
 }
 
 func planWith(fields string) string {
@@ -164,6 +209,8 @@ func TestColumns(t *testing.T) {
 		"pruneruns, planned":       {"pruneruns", basePruneRun, record(planned), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Planned"},
 		"pruneruns, at work":       {"pruneruns", basePruneRun, record(planned, removing), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Removing"},
 		"pruneruns, complete":      {"pruneruns", basePruneRun, record(planned, condition("Complete", "True", "Removed")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Removed"},
+		"pruneruns, to approve":    {"pruneruns", basePruneRun, record(planned, condition("Complete", "False", "AwaitingApproval")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=AwaitingApproval"},
+		"pruneruns, undone":        {"pruneruns", basePruneRun, record(planned, condition("Complete", "True", "Removed"), condition("Undone", "True", "Undone")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Undone"},
 		"pruneruns, failed midway": {"pruneruns", basePruneRun, record(planned, removing, condition("Failed", "True", "VendorRefused")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=VendorRefused"},
 		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=GroupNotFound"},
 	}
