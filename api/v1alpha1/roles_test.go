@@ -1,14 +1,22 @@
 package v1alpha1_test
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
 // What people may do with the four kinds, through the built-in roles and through those that are given to few.
@@ -104,4 +112,140 @@ func readUserRoles(t *testing.T) []rbacv1.ClusterRole {
 		}
 	}
 	return roles
+}
+
+// To edit a list and to have members removed are different rights: only who holds groupgate-prune-approver says what becomes of a run, and
+// nobody but the operator says what has become of it.
+func TestWhoMayApprove(t *testing.T) {
+	roles := readUserRoles(t)
+	manager := readObjects(t, filepath.Join(rolesDirectory, "manager_role.yaml"))
+	const approve, deny, undo = `spec: {approval: Approved}`, `spec: {approval: Denied}`, `spec: {undo: Requested}`
+	c := newClient(t)
+	for _, object := range manager {
+		apply(t, c, object)
+	}
+	none := []string{}
+	tests := map[string]struct {
+		role string
+		want []string
+	}{
+		"nobody":                   {"", none},
+		"view":                     {aggregated(t, c, "view"), none},
+		"edit":                     {aggregated(t, c, "edit"), none},
+		"admin":                    {aggregated(t, c, "admin"), none},
+		"groupgate-policy-editor":  {"groupgate-policy-editor", none},
+		"groupgate-app-admin":      {"groupgate-app-admin", none},
+		"groupgate-prune-approver": {"groupgate-prune-approver", []string{"create", "approve", "deny", "undo", "delete"}},
+		// It makes runs and records them, but cannot give itself the approval that a run waits for.
+		"groupgate-manager": {"groupgate-manager", []string{"create", "record", "delete"}},
+	}
+	for _, role := range roles {
+		if _, ok := tests[role.Name]; !ok && role.Name != "groupgate-policy-viewer" {
+			t.Errorf("ClusterRole %s is not tested", role.Name)
+		}
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			namespace := newNamespace(t, c)
+			user := boundTo(t, c, namespace, tc.role)
+			got := none
+			try := func(verb string, err error) {
+				t.Helper()
+				switch {
+				case err == nil:
+					got = append(got, verb)
+				case !apierrors.IsForbidden(err):
+					t.Errorf("%s: %v", verb, err)
+				}
+			}
+			object := mutate(t, basePruneRun, `metadata: {name: of-the-user}`)
+			object.SetNamespace(namespace)
+			try("create", user.Create(t.Context(), object))
+			run := newRun(t, c, namespace)
+			must(t, patchStatus(t, c, run.DeepCopy(), aPlan))
+			try("approve", patchRun(t, user, run, approve))
+			try("deny", patchRun(t, user, run, deny))
+			must(t, patchStatus(t, c, run.DeepCopy(), completed))
+			try("undo", patchRun(t, user, run, undo))
+			try("record", patchStatus(t, user, run.DeepCopy(), `status: {removed: 2}`))
+			try("delete", user.Delete(t.Context(), run.DeepCopy()))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("what the user may do with runs (-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Nor can who manages a namespace, and may bind roles in it, take the right to approve.
+func TestANamespaceAdminCannotTakeApproval(t *testing.T) {
+	c := newClient(t)
+	readUserRoles(t)
+	namespace := newNamespace(t, c)
+	user := boundTo(t, c, namespace, aggregated(t, c, "admin"))
+	err := user.Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "mine"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "groupgate-prune-approver"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "me"}},
+	})
+	if !apierrors.IsForbidden(err) {
+		t.Errorf("an admin of the namespace binds the approver's role: got %v, want Forbidden", err)
+	}
+}
+
+// boundTo is the client of a user who holds nothing but the ClusterRole in the namespace; of none, nothing at all.
+func boundTo(t *testing.T, c client.Client, namespace, role string) client.Client {
+	t.Helper()
+	name := "user-of-" + namespace
+	if role != "" {
+		must(t, c.Create(t.Context(), &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
+		}))
+	}
+	config := rest.CopyConfig(apiServer)
+	config.Impersonate = rest.ImpersonationConfig{UserName: name}
+	user, err := client.New(config, client.Options{Scheme: c.Scheme(), Mapper: c.RESTMapper()})
+	must(t, err)
+	if role != "" {
+		awaitRole(t, user, namespace)
+	}
+	return user
+}
+
+// awaitRole waits until the API server knows of the binding: it looks roles up in a cache of its own.
+func awaitRole(t *testing.T, user client.Client, namespace string) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) (bool, error) {
+		rules := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
+		if err := user.Create(ctx, rules); err != nil {
+			return false, err
+		}
+		return slices.ContainsFunc(rules.Status.ResourceRules, func(rule authorizationv1.ResourceRule) bool {
+			return slices.Contains(rule.APIGroups, v1alpha1.GroupVersion.Group)
+		}), nil
+	})
+}
+
+// aggregated makes a ClusterRole of what a built-in role holds once its parts are put together, as kube-controller-manager does, and
+// returns its name.
+func aggregated(t *testing.T, c client.Client, builtIn string) string {
+	t.Helper()
+	var role rbacv1.ClusterRole
+	must(t, c.Get(t.Context(), client.ObjectKey{Name: builtIn}, &role))
+	whole := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{GenerateName: builtIn + "-"}}
+	for _, part := range role.AggregationRule.ClusterRoleSelectors {
+		selector, err := metav1.LabelSelectorAsSelector(&part)
+		must(t, err)
+		var parts rbacv1.ClusterRoleList
+		must(t, c.List(t.Context(), &parts, client.MatchingLabelsSelector{Selector: selector}))
+		for _, part := range parts.Items {
+			whole.Rules = append(whole.Rules, part.Rules...)
+		}
+	}
+	if len(whole.Rules) == 0 {
+		t.Fatalf("ClusterRole %s has no parts", builtIn)
+	}
+	must(t, c.Create(t.Context(), whole))
+	return whole.Name
 }
