@@ -48,6 +48,12 @@ func (a *CompiledApp) ExactPruneGroups() iter.Seq[string] {
 	return slices.Values(groups)
 }
 
+// PrunesByPattern reports whether an accepted policy with a prune rule names groups by a prefix, or all of them: then
+// ExactPruneGroups are not all that MayPrune.
+func (a *CompiledApp) PrunesByPattern() bool {
+	return a.groups.all.mayPrune() || slices.ContainsFunc(a.groups.prefixes, (*bucket).mayPrune)
+}
+
 // Governing returns the rule by which a group of this id and type is pruned: that of the highest-ranked governing policy
 // that has one. There is none for a group of unknown type.
 func (a *CompiledApp) Governing(group string, t GroupType) (Governing, bool) {

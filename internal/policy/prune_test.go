@@ -199,6 +199,29 @@ func TestExactPruneGroups(t *testing.T) {
 	}
 }
 
+func TestPrunesByPattern(t *testing.T) {
+	invalid := func(p *Policy) { p.Invalid = "bad" }
+	tests := map[string]struct {
+		policies []Policy
+		want     bool
+	}{
+		"no policy":                  {},
+		"exact":                      {policies: []Policy{policyNamed("p", 1, on(exact("a")), prune())}},
+		"prefix":                     {policies: []Policy{policyNamed("p", 1, on(exact("a"), prefix("b")), prune())}, want: true},
+		"all":                        {policies: []Policy{policyNamed("p", 1, on(all()), prune())}, want: true},
+		"a gate only":                {policies: []Policy{policyNamed("p", 1, on(prefix("a"), all()), joining())}},
+		"an invalid rule":            {policies: []Policy{policyNamed("p", 1, on(prefix("a"), all()), prune(), invalid)}},
+		"an invalid and a valid one": {policies: []Policy{policyNamed("p", 1, on(all()), prune(), invalid), policyNamed("q", 2, on(all()), prune())}, want: true},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := Compile(world(tc.policies...)).App(appID).PrunesByPattern(); got != tc.want {
+				t.Errorf("PrunesByPattern = %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestSeats(t *testing.T) {
 	tests := map[string]struct {
 		seats                Seats
