@@ -1,0 +1,489 @@
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+const apiGroups = "get_appid_group_list"
+
+func (w *world) sweeper(r *PruneRunReconciler) *Sweeper {
+	return &Sweeper{
+		Client: w.client, Live: w.client, Snapshots: w.store, Term: r.Term, Vendor: r.Vendor, Now: w.clock.Now,
+		Interval: 10 * time.Millisecond, Log: logr.Discard(),
+	}
+}
+
+func (w *world) sweep(s *Sweeper) *appSweep {
+	return &appSweep{Sweeper: s, object: w.store.Load().AppNamed(w.namespace, pruneApp).Object()}
+}
+
+// pattern is a policy for the groups of a prefix, or for all where it is empty.
+func (w *world) pattern(name, prefix string) {
+	w.t.Helper()
+	w.policyFor(name, name, v1alpha1.PruneRule{})
+	change(w, &v1alpha1.GroupPolicy{}, name, func(p *v1alpha1.GroupPolicy) {
+		p.Spec.Groups = []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherPrefix, Value: prefix}}
+		if prefix == "" {
+			p.Spec.Groups = []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherAll}}
+		}
+	})
+	w.publish()
+}
+
+// sweepCall is what a sweep asked of the vendor: a page, or groups.
+type sweepCall struct {
+	API    string
+	Page   uint64
+	Groups []string
+}
+
+// smallPages stands between a sweep and the vendor: two groups are a page.
+type smallPages struct {
+	vendor http.Handler
+
+	mu     sync.Mutex
+	calls  []sweepCall
+	before func(call sweepCall, r *http.Request) (answer string)
+}
+
+// smallPages makes the process talk to the vendor through it.
+func (w *world) smallPages(r *PruneRunReconciler) *smallPages {
+	w.t.Helper()
+	vendor, err := url.Parse(w.url)
+	must(w.t, err)
+	p := &smallPages{vendor: httputil.NewSingleHostReverseProxy(vendor)}
+	server := httptest.NewServer(p)
+	w.t.Cleanup(server.Close)
+	r.Vendor.Endpoint = server.URL
+	return p
+}
+
+func (p *smallPages) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	var request struct {
+		Next   uint64
+		Groups []string `json:"GroupIdList"`
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		http.Error(rw, err.Error(), http.StatusBadRequest)
+		return
+	}
+	call := sweepCall{API: path.Base(r.URL.Path), Page: request.Next, Groups: request.Groups}
+	if call.API == apiGroups {
+		body = fmt.Appendf(nil, `{"Limit":2,"Next":%d}`, request.Next)
+	}
+	p.mu.Lock()
+	p.calls = append(p.calls, call)
+	before := p.before
+	p.mu.Unlock()
+	if before != nil {
+		if answer := before(call, r); answer != "" {
+			_, _ = io.WriteString(rw, answer)
+			return
+		}
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	p.vendor.ServeHTTP(rw, r)
+}
+
+// instead sets what is done before a call, which may be to answer it instead of the vendor; then everything recorded so far is forgotten.
+func (p *smallPages) instead(before func(call sweepCall, r *http.Request) (answer string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before, p.calls = before, nil
+}
+
+func (p *smallPages) groups() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var groups []string
+	for _, call := range p.calls {
+		groups = append(groups, call.Groups...)
+	}
+	return groups
+}
+
+// pages are those that were listed, each once however often it was tried.
+func (p *smallPages) pages() []uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var pages []uint64
+	for _, call := range p.calls {
+		if call.API == apiGroups {
+			pages = append(pages, call.Page)
+		}
+	}
+	return slices.Compact(pages)
+}
+
+func refusal(code int) string {
+	return fmt.Sprintf(`{"ActionStatus":"FAIL","ErrorInfo":"no","ErrorCode":%d}`, code)
+}
+
+// hasRuns says that exactly these groups have one run each.
+func (w *world) hasRuns(groups ...string) {
+	w.t.Helper()
+	var list v1alpha1.PruneRunList
+	must(w.t, w.client.List(w.t.Context(), &list, client.InNamespace(w.namespace)))
+	got := []string{}
+	for i := range list.Items {
+		got = append(got, list.Items[i].Spec.GroupID)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(groups, got); diff != "" {
+		w.t.Errorf("groups that have a run (-want,+got)\n%s", diff)
+	}
+}
+
+func (w *world) fullGroups(ids ...string) {
+	w.t.Helper()
+	for _, id := range ids {
+		w.group(id, 1, 1)
+	}
+}
+
+func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
+	w := newWorld(t)
+	w.fullGroups("vip-1", "other", "vip-2", "solo", "vip-3", "other-2", "vip-4")
+	w.policyFor("solo", "solo", v1alpha1.PruneRule{})
+	w.policyFor("third", "vip-3", v1alpha1.PruneRule{}) // exact, and by the pattern too
+	w.pattern("vip", "vip-")
+	r := w.process()
+	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
+	if !sweep.inTerm(t.Context()) || sweep.from != 0 {
+		t.Errorf("the sweep came to page %d, want its end", sweep.from)
+	}
+	w.hasRuns("solo", "vip-1", "vip-2", "vip-3", "vip-4")
+	if diff := cmp.Diff([]string{"solo", "vip-3", "vip-1", "vip-2", "vip-4"}, vendor.groups()); diff != "" {
+		t.Errorf("groups asked about (-want,+got)\n%s", diff)
+	}
+	if got := vendor.pages(); len(got) != 4 {
+		t.Errorf("pages = %v, want 4 of two groups each", got)
+	}
+
+	w.fullGroups("new")
+	w.pattern("all", "")
+	vendor.instead(nil)
+	sweep.inTerm(t.Context())
+	w.hasRuns("new", "other", "other-2", "solo", "vip-1", "vip-2", "vip-3", "vip-4")
+	if diff := cmp.Diff([]string{"other", "other-2", "new"}, vendor.groups()); diff != "" {
+		t.Errorf("groups with a run were asked about (-want,+got)\n%s", diff)
+	}
+}
+
+func TestSweepGoesOnWhereItStopped(t *testing.T) {
+	type stop struct {
+		*world
+		r     *PruneRunReconciler
+		renew func()
+	}
+	// Each of these ends the sweep while it looks at "c", which is on the second of three pages; mend makes up for it.
+	tests := map[string]struct {
+		spoil func(w stop, r *http.Request) (answer string)
+		mend  func(w stop)
+	}{
+		"the vendor is down":         {spoil: func(stop, *http.Request) string { return refusal(10002) }},
+		"the vendor limits us":       {spoil: func(stop, *http.Request) string { return refusal(60028) }, mend: func(w stop) { w.clock.forward(time.Hour) }},
+		"the key is wrong meanwhile": {spoil: func(stop, *http.Request) string { return refusal(70009) }, mend: func(w stop) { w.clock.forward(time.Hour) }},
+		"the term is lost": {
+			spoil: func(w stop, r *http.Request) string {
+				w.r.Term.end()
+				<-r.Context().Done() // the vendor hangs, the sweep does not
+				return "never read"
+			},
+			mend: func(w stop) { w.renew() },
+		},
+		"the app is suspended": {
+			spoil: func(w stop, _ *http.Request) string { w.pruning(v1alpha1.PruningSuspended); return refusal(10002) },
+			mend:  func(w stop) { w.pruning(v1alpha1.PruningEnabled) },
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := stop{world: newWorld(t)}
+			w.fullGroups("a", "b", "c", "d", "e")
+			w.pattern("all", "")
+			w.r = w.process()
+			sweeper := w.sweeper(w.r)
+			w.renew = func() { sweeper.Term = w.process().Term }
+			vendor, sweep := w.smallPages(w.r), w.sweep(sweeper)
+			vendor.instead(func(call sweepCall, r *http.Request) string {
+				if slices.Contains(call.Groups, "c") {
+					return tc.spoil(w, r)
+				}
+				return ""
+			})
+			sweep.inTerm(t.Context())
+			w.hasRuns("a", "b")
+			before := vendor.pages()
+			if len(before) != 2 || sweep.from != before[1] {
+				t.Fatalf("stopped at page %d of %v, want the second one", sweep.from, before)
+			}
+			if tc.mend != nil {
+				tc.mend(w)
+			}
+			vendor.instead(nil)
+			sweep.inTerm(t.Context())
+			w.hasRuns("a", "b", "c", "d", "e")
+			if got := vendor.pages(); len(got) != 2 || got[0] != before[1] || sweep.from != 0 {
+				t.Errorf("the next sweep listed %v and came to %d, want it to go on at %d", got, sweep.from, before[1])
+			}
+			vendor.instead(nil)
+			w.sweep(sweeper).inTerm(t.Context())
+			if got := vendor.pages(); len(got) != 3 || got[0] != 0 {
+				t.Errorf("a new process listed %v, want everything", got)
+			}
+		})
+	}
+}
+
+func (w *world) pruning(state v1alpha1.PruningState) {
+	w.t.Helper()
+	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = state })
+	w.publish()
+}
+
+func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
+	w := newWorld(t)
+	w.fullGroups("a", "b", "c")
+	w.pattern("all", "")
+	r := w.process()
+	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
+	sweep.from = 4711
+	vendor.instead(func(call sweepCall, _ *http.Request) string {
+		if call.Page == 4711 {
+			return refusal(10004)
+		}
+		return ""
+	})
+	sweep.inTerm(t.Context())
+	w.hasRuns("a", "b", "c")
+	if got := vendor.pages(); len(got) != 3 || got[0] != 4711 || got[1] != 0 {
+		t.Errorf("pages = %v, want 4711 and then all", got)
+	}
+}
+
+func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
+	w := newWorld(t)
+	w.fullGroups("a-1", "b-1", "a-2", "b-2", "a-3", "b-3")
+	w.pattern("as", "a-")
+	r := w.process()
+	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
+	vendor.instead(func(call sweepCall, _ *http.Request) string {
+		if slices.Contains(call.Groups, "a-1") {
+			remove(w, &v1alpha1.GroupPolicy{}, "as")
+			w.pattern("bs", "b-")
+		}
+		if slices.Contains(call.Groups, "b-2") {
+			remove(w, &v1alpha1.GroupPolicy{}, "bs")
+			w.publish()
+		}
+		return ""
+	})
+	sweep.inTerm(t.Context())
+	if diff := cmp.Diff([]string{"a-1", "b-2"}, vendor.groups()); diff != "" {
+		t.Errorf("groups asked about (-want,+got)\n%s", diff)
+	}
+	if got := vendor.pages(); len(got) != 2 || sweep.from != 0 {
+		t.Errorf("pages = %v, from %d: want no page after the last pattern went", got, sweep.from)
+	}
+}
+
+func TestSweepPassesOverWhatIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.fullGroups("a", "b", "c", "d", "e")
+	w.policyFor("exact", "e", v1alpha1.PruneRule{})
+	w.pattern("all", "")
+	r := w.process()
+	vendor, sweeper := w.smallPages(r), w.sweeper(r)
+	vendor.instead(func(call sweepCall, _ *http.Request) string {
+		if slices.Contains(call.Groups, "a") || slices.Contains(call.Groups, "e") {
+			return refusal(10004) // by the vendor, for good
+		}
+		return ""
+	})
+	sweeper.Client = &refusing{Client: w.client, refuse: func(group string) bool { return group == "c" }} // by the API server
+	w.sweep(sweeper).inTerm(t.Context())
+	w.hasRuns("d")
+}
+
+func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.policyFor("exact", "full", v1alpha1.PruneRule{})
+	must(t, w.client.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other-im", Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
+		StringData: map[string]string{v1alpha1.SecretKeySecretKey: pruneSecretKey},
+	}))
+	must(t, w.client.Create(t.Context(), &v1alpha1.IMApp{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other"},
+		Spec: v1alpha1.IMAppSpec{
+			SDKAppID: pruneSDKAppID + 1, Region: "Singapore", AdminAccount: "administrator", CallbackAuthentication: v1alpha1.CallbackAuthenticationNone,
+			CredentialsSecretRef: v1alpha1.CredentialsSecretReference{Name: "other-im"}, REST: v1alpha1.RESTSettings{RequestsPerSecond: 200},
+		},
+	}))
+	must(t, w.client.Create(t.Context(), &v1alpha1.GroupPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "of-other"},
+		Spec: v1alpha1.GroupPolicySpec{
+			AppRef: v1alpha1.AppReference{Name: "other"}, Groups: []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherExact, Value: "roomy"}},
+			WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModeEnforce, InactiveFor: "30d"}},
+		},
+	}))
+	w.publish()
+	r := w.process()
+	vendor := w.smallPages(r)
+	var mu sync.Mutex
+	swept := map[string]int{}
+	vendor.instead(func(_ sweepCall, r *http.Request) string {
+		app := r.URL.Query().Get("sdkappid")
+		mu.Lock()
+		swept[app]++
+		mu.Unlock()
+		if app == fmt.Sprint(pruneSDKAppID) {
+			<-r.Context().Done() // for as long as somebody waits for it
+			return "never read"
+		}
+		return `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"roomy","ErrorCode":0,"Type":"Public","MemberNum":1,"MaxMemberNum":2}]}`
+	})
+	stop := start(t, w.sweeper(r).Start)
+	eventually(t, func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if hangs, others := swept[fmt.Sprint(pruneSDKAppID)], swept[fmt.Sprint(pruneSDKAppID+1)]; hangs == 0 || others < 5 {
+			return fmt.Errorf("the app that hangs was called %d times, the other one %d times", hangs, others)
+		}
+		return nil
+	})
+	stop() // which does not wait for the vendor
+	mu.Lock()
+	defer mu.Unlock()
+	// The client gives up on an attempt after 5 s, of which there are 5.
+	if got := swept[fmt.Sprint(pruneSDKAppID)]; got > 5 {
+		t.Errorf("%d calls for one sweep of the app that hangs", got)
+	}
+}
+
+func TestRhythmEndsWithItsApp(t *testing.T) {
+	w := newWorld(t)
+	w.group("full", 1, 1)
+	w.pattern("all", "")
+	r := w.process()
+	sweeper := w.sweeper(r)
+	object := w.sweep(sweeper).object
+	var ended atomic.Bool
+	start(t, func(ctx context.Context) error {
+		sweeper.keepSweeping(ctx, object)
+		ended.Store(true)
+		return nil
+	})
+	eventually(t, func() error {
+		if len(w.runNames()) == 0 {
+			return errors.New("no run yet")
+		}
+		return nil
+	})
+	remove(w, &v1alpha1.IMApp{}, pruneApp)
+	w.publish()
+	eventually(t, func() error {
+		if !ended.Load() {
+			return errors.New("the sweeps outlive the app")
+		}
+		return nil
+	})
+}
+
+func TestSweepFindsFullGroups(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []string{"full", "cooling", "busy", "work"} {
+		w.group(id, 2, 5)
+		w.policyFor("exact-"+id, id, v1alpha1.PruneRule{Cooldown: "1h"})
+	}
+	w.policyFor("exact-gone", "gone", v1alpha1.PruneRule{}) // such a group does not exist
+	w.group("roomy", 2, 5)
+	_, err := w.emulator.Quit(t.Context(), "roomy", "i1")
+	must(t, err)
+	w.policyFor("exact-roomy", "roomy", v1alpha1.PruneRule{})
+	change(w, &v1alpha1.GroupPolicy{}, "exact-work", func(p *v1alpha1.GroupPolicy) {
+		p.Spec.GroupTypes = []v1alpha1.GroupType{v1alpha1.GroupTypeWork} // and the group is Public
+	})
+	w.publish()
+	w.runFor("busy", "busy", v1alpha1.PruneTriggerManual)
+	w.runFor("cooling", "cooling", v1alpha1.PruneTriggerManual)
+	run := w.get("cooling")
+	run.Status = endedRun(v1alpha1.ConditionComplete, "Previewed", 0, true).Status
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
+	must(t, w.client.Status().Update(t.Context(), run))
+	r := w.process()
+	sweep := w.sweep(w.sweeper(r))
+
+	sweep.inTerm(t.Context())
+	sweep.inTerm(t.Context())
+
+	want := []string{"busy", "cooling", groupKey{app: pruneApp, group: "full"}.runName(1)}
+	slices.Sort(want)
+	if got := w.runNames(); !slices.Equal(got, want) {
+		t.Errorf("runs = %v, want %v", got, want)
+	}
+	if got := w.get(want[slices.IndexFunc(want, func(s string) bool { return s != "busy" && s != "cooling" })]).Spec.Trigger; got != v1alpha1.PruneTriggerSweep {
+		t.Errorf("trigger = %s", got)
+	}
+	if got := w.happened(apiGroup); got != 2 || w.happened(apiGroups) != 0 {
+		t.Errorf("calls of 2 sweeps: %v, want one each, and nothing listed for policies without a pattern", w.calls)
+	}
+
+	w.forget()
+	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+	w.publish()
+	sweep.inTerm(t.Context())
+	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningEnabled })
+	w.publish()
+	r.Term.end()
+	sweep.inTerm(t.Context())
+	if len(w.calls) != 0 {
+		t.Errorf("calls of a suspended app, or outside a term: %v", w.calls)
+	}
+}
+
+func TestSweeperGoesOnSweeping(t *testing.T) {
+	w := newWorld(t)
+	w.group("full", 2, 5)
+	w.policyFor("exact", "full", v1alpha1.PruneRule{})
+	r := w.process()
+	sweeper := w.sweeper(r)
+	start(t, sweeper.Start) // before there is a snapshot that knows the policy
+	w.publish()
+	eventually(t, func() error {
+		if !w.exists(groupKey{app: pruneApp, group: "full"}.runName(1)) {
+			return errors.New("no run yet")
+		}
+		return nil
+	})
+	if sweeper.NeedLeaderElection() {
+		t.Error("the manager's election would decide, not the term")
+	}
+}
