@@ -41,7 +41,6 @@ const (
 	intakeCooling     intakeResult = "cooling"
 	intakeSuspended   intakeResult = "suspended"
 	intakeNotGoverned intakeResult = "not_governed"
-	intakeInvalid     intakeResult = "invalid"
 	intakeRetried     intakeResult = "retried"
 )
 
@@ -54,6 +53,9 @@ const (
 // that run may have read the group a moment before it filled up and end NotFull; it is let go once the run has a plan, and after
 // two minutes: longer than a read that was under way takes, and every later one sees the full group. What a killed process
 // had pending, and what did not fit in, is found by the next callback (the vendor sends one for every failed join) and by the Sweeper.
+//
+// No failure is final either. An API server that refuses a run (an admission policy, a quota, a CRD that lags behind) may take it
+// later, and what can never be valid does not come here: every id that im.ParseCallback accepts fits into a PruneRun.
 type Intake struct {
 	// Client reads PruneRuns from the cache and creates them; Live reads them from the API server.
 	Client    client.Client
@@ -147,9 +149,7 @@ func (i *Intake) dealWith(ctx context.Context, key groupKey) {
 	}
 	switch {
 	case next.failed != nil:
-		// The first failure is news; those after it are its echo, for as long as the API server is away.
-		level := min(i.queue.NumRequeues(key), 1)
-		i.Log.V(level).Info("no prune run yet, trying again", "namespace", key.namespace, "app", key.app, "groupID", key.group, "error", next.failed.Error())
+		i.report(key, next.failed)
 		i.queue.AddRateLimited(key)
 		return
 	case next.after > 0:
@@ -166,6 +166,29 @@ func (i *Intake) dealWith(ctx context.Context, key groupKey) {
 	}
 	delete(i.pending, key)
 	i.Metrics.intakePending(len(i.pending))
+}
+
+// report logs a failure. The first one of a group is news; those after it are its echo, for as long as the API server is away.
+func (i *Intake) report(key groupKey, err error) {
+	log := i.Log.WithValues("namespace", key.namespace, "app", key.app, "groupID", key.group)
+	if i.queue.NumRequeues(key) == 0 && !errors.Is(err, context.Canceled) {
+		log.Error(err, "a full group has no prune run yet, trying until it has", "remedy", remedy(err))
+		return
+	}
+	log.V(1).Info("a full group has no prune run yet, trying until it has", "error", err.Error())
+}
+
+// remedy says what ends the failures to create runs. None of them is for good: rules that refuse a run today may be gone tomorrow.
+func remedy(err error) string {
+	switch {
+	case apierrors.IsInvalid(err):
+		return "see which admission policy refuses PruneRuns, and whether the CRDs are those of this version"
+	case apierrors.IsForbidden(err):
+		return "see which admission policy or quota refuses PruneRuns, and whether the Role of the manager is bound in this namespace"
+	case apierrors.IsNotFound(err):
+		return "see whether the CRDs are installed, and the namespace is there"
+	}
+	return "none, if the API server is back soon"
 }
 
 func (i *Intake) decide(ctx context.Context, key groupKey, arrived time.Time) next {
@@ -185,10 +208,6 @@ func (i *Intake) decide(ctx context.Context, key groupKey, arrived time.Time) ne
 	creator := runCreator{Client: i.Client, Live: i.Live, Now: i.Now}
 	got, err := creator.ensure(ctx, key, v1alpha1.PruneTriggerGroupFull, app)
 	switch {
-	case apierrors.IsInvalid(err):
-		// The same object will not be taken the next time either.
-		i.Log.Error(err, "a full group cannot have a prune run", "namespace", key.namespace, "app", key.app, "groupID", key.group)
-		return next{result: intakeInvalid}
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
 		return next{failed: err}
 	case err != nil:

@@ -34,7 +34,7 @@ func NewPruneMetrics(registerer prometheus.Registerer) *PruneMetrics {
 		intake: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "groupgate_prune_intake_total",
 			Help: "Group-full callbacks (coalesced, overflow) and what became of the pending groups (created, unfinished, cooling, " +
-				"suspended, not_governed, invalid), and attempts that failed and are repeated (retried).",
+				"suspended, not_governed), and attempts that failed and are repeated (retried).",
 		}, []string{"result"}),
 	}
 	registerer.MustRegister(m.runs, m.removed, m.pending, m.intake)
