@@ -34,10 +34,10 @@ type appGroupsAnswer struct {
 
 // AppGroups lists a part of the ids of all groups of the app, whatever their type (get_appid_group_list, page 34960), about 3,000 at a
 // time; from is 0 for the beginning, and then the Next of the page before. Groups that are made or disbanded meanwhile may be
-// in the list or not.
+// in the list or not. Like Groups it lets other calls go first; and it is made once a second at most, since the vendor allows no more.
 func (c *Client) AppGroups(ctx context.Context, from uint64) (AppGroupsPage, error) {
 	var got appGroupsAnswer
-	err := c.do(ctx, call{api: apiAppGroups, body: appGroupsRequest{Limit: appGroupsPage, Next: from}, decode: func(a answer) error {
+	err := c.do(ctx, call{api: apiAppGroups, sweep: true, body: appGroupsRequest{Limit: appGroupsPage, Next: from}, decode: func(a answer) error {
 		got = appGroupsAnswer{}
 		if err := a.decode(&got); err != nil {
 			return err

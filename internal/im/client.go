@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -111,13 +110,14 @@ func newTransport() *http.Transport {
 
 // Client calls the REST API of one app (page 34620). It is safe for concurrent use.
 //
-// All its calls share one limiter and one pause. A call makes up to 5 attempts while the vendor is out of order or finds it too
+// All its calls share one limiter and one pause. Where several wait, those with a notAfter go first, but at most 3 in a row, then all others in the
+// order in which they came, and last the sweep's (Groups and AppGroups), which together get at most a quarter of the rate. A call makes up to 5 attempts while the vendor is out of order or finds it too
 // frequent, 200 ms to 10 s apart and doubling, with jitter; each takes at most 5 s. An outage and a frequency limit hold
 // the other calls back for as long. A pause of more than 10 s, which the vendor wants after too many failed verifications (70050: a
 // minute), is not waited out: the call that meets it and every call during it fail at once with ClassThrottled and
 // RetryAfter, so that whoever called can do something else meanwhile.
 type Client struct {
-	pace pace
+	pace *pace
 
 	mu     sync.Mutex
 	config ClientConfig
@@ -131,11 +131,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("REST client: %w", err)
 	}
-	c := &Client{config: config}
-	c.pace.now, c.pace.sleep = config.Now, config.Sleep
-	// A burst of one keeps calls apart even after a quiet time, since the vendor counts by the second and others use the app too.
-	c.pace.limiter = rate.NewLimiter(rate.Limit(config.RequestsPerSecond), 1)
-	return c, nil
+	return &Client{config: config, pace: newPace(config.Now, config.Sleep, config.RequestsPerSecond)}, nil
 }
 
 // Update gives the client another config; calls under way may still end with the old one. The limiter and the pause go on, so that an edit does not
@@ -157,7 +153,7 @@ func (c *Client) Update(config ClientConfig) error {
 		c.pace.resume()
 	}
 	c.config = config
-	c.pace.limiter.SetLimitAt(config.Now(), rate.Limit(config.RequestsPerSecond))
+	c.pace.setRate(config.RequestsPerSecond)
 	return nil
 }
 
@@ -194,9 +190,20 @@ type call struct {
 	api      string
 	body     any
 	notAfter time.Time // zero: no limit
+	sweep    bool      // nobody waits for it
 	// decode reads an answer that is JSON. An *Error is a failure that the vendor reports; any other error says that the answer
 	// is not what the vendor documents, which counts as transient.
 	decode func(answer) error
+}
+
+func (c call) lane() lane {
+	switch {
+	case c.sweep:
+		return laneSweep
+	case !c.notAfter.IsZero():
+		return laneUrgent
+	}
+	return laneNormal
 }
 
 // do makes a call. The error is an *Error, ErrTooLate, or the cause of a context that ended.
@@ -205,7 +212,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 	var notBefore time.Time
 	resigned := false
 	for attempt := 1; ; attempt++ {
-		if err := c.pace.admit(ctx, call.api, notBefore, call.notAfter); err != nil {
+		if err := c.pace.admit(ctx, call, notBefore); err != nil {
 			return fmt.Errorf("call %s: %w", call.api, err)
 		}
 		failed, err := c.attempt(ctx, call)

@@ -654,8 +654,8 @@ func TestErrorInfoIsOneBoundedLine(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	good := ClientConfig{Endpoint: "https://im.example.com", SDKAppID: 1, AdminAccount: "a", SecretKey: "k"}
-	if client, err := NewClient(good); err != nil || client.pace.limiter.Limit() != defaultRequestsPerSecond {
-		t.Errorf("NewClient: %v, want %d requests per second by default", err, defaultRequestsPerSecond)
+	if client, err := NewClient(good); err != nil || client.pace.turns.interval != time.Second/20 {
+		t.Errorf("NewClient: %v, want 20 requests per second by default", err)
 	}
 	for name, edit := range map[string]func(*ClientConfig){
 		"plain http":  func(c *ClientConfig) { c.Endpoint = "http://im.example.com" },

@@ -62,7 +62,8 @@ func (c *Client) Group(ctx context.Context, groupID string, notAfter time.Time) 
 }
 
 // Groups reads up to MaxGroupsPerCall groups in one call (get_group_info, page 34616). Every id is a key of exactly one of the
-// maps: a group that cannot be read costs only itself. The last error means that there was no answer about any of them.
+// maps: a group that cannot be read costs only itself. The last error means that there was no answer about any of them. It is for the
+// sweep: it lets all calls about single groups go first.
 func (c *Client) Groups(ctx context.Context, ids []string) (map[string]Group, map[string]error, error) {
 	if len(ids) == 0 {
 		return nil, nil, nil
@@ -71,7 +72,7 @@ func (c *Client) Groups(ctx context.Context, ids []string) (map[string]Group, ma
 		return nil, nil, fmt.Errorf("%d groups in one call: read at most %d", len(ids), MaxGroupsPerCall)
 	}
 	groups, failures := make(map[string]Group, len(ids)), make(map[string]error)
-	err := c.do(ctx, groupsCall(ids, func(id string, read Group, err error) error {
+	call := groupsCall(ids, func(id string, read Group, err error) error {
 		delete(groups, id)
 		delete(failures, id)
 		if err != nil {
@@ -80,8 +81,9 @@ func (c *Client) Groups(ctx context.Context, ids []string) (map[string]Group, ma
 			groups[id] = read
 		}
 		return nil
-	}))
-	if err != nil {
+	})
+	call.sweep = true
+	if err := c.do(ctx, call); err != nil {
 		return nil, nil, err
 	}
 	return groups, failures, nil

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // ErrTooLate says that a call was given up because none of its attempts could start before its notAfter.
@@ -16,15 +14,43 @@ var ErrTooLate = errors.New("too late to start")
 // longestWait is the longest pause that a call waits out. Beyond it the caller is told, and does something better.
 const longestWait = maxBackOff
 
-// pace holds the calls of one app apart: one limiter and one pause for all of them.
+// pace holds the calls of one app apart: one line of turns and one pause for all of them.
 type pace struct {
-	now     func() time.Time
-	sleep   func(context.Context, time.Duration) error
-	limiter *rate.Limiter
+	now   func() time.Time
+	sleep func(context.Context, time.Duration) error
+	turns turns
+	// The sweep's calls wait here first, so that they take at most a quarter of the turns. What lists an app's groups waits here
+	// before that.
+	sweep, lists turns
 
 	mu          sync.Mutex
 	pausedUntil time.Time
 	pausedFor   Error // what the pause is for
+}
+
+const (
+	sweepShare = 4 // of so many turns the sweep gets one
+	// listInterval is between two calls of get_appid_group_list, which the vendor allows once a second (page 34960). A little more keeps them
+	// that far apart where they arrive, too.
+	listInterval = 1100 * time.Millisecond
+)
+
+func newPace(now func() time.Time, sleep func(context.Context, time.Duration) error, requestsPerSecond int) *pace {
+	p := &pace{now: now, sleep: sleep}
+	for _, t := range [...]*turns{&p.turns, &p.sweep, &p.lists} {
+		t.now, t.sleep = now, sleep
+	}
+	p.lists.setInterval(listInterval)
+	p.setRate(requestsPerSecond)
+	return p
+}
+
+// setRate changes how often calls may start, also for those that wait already. There is never a burst, not even after a quiet time,
+// since the vendor counts by the second and others use the app too.
+func (p *pace) setRate(requestsPerSecond int) {
+	interval := time.Second / time.Duration(requestsPerSecond)
+	p.turns.setInterval(interval)
+	p.sweep.setInterval(sweepShare * interval)
 }
 
 // pause keeps every call back for d from now; a longer pause stays as it is.
@@ -49,21 +75,21 @@ func (p *pace) paused() (time.Time, Error) {
 	return p.pausedUntil, p.pausedFor
 }
 
-// admit returns when an attempt may start: not before notBefore, not in a pause, as often as the limiter allows and, unless
+// admit returns when an attempt of a call may start: not before notBefore, not in a pause, when it is its turn and, unless the call's
 // notAfter is zero, not after that.
-func (p *pace) admit(ctx context.Context, api string, notBefore, notAfter time.Time) error {
-	if err := p.waitUntil(ctx, notBefore, notAfter); err != nil {
+func (p *pace) admit(ctx context.Context, call call, notBefore time.Time) error {
+	if err := p.waitUntil(ctx, notBefore, call.notAfter); err != nil {
 		return err
 	}
 	for {
-		if err := p.waitOutPause(ctx, api, notAfter); err != nil {
+		if err := p.waitOutPause(ctx, call.api, call.notAfter); err != nil {
 			return err
 		}
-		now := p.now()
-		turn := p.limiter.ReserveN(now, 1)
-		if err := p.waitUntil(ctx, now.Add(turn.DelayFrom(now)), notAfter); err != nil {
-			turn.CancelAt(p.now())
+		if err := p.turn(ctx, call); err != nil {
 			return err
+		}
+		if !call.notAfter.IsZero() && p.now().After(call.notAfter) {
+			return ErrTooLate // it took longer to notice the turn than there was time
 		}
 		// Another call may have met a reason to pause while this one waited. Its turn is then void: all turns that fall into
 		// a pause would be used at once when it ends.
@@ -71,6 +97,30 @@ func (p *pace) admit(ctx context.Context, api string, notBefore, notAfter time.T
 			return nil
 		}
 	}
+}
+
+// turn waits for the turn of a call.
+func (p *pace) turn(ctx context.Context, call call) error {
+	if call.lane() != laneSweep {
+		return p.turns.wait(ctx, call.lane(), call.notAfter)
+	}
+	before := []*turns{&p.sweep}
+	if call.api == apiAppGroups {
+		before = []*turns{&p.lists, &p.sweep}
+	}
+	for _, own := range before {
+		if err := own.wait(ctx, laneSweep, time.Time{}); err != nil {
+			return err
+		}
+	}
+	if err := p.turns.wait(ctx, laneSweep, time.Time{}); err != nil {
+		return err
+	}
+	// What counts is when calls start, however long each of them had to let others go first.
+	for _, own := range before {
+		own.started()
+	}
+	return nil
 }
 
 func (p *pace) waitOutPause(ctx context.Context, api string, notAfter time.Time) error {

@@ -7,16 +7,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Calls whose turns fall into a pause must not all start when it ends: the vendor would find that too frequent once more.
 func TestCallsDoNotRushOutOfAPause(t *testing.T) {
 	const callers, gap = 10, 50 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		p := pace{now: time.Now, sleep: sleep, limiter: rate.NewLimiter(rate.Every(gap), 1)}
-		if err := p.admit(t.Context(), apiMembers, time.Time{}, time.Time{}); err != nil {
+		p := newPace(time.Now, sleep, int(time.Second/gap))
+		if err := p.admit(t.Context(), call{api: apiMembers}, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		var mu sync.Mutex
@@ -24,7 +22,7 @@ func TestCallsDoNotRushOutOfAPause(t *testing.T) {
 		var calls sync.WaitGroup
 		for range callers {
 			calls.Go(func() {
-				if err := p.admit(context.WithoutCancel(t.Context()), apiMembers, time.Time{}, time.Time{}); err != nil {
+				if err := p.admit(context.WithoutCancel(t.Context()), call{api: apiMembers}, time.Time{}); err != nil {
 					t.Errorf("admit: %v", err)
 				}
 				mu.Lock()
