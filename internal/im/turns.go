@@ -78,7 +78,8 @@ func (t *turns) setInterval(d time.Duration) {
 }
 
 // wait returns nil when it is the caller's turn, ErrTooLate as soon as that cannot be before notAfter (zero: no limit), or
-// the cause of a context that ended. Only a turn delays others.
+// the cause of a context that ended. Whoever gets no turn delays nobody; only a call that is cancelled in the moment in which it gets one wastes
+// it.
 func (t *turns) wait(ctx context.Context, l lane, notAfter time.Time) error {
 	w := &waiter{notAfter: notAfter, sign: make(chan struct{}, 1)}
 	t.mu.Lock()
@@ -95,7 +96,7 @@ func (t *turns) wait(ctx context.Context, l lane, notAfter time.Time) error {
 				break
 			}
 		}
-		if err := t.pass(ctx, w); err != nil && !w.ended {
+		if err := t.pass(ctx, w); err != nil {
 			return err
 		}
 	}
@@ -177,7 +178,7 @@ func (t *turns) serve() {
 	}
 	w := t.waiting[l][0]
 	t.remove(l, w)
-	t.last, t.keeper.slept = now, time.Time{}
+	t.last = now
 	w.end(nil)
 	t.dismissLate(t.due(now))
 }
