@@ -16,6 +16,8 @@ type CompiledApp struct {
 	rejectUnmatched  bool
 	pruningSuspended bool
 	groups           *groupIndex
+	// records are those of its groups; nil where there are none.
+	records map[string]groupRecords
 }
 
 func newCompiledApp(a *App) *CompiledApp {

@@ -5,12 +5,13 @@ import (
 	"slices"
 )
 
-// Compiler compiles input after input. Its zero value is ready. It remembers what it made of each version of a list and of
-// a policy and does not make it again; what it returns is the same as that of a new Compiler. It is not for concurrent
+// Compiler compiles input after input. Its zero value is ready. It remembers what it made of each version of a list, of a
+// policy and of a record and does not make it again; what it returns is the same as that of a new Compiler. It is not for concurrent
 // use; the snapshots it returned are.
 type Compiler struct {
 	lists    memo[*accountSet]
 	policies memo[*policyPart]
+	records  memo[*recordPart]
 }
 
 // Compile compiles in from nothing. See [Compiler.Compile].
@@ -28,9 +29,11 @@ func (c *Compiler) Compile(in Input) *Snapshot {
 	b.addLists(distinct(in.Lists, listObject, listContent), &c.lists)
 	b.addApps(distinct(in.Apps, appObject, appContent))
 	b.addPolicies(distinct(in.Policies, policyObject, policyContent), &c.policies)
+	b.addRecords(in.Records, &c.records)
 	b.finish()
 	c.lists.endBuild()
 	c.policies.endBuild()
+	c.records.endBuild()
 	return b.snapshot
 }
 
@@ -54,7 +57,7 @@ type appBuild struct {
 func (b *build) addLists(lists []*List, known *memo[*accountSet]) {
 	b.snapshot.lists = newVerdicts[ListVerdict](len(lists))
 	for _, l := range lists {
-		set := known.of(&l.Object, func() *accountSet { return newAccountSet(l.Accounts) })
+		set := known.of(l.UID, l.version(), func() *accountSet { return newAccountSet(l.Accounts) })
 		b.lists.add(l, set)
 		b.snapshot.lists.add(l.UID, ListVerdict{Object: l.Object.comparable(), Accounts: set.len()})
 		b.snapshot.accounts += set.len()
@@ -100,7 +103,7 @@ func (b *build) addApps(apps []*App) {
 func (b *build) addPolicies(policies []*Policy, known *memo[*policyPart]) {
 	bound := make([]boundPolicy, len(policies))
 	for i, p := range policies {
-		part := known.of(&p.Object, func() *policyPart { return newPolicyPart(p) })
+		part := known.of(p.UID, p.version(), func() *policyPart { return newPolicyPart(p) })
 		bound[i] = part.bind(b.lists)
 		b.snapshot.accounts += part.allow.accounts + part.deny.accounts + part.protect.accounts
 		if app := b.byName[part.app]; app != nil && app.compiled != nil {
@@ -165,6 +168,7 @@ func (b *build) finish() {
 		for _, p := range app.policies {
 			t.part(p.fingerprint)
 		}
+		app.compiled.describeRecords(&t)
 	}
 	b.snapshot.hash = uint64(t.sum())
 }

@@ -85,7 +85,7 @@ func TestPolicyVerdict(t *testing.T) {
 		},
 		"unknown mode": {
 			policy: badRule(func(r *PruneRule) { r.Mode = 7 }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.mode: unknown: use Preview or Enforce"},
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.mode: unknown: use Preview, Approve or Enforce"},
 		},
 		"inactiveFor too short": {
 			policy: badRule(func(r *PruneRule) { r.InactiveFor = 24*time.Hour - 1 }),
@@ -108,6 +108,20 @@ func TestPolicyVerdict(t *testing.T) {
 			policy: badRule(func(r *PruneRule) { r.MaxRemovals = 1001 }),
 			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.maxRemovals: must be from 1 to 1000"},
 		},
+		"no removals in a day": {
+			policy: badRule(func(r *PruneRule) { r.MaxRemovalsPerDay = 0 }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.maxRemovalsPerDay: must be at least 1"},
+		},
+		"rejoining too late": {
+			policy: badRule(func(r *PruneRule) { r.RejoinAfter = 30*day + 1 }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.rejoinAfter: must be at most 30d"},
+		},
+		"rejoining before leaving": {
+			policy: badRule(func(r *PruneRule) { r.RejoinAfter = -1 }),
+			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.rejoinAfter: must be at most 30d"},
+		},
+		"rejoining after 30 days": {policy: badRule(func(r *PruneRule) { r.RejoinAfter = 30 * day })},
+		"mode Approve":            {policy: badRule(func(r *PruneRule) { r.Mode = ModeApprove })},
 		"all references resolve, one to an empty list": {
 			policy: policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow, j.Deny = byListName("vip-0", "empty"), byLabels(vips) })),
 		},
@@ -456,6 +470,11 @@ func TestHash(t *testing.T) {
 		"inactiveFor":        func(in *Input) { in.Policies[0].Prune.InactiveFor++ },
 		"seats":              func(in *Input) { in.Policies[0].Prune.FreeSeats = Seats{Count: 5} },
 		"maxRemovals":        func(in *Input) { in.Policies[0].Prune.MaxRemovals++ },
+		"maxRemovalsPerDay":  func(in *Input) { in.Policies[0].Prune.MaxRemovalsPerDay++ },
+		"rejoinAfter":        func(in *Input) { in.Policies[0].Prune.RejoinAfter++ },
+		"refusal":            func(in *Input) { in.Policies[0].Prune.Reject.Code++ },
+		"words of a refusal": func(in *Input) { in.Policies[0].Prune.Reject.Message = "n" },
+		"record":             func(in *Input) { in.Records = []Record{recordOf("a", restoring, "x")} },
 		"protect":            func(in *Input) { in.Policies[0].Prune.Protect.Accounts[0] = "x" },
 		"cooldown":           func(in *Input) { in.Policies[0].Prune.Cooldown++ },
 		"silent":             func(in *Input) { in.Policies[0].Prune.Silent = true },
@@ -497,7 +516,7 @@ func TestHash(t *testing.T) {
 		}
 	}
 	// No seed of the process and no layout of memory is in the hash. Replicas of one release must agree on it.
-	if want != 0x312711b50b7f1540 {
+	if want != 0xb8988e7546353352 {
 		t.Errorf("the hash of the same input was another one once: %#x", want)
 	}
 }

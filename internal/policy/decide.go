@@ -2,16 +2,31 @@ package policy
 
 // DecideJoin answers whether the account may join. It allocates nothing and takes no lock.
 //
+// Before all else come the records of prune runs:
+//  0. a record refuses the account at the time of the query, which is no addition over REST: reject, with the rejection
+//     of the record; of several, that of the one that refuses for longest. A section that allows the account does not
+//     change that.
+//
 // Of the sections that speak, in this order:
-//  1. one denies the account: reject, with the rejection of the highest-ranked that does;
+//  1. one denies the account: reject, with the rejection of the highest-ranked that does; else, where a record says that
+//     the account is being added back, and the app's admin account adds it over REST: admit;
 //  2. one allows it: admit;
 //  3. one has a gate: reject, with the rejection of the highest-ranked that has;
 //  4. one speaks: admit;
 //  5. none speaks: as the app says of unmatched groups.
 //
 // The audited answer is that of the same steps with every audit section speaking as well.
+//
+// No client can reach the exemption of step 1: the vendor's backend itself says of a callback that it is about an
+// addition over REST, and who holds the key of the admin account could as well remove the gate.
 func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	hash := hashAccount(q.Account)
+	records := a.records[q.Group]
+	if q.Trigger != TriggerRESTAPI {
+		if refusal := records.refusal(q.Account, hash, q.Now); refusal != nil {
+			return refusal.verdict(ReasonPruned)
+		}
+	}
 	var live, audited tally
 	for b := a.groups.find(q.Group); b != nil; b = b.next {
 		for _, s := range b.sections {
@@ -26,10 +41,14 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 			}
 		}
 	}
-	verdict := live.verdict(a.rejectUnmatched)
-	verdict.AuditDiffers = verdict.Admit != audited.verdict(a.rejectUnmatched).Admit
+	restored := q.Trigger == TriggerRESTAPI && a.isAdmin(q.Operator) && records.restores(q.Account, hash)
+	verdict := live.verdict(restored, a.rejectUnmatched)
+	verdict.AuditDiffers = verdict.Admit != audited.verdict(restored, a.rejectUnmatched).Admit
 	return verdict
 }
+
+// isAdmin reports whether account is the app's admin account. An account without a name is nobody's.
+func (a *CompiledApp) isAdmin(account string) bool { return account != "" && account == a.adminAccount }
 
 // tally is what the sections heard so far say. Sections are heard in the order of their rank, so that the first of a kind
 // is the highest-ranked.
@@ -51,10 +70,12 @@ func (t *tally) hear(s *section, denies, allows bool) {
 	}
 }
 
-func (t *tally) verdict(rejectUnmatched bool) Verdict {
+func (t *tally) verdict(restored, rejectUnmatched bool) Verdict {
 	switch {
 	case t.denial != nil:
 		return t.denial.verdict(ReasonDenied)
+	case restored:
+		return Verdict{Admit: true, Reason: ReasonRestored}
 	case t.allowed:
 		return Verdict{Admit: true, Reason: ReasonAllowed}
 	case t.gate != nil:

@@ -5,7 +5,7 @@
 //
 // # Vocabulary
 //
-// An [Input] is everything the rules depend on: apps, account lists and policies, in any order. [Compile] turns it into a
+// An [Input] is everything the rules depend on: apps, account lists, policies and records, in any order. [Compile] turns it into a
 // [Snapshot], which never changes afterwards. A [Store] holds the snapshot that is served now; "never built" is a nil
 // snapshot and something else than an empty one. A [Compiler] compiles again and again and reuses the parts that did not
 // change.
@@ -25,6 +25,10 @@
 // A *rule* says whom to remove from a full group; it is that of the highest-ranked governing policy that has one. A
 // *protected* account is never removed; the protection of every governing policy that has a rule counts. See
 // [CompiledApp.Governing], [PlanPrune] and [Governing.LastLook].
+//
+// A *record* is what a prune run has written down: the accounts that it removed from a group, and either how long they are
+// refused there or that they are being added back. Records are data, not policy: they outlive the policy by which the run
+// was planned. See [Record], and [CompiledApp.DecideJoin] for where they stand among the steps.
 //
 // A *verdict* ([PolicyVerdict], [AppVerdict], [ListVerdict]) says what became of one object, for its status.
 //

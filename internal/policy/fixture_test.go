@@ -62,7 +62,7 @@ func triggeredBy(t ...Trigger) func(*JoinSection) {
 
 func prune(edit ...func(*PruneRule)) func(*Policy) {
 	return func(p *Policy) {
-		p.Prune = &PruneRule{Mode: ModeEnforce, InactiveFor: 30 * 24 * time.Hour, FreeSeats: Seats{Percent: 5}, MaxRemovals: 100}
+		p.Prune = &PruneRule{Mode: ModeEnforce, InactiveFor: 30 * 24 * time.Hour, FreeSeats: Seats{Percent: 5}, MaxRemovals: 100, MaxRemovalsPerDay: 1000}
 		for _, e := range edit {
 			e(p.Prune)
 		}

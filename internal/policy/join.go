@@ -8,7 +8,7 @@ type JoinQuery struct {
 	Type    GroupType
 	Account string
 	Trigger Trigger
-	// Operator is who invites or adds the account; empty for an application.
+	// Operator is who invites or adds the account; empty for an application, and where it is not known.
 	Operator string
 	// Now is the time by which a refusal of removed accounts is over or not.
 	Now time.Time
@@ -41,9 +41,13 @@ const (
 	ReasonNotGated
 	// ReasonUnmatched admits or refuses as the app says: no section speaks.
 	ReasonUnmatched
+	// ReasonPruned refuses: the account was removed from the group, and may not come back yet.
+	ReasonPruned
+	// ReasonRestored admits: the account was removed from the group, and is being added back.
+	ReasonRestored
 )
 
-var reasonNames = [...]string{"Unknown", "Denied", "Allowed", "NotListed", "NotGated", "Unmatched"}
+var reasonNames = [...]string{"Unknown", "Denied", "Allowed", "NotListed", "NotGated", "Unmatched", "Pruned", "Restored"}
 
 // String returns the label value of the reason.
 func (r Reason) String() string {

@@ -9,31 +9,39 @@ type memo[T any] struct {
 	build uint64
 }
 
-type memoised[T any] struct {
+// version tells the versions of an object apart: by generation, or, where status counts, by resource version. The name is
+// compared, too, so that objects that share a UID, which Kubernetes rules out, do not share parts.
+type version struct {
 	name       objectName
 	generation int64
-	part       T
+	resource   string
+}
+
+func (o *Object) version() version { return version{name: o.objectName(), generation: o.Generation} }
+
+type memoised[T any] struct {
+	version version
+	part    T
 	// build is the last one that asked.
 	build uint64
 }
 
-// of returns what compile returns, or returned for the same version in an earlier build: the same UID and generation always
-// have the same spec. An object without a UID has no identity to remember it by.
-func (m *memo[T]) of(o *Object, compile func() T) T {
-	if o.UID == "" {
+// of returns what compile returns, or returned for the same version in an earlier build: the same UID and version always
+// hold the same. An object without a UID has no identity to remember it by.
+func (m *memo[T]) of(uid string, v version, compile func() T) T {
+	if uid == "" {
 		return compile()
 	}
-	// The name is compared, too, so that objects that share a UID, which Kubernetes rules out, do not share parts.
-	known, ok := m.byUID[o.UID]
-	if ok && known.generation == o.Generation && known.name == o.objectName() {
+	known, ok := m.byUID[uid]
+	if ok && known.version == v {
 		known.build = m.build
 		return known.part
 	}
-	made := &memoised[T]{name: o.objectName(), generation: o.Generation, part: compile(), build: m.build}
+	made := &memoised[T]{version: v, part: compile(), build: m.build}
 	if m.byUID == nil {
 		m.byUID = map[string]*memoised[T]{}
 	}
-	m.byUID[o.UID] = made
+	m.byUID[uid] = made
 	return made.part
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -158,7 +159,45 @@ func (n naive) selects(namespace string, a *AccountSelector, account string) boo
 	return false
 }
 
+// refusal returns what the records tell the account that would come back; nil where they do not refuse it.
+func (n naive) refusal(a *App, q JoinQuery) *Verdict {
+	var told *Verdict
+	var until time.Time
+	for _, r := range n.in.Records {
+		if r.Namespace != a.Namespace || r.App != a.Name || r.Group != q.Group || !r.Until.After(q.Now) || !slices.Contains(r.Accounts, q.Account) {
+			continue
+		}
+		v := Verdict{Reason: ReasonPruned, Code: 1}
+		if r.Reject.Code >= 10100 && r.Reject.Code <= 10200 {
+			v.Code, v.Message = r.Reject.Code, r.Reject.Message
+		}
+		first := told == nil || r.Until.After(until)
+		if told != nil && r.Until.Equal(until) {
+			first = v.Code < told.Code || v.Code == told.Code && v.Message < told.Message
+		}
+		if first {
+			told, until = &v, r.Until
+		}
+	}
+	return told
+}
+
+// restores reports whether the query is the operator adding back whom a run removed.
+func (n naive) restores(a *App, q JoinQuery) bool {
+	for _, r := range n.in.Records {
+		if r.Restoring && r.Namespace == a.Namespace && r.App == a.Name && r.Group == q.Group && slices.Contains(r.Accounts, q.Account) {
+			return q.Trigger == TriggerRESTAPI && a.AdminAccount != "" && q.Operator == a.AdminAccount
+		}
+	}
+	return false
+}
+
 func (n naive) join(a *App, q JoinQuery, audits bool) (v Verdict) {
+	if q.Trigger == TriggerApply || q.Trigger == TriggerInvite {
+		if told := n.refusal(a, q); told != nil {
+			return *told
+		}
+	}
 	var speaking []Policy
 	for _, p := range n.matching(a, q.Group) {
 		if p.Join == nil || p.Join.Audit && !audits {
@@ -182,6 +221,9 @@ func (n naive) join(a *App, q JoinQuery, audits bool) (v Verdict) {
 		if n.selects(p.Namespace, p.Join.Deny, q.Account) {
 			return reject(p, ReasonDenied)
 		}
+	}
+	if n.restores(a, q) {
+		return Verdict{Admit: true, Reason: ReasonRestored}
 	}
 	for _, p := range speaking {
 		if !n.invalid(p) && n.selects(p.Namespace, p.Join.Allow, q.Account) {
@@ -291,7 +333,7 @@ func (n naive) overridden(p Policy) (by string, m GroupMatcher) {
 }
 
 // plan returns nil when there must be none.
-func (n naive) plan(a *App, group string, state GroupState, members []Member, now time.Time) *Plan {
+func (n naive) plan(a *App, group string, state GroupState, budget int, members []Member, now time.Time) *Plan {
 	rules := n.pruning(a, group, state.Type)
 	if len(rules) == 0 || n.invalid(rules[0]) || n.unresolved(a, group, state.Type) {
 		return nil
@@ -344,6 +386,9 @@ func (n naive) plan(a *App, group string, state GroupState, members []Member, no
 	most := seats - (state.MaxMembers - state.Members)
 	if most > rule.MaxRemovals {
 		most = rule.MaxRemovals
+	}
+	if most > budget {
+		most = budget
 	}
 	if most < 0 || state.MaxMembers == 0 {
 		most = 0

@@ -12,8 +12,8 @@ func TestNames(t *testing.T) {
 	}{
 		{fmt.Sprint(TypeUnknown, TypeWork, TypePublic, TypeMeeting, TypeAVChatRoom, TypeCommunity, GroupType(9)), "Unknown Work Public Meeting AVChatRoom Community Unknown"},
 		{fmt.Sprint(TriggerApply, TriggerInvite, TriggerRESTAPI, Trigger(9)), "Apply Invite RESTAPI Unknown"},
-		{fmt.Sprint(ReasonDenied, ReasonAllowed, ReasonNotListed, ReasonNotGated, ReasonUnmatched, Reason(9)), "Denied Allowed NotListed NotGated Unmatched Unknown"},
-		{fmt.Sprint(ModePreview, ModeEnforce, PruneMode(9)), "Preview Enforce Unknown"},
+		{fmt.Sprint(ReasonDenied, ReasonAllowed, ReasonNotListed, ReasonNotGated, ReasonUnmatched, ReasonPruned, ReasonRestored, Reason(9)), "Denied Allowed NotListed NotGated Unmatched Pruned Restored Unknown"},
+		{fmt.Sprint(ModePreview, ModeApprove, ModeEnforce, PruneMode(9)), "Preview Approve Enforce Unknown"},
 		{fmt.Sprint(KeptLeft, KeptRoleChanged, KeptActiveAgain, KeptProtected, KeptUnknown, KeptReason(0), KeptReason(9)), "Left RoleChanged ActiveAgain Protected Unknown Unknown Unknown"},
 		{fmt.Sprint(Accepted, TargetNotFound, Invalid, Acceptance(9)), "Accepted TargetNotFound Invalid Unknown"},
 		{fmt.Sprint(exact("a\"b"), prefix("vip-"), all(), GroupMatcher{Kind: 9}), `Exact "a\"b" Prefix "vip-" All Unknown ""`},

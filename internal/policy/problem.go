@@ -34,19 +34,24 @@ func (p *Policy) problem() string {
 const (
 	minInactiveFor = 24 * time.Hour
 	maxMaxRemovals = 1000
+	maxRejoinAfter = 30 * 24 * time.Hour
 )
 
 func (r *PruneRule) problem() string {
 	protect := r.Protect.problem()
 	switch {
 	case r.Mode > ModeEnforce:
-		return "mode: unknown: use Preview or Enforce"
+		return "mode: unknown: use Preview, Approve or Enforce"
 	case r.InactiveFor < minInactiveFor:
 		return "inactiveFor: must be at least 24h"
 	case !r.FreeSeats.sensible():
 		return "freeSeats: must be a number of at least 1 or a percentage from 1% to 100%"
 	case r.MaxRemovals < 1 || r.MaxRemovals > maxMaxRemovals:
 		return "maxRemovals: must be from 1 to 1000"
+	case r.MaxRemovalsPerDay < 1:
+		return "maxRemovalsPerDay: must be at least 1"
+	case r.RejoinAfter < 0 || r.RejoinAfter > maxRejoinAfter:
+		return "rejoinAfter: must be at most 30d"
 	case protect != "":
 		return "protect: " + protect
 	}

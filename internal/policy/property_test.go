@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -87,7 +88,7 @@ func drawPolicy(t *rapid.T) Policy {
 	if rapid.IntRange(0, 3).Draw(t, "prune") > 0 {
 		p.Prune = &PruneRule{
 			Mode: ModeEnforce, InactiveFor: time.Duration(rapid.SampledFrom([]int{1, 10, 30, 30, 30}).Draw(t, "days")) * day,
-			FreeSeats: Seats{Percent: rapid.IntRange(1, 100).Draw(t, "percent")}, MaxRemovals: rapid.IntRange(1, 5).Draw(t, "max"), Protect: drawSelector(t),
+			FreeSeats: Seats{Percent: rapid.IntRange(1, 100).Draw(t, "percent")}, MaxRemovals: rapid.IntRange(1, 5).Draw(t, "max"), MaxRemovalsPerDay: 1000, Protect: drawSelector(t),
 		}
 		if rapid.Bool().Draw(t, "count") {
 			p.Prune.FreeSeats = Seats{Count: rapid.IntRange(1, 12).Draw(t, "seats")}
@@ -111,9 +112,26 @@ func drawList(t *rapid.T) List {
 
 func drawApp(t *rapid.T) App {
 	return App{
-		Object: drawObject(t, someApps), SDKAppID: uint64(rapid.IntRange(1, 2).Draw(t, "id")), AdminAccount: "administrator",
+		Object: drawObject(t, someApps), SDKAppID: uint64(rapid.IntRange(1, 2).Draw(t, "id")),
+		AdminAccount:    rapid.SampledFrom([]string{"administrator", "administrator", "administrator", ""}).Draw(t, "admin"),
 		RejectUnmatched: rapid.Bool().Draw(t, "reject"), Tokens: []Token{{Name: TokenCurrent, Value: "t"}},
 	}
+}
+
+func drawRecord(t *rapid.T) Record {
+	r := Record{
+		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"), App: rapid.SampledFrom(append(someApps, "none")).Draw(t, "app"),
+		Group: rapid.SampledFrom(someGroups).Draw(t, "group"), UID: fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")), Version: "1",
+		Accounts: some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
+		Reject: Rejection{
+			Code:    rapid.SampledFrom([]int32{0, 1, 10100, 10110, 10200, 10201}).Draw(t, "code"),
+			Message: rapid.SampledFrom([]string{"", "m", "n"}).Draw(t, "message"),
+		},
+	}
+	if rapid.IntRange(0, 4).Draw(t, "refusing") > 0 {
+		r.Until = now.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "until")) * time.Second)
+	}
+	return r
 }
 
 func drawInput(t *rapid.T) Input {
@@ -122,6 +140,7 @@ func drawInput(t *rapid.T) Input {
 		Apps:     rapid.SliceOfNDistinct(rapid.Custom(drawApp), 1, 4, func(a App) string { return key(a.Object) }).Draw(t, "apps"),
 		Lists:    rapid.SliceOfNDistinct(rapid.Custom(drawList), 0, 4, func(l List) string { return key(l.Object) }).Draw(t, "lists"),
 		Policies: rapid.SliceOfNDistinct(rapid.Custom(drawPolicy), 0, 10, func(p Policy) string { return key(p.Object) }).Draw(t, "policies"),
+		Records:  rapid.SliceOfNDistinct(rapid.Custom(drawRecord), 0, 8, func(r Record) string { return r.UID }).Draw(t, "records"),
 	}
 }
 
@@ -131,6 +150,9 @@ func drawQuery(t *rapid.T) JoinQuery {
 		Type:    rapid.SampledFrom([]GroupType{TypeUnknown, TypeWork, TypePublic, TypeCommunity}).Draw(t, "type"),
 		Account: rapid.SampledFrom(append(someAccounts, "stranger")).Draw(t, "account"),
 		Trigger: rapid.SampledFrom([]Trigger{TriggerApply, TriggerInvite, TriggerRESTAPI}).Draw(t, "trigger"),
+
+		Operator: rapid.SampledFrom([]string{"administrator", "administrator", "", "jared"}).Draw(t, "operator"),
+		Now:      now.Add(time.Duration(rapid.IntRange(-1, 4).Draw(t, "now")) * time.Second),
 	}
 }
 
@@ -209,8 +231,9 @@ func prunesAsTheModel(t *rapid.T) {
 
 	state := GroupState{Type: groupType, Members: rapid.IntRange(0, 20).Draw(t, "members"), MaxMembers: rapid.IntRange(0, 20).Draw(t, "limit")}
 	members := rapid.SliceOfN(rapid.Custom(drawMember), 0, 20).Draw(t, "list")
-	plan, err := PlanPrune(&g, state, math.MaxInt, listed(members...), now)
-	want := model.plan(holder, group, state, members, now)
+	budget := rapid.SampledFrom([]int{math.MaxInt, 3, 1, 0, -1}).Draw(t, "budget")
+	plan, err := PlanPrune(&g, state, budget, listed(members...), now)
+	want := model.plan(holder, group, state, budget, members, now)
 	if (err != nil) != (want == nil) {
 		t.Fatalf("PlanPrune: error %v, want a plan: %t", err, want != nil)
 	}
@@ -272,7 +295,10 @@ func allQueries() []JoinQuery {
 	var queries []JoinQuery
 	for i, group := range someGroups {
 		for j, account := range someAccounts {
-			queries = append(queries, JoinQuery{Group: group, Account: account, Type: GroupType(i % 3), Trigger: Trigger(j % 3)})
+			queries = append(queries, JoinQuery{
+				Group: group, Account: account, Type: GroupType(i % 3), Trigger: Trigger(j % 3),
+				Operator: "administrator", Now: now.Add(time.Duration(i%3) * time.Second),
+			})
 		}
 	}
 	return queries
@@ -280,10 +306,11 @@ func allQueries() []JoinQuery {
 
 func shuffled(in Input, seed uint64) Input {
 	r := rand.New(rand.NewPCG(seed, 0))
-	out := Input{Apps: slices.Clone(in.Apps), Lists: slices.Clone(in.Lists), Policies: slices.Clone(in.Policies)}
+	out := Input{Apps: slices.Clone(in.Apps), Lists: slices.Clone(in.Lists), Policies: slices.Clone(in.Policies), Records: slices.Clone(in.Records)}
 	r.Shuffle(len(out.Apps), func(i, j int) { out.Apps[i], out.Apps[j] = out.Apps[j], out.Apps[i] })
 	r.Shuffle(len(out.Lists), func(i, j int) { out.Lists[i], out.Lists[j] = out.Lists[j], out.Lists[i] })
 	r.Shuffle(len(out.Policies), func(i, j int) { out.Policies[i], out.Policies[j] = out.Policies[j], out.Policies[i] })
+	r.Shuffle(len(out.Records), func(i, j int) { out.Records[i], out.Records[j] = out.Records[j], out.Records[i] })
 	return out
 }
 
@@ -297,7 +324,7 @@ func TestMemoIsACold(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "edits") {
 			c.Compile(in)
 			generation++
-			switch rapid.IntRange(0, 5).Draw(t, "edit") {
+			switch rapid.IntRange(0, 7).Draw(t, "edit") {
 			case 0:
 				in = drawInput(t)
 				for i := range in.Policies {
@@ -305,6 +332,9 @@ func TestMemoIsACold(t *testing.T) {
 				}
 				for i := range in.Lists {
 					in.Lists[i].Generation = generation
+				}
+				for i := range in.Records {
+					in.Records[i].Version = strconv.FormatInt(generation, 10)
 				}
 			case 1:
 				if len(in.Policies) > 0 {
@@ -330,6 +360,17 @@ func TestMemoIsACold(t *testing.T) {
 				}
 			case 5:
 				in.Apps[0].Tokens = []Token{{Name: TokenCurrent, Value: Secret(rapid.SampledFrom([]string{"", "u"}).Draw(t, "token"))}}
+			case 6:
+				if len(in.Records) > 0 {
+					i := rapid.IntRange(0, len(in.Records)-1).Draw(t, "record")
+					uid := in.Records[i].UID
+					in.Records[i] = drawRecord(t)
+					in.Records[i].UID, in.Records[i].Version = uid, strconv.FormatInt(generation, 10)
+				}
+			case 7:
+				if len(in.Records) > 0 {
+					in.Records = in.Records[1:]
+				}
 			}
 		}
 		want := dump(Compile(in), queries)
@@ -374,6 +415,16 @@ func drawNonsense(t *rapid.T) Input {
 			l.Accounts = append(l.Accounts, word.Draw(t, "account"))
 		}
 	}
+	for i := range in.Records {
+		if odd("record") {
+			r := &in.Records[i]
+			r.UID, r.Version, r.Group = word.Draw(t, "uid"), word.Draw(t, "version"), word.Draw(t, "group")
+			r.Until = time.Unix(int64(number.Draw(t, "until")), 0)
+			r.Reject.Code = int32(number.Draw(t, "code"))
+			r.Accounts = append(r.Accounts, word.Draw(t, "account"))
+		}
+	}
+	in.Records = append(in.Records, in.Records...)
 	in.Policies = append(in.Policies, in.Policies...)
 	in.Lists = append(in.Lists, in.Lists...)
 	in.Apps = append(in.Apps, in.Apps...)

@@ -1,0 +1,150 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// recordPart is the compiled form of a [Record], less the group.
+type recordPart struct {
+	accounts *accountSet
+	// until is when the refusal ends; zero where there is none.
+	until     time.Time
+	reject    Rejection
+	restoring bool
+
+	fingerprint fingerprint
+}
+
+func newRecordPart(r *Record) *recordPart {
+	part := &recordPart{
+		accounts:  newAccountSet(r.Accounts),
+		until:     r.Until.Round(0).UTC(),
+		reject:    r.Reject.normal(),
+		restoring: r.Restoring,
+	}
+	var t transcript
+	if part.accounts != nil {
+		t.part(part.accounts.fingerprint)
+	}
+	t.time(part.until)
+	t.number(int64(part.reject.Code))
+	t.text(part.reject.Message)
+	t.flag(part.restoring)
+	part.fingerprint = t.sum()
+	return part
+}
+
+// matters reports whether any verdict can depend on the record.
+func (p *recordPart) matters() bool {
+	return p.accounts != nil && (p.restoring || !p.until.IsZero())
+}
+
+// groupRecords are those of one group. The refusal that ends last comes first: it is the one that counts. Of two that end
+// together, what they say decides, so that the order of the input never does.
+type groupRecords []*recordPart
+
+func byEnd(a, b *recordPart) int {
+	return cmp.Or(b.until.Compare(a.until), cmp.Compare(a.reject.Code, b.reject.Code),
+		strings.Compare(a.reject.Message, b.reject.Message), cmp.Compare(a.fingerprint, b.fingerprint))
+}
+
+// refusal returns what the account is told at that time; nil where it is not refused.
+func (g groupRecords) refusal(account string, hash uint64, now time.Time) *Rejection {
+	for _, r := range g {
+		if !now.Before(r.until) {
+			return nil // and those after it end no later
+		}
+		if r.accounts.contains(account, hash) {
+			return &r.reject
+		}
+	}
+	return nil
+}
+
+// restores reports whether the account is being added back.
+func (g groupRecords) restores(account string, hash uint64) bool {
+	for _, r := range g {
+		if r.restoring && r.accounts.contains(account, hash) {
+			return true
+		}
+	}
+	return false
+}
+
+// addRecords needs the apps.
+func (b *build) addRecords(records []Record, known *memo[*recordPart]) {
+	for _, r := range distinctRecords(records) {
+		app := b.byName[objectName{r.Namespace, r.App}]
+		if app == nil || app.compiled == nil {
+			continue
+		}
+		part := compileRecord(r, known)
+		if !part.matters() {
+			continue
+		}
+		if app.compiled.records == nil {
+			app.compiled.records = map[string]groupRecords{}
+		}
+		app.compiled.records[r.Group] = append(app.compiled.records[r.Group], part)
+	}
+	for _, app := range b.apps {
+		if app.compiled == nil {
+			continue
+		}
+		for _, group := range app.compiled.records {
+			slices.SortFunc(group, byEnd)
+		}
+	}
+}
+
+func compileRecord(r *Record, known *memo[*recordPart]) *recordPart {
+	compile := func() *recordPart { return newRecordPart(r) }
+	if r.Version == "" {
+		return compile()
+	}
+	return known.of(r.UID, version{name: objectName{r.Namespace, r.App}, resource: r.Version}, compile)
+}
+
+// distinctRecords returns one record for each UID. There is never more than one; should there be, what they hold decides.
+func distinctRecords(records []Record) []*Record {
+	distinct := make([]*Record, 0, len(records))
+	byUID := make(map[string]int, len(records))
+	for i := range records {
+		r := &records[i]
+		at, again := byUID[r.UID]
+		switch {
+		case r.UID == "" || !again:
+			byUID[r.UID] = len(distinct)
+			distinct = append(distinct, r)
+		case r.order(distinct[at]) > 0:
+			distinct[at] = r
+		}
+	}
+	return distinct
+}
+
+// order is total on what records hold. Resource versions are opaque, so that the greater one is not the later one.
+func (r *Record) order(other *Record) int {
+	return cmp.Or(strings.Compare(r.Version, other.Version), strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
+		strings.Compare(r.Group, other.Group), cmp.Compare(newRecordPart(r).fingerprint, newRecordPart(other).fingerprint))
+}
+
+// describeRecords accounts for the records of the app by what they hold: which run holds it is no matter.
+func (a *CompiledApp) describeRecords(t *transcript) {
+	groups := make([]string, 0, len(a.records))
+	for group := range a.records {
+		groups = append(groups, group)
+	}
+	slices.Sort(groups)
+	t.number(int64(len(groups)))
+	for _, group := range groups {
+		t.text(group)
+		t.number(int64(len(a.records[group])))
+		for _, r := range a.records[group] {
+			t.part(r.fingerprint)
+		}
+	}
+}
