@@ -15,6 +15,7 @@ func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callb
 		Type:    h.groupType(callback),
 		Account: callback.Requestor,
 		Trigger: policy.TriggerApply,
+		Now:     x.started,
 	})
 	if verdict.Admit {
 		return resultAdmitted, continues
@@ -28,9 +29,11 @@ func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callb
 // error, so the first one's code and message refuse the whole invitation.
 func (h *handler) invite(x *exchange, app *policy.CompiledApp, callback *im.Callback, platform string) (result, answer) {
 	query := policy.JoinQuery{
-		Group:   callback.GroupID,
-		Type:    h.groupType(callback),
-		Trigger: policy.TriggerInvite,
+		Group:    callback.GroupID,
+		Type:     h.groupType(callback),
+		Trigger:  policy.TriggerInvite,
+		Operator: callback.Operator,
+		Now:      x.started,
 	}
 	if strings.EqualFold(platform, "RESTAPI") {
 		query.Trigger = policy.TriggerRESTAPI

@@ -9,7 +9,7 @@ import (
 
 const (
 	triggerCount = int(policy.TriggerRESTAPI) + 1
-	reasonCount  = int(policy.ReasonUnmatched) + 1
+	reasonCount  = int(policy.ReasonRestored) + 1
 )
 
 // verdicts are the pairs of verdict and reason that package policy returns.
@@ -23,6 +23,8 @@ var verdicts = []struct {
 	{false, policy.ReasonDenied},
 	{false, policy.ReasonNotListed},
 	{false, policy.ReasonUnmatched},
+	{false, policy.ReasonPruned},
+	{true, policy.ReasonRestored},
 }
 
 // decisionCounters are indexed by trigger, by whether the join was rejected,

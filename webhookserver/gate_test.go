@@ -313,7 +313,7 @@ func prunable(groupID string) *policy.Input {
 		Policies: []policy.Policy{{
 			Object: object("prune"), App: "prod",
 			Groups: []policy.GroupMatcher{{Kind: policy.MatchExact, Value: groupID}},
-			Prune:  &policy.PruneRule{InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5}, MaxRemovals: 100},
+			Prune:  &policy.PruneRule{InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5}, MaxRemovals: 100, MaxRemovalsPerDay: 1000},
 		}},
 	}
 }

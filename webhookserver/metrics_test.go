@@ -26,7 +26,7 @@ func TestMetrics(t *testing.T) {
 		"join_audit_differences_total": {""},
 	}
 	for _, trigger := range []string{"Apply", "Invite", "RESTAPI"} {
-		for _, v := range []string{"Allowed %s admitted", "NotGated %s admitted", "Unmatched %s admitted", "Denied %s rejected", "NotListed %s rejected", "Unmatched %s rejected"} {
+		for _, v := range []string{"Allowed %s admitted", "NotGated %s admitted", "Unmatched %s admitted", "Denied %s rejected", "NotListed %s rejected", "Unmatched %s rejected", "Pruned %s rejected", "Restored %s admitted"} {
 			want["join_decisions_total"] = append(want["join_decisions_total"], v[:len(v)-len("%s admitted")]+trigger+v[len(v)-len(" admitted"):])
 		}
 	}
@@ -71,7 +71,7 @@ func cross(a, b []string) (pairs []string) {
 
 // TestEveryVerdictIsCounted fails when package policy gives a reason that has no series here.
 func TestEveryVerdictIsCounted(t *testing.T) {
-	for v := range int(policy.ReasonUnmatched) {
+	for v := range int(policy.ReasonRestored) {
 		reason := policy.Reason(v + 1)
 		if !slices.ContainsFunc(verdicts, func(pair struct {
 			admit  bool
@@ -82,7 +82,7 @@ func TestEveryVerdictIsCounted(t *testing.T) {
 			t.Errorf("verdicts with reason %s are not counted", reason)
 		}
 	}
-	if next := policy.ReasonUnmatched + 1; next.String() != policy.Reason(0).String() {
+	if next := policy.ReasonRestored + 1; next.String() != policy.Reason(0).String() {
 		t.Errorf("reason %s came after the last one that is counted", next)
 	}
 }

@@ -28,6 +28,9 @@ type Callback struct {
 	GroupType string
 	// Requestor is who applied, for CommandBeforeApplyJoin.
 	Requestor string
+	// Operator is who invites, or the admin account that adds members over REST, for CommandBeforeInviteJoin; "" where it cannot be
+	// told.
+	Operator string
 	// Members are who was invited, for CommandBeforeInviteJoin: every account once, in the order of the request.
 	Members []string
 }
@@ -39,6 +42,10 @@ type Callback struct {
 // Member_Account for an invitation): one that is missing, repeated, of another JSON type, not UTF-8, with NUL, empty or over
 // 255 bytes makes the body unreadable, because two readers could then see two accounts. All else is skipped by its
 // JSON structure, whatever its strings hold, so that nobody is turned away for the text of their application.
+//
+// Operator_Account of an invitation is read as strictly, but where it cannot be, there is no operator instead of no callback: all
+// that an operator can bring about is an exemption, so that without one nobody gets in who would not, and older payloads, which may
+// lack it, stay readable.
 //
 // With an error only Command is set, if the body named one before it became unreadable. Where it named several, one that is
 // before a join wins: its refusal must be an answer, since an HTTP error would let the user in.
@@ -68,10 +75,11 @@ const (
 	memberType
 	memberRequestor
 	memberDestinations
+	memberOperator
 	memberCount
 )
 
-var memberNames = [memberCount]string{"CallbackCommand", "GroupId", "Type", "Requestor_Account", "DestinationMembers"}
+var memberNames = [memberCount]string{"CallbackCommand", "GroupId", "Type", "Requestor_Account", "DestinationMembers", "Operator_Account"}
 
 // scanCallback goes once through the whole body, checks its structure and notes where the members are.
 func scanCallback(body []byte) (members, error) {
@@ -152,6 +160,9 @@ func (c *Callback) read(body []byte, found *members) error {
 		}
 		if c.Members, err = readDestinations(raw); err != nil {
 			return err
+		}
+		if operator, err := found.text(body, memberOperator); err == nil {
+			c.Operator = operator
 		}
 	case CommandAfterGroupFull:
 		c.GroupID, err = found.text(body, memberGroup)

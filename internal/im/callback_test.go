@@ -59,6 +59,7 @@ func TestParseCallback(t *testing.T) {
 		"invitation":                 {body: invite(`"DestinationMembers":[{"Member_Account":"a"},{"Member_Account":"b"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a", "b"}}},
 		"invited twice":              {body: invite(`"DestinationMembers":[{"Member_Account":"b"},{"Member_Account":"a"},{"Member_Account":"\u0062"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"b", "a"}}},
 		"more in an item":            {body: invite(`"DestinationMembers":[{"x":{"Member_Account":1},"Member\u005fAccount":"a","x":"` + "\xff" + `"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
+		"operator":                   {body: invite(`"DestinationMembers":[{"Member_Account":"a"}],"Operator\u005fAccount":"\u0061dministrator"`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Operator: "administrator", Members: []string{"a"}}},
 		"Requestor of an invitation": {body: invite(`"Requestor_Account":1,"DestinationMembers":[{"Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
 
 		"group full":                {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g","Type":1,"Type":2,"TopicId":"g@TOPIC#_t"}`, want: Callback{Command: CommandAfterGroupFull, GroupID: "g"}},
@@ -119,6 +120,28 @@ func TestParseCallback(t *testing.T) {
 		"account empty":                {body: invite(`"DestinationMembers":[{"Member_Account":""}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is empty"},
 		"account with half a pair":     {body: invite(`"DestinationMembers":[{"Member_Account":"\ude00"}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is not a valid string"},
 	}
+	// An operator that cannot be told takes an exemption away, and nothing else.
+	for name, operator := range map[string]string{
+		"repeated": `"administrator","Operator_Account":"administrator"`, "two of them": `"administrator","Operator_Account":"mallory"`, "twice with escapes": `"administrator","Operator\u005fAccount":"mallory"`,
+		"null": `null`, "a number": `1`, "a list": `["administrator"]`, "an object": `{"Operator_Account":"administrator"}`, "empty": `""`, "with NUL": `"administrator\u0000"`,
+		"not UTF-8": "\"administrator\xff\"", "half a pair": `"administrator\ud800"`, "too long": `"` + strings.Repeat("x", 256) + `"`,
+	} {
+		cases["operator: "+name] = struct {
+			body string
+			want Callback
+			err  string
+		}{invite(`"Operator_Account":` + operator + `,"DestinationMembers":[{"Member_Account":"a"}]`), Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}, ""}
+	}
+	cases["operator of an application"] = struct {
+		body string
+		want Callback
+		err  string
+	}{apply(ids + `,"Operator_Account":"administrator"`), applied, ""}
+	cases["operator in another case"] = struct {
+		body string
+		want Callback
+		err  string
+	}{invite(`"operator_account":"administrator","DestinationMembers":[{"Member_Account":"a"}]`), Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}, ""}
 	for name, bad := range map[string]string{
 		"NUL": `a\u0000`, "raw NUL": "a\x00", "raw control": "a\n", "raw control beside an escape": "\\u0061\x1f", "not UTF-8": "a\xff", "not UTF-8 beside an escape": "\\u0061\xff",
 		"surrogate in UTF-8": "\xed\xa0\x80", "half a pair": `\ud800`, "half a pair before text": `\ud800abcdef`, "two high halves": `\ud800\ud800`,
@@ -260,6 +283,7 @@ func FuzzParseCallback(f *testing.F) {
 		f.Add([]byte(tc.Body))
 	}
 	f.Add([]byte(invite(`"x":[{"a":[1,-2.5e3,null]},"\ud800` + "\x01" + `\q"],"DestinationMembers":[{"Member_Account":"a","y":{}},{"Member\u005fAccount":"\ud83d\ude00"}]`)))
+	f.Add([]byte(invite(`"Operator_Account":"administrator","Operator\u005fAccount":"x","DestinationMembers":[{"Member_Account":"a"}]`)))
 	f.Add([]byte(apply(`"Group\u0049d":"g","Requestor_Account":"a\u0000"`)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if depthOf(body) > maxDepth {
@@ -344,6 +368,7 @@ func naive(body []byte) (Callback, bool) {
 		got.Requestor, ok = naiveText(fields["Requestor_Account"])
 	case CommandBeforeInviteJoin:
 		got.Members, ok = naiveDestinations(fields["DestinationMembers"])
+		got.Operator, _ = naiveText(fields["Operator_Account"])
 	}
 	return got, ok
 }
