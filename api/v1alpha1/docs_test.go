@@ -166,8 +166,8 @@ func TestPrecedenceIsInTheFieldDocs(t *testing.T) {
 		"rank":    {"groups", "Exact before Prefix, longer prefix before shorter, Prefix before All; then older creationTimestamp; then name."},
 		"union":   {"join", "So who is admitted is the union of all allow minus the union of all deny; rank chooses only the code, the message and the prune rule."},
 		"admit":   {"join", `Admission means "the IM backend may go on": a group that needs an admin's approval still needs it.`},
-		"removed": {"join", "0. a run removed the account from this group, its refuse.until lies ahead, and the trigger is Apply or Invite: reject, with the code and message recorded there;"},
-		"undo":    {"join", "2. one allows: admit; so is whom an undo is adding back to this group, where the trigger is RESTAPI and the operator is the adminAccount of the IMApp;"},
+		"removed": {"join", "0. a run removed the account from this group, its refuse.until lies ahead, and the trigger is Apply or Invite: reject, with the code and message recorded there; of several runs, those of the one that refuses for longest;"},
+		"undo":    {"join", "else, where an undo is adding the account back to this group, the trigger is RESTAPI and the operator is the adminAccount of the IMApp: admit;"},
 		"aliases": {"groupTypes", "Aliases: Private=Work, ChatRoom=Meeting, Live=BChatRoom=AVChatRoom."},
 		"unknown": {"groupTypes", "For joins, a type that is absent or unknown passes every filter"},
 	}
@@ -177,6 +177,22 @@ func TestPrecedenceIsInTheFieldDocs(t *testing.T) {
 				t.Errorf("%s: description %q does not say %q", tc.field, got, tc.want)
 			}
 		})
+	}
+}
+
+// The steps of the join verdict stand in the field docs and in docs/concepts.md: as a list there, and otherwise in the same words.
+func TestConceptsTellTheSameSteps(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "concepts.md"))
+	must(t, err)
+	spec := readCRDs(t)["GroupPolicy"].Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
+	words := func(text string) string { return strings.Join(strings.Fields(strings.ReplaceAll(text, "`", "")), " ") }
+	field := words(spec.Properties["join"].Description)
+	first, last := strings.Index(field, "0. a run removed"), strings.Index(field, "5. none speaks")
+	if first < 0 || last < first {
+		t.Fatalf("join: description %q does not tell the steps 0 to 5", field)
+	}
+	if want := field[first:last]; !strings.Contains(words(string(page)), want) {
+		t.Errorf("docs/concepts.md does not tell the steps as the field docs do: %s", want)
 	}
 }
 

@@ -419,11 +419,12 @@ type GroupPolicySpec struct {
 	//
 	// 0. a run removed the account from this group, its refuse.until lies ahead,
 	// and the trigger is Apply or Invite: reject, with the code and message
-	// recorded there;
+	// recorded there; of several runs, those of the one that refuses for longest;
 	// 1. a section that speaks denies: reject, with the reject of the
-	// highest-ranked of those;
-	// 2. one allows: admit; so is whom an undo is adding back to this group, where
-	// the trigger is RESTAPI and the operator is the adminAccount of the IMApp;
+	// highest-ranked of those; else, where an undo is adding the account back to
+	// this group, the trigger is RESTAPI and the operator is the adminAccount of
+	// the IMApp: admit;
+	// 2. one allows: admit;
 	// 3. one has allow: reject, with the reject of the highest-ranked of those;
 	// 4. one speaks: admit;
 	// 5. none speaks: unmatchedGroups of the IMApp.

@@ -364,7 +364,8 @@ type KeptAccount struct {
 // PruneRefusal keeps removed accounts from coming straight back.
 type PruneRefusal struct {
 	// until is when the accounts that the run removed may join the group again, in
-	// UTC: rejoinAfter after its last batch.
+	// UTC: rejoinAfter after its last batch was recorded; before the first, after
+	// the plan was.
 	// No default. Example: "2026-11-27T09:30:00Z".
 	//
 	// +required
@@ -400,8 +401,8 @@ type RestoredAccount struct {
 	// +kubebuilder:validation:MaxLength=255
 	Account string `json:"account"`
 
-	// result is Pending, Adding, Added, AlreadyMember, AwaitingConfirmation,
-	// Refused, NotFound, GroupLimit, NoSeat or Failed.
+	// result is what became of it: Pending, Adding, Added, AlreadyMember,
+	// AwaitingConfirmation, Refused, NotFound, GroupLimit, NoSeat or Failed.
 	// No default. Example: Added.
 	//
 	// +required
@@ -417,7 +418,7 @@ type PruneUndo struct {
 	// +required
 	StartedAt metav1.Time `json:"startedAt"`
 
-	// finishedAt is when the undo ended, in UTC.
+	// finishedAt is when the undo ended, early or not, in UTC.
 	// Default: absent, under way. Example: "2026-11-20T10:00:09Z".
 	//
 	// +optional
@@ -431,8 +432,8 @@ type PruneUndo struct {
 	// +kubebuilder:validation:Maximum=1000
 	Added int32 `json:"added"`
 
-	// accounts are those that the run removed, last active first, each with what
-	// became of it, at most 1000.
+	// accounts are those that the run removed, or may have removed, last active
+	// first, each with what became of it, at most 1000.
 	// Default: none. Example: [{account: u1, result: Added}].
 	//
 	// +optional
@@ -505,8 +506,9 @@ type PruneRunStatus struct {
 
 	// conditions are Planned, Complete, Failed and Undone, in this order, each
 	// from when there is something to say about it. The reason of the last one is
-	// the Result column. A run ends with Complete=True or Failed=True, never both;
-	// Undone is there once an undo was requested, and True at its end.
+	// the Result column. A run ends with Complete=True or Failed=True, never both.
+	// Undone is there once an undo was requested, and True once nothing is left to
+	// add back; an undo that ended early leaves it False, with undo.finishedAt.
 	// Default: Planned=Unknown with reason Pending. Example: Complete=True with
 	// reason Removed.
 	//
