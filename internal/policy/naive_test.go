@@ -347,6 +347,7 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 			spoken = true
 		}
 		if done[m.Account] {
+			plan.Repeated++
 			continue
 		}
 		done[m.Account] = true

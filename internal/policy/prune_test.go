@@ -333,7 +333,11 @@ func TestPlanPrune(t *testing.T) {
 		},
 		"an account listed twice counts once": {
 			members: []Member{talker, idle("x"), idle("x"), talker},
-			want:    Plan{Candidates: 1, Stay: Stay{Active: 1}, Removals: []Removal{removal("x", 200*day, false)}},
+			want:    Plan{Candidates: 1, Stay: Stay{Active: 1}, Removals: []Removal{removal("x", 200*day, false)}, Repeated: 2},
+		},
+		"of an account listed twice, the first row counts, and any row shows that somebody speaks": {
+			members: []Member{idle("x"), member("x", 300*day, day), member("y", 300*day, never)},
+			want:    Plan{Candidates: 2, Removals: []Removal{removal("y", 300*day, true), removal("x", 200*day, false)}, Repeated: 1},
 		},
 		"no more than the seats that are needed": {
 			rule:    func(r *PruneRule) { r.FreeSeats = Seats{Count: 2} },
