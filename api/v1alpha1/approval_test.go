@@ -44,11 +44,8 @@ type step struct {
 // Everything that people may say about a run, and when.
 func TestApprovalAndUndo(t *testing.T) {
 	const (
-		approve = `spec: {approval: Approved}`
-		deny    = `spec: {approval: Denied}`
 		pending = `spec: {approval: Pending}`
 		forget  = `spec: {approval: null}`
-		undo    = `spec: {undo: Requested}`
 	)
 	tests := map[string][]step{
 		"approved as planned":             {{aPlan, ``}, {waiting, ``}, {approve, ``}, {approve, ``}, {completed, ``}, {undo, ``}, {undoing, ``}, {undone, ``}},

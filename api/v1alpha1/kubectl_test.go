@@ -2,6 +2,7 @@ package v1alpha1_test
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -58,14 +59,27 @@ func (k kubectl) must(t *testing.T, stdin string, args ...string) string {
 	return stdout
 }
 
+// What people say about a run, as they say it with kubectl patch.
+const (
+	approve = `{"spec":{"approval":"Approved"}}`
+	deny    = `{"spec":{"approval":"Denied"}}`
+	undo    = `{"spec":{"undo":"Requested"}}`
+)
+
+// The commands of the page are those that are tried here.
+func TestThePageTellsHowToApprove(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "kinds", "prunerun.md"))
+	must(t, err)
+	for _, merge := range []string{approve, deny, undo} {
+		if want := "\nkubectl patch prunerun NAME -n chat --type=merge -p '" + merge + "'\n"; !strings.Contains(string(page), want) {
+			t.Errorf("docs/kinds/prunerun.md does not say %q", want)
+		}
+	}
+}
+
 // Whoever keeps the request in a file, and applies it again after somebody approved the run and asked for an undo, takes nothing back;
 // and may say so in the file as well.
 func TestKubectlApproves(t *testing.T) {
-	const (
-		approve = `{"spec":{"approval":"Approved"}}`
-		deny    = `{"spec":{"approval":"Denied"}}`
-		undo    = `{"spec":{"undo":"Requested"}}`
-	)
 	for name, apply := range map[string][]string{
 		"client-side": {"apply", "-f", "-"},
 		"server-side": {"apply", "--server-side", "-f", "-"},

@@ -119,7 +119,6 @@ func readUserRoles(t *testing.T) []rbacv1.ClusterRole {
 func TestWhoMayApprove(t *testing.T) {
 	roles := readUserRoles(t)
 	manager := readObjects(t, filepath.Join(rolesDirectory, "manager_role.yaml"))
-	const approve, deny, undo = `spec: {approval: Approved}`, `spec: {approval: Denied}`, `spec: {undo: Requested}`
 	c := newClient(t)
 	for _, object := range manager {
 		apply(t, c, object)
