@@ -101,13 +101,14 @@ var runEndings = predicate.Funcs{
 	GenericFunc: func(event.GenericEvent) bool { return false },
 }
 
+// ended says whether the run has come to its end, or its undo has.
 func ended(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*v1alpha1.PruneRun)
 	after, isRun := e.ObjectNew.(*v1alpha1.PruneRun)
-	return ok && isRun && !Finished(before) && Finished(after)
+	return ok && isRun && (!Finished(before) && Finished(after) || !undoEnded(before) && undoEnded(after))
 }
 
-// siblings are the unfinished runs of the same group.
+// siblings are the runs of the same group that something is left to do for.
 func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object) []reconcile.Request {
 	run, ok := object.(*v1alpha1.PruneRun)
 	if !ok {
@@ -118,7 +119,7 @@ func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object)
 		log.FromContext(ctx).Error(err, "runs that wait for this one are looked at later")
 		return nil
 	}
-	return requestsFor(runs, func(run *v1alpha1.PruneRun) bool { return !Finished(run) })
+	return requestsFor(runs, func(run *v1alpha1.PruneRun) bool { return !Finished(run) || wantsUndo(run) })
 }
 
 // appGone is not a request: the client of the app is dropped, and runs that need it find out by themselves.
@@ -134,14 +135,10 @@ func (r *PruneRunReconciler) allRuns(ctx context.Context) []reconcile.Request {
 // not make them call again before their time.
 func (r *PruneRunReconciler) waitingRuns(ctx context.Context) []reconcile.Request {
 	return r.runsThat(ctx, func(run *v1alpha1.PruneRun) bool {
-		if Finished(run) {
+		if Finished(run) && !wantsUndo(run) {
 			return false
 		}
-		conditionType := v1alpha1.ConditionPlanned
-		if planned(run) {
-			conditionType = v1alpha1.ConditionComplete
-		}
-		condition := apimeta.FindStatusCondition(run.Status.Conditions, conditionType)
+		condition := apimeta.FindStatusCondition(run.Status.Conditions, nextCondition(run))
 		return condition == nil || waitsForObjects(condition.Reason)
 	})
 }
@@ -177,7 +174,7 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	if err := r.Client.Get(ctx, request.NamespacedName, &cached); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if Finished(&cached) {
+	if Finished(&cached) && !wantsUndo(&cached) {
 		return r.keep(ctx, &cached)
 	}
 	key := groupOf(&cached)
@@ -190,11 +187,14 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	if err := r.Live.Get(ctx, request.NamespacedName, run); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if !unfinished(run) {
+	if !unfinished(run) && !wantsUndo(run) {
 		return reconcile.Result{}, nil // the event of its end is on its way
 	}
 	p := &pass{PruneRunReconciler: r, key: key, run: run}
 	defer p.noticeVendor()
+	if wantsUndo(run) {
+		return p.conclude(ctx, p.undo(ctx))
+	}
 	return p.conclude(ctx, p.advance(ctx))
 }
 
@@ -269,7 +269,7 @@ func waits(reason, format string, args ...any) error {
 // waitsForObjects says whether a wait with this reason ends with a change of an object.
 func waitsForObjects(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonVendorUnavailable, v1alpha1.ReasonClockSkew, v1alpha1.ReasonRemoving, v1alpha1.ReasonQueued:
+	case v1alpha1.ReasonVendorUnavailable, v1alpha1.ReasonClockSkew, v1alpha1.ReasonRemoving, v1alpha1.ReasonUndoing, v1alpha1.ReasonQueued:
 		return false
 	}
 	return true

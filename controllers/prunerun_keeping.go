@@ -24,8 +24,7 @@ const (
 // keep deletes the finished runs of a group that need not be kept any longer, and says when to look at this one again.
 func (r *PruneRunReconciler) keep(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
 	if removedSomebody(run) {
-		end, _ := completion(run)
-		if left := end.LastTransitionTime.Add(max(r.TTL, minTTL)).Sub(r.Now()); left > 0 {
+		if left := restedSince(run).Add(max(r.TTL, minTTL)).Sub(r.Now()); left > 0 {
 			return reconcile.Result{RequeueAfter: left}, nil
 		}
 		return reconcile.Result{}, r.discard(ctx, run)
@@ -42,6 +41,15 @@ func (r *PruneRunReconciler) keep(ctx context.Context, run *v1alpha1.PruneRun) (
 	return reconcile.Result{}, nil
 }
 
+// restedSince is when the run ended, or its undo did, if that was later.
+func restedSince(run *v1alpha1.PruneRun) time.Time {
+	end, _ := completion(run)
+	if undoEnded(run) {
+		return later(end.LastTransitionTime.Time, run.Status.Undo.FinishedAt.Time)
+	}
+	return end.LastTransitionTime.Time
+}
+
 // removedSomebody says whether the run is the record of a removal, or of one that may have happened.
 func removedSomebody(run *v1alpha1.PruneRun) bool {
 	return run.Status.Removed > 0 || progressOf(run).InFlight > 0
@@ -50,7 +58,7 @@ func removedSomebody(run *v1alpha1.PruneRun) bool {
 // surplusRuns are the finished runs of a group that removed nobody, less the last ones.
 func surplusRuns(runs []v1alpha1.PruneRun) []v1alpha1.PruneRun {
 	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool {
-		return !Finished(&run) || removedSomebody(&run)
+		return !Finished(&run) || removedSomebody(&run) || wantsUndo(&run)
 	})
 	slices.SortFunc(runs, func(a, b v1alpha1.PruneRun) int {
 		endA, _ := completion(&a)
@@ -66,9 +74,9 @@ func surplusRuns(runs []v1alpha1.PruneRun) []v1alpha1.PruneRun {
 	return runs[min(len(runs), keptPerGroup):]
 }
 
-// discard deletes this very run, and not another one that has its name by now.
+// discard deletes this very run, as it was read: not another one that has its name by now, and not one whose undo was requested meanwhile.
 func (r *PruneRunReconciler) discard(ctx context.Context, run *v1alpha1.PruneRun) error {
-	err := r.Client.Delete(ctx, run, client.Preconditions{UID: &run.UID})
+	err := r.Client.Delete(ctx, run, client.Preconditions{UID: &run.UID, ResourceVersion: &run.ResourceVersion})
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete a prune run that need not be kept: %w", err)
 	}

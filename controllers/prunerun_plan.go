@@ -110,6 +110,12 @@ func (p *pass) readApp(ctx context.Context) error {
 	if app.Spec.Pruning != v1alpha1.PruningEnabled && app.Spec.Pruning != "" {
 		return completes(v1alpha1.ReasonSuspended, "pruning of IMApp %s is Suspended", app.Name)
 	}
+	return p.inSnapshot()
+}
+
+// inSnapshot finds the live app in the snapshot.
+func (p *pass) inSnapshot() error {
+	app := p.app
 	p.snapshot = p.Snapshots.Load()
 	if p.snapshot == nil {
 		return errBehind
@@ -170,7 +176,7 @@ func usable(governing *policy.Governing) error {
 }
 
 // myTurn reads the runs of the group live and queues this one behind the one that goes first: one that is past planning, else the
-// oldest. With it, at most one run of a group is past planning.
+// oldest. With it, at most one run of a group is past planning, or being undone.
 func (p *pass) myTurn(ctx context.Context) ([]v1alpha1.PruneRun, error) {
 	runs, err := liveRuns(ctx, p.Live, p.key)
 	if err != nil {
@@ -186,7 +192,7 @@ func firstUnfinished(runs []v1alpha1.PruneRun) *v1alpha1.PruneRun {
 	var first *v1alpha1.PruneRun
 	for i := range runs {
 		run := &runs[i]
-		if unfinished(run) && (first == nil || goesBefore(run, first)) {
+		if (unfinished(run) || wantsUndo(run)) && (first == nil || goesBefore(run, first)) {
 			first = run
 		}
 	}
@@ -195,12 +201,26 @@ func firstUnfinished(runs []v1alpha1.PruneRun) *v1alpha1.PruneRun {
 
 func goesBefore(a, b *v1alpha1.PruneRun) bool {
 	switch {
-	case planned(a) != planned(b):
-		return planned(a)
+	case precedence(a) != precedence(b):
+		return precedence(a) < precedence(b)
 	case !a.CreationTimestamp.Equal(&b.CreationTimestamp):
 		return a.CreationTimestamp.Before(&b.CreationTimestamp)
 	}
 	return a.Name < b.Name
+}
+
+// precedence orders what is left to do for runs of one group: what has begun goes before what has not, and an undo, whose people wait to come
+// back, before another run.
+func precedence(run *v1alpha1.PruneRun) int {
+	switch {
+	case unfinished(run) && planned(run):
+		return 0
+	case undoing(run):
+		return 1
+	case wantsUndo(run):
+		return 2
+	}
+	return 3
 }
 
 // callVendorAs finds the REST client of the app.

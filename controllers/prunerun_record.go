@@ -39,7 +39,7 @@ func (p *pass) record(ctx context.Context, change func(*v1alpha1.PruneRunStatus)
 
 // byConditionOrder keeps the last condition the one that tells most: the Result column shows it.
 func byConditionOrder(a, b metav1.Condition) int {
-	order := []string{v1alpha1.ConditionPlanned, v1alpha1.ConditionComplete, v1alpha1.ConditionFailed}
+	order := []string{v1alpha1.ConditionPlanned, v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionUndone}
 	return slices.Index(order, a.Type) - slices.Index(order, b.Type)
 }
 
@@ -58,10 +58,7 @@ func (p *pass) seen(status *v1alpha1.PruneRunStatus) {
 
 // wait records what the run waits for.
 func (p *pass) wait(ctx context.Context, wait *waitError) error {
-	conditionType := v1alpha1.ConditionPlanned
-	if planned(p.run) {
-		conditionType = v1alpha1.ConditionComplete
-	}
+	conditionType := nextCondition(p.run)
 	change := func(status *v1alpha1.PruneRunStatus) {
 		p.seen(status)
 		p.set(status, conditionType, metav1.ConditionFalse, wait.reason, wait.message)
@@ -78,8 +75,22 @@ func (p *pass) wait(ctx context.Context, wait *waitError) error {
 	return p.record(ctx, change)
 }
 
-// end records the end of the run.
+// nextCondition is the condition that the run has yet to reach.
+func nextCondition(run *v1alpha1.PruneRun) string {
+	switch {
+	case wantsUndo(run):
+		return v1alpha1.ConditionUndone
+	case planned(run):
+		return v1alpha1.ConditionComplete
+	}
+	return v1alpha1.ConditionPlanned
+}
+
+// end records the end of the run, or of its undo.
 func (p *pass) end(ctx context.Context, ends *endError) error {
+	if wantsUndo(p.run) {
+		return p.endUndo(ctx, ends)
+	}
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
 		p.seen(status)
 		p.setEnd(status, ends)

@@ -10,10 +10,11 @@ import (
 
 // PruneMetrics are those of prune runs and of the intake that makes them. A nil *PruneMetrics counts nothing.
 type PruneMetrics struct {
-	runs    *prometheus.CounterVec
-	removed prometheus.Counter
-	pending prometheus.Gauge
-	intake  *prometheus.CounterVec
+	runs     *prometheus.CounterVec
+	removed  prometheus.Counter
+	restored prometheus.Counter
+	pending  prometheus.Gauge
+	intake   *prometheus.CounterVec
 }
 
 // NewPruneMetrics registers the metrics with registerer.
@@ -27,6 +28,10 @@ func NewPruneMetrics(registerer prometheus.Registerer) *PruneMetrics {
 			Name: "groupgate_prune_members_removed_total",
 			Help: "Members that prune runs removed.",
 		}),
+		restored: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "groupgate_prune_members_restored_total",
+			Help: "Removed members that undos of prune runs added back.",
+		}),
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "groupgate_prune_intake_pending",
 			Help: "Full groups of which a callback was taken in and not yet dealt with, on this replica.",
@@ -37,7 +42,7 @@ func NewPruneMetrics(registerer prometheus.Registerer) *PruneMetrics {
 				"suspended, not_governed), and attempts that failed and are repeated (retried).",
 		}, []string{"result"}),
 	}
-	registerer.MustRegister(m.runs, m.removed, m.pending, m.intake)
+	registerer.MustRegister(m.runs, m.removed, m.restored, m.pending, m.intake)
 	return m
 }
 
@@ -58,6 +63,12 @@ func (m *PruneMetrics) runEnded(run *v1alpha1.PruneRun, reason string) {
 func (m *PruneMetrics) membersRemoved(n int32) {
 	if m != nil {
 		m.removed.Add(float64(n))
+	}
+}
+
+func (m *PruneMetrics) membersRestored(n int32) {
+	if m != nil {
+		m.restored.Add(float64(n))
 	}
 }
 

@@ -137,6 +137,8 @@ func planned(run *v1alpha1.PruneRun) bool { return run.Status.Plan != nil }
 type holdOff struct {
 	// cooling is the end of the cooldown. A callback before it is answered by the run that caused it.
 	cooling time.Time
+	// undoing says that accounts are being added back, or are about to be.
+	undoing bool
 	// notFull is when a callback that followed a run which ended NotFull may have its run.
 	notFull time.Time
 }
@@ -158,16 +160,21 @@ func holdOffAfter(runs []v1alpha1.PruneRun, cooldown func(v1alpha1.GroupType) ti
 		at := end.LastTransitionTime.Time
 		switch {
 		case end.Type == v1alpha1.ConditionFailed || FoundFull(run):
-			var groupType v1alpha1.GroupType
-			if run.Status.Group != nil {
-				groupType = run.Status.Group.Type
-			}
-			p.cooling = later(p.cooling, at.Add(cooldown(groupType)))
+			p.cooling = later(p.cooling, at.Add(cooldown(recordedType(run))))
 		case end.Reason == v1alpha1.ReasonNotFull:
 			p.notFull = later(p.notFull, at.Add(notFullDelay))
 		}
 	}
+	p.afterUndos(runs, cooldown)
 	return p
+}
+
+// recordedType is the type of the group as the run saw it, "" if it never did.
+func recordedType(run *v1alpha1.PruneRun) v1alpha1.GroupType {
+	if run.Status.Group == nil {
+		return ""
+	}
+	return run.Status.Group.Type
 }
 
 func later(a, b time.Time) time.Time {
@@ -206,7 +213,7 @@ const (
 	runPlanned
 	// runPending: an unfinished run has yet to look at the group, or is looking now.
 	runPending
-	// runCooling: the group cools down, the wish lapses.
+	// runCooling: the group cools down, or gets members back, and the wish lapses.
 	runCooling
 	// runNotYet: the last run found the group not full; the wish stays.
 	runNotYet
@@ -271,6 +278,8 @@ func (c *runCreator) waits(key groupKey, runs []v1alpha1.PruneRun, app *policy.C
 	}
 	now, p := c.Now(), holdOffAfter(runs, cooldownNow(app, key.group))
 	switch {
+	case p.undoing:
+		return creation{outcome: runCooling}, true
 	case p.notFull.After(now):
 		return creation{outcome: runNotYet, until: p.notFull}, true
 	case p.cooling.After(now):

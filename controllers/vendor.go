@@ -27,7 +27,7 @@ type Vendor struct {
 	// Endpoint, if set, is used instead of the hosts of the regions.
 	Endpoint string
 	Now      func() time.Time
-	// Sleep is passed to the clients; nil is a timer.
+	// Sleep is passed to the clients, and paces what is tried again between calls; nil is a timer.
 	Sleep func(context.Context, time.Duration) error
 	// Metrics, if set, counts the requests.
 	Metrics *VendorMetrics
@@ -118,6 +118,21 @@ func (v *Vendor) secretKey(ctx context.Context, app *v1alpha1.IMApp) (string, er
 		}
 	}
 	return key, nil
+}
+
+// sleep waits for d or until ctx ends, then with the cause.
+func (v *Vendor) sleep(ctx context.Context, d time.Duration) error {
+	if v.Sleep != nil {
+		return v.Sleep(ctx, d)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
 }
 
 // Reachability says how the calls of the app fare, as reason and message of its condition VendorReachable. ok is false as long
