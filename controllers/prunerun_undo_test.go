@@ -169,7 +169,7 @@ func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}{ActionStatus: "OK"}
 	switch callback.Command {
 	case im.CommandBeforeInviteJoin:
-		b.onRecord(callback.Members)
+		b.onRecord(context.WithoutCancel(r.Context()), callback.Members)
 		for _, account := range callback.Members {
 			if slices.Contains(b.denied, account) {
 				answer.Refused = append(answer.Refused, account)
@@ -188,9 +188,9 @@ func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // onRecord wants everybody who is being added to stand in the record of an undo as being added.
-func (b *backend) onRecord(accounts []string) {
+func (b *backend) onRecord(ctx context.Context, accounts []string) {
 	var list v1alpha1.PruneRunList
-	if err := b.w.client.List(context.WithoutCancel(b.w.t.Context()), &list, client.InNamespace(b.w.namespace)); err != nil {
+	if err := b.w.client.List(ctx, &list, client.InNamespace(b.w.namespace)); err != nil {
 		b.wrong = append(b.wrong, err.Error())
 	}
 	adding := map[string]bool{}
@@ -720,8 +720,10 @@ func TestUndoWaits(t *testing.T) {
 		woken      bool // by a new snapshot
 	}{
 		"Secret without the key": {
-			begin:  func(w *world) { secret(w, func(s *corev1.Secret) { s.Data = nil }) },
-			end:    func(w *world) { secret(w, func(s *corev1.Secret) { s.Data = map[string][]byte{"secretKey": []byte(pruneSecretKey)} }) },
+			begin: func(w *world) { secret(w, func(s *corev1.Secret) { s.Data = nil }) },
+			end: func(w *world) {
+				secret(w, func(s *corev1.Secret) { s.Data = map[string][]byte{"secretKey": []byte(pruneSecretKey)} })
+			},
 			reason: v1alpha1.ReasonKeyMissing, woken: true,
 		},
 		"Secret missing": {
@@ -739,7 +741,9 @@ func TestUndoWaits(t *testing.T) {
 			begin: func(w *world) {
 				secret(w, func(s *corev1.Secret) { s.Data = map[string][]byte{"secretKey": []byte("wrong")} })
 			},
-			end:    func(w *world) { secret(w, func(s *corev1.Secret) { s.Data = map[string][]byte{"secretKey": []byte(pruneSecretKey)} }) },
+			end: func(w *world) {
+				secret(w, func(s *corev1.Secret) { s.Data = map[string][]byte{"secretKey": []byte(pruneSecretKey)} })
+			},
 			reason: v1alpha1.ReasonVendorUnavailable,
 		},
 	}
