@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"strconv"
@@ -98,8 +99,9 @@ type memberListAnswer struct {
 	Next      string       `json:"Next"`
 }
 
-// Members lists all members of a group, whatever their role, each account once, in the vendor's order (get_group_member_info,
-// page 34948). g must be fresh: its Type selects the way of paging and its Members bound the pages. An error is the last thing that is
+// Members lists all members of a group, whatever their role, in the vendor's order (get_group_member_info, page 34948). It
+// holds one page and what it takes to see that the pages lead on, however many members there are, so an account may come twice: where
+// members leave meanwhile, the vendor's offsets shift. g must be fresh: its Type selects the way of paging and its Members bound the pages. An error is the last thing that is
 // yielded, with a zero Member; what came before it is then not the whole list. Besides a failed call it says that an answer
 // repeats the one before, that a Next repeats an earlier one, or that there is no end in sight; a group
 // whose type has no list, or is not known, gives ClassUnsupported.
@@ -116,8 +118,7 @@ func (c *Client) eachMember(ctx context.Context, g Group, yield func(Member) boo
 	if g.Type == TypeAVChatRoom || g.Type == "" {
 		return &Error{API: apiMembers, Class: ClassUnsupported, Err: fmt.Errorf("groups of type %q have no member list", g.VendorType)}
 	}
-	pages := memberPages{group: g, cursors: map[string]bool{"": true}}
-	seen := make(map[string]struct{})
+	pages := newMemberPages(g)
 	for !pages.done {
 		page, err := c.memberPage(ctx, pages.request())
 		if err != nil {
@@ -127,10 +128,6 @@ func (c *Client) eachMember(ctx context.Context, g Group, yield func(Member) boo
 			return &Error{API: apiMembers, HTTPStatus: 200, Class: ClassTransient, Err: fmt.Errorf("list members: %w", err)}
 		}
 		for _, info := range page.Members {
-			if _, twice := seen[info.Account]; twice {
-				continue
-			}
-			seen[info.Account] = struct{}{}
 			if !yield(info.member()) {
 				return nil
 			}
@@ -169,8 +166,24 @@ type memberPages struct {
 	read     int // pages
 	offset   int
 	next     string
-	cursors  map[string]bool
 	accounts []string // of the page before
+	// cursors holds every Next that was followed, as a hash: a community of a million has 10,000 of them, of a length that is not
+	// documented. Two that are different and have the same hash, once in a thousand million such lists, would end the list with an error.
+	cursors map[uint64]struct{}
+	seed    maphash.Seed
+}
+
+func newMemberPages(g Group) *memberPages {
+	p := &memberPages{group: g, cursors: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	p.follow("")
+	return p
+}
+
+// follow reports whether the cursor is new.
+func (p *memberPages) follow(next string) bool {
+	hash, before := maphash.String(p.seed, next), len(p.cursors)
+	p.cursors[hash] = struct{}{}
+	return len(p.cursors) > before
 }
 
 func (p *memberPages) byNext() bool { return p.group.Type == TypeCommunity }
@@ -198,11 +211,10 @@ func (p *memberPages) turn(page memberListAnswer) error {
 	p.accounts = accounts
 	if p.byNext() {
 		p.done = page.Next == ""
-		if !p.done && p.cursors[page.Next] {
+		if !p.done && !p.follow(page.Next) {
 			return fmt.Errorf("page %d leads back to an earlier one", p.read)
 		}
 		p.next = page.Next
-		p.cursors[page.Next] = true
 	} else {
 		p.offset += len(accounts)
 		// A short page ends the list only where the count agrees, since nothing promises that pages are filled.
