@@ -75,9 +75,12 @@ func (c *Client) Groups(ctx context.Context, ids []string) (map[string]Group, ma
 	call := groupsCall(ids, func(id string, read Group, err error) error {
 		delete(groups, id)
 		delete(failures, id)
-		if err != nil {
+		switch {
+		case ClassOf(err) == ClassThrottled:
+			return err // that is not about this group: the app calls too often
+		case err != nil:
 			failures[id] = err
-		} else {
+		default:
 			groups[id] = read
 		}
 		return nil

@@ -2,6 +2,7 @@ package im
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -115,6 +116,26 @@ func TestGroups(t *testing.T) {
 	}
 	if groups, failures, err := client.Groups(t.Context(), nil); len(groups)+len(failures) != 0 || err != nil || len(v.seen()) != 1 {
 		t.Errorf("no groups: %v, %v, %v", groups, failures, err)
+	}
+}
+
+// A frequency limit holds all calls back, wherever in the answer it stands.
+func TestGroupsAreThrottledAsAWhole(t *testing.T) {
+	v := newVendor(t, func(_ http.ResponseWriter, n int, _ request) (int, string) {
+		code := 0
+		if n == 1 {
+			code = 60018
+		}
+		return 200, fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[
+			{"GroupId":"a","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200},
+			{"GroupId":"b","ErrorCode":%d,"Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, code)
+	})
+	groups, failures, err := v.client(t).Groups(t.Context(), []string{"a", "b"})
+	if len(groups) != 2 || len(failures) != 0 || err != nil {
+		t.Errorf("got %v, %v, %v", groups, failures, err)
+	}
+	if seen := v.seen(); len(seen) != 2 || seen[1].at.Sub(seen[0].at) < frequencyPause {
+		t.Errorf("%d requests, want a second one, a second later", len(seen))
 	}
 }
 

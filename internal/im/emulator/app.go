@@ -61,6 +61,10 @@ type Settings struct {
 	DisabledCallbacks []string `json:"disabledCallbacks,omitempty"`
 	// MissingAccounts do not exist as users: adding them over REST fails.
 	MissingAccounts []string `json:"missingAccounts,omitempty"`
+	// AskedAccounts want to be asked before somebody brings them into a group: they stay outside.
+	AskedAccounts []string `json:"askedAccounts,omitempty"`
+	// CrowdedAccounts are in as many groups as an account may be: they get into no other.
+	CrowdedAccounts []string `json:"crowdedAccounts,omitempty"`
 	// FrequencyLimits turns the vendor's limits on: 200 calls a second of each API, 1 a second of get_appid_group_list. Default: off.
 	FrequencyLimits bool `json:"frequencyLimits"`
 
@@ -149,7 +153,9 @@ func (a *app) configure(change func(*Settings) error) error {
 	defer a.mu.Unlock()
 	s := a.settings
 	// change may decode JSON into the slices, and readers hold the old ones.
-	s.AdminAccounts, s.DisabledCallbacks, s.MissingAccounts = slices.Clone(s.AdminAccounts), slices.Clone(s.DisabledCallbacks), slices.Clone(s.MissingAccounts)
+	for _, list := range []*[]string{&s.AdminAccounts, &s.DisabledCallbacks, &s.MissingAccounts, &s.AskedAccounts, &s.CrowdedAccounts} {
+		*list = slices.Clone(*list)
+	}
 	if err := change(&s); err != nil {
 		return err
 	}

@@ -221,6 +221,66 @@ func TestAddOverREST(t *testing.T) {
 	}
 }
 
+func TestAddResults(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []string{"each", "all"} {
+		w.group(emulator.GroupSpec{ID: id, Type: "Public", Owner: "alice", MaxMembers: 3, Quirks: emulator.Quirks{AddAllOrNothing: id == "all"}})
+	}
+	_, err := w.Configure(t.Context(), func(s *emulator.Settings) {
+		s.MissingAccounts, s.AskedAccounts, s.CrowdedAccounts = []string{"ghost"}, []string{"shy"}, []string{"busy"}
+	})
+	w.must(err)
+	w.backend.willSay(says(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"RefusedMembers_Account":["mallory"]}`))
+	cases := []struct {
+		group, accounts string
+		code            int
+		results         string // of each account
+		callbacks       int
+	}{
+		// Whom a call names along costs nobody a seat.
+		{"each", "mallory alice ghost shy busy bob", 0, "0 2 0 3 4 1", 2},
+		{"each", "busy", 10037, "", 1},
+		{"each", "ghost busy", 0, "0 4", 1},
+		{"each", "shy", 0, "3", 1},
+		{"each", "carol dave", 0, "1 0", 3}, // somebody joined, and the group is full
+		{"each", "dave erin", 10014, "", 2},
+		// Or nobody is added because of one.
+		{"all", "bob ghost", 10019, "", 1},
+		{"all", "bob busy", 10037, "", 1},
+		{"all", "bob carol dave", 10014, "", 2},
+		{"all", "mallory alice shy bob carol", 0, "0 2 3 1 1", 3},
+	}
+	for _, tc := range cases {
+		var members []string
+		for account := range strings.FieldsSeq(tc.accounts) {
+			members = append(members, `{"Member_Account":"`+account+`"}`)
+		}
+		body := `{"GroupId":"` + tc.group + `","Silence":1,"MemberList":[` + strings.Join(members, ",") + `]}`
+		got := w.rest("add_group_member", body)
+		var results []string
+		items, _ := got["MemberList"].([]any)
+		for _, item := range items {
+			results = append(results, fmt.Sprint(item.(map[string]any)["Result"]))
+		}
+		if got.code() != tc.code || strings.Join(results, " ") != tc.results {
+			t.Errorf("%s into %q: %v, want code %d, results %s", tc.accounts, tc.group, got, tc.code, tc.results)
+		}
+		if commands := w.commands(); len(commands) != tc.callbacks {
+			t.Errorf("%s into %q: callbacks %v, want %d", tc.accounts, tc.group, commands, tc.callbacks)
+		}
+	}
+	for _, id := range []string{"each", "all"} {
+		if got := w.accounts(id); !cmp.Equal(got, []string{"alice", "bob", "carol"}) {
+			t.Errorf("%s: members %v", id, got)
+		}
+	}
+	// Who is invited by a member is asked as well.
+	w.group(emulator.GroupSpec{ID: "team", Type: "Work", Owner: "alice"})
+	if got, err := w.Invite(t.Context(), "team", "alice", "shy"); err != nil || got.Members[0].Result != emulator.ResultPending {
+		t.Errorf("invited: %+v, %v", got, err)
+	}
+}
+
 // The event is sent when the last seat is taken, and again for everybody who finds none; not for who is refused before.
 func TestGroupFull(t *testing.T) {
 	w := newWorld(t)

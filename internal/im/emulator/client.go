@@ -220,7 +220,9 @@ func (c Client) Configure(ctx context.Context, change func(*Settings)) (Settings
 		Settings
 		DisabledCallbacks []string `json:"disabledCallbacks"`
 		MissingAccounts   []string `json:"missingAccounts"`
-	}{s, s.DisabledCallbacks, s.MissingAccounts})
+		AskedAccounts     []string `json:"askedAccounts"`
+		CrowdedAccounts   []string `json:"crowdedAccounts"`
+	}{s, s.DisabledCallbacks, s.MissingAccounts, s.AskedAccounts, s.CrowdedAccounts})
 }
 
 // UserSig signs for the REST API as an admin account.

@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -60,7 +61,43 @@ func TestRESTClient(t *testing.T) {
 			}
 		})
 	}
+	// Three seats are free, one account does not exist, one is in as many groups as it may be, one is asked first.
+	_, err = w.Configure(t.Context(), func(s *emulator.Settings) {
+		s.MissingAccounts, s.AskedAccounts, s.CrowdedAccounts = []string{"ghost"}, []string{"shy"}, []string{"busy"}
+	})
+	w.must(err)
+	for _, strict := range []bool{false, true} {
+		id := fmt.Sprint("add", strict)
+		w.group(emulator.GroupSpec{ID: id, Type: "Public", Owner: "alice", MaxMembers: 4, Quirks: emulator.Quirks{AddAllOrNothing: strict}})
+		got, err := client.AddMembers(t.Context(), id, []string{"alice", "ghost", "a", "shy", "b", "busy"})
+		want := map[string]im.AddResult{
+			"alice": im.AddResultAlreadyMember, "ghost": im.AddResultRefused, "a": im.AddResultAdded, "shy": im.AddResultAwaitingConfirmation,
+			"b": im.AddResultAdded, "busy": im.AddResultGroupLimit,
+		}
+		if strict {
+			want["ghost"] = im.AddResultNotFound
+		}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("strict %t: error %v (-want,+got)\n%s", strict, err, diff)
+		}
+	}
+	w.backend.willSay(says(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":1}`))
+	if got, err := client.AddMembers(t.Context(), "addtrue", []string{"c"}); err != nil || got["c"] != im.AddResultRefused {
+		t.Errorf("refused: %v, %v", got, err)
+	}
+	w.backend.willSay(says(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`))
+	if got, err := client.AddMembers(t.Context(), "addtrue", []string{"c", "d"}); err != nil || got["c"] != im.AddResultAdded || got["d"] != im.AddResultNoSeat {
+		t.Errorf("one seat for two: %v, %v", got, err)
+	}
+	page, err := client.AppGroups(t.Context(), 0)
+	w.must(err)
+	if diff := cmp.Diff(im.AppGroupsPage{IDs: []string{"Private", "Public", "ChatRoom", "Community", "addfalse", "addtrue"}}, page); diff != "" {
+		t.Errorf("all groups (-want,+got)\n%s", diff)
+	}
 	w.group(emulator.GroupSpec{ID: "live", Type: "AVChatRoom"})
+	if _, err := client.AddMembers(t.Context(), "live", []string{"a"}); im.ClassOf(err) != im.ClassUnsupported {
+		t.Errorf("adding to an AVChatRoom: %v", err)
+	}
 	if err := client.DeleteMembers(t.Context(), "live", []string{"u1"}, im.DeleteOptions{}); im.ClassOf(err) != im.ClassUnsupported {
 		t.Errorf("AVChatRoom: %v", err)
 	}

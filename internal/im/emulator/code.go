@@ -18,6 +18,7 @@ const (
 	codeNoSuchAccount    = 10019
 	codeGroupIDTaken     = 10021
 	codeGroupIDOwned     = 10025
+	codeGroupLimit       = 10037
 	codeGroupSize        = 10038
 	codeTooManyMembers   = 10054
 	codeFirstOwn         = 10100 // 10100 to 10200 are the app backend's own

@@ -214,6 +214,8 @@ func (e *Emulator) actInvite(r *http.Request) (any, error) {
 		result := ResultJoined
 		if f := en.failure(); f != nil {
 			result = resultOf(f.code)
+		} else if en.result == resultAsked {
+			result = ResultPending
 		}
 		if result == ResultJoined || outcome.Result == ResultRefused {
 			outcome.Result = result

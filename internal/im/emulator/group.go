@@ -37,6 +37,9 @@ type Quirks struct {
 	OmitLastSendMsgTime bool `json:"omitLastSendMsgTime,omitempty"`
 	// RoleTrailingBlank writes "Member " for "Member", as a sample of page 34948 does.
 	RoleTrailingBlank bool `json:"roleTrailingBlank,omitempty"`
+	// AddAllOrNothing makes add_group_member fail as a whole if one of its accounts cannot be added for another reason than the app
+	// backend's refusal. The words of 10014 suggest it ("try fewer"), while the answer has a Result for each account.
+	AddAllOrNothing bool `json:"addAllOrNothing,omitempty"`
 }
 
 // typeName is the name of the type on the wire. The vendor's pages do not say whether a group made as Private is later called

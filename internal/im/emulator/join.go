@@ -15,6 +15,8 @@ const (
 	resultFailed = 0
 	resultAdded  = 1
 	resultMember = 2 // was in already
+	resultAsked  = 3 // has to agree first
+	resultInMany = 4 // is in too many groups; not on the page, but among the constants of the client SDKs
 )
 
 // entry is what became of one account that was to join.
@@ -65,7 +67,7 @@ func (e *Emulator) approve(ctx context.Context, g *group, from origin) *failure 
 // failure is what a client sees.
 func (en entry) failure() *failure {
 	switch {
-	case en.result == resultAdded:
+	case en.result == resultAdded, en.result == resultAsked:
 		return nil
 	case en.result == resultMember:
 		return fail(codeAlreadyMember, "the account is a member already")
@@ -89,14 +91,41 @@ func (e *Emulator) bring(ctx context.Context, g *group, from origin, accounts []
 	if g.dissolved {
 		return nil, errNoSuchGroup
 	}
+	if g.quirks.AddAllOrNothing {
+		if f := e.obstacle(ctx, g, from, accounts, v); f != nil {
+			return nil, f
+		}
+	}
 	entries := e.seat(ctx, g, from, "Invited", accounts, v)
 	// An error of the whole request only if nobody came in and for everybody the reason is the same.
-	for _, reason := range []int{codeGroupFull, codeNoSuchAccount} {
-		if !slices.ContainsFunc(entries, func(en entry) bool { return en.result != resultFailed || en.reason != reason }) {
-			return nil, fail(reason, "nobody was added: the group is full, or no such account exists")
+	for _, reason := range []int{codeGroupFull, codeNoSuchAccount, codeGroupLimit} {
+		if !slices.ContainsFunc(entries, func(en entry) bool { return en.reason != reason }) {
+			return nil, fail(reason, "nobody was added: the group is full, no such account exists, or it is in too many groups")
 		}
 	}
 	return entries, nil
+}
+
+// obstacle is what keeps some of the accounts from being added, if anything does. The caller has locked the group.
+func (e *Emulator) obstacle(ctx context.Context, g *group, from origin, accounts []string, v verdict) *failure {
+	settings, _, _ := g.app.console()
+	wanted := 0
+	for _, account := range accounts {
+		switch {
+		case g.roster.find(account) != nil, v.refused[account], slices.Contains(settings.AskedAccounts, account):
+		case slices.Contains(settings.MissingAccounts, account):
+			return fail(codeNoSuchAccount, "nobody was added: one of the accounts does not exist")
+		case slices.Contains(settings.CrowdedAccounts, account):
+			return fail(codeGroupLimit, "nobody was added: one of the accounts is in too many groups")
+		default:
+			wanted++
+		}
+	}
+	if wanted > g.free() {
+		e.tell(ctx, g.app, from, callbackBody{Command: im.CommandAfterGroupFull, GroupID: g.id})
+		return errGroupFull
+	}
+	return nil
 }
 
 // seat gives the free seats to accounts in their order, and tells of it: who is new, and that the group is full when the last seat was
@@ -116,6 +145,10 @@ func (e *Emulator) seat(ctx context.Context, g *group, from origin, joinType str
 			en.reason = codeRefused
 		case slices.Contains(settings.MissingAccounts, account):
 			en.reason = codeNoSuchAccount
+		case slices.Contains(settings.CrowdedAccounts, account):
+			en.result, en.reason = resultInMany, codeGroupLimit
+		case joinType == "Invited" && slices.Contains(settings.AskedAccounts, account):
+			en.result = resultAsked
 		case g.full():
 			en.reason = codeGroupFull
 			turnedAway = true

@@ -338,7 +338,7 @@ type MemberOutcome struct {
 // Results of an Act.
 const (
 	ResultJoined        = "Joined"
-	ResultPending       = "Pending" // an admin has to approve
+	ResultPending       = "Pending" // an admin has to approve, or the guest
 	ResultRefused       = "Refused" // by the app backend
 	ResultFull          = "Full"
 	ResultAlreadyMember = "AlreadyMember"
