@@ -2,20 +2,30 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -260,5 +270,311 @@ func TestIntakeIsBounded(t *testing.T) {
 	}
 	if intake.NeedLeaderElection() {
 		t.Error("only one replica would take callbacks in")
+	}
+}
+
+// troubled stands between an intake and the API server whenever a run is created.
+type troubled struct {
+	client.Client
+	create func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error
+}
+
+func (c *troubled) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
+	run, ok := obj.(*v1alpha1.PruneRun)
+	if !ok {
+		return fmt.Errorf("created a %T", obj)
+	}
+	return c.create(ctx, run, func() error { return c.Client.Create(ctx, obj, opts...) })
+}
+
+func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
+	resource := schema.GroupResource{Group: "groupgate.io", Resource: "pruneruns"}
+	tests := map[string]func(w *world, ctx context.Context, run *v1alpha1.PruneRun, send func() error) error{
+		"down": func(*world, context.Context, *v1alpha1.PruneRun, func() error) error { return errBroken },
+		"hangs": func(w *world, ctx context.Context, _ *v1alpha1.PruneRun, _ func() error) error {
+			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > intakeTimeout {
+				w.t.Error("a request that hangs is waited for without end")
+			}
+			return context.DeadlineExceeded
+		},
+		"took it, and its answer was lost": func(_ *world, _ context.Context, _ *v1alpha1.PruneRun, send func() error) error {
+			return errors.Join(send(), errBroken)
+		},
+		"others are first, and done already": func(w *world, ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+			other := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}, Spec: run.Spec}
+			must(w.t, w.client.Create(ctx, other))
+			other.Status = endedRun(v1alpha1.ConditionComplete, v1alpha1.ReasonSuspended, 0, false).Status
+			must(w.t, w.client.Status().Update(ctx, other))
+			return send()
+		},
+		"others are first, and gone again": func(_ *world, _ context.Context, run *v1alpha1.PruneRun, _ func() error) error {
+			return apierrors.NewAlreadyExists(resource, run.Name)
+		},
+		"conflicts": func(_ *world, _ context.Context, run *v1alpha1.PruneRun, _ func() error) error {
+			return apierrors.NewConflict(resource, run.Name, errBroken)
+		},
+		"refuses": func(_ *world, _ context.Context, run *v1alpha1.PruneRun, _ func() error) error {
+			return apierrors.NewForbidden(resource, run.Name, errBroken)
+		},
+		"has too much to do": func(*world, context.Context, *v1alpha1.PruneRun, func() error) error {
+			return apierrors.NewTooManyRequests("later", 1)
+		},
+		"has no such kind": func(_ *world, _ context.Context, run *v1alpha1.PruneRun, _ func() error) error {
+			return apierrors.NewNotFound(resource, run.Name)
+		},
+	}
+	for name, trouble := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.policy("lounge", v1alpha1.PruneRule{})
+			var over atomic.Bool
+			intake := w.intake()
+			intake.Client = &troubled{Client: w.client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+				if over.Load() {
+					return send()
+				}
+				return trouble(w, ctx, run, send)
+			}}
+			start(t, intake.Start)
+			intake.GroupFull(w.object(), fullGroup)
+			counted(t, intake, intakeRetried, 1)
+			if err := intake.empty(); err == nil {
+				t.Fatal("the callback was let go")
+			}
+			over.Store(true)
+			eventually(t, func() error {
+				var list v1alpha1.PruneRunList
+				must(t, w.client.List(t.Context(), &list, client.InNamespace(w.namespace), client.MatchingFields{"spec.groupID": fullGroup}))
+				if open := slices.DeleteFunc(list.Items, func(run v1alpha1.PruneRun) bool { return Finished(&run) }); len(open) != 1 {
+					return fmt.Errorf("%d runs to do, want one", len(open))
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func TestIntakeOfOneGroupThatHangsHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.policyFor("hangs", "hangs", v1alpha1.PruneRule{})
+	w.policyFor("other", "other", v1alpha1.PruneRule{})
+	w.publish()
+	var hanging atomic.Bool
+	intake := w.intake()
+	intake.Client = &troubled{Client: w.client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+		if run.Spec.GroupID != "hangs" {
+			return send()
+		}
+		hanging.Store(true)
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	stop := start(t, intake.Start)
+	intake.GroupFull(w.object(), "hangs")
+	eventually(t, func() error {
+		if !hanging.Load() {
+			return errors.New("not tried yet")
+		}
+		return nil
+	})
+	intake.GroupFull(w.object(), "other")
+	counted(t, intake, intakeCreated, 1)
+	stop() // which waits for no answer
+	w.hasRuns("other")
+}
+
+// A real admission policy answers 422, as a CRD does that is older than the operator.
+func TestIntakeOutlastsAnAdmissionPolicy(t *testing.T) {
+	w := newWorld(t)
+	w.policy("lounge", v1alpha1.PruneRule{})
+	name := metav1.ObjectMeta{Name: "no-runs-in-" + w.namespace}
+	refusal := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicySpec{
+		MatchConstraints: &admissionv1.MatchResources{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.namespace}},
+			ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+				Operations: []admissionv1.OperationType{admissionv1.Create},
+				Rule:       admissionv1.Rule{APIGroups: []string{"groupgate.io"}, APIVersions: []string{"*"}, Resources: []string{"pruneruns"}},
+			}}},
+		},
+		Validations: []admissionv1.Validation{{Expression: "false", Message: "no runs this week"}},
+	}}
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+		PolicyName: name.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+	}}
+	must(t, w.client.Create(t.Context(), refusal))
+	must(t, w.client.Create(t.Context(), binding))
+	lift := sync.OnceFunc(func() {
+		ctx := context.WithoutCancel(t.Context()) // it has ended when this is called for the clean-up
+		must(t, errors.Join(w.client.Delete(ctx, binding), w.client.Delete(ctx, refusal)))
+	})
+	t.Cleanup(lift)
+	eventually(t, func() error { // the API server reads its policies from a cache
+		run := &v1alpha1.PruneRun{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "attempt"},
+			Spec:       v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: pruneApp}, GroupID: fullGroup},
+		}
+		if err := w.client.Create(t.Context(), run, client.DryRunAll); !apierrors.IsInvalid(err) {
+			return fmt.Errorf("err = %w, want 422 Invalid", err)
+		}
+		return nil
+	})
+
+	var lines logLines
+	intake := w.intake()
+	intake.Log = funcr.New(func(_, line string) { lines.add(line) }, funcr.Options{})
+	start(t, intake.Start)
+	intake.GroupFull(w.object(), fullGroup)
+	counted(t, intake, intakeRetried, 3)
+	if got := lines.all(); len(got) != 1 || !strings.Contains(got[0], "no runs this week") || !strings.Contains(got[0], "see which admission policy refuses PruneRuns") {
+		t.Errorf("logged %q, want one error that says what refuses the run", got)
+	}
+	lift()
+	eventually(t, func() error {
+		if !w.exists(groupKey{app: pruneApp, group: fullGroup}.runName(1)) {
+			return errors.New("the callback was lost")
+		}
+		return nil
+	})
+}
+
+// logLines are those of a logger, in order.
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logLines) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+}
+
+func (l *logLines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines)
+}
+
+func TestStaleCallbacksDelayNoRealOne(t *testing.T) {
+	w := newWorld(t)
+	w.clock.real = true
+	w.policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
+	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
+	w.run(key.runName(1), v1alpha1.PruneTriggerGroupFull) // that of a callback which came late, or was made up
+	intake := w.intake()
+	start(t, intake.Start)
+	// The group fills up while that run looks at it, and callbacks of before keep coming.
+	for range 100 {
+		intake.GroupFull(w.object(), fullGroup)
+	}
+	run := w.get(key.runName(1))
+	run.Status = endedRun(v1alpha1.ConditionComplete, v1alpha1.ReasonNotFull, 0, false).Status
+	ended := time.Now().Add(2*time.Second - notFullDelay).Truncate(time.Second)
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(ended)
+	must(t, w.client.Status().Update(t.Context(), run))
+	eventually(t, func() error {
+		if !w.exists(key.runName(2)) {
+			return errors.New("the real callback was lost")
+		}
+		return nil
+	})
+	if got := w.get(key.runName(2)).CreationTimestamp; got.Time.Before(ended.Add(notFullDelay)) {
+		t.Errorf("created %v after a run that ended NotFull, want at least %v", got.Sub(ended), notFullDelay)
+	}
+	w.hasRuns(fullGroup, fullGroup)
+}
+
+func TestSweepFindsWhatTheIntakeHadNoRoomFor(t *testing.T) {
+	w := newWorld(t)
+	w.group(fullGroup, 1, 1)
+	w.pattern("all", "")
+	intake := w.intake()
+	for n := range maxPendingGroups {
+		intake.GroupFull(w.object(), fmt.Sprint(n))
+	}
+	intake.GroupFull(w.object(), fullGroup)
+	if got := intake.count(intakeOverflow); got != 1 {
+		t.Fatalf("overflow = %v, want 1", got)
+	}
+	w.sweep(w.sweeper(w.process())).inTerm(t.Context())
+	w.hasRuns(fullGroup)
+}
+
+func TestIntakeMemoryIsBounded(t *testing.T) {
+	w := newWorld(t)
+	w.policy("lounge", v1alpha1.PruneRule{}) // which governs none of the groups below
+	intake := w.intake()
+	heap := func() int {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int(stats.HeapAlloc)
+	}
+	before := heap()
+	for n := range 2 * maxPendingGroups {
+		// The id is a part of the request that it came in.
+		request := strings.Repeat("x", 240) + fmt.Sprintf("%015d", n) + strings.Repeat("y", 4<<10)
+		intake.GroupFull(w.object(), request[:255])
+	}
+	if grown := heap() - before; grown > 16<<20 {
+		t.Errorf("%d groups take %d MiB, want less than 16", maxPendingGroups, grown>>20)
+	}
+	start(t, intake.Start)
+	eventually(t, intake.empty)
+	if got := intake.count(intakeNotGoverned); got != maxPendingGroups {
+		t.Errorf("not_governed = %v, want %d", got, maxPendingGroups)
+	}
+	runtime.KeepAlive(intake)
+}
+
+// What comes in as a callback must fit into a PruneRun, and be found again.
+func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
+	controls := ""
+	for c := rune(1); c < 0x20; c++ {
+		controls += string(c)
+	}
+	ids := map[string]string{
+		"ordinary":                     "@TGS#2J4SZEAEL",
+		"one byte":                     "x",
+		"as long as can be":            strings.Repeat("x", 255),
+		"of the widest characters":     strings.Repeat("\U0010ffff", 63) + "abc",
+		"control characters":           controls + "\u007f\u0080\u009f",
+		"selector syntax":              `a=b,c!=d\,\=\\,spec.groupID==x`,
+		"quotes and markup":            `"'<script>&amp;`,
+		"paths and queries":            "../%2F?a=b&c=d+e#f;g",
+		"blanks":                       " \t\r\n ",
+		"line ends of other alphabets": "\u0085\u2028\u2029",
+		"marks and non-characters":     "\ufeff\ufffe\uffff\ufffd\u202e",
+		"not normalised":               "e\u0301 \u00e9",
+		"YAML":                         "- {a: &b !!binary |\n  ~}: null",
+		"a number":                     "007",
+	}
+	w := newWorld(t)
+	creator := runCreator{Client: w.client, Live: w.client, Now: w.clock.Now}
+	for name, id := range ids {
+		t.Run(name, func(t *testing.T) {
+			quoted, err := json.Marshal(id)
+			must(t, err)
+			callback, err := im.ParseCallback(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, im.CommandAfterGroupFull, quoted))
+			if err != nil || callback.GroupID != id {
+				t.Fatalf("read as %q, %v", callback.GroupID, err)
+			}
+			key := groupKey{namespace: w.namespace, app: pruneApp, group: callback.GroupID}
+			if got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, nil); err != nil || got.outcome != runCreated {
+				t.Fatalf("outcome = %d, %v, want a run", got.outcome, err)
+			}
+			runs, err := liveRuns(t.Context(), w.client, key)
+			if err != nil || len(runs) != 1 || runs[0].Spec.GroupID != id {
+				t.Errorf("found %d runs, %v, want the one of %q", len(runs), err, id)
+			}
+		})
+	}
+	for name, quoted := range map[string]string{
+		"empty": `""`, "NUL": `"a\u0000"`, "too long": `"` + strings.Repeat("x", 256) + `"`, "too many bytes": `"` + strings.Repeat("é", 128) + `"`,
+		"not UTF-8": "\"\xff\"", "half a surrogate pair": `"\ud800"`, "an overlong form": "\"\xc0\xaf\"", "an encoded surrogate": "\"\xed\xa0\x80\"",
+	} {
+		if got, err := im.ParseCallback(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, im.CommandAfterGroupFull, quoted)); err == nil {
+			t.Errorf("%s: read as %q, which is no id of a PruneRun", name, got.GroupID)
+		}
 	}
 }
