@@ -227,7 +227,7 @@ func (o *managerOptions) run(parent context.Context) error {
 		Scheme:                 apiScheme,
 		MapperProvider:         controllers.NewRESTMapper,
 		Logger:                 log,
-		Cache:                  controllers.CacheOptions(o.namespaces, o.election),
+		Cache:                  controllers.CacheOptions(o.namespaces, o.election, time.Now),
 		Metrics:                o.metricsOptions(),
 		HealthProbeBindAddress: o.probeAddress,
 		// The manager's own election ends the process when the lease is lost, and with it the gate; see controllers.Term.

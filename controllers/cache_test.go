@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,7 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 		r.Status.Plan.Removals, r.Status.Kept = nil, nil
 		return r
 	}
+	slimRun := slimPruneRun(time.Now)
 	light := metav1.ObjectMeta{Name: "x", Labels: map[string]string{"kept": "yes"}, Annotations: map[string]string{"kept": "yes"}}
 	cases := map[string]struct {
 		transform toolscache.TransformFunc
@@ -48,12 +50,12 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 				Data:       map[string][]byte{"secretKey": []byte("k"), "callbackToken": []byte("t"), "previousCallbackToken": []byte("p")},
 			},
 		},
-		"RunAtWork":    {slimPruneRun, run(v1alpha1.ConditionComplete, metav1.ConditionFalse), run(v1alpha1.ConditionComplete, metav1.ConditionFalse)},
-		"RunComplete":  {slimPruneRun, run(v1alpha1.ConditionComplete, metav1.ConditionTrue), finished(v1alpha1.ConditionComplete)},
-		"RunFailed":    {slimPruneRun, run(v1alpha1.ConditionFailed, metav1.ConditionTrue), finished(v1alpha1.ConditionFailed)},
-		"BulkyRun":     {slimPruneRun, &v1alpha1.PruneRun{ObjectMeta: bulky()}, &v1alpha1.PruneRun{ObjectMeta: light}},
+		"RunAtWork":    {slimRun, run(v1alpha1.ConditionComplete, metav1.ConditionFalse), run(v1alpha1.ConditionComplete, metav1.ConditionFalse)},
+		"RunComplete":  {slimRun, run(v1alpha1.ConditionComplete, metav1.ConditionTrue), finished(v1alpha1.ConditionComplete)},
+		"RunFailed":    {slimRun, run(v1alpha1.ConditionFailed, metav1.ConditionTrue), finished(v1alpha1.ConditionFailed)},
+		"BulkyRun":     {slimRun, &v1alpha1.PruneRun{ObjectMeta: bulky()}, &v1alpha1.PruneRun{ObjectMeta: light}},
 		"Tombstone":    {slim, toolscache.DeletedFinalStateUnknown{Key: "a/x"}, toolscache.DeletedFinalStateUnknown{Key: "a/x"}},
-		"TombstoneRun": {slimPruneRun, toolscache.DeletedFinalStateUnknown{Key: "a/x"}, toolscache.DeletedFinalStateUnknown{Key: "a/x"}},
+		"TombstoneRun": {slimRun, toolscache.DeletedFinalStateUnknown{Key: "a/x"}, toolscache.DeletedFinalStateUnknown{Key: "a/x"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -67,11 +69,11 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 }
 
 func TestCacheSelectsWhatItMayRead(t *testing.T) {
-	all := CacheOptions(nil, ElectionConfig{})
+	all := CacheOptions(nil, ElectionConfig{}, time.Now)
 	if all.DefaultNamespaces != nil || len(all.ByObject) != 2 {
 		t.Errorf("without namespaces and election: %+v", all)
 	}
-	some := CacheOptions([]string{"chat", "games"}, ElectionConfig{Enabled: true, ID: "groupgate-manager", Namespace: "groupgate-system"})
+	some := CacheOptions([]string{"chat", "games"}, ElectionConfig{Enabled: true, ID: "groupgate-manager", Namespace: "groupgate-system"}, time.Now)
 	if len(some.DefaultNamespaces) != 2 {
 		t.Errorf("namespaces: %+v", some.DefaultNamespaces)
 	}

@@ -60,8 +60,9 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 		Watches(&v1alpha1.AccountList{}, build, builder.WithPredicates(predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
 		Watches(&v1alpha1.GroupPolicy{}, build, builder.WithPredicates(specChanged)).
 		Watches(&corev1.Secret{}, build, builder.WithPredicates(dataChanged)).
-		// No snapshot depends on a run; but a process that serves before it knows the runs of the time before would be wrong as soon as one does.
-		Watches(&v1alpha1.PruneRun{}, build, builder.WithPredicates(never)).
+		// A run is a request to others, and a record to the snapshot. A process that served before it knows the records of the time before
+		// would let everybody back in who was removed.
+		Watches(&v1alpha1.PruneRun{}, build, builder.WithPredicates(recordChanged)).
 		// Zero objects cause no event, and still make a snapshot.
 		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			for _, request := range buildRequests() {
@@ -87,10 +88,11 @@ func (r *SnapshotReconciler) Published(requests func(context.Context) []reconcil
 	return r.published.source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
-// Reconcile builds and publishes. When the objects cannot be listed, the snapshot before stays in force.
+// Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over. When the objects cannot be
+// listed, the snapshot before stays in force.
 func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	began := r.Now()
-	input, err := r.list(ctx)
+	input, err := r.list(ctx, began)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -103,20 +105,36 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	r.published.fire()
 	if before == nil || before.Hash() != snapshot.Hash() {
 		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()),
-			"apps", len(input.Apps), "lists", len(input.Lists), "policies", len(input.Policies))
+			"apps", len(input.Apps), "lists", len(input.Lists), "policies", len(input.Policies), "records", len(input.Records))
 	}
-	return reconcile.Result{}, nil
+	return reconcile.Result{RequeueAfter: nextEnd(input.Records, r.Now())}, nil
 }
 
-// list reads everything that the snapshot depends on from the cache, without copying it: nothing here may be written to.
-func (r *SnapshotReconciler) list(ctx context.Context) (policy.Input, error) {
+// nextEnd is how long from now the first refusal ends; 0 where there is none.
+func nextEnd(records []policy.Record, now time.Time) time.Duration {
+	var next time.Time
+	for i := range records {
+		if until := records[i].Until; !until.IsZero() && (next.IsZero() || until.Before(next)) {
+			next = until
+		}
+	}
+	if next.IsZero() {
+		return 0
+	}
+	return max(next.Sub(now), time.Millisecond) // one that has ended meanwhile needs a build, too
+}
+
+// list reads everything that the snapshot depends on from the cache, without copying it: nothing here may be written to. Records whose
+// refusal is over are left out, so that replicas agree on the hash whether or not they still know them.
+func (r *SnapshotReconciler) list(ctx context.Context, now time.Time) (policy.Input, error) {
 	var (
 		apps     v1alpha1.IMAppList
 		lists    v1alpha1.AccountListList
 		policies v1alpha1.GroupPolicyList
 		secrets  corev1.SecretList
+		runs     v1alpha1.PruneRunList
 	)
-	for _, list := range []client.ObjectList{&apps, &lists, &policies, &secrets} {
+	for _, list := range []client.ObjectList{&apps, &lists, &policies, &secrets, &runs} {
 		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return policy.Input{}, fmt.Errorf("read %T from the cache: %w", list, err)
 		}
@@ -145,6 +163,12 @@ func (r *SnapshotReconciler) list(ctx context.Context) (policy.Input, error) {
 	for i := range policies.Items {
 		input.Policies = append(input.Policies, convert.Policy(&policies.Items[i]))
 	}
+	for i := range runs.Items {
+		record, ok := convert.Record(&runs.Items[i])
+		if ok && (record.Restoring || now.Before(record.Until)) {
+			input.Records = append(input.Records, record)
+		}
+	}
 	return input, nil
 }
 
@@ -166,5 +190,34 @@ var dataChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return !ok || !isSecret || !maps.EqualFunc(before.Data, after.Data, slices.Equal[[]byte])
 }}
 
-// never lets nothing through; the informer is waited for all the same.
-var never = predicate.NewPredicateFuncs(func(client.Object) bool { return false })
+// recordChanged lets through what changes the record of a run: that of a deleted one is gone. Most of what is written to a run is
+// progress that no snapshot depends on.
+var recordChanged = predicate.Funcs{
+	CreateFunc: func(e event.CreateEvent) bool { return recordOf(e.Object) != nil },
+	DeleteFunc: func(e event.DeleteEvent) bool { return recordOf(e.Object) != nil },
+	UpdateFunc: func(e event.UpdateEvent) bool { return !sameRecord(recordOf(e.ObjectOld), recordOf(e.ObjectNew)) },
+	GenericFunc: func(event.GenericEvent) bool {
+		return false
+	},
+}
+
+func recordOf(object client.Object) *policy.Record {
+	run, ok := object.(*v1alpha1.PruneRun)
+	if !ok {
+		return nil
+	}
+	record, ok := convert.Record(run)
+	if !ok {
+		return nil
+	}
+	return &record
+}
+
+// sameRecord compares what records say. The UID counts for a run that was deleted and made again during an outage.
+func sameRecord(a, b *policy.Record) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.UID == b.UID && a.App == b.App && a.Group == b.Group && a.Restoring == b.Restoring && a.Reject == b.Reject &&
+		a.Until.Equal(b.Until) && slices.Equal(a.Accounts, b.Accounts)
+}

@@ -49,7 +49,7 @@ func TestZeroObjectsPublish(t *testing.T) {
 	}
 }
 
-// Every one of the five matters, PruneRun too, which no snapshot is built from yet.
+// Every one of the five matters: without the runs, whoever was removed would come back after a restart.
 func TestFirstBuildWaitsForAllInformers(t *testing.T) {
 	for _, resource := range []string{"imapps", "accountlists", "grouppolicies", "secrets", "pruneruns"} {
 		t.Run(resource, func(t *testing.T) {
@@ -266,6 +266,7 @@ type cannedReader struct {
 	apps     []v1alpha1.IMApp
 	lists    []v1alpha1.AccountList
 	policies []v1alpha1.GroupPolicy
+	runs     []v1alpha1.PruneRun
 }
 
 func (c *cannedReader) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
@@ -276,6 +277,8 @@ func (c *cannedReader) List(_ context.Context, list client.ObjectList, _ ...clie
 		l.Items = c.lists
 	case *v1alpha1.GroupPolicyList:
 		l.Items = c.policies
+	case *v1alpha1.PruneRunList:
+		l.Items = c.runs
 	}
 	return nil
 }
@@ -293,6 +296,7 @@ func TestEveryOrderGivesOneHash(t *testing.T) {
 			*newPolicy("a", "one", "lounge", byName("vip")), *newPolicy("a", "two", "lounge", byLabel("list", "vip")),
 			*newPolicy("a", "three", "lounge", byName("missing")), *newPolicy("b", "four", "lounge"),
 		},
+		runs: []v1alpha1.PruneRun{*refusingRun("a", "one", time.Now().Add(time.Hour), "i1"), *refusingRun("a", "two", time.Now().Add(time.Hour), "i2")},
 	}
 	for i := range world.apps {
 		made(&world.apps[i], i)
@@ -309,18 +313,23 @@ func TestEveryOrderGivesOneHash(t *testing.T) {
 		must(t, err)
 		return r.Store.Load().Hash()
 	}
+	for i := range world.runs {
+		made(&world.runs[i], 30+i)
+	}
 	want, orders := build(), 0
 	permute(world.apps, func() {
 		permute(world.lists, func() {
 			permute(world.policies, func() {
-				orders++
-				if got := build(); got != want {
-					t.Fatalf("hash %x, want %x", got, want)
-				}
+				permute(world.runs, func() {
+					orders++
+					if got := build(); got != want {
+						t.Fatalf("hash %x, want %x", got, want)
+					}
+				})
 			})
 		})
 	})
-	if orders != 6*2*24 {
+	if orders != 6*2*24*2 {
 		t.Errorf("%d orders tried", orders)
 	}
 }
@@ -345,6 +354,13 @@ func TestWhatBuilds(t *testing.T) {
 	secret := func(value string, annotations map[string]string) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}, Data: map[string][]byte{"callbackToken": []byte(value)}}
 	}
+	soon := time.Now().Add(time.Hour)
+	removed := func(change func(*v1alpha1.PruneRun)) *v1alpha1.PruneRun {
+		run := refusingRun("a", "one", soon, "i1", "i2")
+		change(run)
+		return run
+	}
+	same := func(*v1alpha1.PruneRun) {}
 	cases := map[string]struct {
 		predicate interface{ Update(event.UpdateEvent) bool }
 		from, to  client.Object
@@ -355,6 +371,38 @@ func TestWhatBuilds(t *testing.T) {
 		"RecreatedInAnOutage": {specChanged, was("a", 1), was("b", 1), true},
 		"SecretTouched":       {dataChanged, secret("a", nil), secret("a", map[string]string{"touched": "yes"}), false},
 		"SecretChanged":       {dataChanged, secret("a", nil), secret("b", nil), true},
+		"RunTouched": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
+			r.ResourceVersion, r.Labels, r.Status.Removed = "9", map[string]string{"touched": "yes"}, 1
+			r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}}
+		}), false},
+		"RunWithoutARecord": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }), removed(func(r *v1alpha1.PruneRun) {
+			r.Status.Refuse, r.Status.Progress.Settled = nil, 1
+		}), false},
+		"RunSettled":       {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
+		"RunBatchRecorded": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }), removed(same), true},
+		"RunBatchFirst":    {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }), removed(same), true},
+		"RunKeptSomebody": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
+			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}}
+		}), true},
+		"RunKeptAnother": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i1"}}
+		}), removed(func(r *v1alpha1.PruneRun) { r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}} }), true},
+		"RunRefusesLonger": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }), true},
+		"RunUndoRequested": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
+		"RunUndoRecorded": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), removed(func(r *v1alpha1.PruneRun) {
+			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
+		}), true},
+		"RunUndoGoesOn": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdding}}}
+		}), removed(func(r *v1alpha1.PruneRun) {
+			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdded}}}
+		}), false},
+		"RunUndone": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
+		}), removed(func(r *v1alpha1.PruneRun) {
+			r.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(soon), Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
+		}), true},
+		"RunRecreatedInAnOutage": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

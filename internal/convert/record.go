@@ -42,6 +42,7 @@ func RemovedAccounts(run *v1alpha1.PruneRun) []string {
 	if plan == nil || progress == nil {
 		return nil
 	}
+	// What the cache keeps of a plan may be shorter than the progress: only those that went.
 	begun := plan.Removals[:min(max(0, int(progress.Settled)+int(progress.InFlight)), len(plan.Removals))]
 	kept := make(map[string]struct{}, len(run.Status.Kept))
 	for i := range run.Status.Kept {
