@@ -12,10 +12,12 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -25,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/policy"
 )
 
 const apiGroups = "get_appid_group_list"
@@ -173,6 +176,10 @@ func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
 	w.fullGroups("vip-1", "other", "vip-2", "solo", "vip-3", "other-2", "vip-4")
 	w.policyFor("solo", "solo", v1alpha1.PruneRule{})
 	w.policyFor("third", "vip-3", v1alpha1.PruneRule{}) // exact, and by the pattern too
+	w.group("vip-roomy", 1, 1)
+	_, err := w.emulator.Quit(t.Context(), "vip-roomy", "i1")
+	must(t, err)
+	w.policyFor("roomy", "vip-roomy", v1alpha1.PruneRule{})
 	w.pattern("vip", "vip-")
 	r := w.process()
 	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
@@ -180,7 +187,7 @@ func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
 		t.Errorf("the sweep came to page %d, want its end", sweep.from)
 	}
 	w.hasRuns("solo", "vip-1", "vip-2", "vip-3", "vip-4")
-	if diff := cmp.Diff([]string{"solo", "vip-3", "vip-1", "vip-2", "vip-4"}, vendor.groups()); diff != "" {
+	if diff := cmp.Diff([]string{"solo", "vip-3", "vip-roomy", "vip-1", "vip-2", "vip-4"}, vendor.groups()); diff != "" {
 		t.Errorf("groups asked about (-want,+got)\n%s", diff)
 	}
 	if got := vendor.pages(); len(got) != 4 {
@@ -192,7 +199,7 @@ func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
 	vendor.instead(nil)
 	sweep.inTerm(t.Context())
 	w.hasRuns("new", "other", "other-2", "solo", "vip-1", "vip-2", "vip-3", "vip-4")
-	if diff := cmp.Diff([]string{"other", "other-2", "new"}, vendor.groups()); diff != "" {
+	if diff := cmp.Diff([]string{"vip-roomy", "other", "other-2", "new"}, vendor.groups()); diff != "" {
 		t.Errorf("groups with a run were asked about (-want,+got)\n%s", diff)
 	}
 }
@@ -260,6 +267,30 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 				t.Errorf("a new process listed %v, want everything", got)
 			}
 		})
+	}
+}
+
+func TestSweepLooksAgainAtAPageWhoseRunsItCouldNotCreate(t *testing.T) {
+	w := newWorld(t)
+	w.fullGroups("a", "b", "c", "d", "e")
+	w.pattern("all", "")
+	r := w.process()
+	vendor, sweeper := w.smallPages(r), w.sweeper(r)
+	sweeper.Client = &troubled{Client: w.client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+		if run.Spec.GroupID != "d" {
+			return send()
+		}
+		r.Term.end()
+		<-ctx.Done() // the API server hangs, the sweep does not
+		return ctx.Err()
+	}}
+	sweep := w.sweep(sweeper)
+	if sweep.inTerm(t.Context()) {
+		t.Error("the sweep passes for done")
+	}
+	w.hasRuns("a", "b", "c")
+	if pages := vendor.pages(); len(pages) != 2 || sweep.from != pages[1] {
+		t.Errorf("stopped at %d of %v, want the page of the group that has no run", sweep.from, pages)
 	}
 }
 
@@ -486,4 +517,104 @@ func TestSweeperGoesOnSweeping(t *testing.T) {
 	if sweeper.NeedLeaderElection() {
 		t.Error("the manager's election would decide, not the term")
 	}
+}
+
+// A sweep of many groups, none of which matches, so that all its work is listing them.
+func TestSweepHoldsOnePageAtATime(t *testing.T) {
+	const pages, perPage = 120, 3000
+	w := newWorld(t)
+	w.pattern("vip", "vip-")
+	r := w.process()
+	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
+	heap := func() int {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int(stats.HeapAlloc)
+	}
+	page := make([]map[string]string, perPage)
+	for n := range page {
+		page[n] = map[string]string{"GroupId": fmt.Sprintf("@TGS#_of-the-community-%025d", n)}
+	}
+	ids, err := json.Marshal(page)
+	must(t, err)
+	var early, late int
+	vendor.instead(func(call sweepCall, _ *http.Request) string {
+		switch call.Page {
+		case 10:
+			early = heap()
+		case pages - 10:
+			late = heap()
+		}
+		return fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"GroupIdList":%s,"Next":%d}`, ids, (call.Page+1)%pages)
+	})
+	sweep.inTerm(t.Context())
+	if got := len(vendor.pages()); got != pages || sweep.from != 0 {
+		t.Fatalf("%d pages, then %d: want %d, and the end", got, sweep.from, pages)
+	}
+	// All ids together are more than 20 MiB.
+	if grown := late - early; grown > 8<<20 {
+		t.Errorf("the heap grew by %d MiB while listing", grown>>20)
+	}
+	if got := vendor.groups(); len(got) != 0 {
+		t.Errorf("%d groups were asked about that no policy names", len(got))
+	}
+}
+
+// noticedLoads notes when the snapshot was loaded.
+type noticedLoads struct {
+	policy.Store
+	mu sync.Mutex
+	at []time.Time
+}
+
+func (n *noticedLoads) Load() *policy.Snapshot {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.at = append(n.at, time.Now())
+	return n.Store.Load()
+}
+
+// gaps are the times between loads, less those at one moment. They are forgotten, all but the last load.
+func (n *noticedLoads) gaps() []time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var gaps []time.Duration
+	for i := 1; i < len(n.at); i++ {
+		if gap := n.at[i].Sub(n.at[i-1]); gap > 0 {
+			gaps = append(gaps, gap)
+		}
+	}
+	n.at = n.at[len(n.at)-1:]
+	return gaps
+}
+
+func TestRhythmOfSweeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := policy.App{Object: policy.Object{Namespace: "chat", Name: "prod", UID: "one"}, SDKAppID: 1}
+		suspended := app
+		suspended.PruningSuspended = true
+		var store noticedLoads
+		store.Publish(policy.Compile(policy.Input{Apps: []policy.App{app}}))
+		sweeper := &Sweeper{Snapshots: &store, Term: &Term{}, Interval: 10 * time.Minute, Log: logr.Discard()}
+		start(t, func(ctx context.Context) error {
+			sweeper.keepSweeping(ctx, app.Object)
+			return nil
+		})
+		want := func(phase string, least, most time.Duration) {
+			t.Helper()
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			gaps := store.gaps()
+			// The first one belongs to the phase before.
+			if len(gaps) < 4 || slices.Min(gaps[1:]) < least || slices.Max(gaps[1:]) > most {
+				t.Errorf("%s: %v between sweeps, want %v to %v", phase, gaps, least, most)
+			}
+		}
+		want("without a term", 54*time.Second, 66*time.Second)
+		start(t, sweeper.Term.Start)
+		want("in a term", 9*time.Minute, 11*time.Minute)
+		store.Publish(policy.Compile(policy.Input{Apps: []policy.App{suspended}}))
+		want("while suspended", 54*time.Second, 66*time.Second)
+	})
 }
