@@ -21,13 +21,14 @@ package policy
 // addition over REST, and who holds the key of the admin account could as well remove the gate.
 func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	hash := hashAccount(q.Account)
-	records := a.records[q.Group]
-	if q.Trigger != TriggerRESTAPI {
-		if refusal := records.refusal(q.Account, hash, q.Now); refusal != nil {
+	var live, audited tally
+	if len(a.records) > 0 {
+		refusal, restored := a.recorded(&q, hash)
+		if refusal != nil {
 			return refusal.verdict(ReasonPruned)
 		}
+		live.restored, audited.restored = restored, restored
 	}
-	var live, audited tally
 	for b := a.groups.find(q.Group); b != nil; b = b.next {
 		for _, s := range b.sections {
 			if !s.types.admitsJoin(q.Type) || !s.triggers.holds(q.Trigger) {
@@ -41,22 +42,33 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 			}
 		}
 	}
-	restored := q.Trigger == TriggerRESTAPI && a.isAdmin(q.Operator) && records.restores(q.Account, hash)
-	verdict := live.verdict(restored, a.rejectUnmatched)
-	verdict.AuditDiffers = verdict.Admit != audited.verdict(restored, a.rejectUnmatched).Admit
+	verdict := live.verdict(a.rejectUnmatched)
+	if audited != live {
+		verdict.AuditDiffers = verdict.Admit != audited.verdict(a.rejectUnmatched).Admit
+	}
 	return verdict
 }
 
-// isAdmin reports whether account is the app's admin account. An account without a name is nobody's.
-func (a *CompiledApp) isAdmin(account string) bool { return account != "" && account == a.adminAccount }
+// recorded returns what the records say of the account: that it is refused and with which words, or that it is being added
+// back by the app's admin account. An account without a name is no admin.
+func (a *CompiledApp) recorded(q *JoinQuery, hash uint64) (refusal *Rejection, restored bool) {
+	records := a.records[q.Group]
+	if q.Trigger != TriggerRESTAPI {
+		return records.refusal(q.Account, hash, q.Now), false
+	}
+	isAdmin := q.Operator != "" && q.Operator == a.adminAccount
+	return nil, isAdmin && records.restores(q.Account, hash)
+}
 
 // tally is what the sections heard so far say. Sections are heard in the order of their rank, so that the first of a kind
 // is the highest-ranked.
 type tally struct {
 	speaks  bool
 	allowed bool
-	denial  *Rejection
-	gate    *Rejection
+	// restored is what the records say; no section says it.
+	restored bool
+	denial   *Rejection
+	gate     *Rejection
 }
 
 func (t *tally) hear(s *section, denies, allows bool) {
@@ -70,11 +82,11 @@ func (t *tally) hear(s *section, denies, allows bool) {
 	}
 }
 
-func (t *tally) verdict(restored, rejectUnmatched bool) Verdict {
+func (t *tally) verdict(rejectUnmatched bool) Verdict {
 	switch {
 	case t.denial != nil:
 		return t.denial.verdict(ReasonDenied)
-	case restored:
+	case t.restored:
 		return Verdict{Admit: true, Reason: ReasonRestored}
 	case t.allowed:
 		return Verdict{Admit: true, Reason: ReasonAllowed}
