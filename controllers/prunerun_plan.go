@@ -37,6 +37,8 @@ type pass struct {
 	compiled *policy.CompiledApp        // of that snapshot
 	vendor   *im.Client                 // of that app
 	group    *v1alpha1.PruneGroupRecord // as the vendor said last
+
+	last map[string]v1alpha1.RestoreResult // what the end of an undo has yet to record
 }
 
 // advance takes the run to its end, or to what stops it.

@@ -326,7 +326,7 @@ func undoTrouble(step string, err error) error {
 }
 
 // closingUndo looks who of the batch under way has come back before the undo ends early: nobody more is added, but who was is to be on the
-// record.
+// record. What it finds is recorded with the end: were it recorded before, and the end not, the rest would be added after all.
 func (p *pass) closingUndo(ctx context.Context, err error) error {
 	ends, ok := errors.AsType[*endError](err)
 	if !ok || p.run.Status.Undo == nil || ctx.Err() != nil {
@@ -350,9 +350,7 @@ func (p *pass) closingUndo(ctx context.Context, err error) error {
 	for _, account := range absent {
 		results[account] = v1alpha1.RestoreResultFailed
 	}
-	if recordErr := p.recordRestored(ctx, results); recordErr != nil {
-		return recordErr
-	}
+	p.last = results
 	return err
 }
 
@@ -363,12 +361,14 @@ func (p *pass) endUndo(ctx context.Context, ends *endError) error {
 	case v1alpha1.ReasonUndone, v1alpha1.ReasonNothingToUndo:
 		done, value = true, metav1.ConditionTrue
 	}
-	message := ends.message
+	message, before := ends.message, int32(0)
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
 		now := p.Now()
 		if status.Undo == nil {
 			status.Undo = newUndo(undoAccounts(p.run), now)
 		}
+		before = status.Undo.Added
+		settle(status.Undo, p.last)
 		for i := range status.Undo.Accounts {
 			if restored := &status.Undo.Accounts[i]; restored.Result == v1alpha1.RestoreResultPending {
 				restored.Result = v1alpha1.RestoreResultFailed
@@ -383,6 +383,7 @@ func (p *pass) endUndo(ctx context.Context, ends *endError) error {
 	if err != nil {
 		return err
 	}
+	p.Metrics.membersRestored(p.run.Status.Undo.Added - before)
 	eventType := corev1.EventTypeNormal
 	if !done {
 		eventType = corev1.EventTypeWarning

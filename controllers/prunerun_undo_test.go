@@ -280,34 +280,51 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 	}
 }
 
-// TestUndoOfUnequals has accounts that the gate denies, that no longer exist and that have come back by themselves, in every batch.
+// TestUndoOfUnequals has accounts that the gate denies, that no longer exist, that are asked first, that are in too many groups and that have come
+// back by themselves, in every batch.
 func TestUndoOfUnequals(t *testing.T) {
-	w, removed, left := pruned(t)
-	denied := []string{removed[0], removed[7], removed[25], removed[44]}
-	missing := []string{removed[1], removed[30]}
-	early := []string{removed[2], removed[26], removed[41]}
-	w.backend(denied...)
-	_, err := w.emulator.Configure(t.Context(), func(s *emulator.Settings) { s.MissingAccounts = missing })
-	must(t, err)
-	_, err = w.emulator.PutMembers(t.Context(), fullGroup, emulator.MemberSpec{Accounts: early})
-	must(t, err)
-	w.requestUndo("one")
-	began := w.clock.Now()
+	for name, allOrNothing := range map[string]bool{"each account by itself": false, "a call fails for one account": true} {
+		t.Run(name, func(t *testing.T) {
+			w, removed, left := pruned(t)
+			pick := func(positions ...int) (accounts []string) {
+				for _, i := range positions {
+					accounts = append(accounts, removed[i])
+				}
+				return accounts
+			}
+			denied, missing, early := pick(0, 7, 25, 44), pick(1, 30), pick(2, 26, 41)
+			asked, crowded := pick(3, 31), pick(8, 42)
+			w.backend(denied...)
+			_, err := w.emulator.Configure(t.Context(), func(s *emulator.Settings) {
+				s.MissingAccounts, s.AskedAccounts, s.CrowdedAccounts = missing, asked, crowded
+			})
+			must(t, err)
+			_, err = w.emulator.ChangeGroup(t.Context(), fullGroup, emulator.GroupChange{Quirks: &emulator.Quirks{AddAllOrNothing: allOrNothing}})
+			must(t, err)
+			_, err = w.emulator.PutMembers(t.Context(), fullGroup, emulator.MemberSpec{Accounts: early})
+			must(t, err)
+			w.requestUndo("one")
+			began := w.clock.Now()
 
-	run := w.undoOf(w.process(), "one")
+			run := w.undoOf(w.process(), "one")
 
-	want := allWith(removed, v1alpha1.RestoreResultAdded)
-	maps.Copy(want, allWith(denied, v1alpha1.RestoreResultRefused))
-	maps.Copy(want, allWith(missing, v1alpha1.RestoreResultNotFound))
-	maps.Copy(want, allWith(early, v1alpha1.RestoreResultAlreadyMember))
-	wantRestored(t, run, want)
-	wantMembers(t, w, left, without(removed, slices.Concat(denied, missing)))
-	message := "39 of 45 accounts are back; 3 of them came back by themselves, 4 were refused, 2 no longer exist"
-	if got := undoneCondition(run); got.Message != message || got.Status != metav1.ConditionTrue {
-		t.Errorf("Undone = %s, %q", got.Status, got.Message)
-	}
-	if took := w.clock.Now().Sub(began); took < 3*7*time.Second || took > 40*time.Second {
-		t.Errorf("it took %s, want 1, 2 and 4 seconds of patience for each of three batches", took)
+			want := allWith(removed, v1alpha1.RestoreResultAdded)
+			maps.Copy(want, allWith(denied, v1alpha1.RestoreResultRefused))
+			maps.Copy(want, allWith(missing, v1alpha1.RestoreResultNotFound))
+			maps.Copy(want, allWith(early, v1alpha1.RestoreResultAlreadyMember))
+			maps.Copy(want, allWith(asked, v1alpha1.RestoreResultAwaitingConfirmation))
+			maps.Copy(want, allWith(crowded, v1alpha1.RestoreResultGroupLimit))
+			wantRestored(t, run, want)
+			wantMembers(t, w, left, without(removed, slices.Concat(denied, missing, asked, crowded)))
+			message := "35 of 45 accounts are back; 3 of them came back by themselves, 2 have yet to confirm, 4 were refused, 2 no longer exist, " +
+				"2 are in too many groups"
+			if got := undoneCondition(run); got.Message != message || got.Status != metav1.ConditionTrue {
+				t.Errorf("Undone = %s, %q", got.Status, got.Message)
+			}
+			if took := w.clock.Now().Sub(began); took < 3*7*time.Second || took > 40*time.Second {
+				t.Errorf("it took %s, want 1, 2 and 4 seconds of patience for each of three batches", took)
+			}
+		})
 	}
 }
 
@@ -684,6 +701,7 @@ func TestUndoEndsEarly(t *testing.T) {
 			w.requestUndo("one")
 			tc.meanwhile(w)
 			r := w.process()
+			r.Metrics = NewPruneMetrics(prometheus.NewRegistry())
 			run := w.undoOf(r, "one")
 			want := allWith(removed, v1alpha1.RestoreResultFailed)
 			maps.Copy(want, allWith(removed[:tc.added], v1alpha1.RestoreResultAdded))
@@ -700,6 +718,9 @@ func TestUndoEndsEarly(t *testing.T) {
 			}
 			if diff := cmp.Diff([]string{tc.reason}, w.events.all()); diff != "" {
 				t.Errorf("events (-want,+got)\n%s", diff)
+			}
+			if got := testutil.ToFloat64(r.Metrics.restored); got != float64(tc.added) {
+				t.Errorf("prune_members_restored_total = %v, want %d", got, tc.added)
 			}
 			w.forget()
 			if _, err := w.reconcile(r, "one"); err != nil || len(w.calls) != 0 {
@@ -981,6 +1002,7 @@ func TestUndoHoldsOffRuns(t *testing.T) {
 // TestGroupThatAnUndoFillsIsNotPruned goes from the request to the callback that our last addition causes, on caches and by the real clock.
 func TestGroupThatAnUndoFillsIsNotPruned(t *testing.T) {
 	w, removed, left := pruned(t)
+	endedLongAgo(t, w, "one") // so that its own cooldown is over
 	b := w.backend()
 	intake := w.startManager()
 	b.full = func() { intake.GroupFull(w.object(), fullGroup) }
@@ -988,6 +1010,8 @@ func TestGroupThatAnUndoFillsIsNotPruned(t *testing.T) {
 	w.requestUndo("one")
 	run := w.reaches("one", v1alpha1.ReasonUndone)
 	must(t, w.emulator.Settle(t.Context(), time.Minute))
+	eventually(t, intake.empty)
+	intake.GroupFull(w.object(), fullGroup) // one that comes late
 	eventually(t, intake.empty)
 
 	wantRestored(t, run, allWith(removed, v1alpha1.RestoreResultAdded))
@@ -1009,6 +1033,15 @@ func TestGroupThatAnUndoFillsIsNotPruned(t *testing.T) {
 			t.Errorf("%s goes again", account)
 		}
 	}
+}
+
+func endedLongAgo(t *testing.T, w *world, name string) {
+	t.Helper()
+	run := w.get(name)
+	for i := range run.Status.Conditions {
+		run.Status.Conditions[i].LastTransitionTime = metav1.NewTime(w.clock.Now().Add(-time.Hour))
+	}
+	must(t, w.client.Status().Update(t.Context(), run))
 }
 
 func TestUndoSummary(t *testing.T) {
