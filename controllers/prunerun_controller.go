@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,12 +26,6 @@ import (
 )
 
 const (
-	// concurrentRuns is how many runs are looked at in parallel, and runsPerApp how many of them may be of one app, whose limiter is what
-	// paces them. An app whose vendor is out of order so leaves workers to the others; and where the limiter lets one call a second through,
-	// the deletion of one run does not grow old waiting for the turns of all others.
-	concurrentRuns = 12
-	runsPerApp     = 3
-
 	// soon is when to look again at what passes by itself: a snapshot that is about to be built, a lost race.
 	soon = time.Second
 	// waitingNet is the net under the events that end a wait: were one lost, the run would still go on, and expire.
@@ -59,7 +52,10 @@ type PruneRunReconciler struct {
 	// Metrics, if set, counts.
 	Metrics *PruneMetrics
 
-	groups exclusion
+	groups  exclusion
+	turns   batchTurns
+	budgets ledgers
+	room    planningRoom
 }
 
 // SetupWithManager makes the manager run the reconciler, which needs IndexPruneRuns. published enqueues the requests it is given whenever a snapshot was published.
@@ -132,13 +128,17 @@ func (r *PruneRunReconciler) allRuns(ctx context.Context) []reconcile.Request {
 }
 
 // waitingRuns are those that wait for a change of objects. Those that wait for the vendor go on by themselves: an edit must
-// not make them call again before their time.
+// not make them call again before their time. Nor are plans that await approval looked at for edits that leave them standing.
 func (r *PruneRunReconciler) waitingRuns(ctx context.Context) []reconcile.Request {
+	snapshot := r.Snapshots.Load()
 	return r.runsThat(ctx, func(run *v1alpha1.PruneRun) bool {
 		if Finished(run) && !wantsUndo(run) {
 			return false
 		}
 		condition := apimeta.FindStatusCondition(run.Status.Conditions, nextCondition(run))
+		if condition != nil && condition.Reason == v1alpha1.ReasonAwaitingApproval && snapshot != nil {
+			return !standsIn(snapshot, run)
+		}
 		return condition == nil || waitsForObjects(condition.Reason)
 	})
 }
@@ -174,63 +174,37 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	if err := r.Client.Get(ctx, request.NamespacedName, &cached); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if Finished(&cached) && !wantsUndo(&cached) {
+	key := groupOf(&cached)
+	if Finished(&cached) && !wantsUndo(&cached) && !lags(&cached) {
 		return r.keep(ctx, &cached)
 	}
-	key := groupOf(&cached)
 	if !r.groups.enter(key) {
 		return reconcile.Result{RequeueAfter: soon}, nil
 	}
 	defer r.groups.leave(key)
 
+	term := r.Term.Number()
 	run := &v1alpha1.PruneRun{}
 	if err := r.Live.Get(ctx, request.NamespacedName, run); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	if !unfinished(run) && !wantsUndo(run) {
+	p := &pass{PruneRunReconciler: r, term: term, key: key, run: run}
+	switch {
+	case !run.DeletionTimestamp.IsZero():
+		return reconcile.Result{}, nil
+	case wantsUndo(run):
+		defer p.noticeVendor()
+		return p.conclude(ctx, p.undo(ctx))
+	case Finished(run) && lags(run):
+		// A person has changed the spec since, without any consequence.
+		return p.conclude(ctx, p.record(ctx, func(*v1alpha1.PruneRunStatus) {}))
+	case Finished(run):
 		return reconcile.Result{}, nil // the event of its end is on its way
 	}
-	p := &pass{PruneRunReconciler: r, key: key, run: run}
 	defer p.noticeVendor()
-	if wantsUndo(run) {
-		return p.conclude(ctx, p.undo(ctx))
-	}
+	p.enterRecord()
+	defer p.enterRecord() // what was reserved and not recorded is given back
 	return p.conclude(ctx, p.advance(ctx))
-}
-
-// exclusion lets one look at a time into a group, and runsPerApp into the groups of an app. What the live list of runs rules out between
-// processes, this rules out within one.
-type exclusion struct {
-	mu     sync.Mutex
-	inside map[groupKey]struct{}
-}
-
-func (e *exclusion) enter(key groupKey) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	ofApp := 0
-	for other := range e.inside {
-		switch {
-		case other == key:
-			return false
-		case other.namespace == key.namespace && other.app == key.app:
-			ofApp++
-		}
-	}
-	if ofApp >= runsPerApp {
-		return false
-	}
-	if e.inside == nil {
-		e.inside = make(map[groupKey]struct{})
-	}
-	e.inside[key] = struct{}{}
-	return true
-}
-
-func (e *exclusion) leave(key groupKey) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.inside, key)
 }
 
 // endError, as an error, ends a run: condition becomes True.
@@ -254,9 +228,10 @@ func fails(reason, format string, args ...any) error {
 type waitError struct {
 	reason  string
 	message string
-	// cause is what a retry is due to; nil waits for objects.
+	// cause is what a retry is due to; nil waits for an event.
 	cause error
-	// after is how long the cause wants to be left alone; zero leaves that to the queue's backoff.
+	// after is when to look again: how long the cause wants to be left alone (zero leaves that to the queue's backoff), or, without a
+	// cause, when to look at the latest if no event comes.
 	after time.Duration
 }
 
@@ -312,6 +287,8 @@ func (p *pass) conclude(ctx context.Context, err error) (reconcile.Result, error
 
 func (e *waitError) result() (reconcile.Result, error) {
 	switch {
+	case e.cause == nil && e.after > 0:
+		return reconcile.Result{RequeueAfter: min(e.after, waitingNet)}, nil
 	case e.cause == nil:
 		return reconcile.Result{RequeueAfter: waitingNet}, nil
 	case e.after > 0:

@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	planLife = 24 * time.Hour
 	// lookLife is how long the last look at a batch is good for, from its end; lookPatience is how long it may take, together with
 	// the reading of what allows a removal: a suspension or a protection that came meanwhile must not go unseen for longer.
 	lookLife     = 5 * time.Second
@@ -28,18 +27,15 @@ const (
 // execute carries out the plan, batch by batch. Every batch begins with the run as the API server has it, so that a batch that was interrupted
 // anywhere (a crash, a lost term, a call that failed, a look that grew old) is simply found in flight and taken up.
 func (p *pass) execute(ctx context.Context) error {
-	if p.run.Status.Policy == nil || p.run.Status.Policy.Mode != v1alpha1.PruneModeEnforce {
-		return completes(v1alpha1.ReasonPreviewed, "the mode of the plan removes nobody")
-	}
 	if _, err := p.myTurn(ctx); err != nil {
 		return err
 	}
 	for late := 0; ; {
-		err := p.batch(ctx)
+		err := p.batchInTurn(ctx)
 		switch {
 		case errors.Is(err, im.ErrTooLate):
 			if late++; late >= maxLateLooks {
-				return vendorTrouble("remove members", err)
+				return &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: "the vendor is too slow for the last look", cause: err}
 			}
 		case err != nil:
 			return p.closing(ctx, err)
@@ -55,6 +51,20 @@ func (p *pass) execute(ctx context.Context) error {
 		}
 		p.run = run
 	}
+}
+
+// batchInTurn is batch while few others of the app are at theirs: where the limiter lets one call a second through, the last look of one run
+// must not grow old waiting for the turns of all others.
+func (p *pass) batchInTurn(ctx context.Context) error {
+	if err := p.approved(ctx); err != nil {
+		return err
+	}
+	giveBack, err := p.turns.take(ctx, appKey{p.key.namespace, p.key.app})
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	return p.batch(ctx)
 }
 
 // batch takes one batch through the five steps: read what allows it, look at its members, record it, delete, record that. It returns
@@ -75,7 +85,11 @@ func (p *pass) batch(ctx context.Context) error {
 	if len(rest) == 0 {
 		return p.enough("the plan is carried out")
 	}
-	batch := rest[:min(len(rest), needed, im.MaxDeletesPerCall)]
+	granted, err := p.reserve(ctx, &governing.Rule, min(len(rest), needed, im.MaxDeletesPerCall))
+	if err != nil {
+		return err
+	}
+	batch := rest[:granted]
 
 	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
@@ -85,7 +99,7 @@ func (p *pass) batch(ctx context.Context) error {
 	if len(remove) == 0 {
 		return p.settle(ctx, len(batch), 0, keptRecords(kept))
 	}
-	if err := p.fence(ctx, len(batch), kept, lookedAt); err != nil {
+	if err := p.fence(ctx, governing, len(batch), keptRecords(kept), lookedAt); err != nil {
 		return err
 	}
 	if err := p.delete(ctx, governing, remove, lookedAt); err != nil {
@@ -97,18 +111,31 @@ func (p *pass) batch(ctx context.Context) error {
 // resume takes up the batch that is in flight. Whether its deletion was sent is not known, so that who is absent counts as removed; whoever is
 // there is looked at again.
 func (p *pass) resume(ctx context.Context, governing *policy.Governing) error {
-	batch := p.inFlight()
+	batch := inFlightOf(p.run)
 	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
 		return err
 	}
-	gone, remove, kept := governing.ResumeLook(removalsOf(batch), members, p.Now())
-	inFlight := int(progressOf(p.run).InFlight)
+	gone, remove, looked := governing.ResumeLook(removalsOf(batch), members, p.Now())
+	inFlight, kept := int(progressOf(p.run).InFlight), keptRecords(looked)
+	left, err := p.reserveInFlight(ctx, &governing.Rule, len(gone), len(remove))
+	switch {
+	case err != nil:
+		return err
+	case left < len(remove) && len(gone) == 0:
+		// Nothing of the batch has happened: its positions are as open as those after them, and wait for the budget like these.
+		return p.settle(ctx, 0, 0, nil)
+	case left < len(remove):
+		for _, account := range remove[left:] {
+			kept = append(kept, v1alpha1.KeptAccount{Account: account, Reason: v1alpha1.KeptReasonBudgetExhausted})
+		}
+		remove = remove[:left]
+	}
 	if len(remove) == 0 {
-		return p.settle(ctx, inFlight, len(gone), keptRecords(kept))
+		return p.settle(ctx, inFlight, len(gone), kept)
 	}
 	// A fence of this term, even where the batch stays what it was: it makes every other writer's copy stale.
-	if err := p.fence(ctx, inFlight, kept, lookedAt); err != nil {
+	if err := p.fence(ctx, governing, inFlight, kept, lookedAt); err != nil {
 		return err
 	}
 	if err := p.delete(ctx, governing, remove, lookedAt); err != nil {
@@ -120,16 +147,13 @@ func (p *pass) resume(ctx context.Context, governing *policy.Governing) error {
 // allowed is step 1: what must hold before anybody is removed, read live. Without a live read, no removal.
 func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupState, error) {
 	var none policy.GroupState
-	if p.Now().Sub(p.run.Status.Plan.CreatedAt.Time) > planLife {
-		return nil, none, completes(v1alpha1.ReasonExpired, "the plan is older than 24 hours")
-	}
 	if err := p.readApp(ctx); err != nil {
 		return nil, none, err
 	}
 	if err := p.callVendorAs(ctx); err != nil {
 		return nil, none, err
 	}
-	group, err := p.readGroup(ctx)
+	group, err := p.readGroup(ctx, p.readAt.Add(lookPatience))
 	if err != nil {
 		return nil, none, err
 	}
@@ -147,44 +171,28 @@ func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupStat
 // governingNow returns the rule in force if it is still the one that the plan was made by. The protection in it is that of the
 // snapshot now.
 func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
+	governing, governed, err := p.governing(ctx, groupType)
 	record := p.run.Status.Policy
-	live, found, err := p.livePolicy(ctx, record.Name)
-	if err != nil {
-		return policy.Governing{}, err
-	}
-	governing, governed := p.compiled.Governing(p.key.group, groupType)
-	verdict, known := p.snapshot.PolicyVerdict(string(record.UID))
-	superseded := completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group", record.Name, record.Generation)
 	switch {
-	case found && live.UID == record.UID && live.Generation != record.Generation:
-		return policy.Governing{}, superseded
-	case found && live.UID == record.UID:
-		if !known || verdict.Generation != record.Generation {
-			return policy.Governing{}, errBehind
-		}
-	case known:
-		return policy.Governing{}, errBehind // it was deleted, and the snapshot does not know yet who comes after it
-	}
-	// The snapshot has seen what became of the recorded policy. What about the others?
-	if err := p.snapshotHasPolicies(ctx); err != nil {
+	case err != nil:
 		return policy.Governing{}, err
-	}
-	switch {
 	case !governed:
 		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "no GroupPolicy with whenFull.prune governs this group any more")
-	case types.UID(governing.Policy.UID) != record.UID:
-		if err := p.policyIsLive(ctx, governing.Policy); err != nil {
-			return policy.Governing{}, err
-		}
-		return policy.Governing{}, superseded
+	case !plannedBy(record, governing.Policy):
+		return policy.Governing{}, completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group", record.Name, record.Generation)
 	}
 	return governing, usable(&governing)
+}
+
+// plannedBy says whether the plan was made by this very policy in this very generation.
+func plannedBy(record *v1alpha1.PrunePolicyRecord, object policy.Object) bool {
+	return types.UID(object.UID) == record.UID && object.Generation == record.Generation
 }
 
 // lastLook is step 2: the batch as the vendor has it now, and when. A look that ends too long after the beginning of step 1 is none: it
 // returns im.ErrTooLate, as a deletion does that comes too late after it.
 func (p *pass) lastLook(ctx context.Context, batch []v1alpha1.PlannedRemoval) (map[string]policy.Member, time.Time, error) {
-	members, err := p.membersNow(ctx, batch)
+	members, err := p.membersNow(ctx, batch, p.readAt.Add(lookPatience))
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -196,12 +204,12 @@ func (p *pass) lastLook(ctx context.Context, batch []v1alpha1.PlannedRemoval) (m
 }
 
 // membersNow reads a batch from the vendor. Who is absent from the map is not in the group.
-func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval) (map[string]policy.Member, error) {
+func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval, notAfter time.Time) (map[string]policy.Member, error) {
 	accounts := make([]string, len(batch))
 	for i := range batch {
 		accounts[i] = batch[i].Account
 	}
-	found, err := p.vendor.MembersNamed(ctx, p.key.group, accounts, time.Time{})
+	found, err := p.vendor.MembersNamed(ctx, p.key.group, accounts, notAfter)
 	if err != nil {
 		return nil, vendorTrouble("look at the members once more", err)
 	}
@@ -213,12 +221,15 @@ func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval) 
 }
 
 // fence is step 3: the batch is recorded before it is deleted. The time in the message makes it a new version of the run in any case.
-func (p *pass) fence(ctx context.Context, inFlight int, kept []policy.Kept, lookedAt time.Time) error {
+func (p *pass) fence(ctx context.Context, governing *policy.Governing, inFlight int, kept []v1alpha1.KeptAccount, lookedAt time.Time) error {
 	return p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
+		now := p.Now()
 		progress := progressOf(p.run)
 		progress.InFlight = int32Of(inFlight)
+		progress.LastBatchAt = metav1.NewTime(wholeSecond(now))
 		status.Progress = &progress
-		status.Kept = append(status.Kept, keptRecords(kept)...)
+		status.Kept = append(status.Kept, kept...)
+		refuseFor(status, &governing.Rule, now)
 		p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
 			"removing positions %d to %d of %d, looked at %s", progress.Settled+1, progress.Settled+progress.InFlight,
 			len(status.Plan.Removals), lookedAt.UTC().Format(time.RFC3339Nano)))
@@ -231,11 +242,10 @@ func (p *pass) delete(ctx context.Context, governing *policy.Governing, accounts
 		Silent: governing.Rule.Silent, Reason: governing.Rule.Reason, NotAfter: lookedAt.Add(lookLife),
 	})
 	p.noticeVendor()
-	switch {
-	case err == nil, errors.Is(err, im.ErrTooLate):
-		return err
+	if err != nil {
+		return vendorTrouble("remove members", err)
 	}
-	return vendorTrouble("remove members", err)
+	return nil
 }
 
 // settle is step 5: n positions of the plan are done with, removed of them by a removal.
@@ -321,8 +331,8 @@ func (p *pass) closeInFlight(ctx context.Context) error {
 			return err
 		}
 	}
-	batch := p.inFlight()
-	members, err := p.membersNow(ctx, batch)
+	batch := inFlightOf(p.run)
+	members, err := p.membersNow(ctx, batch, noHurry)
 	if err != nil {
 		return err
 	}
@@ -347,15 +357,18 @@ func progressOf(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
 	return *run.Status.Progress
 }
 
-// inFlight is the batch in flight, less those that it was recorded to keep.
-func (p *pass) inFlight() []v1alpha1.PlannedRemoval {
-	kept := make(map[string]struct{}, len(p.run.Status.Kept))
-	for i := range p.run.Status.Kept {
-		kept[p.run.Status.Kept[i].Account] = struct{}{}
+// inFlightOf is the batch in flight, less those that it was recorded to keep.
+func inFlightOf(run *v1alpha1.PruneRun) []v1alpha1.PlannedRemoval {
+	progress := progressOf(run)
+	if progress.InFlight == 0 {
+		return nil
 	}
-	progress := progressOf(p.run)
+	kept := make(map[string]struct{}, len(run.Status.Kept))
+	for i := range run.Status.Kept {
+		kept[run.Status.Kept[i].Account] = struct{}{}
+	}
 	var batch []v1alpha1.PlannedRemoval
-	for _, removal := range p.run.Status.Plan.Removals[progress.Settled : progress.Settled+progress.InFlight] {
+	for _, removal := range run.Status.Plan.Removals[progress.Settled : progress.Settled+progress.InFlight] {
 		if _, stays := kept[removal.Account]; !stays {
 			batch = append(batch, removal)
 		}

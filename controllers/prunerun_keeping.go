@@ -24,7 +24,11 @@ const (
 // keep deletes the finished runs of a group that need not be kept any longer, and says when to look at this one again.
 func (r *PruneRunReconciler) keep(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
 	if removedSomebody(run) {
-		if left := restedSince(run).Add(max(r.TTL, minTTL)).Sub(r.Now()); left > 0 {
+		until := restedSince(run).Add(max(r.TTL, minTTL))
+		if refuse := run.Status.Refuse; refuse != nil {
+			until = later(until, refuse.Until.Time)
+		}
+		if left := until.Sub(r.Now()); left > 0 {
 			return reconcile.Result{RequeueAfter: left}, nil
 		}
 		return reconcile.Result{}, r.discard(ctx, run)

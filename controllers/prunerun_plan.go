@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,14 +23,12 @@ import (
 // maxClockSkew is how far the vendor's clock may be from ours: inactivity is judged by one and recorded by the other.
 const maxClockSkew = 5 * time.Minute
 
-// policiesPerPage bounds what one page of policies takes in memory.
-const policiesPerPage = 500
-
 // pass is one look at one unfinished run, and what was read for it. run is always what the API server returned last.
 type pass struct {
 	*PruneRunReconciler
-	key groupKey
-	run *v1alpha1.PruneRun
+	term uint64 // in which the pass is made
+	key  groupKey
+	run  *v1alpha1.PruneRun
 
 	app      *v1alpha1.IMApp            // live
 	readAt   time.Time                  // when the reading of app began, and so of all that allows a removal
@@ -54,10 +53,13 @@ func (p *pass) advance(ctx context.Context) error {
 // plan decides who is to go, from the group as it is now, and records it once. Nothing is written to the vendor. It returns nil only
 // where there is a plan to execute.
 func (p *pass) plan(ctx context.Context) error {
+	if err := p.denied(); err != nil {
+		return err
+	}
 	if err := p.readApp(ctx); err != nil {
 		return err
 	}
-	if err := p.stillWaits(); err != nil {
+	if err := p.stillWaits(ctx); err != nil {
 		return err
 	}
 	runs, err := p.myTurn(ctx)
@@ -67,7 +69,7 @@ func (p *pass) plan(ctx context.Context) error {
 	if err := p.callVendorAs(ctx); err != nil {
 		return err
 	}
-	group, err := p.readGroup(ctx)
+	group, err := p.readGroup(ctx, noHurry)
 	if err != nil {
 		return err
 	}
@@ -82,22 +84,42 @@ func (p *pass) plan(ctx context.Context) error {
 	if err := p.worthwhile(state, runs); err != nil {
 		return err
 	}
-	now := p.Now()
-	plan, err := policy.PlanPrune(&governing, state, governing.Rule.MaxRemovals, p.members(ctx, group), now)
-	switch {
-	case errors.Is(err, policy.ErrActivityUnknown):
-		return fails(v1alpha1.ReasonActivityUnknown, "the vendor tells of no member when it last spoke, so that silence proves nothing: nobody is removed")
-	case err != nil:
-		return vendorTrouble("list the members", err)
+	plan, err := p.planMembers(ctx, &governing, group)
+	if err != nil {
+		return err
 	}
 	// The list may have taken long. What was read before it is read once more, right before the plan becomes the one plan of this run.
 	if _, err := p.myTurn(ctx); err != nil {
 		return err
 	}
-	if err := p.policyIsLive(ctx, governing.Policy); err != nil {
+	if err := p.readApp(ctx); err != nil {
 		return err
 	}
+	if now, err := p.governingForPlan(ctx, state.Type); err != nil || now.Policy != governing.Policy {
+		return cmp.Or(err, errBehind)
+	}
 	return p.recordPlan(ctx, &governing, plan)
+}
+
+// planMembers lists the group and picks who is to go.
+func (p *pass) planMembers(ctx context.Context, governing *policy.Governing, group im.Group) (policy.Plan, error) {
+	budget, err := p.budgetForPlan(ctx, &governing.Rule, governing.Policy.Name)
+	if err != nil {
+		return policy.Plan{}, err
+	}
+	leave, ok := p.room.enter(group.Members)
+	if !ok {
+		return policy.Plan{}, noRoom()
+	}
+	defer leave()
+	plan, err := policy.PlanPrune(governing, stateOf(group), budget, p.members(ctx, group), p.Now())
+	switch {
+	case errors.Is(err, policy.ErrActivityUnknown):
+		return policy.Plan{}, fails(v1alpha1.ReasonActivityUnknown, "the vendor tells of no member when it last spoke, so that silence proves nothing: nobody is removed")
+	case err != nil:
+		return policy.Plan{}, vendorTrouble("list the members", err)
+	}
+	return plan, nil
 }
 
 // readApp reads the IMApp live and finds it in the snapshot.
@@ -153,17 +175,32 @@ func (p *pass) readLiveApp(ctx context.Context) error {
 	return nil
 }
 
-// stillWaits keeps a run waiting that waited for a policy or a list before and, for the type of group that it saw then, still would. It spares
-// the vendor a call per waiting run and edit.
-func (p *pass) stillWaits() error {
-	if p.run.Status.Group == nil {
+// stillWaits keeps a run waiting that waited for a policy, a list, the budget or room before and, for the group that it saw then, still would. It
+// spares the vendor a call per waiting run and edit.
+func (p *pass) stillWaits(ctx context.Context) error {
+	seen := p.run.Status.Group
+	if seen == nil {
 		return nil
 	}
-	governing, ok := p.compiled.Governing(p.key.group, policy.ParseGroupType(string(p.run.Status.Group.Type)))
+	governing, ok := p.compiled.Governing(p.key.group, policy.ParseGroupType(string(seen.Type)))
 	if !ok {
 		return nil
 	}
-	return usable(&governing)
+	if err := usable(&governing); err != nil {
+		return err
+	}
+	if !p.room.has(int(seen.Members)) {
+		return noRoom()
+	}
+	_, err := p.budgetForPlan(ctx, &governing.Rule, governing.Policy.Name)
+	return err
+}
+
+func noRoom() error {
+	return &waitError{
+		reason: v1alpha1.ReasonQueued, after: roomRecheck,
+		message: "this group is planned once there is memory for it, after those that are being planned now",
+	}
 }
 
 // usable says what a rule waits for.
@@ -212,17 +249,21 @@ func goesBefore(a, b *v1alpha1.PruneRun) bool {
 }
 
 // precedence orders what is left to do for runs of one group: what has begun goes before what has not, and an undo, whose people wait to come
-// back, before another run.
+// back, before a run that waits for somebody's word.
 func precedence(run *v1alpha1.PruneRun) int {
 	switch {
-	case unfinished(run) && planned(run):
+	case unfinished(run) && run.Status.Progress != nil:
 		return 0
 	case undoing(run):
 		return 1
-	case wantsUndo(run):
+	case unfinished(run) && planned(run) && !awaitsWord(run):
 		return 2
+	case wantsUndo(run):
+		return 3
+	case planned(run):
+		return 4
 	}
-	return 3
+	return 5
 }
 
 // callVendorAs finds the REST client of the app.
@@ -242,9 +283,15 @@ func (p *pass) noticeVendor() {
 	}
 }
 
+// plainRefusal is the code of a refusal that has none of its own: the client sees 10016 (page 34370).
+const plainRefusal = 1
+
+// noHurry is the notAfter of a call that may wait its turn.
+var noHurry time.Time
+
 // readGroup reads the group from the vendor and compares the clocks.
-func (p *pass) readGroup(ctx context.Context) (im.Group, error) {
-	group, err := p.vendor.Group(ctx, p.key.group, time.Time{})
+func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (im.Group, error) {
+	group, err := p.vendor.Group(ctx, p.key.group, notAfter)
 	p.noticeVendor()
 	if err != nil {
 		return im.Group{}, vendorTrouble("read the group", err)
@@ -275,60 +322,14 @@ func stateOf(group im.Group) policy.GroupState {
 
 // governingForPlan returns the rule that governs a group of this type, known to be what the API server has.
 func (p *pass) governingForPlan(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
-	if err := p.snapshotHasPolicies(ctx); err != nil {
+	governing, governed, err := p.governing(ctx, groupType)
+	switch {
+	case err != nil:
 		return policy.Governing{}, err
-	}
-	governing, ok := p.compiled.Governing(p.key.group, groupType)
-	if !ok {
+	case !governed:
 		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "no GroupPolicy with whenFull.prune governs this group, whose type is %s", groupType)
 	}
-	if err := p.policyIsLive(ctx, governing.Policy); err != nil {
-		return policy.Governing{}, err
-	}
 	return governing, usable(&governing)
-}
-
-// policyIsLive returns errBehind unless the API server has this very policy in this very generation.
-func (p *pass) policyIsLive(ctx context.Context, object policy.Object) error {
-	live, found, err := p.livePolicy(ctx, object.Name)
-	if err != nil {
-		return err
-	}
-	if !found || live.UID != types.UID(object.UID) || live.Generation != object.Generation {
-		return errBehind
-	}
-	return nil
-}
-
-func (p *pass) livePolicy(ctx context.Context, name string) (live *v1alpha1.GroupPolicy, found bool, _ error) {
-	live = &v1alpha1.GroupPolicy{}
-	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.namespace, Name: name}, live)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return nil, false, fmt.Errorf("read the policy live: %w", err)
-	}
-	return live, err == nil, nil
-}
-
-// snapshotHasPolicies returns errBehind unless the snapshot holds every policy of the namespace as the API server has it. The policy whose
-// watch is a moment behind may be the one that governs: one that only previews, one that protects more, or the one that was
-// applied together with the run. What matters is in the metadata, page by page, since policies may be many and long.
-func (p *pass) snapshotHasPolicies(ctx context.Context) error {
-	for next := ""; ; {
-		var page metav1.PartialObjectMetadataList
-		page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GroupPolicyList"))
-		if err := p.Live.List(ctx, &page, client.InNamespace(p.key.namespace), client.Limit(policiesPerPage), client.Continue(next)); err != nil {
-			return fmt.Errorf("list the policies live: %w", err)
-		}
-		for i := range page.Items {
-			live := &page.Items[i]
-			if verdict, ok := p.snapshot.PolicyVerdict(string(live.UID)); !ok || verdict.Generation != live.Generation {
-				return errBehind
-			}
-		}
-		if next = page.Continue; next == "" {
-			return nil
-		}
-	}
 }
 
 // worthwhile ends a run of a group that is not full or cools down. A person who asks for a run need not wait for either.
@@ -378,6 +379,7 @@ func roleOf(role string) policy.Role {
 // recordPlan writes the plan, and with it the end of a run that removes nobody. This is the one place where Preview ends a run: no
 // path leads from it to a removal.
 func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan policy.Plan) error {
+	now := p.Now()
 	message := fmt.Sprintf("%d of %d inactive members are to go", len(plan.Removals), plan.Candidates)
 	var ends *endError
 	switch {
@@ -385,7 +387,7 @@ func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan
 		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "enough seats are free"}
 	case len(plan.Removals) == 0:
 		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "no member is inactive and unprotected"}
-	case governing.Rule.Mode != policy.ModeEnforce:
+	case governing.Rule.Mode == policy.ModePreview:
 		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonPreviewed, fmt.Sprintf("%s; mode Preview removes nobody", message)}
 	}
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
@@ -394,10 +396,15 @@ func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan
 			Name: governing.Policy.Name, UID: types.UID(governing.Policy.UID), Generation: governing.Policy.Generation,
 			Mode: v1alpha1.PruneMode(governing.Rule.Mode.String()),
 		}
-		status.Plan = planRecord(plan, p.Now())
+		status.Plan = planRecord(plan, now)
 		p.set(status, v1alpha1.ConditionPlanned, metav1.ConditionTrue, v1alpha1.ReasonPlanned, message)
 		if ends != nil {
 			p.setEnd(status, ends)
+			return
+		}
+		refuseFor(status, &governing.Rule, now)
+		if governing.Rule.Mode == policy.ModeApprove {
+			p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, awaitingMessage(status.Plan))
 		}
 	})
 	if err != nil {
@@ -409,6 +416,25 @@ func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan
 		return errDone
 	}
 	return nil
+}
+
+// refuseFor keeps the accounts that the run removes out for as long as the rule says from at on.
+func refuseFor(status *v1alpha1.PruneRunStatus, rule *policy.PruneRule, at time.Time) {
+	if rule.RejoinAfter <= 0 {
+		return
+	}
+	if status.Refuse == nil {
+		status.Refuse = &v1alpha1.PruneRefusal{Code: cmp.Or(rule.Reject.Code, plainRefusal), Message: rule.Reject.Message}
+	}
+	status.Refuse.Until = metav1.NewTime(later(status.Refuse.Until.Time, wholeSecond(at.Add(rule.RejoinAfter))))
+}
+
+// wholeSecond rounds up, since the API keeps whole seconds and would round down what must not end early.
+func wholeSecond(at time.Time) time.Time {
+	if cut := at.Truncate(time.Second); cut.Before(at) {
+		return cut.Add(time.Second)
+	}
+	return at
 }
 
 func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
@@ -433,8 +459,11 @@ func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
 }
 
 // vendorTrouble sorts a failed call: what lasts ends the run in one try, so that nobody hammers the vendor with a wrong key; what may pass is
-// waited out.
+// waited out. A call that came too late says nothing about the vendor: the batch is begun again.
 func vendorTrouble(step string, err error) error {
+	if errors.Is(err, im.ErrTooLate) {
+		return fmt.Errorf("%s: %w", step, err)
+	}
 	message := fmt.Sprintf("%s: %v", step, err)
 	switch im.ClassOf(err) {
 	case im.ClassGroupGone:

@@ -29,11 +29,16 @@ func (p *pass) record(ctx context.Context, change func(*v1alpha1.PruneRunStatus)
 	next := p.run.DeepCopy()
 	change(&next.Status)
 	slices.SortStableFunc(next.Status.Conditions, byConditionOrder)
+	// What was true before a person said a word still is; kubectl wait takes no condition for true that lags behind the spec.
+	for i := range next.Status.Conditions {
+		next.Status.Conditions[i].ObservedGeneration = p.run.Generation
+	}
 	patch := client.MergeFromWithOptions(p.run, client.MergeFromWithOptimisticLock{})
 	if err := p.Client.Status().Patch(ctx, next, patch); err != nil {
 		return fmt.Errorf("record the prune run: %w", err)
 	}
 	p.run = next
+	p.enterRecord()
 	return nil
 }
 
@@ -56,6 +61,11 @@ func (p *pass) seen(status *v1alpha1.PruneRunStatus) {
 	}
 }
 
+// lags says whether a condition is about an earlier generation.
+func lags(run *v1alpha1.PruneRun) bool {
+	return slices.ContainsFunc(run.Status.Conditions, func(c metav1.Condition) bool { return c.ObservedGeneration != run.Generation })
+}
+
 // wait records what the run waits for.
 func (p *pass) wait(ctx context.Context, wait *waitError) error {
 	conditionType := nextCondition(p.run)
@@ -63,9 +73,9 @@ func (p *pass) wait(ctx context.Context, wait *waitError) error {
 		p.seen(status)
 		p.set(status, conditionType, metav1.ConditionFalse, wait.reason, wait.message)
 	}
-	waiting := p.run.DeepCopy()
-	change(&waiting.Status)
-	if equality.Semantic.DeepEqual(p.run.Status, waiting.Status) {
+	waiting := p.run.Status.DeepCopy()
+	change(waiting)
+	if equality.Semantic.DeepEqual(&p.run.Status, waiting) {
 		return nil
 	}
 	before := apimeta.FindStatusCondition(p.run.Status.Conditions, conditionType)

@@ -903,8 +903,18 @@ func TestOneOfAGroupsRunsGoesFirst(t *testing.T) {
 		return v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(minutes(minute))}}
 	}
 	waiting := at("waiting", 0)
-	planned := at("planned", 9)
-	planned.Status.Plan = &v1alpha1.PrunePlan{}
+	awaiting := at("awaiting", 9)
+	awaiting.Status.Plan = &v1alpha1.PrunePlan{}
+	awaiting.Status.Policy = &v1alpha1.PrunePolicyRecord{Mode: v1alpha1.PruneModeApprove}
+	approved := *awaiting.DeepCopy()
+	approved.ObjectMeta = at("approved", 9).ObjectMeta
+	approved.Spec.Approval = v1alpha1.ApprovalApproved
+	planned := *awaiting.DeepCopy()
+	planned.ObjectMeta = at("planned", 8).ObjectMeta
+	planned.Status.Policy.Mode = v1alpha1.PruneModeEnforce
+	begun := *planned.DeepCopy()
+	begun.ObjectMeta = at("begun", 9).ObjectMeta
+	begun.Status.Progress = &v1alpha1.PruneProgress{}
 	wanted := endedRun(v1alpha1.ConditionComplete, "Removed", 1, true)
 	wanted.ObjectMeta = at("wanted", 1).ObjectMeta
 	wanted.Spec.Undo = v1alpha1.UndoRequested
@@ -919,8 +929,8 @@ func TestOneOfAGroupsRunsGoesFirst(t *testing.T) {
 	deleted.ObjectMeta = at("deleted", 0).ObjectMeta
 	deleted.DeletionTimestamp = &metav1.Time{Time: minutes(4)}
 
-	runs := []v1alpha1.PruneRun{done, deleted, waiting, wanted, recorded, planned}
-	for _, want := range []string{"planned", "recorded", "wanted", "waiting"} {
+	runs := []v1alpha1.PruneRun{done, deleted, waiting, awaiting, wanted, approved, planned, recorded, begun}
+	for _, want := range []string{"begun", "recorded", "planned", "approved", "wanted", "awaiting", "waiting"} {
 		if first := firstUnfinished(runs); first == nil || first.Name != want {
 			t.Fatalf("first of %d is %v, want %s", len(runs), first, want)
 		}

@@ -148,13 +148,13 @@ type holdOff struct {
 //
 // The cooldown runs from the completion of the last run that found the group full, so that a rule that frees few seats is not
 // carried out at the rate of callbacks, and from that of every failed one, so that neither is a wrong key tried. A run that ended
-// CoolingDown counts for nothing: it would prolong what it only obeyed.
+// CoolingDown counts for nothing: it would prolong what it only obeyed; nor does one that Expired, whose plan was older than any cooldown need be.
 func holdOffAfter(runs []v1alpha1.PruneRun, cooldown func(v1alpha1.GroupType) time.Duration) holdOff {
 	var p holdOff
 	for i := range runs {
 		run := &runs[i]
 		end, finished := completion(run)
-		if !finished || end.Reason == v1alpha1.ReasonCoolingDown {
+		if !finished || end.Reason == v1alpha1.ReasonCoolingDown || end.Reason == v1alpha1.ReasonExpired {
 			continue
 		}
 		at := end.LastTransitionTime.Time

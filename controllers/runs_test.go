@@ -57,7 +57,7 @@ func TestHashIsThatOfTheDesign(t *testing.T) {
 // endedRun is a finished run: at minute of the hour, full or not.
 func endedRun(condition, reason string, minute int, full bool) v1alpha1.PruneRun {
 	run := v1alpha1.PruneRun{Status: v1alpha1.PruneRunStatus{Conditions: []metav1.Condition{
-		{Type: condition, Status: metav1.ConditionTrue, Reason: reason, LastTransitionTime: metav1.NewTime(minutes(minute))},
+		{Type: condition, Status: metav1.ConditionTrue, Reason: reason, LastTransitionTime: metav1.NewTime(minutes(minute)), ObservedGeneration: 1},
 	}}}
 	if full {
 		run.Status.Group = &v1alpha1.PruneGroupRecord{Type: v1alpha1.GroupTypePublic, Members: 20, MaxMembers: 20}

@@ -234,9 +234,12 @@ func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 	eventually(t, held(second.term, true))
 	edit(t, gate, func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = "other" })
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	if second.wrote.Load() == 0 {
-		t.Error("who wrote that?")
-	}
+	eventually(t, func() error { // it is counted a moment after it can be read
+		if second.wrote.Load() == 0 {
+			return errors.New("who wrote that?")
+		}
+		return nil
+	})
 	// A cold start sees the same world.
 	third := startReplica(t, namespace, replicaOptions{election: election(namespace)})
 	eventually(t, func() error {

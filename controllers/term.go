@@ -45,6 +45,7 @@ type Term struct {
 
 	mu      sync.Mutex
 	current *tenure // nil outside a term
+	number  uint64  // of terms begun
 	began   signal
 	joined  sync.WaitGroup
 }
@@ -154,6 +155,7 @@ func (t *Term) begin(running, leading context.Context, elector *leaderelection.L
 	}
 	ctx, cancel := context.WithCancelCause(leading)
 	t.current = &tenure{ctx: ctx, cancel: cancel, elector: elector}
+	t.number++
 	t.began.fire()
 	t.Metrics.termHeld(true)
 	t.Log.Info("Term began")
@@ -203,6 +205,13 @@ func (t *Term) Held() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.current.alive()
+}
+
+// Number is that of the present term, or of the last one, counted from 1: what was learnt in one term may be wrong in the next.
+func (t *Term) Number() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.number
 }
 
 // Join returns a context that ends with ctx or with the term, whichever is first; context.Cause is ErrTermEnded in the latter case.
