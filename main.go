@@ -161,7 +161,7 @@ func managerCommand() *cobra.Command {
 	f.DurationVar(&o.election.RetryPeriod, "leader-election-retry-period", 2*time.Second, "time between two tries")
 	f.StringVar(&o.imEndpoint, "im-endpoint", "", "base URL of the IM REST API instead of the regions' own; http only towards loopback: for the emulator and tests")
 	f.DurationVar(&o.sweepInterval, "sweep-interval", 10*time.Minute, "time between two looks for full groups whose callback was lost")
-	f.DurationVar(&o.pruneRunTTL, "prune-run-ttl", 7*24*time.Hour, "how long the record of a run that removed somebody is kept, at least 24h")
+	f.DurationVar(&o.pruneRunTTL, "prune-run-ttl", 7*24*time.Hour, "how long the record of a run is kept, at least 24h; of those of a group that removed nobody, the last 3")
 	o.logging.addFlags(f)
 	return cmd
 }

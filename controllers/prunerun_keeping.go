@@ -15,23 +15,20 @@ import (
 )
 
 const (
-	// keptPerGroup is how many finished runs of a group that removed nobody are kept: enough to see what happens, and bounded
-	// where a group stays full for weeks.
+	// keptPerGroup is how many finished runs of a group that removed nobody are kept, for as long as any other: enough to see what happens, and
+	// bounded where a group stays full for weeks.
 	keptPerGroup = 3
 	minTTL       = 24 * time.Hour
 )
 
 // keep deletes the finished runs of a group that need not be kept any longer, and says when to look at this one again.
 func (r *PruneRunReconciler) keep(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
-	if removedSomebody(run) {
-		until := restedSince(run).Add(max(r.TTL, minTTL))
-		if refuse := run.Status.Refuse; refuse != nil {
-			until = later(until, refuse.Until.Time)
-		}
-		if left := until.Sub(r.Now()); left > 0 {
-			return reconcile.Result{RequeueAfter: left}, nil
-		}
+	left := r.keptUntil(run).Sub(r.Now())
+	if left <= 0 {
 		return reconcile.Result{}, r.discard(ctx, run)
+	}
+	if removedSomebody(run) {
+		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	runs, err := cachedRuns(ctx, r.Client, groupOf(run))
 	if err != nil {
@@ -42,7 +39,22 @@ func (r *PruneRunReconciler) keep(ctx context.Context, run *v1alpha1.PruneRun) (
 			return reconcile.Result{}, err
 		}
 	}
-	return reconcile.Result{}, nil
+	return reconcile.Result{RequeueAfter: left}, nil
+}
+
+// keptUntil is the end of a record: of one that refuses accounts not before they may come back, and of one that a cooldown is counted from not
+// before that is over.
+func (r *PruneRunReconciler) keptUntil(run *v1alpha1.PruneRun) time.Time {
+	rested := restedSince(run)
+	until := rested.Add(max(r.TTL, minTTL))
+	if refuse := run.Status.Refuse; refuse != nil {
+		until = later(until, refuse.Until.Time)
+	}
+	if snapshot := r.Snapshots.Load(); snapshot != nil {
+		cooldown := cooldownNow(snapshot.AppNamed(run.Namespace, run.Spec.AppRef.Name), run.Spec.GroupID)
+		until = later(until, rested.Add(cooldown(recordedType(run))))
+	}
+	return until
 }
 
 // restedSince is when the run ended, or its undo did, if that was later.

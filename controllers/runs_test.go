@@ -238,6 +238,16 @@ func TestKeeping(t *testing.T) {
 		t.Errorf("still there after its TTL: %v", err)
 	}
 
+	// A group that nobody asks about any more keeps nothing for ever.
+	for _, name := range []string{"run-2", "run-3", "run-4"} {
+		result, err := w.reconcile(r, name)
+		must(t, err)
+		w.clock.forward(result.RequeueAfter)
+		if _, err := w.reconcile(r, name); err != nil || w.exists(name) {
+			t.Errorf("%s is still there after its TTL: %v", name, err)
+		}
+	}
+
 	r.TTL = time.Minute // less than 24 hours is 24 hours
 	end("short", "Removed", 1)
 	w.clock.forward(23 * time.Hour)
@@ -254,5 +264,19 @@ func TestKeepingDeletesTheVersionItMeant(t *testing.T) {
 	w.run("one", v1alpha1.PruneTriggerManual)
 	if err := w.process().discard(t.Context(), before); !apierrors.IsConflict(err) || !w.exists("one") {
 		t.Errorf("err = %v, want a conflict with the run that has the name by now", err)
+	}
+}
+
+func TestRecordOutlivesItsTTLWhileACooldownIsCountedFromIt(t *testing.T) {
+	w := newWorld(t)
+	w.group(fullGroup, 5, 250)
+	w.policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, Cooldown: "10d"})
+	w.run("one", v1alpha1.PruneTriggerGroupFull)
+	r := w.process()
+	w.finish(r, "one")
+	result, err := w.reconcile(r, "one")
+	must(t, err)
+	if want := 10 * 24 * time.Hour; result.RequeueAfter < want-time.Minute || result.RequeueAfter > want {
+		t.Errorf("kept for %s, want %s", result.RequeueAfter, want)
 	}
 }

@@ -82,13 +82,16 @@ func PlanPrune(g *Governing, group GroupState, budget int, members iter.Seq2[Mem
 	return plan, nil
 }
 
+// maxAccount is the length in bytes of the longest account that a run can record, far beyond what the vendor allows: 32 bytes (page 33529).
+const maxAccount = 255
+
 // count puts m into the one class it belongs to.
 func (p *Plan) count(g *Governing, m Member, now time.Time, oldest *removalHeap) {
 	lastActive, known := m.lastActive(now)
 	switch {
 	case m.Role == RoleOwner, m.Role == RoleAdmin, m.Account == g.adminAccount:
 		p.Stay.Admin++
-	case m.Role != RoleMember, m.Account == "":
+	case m.Role != RoleMember, m.Account == "", len(m.Account) > maxAccount:
 		p.Stay.Unknown++
 	case g.Protects(m.Account):
 		p.Stay.Protected++
