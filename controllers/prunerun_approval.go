@@ -74,7 +74,7 @@ func governedAsPlanned(app *policy.CompiledApp, run *v1alpha1.PruneRun) bool {
 	return ok && plannedBy(run.Status.Policy, governing.Policy)
 }
 
-// standsIn says whether a plan that awaits approval is as good as before by the snapshot.
+// standsIn says whether a plan that waits is as good as before by the snapshot.
 func standsIn(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 	app := snapshot.AppNamed(run.Namespace, run.Spec.AppRef.Name)
 	return app != nil && !app.PruningSuspended() && governedAsPlanned(app, run)

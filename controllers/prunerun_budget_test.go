@@ -88,6 +88,9 @@ func TestApprovedPlansShareTheBudget(t *testing.T) {
 	}
 	w.look(r, "of-b")
 	wantConditions(t, w.get("of-b"), "Planned=True/Planned", "Complete=False/BudgetExhausted")
+	if requested(r.waitingRuns(t.Context()), w.namespace, "of-b") {
+		t.Error("an edit that does not concern the plan has the vendor called for it")
+	}
 	if got := w.get("of-b").Status.Removed; got != 0 {
 		t.Errorf("removed %d", got)
 	}

@@ -128,7 +128,7 @@ func (r *PruneRunReconciler) allRuns(ctx context.Context) []reconcile.Request {
 }
 
 // waitingRuns are those that wait for a change of objects. Those that wait for the vendor go on by themselves: an edit must
-// not make them call again before their time. Nor are plans that await approval looked at for edits that leave them standing.
+// not make them call again before their time. Nor are plans that await approval, or the budget, looked at for edits that leave them standing.
 func (r *PruneRunReconciler) waitingRuns(ctx context.Context) []reconcile.Request {
 	snapshot := r.Snapshots.Load()
 	return r.runsThat(ctx, func(run *v1alpha1.PruneRun) bool {
@@ -136,8 +136,11 @@ func (r *PruneRunReconciler) waitingRuns(ctx context.Context) []reconcile.Reques
 			return false
 		}
 		condition := apimeta.FindStatusCondition(run.Status.Conditions, nextCondition(run))
-		if condition != nil && condition.Reason == v1alpha1.ReasonAwaitingApproval && snapshot != nil {
-			return !standsIn(snapshot, run)
+		if condition != nil && snapshot != nil && planned(run) {
+			switch condition.Reason {
+			case v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted:
+				return !standsIn(snapshot, run)
+			}
 		}
 		return condition == nil || waitsForObjects(condition.Reason)
 	})
