@@ -26,6 +26,9 @@ type Config struct {
 	Log *slog.Logger
 	// Now is the time before the control API shifts it. Nil: time.Now.
 	Now func() time.Time
+	// Witness, if set, is told of every call that looks at single members, removes or adds some. It is called while the group is locked, so that
+	// it must not wait for the emulator.
+	Witness func(Testimony)
 }
 
 // Validate reports what New would trip over.
@@ -70,6 +73,8 @@ type Emulator struct {
 	http   *http.Client
 	mux    *http.ServeMux
 
+	witness func(Testimony) // may be nil
+
 	callbacks journal[CallbackRecord]
 	calls     journal[CallRecord]
 	tally     tally
@@ -85,7 +90,7 @@ const callbackLanes = 64
 // served once.
 func New(c Config) *Emulator {
 	e := &Emulator{
-		log: c.Log, apps: map[uint64]*app{}, outbox: newOutbox(callbackLanes), closing: make(chan struct{}),
+		log: c.Log, witness: c.Witness, apps: map[uint64]*app{}, outbox: newOutbox(callbackLanes), closing: make(chan struct{}),
 		http: &http.Client{
 			Transport: &http.Transport{
 				TLSClientConfig: c.CallbackTLS, MaxIdleConnsPerHost: callbackLanes, IdleConnTimeout: 5 * time.Minute,

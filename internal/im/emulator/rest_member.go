@@ -248,6 +248,7 @@ func (e *Emulator) getSpecifiedMembers(_ context.Context, c *call) (any, *failur
 		return nil, f
 	}
 	defer g.mu.Unlock()
+	e.testify(c, "get_specified_group_member_info", g, accounts)
 	var found []member
 	for _, account := range accounts {
 		if m := g.roster.find(account); m != nil && pass(m.role) {
@@ -334,7 +335,21 @@ func (e *Emulator) addMembers(ctx context.Context, c *call) (any, *failure) {
 	if f != nil {
 		return nil, f
 	}
+	e.testifyAdded(c, g, entries)
 	return addedMembers{answered(entries)}, nil
+}
+
+// testifyAdded tells the witness who is new.
+func (e *Emulator) testifyAdded(c *call, g *group, entries []entry) {
+	var added []string
+	for _, en := range entries {
+		if en.result == resultAdded {
+			added = append(added, en.account)
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e.testify(c, "add_group_member", g, added)
 }
 
 func answered(entries []entry) []addedMember {
@@ -359,6 +374,7 @@ func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
 	if g.kind == typeAVChatRoom {
 		return nil, errCannotKick
 	}
+	e.testify(c, "delete_group_member", g, accounts)
 	e.part(ctx, g, c.origin(), "Kicked", accounts)
 	return nil, nil
 }

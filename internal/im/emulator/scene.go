@@ -109,12 +109,8 @@ func (g *group) describe(offset, limit int) Group {
 	if offset+len(page) < g.roster.size() && len(page) > 0 {
 		d.NextOffset = offset + len(page)
 	}
-	for _, m := range page {
-		member := Member{Account: m.account, Role: m.role.String(), JoinedAt: time.Unix(int64(m.joined), 0).UTC()}
-		if m.spoke > 0 {
-			member.LastSpokeAt = time.Unix(int64(m.spoke), 0).UTC()
-		}
-		d.MemberList = append(d.MemberList, member)
+	for i := range page {
+		d.MemberList = append(d.MemberList, page[i].describe())
 	}
 	return d
 }

@@ -1,0 +1,179 @@
+package drill
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/emulator"
+)
+
+// ledger is all that is known of an episode, in the order in which it happened. Its times are those of this machine, whatever the clock of
+// the emulator says, except for those inside what the emulator says of its members.
+type ledger struct {
+	mu sync.Mutex
+
+	looks     []deed // get_specified_group_member_info
+	removals  []deed // delete_group_member
+	additions []deed // add_group_member
+
+	policies  map[string]*timeline[*version]  // by name; nil: there is none
+	lists     map[string]*timeline[*[]string] // by name; nil: there is none
+	suspended map[string]*timeline[bool]      // by app
+	approvals map[types.UID]*timeline[v1alpha1.Approval]
+
+	departures []departure
+	reports    []report
+	faults     []time.Time // at which a fault, an outage or a kill was felt
+
+	runs map[types.UID]*history
+}
+
+// deed is a call of the vendor's REST API that took effect, and the runs of the group as the API server had them at that moment.
+type deed struct {
+	at   time.Time
+	app  string
+	runs []v1alpha1.PruneRun
+	emulator.Testimony
+}
+
+// version is one generation of a policy.
+type version struct {
+	uid        types.UID
+	generation int64
+	rule       rule
+}
+
+// departure is one member less, or one seat more, for which no run is to blame.
+type departure struct {
+	app, group  string
+	account     string // "" if the group's limit was raised, or all are gone
+	seats       int
+	begin, done time.Time
+}
+
+// report is a full group that a manager has taken note of.
+type report struct {
+	app, group string
+	at         time.Time
+}
+
+// history is every version of a run that the watch saw.
+type history struct {
+	versions []v1alpha1.PruneRun
+	deleted  bool
+}
+
+func (h *history) last() *v1alpha1.PruneRun { return &h.versions[len(h.versions)-1] }
+
+func newLedger() *ledger {
+	return &ledger{
+		policies: map[string]*timeline[*version]{}, lists: map[string]*timeline[*[]string]{}, suspended: map[string]*timeline[bool]{},
+		approvals: map[types.UID]*timeline[v1alpha1.Approval]{}, runs: map[types.UID]*history{},
+	}
+}
+
+// note writes into the ledger.
+func (l *ledger) note(write func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	write()
+}
+
+// line is the timeline of key, made if need be.
+func line[K comparable, T any](lines map[K]*timeline[T], key K) *timeline[T] {
+	if lines[key] == nil {
+		lines[key] = &timeline[T]{}
+	}
+	return lines[key]
+}
+
+func (l *ledger) trouble() { l.note(func() { l.faults = append(l.faults, time.Now()) }) }
+
+// seen takes in a version of a run.
+func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.runs[run.UID]
+	if h == nil {
+		h = &history{}
+		l.runs[run.UID] = h
+	}
+	h.deleted = h.deleted || deleted
+	if len(h.versions) == 0 || h.last().ResourceVersion != run.ResourceVersion {
+		h.versions = append(h.versions, *run)
+	}
+}
+
+// runsOf are the last versions of the runs of a group that still exist, oldest first.
+func (l *ledger) runsOf(app, group string) []v1alpha1.PruneRun {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var runs []v1alpha1.PruneRun
+	for _, h := range l.runs {
+		if run := h.last(); !h.deleted && run.Spec.AppRef.Name == app && run.Spec.GroupID == group {
+			runs = append(runs, *run)
+		}
+	}
+	slices.SortFunc(runs, func(a, b v1alpha1.PruneRun) int {
+		if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
+			return c
+		}
+		return len(a.Name) - len(b.Name)
+	})
+	return runs
+}
+
+// witness is told by the emulator, which holds the group still meanwhile: what the API server has of the group's runs now is what it
+// had when the call took effect.
+func (w *world) witness(t emulator.Testimony) {
+	d := deed{at: time.Now(), app: w.appNamed(t.Group.SDKAppID), Testimony: t}
+	if t.API != "get_specified_group_member_info" {
+		var list v1alpha1.PruneRunList
+		err := w.api.List(w.ctx, &list, client.InNamespace(w.namespace),
+			client.MatchingFields{"spec.appRef.name": d.app, "spec.groupID": t.Group.ID})
+		if err != nil {
+			w.complain("list the runs of %q: %v", t.Group.ID, err)
+		}
+		d.runs = list.Items
+	}
+	w.ledger.note(func() {
+		switch t.API {
+		case "delete_group_member":
+			w.ledger.removals = append(w.ledger.removals, d)
+		case "add_group_member":
+			w.ledger.additions = append(w.ledger.additions, d)
+		default:
+			w.ledger.looks = append(w.ledger.looks, d)
+		}
+	})
+}
+
+// watchRuns takes in every version of every run until ctx ends. A watch that ends is begun anew where it was.
+func (w *world) watchRuns(ctx context.Context) {
+	version := ""
+	for ctx.Err() == nil {
+		watcher, err := w.api.Watch(ctx, &v1alpha1.PruneRunList{}, &client.ListOptions{
+			Namespace: w.namespace, Raw: &metav1.ListOptions{ResourceVersion: version},
+		})
+		if err != nil {
+			if ctx.Err() == nil {
+				w.complain("watch the runs: %v", err)
+			}
+			return
+		}
+		for event := range watcher.ResultChan() {
+			if run, ok := event.Object.(*v1alpha1.PruneRun); ok {
+				version = run.ResourceVersion
+				w.ledger.seen(run, event.Type == "DELETED")
+			}
+		}
+		watcher.Stop()
+	}
+}

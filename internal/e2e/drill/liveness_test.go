@@ -1,0 +1,115 @@
+package drill
+
+import (
+	"fmt"
+	"slices"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/emulator"
+)
+
+// unsettled says of every group of the players what is still to come, now that nothing is in the way any more: nothing of those that are
+// fine. Without a sweep only the reported groups need a run.
+func (w *world) unsettled(players []player, sweep bool) (open []string) {
+	for _, p := range players {
+		groups := map[string]emulator.Group{}
+		all, err := w.im(p.Rule.App).Groups(w.ctx)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		for _, g := range all {
+			groups[g.ID] = g
+		}
+		for _, g := range p.Groups {
+			for _, what := range p.unsettledGroup(groups[g.ID], g.ID, sweep) {
+				open = append(open, fmt.Sprintf("%s %q: %s", p.Name, g.ID, what))
+			}
+		}
+	}
+	return open
+}
+
+func (p player) unsettledGroup(g emulator.Group, id string, sweep bool) (open []string) {
+	runs := p.ledger.runsOf(p.Rule.App, id)
+	found := false // a run has dealt with the group as it is, or waits with a good reason
+	for i := range runs {
+		run := &runs[i]
+		if !ended(run) {
+			reason, good := p.waiting(run, runs)
+			found = found || good
+			if !good {
+				open = append(open, fmt.Sprintf("run %s is not finished: %s", run.Name, reason))
+			}
+			continue
+		}
+		s := run.Status.Group
+		found = found || apimeta.IsStatusConditionTrue(run.Status.Conditions, "Failed") || s != nil && s.MaxMembers > 0 && s.Members >= s.MaxMembers
+	}
+	v := p.policy(p.Name)
+	reported := slices.ContainsFunc(p.reported(), func(r report) bool { return r.app == p.Rule.App && r.group == id })
+	switch {
+	case found || g.ID == "" || !g.Full || modernType(g.Type) == "AVChatRoom":
+	case v == nil || !v.rule.governs(p.Rule.App, g.ID, g.Type) || v.rule.Invalid && len(runs) > 0:
+	case reported || sweep:
+		open = append(open, fmt.Sprintf("it is full (%d), reported %v, and no run has dealt with it", g.Members, reported))
+	}
+	return open
+}
+
+func (p player) reported() []report {
+	p.ledger.mu.Lock()
+	defer p.ledger.mu.Unlock()
+	return slices.Clone(p.ledger.reports)
+}
+
+// waiting says what a run waits for, and whether it does well to.
+func (p player) waiting(run *v1alpha1.PruneRun, runs []v1alpha1.PruneRun) (reason string, good bool) {
+	condition := apimeta.FindStatusCondition(run.Status.Conditions, "Planned")
+	if run.Status.Plan != nil {
+		condition = apimeta.FindStatusCondition(run.Status.Conditions, "Complete")
+	}
+	if condition == nil {
+		return "it says nothing", false
+	}
+	reason = condition.Reason + ": " + condition.Message
+	v := p.policy(p.Name)
+	switch condition.Reason {
+	case "AwaitingApproval":
+		return reason, run.Status.Policy.Mode == v1alpha1.PruneModeApprove && run.Spec.Approval == v1alpha1.ApprovalPending
+	case "BudgetExhausted":
+		return reason, v != nil && p.spent() >= v.rule.PerDay
+	case "ProtectionUnresolved":
+		return reason, v != nil && len(v.rule.Lists) > 0 && p.list(p.Name) == nil
+	case "PolicyInvalid":
+		return reason, v != nil && v.rule.Invalid
+	case "Queued":
+		return reason, slices.ContainsFunc(runs, func(other v1alpha1.PruneRun) bool {
+			if ended(&other) || other.UID == run.UID {
+				return false
+			}
+			if c := apimeta.FindStatusCondition(other.Status.Conditions, "Complete"); c != nil && c.Reason == "Queued" {
+				return false
+			}
+			if c := apimeta.FindStatusCondition(other.Status.Conditions, "Planned"); c != nil && c.Reason == "Queued" {
+				return false
+			}
+			_, good := p.waiting(&other, nil)
+			return good
+		})
+	}
+	return reason, false
+}
+
+// spent is what the runs have on record under the name of the policy.
+func (p player) spent() (n int) {
+	p.ledger.mu.Lock()
+	defer p.ledger.mu.Unlock()
+	for _, h := range p.ledger.runs {
+		if run := h.last(); run.Status.Policy != nil && run.Status.Policy.Name == p.Name {
+			n += int(run.Status.Removed) + len(inFlight(run))
+		}
+	}
+	return n
+}

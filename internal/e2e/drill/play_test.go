@@ -1,0 +1,364 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/emulator"
+)
+
+// player plays the steps of one scenario. What the emulator refuses (somebody who has left cannot speak) is part of the game.
+type player struct {
+	*world
+	scenario
+}
+
+// begin makes the groups, the list and the policy.
+func (p player) begin() {
+	for _, g := range p.Groups {
+		if _, err := p.im(p.Rule.App).CreateGroup(p.ctx, g); err != nil {
+			p.complain("%s: make group %q: %v", p.Name, g.ID, err)
+		}
+	}
+	if p.List != nil {
+		p.putList(p.Name, p.List)
+	}
+	p.putPolicy(p.Name, p.Rule)
+}
+
+// play plays the steps, one after the other.
+func (p player) play(ctx context.Context) {
+	for _, s := range p.Steps {
+		pause(ctx, s.After)
+		if ctx.Err() != nil {
+			return
+		}
+		p.do(ctx, s)
+	}
+}
+
+func (p player) do(ctx context.Context, s step) {
+	app, g := p.Rule.App, p.Groups[s.Group]
+	im := p.im(app)
+	switch s.Do {
+	case doReport:
+		p.report(ctx, app, g.ID, s.N)
+	case doAwaitPlan:
+		p.awaitPlan(ctx, app, g.ID)
+	case doSpeak:
+		for _, account := range p.pick(ctx, g.ID, s) {
+			_, _ = im.Speak(ctx, g.ID, account)
+		}
+	case doQuit:
+		for _, account := range p.pick(ctx, g.ID, s) {
+			begin := time.Now()
+			if o, err := im.Quit(ctx, g.ID, account); err == nil && o.Result == emulator.ResultLeft {
+				p.departed(departure{app: app, group: g.ID, account: account, seats: 1, begin: begin})
+			}
+		}
+	case doReturn:
+		for _, account := range choose(s, p.gone(g.ID)) {
+			_, _ = im.PutMembers(ctx, g.ID, emulator.MemberSpec{Accounts: []string{account}})
+		}
+	case doApply:
+		for _, account := range append(choose(s, p.gone(g.ID)), fmt.Sprintf("new%d", s.Pick%1000)) {
+			_, _ = im.Apply(ctx, g.ID, account)
+		}
+	case doPromote:
+		for _, account := range p.pick(ctx, g.ID, s) {
+			// Only who is in: PutMembers would let others in.
+			if members, err := im.Members(ctx, g.ID); err == nil && slices.ContainsFunc(members, func(m emulator.Member) bool { return m.Account == account }) {
+				_, _ = im.PutMembers(ctx, g.ID, emulator.MemberSpec{Accounts: []string{account}, Role: "Admin"})
+			}
+		}
+	case doSilence:
+		quirks := g.Quirks
+		quirks.OmitLastSendMsgTime = true
+		_, _ = im.ChangeGroup(ctx, g.ID, emulator.GroupChange{Quirks: &quirks})
+	case doRaise:
+		if g.MaxMembers > 0 {
+			begin, limit := time.Now(), g.MaxMembers+s.N
+			if _, err := im.ChangeGroup(ctx, g.ID, emulator.GroupChange{MaxMembers: &limit}); err == nil {
+				p.departed(departure{app: app, group: g.ID, seats: s.N, begin: begin})
+			}
+		}
+	case doDisband:
+		begin := time.Now()
+		if im.DestroyGroup(ctx, g.ID) == nil {
+			p.departed(departure{app: app, group: g.ID, begin: begin})
+		}
+	case doApprove:
+		for _, run := range p.unfinished(app) {
+			if run.Status.Plan != nil {
+				p.say(&run, v1alpha1.ApprovalApproved)
+			}
+		}
+	case doDeny:
+		for _, run := range p.unfinished(app) {
+			p.say(&run, v1alpha1.ApprovalDenied)
+		}
+	case doManual:
+		p.createRun(fmt.Sprintf("%s-by-hand-%d", p.Name, s.Pick%1000), app, g.ID)
+	case doTighten:
+		planned := p.pick(ctx, g.ID, s)
+		p.edit(func(r *rule) { r.Accounts = append(slices.Clone(r.Accounts), planned...) })
+	case doLoosen:
+		p.edit(func(r *rule) { r.FreeSeats += s.N; r.FreeSeats = min(r.FreeSeats, 100) })
+	case doPreview:
+		p.edit(func(r *rule) { r.Mode = "Preview" })
+	case doInvalidate:
+		p.edit(func(r *rule) { r.Invalid = true })
+	case doRepair:
+		p.edit(func(r *rule) { r.Invalid = false })
+	case doDelete:
+		p.dropPolicy(p.Name)
+	case doRecreate:
+		if p.policy(p.Name) == nil {
+			p.putPolicy(p.Name, p.Rule)
+		}
+	case doListGrow:
+		if list := p.list(p.Name); list != nil {
+			p.putList(p.Name, append(slices.Clone(*list), p.pick(ctx, g.ID, s)...))
+		}
+	case doListDrop:
+		p.dropList(p.Name)
+	case doListBack:
+		if p.list(p.Name) == nil {
+			p.putList(p.Name, p.List)
+		}
+	default:
+		p.complain("%s: nobody knows how to %q", p.Name, s.Do)
+	}
+}
+
+// edit changes the policy, if there is one.
+func (p player) edit(change func(*rule)) {
+	if v := p.policy(p.Name); v != nil {
+		r := v.rule
+		change(&r)
+		p.putPolicy(p.Name, r)
+	}
+}
+
+func (w *world) departed(d departure) {
+	d.done = time.Now()
+	w.ledger.note(func() { w.ledger.departures = append(w.ledger.departures, d) })
+}
+
+// report is the vendor's callback, sent until a manager has taken note of it. Where none is there to do so it is lost, as at the vendor.
+func (w *world) report(ctx context.Context, app, group string, first int) {
+	full, err := w.im(app).Group(ctx, group)
+	if err != nil {
+		return // it was disbanded
+	}
+	body := map[string]string{"CallbackCommand": "Group.CallbackAfterGroupFull", "GroupId": group}
+	for try := range 3 {
+		a, err := w.replicas[(first+try)%2].callback(ctx, full.SDKAppID, body)
+		if err != nil || a.Status != 200 || a.ErrorCode != 0 {
+			continue
+		}
+		if full.Full {
+			w.ledger.note(func() { w.ledger.reports = append(w.ledger.reports, report{app: app, group: group, at: time.Now()}) })
+		}
+		return
+	}
+}
+
+// awaitPlan waits some seconds for a run of the group that has a plan.
+func (p player) awaitPlan(ctx context.Context, app, group string) {
+	ctx, cancel := context.WithTimeout(ctx, 6*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		if slices.ContainsFunc(p.ledger.runsOf(app, group), func(run v1alpha1.PruneRun) bool { return run.Status.Plan != nil }) {
+			return
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// unfinished are the runs of the scenario's groups that have not ended.
+func (p player) unfinished(app string) (runs []v1alpha1.PruneRun) {
+	for _, g := range p.Groups {
+		for _, run := range p.ledger.runsOf(app, g.ID) {
+			if !ended(&run) {
+				runs = append(runs, run)
+			}
+		}
+	}
+	return runs
+}
+
+func (w *world) createRun(name, app, group string) {
+	run := &v1alpha1.PruneRun{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec:       v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: app}, GroupID: group, Trigger: v1alpha1.PruneTriggerManual},
+	}
+	if err := w.api.Create(w.ctx, run); err != nil {
+		w.complain("create run %s: %v", name, err)
+	}
+}
+
+// pick chooses among the planned members of the latest plan, or among all ordinary members where there is none.
+func (p player) pick(ctx context.Context, group string, s step) []string {
+	var accounts []string
+	for _, run := range p.ledger.runsOf(p.Rule.App, group) {
+		if run.Status.Plan == nil {
+			continue
+		}
+		accounts = nil
+		for _, removal := range run.Status.Plan.Removals {
+			accounts = append(accounts, removal.Account)
+		}
+	}
+	if len(accounts) == 0 {
+		members, err := p.im(p.Rule.App).Members(ctx, group)
+		if err != nil {
+			return nil
+		}
+		for _, m := range members {
+			if m.Role == "Member" {
+				accounts = append(accounts, m.Account)
+			}
+		}
+	}
+	return choose(s, accounts)
+}
+
+// gone are those who have left the group or were removed from it.
+func (p player) gone(group string) (accounts []string) {
+	p.ledger.mu.Lock()
+	defer p.ledger.mu.Unlock()
+	for _, d := range p.ledger.departures {
+		if d.app == p.Rule.App && d.group == group && d.account != "" {
+			accounts = append(accounts, d.account)
+		}
+	}
+	for _, d := range p.ledger.removals {
+		if d.app == p.Rule.App && d.Group.ID == group {
+			for _, m := range d.Found {
+				accounts = append(accounts, m.Account)
+			}
+		}
+	}
+	slices.Sort(accounts)
+	return slices.Compact(accounts)
+}
+
+// choose picks as many as the step says; the same ones out of the same.
+func choose(s step, accounts []string) []string {
+	accounts = slices.Clone(accounts)
+	newDice(s.Pick, 0).Shuffle(len(accounts), func(i, j int) { accounts[i], accounts[j] = accounts[j], accounts[i] })
+	return accounts[:min(len(accounts), s.N)]
+}
+
+// strike deals the blows, each at its time and whatever the others do, and returns when the last one is over.
+func (w *world) strike(ctx context.Context, blows []blow) {
+	var all sync.WaitGroup
+	for _, b := range blows {
+		all.Go(func() {
+			pause(ctx, b.At)
+			if ctx.Err() == nil {
+				w.deal(ctx, b)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (w *world) deal(ctx context.Context, b blow) {
+	switch b.Do {
+	case blowFault:
+		// A fault that is added twice, once for each app, is one more: they are not told apart.
+		if _, err := w.im(w.apps[0]).AddFault(ctx, *b.Fault); err != nil {
+			w.complain("add a fault: %v", err)
+		}
+	case blowKill:
+		w.ledger.trouble()
+		target := w.replicas[b.Target]
+		for _, r := range w.replicas {
+			if r.holdsTerm(ctx) {
+				target = r
+			}
+		}
+		target.killAndRestart(ctx, b.For)
+		w.ledger.trouble()
+	case blowOutage:
+		w.during(ctx, b, func(cut bool) {
+			for i, r := range w.replicas {
+				switch {
+				case b.Target != 2 && b.Target != i:
+				case cut:
+					r.wire.Cut()
+				default:
+					r.wire.Mend()
+				}
+			}
+		})
+	case blowClock:
+		w.during(ctx, b, func(wrong bool) {
+			change := emulator.ClockChange{Reset: true}
+			if wrong {
+				change = emulator.ClockChange{Forward: b.Move.String()}
+			}
+			if _, err := w.im(w.apps[0]).MoveClock(ctx, change); err != nil {
+				w.complain("move the clock: %v", err)
+			}
+		})
+	case blowSuspend:
+		w.during(ctx, b, func(off bool) { w.suspend(w.apps[b.Target], off) })
+	}
+}
+
+// during switches something on, and off after a while.
+func (w *world) during(ctx context.Context, b blow, set func(on bool)) {
+	w.ledger.trouble()
+	set(true)
+	pause(ctx, b.For)
+	set(false)
+	w.ledger.trouble()
+}
+
+// feelFaults writes down when faults of the vendor struck, until ctx ends.
+func (w *world) feelFaults(ctx context.Context) {
+	struck := 0
+	for ctx.Err() == nil {
+		rules, err := w.im(w.apps[0]).Faults(ctx)
+		now := 0
+		for _, f := range rules {
+			now += f.Fired
+		}
+		if err == nil && now != struck {
+			struck = now
+			w.ledger.trouble()
+		}
+		pause(ctx, 500*time.Millisecond)
+	}
+}
+
+// calm ends all trouble.
+func (w *world) calm(ctx context.Context) {
+	if err := w.im(w.apps[0]).ClearFaults(ctx); err != nil {
+		w.complain("end the faults: %v", err)
+	}
+	if _, err := w.im(w.apps[0]).MoveClock(ctx, emulator.ClockChange{Reset: true}); err != nil {
+		w.complain("set the clock right: %v", err)
+	}
+	for _, r := range w.replicas {
+		r.wire.Mend()
+		if !r.check() {
+			continue
+		}
+		waiting, cancel := context.WithTimeout(ctx, patience)
+		if err := r.current().AwaitReady(waiting); err != nil {
+			w.complain("%v", err)
+		}
+		cancel()
+	}
+	w.ledger.trouble()
+}

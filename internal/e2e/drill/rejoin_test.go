@@ -1,0 +1,59 @@
+package drill
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// checkRejoining asks every manager about some of those who were removed, and some who were not. A record that is about to expire is
+// left alone.
+func (p player) checkRejoining(ctx context.Context) {
+	const margin = 3 * time.Second
+	for _, g := range p.Groups {
+		full, err := p.im(p.Rule.App).Group(ctx, g.ID)
+		if err != nil {
+			continue
+		}
+		accounts := p.gone(g.ID)
+		accounts = append(choose(step{N: 4, Pick: uint64(len(accounts))}, accounts), "somebody-else")
+		runs := p.ledger.runsOf(p.Rule.App, g.ID)
+		for _, account := range accounts {
+			now := time.Now()
+			var refusal *v1alpha1.PruneRefusal
+			unclear := false
+			for i := range runs {
+				r := runs[i].Status.Refuse
+				if r == nil || runs[i].Spec.Undo != "" || !slices.Contains(append(settled(&runs[i]), inFlight(&runs[i])...), account) ||
+					slices.Contains(keptBy(&runs[i]), account) {
+					continue
+				}
+				unclear = unclear || r.Until.Sub(now).Abs() < margin || refusal != nil
+				if r.Until.After(now) {
+					refusal = r
+				}
+			}
+			if unclear {
+				continue
+			}
+			want := answer{Status: 200}
+			if refusal != nil {
+				want.ErrorCode, want.ErrorInfo = int(refusal.Code), refusal.Message
+			}
+			for i, r := range p.replicas {
+				got, err := r.callback(ctx, full.SDKAppID, map[string]string{
+					"CallbackCommand": "Group.CallbackBeforeApplyJoinGroup", "GroupId": g.ID, "Type": g.Type, "Requestor_Account": account,
+				})
+				if err != nil {
+					p.complain("%s: ask manager %d about %s: %v", p.Name, i, account, err)
+					continue
+				}
+				if got.Status != want.Status || got.ErrorCode != want.ErrorCode || want.ErrorInfo != "" && got.ErrorInfo != want.ErrorInfo {
+					p.complain("%s: manager %d answers %+v to %s, who applies to %q, want %+v", p.Name, i, got, account, g.ID, want)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package drill
+
+import (
+	"fmt"
+	"time"
+)
+
+// step is one thing that happens in a scenario, After the one before. What it picks is drawn, too.
+type step struct {
+	After time.Duration
+	Do    string
+	Group int    `json:",omitempty"` // index of the group
+	N     int    `json:",omitempty"` // how many, or which manager
+	Pick  uint64 `json:",omitempty"` // seed of who
+}
+
+// String is a line of the script.
+func (s step) String() string {
+	return fmt.Sprintf("after %s %s, group %d, n %d, pick %d", s.After, s.Do, s.Group, s.N, s.Pick)
+}
+
+// What a step can do.
+const (
+	doReport     = "report"     // the vendor reports the group as full, to manager N first
+	doAwaitPlan  = "await plan" // for some seconds
+	doSpeak      = "speak"      // N members who are planned, or idle
+	doQuit       = "quit"       // N of them leave
+	doReturn     = "return"     // N of those who left or were removed come back, unseen by any gate
+	doApply      = "apply"      // N of those who left or were removed apply to join, and somebody new does
+	doPromote    = "promote"    // N become admins
+	doSilence    = "silence"    // the vendor no longer tells who spoke when
+	doRaise      = "raise"      // the group's limit, by N
+	doDisband    = "disband"    //
+	doApprove    = "approve"    // every run that waits
+	doDeny       = "deny"       // every unfinished run
+	doManual     = "manual run" //
+	doTighten    = "tighten"    // the policy protects N more
+	doLoosen     = "loosen"     // the policy wants more seats
+	doPreview    = "preview"    // the policy's mode becomes Preview
+	doInvalidate = "invalidate" // the policy cannot be read any more
+	doRepair     = "repair"     // it can be again
+	doDelete     = "delete"     // the policy
+	doRecreate   = "recreate"   // the policy, if it was deleted
+	doListGrow   = "list grows" // by N who are planned
+	doListDrop   = "list goes"  //
+	doListBack   = "list is back"
+)
+
+// drawSteps draws what happens. Times are between steps; a scenario takes up to 20 s or so.
+func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
+	group := func() int { return d.IntN(len(s.Groups)) }
+	add := func(after time.Duration, do string, n int) {
+		steps = append(steps, step{After: after, Do: do, Group: group(), N: n, Pick: d.Uint64()})
+	}
+	short := func() time.Duration { return d.duration(0, 700*time.Millisecond) }
+	long := func() time.Duration { return d.duration(0, 3*time.Second) }
+
+	begin := d.duration(0, chaosFor*2/3)
+	for g := range s.Groups {
+		if d.chance(75) || !e.Sweep { // the others are for the sweeper to find
+			steps = append(steps, step{After: begin + short(), Do: doReport, Group: g, N: d.IntN(2)})
+			begin = 0
+		}
+	}
+	if d.chance(20) {
+		add(short(), doReport, d.IntN(2))
+	}
+	meddle := func() {
+		switch n := d.IntN(100); {
+		case n < 18:
+			add(short(), doSpeak, d.between(1, 8))
+		case n < 30:
+			add(short(), doQuit, d.between(1, 6))
+		case n < 38:
+			add(short(), doReturn, d.between(1, 4))
+		case n < 45:
+			add(short(), doApply, d.between(1, 3))
+		case n < 53:
+			add(short(), doPromote, d.between(1, 3))
+		case n < 55:
+			add(short(), doSilence, 0)
+		case n < 60:
+			add(short(), doRaise, d.between(1, 30))
+		case n < 62:
+			add(short(), doDisband, 0)
+		case n < 70 && len(s.Rule.Lists) > 0:
+			add(short(), doListGrow, d.between(1, 10))
+		case n < 75 && len(s.Rule.Lists) > 0:
+			add(short(), doListDrop, 0)
+			if d.chance(70) {
+				add(d.duration(time.Second, 5*time.Second), doListBack, 0)
+			}
+		case n < 82:
+			add(short(), doTighten, d.between(1, 10))
+		case n < 86:
+			add(short(), doLoosen, d.between(1, 20))
+		case n < 88:
+			add(short(), doPreview, 0)
+		case n < 90:
+			add(short(), doInvalidate, 0)
+			if d.chance(70) {
+				add(long(), doRepair, 0)
+			}
+		case n < 94:
+			add(short(), doDelete, 0)
+			if d.chance(70) {
+				add(long(), doRecreate, 0)
+			}
+		case n < 96:
+			add(short(), doManual, 0)
+		default:
+			add(short(), doDeny, 0)
+		}
+	}
+	if d.chance(25) {
+		meddle() // before anybody has looked
+	}
+	add(0, doAwaitPlan, 0)
+	if s.Rule.Mode == "Approve" {
+		for range d.IntN(3) {
+			meddle()
+		}
+		switch n := d.IntN(100); {
+		case n < 70:
+			add(long(), doApprove, 0)
+			if d.chance(15) {
+				add(d.duration(0, 200*time.Millisecond), doDeny, 0)
+			}
+		case n < 85:
+			add(long(), doDeny, 0)
+		}
+	}
+	for range d.IntN(3) {
+		meddle()
+	}
+	if d.chance(30) {
+		add(d.duration(time.Second, 5*time.Second), doApply, d.between(1, 3))
+	}
+	if d.chance(40) {
+		add(long(), doReport, d.IntN(2))
+	}
+	return steps
+}
