@@ -29,6 +29,7 @@ type episodeDraft struct {
 type blow struct {
 	At     time.Duration
 	Do     string
+	When   string          `json:",omitempty"` // look or removal: not before the next one
 	For    time.Duration   `json:",omitempty"`
 	Target int             `json:",omitempty"` // a manager, 2 for both; or an app
 	Move   time.Duration   `json:",omitempty"` // of the clock
@@ -44,7 +45,7 @@ func (b blow) String() string {
 		}
 		return fmt.Sprintf("at %s %s %s", b.At, b.Do, fault)
 	}
-	return fmt.Sprintf("at %s %s for %s, target %d, move %s", b.At, b.Do, b.For, b.Target, b.Move)
+	return fmt.Sprintf("at %s %s %s for %s, target %d, move %s", b.At, b.When, b.Do, b.For, b.Target, b.Move)
 }
 
 // What chaos does.
@@ -93,17 +94,18 @@ func drawEpisode(seed uint64) episodeDraft {
 		}
 	}
 	at := func() time.Duration { return d.duration(0, chaosFor) }
+	when := func() string { return oneOf(d, "", "look", "removal", "removal") }
 	add := func(b blow) { e.Blows = append(e.Blows, b) }
 	for range d.between(3, 10) {
 		add(blow{At: at(), Do: blowFault, Fault: drawFault(d, e.Patient)})
 	}
 	if e.Sweep { // what a killed process had taken in is for the sweeper to find
-		for range d.IntN(3) {
-			add(blow{At: at(), Do: blowKill, For: d.duration(0, 3*time.Second), Target: d.IntN(2)})
+		for range d.IntN(5) {
+			add(blow{At: at(), Do: blowKill, When: when(), For: d.duration(0, 3*time.Second), Target: d.IntN(2)})
 		}
 	}
-	for range d.IntN(3) {
-		add(blow{At: at(), Do: blowOutage, For: d.duration(200*time.Millisecond, 7*time.Second), Target: d.IntN(3)})
+	for range d.IntN(4) {
+		add(blow{At: at(), Do: blowOutage, When: when(), For: d.duration(200*time.Millisecond, 7*time.Second), Target: d.IntN(3)})
 	}
 	for range d.IntN(2) {
 		add(blow{At: at(), Do: blowClock, For: d.duration(time.Second, 8*time.Second), Move: d.duration(-4*time.Minute, 4*time.Minute)})

@@ -263,12 +263,31 @@ func (w *world) strike(ctx context.Context, blows []blow) {
 	for _, b := range blows {
 		all.Go(func() {
 			pause(ctx, b.At)
+			w.awaitNext(ctx, b.When)
 			if ctx.Err() == nil {
 				w.deal(ctx, b)
 			}
 		})
 	}
 	all.Wait()
+}
+
+// awaitNext waits for the next look or removal, for some seconds; what strikes then, strikes in the middle of a batch.
+func (w *world) awaitNext(ctx context.Context, what string) {
+	count := func() (n int) {
+		w.ledger.note(func() {
+			switch what {
+			case "look":
+				n = len(w.ledger.looks)
+			case "removal":
+				n = len(w.ledger.removals)
+			}
+		})
+		return n
+	}
+	for before, start := count(), time.Now(); what != "" && count() == before && time.Since(start) < chaosFor/2 && ctx.Err() == nil; {
+		pause(ctx, time.Millisecond)
+	}
 }
 
 func (w *world) deal(ctx context.Context, b blow) {
