@@ -12,6 +12,8 @@ IMG ?= groupgate:latest
 PKG ?= ./...
 # Arguments of `make demo`: make demo DEMO_ARGS=--once
 DEMO_ARGS ?=
+# Arguments of `make drill`: make drill DRILL_ARGS="-drill.seed=42 -drill.scenarios=24" replays one episode.
+DRILL_ARGS ?= -drill.scenarios=500
 # Arguments of `make run`.
 RUN_ARGS ?= --callback-insecure-http --metrics-secure=false --leader-election-namespace=default
 # The kubectl of `make install` and its like.
@@ -48,6 +50,10 @@ build: ## Build bin/groupgate.
 test: ## Run all tests with the race detector against a real API server; PKG=./controllers/...
 	go -C hack/controlplane test -race .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m $(PKG)
+
+.PHONY: drill
+drill: ## Prune at random, with faults, kills and outages, against a naive model; DRILL_ARGS.
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=2h -run=TestDrill -v ./internal/e2e/drill $(DRILL_ARGS)
 
 .PHONY: bench
 bench: ## Measure the decision and the callback path.

@@ -129,10 +129,15 @@ func (w *world) storm(ctx context.Context, blows []blow, play func(context.Conte
 func (w *world) settle(players []player, sweep bool) {
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
+	told := time.Now()
 	for {
 		open := w.unsettled(players, sweep)
 		if len(open) == 0 {
 			return
+		}
+		if time.Since(told) > 30*time.Second {
+			told = time.Now()
+			w.t.Logf("not at rest yet:\n  %s", strings.Join(open, "\n  "))
 		}
 		if ctx.Err() != nil {
 			w.complain("still after %s:\n  %s", patience, strings.Join(open, "\n  "))
