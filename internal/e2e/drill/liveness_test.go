@@ -44,8 +44,10 @@ func (p player) unsettledGroup(g emulator.Group, id string, sweep bool) (open []
 			}
 			continue
 		}
+		// Without a sweep, a run that came when somebody had just left has answered the report.
+		answered := !sweep && apimeta.IsStatusConditionTrue(run.Status.Conditions, "Complete") && p.somebodyLeft(id)
 		s := run.Status.Group
-		found = found || apimeta.IsStatusConditionTrue(run.Status.Conditions, "Failed") || s != nil && s.MaxMembers > 0 && s.Members >= s.MaxMembers
+		found = found || answered || apimeta.IsStatusConditionTrue(run.Status.Conditions, "Failed") || s != nil && s.MaxMembers > 0 && s.Members >= s.MaxMembers
 	}
 	v := p.policy(p.Name)
 	reported := slices.ContainsFunc(p.reported(), func(r report) bool { return r.app == p.Rule.App && r.group == id })
@@ -56,6 +58,12 @@ func (p player) unsettledGroup(g emulator.Group, id string, sweep bool) (open []
 		open = append(open, fmt.Sprintf("it is full (%d), reported %v, and no run has dealt with it", g.Members, reported))
 	}
 	return open
+}
+
+func (p player) somebodyLeft(group string) bool {
+	p.ledger.mu.Lock()
+	defer p.ledger.mu.Unlock()
+	return slices.ContainsFunc(p.ledger.departures, func(d departure) bool { return d.app == p.Rule.App && d.group == group })
 }
 
 func (p player) reported() []report {

@@ -6,6 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/groupgate/groupgate/internal/lab"
@@ -43,7 +46,16 @@ func run(m *testing.M) (code int, err error) {
 	if plane, err = lab.StartControlPlane(dir, nil); err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, plane.Stop()) }()
+	stop := sync.OnceValue(plane.Stop)
+	defer func() { err = errors.Join(err, stop()) }()
+	// Ctrl-C in a long drill leaves nothing behind: the managers die with this process, the control plane does not.
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() { // ends with the process
+		<-interrupted
+		_ = errors.Join(stop(), os.RemoveAll(dir))
+		os.Exit(130)
+	}()
 
 	//nolint:forbidigo // before the first test there is no context to take
 	if _, err := plane.Kubectl(context.Background(), "", "apply", "--server-side", "-k", "config/default"); err != nil {

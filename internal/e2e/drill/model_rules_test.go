@@ -96,7 +96,7 @@ func TestModelKnowsSinsFromAccidents(t *testing.T) {
 			s.removals[0].Found = []emulator.Member{{Account: "i1", Role: "Member", LastSpokeAt: s.at}, s.removals[0].Found[1]}
 		}, ""},
 		"not looked at":      {func(s *sin) { s.looks[0].Named = []string{"i1"} }, "i2 was not seen"},
-		"looked at long ago": {func(s *sin) { s.looks[0].at = s.at.Add(-12 * time.Second) }, "nobody has looked"},
+		"looked at long ago": {func(s *sin) { s.looks[0].at = s.at.Add(-13 * time.Second) }, "nobody has looked"},
 		"live room":          {func(s *sin) { s.removals[0].Group.Type = "AVChatRoom" }, "of type AVChatRoom"},
 		"suspended":          {func(s *sin) { line(s.suspended, "prod").set(s.at.Add(long), s.at.Add(long), true) }, "Suspended"},
 		"just suspended":     {func(s *sin) { line(s.suspended, "prod").set(s.at.Add(just), s.at.Add(just), true) }, ""},

@@ -18,8 +18,8 @@ import (
 // with the vendor.
 const (
 	lookLife = 5 * time.Second
-	// delivery is what the way to the vendor takes: faults delay it by up to 2 s, a busy machine by more.
-	delivery = 5 * time.Second
+	// delivery is what the way to the vendor takes: a call is given up after 5 s, and a busy machine is slow.
+	delivery = 7 * time.Second
 	// lookPatience is how long the live reads and the look may take together while calls are repeated.
 	lookPatience = 15 * time.Second
 

@@ -49,6 +49,15 @@ func (p player) do(ctx context.Context, s step) {
 	switch s.Do {
 	case doReport:
 		p.report(ctx, app, g.ID, s.N)
+	case doHold:
+		d := newDice(s.Pick, 1)
+		fault := emulator.Fault{
+			API:   oneOf(d, "get_group_info", "get_specified_group_member_info", "get_specified_group_member_info", "delete_group_member"),
+			Group: g.ID, Kind: emulator.FaultLatency, Latency: d.duration(200*time.Millisecond, 2*time.Second).String(), Skip: d.IntN(2), Count: s.N,
+		}
+		if _, err := im.AddFault(ctx, fault); err != nil {
+			p.complain("%s: hold %q: %v", p.Name, g.ID, err)
+		}
 	case doAwaitPlan:
 		p.awaitPlan(ctx, app, g.ID)
 	case doSpeak:
@@ -178,7 +187,7 @@ func (p player) awaitPlan(ctx context.Context, app, group string) {
 		if slices.ContainsFunc(p.ledger.runsOf(app, group), func(run v1alpha1.PruneRun) bool { return run.Status.Plan != nil }) {
 			return
 		}
-		pause(ctx, 20*time.Millisecond)
+		pause(ctx, 5*time.Millisecond)
 	}
 }
 

@@ -22,6 +22,7 @@ func (s step) String() string {
 // What a step can do.
 const (
 	doReport     = "report"     // the vendor reports the group as full, to manager N first
+	doHold       = "hold"       // the next N looks, removals or readings of the group take long, so that other things can happen meanwhile
 	doAwaitPlan  = "await plan" // for some seconds
 	doSpeak      = "speak"      // N members who are planned, or idle
 	doQuit       = "quit"       // N of them leave
@@ -52,10 +53,13 @@ func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
 	add := func(after time.Duration, do string, n int) {
 		steps = append(steps, step{After: after, Do: do, Group: group(), N: n, Pick: d.Uint64()})
 	}
-	short := func() time.Duration { return d.duration(0, 700*time.Millisecond) }
+	short := func() time.Duration { return d.duration(0, oneOf(d, 10*time.Millisecond, 700*time.Millisecond)) }
 	long := func() time.Duration { return d.duration(0, 3*time.Second) }
 
 	begin := d.duration(0, chaosFor*2/3)
+	for range d.IntN(3) {
+		steps = append(steps, step{Do: doHold, Group: group(), N: d.between(1, 4), Pick: d.Uint64()})
+	}
 	for g := range s.Groups {
 		if d.chance(75) || !e.Sweep { // the others are for the sweeper to find
 			steps = append(steps, step{After: begin + short(), Do: doReport, Group: g, N: d.IntN(2)})
