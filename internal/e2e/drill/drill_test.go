@@ -234,7 +234,7 @@ func (w *world) dump(verdicts []string, script string) string {
 
 // tally counts what happened: a drill in which nothing does proves nothing.
 type tally struct {
-	scenarios, runs, removed, calls, kept, added, undone, reports, faults int
+	scenarios, runs, resumed, removed, calls, kept, added, undone, reports, faults int
 	ends                                                                  map[string]int
 }
 
@@ -244,6 +244,12 @@ func (l *ledger) tally() tally {
 		run := h.last()
 		t.runs++
 		t.kept += len(run.Status.Kept)
+		for i := range h.versions[1:] {
+			p, q := progress(&h.versions[i]), progress(&h.versions[i+1])
+			if p.InFlight > 0 && p.InFlight == q.InFlight && p.Settled == q.Settled {
+				t.resumed++
+			}
+		}
 		end := run.Status.Conditions[len(run.Status.Conditions)-1]
 		if c := apimeta.FindStatusCondition(run.Status.Conditions, "Complete"); c != nil && end.Type == "Undone" {
 			end = *c
@@ -262,6 +268,7 @@ func (l *ledger) tally() tally {
 func (t *tally) add(o tally) {
 	t.scenarios += o.scenarios
 	t.runs += o.runs
+	t.resumed += o.resumed
 	t.removed += o.removed
 	t.calls += o.calls
 	t.kept += o.kept
@@ -278,6 +285,6 @@ func (t *tally) add(o tally) {
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d runs %v, %d reports, %d troubles, %d removed in %d calls, %d kept, %d undone with %d added",
-		t.runs, t.ends, t.reports, t.faults, t.removed, t.calls, t.kept, t.undone, t.added)
+	return fmt.Sprintf("%d runs %v, %d reports, %d troubles, %d removed in %d calls, %d batches taken up again, %d kept, %d undone with %d added",
+		t.runs, t.ends, t.reports, t.faults, t.removed, t.calls, t.resumed, t.kept, t.undone, t.added)
 }

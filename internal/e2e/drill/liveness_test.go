@@ -44,8 +44,9 @@ func (p player) unsettledGroup(g emulator.Group, id string, sweep bool) (open []
 			}
 			continue
 		}
-		// Without a sweep, a run that came when somebody had just left has answered the report.
-		answered := !sweep && apimeta.IsStatusConditionTrue(run.Status.Conditions, "Complete") && p.somebodyLeft(id)
+		// Without a sweep it is enough that the report was answered: not by "not full", unless somebody had just left.
+		complete := apimeta.FindStatusCondition(run.Status.Conditions, "Complete")
+		answered := !sweep && complete != nil && (complete.Reason != "NotFull" || p.somebodyLeft(id))
 		s := run.Status.Group
 		found = found || answered || apimeta.IsStatusConditionTrue(run.Status.Conditions, "Failed") || s != nil && s.MaxMembers > 0 && s.Members >= s.MaxMembers
 	}
