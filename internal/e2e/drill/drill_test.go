@@ -235,7 +235,7 @@ func (w *world) dump(verdicts []string, script string) string {
 // tally counts what happened: a drill in which nothing does proves nothing.
 type tally struct {
 	scenarios, runs, resumed, removed, calls, kept, added, undone, reports, faults int
-	ends                                                                  map[string]int
+	ends                                                                           map[string]int
 }
 
 func (l *ledger) tally() tally {
