@@ -11,7 +11,7 @@ import (
 )
 
 // chaosFor is how long chaos strikes.
-const chaosFor = 18 * time.Second
+const chaosFor = 25 * time.Second
 
 // episodeDraft is what the scenarios of an episode have in common.
 type episodeDraft struct {
@@ -100,7 +100,7 @@ func drawEpisode(seed uint64) episodeDraft {
 		add(blow{At: at(), Do: blowFault, Fault: drawFault(d, e.Patient)})
 	}
 	if e.Sweep { // what a killed process had taken in is for the sweeper to find
-		for range d.IntN(5) {
+		for range d.between(1, 5) {
 			add(blow{At: at(), Do: blowKill, When: when(), For: d.duration(0, 3*time.Second), Target: d.IntN(2)})
 		}
 	}

@@ -100,11 +100,11 @@ func drawRule(d dice, app string) rule {
 		Mode:         oneOf(d, "Preview", "Approve", "Approve", "Enforce", "Enforce", "Enforce", "Enforce"),
 		InactiveDays: oneOf(d, 1, 7, 30, 30, 30, 90),
 		FreeSeats:    d.between(1, 60),
-		MaxRemovals:  oneOf(d, d.between(1, 20), 100, 250, 1000),
+		MaxRemovals:  oneOf(d, d.between(1, 20), 100, 500, 1000),
 		PerDay:       1000,
 		Cooldown:     oneOf(d, "10m", "10m", "1h", "0m", "1m"),
 	}
-	if d.chance(40) {
+	if d.chance(60) {
 		r.Percent, r.FreeSeats = true, d.between(1, 100)
 	}
 	if d.chance(30) {
@@ -143,13 +143,13 @@ func drawGroup(d dice, id string) emulator.GroupSpec {
 	if d.chance(80) {
 		g.Owner = owner
 	}
-	size := d.between(2, 60)
+	size := d.between(3, 60)
 	switch n := d.IntN(100); {
 	case n < 4:
 		size = 0
-	case n < 20:
-		size = d.between(100, 400)
-	case n < 28:
+	case n < 30:
+		size = d.between(100, 500)
+	case n < 37:
 		size = d.between(2000, 3000)
 	}
 	left := size
@@ -166,7 +166,11 @@ func drawGroup(d dice, id string) emulator.GroupSpec {
 	if d.chance(50) && g.Type != "Work" && g.Type != "Private" {
 		put(5, emulator.MemberSpec{Prefix: "admin", Role: "Admin", InactiveFor: days(100, 300)})
 	}
-	put(d.IntN(25), emulator.MemberSpec{Prefix: "busy", JoinedAgo: "300d", SpokeAgo: oneOf(d, "1h", "12h", "20h")})
+	talk := d.between(1, 25)
+	if d.chance(5) {
+		talk = 0
+	}
+	put(talk, emulator.MemberSpec{Prefix: "busy", JoinedAgo: "300d", SpokeAgo: oneOf(d, "1h", "12h", "20h")})
 	put(d.IntN(15), emulator.MemberSpec{Prefix: "fresh", JoinedAgo: oneOf(d, "1m", "5h", "23h")})
 	if d.chance(20) {
 		put(5, emulator.MemberSpec{Prefix: "future", JoinedAgo: "200d", SpokeAgo: "-2h"})
