@@ -156,6 +156,20 @@ func TestModelKnowsSinsFromAccidents(t *testing.T) {
 			last(s).Status.Undo.Accounts[1].Result = "NotFound"
 			last(s).Status.Undo.Added = 1
 		}, ""},
+		"came back before the batch was taken up": {func(s *sin) {
+			last(s).Status.Removed, last(s).Status.Kept = 1, []v1alpha1.KeptAccount{{Account: "i2", Reason: "ActiveAgain"}}
+			last(s).Status.Undo = nil
+			last(s).Spec.Undo = ""
+			s.runs["r"].versions = []v1alpha1.PruneRun{*s.run, *last(s)}
+			s.additions = nil
+			again := s.looks[0]
+			again.at, again.Found = s.at.Add(5*time.Second), []emulator.Member{{Account: "i2", Role: "Member", JoinedAt: s.at.Add(time.Second)}}
+			s.looks = append(s.looks, again)
+		}, ""},
+		"kept, though removed": {func(s *sin) {
+			last(s).Status.Removed, last(s).Status.Kept = 1, []v1alpha1.KeptAccount{{Account: "i2", Reason: "ActiveAgain"}}
+			s.runs["r"].versions = []v1alpha1.PruneRun{*s.run, *last(s)}
+		}, "has removed i2 and does not say so"},
 		"both ends": {func(s *sin) {
 			last(s).Status.Conditions = append(last(s).Status.Conditions, metav1.Condition{Type: "Failed", Status: "True"})
 		}, "both Complete and Failed"},
