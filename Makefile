@@ -53,7 +53,7 @@ test: ## Run all tests with the race detector against a real API server; PKG=./c
 
 .PHONY: drill
 drill: ## Prune at random, with faults, kills and outages, against a naive model; DRILL_ARGS.
-	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=2h -run=TestDrill -v ./internal/e2e/drill $(DRILL_ARGS)
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -count=1 -timeout=2h -run=TestDrill -v ./internal/e2e/drill $(DRILL_ARGS)
 
 .PHONY: bench
 bench: ## Measure the decision and the callback path.

@@ -250,7 +250,8 @@ func (m *model) undo(run *v1alpha1.PruneRun, removed, added map[string]bool) {
 		m.blame("run %s says that %d were added back, and of %d accounts that they were", run.Name, u.Added, says)
 	}
 	for account := range removed {
-		if !slices.Contains(listed, account) && !(slices.Contains(keptBy(run), account) && m.cameBack(run, account)) {
+		cameBack := slices.Contains(keptBy(run), account) && m.cameBack(run, account)
+		if !slices.Contains(listed, account) && !cameBack {
 			m.blame("run %s removed %s, its undo knows nothing of that", run.Name, account)
 		}
 	}
