@@ -15,7 +15,7 @@ const planLife = 24 * time.Hour
 // denied ends a run that a person does not want, in any mode and at any time.
 func (p *pass) denied() error {
 	if p.run.Spec.Approval == v1alpha1.ApprovalDenied {
-		return completes(v1alpha1.ReasonDenied, "spec.approval is Denied")
+		return completes(v1alpha1.ReasonDenied, "Somebody set spec.approval to Denied.")
 	}
 	return nil
 }
@@ -27,11 +27,11 @@ func (p *pass) approved(ctx context.Context) error {
 		return err
 	}
 	if p.Now().Sub(p.run.Status.Plan.CreatedAt.Time) > planLife {
-		return completes(v1alpha1.ReasonExpired, "the plan is older than 24 hours")
+		return completes(v1alpha1.ReasonExpired, "The plan is older than 24 hours and void.")
 	}
 	switch {
 	case p.run.Status.Policy == nil, p.run.Status.Policy.Mode == v1alpha1.PruneModePreview:
-		return completes(v1alpha1.ReasonPreviewed, "the mode of the plan removes nobody")
+		return completes(v1alpha1.ReasonPreviewed, "The mode of the plan removes nobody.")
 	case awaitsWord(p.run):
 		return p.awaitApproval(ctx)
 	}
@@ -50,7 +50,7 @@ func (p *pass) awaitApproval(ctx context.Context) error {
 		return err
 	}
 	if p.run.Status.Group == nil {
-		return completes(v1alpha1.ReasonSuperseded, "the plan has no record of the group")
+		return completes(v1alpha1.ReasonSuperseded, "The plan has no record of the group.")
 	}
 	if !governedAsPlanned(p.compiled, p.run) {
 		// The snapshot says that the plan is void; before the run ends, the API server has to say so, too.
@@ -81,6 +81,6 @@ func standsIn(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 }
 
 func awaitingMessage(plan *v1alpha1.PrunePlan) string {
-	return fmt.Sprintf("set spec.approval to Approved to have the members of this plan removed (%d), or to Denied; it is void after %s",
-		len(plan.Removals), plan.CreatedAt.Add(planLife).UTC().Format(time.RFC3339))
+	return fmt.Sprintf("Nobody goes before a person approves: look at status.plan.removals (%s), then set spec.approval to Approved or Denied. The plan is void after %s.",
+		amount(len(plan.Removals), "member", "members"), plan.CreatedAt.Add(planLife).UTC().Format(time.RFC3339))
 }

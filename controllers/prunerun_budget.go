@@ -211,8 +211,8 @@ func (p *pass) reserveInFlight(ctx context.Context, rule *policy.PruneRule, gone
 func (p *pass) exhausted(name string, rule *policy.PruneRule, more time.Time) error {
 	return &waitError{
 		reason: v1alpha1.ReasonBudgetExhausted,
-		message: fmt.Sprintf("maxRemovalsPerDay of GroupPolicy %s is %d, and as many members went within 24 hours; more may from %s on",
-			name, rule.MaxRemovalsPerDay, more.UTC().Format(time.RFC3339)),
+		message: fmt.Sprintf("GroupPolicy %s allows %s within 24 hours (maxRemovalsPerDay), and as many were made; more may follow from %s on.",
+			name, amount(rule.MaxRemovalsPerDay, "removal", "removals"), more.UTC().Format(time.RFC3339)),
 		after: max(more.Sub(p.Now()), 0) + time.Second,
 	}
 }

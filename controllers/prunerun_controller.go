@@ -47,7 +47,7 @@ type PruneRunReconciler struct {
 	Vendor    *Vendor
 	Events    events.EventRecorder
 	Now       func() time.Time
-	// TTL is how long runs that removed somebody are kept after they ended; less than 24 hours counts as 24 hours.
+	// TTL is how long runs are kept after they ended; less than 24 hours counts as 24 hours.
 	TTL time.Duration
 	// Metrics, if set, counts.
 	Metrics *PruneMetrics

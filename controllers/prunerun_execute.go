@@ -35,7 +35,7 @@ func (p *pass) execute(ctx context.Context) error {
 		switch {
 		case errors.Is(err, im.ErrTooLate):
 			if late++; late >= maxLateLooks {
-				return &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: "the vendor is too slow for the last look", cause: err}
+				return &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: "The vendor is too slow for the last look: nobody is removed on the strength of an old one.", cause: err}
 			}
 		case err != nil:
 			return p.closing(ctx, err)
@@ -76,14 +76,14 @@ func (p *pass) batch(ctx context.Context) error {
 	}
 	needed := governing.SeatsNeeded(state)
 	if needed == 0 {
-		return p.enough("the group has %d members and room for %d: enough seats are free", state.Members, state.MaxMembers)
+		return p.enough("The group has %d members and room for %d: enough seats are free.", state.Members, state.MaxMembers)
 	}
 	if progressOf(p.run).InFlight > 0 {
 		return p.resume(ctx, governing)
 	}
 	rest := p.run.Status.Plan.Removals[progressOf(p.run).Settled:]
 	if len(rest) == 0 {
-		return p.enough("the plan is carried out")
+		return p.enough("The plan is carried out.")
 	}
 	granted, err := p.reserve(ctx, &governing.Rule, min(len(rest), needed, im.MaxDeletesPerCall))
 	if err != nil {
@@ -158,7 +158,7 @@ func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupStat
 		return nil, none, err
 	}
 	if recorded := p.run.Status.Group; recorded == nil || v1alpha1.GroupType(group.Type) != recorded.Type {
-		return nil, none, completes(v1alpha1.ReasonSuperseded, "the type of the group is %q by now", group.VendorType)
+		return nil, none, completes(v1alpha1.ReasonSuperseded, "The type of the group is %q by now.", group.VendorType)
 	}
 	state := stateOf(group)
 	governing, err := p.governingNow(ctx, state.Type)
@@ -177,9 +177,9 @@ func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (po
 	case err != nil:
 		return policy.Governing{}, err
 	case !governed:
-		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "no GroupPolicy with whenFull.prune governs this group any more")
+		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group any more.")
 	case !plannedBy(record, governing.Policy):
-		return policy.Governing{}, completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group", record.Name, record.Generation)
+		return policy.Governing{}, completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group.", record.Name, record.Generation)
 	}
 	return governing, usable(&governing)
 }
@@ -231,7 +231,7 @@ func (p *pass) fence(ctx context.Context, governing *policy.Governing, inFlight 
 		status.Kept = append(status.Kept, kept...)
 		refuseFor(status, &governing.Rule, now)
 		p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
-			"removing positions %d to %d of %d, looked at %s", progress.Settled+1, progress.Settled+progress.InFlight,
+			"Removing positions %d to %d of %d, last looked at %s.", progress.Settled+1, progress.Settled+progress.InFlight,
 			len(status.Plan.Removals), lookedAt.UTC().Format(time.RFC3339Nano)))
 	})
 }
@@ -258,7 +258,7 @@ func (p *pass) settle(ctx context.Context, n, removed int, kept []v1alpha1.KeptA
 		status.Removed += int32Of(removed)
 		status.Kept = append(status.Kept, kept...)
 		p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
-			"%d of %d positions are settled, %d members removed", progress.Settled, len(status.Plan.Removals), status.Removed))
+			"%d of %d positions of the plan are settled, %s removed.", progress.Settled, len(status.Plan.Removals), amount(int(status.Removed), "member was", "members were")))
 	})
 	if err != nil {
 		return err
@@ -300,9 +300,9 @@ func (p *pass) closing(ctx context.Context, err error) error {
 	case !isEnough:
 		return err
 	case p.run.Status.Removed == 0:
-		return completes(v1alpha1.ReasonNothingToRemove, "%s; nobody was removed", enough.message)
+		return completes(v1alpha1.ReasonNothingToRemove, "Nobody was removed. %s", enough.message)
 	}
-	return completes(v1alpha1.ReasonRemoved, "%s; %d members removed", enough.message, p.run.Status.Removed)
+	return completes(v1alpha1.ReasonRemoved, "%s removed. %s", amount(int(p.run.Status.Removed), "member was", "members were"), enough.message)
 }
 
 // isRunTrouble says whether err is about the run or the vendor, and not about writing to the API server.
@@ -324,7 +324,7 @@ func (p *pass) closeInFlight(ctx context.Context) error {
 		}
 	}
 	if !p.sameApp() {
-		return completes(v1alpha1.ReasonSuperseded, "another app's group does not tell who of the batch in flight is gone")
+		return completes(v1alpha1.ReasonSuperseded, "Another app's group does not tell who of the batch in flight is gone.")
 	}
 	if p.vendor == nil {
 		if err := p.callVendorAs(ctx); err != nil {

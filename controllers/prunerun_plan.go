@@ -74,7 +74,7 @@ func (p *pass) plan(ctx context.Context) error {
 		return err
 	}
 	if group.Type == "" || group.Type == im.TypeAVChatRoom {
-		return fails(v1alpha1.ReasonUnsupportedGroupType, "members of a group of type %q cannot be listed or removed", group.VendorType)
+		return fails(v1alpha1.ReasonUnsupportedGroupType, "Members of a group of type %q cannot be listed or removed.", group.VendorType)
 	}
 	state := stateOf(group)
 	governing, err := p.governingForPlan(ctx, state.Type)
@@ -115,7 +115,7 @@ func (p *pass) planMembers(ctx context.Context, governing *policy.Governing, gro
 	plan, err := policy.PlanPrune(governing, stateOf(group), budget, p.members(ctx, group), p.Now())
 	switch {
 	case errors.Is(err, policy.ErrActivityUnknown):
-		return policy.Plan{}, fails(v1alpha1.ReasonActivityUnknown, "the vendor tells of no member when it last spoke, so that silence proves nothing: nobody is removed")
+		return policy.Plan{}, fails(v1alpha1.ReasonActivityUnknown, "The vendor tells of no member when it last spoke, so that silence proves nothing: nobody is removed.")
 	case err != nil:
 		return policy.Plan{}, vendorTrouble("list the members", err)
 	}
@@ -128,11 +128,11 @@ func (p *pass) readApp(ctx context.Context) error {
 		return err
 	}
 	if !p.sameApp() {
-		return completes(v1alpha1.ReasonSuperseded, "IMApp %s is younger than this run, which was for another one of that name", p.app.Name)
+		return completes(v1alpha1.ReasonSuperseded, "IMApp %s is younger than this run, which was for another one of that name.", p.app.Name)
 	}
 	app := p.app
 	if app.Spec.Pruning != v1alpha1.PruningEnabled && app.Spec.Pruning != "" {
-		return completes(v1alpha1.ReasonSuspended, "pruning of IMApp %s is Suspended", app.Name)
+		return completes(v1alpha1.ReasonSuspended, "Pruning of IMApp %s is Suspended.", app.Name)
 	}
 	return p.inSnapshot()
 }
@@ -149,7 +149,7 @@ func (p *pass) inSnapshot() error {
 	case !ok || verdict.Generation != app.Generation:
 		return errBehind
 	case verdict.HeldBy != "":
-		return waits(v1alpha1.ReasonConflicted, "IMApp %s holds SDKAppID %d, so that %s is not accepted", verdict.HeldBy, app.Spec.SDKAppID, app.Name)
+		return waits(v1alpha1.ReasonConflicted, "IMApp %s holds SDKAppID %d, so that %s is not accepted.", verdict.HeldBy, app.Spec.SDKAppID, app.Name)
 	}
 	if p.compiled = p.snapshot.AppNamed(app.Namespace, app.Name); p.compiled == nil {
 		return errBehind
@@ -167,7 +167,7 @@ func (p *pass) readLiveApp(ctx context.Context) error {
 	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.namespace, Name: p.key.app}, app)
 	switch {
 	case apierrors.IsNotFound(err):
-		return fails(v1alpha1.ReasonAppNotFound, "there is no IMApp %s in this namespace", p.key.app)
+		return fails(v1alpha1.ReasonAppNotFound, "There is no IMApp %s in this namespace.", p.key.app)
 	case err != nil:
 		return fmt.Errorf("read the app live: %w", err)
 	}
@@ -199,7 +199,7 @@ func (p *pass) stillWaits(ctx context.Context) error {
 func noRoom() error {
 	return &waitError{
 		reason: v1alpha1.ReasonQueued, after: roomRecheck,
-		message: "this group is planned once there is memory for it, after those that are being planned now",
+		message: "The group is planned once there is memory for it, after those that are being planned now.",
 	}
 }
 
@@ -207,9 +207,9 @@ func noRoom() error {
 func usable(governing *policy.Governing) error {
 	switch {
 	case governing.Invalid != "":
-		return waits(v1alpha1.ReasonPolicyInvalid, "GroupPolicy %s is not valid and removes nobody: %s", governing.Policy.Name, governing.Invalid)
+		return waits(v1alpha1.ReasonPolicyInvalid, "GroupPolicy %s is not valid and removes nobody: %s.", governing.Policy.Name, strings.TrimRight(governing.Invalid, ". "))
 	case len(governing.Unresolved) > 0:
-		return waits(v1alpha1.ReasonProtectionUnresolved, "nobody is removed before the protection is complete; missing: %s", strings.Join(governing.Unresolved, ", "))
+		return waits(v1alpha1.ReasonProtectionUnresolved, "Nobody is removed before the protection is complete; missing: %s.", strings.Join(governing.Unresolved, ", "))
 	}
 	return nil
 }
@@ -222,7 +222,7 @@ func (p *pass) myTurn(ctx context.Context) ([]v1alpha1.PruneRun, error) {
 		return nil, err
 	}
 	if first := firstUnfinished(runs); first != nil && first.UID != p.run.UID {
-		return nil, waits(v1alpha1.ReasonQueued, "run %s of this group goes first", first.Name)
+		return nil, waits(v1alpha1.ReasonQueued, "Run %s of this group goes first.", first.Name)
 	}
 	return runs, nil
 }
@@ -309,11 +309,11 @@ func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (im.Group, err
 
 // skewed ends a run without a plan: nothing is lost with it. One that is under way waits, since clocks are set right again.
 func (p *pass) skewed(skew time.Duration) error {
-	message := fmt.Sprintf("the vendor's clock and ours differ by %s: set the clock of the node", skew.Round(time.Second).Abs())
+	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew.Round(time.Second).Abs())
 	if !planned(p.run) {
 		return fails(v1alpha1.ReasonClockSkew, "%s", message)
 	}
-	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: errors.New(message)}
+	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: fmt.Errorf("the vendor's clock and ours differ by %s", skew.Round(time.Second).Abs())}
 }
 
 func stateOf(group im.Group) policy.GroupState {
@@ -327,7 +327,7 @@ func (p *pass) governingForPlan(ctx context.Context, groupType policy.GroupType)
 	case err != nil:
 		return policy.Governing{}, err
 	case !governed:
-		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "no GroupPolicy with whenFull.prune governs this group, whose type is %s", groupType)
+		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group, whose type is %s.", groupType)
 	}
 	return governing, usable(&governing)
 }
@@ -338,10 +338,10 @@ func (p *pass) worthwhile(state policy.GroupState, runs []v1alpha1.PruneRun) err
 		return nil
 	}
 	if !state.Full() {
-		return completes(v1alpha1.ReasonNotFull, "the group has %d members and room for %d", state.Members, state.MaxMembers)
+		return completes(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.", state.Members, state.MaxMembers)
 	}
 	if until := holdOffAfter(runs, cooldownNow(p.compiled, p.key.group)).cooling; until.After(p.Now()) {
-		return completes(v1alpha1.ReasonCoolingDown, "the group cools down until %s after its last run", until.UTC().Format(time.RFC3339))
+		return completes(v1alpha1.ReasonCoolingDown, "The group cools down until %s after its last run.", until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -380,15 +380,13 @@ func roleOf(role string) policy.Role {
 // path leads from it to a removal.
 func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan policy.Plan) error {
 	now := p.Now()
-	message := fmt.Sprintf("%d of %d inactive members are to go", len(plan.Removals), plan.Candidates)
+	message := planMessage(plan, &governing.Rule)
 	var ends *endError
 	switch {
-	case len(plan.Removals) == 0 && plan.Candidates > 0:
-		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "enough seats are free"}
 	case len(plan.Removals) == 0:
-		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, "no member is inactive and unprotected"}
+		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonNothingToRemove, message}
 	case governing.Rule.Mode == policy.ModePreview:
-		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonPreviewed, fmt.Sprintf("%s; mode Preview removes nobody", message)}
+		ends = &endError{v1alpha1.ConditionComplete, v1alpha1.ReasonPreviewed, message + " Mode Preview removes nobody."}
 	}
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
 		p.seen(status)
@@ -464,7 +462,7 @@ func vendorTrouble(step string, err error) error {
 	if errors.Is(err, im.ErrTooLate) {
 		return fmt.Errorf("%s: %w", step, err)
 	}
-	message := fmt.Sprintf("%s: %v", step, err)
+	message := couldNot(step, err)
 	switch im.ClassOf(err) {
 	case im.ClassGroupGone:
 		return fails(v1alpha1.ReasonGroupNotFound, "%s", message)

@@ -274,7 +274,7 @@ func TestTransientTroubleIsShownAndWaitedOut(t *testing.T) {
 	}
 	run := w.get("one")
 	wantConditions(t, run, "Planned=False/VendorUnavailable")
-	if got, want := run.Status.Conditions[0].Message, "read the group: get_group_info: code 10002: internal error, try again"; got != want {
+	if got, want := run.Status.Conditions[0].Message, "Could not read the group: get_group_info: code 10002: internal error, try again."; got != want {
 		t.Errorf("message = %q, want %q", got, want)
 	}
 	if reason, _, ok := r.Vendor.Reachability(w.appUID()); !ok || reason != v1alpha1.ReasonUnreachable {

@@ -131,7 +131,7 @@ func (p *pass) readUndoApp(ctx context.Context) error {
 		return err
 	}
 	if !p.sameApp() {
-		return completes(v1alpha1.ReasonSuperseded, "IMApp %s is younger than this run, which was for another one of that name", p.app.Name)
+		return completes(v1alpha1.ReasonSuperseded, "IMApp %s is younger than this run, which was for another one of that name.", p.app.Name)
 	}
 	return p.inSnapshot()
 }
@@ -140,12 +140,12 @@ func (p *pass) readUndoApp(ctx context.Context) error {
 func (p *pass) beginUndo(ctx context.Context) error {
 	accounts := undoAccounts(p.run)
 	if len(accounts) == 0 {
-		return completes(v1alpha1.ReasonNothingToUndo, "the run removed nobody")
+		return completes(v1alpha1.ReasonNothingToUndo, "The run removed nobody.")
 	}
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
 		status.Undo = newUndo(accounts, p.Now())
 		p.set(status, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing,
-			fmt.Sprintf("%d accounts are to come back", len(accounts)))
+			amount(len(accounts), "account is", "accounts are")+" to come back.")
 	})
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func (p *pass) freeSeats(ctx context.Context) (int, error) {
 	case err != nil:
 		return 0, undoTrouble("read the group", err)
 	case group.Type == "" || group.Type == im.TypeAVChatRoom:
-		return 0, fails(v1alpha1.ReasonUnsupportedGroupType, "nobody can be added to a group of type %q", group.VendorType)
+		return 0, fails(v1alpha1.ReasonUnsupportedGroupType, "Nobody can be added to a group of type %q.", group.VendorType)
 	}
 	return max(group.MaxMembers-group.Members, 0), nil
 }
@@ -221,7 +221,7 @@ func (p *pass) fenceRestored(ctx context.Context, back map[string]v1alpha1.Resto
 	for _, account := range batch {
 		results[account] = v1alpha1.RestoreResultAdding
 	}
-	return p.recordRestoredAs(ctx, results, fmt.Sprintf("adding %d accounts, looked at %s", len(batch), p.Now().UTC().Format(time.RFC3339Nano)))
+	return p.recordRestoredAs(ctx, results, fmt.Sprintf("Adding %s, last looked at %s.", amount(len(batch), "account", "accounts"), p.Now().UTC().Format(time.RFC3339Nano)))
 }
 
 // addBack adds a batch that is recorded, and records what became of it. It is called nowhere but right after a fence.
@@ -320,7 +320,7 @@ func settle(undo *v1alpha1.PruneUndo, results map[string]v1alpha1.RestoreResult)
 // undo is not made anew by the next callback.
 func undoTrouble(step string, err error) error {
 	if im.ClassOf(err) == im.ClassUnauthorized {
-		return waits(v1alpha1.ReasonVendorUnavailable, "%s: %v", step, err)
+		return waits(v1alpha1.ReasonVendorUnavailable, "%s", couldNot(step, err))
 	}
 	return vendorTrouble(step, err)
 }
@@ -376,7 +376,7 @@ func (p *pass) endUndo(ctx context.Context, ends *endError) error {
 		}
 		status.Undo.FinishedAt = metav1.NewTime(now)
 		if !done && len(status.Undo.Accounts) > 0 {
-			message = fmt.Sprintf("%s; %s", clip(ends.message, maxMessage/2), undoSummary(status.Undo))
+			message = fmt.Sprintf("%s %s", clip(ends.message, maxMessage/2), undoSummary(status.Undo))
 		}
 		p.set(status, v1alpha1.ConditionUndone, value, ends.reason, message)
 	})
@@ -400,7 +400,11 @@ func undoSummary(undo *v1alpha1.PruneUndo) string {
 		count[restored.Result]++
 	}
 	already := count[v1alpha1.RestoreResultAlreadyMember]
-	parts := []string{fmt.Sprintf("%d of %d accounts are back", count[v1alpha1.RestoreResultAdded]+already, len(undo.Accounts))}
+	back, are := count[v1alpha1.RestoreResultAdded]+already, "are"
+	if back == 1 {
+		are = "is"
+	}
+	parts := []string{fmt.Sprintf("%d of %d accounts %s back", back, len(undo.Accounts), are)}
 	for _, other := range []struct {
 		n         int
 		one, many string
@@ -423,12 +427,12 @@ func undoSummary(undo *v1alpha1.PruneUndo) string {
 	left, adding := count[v1alpha1.RestoreResultPending], count[v1alpha1.RestoreResultAdding]
 	switch {
 	case undo.FinishedAt.IsZero() && left+adding > 0:
-		parts = append(parts, fmt.Sprintf("%d are still to come", left+adding))
+		parts = append(parts, amount(left+adding, "is", "are")+" still to come")
 	case adding > 0:
 		parts = append(parts, fmt.Sprintf("of %d it is not known", adding))
 	}
 	if len(parts) == 1 {
-		return parts[0]
+		return parts[0] + "."
 	}
-	return parts[0] + "; " + strings.Join(parts[1:], ", ")
+	return parts[0] + "; " + strings.Join(parts[1:], ", ") + "."
 }

@@ -220,7 +220,7 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 	if diff := cmp.Diff([]string{"Planned=True/Planned", removedWord, undoneWord}, conditions(run)); diff != "" {
 		t.Errorf("conditions (-want,+got)\n%s", diff)
 	}
-	if got, want := undoneCondition(run).Message, "45 of 45 accounts are back"; got != want {
+	if got, want := undoneCondition(run).Message, "45 of 45 accounts are back."; got != want {
 		t.Errorf("message = %q, want %q", got, want)
 	}
 	if got := undoneCondition(run).ObservedGeneration; got != run.Generation {
@@ -317,7 +317,7 @@ func TestUndoOfUnequals(t *testing.T) {
 			wantRestored(t, run, want)
 			wantMembers(t, w, left, without(removed, slices.Concat(denied, missing, asked, crowded)))
 			message := "35 of 45 accounts are back; 3 of them came back by themselves, 2 have yet to confirm, 4 were refused, 2 no longer exist, " +
-				"2 are in too many groups"
+				"2 are in too many groups."
 			if got := undoneCondition(run); got.Message != message || got.Status != metav1.ConditionTrue {
 				t.Errorf("Undone = %s, %q", got.Status, got.Message)
 			}
@@ -362,7 +362,7 @@ func TestUndoEndsWithTheSeats(t *testing.T) {
 	}{
 		"27 seats were taken": {
 			meanwhile: func(t *testing.T, w *world, _ []string) { guests(t, w, 27) },
-			added:     18, message: "18 of 45 accounts are back; for 27 no seat was free",
+			added:     18, message: "18 of 45 accounts are back; for 27 no seat was free.",
 		},
 		"all seats were taken, some of them by those who are to come back": {
 			meanwhile: func(t *testing.T, w *world, removed []string) {
@@ -370,13 +370,13 @@ func TestUndoEndsWithTheSeats(t *testing.T) {
 				_, err := w.emulator.PutMembers(t.Context(), fullGroup, emulator.MemberSpec{Accounts: []string{removed[3], removed[44]}})
 				must(t, err)
 			},
-			early: []int{3, 44}, message: "2 of 45 accounts are back; 2 of them came back by themselves, for 43 no seat was free",
+			early: []int{3, 44}, message: "2 of 45 accounts are back; 2 of them came back by themselves, for 43 no seat was free.",
 		},
 		"one left after somebody took the seats of the first batch": {
 			meanwhile: func(t *testing.T, w *world, _ []string) {
 				w.once(apiAdd, 1, func() { guests(t, w, 44) })
 			},
-			added: 1, message: "1 of 45 accounts are back; for 44 no seat was free",
+			added: 1, message: "1 of 45 accounts is back; for 44 no seat was free.",
 		},
 	}
 	for name, tc := range tests {
@@ -1069,13 +1069,13 @@ func TestUndoSummary(t *testing.T) {
 		undo *v1alpha1.PruneUndo
 		want string
 	}{
-		"all": {of(true, "Added", "Added"), "2 of 2 accounts are back"},
+		"all": {of(true, "Added", "Added"), "2 of 2 accounts are back."},
 		"one of each": {
 			of(true, "Added", "AlreadyMember", "AwaitingConfirmation", "Refused", "NotFound", "GroupLimit", "NoSeat", "Failed", "Adding"),
 			"2 of 9 accounts are back; 1 of them came back by itself, 1 has yet to confirm, 1 was refused, 1 no longer exists, " +
-				"1 is in too many groups, for 1 no seat was free, 1 was not added, of 1 it is not known",
+				"1 is in too many groups, for 1 no seat was free, 1 was not added, of 1 it is not known.",
 		},
-		"under way": {of(false, "Added", "Adding", "Pending"), "1 of 3 accounts are back; 2 are still to come"},
+		"under way": {of(false, "Added", "Adding", "Pending"), "1 of 3 accounts is back; 2 are still to come."},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

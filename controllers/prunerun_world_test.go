@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -439,6 +441,9 @@ func wantConditions(t *testing.T, run *v1alpha1.PruneRun, want ...string) {
 	for _, c := range run.Status.Conditions {
 		if c.ObservedGeneration != run.Generation {
 			t.Errorf("%s is about generation %d, want %d", c.Type, c.ObservedGeneration, run.Generation)
+		}
+		if first, _ := utf8.DecodeRuneInString(c.Message); unicode.IsLower(first) || !strings.HasSuffix(c.Message, ".") || strings.HasSuffix(c.Message, "..") {
+			t.Errorf("the message of %s is no sentence: %q", c.Type, c.Message)
 		}
 	}
 }

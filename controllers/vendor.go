@@ -105,7 +105,7 @@ func (v *Vendor) secretKey(ctx context.Context, app *v1alpha1.IMApp) (string, er
 	case apierrors.IsNotFound(err):
 		return "", &credentialsError{
 			Reason:  v1alpha1.ReasonSecretNotFound,
-			Message: fmt.Sprintf("Secret %s was not found, or lacks the label %s: \"true\"", name, v1alpha1.LabelCredentials),
+			Message: fmt.Sprintf("Secret %s was not found, or lacks the label %s: \"true\".", name, v1alpha1.LabelCredentials),
 		}
 	case err != nil:
 		return "", fmt.Errorf("read the credentials: %w", err)
@@ -114,7 +114,7 @@ func (v *Vendor) secretKey(ctx context.Context, app *v1alpha1.IMApp) (string, er
 	if key == "" {
 		return "", &credentialsError{
 			Reason:  v1alpha1.ReasonKeyMissing,
-			Message: fmt.Sprintf("Secret %s has no %s: members can neither be listed nor removed without it", name, v1alpha1.SecretKeySecretKey),
+			Message: fmt.Sprintf("Secret %s has no %s: members can neither be listed nor removed without it.", name, v1alpha1.SecretKeySecretKey),
 		}
 	}
 	return key, nil

@@ -72,7 +72,7 @@ join: {allow: {}, deny: {accounts: [idle3]}, reject: {code: 10110, message: Come
 	if diff := cmp.Diff(everybody, memberSet(t, w, "club")); diff != "" {
 		t.Errorf("members (-want,+got)\n%s", diff)
 	}
-	if got, want := w.kubectl("get", run, "-o", `jsonpath={.status.conditions[-1:].message}`), "9 of 10 accounts are back; 1 was refused"; got != want {
+	if got, want := w.kubectl("get", run, "-o", `jsonpath={.status.conditions[-1:].message}`), "9 of 10 accounts are back; 1 was refused."; got != want {
 		t.Errorf("message = %q, want %q", got, want)
 	}
 	if got := restoredBy(t, w, run); got["Added"] != 9 || got["Refused"] != 1 {
