@@ -42,6 +42,15 @@ func NewPruneMetrics(registerer prometheus.Registerer) *PruneMetrics {
 				"suspended, not_governed), and attempts that failed and are repeated (retried).",
 		}, []string{"result"}),
 	}
+	// A series that begins with its first count hides that count from the increase that an alert looks at.
+	for _, mode := range []string{string(v1alpha1.PruneModePreview), string(v1alpha1.PruneModeApprove), string(v1alpha1.PruneModeEnforce), modeNone} {
+		for _, reason := range []string{
+			v1alpha1.ReasonGroupNotFound, v1alpha1.ReasonUnsupportedGroupType, v1alpha1.ReasonVendorRefused,
+			v1alpha1.ReasonActivityUnknown, v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonExpired,
+		} {
+			m.runs.WithLabelValues(mode, reason)
+		}
+	}
 	registerer.MustRegister(m.runs, m.removed, m.restored, m.pending, m.intake)
 	return m
 }

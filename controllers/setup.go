@@ -21,7 +21,7 @@ type Config struct {
 	IMEndpoint string
 	// SweepInterval is the time between two looks for full groups.
 	SweepInterval time.Duration
-	// PruneRunTTL is how long records of removals are kept.
+	// PruneRunTTL is how long records of runs are kept.
 	PruneRunTTL time.Duration
 	Now         func() time.Time
 	Registerer  prometheus.Registerer
@@ -80,6 +80,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Interval:  c.SweepInterval,
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
+	c.Registerer.MustRegister(newRunWaits(ctx, mgr.GetCache(), c.Now))
 	runnables := []manager.Runnable{term, intake, sweeper}
 	if c.Election.Enabled {
 		runnables = append(runnables, NewWatchAge(mgr.GetCache(), c.Now, c.Registerer))
