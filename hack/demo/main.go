@@ -196,6 +196,7 @@ func (s *stage) invite() {
 		"kubectl get groupgate -n chat",
 		"kubectl explain grouppolicy.spec.join",
 		"kubectl edit grouppolicy vip-lounge -n chat",
+		"kubectl describe pruneruns -n chat",
 		"curl -s " + s.im.BaseURL + "/emulator/",
 		"curl -s " + s.im.BaseURL + "/emulator/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
 		"curl -s " + s.manager.MetricsURL + " | grep ^groupgate_",

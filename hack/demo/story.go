@@ -19,7 +19,7 @@ const (
 // tell goes through the chapters; each one fails when something did not go as it says.
 func tell(ctx context.Context, n *narrator, s *stage) error {
 	for _, chapter := range []func(context.Context, *narrator, *stage) error{
-		declare, join, inviteSome, edit, fill, enforce,
+		declare, join, inviteSome, edit, fill, enforce, await, approve, stayOut, undo,
 	} {
 		if err := chapter(ctx, n, s); err != nil {
 			return err
@@ -112,7 +112,7 @@ func edit(ctx context.Context, n *narrator, s *stage) error {
 }
 
 func fill(ctx context.Context, n *narrator, s *stage) error {
-	n.begin("The group is full: a preview")
+	n.begin("The group is full: mode Preview")
 	g, err := s.im.Group(ctx, group)
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func fill(ctx context.Context, n *narrator, s *stage) error {
 }
 
 func enforce(ctx context.Context, n *narrator, s *stage) error {
-	n.begin("Enforce: the inactive make room")
+	n.begin("The inactive make room: mode Enforce")
 	if _, err := n.kubectl(ctx, "patch", "grouppolicy", "vip-lounge", "-n", "chat", "--type=merge", `-p={"spec":{"whenFull":{"prune":{"mode":"Enforce"}}}}`); err != nil {
 		return err
 	}
@@ -172,8 +172,10 @@ func (n *narrator) members(ctx context.Context, s *stage, want int) error {
 		return err
 	}
 	fmt.Fprintln(n.out)
-	return n.expect("members of "+group+" now", fmt.Sprintf("%d of %d", g.Members, g.MaxMembers), fmt.Sprintf("%d of %d", want, seats))
+	return n.expect("members of "+group+" now", taken(g), fmt.Sprintf("%d of %d", want, seats))
 }
+
+func taken(g emulator.Group) string { return fmt.Sprintf("%d of %d", g.Members, g.MaxMembers) }
 
 func apply(ctx context.Context, s *stage, account string) (emulator.Outcome, error) {
 	return s.im.Apply(ctx, group, account)
