@@ -211,11 +211,18 @@ func (c *Client) do(ctx context.Context, call call) error {
 	delays := backoff.ExponentialBackOff{InitialInterval: minBackOff, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: maxBackOff}
 	var notBefore time.Time
 	resigned := false
+	var failed *Error
 	for attempt := 1; ; attempt++ {
-		if err := c.pace.admit(ctx, call, notBefore); err != nil {
+		err := c.pace.admit(ctx, call, notBefore)
+		switch {
+		case failed != nil && errors.Is(err, ErrTooLate):
+			// What used up the time is news of the vendor, but no class of this error: it says nothing about a later call.
+			c.ended(failed)
+			return fmt.Errorf("call %s: %w after a failure: %v", call.api, err, failed)
+		case err != nil:
 			return fmt.Errorf("call %s: %w", call.api, err)
 		}
-		failed, err := c.attempt(ctx, call)
+		failed, err = c.attempt(ctx, call)
 		switch {
 		case err != nil:
 			return fmt.Errorf("call %s: %w", call.api, err)

@@ -487,6 +487,23 @@ func TestNotAfter(t *testing.T) {
 }
 
 // A turn that is not used goes back, so that a call that came too late slows nobody down.
+// A vendor that answers too slowly for any second attempt is out of reach, although the call ends for lack of time.
+func TestOutageShowsWhereACallRunsOutOfTime(t *testing.T) {
+	var v *vendor
+	v = newVendor(t, func(http.ResponseWriter, int, request) (int, string) {
+		v.clock.move(attemptTimeout)
+		return http.StatusBadGateway, ""
+	})
+	client := v.client(t)
+	_, err := client.Group(t.Context(), "g", v.clock.Now().Add(attemptTimeout))
+	if !errors.Is(err, ErrTooLate) || ClassOf(err) != "" || !strings.Contains(err.Error(), "HTTP status 502") {
+		t.Errorf("%v (class %q), want ErrTooLate that tells the HTTP status, and no class", err, ClassOf(err))
+	}
+	if got := client.Health(); got.State != HealthUnreachable || !strings.Contains(got.Message, "HTTP status 502") {
+		t.Errorf("health %+v, want Unreachable", got)
+	}
+}
+
 func TestNotAfterReturnsItsTurn(t *testing.T) {
 	v := newVendor(t, always(200, okAnswer))
 	client := v.client(t, func(c *ClientConfig) { c.RequestsPerSecond = 1 })

@@ -22,6 +22,8 @@ type pace struct {
 	// The sweep's calls wait here first, so that they take at most a quarter of the turns. What lists an app's groups waits here
 	// before that.
 	sweep, lists turns
+	// sweeping holds one value while a call of the sweep waits: several that have their turns here would start close together.
+	sweeping chan struct{}
 
 	mu          sync.Mutex
 	pausedUntil time.Time
@@ -36,7 +38,7 @@ const (
 )
 
 func newPace(now func() time.Time, sleep func(context.Context, time.Duration) error, requestsPerSecond int) *pace {
-	p := &pace{now: now, sleep: sleep}
+	p := &pace{now: now, sleep: sleep, sweeping: make(chan struct{}, 1)}
 	for _, t := range [...]*turns{&p.turns, &p.sweep, &p.lists} {
 		t.now, t.sleep = now, sleep
 	}
@@ -48,7 +50,8 @@ func newPace(now func() time.Time, sleep func(context.Context, time.Duration) er
 // setRate changes how often calls may start, also for those that wait already. There is never a burst, not even after a quiet time,
 // since the vendor counts by the second and others use the app too.
 func (p *pace) setRate(requestsPerSecond int) {
-	interval := time.Second / time.Duration(requestsPerSecond)
+	rate := time.Duration(requestsPerSecond)
+	interval := (time.Second + rate - 1) / rate // rounded up: a nanosecond less, and one call more begins within a second
 	p.turns.setInterval(interval)
 	p.sweep.setInterval(sweepShare * interval)
 }
@@ -103,6 +106,12 @@ func (p *pace) admit(ctx context.Context, call call, notBefore time.Time) error 
 func (p *pace) turn(ctx context.Context, call call) error {
 	if call.lane() != laneSweep {
 		return p.turns.wait(ctx, call.lane(), call.notAfter)
+	}
+	select {
+	case p.sweeping <- struct{}{}:
+		defer func() { <-p.sweeping }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	before := []*turns{&p.sweep}
 	if call.api == apiAppGroups {

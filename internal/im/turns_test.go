@@ -354,6 +354,71 @@ func TestTheSweepIsGentle(t *testing.T) {
 	}
 }
 
+// Whatever the rate, no second has more calls than it says: not even where it does not divide the second.
+func TestNoSecondHasMoreCallsThanTheRate(t *testing.T) {
+	for _, rate := range []int{1, 3, 7, 20, 150, 199, 200} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPace(time.Now, sleep, rate)
+			var starts []time.Time
+			for range 2*rate + 1 {
+				if err := p.admit(t.Context(), call{api: apiMembers}, time.Time{}); err != nil {
+					t.Fatal(err)
+				}
+				starts = append(starts, time.Now())
+			}
+			for i, start := range starts[rate:] {
+				if took := start.Sub(starts[i]); took < time.Second {
+					t.Fatalf("%d calls at a rate of %d start within %s", rate+1, rate, took)
+				}
+			}
+		})
+	}
+}
+
+// Calls of the sweep that wait together take no more turns than one after the other would, however long others were before them.
+func TestSweepsTogetherTakeAQuarter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(time.Now, sleep, 20)
+		busy, rest := context.WithTimeout(t.Context(), 3*time.Second)
+		defer rest()
+		var calls sync.WaitGroup
+		for range 2 {
+			calls.Go(func() {
+				for p.admit(busy, call{api: apiMembers}, time.Time{}) == nil {
+					pass(busy, time.Millisecond) // the vendor answers
+				}
+			})
+		}
+		synctest.Wait()
+		var mu sync.Mutex
+		var starts []time.Time
+		for range 6 {
+			calls.Go(func() {
+				if err := p.admit(t.Context(), call{api: apiGroupInfo, sweep: true}, time.Time{}); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				starts = append(starts, time.Now())
+			})
+		}
+		over, cancel := context.WithCancel(t.Context())
+		calls.Go(func() {
+			if err := p.admit(over, call{api: apiGroupInfo, sweep: true}, time.Time{}); !errors.Is(err, context.Canceled) {
+				t.Errorf("a cancelled call of the sweep: %v", err)
+			}
+		})
+		pass(t.Context(), time.Second)
+		cancel()
+		calls.Wait()
+		for i := 1; i < len(starts); i++ {
+			if got := starts[i].Sub(starts[i-1]); got < sweepShare*gap {
+				t.Errorf("call %d started %s after the one before, want at least %s", i, got, sweepShare*gap)
+			}
+		}
+	})
+}
+
 // What the sweep had to wait for others is not made up for by calls that follow closely.
 func TestTheSweepDoesNotCatchUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
