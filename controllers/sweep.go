@@ -25,8 +25,9 @@ var errSweepHeld = errors.New("the app is not to be swept now")
 type appSweep struct {
 	*Sweeper
 	object policy.Object
-	// from is the page to begin with, 0 for the first one.
-	from uint64
+	// from is the page to begin with, 0 for the first one; turned are the pages that others led to, up to this one.
+	from   uint64
+	turned map[uint64]struct{}
 	// failures counts the groups that got no run.
 	failures int
 }
@@ -62,7 +63,7 @@ func (a *appSweep) sweep(ctx context.Context) error {
 	for resumed := a.from != 0; ; resumed = false {
 		page, err := a.list(ctx)
 		if resumed && im.ClassOf(err) == im.ClassPermanent {
-			a.from = 0 // the vendor no longer knows the page
+			a.beginAnew() // the vendor no longer knows the page
 			page, err = a.list(ctx)
 		}
 		if err != nil {
@@ -77,11 +78,31 @@ func (a *appSweep) sweep(ctx context.Context) error {
 			return err
 		}
 		refused = errors.Join(refused, err)
-		if a.from = page.Next; a.from == 0 {
-			return refused
+		if err := a.turn(page.Next); err != nil || a.from == 0 {
+			return errors.Join(refused, err)
 		}
 	}
 }
+
+// turn goes on to the next page. Pages that lead back to one of them would be read for ever: the listing ends there, and the next sweep
+// begins anew.
+func (a *appSweep) turn(next uint64) error {
+	if next == 0 {
+		a.beginAnew()
+		return nil
+	}
+	if _, before := a.turned[next]; before {
+		a.beginAnew()
+		return fmt.Errorf("list the groups of the app: the pages lead back to page %d", next)
+	}
+	if a.turned == nil {
+		a.turned = make(map[uint64]struct{})
+	}
+	a.from, a.turned[next] = next, struct{}{}
+	return nil
+}
+
+func (a *appSweep) beginAnew() { a.from, a.turned = 0, nil }
 
 // app is the app as it is compiled now.
 func (a *appSweep) app() (*policy.CompiledApp, error) {

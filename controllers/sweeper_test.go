@@ -320,6 +320,38 @@ func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
 	}
 }
 
+func TestSweepOfAListingWithoutAnEndIsGivenUpAndBegunAnew(t *testing.T) {
+	for name, next := range map[string]map[uint64]uint64{
+		"a page leads to itself":         {0: 1, 1: 1},
+		"a page leads to an earlier one": {0: 1, 1: 2, 2: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.fullGroups("a")
+			w.pattern("all", "")
+			r := w.process()
+			vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
+			for range 2 {
+				vendor.instead(func(call sweepCall, _ *http.Request) string {
+					if call.API != apiGroups {
+						return ""
+					}
+					return fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"TotalCount":1,"GroupIdList":[{"GroupId":"a"}],"Next":%d}`, next[call.Page])
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				if !sweep.inTerm(ctx) {
+					t.Error("the sweep does not end")
+				}
+				cancel()
+				w.hasRuns("a")
+				if got := vendor.pages(); len(got) != len(next) || got[0] != 0 || sweep.from != 0 {
+					t.Fatalf("listed %v and goes on at %d, want every page once, and to begin anew", got, sweep.from)
+				}
+			}
+		})
+	}
+}
+
 func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a-1", "b-1", "a-2", "b-2", "a-3", "b-3")

@@ -3,7 +3,6 @@ package im
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
 // appGroupsPage is how many ids AppGroups asks for. The vendor allows 10,000 (page 34960), but fails with 10018 where an answer is over
@@ -34,7 +33,8 @@ type appGroupsAnswer struct {
 
 // AppGroups lists a part of the ids of all groups of the app, whatever their type (get_appid_group_list, page 34960), about 3,000 at a
 // time; from is 0 for the beginning, and then the Next of the page before. Groups that are made or disbanded meanwhile may be
-// in the list or not. Like Groups it lets other calls go first; and it is made once a second at most, since the vendor allows no more.
+// in the list or not. Nothing promises that the pages come to an end: whoever follows them has to see to that. Like Groups it lets other
+// calls go first; and it is made once a second at most, since the vendor allows no more.
 func (c *Client) AppGroups(ctx context.Context, from uint64) (AppGroupsPage, error) {
 	var got appGroupsAnswer
 	err := c.do(ctx, call{api: apiAppGroups, sweep: true, body: appGroupsRequest{Limit: appGroupsPage, Next: from}, decode: func(a answer) error {
@@ -49,9 +49,6 @@ func (c *Client) AppGroups(ctx context.Context, from uint64) (AppGroupsPage, err
 	}})
 	if err != nil {
 		return AppGroupsPage{}, err
-	}
-	if got.Next == from && from != 0 {
-		return AppGroupsPage{}, &Error{API: apiAppGroups, HTTPStatus: 200, Class: ClassTransient, Err: fmt.Errorf("the page after %d leads back to itself", from)}
 	}
 	page := AppGroupsPage{IDs: make([]string, len(got.Groups)), Next: got.Next}
 	for i, group := range got.Groups {
