@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -284,4 +285,59 @@ func TestSlimRunsRefuseTheSame(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever a run has recorded, and however often the cache stores it, joins are decided as by the whole run.
+func TestSlimRunsDecideAsWholeOnes(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	accounts := []string{"i1", "i2", "i3", "i4", "i5", "i\u00fc"}
+	rapid.Check(t, func(t *rapid.T) {
+		n := func(label string, most int) int { return rapid.IntRange(0, most).Draw(t, label) }
+		whole := refusingRun("a", "one", now.Add(time.Duration(n("until", 4))*time.Minute), accounts[:n("planned", len(accounts))]...)
+		whole.Status.Progress = &v1alpha1.PruneProgress{Settled: int32Of(n("settled", 7)), InFlight: int32Of(n("inFlight", 7))}
+		for _, account := range rapid.SliceOfDistinct(rapid.SampledFrom(accounts), rapid.ID).Draw(t, "kept") {
+			whole.Status.Kept = append(whole.Status.Kept, v1alpha1.KeptAccount{Account: account})
+		}
+		switch n("odd", 9) {
+		case 0:
+			whole.Status.Refuse = nil
+		case 1:
+			whole.Status.Plan = nil
+		case 2:
+			whole.Status.Progress = nil
+		}
+		if n("finished", 4) > 0 {
+			whole.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}}
+		}
+		undo := n("undo", 6)
+		if undo < 3 {
+			whole.Spec.Undo = v1alpha1.UndoRequested
+		}
+		if undo < 2 {
+			whole.Status.Undo = newUndo(accounts[:n("undone", len(accounts))], now)
+		}
+		if undo < 1 {
+			whole.Status.Undo.FinishedAt = metav1.NewTime(now)
+		}
+		slim := whole.DeepCopy()
+		for at := now; n("stored", 2) > 0; at = at.Add(time.Duration(n("later", 3)) * time.Minute) {
+			if _, err := slimPruneRun(func() time.Time { return at })(slim); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(recordThatMatters(whole, at), recordThatMatters(slim, at)); diff != "" {
+				t.Fatalf("record (-whole,+slim):\n%s", diff)
+			}
+			if wantsUndo(whole) != wantsUndo(slim) || undoing(whole) != undoing(slim) || planned(whole) != planned(slim) {
+				t.Fatalf("the slim run is in another state: %+v", slim.Status)
+			}
+		}
+	})
+}
+
+func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Record {
+	record := recordOf(run)
+	if record == nil || !record.Restoring && !now.Before(record.Until) {
+		return nil
+	}
+	return record
 }
