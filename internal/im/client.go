@@ -216,9 +216,9 @@ func (c *Client) do(ctx context.Context, call call) error {
 		err := c.pace.admit(ctx, call, notBefore)
 		switch {
 		case failed != nil && errors.Is(err, ErrTooLate):
-			// What used up the time is news of the vendor, but no class of this error: it says nothing about a later call.
+			// What used up the time is news of the vendor, but does not class the error: a later attempt might have worked.
 			c.ended(failed)
-			return fmt.Errorf("call %s: %w after a failure: %v", call.api, err, failed)
+			return fmt.Errorf("call %s: %w after a failure: %s", call.api, err, failed.Error())
 		case err != nil:
 			return fmt.Errorf("call %s: %w", call.api, err)
 		}
