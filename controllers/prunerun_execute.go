@@ -302,7 +302,7 @@ func (p *pass) closing(ctx context.Context, err error) error {
 	case p.run.Status.Removed == 0:
 		return completes(v1alpha1.ReasonNothingToRemove, "Nobody was removed. %s", enough.message)
 	}
-	return completes(v1alpha1.ReasonRemoved, "%s removed. %s", amount(int(p.run.Status.Removed), "member was", "members were"), enough.message)
+	return completes(v1alpha1.ReasonRemoved, "%s %s", removedAndKept(&p.run.Status), enough.message)
 }
 
 // isRunTrouble says whether err is about the run or the vendor, and not about writing to the API server.

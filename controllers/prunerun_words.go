@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -24,6 +25,15 @@ func planMessage(plan policy.Plan, rule *policy.PruneRule) string {
 		sum = fmt.Sprintf("%d of %d inactive members are to go", len(plan.Removals), plan.Candidates)
 	}
 	return fmt.Sprintf("%s; inactive is who neither joined nor spoke for %s.", sum, inDays(rule.InactiveFor))
+}
+
+// removedAndKept says what became of the plan's members that were looked at.
+func removedAndKept(status *v1alpha1.PruneRunStatus) string {
+	removed := amount(int(status.Removed), "member was", "members were")
+	if len(status.Kept) == 0 {
+		return removed + " removed."
+	}
+	return fmt.Sprintf("%s removed, and %s kept.", removed, amount(len(status.Kept), "was", "were"))
 }
 
 // inDays writes whole hours as the API does.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -28,6 +29,18 @@ func TestPlanMessage(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestRemovedAndKept(t *testing.T) {
+	for want, status := range map[string]v1alpha1.PruneRunStatus{
+		"2 members were removed.":                  {Removed: 2},
+		"1 member was removed, and 1 was kept.":    {Removed: 1, Kept: make([]v1alpha1.KeptAccount, 1)},
+		"9 members were removed, and 3 were kept.": {Removed: 9, Kept: make([]v1alpha1.KeptAccount, 3)},
+	} {
+		if got := removedAndKept(&status); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
