@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,9 +24,28 @@ const (
 	maxMessage       = 4_000 // the schema takes 32,768 characters
 )
 
+// recordTries is how often a record is written where somebody keeps writing labels, annotations or conditions of their own in between.
+const recordTries = 10
+
 // record writes the status that change makes, under optimistic lock, and only then makes it the run's. The lock is the fence: whoever
-// has written the run since it was read, a next holder of the term above all, makes this fail.
+// has written the run since it was read, a next holder of the term above all, makes this fail. What others may write all the time and what
+// says nothing about the run is no reason to fail, since everything would be done again, and the vendor asked again, for as long as they go
+// on; so change must do the same if it is called again.
 func (p *pass) record(ctx context.Context, change func(*v1alpha1.PruneRunStatus)) error {
+	for tries := 1; ; tries++ {
+		err := p.recordOnce(ctx, change)
+		if tries == recordTries || !apierrors.IsConflict(err) {
+			return err
+		}
+		now := &v1alpha1.PruneRun{}
+		if readErr := p.Live.Get(ctx, client.ObjectKeyFromObject(p.run), now); readErr != nil || !sameButForOthers(p.run, now) {
+			return err
+		}
+		p.run = now
+	}
+}
+
+func (p *pass) recordOnce(ctx context.Context, change func(*v1alpha1.PruneRunStatus)) error {
 	next := p.run.DeepCopy()
 	change(&next.Status)
 	slices.SortStableFunc(next.Status.Conditions, byConditionOrder)
@@ -42,10 +62,28 @@ func (p *pass) record(ctx context.Context, change func(*v1alpha1.PruneRunStatus)
 	return nil
 }
 
+// sameButForOthers says whether two versions of a run differ in nothing that we or a person would have written: its identity, its spec,
+// its deletion, and its status but for conditions of a foreign type. Every fence changes the status, so that no former holder of the term
+// gets past one.
+func sameButForOthers(a, b *v1alpha1.PruneRun) bool {
+	return a.UID == b.UID && a.Generation == b.Generation && a.DeletionTimestamp.Equal(b.DeletionTimestamp) &&
+		equality.Semantic.DeepEqual(ourStatus(a), ourStatus(b))
+}
+
+func ourStatus(run *v1alpha1.PruneRun) v1alpha1.PruneRunStatus {
+	ours := run.Status
+	ours.Conditions = slices.DeleteFunc(slices.Clone(ours.Conditions), func(c metav1.Condition) bool { return !slices.Contains(conditionOrder(), c.Type) })
+	return ours
+}
+
 // byConditionOrder keeps the last condition the one that tells most: the Result column shows it.
 func byConditionOrder(a, b metav1.Condition) int {
-	order := []string{v1alpha1.ConditionPlanned, v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionUndone}
+	order := conditionOrder()
 	return slices.Index(order, a.Type) - slices.Index(order, b.Type)
+}
+
+func conditionOrder() []string {
+	return []string{v1alpha1.ConditionPlanned, v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionUndone}
 }
 
 // set puts a condition into status.
