@@ -51,7 +51,7 @@ func TestWatchAge(t *testing.T) {
 	began := time.Unix(1700000000, 0)
 	now := began
 	registry := prometheus.NewRegistry()
-	age := NewWatchAge(nil, func() time.Time { return now }, registry)
+	age := NewWatchAge(nil, 15*time.Second, func() time.Time { return now }, registry)
 	lease := func(renewed time.Time) *coordinationv1.Lease {
 		return &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: renewed}}}
 	}
@@ -66,10 +66,19 @@ func TestWatchAge(t *testing.T) {
 	scrape("0")
 	now = began.Add(30 * time.Second)
 	scrape("30") // a watch that never came up is as dead as one that went silent
+	if !age.Silent() {
+		t.Error("it says nothing of a watch that never came up")
+	}
 	age.saw(lease(began.Add(28 * time.Second)))
 	scrape("2")
+	if age.Silent() {
+		t.Error("silent 2 s after a renewal")
+	}
 	now = began.Add(60 * time.Second)
 	scrape("32")
+	if !age.Silent() {
+		t.Error("a Lease of 15 s was not renewed for 32 s, or its watch is silent")
+	}
 	age.saw(&coordinationv1.Lease{})
 	scrape("32")
 	age.saw(lease(began.Add(61 * time.Second)))

@@ -20,14 +20,16 @@ import (
 // ready and serves an old view. It is a manager.Runnable on every replica.
 type WatchAge struct {
 	cache cache.Cache
+	lease time.Duration
 	now   func() time.Time
 	start time.Time
 	seen  atomic.Pointer[time.Time]
 }
 
-// NewWatchAge registers the metric with registerer. informers must hold the election Lease and no other (see CacheOptions).
-func NewWatchAge(informers cache.Cache, now func() time.Time, registerer prometheus.Registerer) *WatchAge {
-	w := &WatchAge{cache: informers, now: now, start: now()}
+// NewWatchAge registers the metric with registerer. informers must hold the election Lease and no other (see CacheOptions); leaseDuration is
+// its.
+func NewWatchAge(informers cache.Cache, leaseDuration time.Duration, now func() time.Time, registerer prometheus.Registerer) *WatchAge {
+	w := &WatchAge{cache: informers, lease: leaseDuration, now: now, start: now()}
 	registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "groupgate_watch_age_seconds",
 		Help: "Age of the election Lease's last renewal as this replica's own watch saw it; since the start of the process if it saw none.",
@@ -46,6 +48,10 @@ func (w *WatchAge) Age() time.Duration {
 	}
 	return max(0, w.now().Sub(since))
 }
+
+// Silent says whether the Lease would have expired by what the watch has shown. In a term that cannot be: it was renewed, and the watch has
+// not shown it, so there is no telling what else it has not.
+func (w *WatchAge) Silent() bool { return w.Age() > w.lease }
 
 // Start watches the Lease until ctx ends. A watch that cannot be set up is tried again: it is the metric's business to show that.
 func (w *WatchAge) Start(ctx context.Context) error {

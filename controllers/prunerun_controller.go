@@ -33,6 +33,8 @@ const (
 
 	firstRetry = time.Second
 	lastRetry  = time.Minute
+	// longWish is how long the vendor must want to be left alone for a run to be looked at then, and not when the queue would.
+	longWish = 10 * time.Second
 )
 
 // PruneRunReconciler plans and carries out PruneRuns, in a term. Nothing it decides upon comes from the cache: the run, the app
@@ -51,6 +53,8 @@ type PruneRunReconciler struct {
 	TTL time.Duration
 	// Metrics, if set, counts.
 	Metrics *PruneMetrics
+	// Watches, if set, says whether what this replica watches, and so the snapshot, may be old: nobody is removed then.
+	Watches interface{ Silent() bool }
 
 	groups  exclusion
 	turns   batchTurns

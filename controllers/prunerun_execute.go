@@ -147,6 +147,10 @@ func (p *pass) resume(ctx context.Context, governing *policy.Governing) error {
 // allowed is step 1: what must hold before anybody is removed, read live. Without a live read, no removal.
 func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupState, error) {
 	var none policy.GroupState
+	// Rules are compared with the API server's; who is on which list of a protection is known from the watches alone.
+	if p.Watches != nil && p.Watches.Silent() {
+		return nil, none, errBehind
+	}
 	if err := p.readApp(ctx); err != nil {
 		return nil, none, err
 	}

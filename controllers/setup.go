@@ -83,7 +83,9 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 	c.Registerer.MustRegister(newRunWaits(ctx, mgr.GetCache(), c.Now))
 	runnables := []manager.Runnable{term, intake, sweeper}
 	if c.Election.Enabled {
-		runnables = append(runnables, NewWatchAge(mgr.GetCache(), c.Now, c.Registerer))
+		watches := NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
+		runs.Watches = watches
+		runnables = append(runnables, watches)
 	}
 
 	err = errors.Join(

@@ -69,7 +69,7 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	r.term, err = NewTerm(o.config, o.election, r.metrics, mgr.GetLogger())
 	must(t, err)
 	must(t, mgr.Add(r.term))
-	r.age = NewWatchAge(mgr.GetCache(), time.Now, prometheus.NewRegistry())
+	r.age = NewWatchAge(mgr.GetCache(), o.election.LeaseDuration, time.Now, prometheus.NewRegistry())
 	if o.election.Enabled {
 		must(t, mgr.Add(r.age))
 	}
