@@ -472,7 +472,8 @@ func vendorTrouble(step string, err error) error {
 		return fails(v1alpha1.ReasonVendorRefused, "%s", message)
 	}
 	wait := &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: message, cause: fmt.Errorf("%s: %w", step, err)}
-	if failed, ok := errors.AsType[*im.Error](err); ok && failed.RetryAfter > 0 {
+	// A wish of seconds, such as every frequency limit has, leaves the next try to the queue, which asks ever more rarely.
+	if failed, ok := errors.AsType[*im.Error](err); ok && failed.RetryAfter > longWish {
 		// The wish is part of the moment: in the message it would change with every try.
 		wait.after = failed.RetryAfter
 	}
