@@ -1,0 +1,183 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/im/emulator"
+)
+
+// conditions are those of a resource by type, as "status/reason", and their messages.
+func (w *world) conditions(resource string) (values, messages map[string]string) {
+	w.t.Helper()
+	var object struct {
+		Status struct {
+			Conditions []struct{ Type, Status, Reason, Message string } `json:"conditions"`
+		} `json:"status"`
+	}
+	if err := json.Unmarshal([]byte(w.kubectl("get", resource, "-o", "json")), &object); err != nil {
+		w.t.Fatal(err)
+	}
+	values, messages = map[string]string{}, map[string]string{}
+	for _, c := range object.Status.Conditions {
+		values[c.Type], messages[c.Type] = c.Status+"/"+c.Reason, c.Message
+	}
+	return values, messages
+}
+
+// prune asks for a run of the group club as a person does.
+func (w *world) prune(name string) {
+	w.t.Helper()
+	w.apply(fmt.Sprintf(`
+apiVersion: groupgate.io/v1alpha1
+kind: PruneRun
+metadata: {name: %s}
+spec: {appRef: {name: prod}, groupID: club, trigger: Manual}
+`, name))
+}
+
+// runs are the names of the PruneRuns.
+func (w *world) runs() []string {
+	w.t.Helper()
+	return strings.Fields(w.kubectl("get", "pruneruns", "-o", "jsonpath={.items[*].metadata.name}"))
+}
+
+// What the vendor refuses for good ends the run in one try that says why, and no callback makes another one of it for as long as the cooldown
+// lasts. Once it is put right, the next run does what the first one should have.
+func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
+	key := func(value string) func(w *world) {
+		return func(w *world) {
+			w.kubectl("patch", "secret", "prod-im", "--type=merge", "-p", fmt.Sprintf(`{"stringData":{"secretKey":%q}}`, value))
+		}
+	}
+	admins := func(names ...string) func(w *world) {
+		return func(w *world) {
+			if _, err := w.im.Configure(w.t.Context(), func(s *emulator.Settings) { s.AdminAccounts = names }); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+	tests := map[string]struct {
+		spoil, repair func(w *world)
+		failed        string // the reason
+		says          []string
+		reachable     string
+	}{
+		"wrong key": {
+			spoil: key("another-key"), repair: key(secretKey),
+			failed: "VendorRefused", says: []string{"get_group_info: code 70", "UserSig"}, reachable: "False/Unauthorized",
+		},
+		"revoked admin": {
+			spoil: admins("somebody"), repair: admins("administrator"),
+			failed: "VendorRefused", says: []string{"get_group_info: code 60010", `"administrator" is not an admin of the app`}, reachable: "False/Unauthorized",
+		},
+		"disbanded": {
+			spoil: func(w *world) {
+				if err := w.im.DestroyGroup(w.t.Context(), "club"); err != nil {
+					w.t.Fatal(err)
+				}
+			},
+			repair: func(w *world) { fillClub(w.t, w, 20, 10) },
+			failed: "GroupNotFound", says: []string{"get_group_info: code 10010", "group"}, reachable: "True/Reachable",
+		},
+		"AVChatRoom": {
+			spoil: func(w *world) {
+				if err := w.im.DestroyGroup(w.t.Context(), "club"); err != nil {
+					w.t.Fatal(err)
+				}
+				if _, err := w.im.CreateGroup(w.t.Context(), emulator.GroupSpec{ID: "club", Type: "AVChatRoom", Owner: "olivia"}); err != nil {
+					w.t.Fatal(err)
+				}
+			},
+			failed: "UnsupportedGroupType", says: []string{`"AVChatRoom"`, "cannot be listed or removed"}, reachable: "True/Reachable",
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, &switchboard{})
+			w.app()
+			w.policy("prunes", "groups: [{value: club}]\nwhenFull: {prune: {mode: Enforce, inactiveFor: 30d, freeSeats: 5, notification: Silent}}")
+			w.policy("gates", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}}")
+			fillClub(t, w, 20, 10)
+			tc.spoil(w)
+			g := w.startReady(gateOptions{})
+			eventually(t, "it to hold the term", g.holdsTerm)
+			w.ready("imapp/prod", "grouppolicy/prunes", "grouppolicy/gates")
+
+			g.reportFull("club")
+			w.kubectl("wait", "--for=condition=Failed", "--timeout="+patience.String(), "prunerun", "--all")
+			runs := w.runs()
+			if len(runs) != 1 {
+				t.Fatalf("runs %v, want one", runs)
+			}
+			values, messages := w.conditions("prunerun/" + runs[0])
+			want := map[string]string{"Planned": "False/" + tc.failed, "Complete": "False/" + tc.failed, "Failed": "True/" + tc.failed}
+			if diff := cmp.Diff(want, values); diff != "" {
+				t.Errorf("conditions (-want,+got)\n%s", diff)
+			}
+			for _, words := range tc.says {
+				if !strings.Contains(messages["Failed"], words) {
+					t.Errorf("message %q does not say %q", messages["Failed"], words)
+				}
+			}
+			if strings.Contains(messages["Failed"], "another-key") {
+				t.Errorf("message %q holds the key", messages["Failed"])
+			}
+
+			// For some seconds the vendor sends a callback for everybody who would like to join.
+			began, callbacks := time.Now(), 0
+			within(t, patience, "callbacks of some seconds", func() bool {
+				callbacks++
+				if got := g.reportFull("club"); got.ErrorCode != 0 {
+					t.Errorf("a callback was answered %+v", got)
+				}
+				return time.Since(began) > 5*time.Second
+			})
+			eventually(t, "the callbacks to be dealt with", func() bool { return g.metric("groupgate_prune_intake_pending") == 0 })
+			calls, err := w.im.Calls(t.Context(), emulator.RecordFilter{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.runs(); len(calls) != 1 || len(got) != 1 {
+				t.Errorf("%d callbacks: runs %v, calls of the vendor %+v, want one of each", callbacks, got, calls)
+			}
+
+			eventually(t, "VendorReachable to be "+tc.reachable, func() bool {
+				values, _ := w.conditions("imapp/prod")
+				return values["VendorReachable"] == tc.reachable
+			})
+			if _, messages := w.conditions("imapp/prod"); strings.HasPrefix(tc.reachable, "False") && !strings.Contains(messages["VendorReachable"], tc.says[0]) {
+				t.Errorf("VendorReachable says %q, want %q in it", messages["VendorReachable"], tc.says[0])
+			}
+			for _, resource := range []string{"imapp/prod", "grouppolicy/prunes", "grouppolicy/gates"} {
+				if values, messages := w.conditions(resource); !strings.HasPrefix(values["Ready"], "True/") {
+					t.Errorf("%s is Ready=%s: %s", resource, values["Ready"], messages["Ready"])
+				}
+			}
+			for account, code := range map[string]int{"jared": 0, "mallory": 1} {
+				if got := g.asked("club", account); got.ErrorCode != code {
+					t.Errorf("%s: %+v, want code %d", account, got, code)
+				}
+			}
+
+			if tc.repair == nil {
+				return
+			}
+			tc.repair(w)
+			w.prune("once-more")
+			w.kubectl("wait", "--for=condition=Complete", "--timeout="+patience.String(), "prunerun/once-more")
+			if got := groupSize(t, w, "club"); got != 15 {
+				t.Errorf("%d members after the run that a person asked for, want 15", got)
+			}
+			eventually(t, "the vendor to be reachable again", func() bool {
+				values, _ := w.conditions("imapp/prod")
+				return values["VendorReachable"] == "True/Reachable"
+			})
+		})
+	}
+}
