@@ -70,7 +70,7 @@ func approve(ctx context.Context, n *narrator, s *stage) error {
 	if _, err := n.kubectl(ctx, "get", "prunerun", run, "-n", "chat", maria); err != nil {
 		return err
 	}
-	n.say("\nEverybody was looked at once more right before:\n")
+	n.say("\nEverybody on the plan was looked at once more right before:\n")
 	members, err := s.clubMembers(ctx)
 	if err != nil {
 		return err
