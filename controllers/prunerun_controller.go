@@ -70,7 +70,7 @@ func (r *PruneRunReconciler) SetupWithManager(mgr manager.Manager, published fun
 		For(&v1alpha1.PruneRun{}, builder.WithPredicates(runEvents)).
 		// The end of one run of a group is the beginning of the next one.
 		Watches(&v1alpha1.PruneRun{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
-		Watches(&v1alpha1.IMApp{}, handler.Funcs{DeleteFunc: r.appGone}).
+		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appGone}).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
 		WatchesRawSource(published(r.waitingRuns)).
 		WithOptions(controller.Options{
@@ -122,7 +122,18 @@ func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object)
 	return requestsFor(runs, func(run *v1alpha1.PruneRun) bool { return !Finished(run) || wantsUndo(run) })
 }
 
-// appGone is not a request: the client of the app is dropped, and runs that need it find out by themselves.
+// appEdited is not a request: what is under way goes on by the new settings, without having to begin again.
+func (r *PruneRunReconciler) appEdited(ctx context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	app, ok := e.ObjectNew.(*v1alpha1.IMApp)
+	if !ok || !specChanged.Update(e) {
+		return
+	}
+	if err := r.Vendor.Edited(ctx, app); err != nil {
+		log.FromContext(ctx).Error(err, "calls under way go on by the settings before the edit")
+	}
+}
+
+// appGone is not a request either: the client of the app is dropped, and runs that need it find out by themselves.
 func (r *PruneRunReconciler) appGone(_ context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 	r.Vendor.Forget(e.Object.GetUID())
 }

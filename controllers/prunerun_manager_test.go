@@ -136,6 +136,23 @@ func TestFinishedRunsAreCollectedAsTheyEnd(t *testing.T) {
 	})
 }
 
+func TestAnEditedRateIsInForceInTheMiddleOfAList(t *testing.T) {
+	w := newWorld(t)
+	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = 1 })
+	w.group(fullGroup, 2, 20_000) // 201 pages: at the old rate more than three minutes
+	w.policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview})
+	w.startManager()
+	w.run("look", v1alpha1.PruneTriggerManual)
+	eventually(t, func() error {
+		if pages := w.happened(apiList); pages < 2 {
+			return fmt.Errorf("%d pages were read", pages)
+		}
+		return nil
+	})
+	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = 200 })
+	w.reaches("look", v1alpha1.ReasonPreviewed)
+}
+
 func TestVendorClientLivesAsLongAsItsApp(t *testing.T) {
 	w := newWorld(t)
 	w.group(fullGroup, 2, 5)

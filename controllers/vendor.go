@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -72,6 +73,22 @@ func (v *Vendor) Client(ctx context.Context, app *v1alpha1.IMApp) (*im.Client, e
 	}
 	v.clients[app.UID] = &vendorClient{app: client.ObjectKeyFromObject(app), rest: rest}
 	return rest, nil
+}
+
+// Edited gives the client of app, if it has one, the settings as they are now: a list of a large group takes minutes, and what was
+// wrong with the rate or the account is not to go on for as long. A key that is missing is for the next run to complain about.
+func (v *Vendor) Edited(ctx context.Context, app *v1alpha1.IMApp) error {
+	v.mu.Lock()
+	called := v.clients[app.UID] != nil
+	v.mu.Unlock()
+	if !called {
+		return nil
+	}
+	_, err := v.Client(ctx, app)
+	if _, missing := errors.AsType[*credentialsError](err); missing {
+		return nil
+	}
+	return err
 }
 
 func (v *Vendor) config(ctx context.Context, app *v1alpha1.IMApp) (im.ClientConfig, error) {
