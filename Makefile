@@ -14,6 +14,8 @@ PKG ?= ./...
 DEMO_ARGS ?=
 # Arguments of `make drill`: make drill DRILL_ARGS="-drill.seed=42 -drill.scenarios=24" replays one episode.
 DRILL_ARGS ?= -drill.scenarios=500
+# What `make figures` measures.
+FIGURES ?= latency,memory,week
 # Arguments of `make run`.
 RUN_ARGS ?= --callback-insecure-http --metrics-secure=false --leader-election-namespace=default
 # The kubectl of `make install` and its like.
@@ -58,6 +60,11 @@ drill: ## Prune at random, with faults, kills and outages, against a naive model
 .PHONY: bench
 bench: ## Measure the decision and the callback path.
 	go test -run='^$$' -bench=. -benchmem ./internal/policy ./webhookserver
+
+.PHONY: figures
+figures: build ## Measure what pruning costs in memory, time and etcd, about half an hour; FIGURES=latency,memory,week.
+	go build -o bin/figures ./hack/figures
+	@assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" exec bin/figures -only=$(FIGURES)
 
 .PHONY: fmt
 fmt: ## Format the Go code.

@@ -84,6 +84,9 @@ func (c *ControlPlane) Address() string {
 	return c.env.ControlPlane.GetAPIServer().SecureServing.HostPort()
 }
 
+// EtcdURL is where etcd serves clients, and its metrics.
+func (c *ControlPlane) EtcdURL() string { return c.env.ControlPlane.Etcd.URL.String() }
+
 // Stop ends both processes.
 func (c *ControlPlane) Stop() error {
 	if err := c.env.Stop(); err != nil {
