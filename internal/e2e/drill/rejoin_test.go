@@ -39,8 +39,12 @@ func (p player) checkRejoining(ctx context.Context) {
 				continue
 			}
 			want := answer{Status: 200}
-			if refusal != nil {
+			v := p.policy(p.Name)
+			switch {
+			case refusal != nil:
 				want.ErrorCode, want.ErrorInfo = int(refusal.Code), refusal.Message
+			case v != nil && v.rule.Invalid && v.rule.Code > 0 && v.rule.governs(p.Rule.App, g.ID, g.Type):
+				want.ErrorCode, want.ErrorInfo = v.rule.Code, v.rule.Message // a join section that cannot be read admits nobody
 			}
 			for i, r := range p.replicas {
 				got, err := r.callback(ctx, full.SDKAppID, map[string]string{
