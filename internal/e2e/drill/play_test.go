@@ -272,7 +272,6 @@ func (w *world) strike(ctx context.Context, blows []blow) {
 	for _, b := range blows {
 		all.Go(func() {
 			pause(ctx, b.At)
-			w.awaitNext(ctx, b.When)
 			if ctx.Err() == nil {
 				w.deal(ctx, b)
 			}
@@ -307,16 +306,19 @@ func (w *world) deal(ctx context.Context, b blow) {
 			w.complain("add a fault: %v", err)
 		}
 	case blowKill:
-		w.ledger.trouble()
 		target := w.replicas[b.Target]
 		for _, r := range w.replicas {
 			if r.holdsTerm(ctx) {
 				target = r
 			}
 		}
+		// Who it is was found out before: a batch takes only milliseconds.
+		w.awaitNext(ctx, b.When)
+		w.ledger.trouble()
 		target.killAndRestart(ctx, b.For)
 		w.ledger.trouble()
 	case blowOutage:
+		w.awaitNext(ctx, b.When)
 		w.during(ctx, b, func(cut bool) {
 			for i, r := range w.replicas {
 				switch {
