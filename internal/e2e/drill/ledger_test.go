@@ -67,6 +67,7 @@ type report struct {
 // history is every version of a run that the watch saw.
 type history struct {
 	versions []v1alpha1.PruneRun
+	seen     []time.Time // when the watch told of each
 	deleted  bool
 }
 
@@ -108,6 +109,7 @@ func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) {
 	h.deleted = h.deleted || deleted
 	if len(h.versions) == 0 || h.last().ResourceVersion != run.ResourceVersion {
 		h.versions = append(h.versions, *run)
+		h.seen = append(h.seen, time.Now())
 	}
 }
 

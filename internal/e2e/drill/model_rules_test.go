@@ -67,7 +67,7 @@ func innocence() *sin {
 	s.looks = []deed{{at: at.Add(-time.Second), app: "prod", Testimony: emulator.Testimony{Group: group, Named: named, Found: found}}}
 	s.removals = []deed{{at: at, app: "prod", runs: []v1alpha1.PruneRun{*s.run}, Testimony: emulator.Testimony{Group: group, Named: named, Found: found}}}
 	s.additions = []deed{{at: at.Add(time.Minute), app: "prod", runs: []v1alpha1.PruneRun{*restoring}, Testimony: emulator.Testimony{Group: group, Named: named, Found: found}}}
-	s.runs = map[types.UID]*history{"r": {versions: []v1alpha1.PruneRun{*s.run, *s.final, *undone}}}
+	s.runs = map[types.UID]*history{"r": {versions: []v1alpha1.PruneRun{*s.run, *s.final, *undone}, seen: []time.Time{at, at, at}}}
 	return s
 }
 
@@ -128,6 +128,11 @@ func TestModelKnowsSinsFromAccidents(t *testing.T) {
 		"protected, prefix": {func(s *sin) { s.rule.Prefixes = []string{"i"} }, "i1 is protected"},
 		"protected, list":   {func(s *sin) { s.lists["vip"].set(s.at.Add(long), s.at.Add(long), &[]string{"i2"}) }, "i2 is protected"},
 		"just listed":       {func(s *sin) { s.lists["vip"].set(s.at.Add(just), s.at.Add(just), &[]string{"i2"}) }, ""},
+		"listed before the batch was begun": {func(s *sin) {
+			s.lists["vip"].set(s.at.Add(3*just), s.at.Add(3*just), &[]string{"i2"})
+			s.runs["r"].versions = append([]v1alpha1.PruneRun{{ObjectMeta: metav1.ObjectMeta{Name: "r", UID: "r"}}}, s.runs["r"].versions...)
+			s.runs["r"].seen = append([]time.Time{s.at.Add(just)}, s.runs["r"].seen...)
+		}, "i2 is protected"},
 		"no longer listed": {func(s *sin) {
 			s.lists["vip"].set(s.at.Add(long), s.at.Add(long), &[]string{"i2"})
 			s.lists["vip"].set(s.at.Add(just), s.at.Add(just), &[]string{})

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -22,6 +23,11 @@ const (
 	delivery = 7 * time.Second
 	// lookPatience is how long the live reads and the look may take together while calls are repeated.
 	lookPatience = 15 * time.Second
+
+	// snapshotLag is how much later than the API server a snapshot may know something, or the watch of the drill; outageLag is that after an
+	// outage, whose end nobody need have noticed for 5 s.
+	snapshotLag = 2 * time.Second
+	outageLag   = 7 * time.Second
 
 	// calmGrace is enough where no call has failed; troubledGrace covers repetitions, and the 5 s of a snapshot after an outage.
 	calmGrace     = lookLife + delivery
@@ -64,9 +70,33 @@ func (m *model) grace(at time.Time) time.Duration {
 	return calmGrace
 }
 
+// begin is a moment before which everything must have been taken into account. A removal is recorded under optimistic lock, so that what it rests on
+// was read after the version of the run before that record was written.
+func (m *model) begin(run *v1alpha1.PruneRun, at time.Time) time.Time {
+	grace, lag := m.grace(at), snapshotLag
+	if grace > calmGrace {
+		lag = outageLag
+	}
+	from := at.Add(-grace)
+	h := m.runs[run.UID]
+	if h == nil {
+		return from
+	}
+	i := slices.IndexFunc(h.versions, func(v v1alpha1.PruneRun) bool { return v.ResourceVersion == run.ResourceVersion })
+	for i > 0 && cmp.Equal(h.versions[i].Status, h.versions[i-1].Status) {
+		i-- // what people say of a run is a version of it, too
+	}
+	if i < 1 {
+		return from
+	}
+	if before := h.seen[i-1].Add(-lag); before.After(from) {
+		return before
+	}
+	return from
+}
+
 // removal judges one call of delete_group_member that took effect.
 func (m *model) removal(d deed, removed map[types.UID]map[string]bool, perPolicy map[string]int) {
-	from := d.at.Add(-m.grace(d.at))
 	blame := func(format string, args ...any) {
 		m.blame("%s: removal of %v from %q at %s: %s", d.app, accountsOf(d.Found), d.Group.ID, d.at.Format("15:04:05.000"), fmt.Sprintf(format, args...))
 	}
@@ -80,6 +110,7 @@ func (m *model) removal(d deed, removed map[types.UID]map[string]bool, perPolicy
 	if len(d.Found) == 0 {
 		return // nobody was harmed
 	}
+	from := m.begin(run, d.at)
 	switch modernType(d.Group.Type) {
 	case "Work", "Public", "Meeting", "Community":
 	default:

@@ -121,12 +121,17 @@ func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
 	}
 	add(0, doAwaitPlan, 0)
 	if s.Rule.Mode == "Approve" {
+		var pauseBefore time.Duration
 		for range d.IntN(3) {
 			meddle()
 		}
+		if len(s.Rule.Lists) > 0 && d.chance(50) {
+			add(short(), doListGrow, d.between(1, 20))
+			pauseBefore = d.duration(2*time.Second, 4*time.Second) // known everywhere by then
+		}
 		switch n := d.IntN(100); {
 		case n < 70:
-			add(long(), doApprove, 0)
+			add(pauseBefore+long(), doApprove, 0)
 			if d.chance(15) {
 				add(d.duration(0, 200*time.Millisecond), doDeny, 0)
 			}
