@@ -32,6 +32,8 @@ type ledger struct {
 	reports    []report
 	faults     []time.Time // at which a fault, an outage or a kill was felt
 
+	outages []time.Time // at which one began or ended
+
 	runs map[types.UID]*history
 }
 

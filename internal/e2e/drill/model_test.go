@@ -74,7 +74,7 @@ func (m *model) grace(at time.Time) time.Duration {
 // was read after the version of the run before that record was written.
 func (m *model) begin(run *v1alpha1.PruneRun, at time.Time) time.Time {
 	grace, lag := m.grace(at), snapshotLag
-	if grace > calmGrace {
+	if slices.ContainsFunc(m.outages, func(o time.Time) bool { return o.Before(at) && o.After(at.Add(-2*outageLag)) }) {
 		lag = outageLag
 	}
 	from := at.Add(-grace)

@@ -320,6 +320,7 @@ func (w *world) deal(ctx context.Context, b blow) {
 	case blowOutage:
 		w.awaitNext(ctx, b.When)
 		w.during(ctx, b, func(cut bool) {
+			w.ledger.note(func() { w.ledger.outages = append(w.ledger.outages, time.Now()) })
 			for i, r := range w.replicas {
 				switch {
 				case b.Target != 2 && b.Target != i:
