@@ -82,7 +82,7 @@ func drawScenario(seed uint64, n int, e episodeDraft) scenario {
 	if d.chance(15) {
 		s.Rule.Types = []string{modernType(s.Groups[0].Type), "Meeting"}
 	}
-	if d.chance(35) {
+	if d.chance(50) {
 		s.Rule.Lists = []string{s.Name}
 		s.Rule.BySelector = d.chance(30)
 		s.List = []string{"nobody"}

@@ -122,12 +122,14 @@ func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
 	add(0, doAwaitPlan, 0)
 	if s.Rule.Mode == "Approve" {
 		var pauseBefore time.Duration
-		for range d.IntN(3) {
-			meddle()
-		}
-		if len(s.Rule.Lists) > 0 && d.chance(50) {
+		if len(s.Rule.Lists) > 0 && d.chance(60) {
+			// The list grows by planned ones, every replica knows by the time of the approval, and nothing else is in the way.
 			add(short(), doListGrow, d.between(1, 20))
-			pauseBefore = d.duration(2*time.Second, 4*time.Second) // known everywhere by then
+			pauseBefore = d.duration(2*time.Second, 4*time.Second)
+		} else {
+			for range d.IntN(3) {
+				meddle()
+			}
 		}
 		switch n := d.IntN(100); {
 		case n < 70:
