@@ -20,14 +20,22 @@ func (p *pass) denied() error {
 	return nil
 }
 
+// void ends a run whose plan is too old to be carried out.
+func (p *pass) void() error {
+	if p.Now().Sub(p.run.Status.Plan.CreatedAt.Time) > planLife {
+		return completes(v1alpha1.ReasonExpired, "The plan is older than 24 hours and void.")
+	}
+	return nil
+}
+
 // approved returns nil once the plan may be carried out, as far as people have to say so. run is what the API server returned last, and a word
 // that was said after that makes the fence fail.
 func (p *pass) approved(ctx context.Context) error {
 	if err := p.denied(); err != nil {
 		return err
 	}
-	if p.Now().Sub(p.run.Status.Plan.CreatedAt.Time) > planLife {
-		return completes(v1alpha1.ReasonExpired, "The plan is older than 24 hours and void.")
+	if err := p.void(); err != nil {
+		return err
 	}
 	switch {
 	case p.run.Status.Policy == nil, p.run.Status.Policy.Mode == v1alpha1.PruneModePreview:

@@ -255,11 +255,32 @@ func TestWordAfterTheEndIsHeard(t *testing.T) {
 	r := w.process()
 	w.finish(r, "one")
 	w.say("one", v1alpha1.ApprovalDenied)
-	w.look(r, "one")
+	// The queue keeps one time for each run: a look that names none would be the last one, and the record stay for ever.
+	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter <= 0 {
+		t.Errorf("%v, looked at again in %s, want to when its time is over", err, result.RequeueAfter)
+	}
 	wantConditions(t, w.get("one"), "Planned=True/Planned", removedWord) // kubectl wait believes no condition of an earlier generation
 	w.forget()
 	w.look(r, "one")
 	if len(w.calls) != 0 {
 		t.Errorf("%v, want nothing more", w.calls)
+	}
+}
+
+func TestPlanThatBecomesVoidWhileItWaitsForItsTurnIsNotCarriedOut(t *testing.T) {
+	w, r := approving(t)
+	w.say("one", v1alpha1.ApprovalApproved)
+	w.clock.forward(24*time.Hour - time.Second)
+	// What a batch reads first, it reads once its turn has come.
+	r.Live = brokenReader{w.client, func(object any) bool {
+		if _, isApp := object.(*v1alpha1.IMApp); isApp {
+			w.clock.forward(3 * time.Second)
+		}
+		return false
+	}}
+	w.look(r, "one")
+	wantConditions(t, w.get("one"), "Planned=True/Planned", "Complete=True/Expired")
+	if got := w.happened(apiDelete); got != 0 {
+		t.Errorf("%d deletions by a plan that is void", got)
 	}
 }

@@ -16,6 +16,9 @@ import (
 const (
 	// budgetWindow is what maxRemovalsPerDay is counted over.
 	budgetWindow = 24 * time.Hour
+	// ledgerLife is how long an entry is remembered: for much longer than it counts, so that a clock that jumps ahead and is set right again
+	// makes no room for the removals of another day.
+	ledgerLife = 7 * budgetWindow
 	// runsPerPage bounds what one page of runs takes in memory while the ledger is filled; a run can hold 1,000 accounts three times.
 	runsPerPage = 50
 )
@@ -118,14 +121,16 @@ func (l *ledger) put(name string, run types.UID, e entry) {
 	l.policies[name][run] = e
 }
 
-// left is what remains of limit, and when more will if nothing does. Entries older than the window are forgotten. Of the run except, what is
-// in flight does not count.
+// left is what remains of limit, and when more will if nothing does. Of the run except, what is in flight does not count. A batch that is never
+// settled, since its run ended without a look or was deleted, counts for no longer than any other: its plan is void by then.
 func (l *ledger) left(name string, limit int, now time.Time, except types.UID) (left int, more time.Time) {
 	left = limit
 	for run, e := range l.policies[name] {
 		ends := e.at.Add(budgetWindow)
-		if !ends.After(now) && e.inFlight == 0 {
-			delete(l.policies[name], run)
+		if !ends.After(now) {
+			if now.Sub(e.at) > ledgerLife {
+				delete(l.policies[name], run)
+			}
 			continue
 		}
 		left -= e.removed

@@ -246,3 +246,43 @@ func TestPreviewShowsADayAtMost(t *testing.T) {
 		}
 	}
 }
+
+// A batch whose run ended, or was deleted, while the vendor was out of reach is never settled.
+func TestBatchThatIsNeverSettledCountsForADay(t *testing.T) {
+	now := time.Now()
+	run := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{UID: "one"}, Status: v1alpha1.PruneRunStatus{
+		Policy: &v1alpha1.PrunePolicyRecord{Name: "p"}, Removed: 1,
+		Plan:     &v1alpha1.PrunePlan{Removals: make([]v1alpha1.PlannedRemoval, 3)},
+		Progress: &v1alpha1.PruneProgress{Settled: 1, InFlight: 2, LastBatchAt: metav1.NewTime(now)},
+	}}
+	l := newLedger()
+	l.enter(run)
+	if left, _ := l.left("p", 3, now.Add(budgetWindow-time.Second), ""); left != 0 {
+		t.Errorf("%d are left within a day, want none", left)
+	}
+	if left, more := l.left("p", 3, now.Add(budgetWindow), ""); left != 3 {
+		t.Errorf("%d are left a day later, want 3; more at %s", left, more)
+	}
+}
+
+// A waiting run that is looked at while the clock is ahead, before the vendor's time shows it, must not make the removals of today forgotten.
+func TestClockThatJumpsAheadAndBackMakesNoRoom(t *testing.T) {
+	w := rationed(t, v1alpha1.PruneModeEnforce)
+	r := w.process()
+	w.finish(r, "of-a")
+	w.look(r, "of-b")
+	wantConditions(t, w.get("of-b"), exhausted)
+
+	right := w.clock.Now
+	r.Now = func() time.Time { return right().Add(25 * time.Hour) }
+	w.look(r, "of-b")
+	wantConditions(t, w.get("of-b"), "Planned=False/ClockSkew", "Complete=False/ClockSkew", "Failed=True/ClockSkew")
+
+	r.Now = right
+	w.runFor("again", "b", v1alpha1.PruneTriggerManual)
+	w.look(r, "again")
+	if got := w.get("again").Status.Removed; got != 0 {
+		t.Errorf("removed %d more within a day", got)
+	}
+	wantConditions(t, w.get("again"), exhausted)
+}

@@ -213,16 +213,25 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	case wantsUndo(run):
 		defer p.noticeVendor()
 		return p.conclude(ctx, p.undo(ctx))
-	case Finished(run) && lags(run):
-		// A person has changed the spec since, without any consequence.
-		return p.conclude(ctx, p.record(ctx, func(*v1alpha1.PruneRunStatus) {}))
 	case Finished(run):
-		return reconcile.Result{}, nil // the event of its end is on its way
+		return p.rest(ctx)
 	}
 	defer p.noticeVendor()
 	p.enterRecord()
 	defer p.enterRecord() // what was reserved and not recorded is given back
 	return p.conclude(ctx, p.advance(ctx))
+}
+
+// rest is a look at a run that nothing is left to do for. Like every look it names the time of the next one: the queue keeps one time for each
+// run, and an event takes the place of the one before.
+func (p *pass) rest(ctx context.Context) (reconcile.Result, error) {
+	if lags(p.run) {
+		// A person has changed the spec since, without any consequence.
+		if err := p.record(ctx, func(*v1alpha1.PruneRunStatus) {}); err != nil {
+			return p.conclude(ctx, err)
+		}
+	}
+	return p.keep(ctx, p.run)
 }
 
 // endError, as an error, ends a run: condition becomes True.

@@ -79,7 +79,7 @@ func (p *pass) batch(ctx context.Context) error {
 		return p.enough("The group has %d members and room for %d: enough seats are free.", state.Members, state.MaxMembers)
 	}
 	if progressOf(p.run).InFlight > 0 {
-		return p.resume(ctx, governing)
+		return p.resume(ctx, governing, needed)
 	}
 	rest := p.run.Status.Plan.Removals[progressOf(p.run).Settled:]
 	if len(rest) == 0 {
@@ -89,28 +89,27 @@ func (p *pass) batch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	batch := rest[:granted]
-
+	batch := nextOf(p.run, granted)
 	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
 		return err
 	}
 	remove, kept := governing.LastLook(removalsOf(batch), members, p.Now())
 	if len(remove) == 0 {
-		return p.settle(ctx, len(batch), 0, keptRecords(kept))
+		return p.settle(ctx, granted, 0, keptRecords(kept))
 	}
-	if err := p.fence(ctx, governing, len(batch), keptRecords(kept), lookedAt); err != nil {
+	if err := p.fence(ctx, governing, granted, keptRecords(kept), lookedAt); err != nil {
 		return err
 	}
 	if err := p.delete(ctx, governing, remove, lookedAt); err != nil {
 		return err
 	}
-	return p.settle(ctx, len(batch), len(remove), nil)
+	return p.settle(ctx, granted, len(remove), nil)
 }
 
 // resume takes up the batch that is in flight. Whether its deletion was sent is not known, so that who is absent counts as removed; whoever is
-// there is looked at again.
-func (p *pass) resume(ctx context.Context, governing *policy.Governing) error {
+// there is looked at again, and goes as far as seats are still needed.
+func (p *pass) resume(ctx context.Context, governing *policy.Governing, needed int) error {
 	batch := inFlightOf(p.run)
 	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
@@ -118,19 +117,22 @@ func (p *pass) resume(ctx context.Context, governing *policy.Governing) error {
 	}
 	gone, remove, looked := governing.ResumeLook(removalsOf(batch), members, p.Now())
 	inFlight, kept := int(progressOf(p.run).InFlight), keptRecords(looked)
-	left, err := p.reserveInFlight(ctx, &governing.Rule, len(gone), len(remove))
-	switch {
-	case err != nil:
+	want, stays := min(len(remove), needed), v1alpha1.KeptReasonRunEnded // enough seats are free after those that go
+	left, err := p.reserveInFlight(ctx, &governing.Rule, len(gone), want)
+	if err != nil {
 		return err
-	case left < len(remove) && len(gone) == 0:
+	}
+	if left < want {
+		want, stays = left, v1alpha1.KeptReasonBudgetExhausted
+	}
+	if want < len(remove) && len(gone) == 0 {
 		// Nothing of the batch has happened: its positions are as open as those after them, and wait for the budget like these.
 		return p.settle(ctx, 0, 0, nil)
-	case left < len(remove):
-		for _, account := range remove[left:] {
-			kept = append(kept, v1alpha1.KeptAccount{Account: account, Reason: v1alpha1.KeptReasonBudgetExhausted})
-		}
-		remove = remove[:left]
 	}
+	for _, account := range remove[want:] {
+		kept = append(kept, v1alpha1.KeptAccount{Account: account, Reason: stays})
+	}
+	remove = remove[:want]
 	if len(remove) == 0 {
 		return p.settle(ctx, inFlight, len(gone), kept)
 	}
@@ -152,6 +154,9 @@ func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupStat
 		return nil, none, errBehind
 	}
 	if err := p.readApp(ctx); err != nil {
+		return nil, none, err
+	}
+	if err := p.void(); err != nil { // the turn may have been long in coming
 		return nil, none, err
 	}
 	if err := p.callVendorAs(ctx); err != nil {
@@ -363,8 +368,13 @@ func progressOf(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
 
 // inFlightOf is the batch in flight, less those that it was recorded to keep.
 func inFlightOf(run *v1alpha1.PruneRun) []v1alpha1.PlannedRemoval {
-	progress := progressOf(run)
-	if progress.InFlight == 0 {
+	return nextOf(run, int(progressOf(run).InFlight))
+}
+
+// nextOf are the n positions after those that are settled, less those that are on record as kept: a batch of which nothing happened leaves them
+// behind, and who is kept once neither goes after all nor is recorded twice.
+func nextOf(run *v1alpha1.PruneRun, n int) []v1alpha1.PlannedRemoval {
+	if n == 0 {
 		return nil
 	}
 	kept := make(map[string]struct{}, len(run.Status.Kept))
@@ -372,7 +382,7 @@ func inFlightOf(run *v1alpha1.PruneRun) []v1alpha1.PlannedRemoval {
 		kept[run.Status.Kept[i].Account] = struct{}{}
 	}
 	var batch []v1alpha1.PlannedRemoval
-	for _, removal := range run.Status.Plan.Removals[progress.Settled : progress.Settled+progress.InFlight] {
+	for _, removal := range run.Status.Plan.Removals[progressOf(run).Settled:][:n] {
 		if _, stays := kept[removal.Account]; !stays {
 			batch = append(batch, removal)
 		}

@@ -731,3 +731,51 @@ func TestLooksThatAreAlwaysTooLateGiveWay(t *testing.T) {
 		t.Errorf("removed = %d, want %d", got, plannedRemovals)
 	}
 }
+
+// Others have left while the batch was interrupted, so that fewer seats are needed than it was made for.
+func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
+	for name, goneOfBatch := range map[string]int{"nobody of the batch is gone": 0, "some of the batch are gone": 10} {
+		t.Run(name, func(t *testing.T) {
+			w := enforcing(t)
+			first := w.process()
+			w.once(apiLook, 1, func() {
+				_, err := w.emulator.Speak(t.Context(), fullGroup, planAccounts(w.get("one"))[0])
+				must(t, err)
+			})
+			w.onPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+				err := send()
+				w.kill(first)
+				return err
+			})
+			_, _ = w.reconcile(first, "one")
+			w.onPatch(0, nil)
+			batch := planAccounts(w.get("one"))[:100]
+			for _, account := range append(without(w.members(fullGroup), append(batch, "owner", "boss", "t1", "t2", "t3", "t4", "t5")), batch[1:1+goneOfBatch]...) {
+				_, err := w.emulator.Quit(t.Context(), fullGroup, account)
+				must(t, err)
+			}
+
+			run := w.finish(w.process(), "one")
+			wantConditions(t, run, "Planned=True/Planned", removedWord)
+			if got, want := len(w.members(fullGroup)), 257-plannedRemovals; got != want {
+				t.Errorf("%d members are left, want %d: as many as leave %d seats free", got, want, plannedRemovals)
+			}
+			if run.Status.Removed != 80 {
+				t.Errorf("removed %d, want 80: 150 others left by themselves", run.Status.Removed)
+			}
+			stay := kept(run)
+			if len(stay) != len(run.Status.Kept) {
+				t.Errorf("somebody is on record twice: %v", run.Status.Kept)
+			}
+			for account, reason := range stay {
+				want := v1alpha1.KeptReasonRunEnded
+				if account == batch[0] {
+					want = v1alpha1.KeptReasonActiveAgain
+				}
+				if reason != want || account != batch[0] && goneOfBatch == 0 {
+					t.Errorf("%s was kept because %s", account, reason)
+				}
+			}
+		})
+	}
+}
