@@ -83,17 +83,16 @@ func slimSecret(in any) (any, error) {
 	return secret, nil
 }
 
-// slimPruneRun drops the accounts of a finished run, as far as no snapshot depends on them; the record in etcd keeps them, and what
-// works on accounts reads it live. Accounts that are still refused when the run is stored stay until it changes or is deleted.
+// slimPruneRun drops the accounts of a run, as far as no snapshot depends on them; the record in etcd keeps them, and what works on accounts reads
+// it live. A plan that awaits approval would take up to a hundred kilobytes on every replica, for a day. Accounts
+// that are still refused when the run is stored stay until it changes or is deleted.
 func slimPruneRun(now func() time.Time) toolscache.TransformFunc {
 	return func(in any) (any, error) {
 		run, ok := in.(*v1alpha1.PruneRun)
 		if !ok {
 			return in, nil
 		}
-		if Finished(run) {
-			slimAccounts(&run.Status, stillRefused(run, now()))
-		}
+		slimAccounts(&run.Status, stillRefused(run, now()))
 		return slim(run)
 	}
 }

@@ -30,8 +30,8 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 			Conditions: []metav1.Condition{{Type: conditionType, Status: status}},
 		}}
 	}
-	finished := func(conditionType string) *v1alpha1.PruneRun {
-		r := run(conditionType, metav1.ConditionTrue)
+	slimmed := func(conditionType string, status metav1.ConditionStatus) *v1alpha1.PruneRun {
+		r := run(conditionType, status)
 		r.Status.Plan.Removals, r.Status.Kept = nil, nil
 		return r
 	}
@@ -50,9 +50,9 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 				Data:       map[string][]byte{"secretKey": []byte("k"), "callbackToken": []byte("t"), "previousCallbackToken": []byte("p")},
 			},
 		},
-		"RunAtWork":    {slimRun, run(v1alpha1.ConditionComplete, metav1.ConditionFalse), run(v1alpha1.ConditionComplete, metav1.ConditionFalse)},
-		"RunComplete":  {slimRun, run(v1alpha1.ConditionComplete, metav1.ConditionTrue), finished(v1alpha1.ConditionComplete)},
-		"RunFailed":    {slimRun, run(v1alpha1.ConditionFailed, metav1.ConditionTrue), finished(v1alpha1.ConditionFailed)},
+		"RunAtWork":    {slimRun, run(v1alpha1.ConditionComplete, metav1.ConditionFalse), slimmed(v1alpha1.ConditionComplete, metav1.ConditionFalse)},
+		"RunComplete":  {slimRun, run(v1alpha1.ConditionComplete, metav1.ConditionTrue), slimmed(v1alpha1.ConditionComplete, metav1.ConditionTrue)},
+		"RunFailed":    {slimRun, run(v1alpha1.ConditionFailed, metav1.ConditionTrue), slimmed(v1alpha1.ConditionFailed, metav1.ConditionTrue)},
 		"BulkyRun":     {slimRun, &v1alpha1.PruneRun{ObjectMeta: bulky()}, &v1alpha1.PruneRun{ObjectMeta: light}},
 		"Tombstone":    {slim, toolscache.DeletedFinalStateUnknown{Key: "a/x"}, toolscache.DeletedFinalStateUnknown{Key: "a/x"}},
 		"TombstoneRun": {slimRun, toolscache.DeletedFinalStateUnknown{Key: "a/x"}, toolscache.DeletedFinalStateUnknown{Key: "a/x"}},

@@ -62,7 +62,8 @@ type PruneRunReconciler struct {
 	room    planningRoom
 }
 
-// SetupWithManager makes the manager run the reconciler, which needs IndexPruneRuns. published enqueues the requests it is given whenever a snapshot was published.
+// SetupWithManager makes the manager run the reconciler, which needs IndexPruneRuns. published enqueues the requests it is given whenever a snapshot with
+// other rules was published.
 func (r *PruneRunReconciler) SetupWithManager(mgr manager.Manager, published func(requests func(context.Context) []reconcile.Request) source.Source) error {
 	everyReplica := false
 	err := builder.ControllerManagedBy(mgr).

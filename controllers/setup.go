@@ -92,7 +92,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		IndexPruneRuns(ctx, mgr.GetFieldIndexer()),
 		snapshot.SetupWithManager(mgr),
 		status.SetupWithManager(mgr, snapshot.Published),
-		runs.SetupWithManager(mgr, snapshot.Published),
+		runs.SetupWithManager(mgr, snapshot.RulesPublished),
 	)
 	for _, runnable := range runnables {
 		err = errors.Join(err, mgr.Add(runnable))

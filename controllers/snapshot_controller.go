@@ -48,6 +48,7 @@ type SnapshotReconciler struct {
 
 	compiler  policy.Compiler // used by the one worker only
 	published signal
+	ruled     signal
 }
 
 // SetupWithManager makes the manager run the reconciler.
@@ -88,6 +89,12 @@ func (r *SnapshotReconciler) Published(requests func(context.Context) []reconcil
 	return r.published.source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
+// RulesPublished is Published less the publications in which nothing is new but what runs recorded. Where many groups are pruned these come
+// with every batch, and runs that wait for a rule have nothing to learn from them.
+func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []reconcile.Request) source.Source {
+	return r.ruled.source(func() bool { return r.Store.Load() != nil }, requests)
+}
+
 // Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over. When the objects cannot be
 // listed, the snapshot before stays in force.
 func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
@@ -103,6 +110,9 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
 	r.published.fire()
+	if before == nil || before.RulesHash() != snapshot.RulesHash() {
+		r.ruled.fire()
+	}
 	if before == nil || before.Hash() != snapshot.Hash() {
 		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()),
 			"apps", len(input.Apps), "lists", len(input.Lists), "policies", len(input.Policies), "records", len(input.Records))

@@ -232,7 +232,44 @@ func TestRunsWithoutARecordComeAndGoUnnoticed(t *testing.T) {
 	}
 }
 
-// What the cache keeps of a finished run says to joins what the run says.
+func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	world := &cannedReader{apps: []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID)}}
+	r := &SnapshotReconciler{Client: world, Store: &policy.Store{}, Now: func() time.Time { return now }}
+	for _, step := range []struct {
+		name   string
+		change func()
+		want   bool
+	}{
+		{"the first snapshot", func() {}, true},
+		{"a record", func() { world.runs = []v1alpha1.PruneRun{*refusingRun("a", "one", now.Add(time.Hour), "i1")} }, false},
+		{"a policy", func() { world.policies = []v1alpha1.GroupPolicy{*newPolicy("a", "lounge", "lounge")} }, true},
+		{"nothing", func() {}, false},
+		{"a policy and a record", func() { world.policies, world.runs = nil, nil }, true},
+	} {
+		step.change()
+		published, ruled := r.published.wait(), r.ruled.wait()
+		_, err := r.Reconcile(t.Context(), reconcile.Request{})
+		must(t, err)
+		if !fired(published) {
+			t.Errorf("%s: nothing was published", step.name)
+		}
+		if got := fired(ruled); got != step.want {
+			t.Errorf("%s wakes runs that wait: %t, want %t", step.name, got, step.want)
+		}
+	}
+}
+
+func fired(signal <-chan struct{}) bool {
+	select {
+	case <-signal:
+		return true
+	default:
+		return false
+	}
+}
+
+// What the cache keeps of a run says to joins what the run says.
 func TestSlimRunsRefuseTheSame(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	until := now.Add(time.Hour)
@@ -245,6 +282,10 @@ func TestSlimRunsRefuseTheSame(t *testing.T) {
 		want   []v1alpha1.PlannedRemoval // left of the plan
 		undo   *v1alpha1.PruneUndo
 	}{
+		"AtWork": {
+			change: func(r *v1alpha1.PruneRun) { r.Status.Conditions = nil }, want: []v1alpha1.PlannedRemoval{{Account: "i1"}, {Account: "i3"}},
+		},
+		"Waiting":         {change: func(r *v1alpha1.PruneRun) { r.Status.Conditions, r.Status.Progress, r.Status.Kept = nil, nil, nil }},
 		"Refusing":        {change: func(*v1alpha1.PruneRun) {}, want: []v1alpha1.PlannedRemoval{{Account: "i1"}, {Account: "i3"}}},
 		"NobodyRefused":   {change: func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }},
 		"NoLongerRefused": {change: func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(now) }},

@@ -168,7 +168,12 @@ func (b *build) finish() {
 		for _, p := range app.policies {
 			t.part(p.fingerprint)
 		}
-		app.compiled.describeRecords(&t)
+	}
+	b.snapshot.rules = uint64(t.sum())
+	for _, app := range b.apps {
+		if app.compiled != nil {
+			app.compiled.describeRecords(&t)
+		}
 	}
 	b.snapshot.hash = uint64(t.sum())
 }

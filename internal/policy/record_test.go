@@ -204,7 +204,7 @@ func TestRecordsInTheHash(t *testing.T) {
 		}
 		return in
 	}
-	want := Compile(base()).Hash()
+	want, rules := Compile(base()).Hash(), Compile(base()).RulesHash()
 	for name, edit := range map[string]func(*Input){
 		"group":     func(in *Input) { in.Records[0].Group = "vip-2" },
 		"account":   func(in *Input) { in.Records[0].Accounts[0] = "jareD" },
@@ -218,8 +218,12 @@ func TestRecordsInTheHash(t *testing.T) {
 	} {
 		in := base()
 		edit(&in)
-		if Compile(in).Hash() == want {
+		got := Compile(in)
+		if got.Hash() == want {
 			t.Errorf("%s does not change the hash", name)
+		}
+		if got.RulesHash() != rules {
+			t.Errorf("%s changes the hash of the rules", name)
 		}
 	}
 	for name, edit := range map[string]func(*Input){

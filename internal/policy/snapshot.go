@@ -12,6 +12,7 @@ type Snapshot struct {
 	// apps are the holders, ordered by name.
 	apps     []*CompiledApp
 	hash     uint64
+	rules    uint64
 	accounts int
 
 	policies verdicts[PolicyVerdict]
@@ -32,6 +33,9 @@ func (s *Snapshot) Apps() iter.Seq[*CompiledApp] { return slices.Values(s.apps) 
 
 // Hash stands for everything that decisions and plans depend on. Replicas that serve the same have the same hash.
 func (s *Snapshot) Hash() uint64 { return s.hash }
+
+// RulesHash is Hash less what runs recorded: while it stays, every plan that was made stands, and every rule that could not be used still cannot.
+func (s *Snapshot) RulesHash() uint64 { return s.rules }
 
 // Stats counts what a snapshot holds.
 type Stats struct {
