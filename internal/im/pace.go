@@ -91,7 +91,7 @@ func (p *pace) admit(ctx context.Context, call call, notBefore time.Time) error 
 		if err := p.turn(ctx, call); err != nil {
 			return err
 		}
-		if !call.notAfter.IsZero() && p.now().After(call.notAfter) {
+		if late(p.now(), call.notAfter) {
 			return ErrTooLate // it took longer to notice the turn than there was time
 		}
 		// Another call may have met a reason to pause while this one waited. Its turn is then void: all turns that fall into
@@ -149,12 +149,18 @@ func (p *pace) waitOutPause(ctx context.Context, api string, notAfter time.Time)
 	}
 }
 
+// late reports whether at is after notAfter (zero: no limit) by either clock. The monotonic one stands still while a virtual machine is suspended:
+// by it alone, a look of hours ago would still be fresh when the machine goes on. The clock on the wall may be set back.
+func late(at, notAfter time.Time) bool {
+	return !notAfter.IsZero() && (at.After(notAfter) || at.Round(0).After(notAfter.Round(0)))
+}
+
 func (p *pace) waitUntil(ctx context.Context, start, notAfter time.Time) error {
 	now := p.now()
 	if start.Before(now) {
 		start = now
 	}
-	if !notAfter.IsZero() && start.After(notAfter) {
+	if late(start, notAfter) {
 		return ErrTooLate
 	}
 	if err := ctx.Err(); err != nil {
@@ -164,7 +170,7 @@ func (p *pace) waitUntil(ctx context.Context, start, notAfter time.Time) error {
 		if err := p.sleep(ctx, wait); err != nil {
 			return fmt.Errorf("wait for the turn of a call: %w", err)
 		}
-		if !notAfter.IsZero() && p.now().After(notAfter) {
+		if late(p.now(), notAfter) {
 			return ErrTooLate // the wait took longer than asked for
 		}
 	}

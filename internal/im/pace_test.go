@@ -2,11 +2,13 @@ package im
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 // Calls whose turns fall into a pause must not all start when it ends: the vendor would find that too frequent once more.
@@ -45,4 +47,28 @@ func TestCallsDoNotRushOutOfAPause(t *testing.T) {
 			}
 		}
 	})
+}
+
+// afterSuspension is the time d after t on the machine whose monotonic clock stood still meanwhile.
+func afterSuspension(t time.Time, d time.Duration) time.Time {
+	t = t.Add(d)
+	clocks := (*struct { // what time.Time has been since Go 1.9
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&t)) //nolint:gosec // G103: there is no other way to have the clocks differ
+	clocks.ext -= int64(d)
+	return t
+}
+
+func TestCallIsLateAfterTheMachineWasSuspended(t *testing.T) {
+	now := time.Now()
+	slept := afterSuspension(now, time.Hour)
+	if slept.Sub(now) != 0 || slept.Round(0).Sub(now.Round(0)) != time.Hour {
+		t.Fatalf("%v after %v is no suspension", slept, now)
+	}
+	p := newPace(func() time.Time { return slept }, sleep, 20)
+	if err := p.admit(t.Context(), call{notAfter: now.Add(5 * time.Second)}, time.Time{}); !errors.Is(err, ErrTooLate) {
+		t.Errorf("a call that was due an hour ago: %v, want ErrTooLate", err)
+	}
 }
