@@ -346,9 +346,9 @@ func (p *pass) closeInFlight(ctx context.Context) error {
 		return err
 	}
 	var there []v1alpha1.KeptAccount
-	for i := range batch {
-		if _, present := members[batch[i].Account]; present {
-			there = append(there, v1alpha1.KeptAccount{Account: batch[i].Account, Reason: v1alpha1.KeptReasonRunEnded})
+	for _, removal := range removalsOf(batch) {
+		if member, present := members[removal.Account]; !policy.HasGone(removal, member, present) {
+			there = append(there, v1alpha1.KeptAccount{Account: removal.Account, Reason: v1alpha1.KeptReasonRunEnded})
 		}
 	}
 	gone := len(batch) - len(there)

@@ -561,6 +561,29 @@ func TestFailedDeletionIsTakenUp(t *testing.T) {
 	}
 }
 
+// comesBack makes an account a member anew.
+func (w *world) comesBack(account string) {
+	w.t.Helper()
+	w.clock.forward(time.Second)
+	_, err := w.emulator.PutMembers(w.t.Context(), fullGroup, emulator.MemberSpec{Accounts: []string{account}})
+	must(w.t, err)
+}
+
+func TestWhoCameBackBeforeTheBatchWasTakenUpWasRemoved(t *testing.T) {
+	w := enforcing(t)
+	w.fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultHTTP, Status: 504, Count: 5, AfterEffect: true})
+	r := w.process()
+	_, _ = w.reconcile(r, "one")
+	w.comesBack("i1")
+	run := w.finish(r, "one")
+	if run.Status.Removed != plannedRemovals || len(run.Status.Kept) != 0 {
+		t.Errorf("removed %d, kept %v; want %d removed, one of whom came back", run.Status.Removed, run.Status.Kept, plannedRemovals)
+	}
+	if !slices.Contains(w.members(fullGroup), "i1") {
+		t.Error("who came back was removed again")
+	}
+}
+
 func TestRefusedDeletionFailsTheRun(t *testing.T) {
 	w := enforcing(t)
 	w.fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultCode, Code: 10007, Info: "no permission", Skip: 1})
@@ -628,6 +651,14 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 				suspend(w)
 			},
 			wantReason: "Suspended", wantProgress: v1alpha1.PruneProgress{InFlight: 100},
+		},
+		"suspended, it was carried out and one came back": {
+			deleted: true,
+			meanwhile: func(w *world) {
+				w.comesBack("i1")
+				suspend(w)
+			},
+			wantReason: "Suspended", wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 100,
 		},
 		"expired, it was carried out": {
 			deleted: true, meanwhile: func(w *world) { w.clock.forward(25 * time.Hour) }, wantReason: "Expired",

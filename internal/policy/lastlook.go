@@ -51,18 +51,28 @@ func (g *Governing) LastLook(batch []Removal, current map[string]Member, now tim
 	return remove, kept
 }
 
-// ResumeLook is LastLook for a batch whose deletion was recorded and may have happened: who is absent counts as removed
-// by the run. Leave out of batch whom the run has recorded as kept already.
+// ResumeLook is LastLook for a batch whose deletion was recorded and may have happened: who has gone since counts as removed
+// by the run, whether or not it has come back. Leave out of batch whom the run has recorded as kept already.
 func (g *Governing) ResumeLook(batch []Removal, current map[string]Member, now time.Time) (removed, remove []string, kept []Kept) {
-	remove, looked := g.LastLook(batch, current, now)
-	for _, k := range looked {
-		if k.Reason == KeptLeft {
-			removed = append(removed, k.Account)
+	for _, planned := range batch {
+		m, present := current[planned.Account]
+		if HasGone(planned, m, present) {
+			removed = append(removed, planned.Account)
 			continue
 		}
-		kept = append(kept, k)
+		if reason := g.keeps(planned, current, now); reason != 0 {
+			kept = append(kept, Kept{Account: planned.Account, Reason: reason})
+			continue
+		}
+		remove = append(remove, planned.Account)
 	}
 	return removed, remove, kept
+}
+
+// HasGone says whether a member whose removal was recorded has left the group since: it is absent, or it is a member anew. The look before
+// the record would have kept it, had it joined before that.
+func HasGone(planned Removal, now Member, present bool) bool {
+	return !present || !planned.LastActive.IsZero() && now.Joined.After(planned.LastActive)
 }
 
 // keeps returns why the account stays, or 0.

@@ -502,7 +502,7 @@ func TestLastLook(t *testing.T) {
 			if diff := cmp.Diff([]any{wantRemove, wantKept}, []any{remove, kept}); diff != "" {
 				t.Errorf("LastLook (-want,+got):\n%s", diff)
 			}
-			if tc.want == KeptLeft {
+			if tc.want == KeptLeft || tc.current.Joined.After(planned.LastActive) { // who has come back had gone
 				wantRemoved, wantKept = []string{"x"}, nil
 			}
 			removed, remove, kept := g.ResumeLook([]Removal{planned}, current, now)

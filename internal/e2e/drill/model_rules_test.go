@@ -170,7 +170,7 @@ func TestModelKnowsSinsFromAccidents(t *testing.T) {
 			again := s.looks[0]
 			again.at, again.Found = s.at.Add(5*time.Second), []emulator.Member{{Account: "i2", Role: "Member", JoinedAt: s.at.Add(time.Second)}}
 			s.looks = append(s.looks, again)
-		}, ""},
+		}, "has removed i2 and does not say so"},
 		"kept, though removed": {func(s *sin) {
 			last(s).Status.Removed, last(s).Status.Kept = 1, []v1alpha1.KeptAccount{{Account: "i2", Reason: "ActiveAgain"}}
 			s.runs["r"].versions = []v1alpha1.PruneRun{*s.run, *last(s)}

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
 // record judges what a run says of itself: every version of it, and the last one against what the emulator saw. removed are the accounts
@@ -115,7 +114,6 @@ func (m *model) count(run *v1alpha1.PruneRun, removed map[string]bool) {
 		switch {
 		case slices.Contains(counted, account):
 		case slices.Contains(open, account): // the end came while the vendor was out of reach, and the record says so
-		case slices.Contains(kept, account) && m.cameBack(run, account):
 		default:
 			m.blame("run %s has removed %s and does not say so", run.Name, account)
 		}
@@ -137,29 +135,6 @@ func (m *model) leftUnderway(run *v1alpha1.PruneRun, account string) bool {
 		for _, look := range m.looks {
 			if look.app == left.app && look.Group.ID == left.group && look.at.Before(left.done) && slices.Contains(accountsFound(look), account) {
 				return true
-			}
-		}
-	}
-	return false
-}
-
-// cameBack says whether an account was in the group again, as one who has joined anew, by the time at which a batch that was interrupted was
-// looked at once more. "Present otherwise is kept" holds of it then, although it was removed before.
-func (m *model) cameBack(run *v1alpha1.PruneRun, account string) bool {
-	for _, d := range m.removals {
-		if d.app != run.Spec.AppRef.Name || d.Group.ID != run.Spec.GroupID {
-			continue
-		}
-		for _, was := range d.Found {
-			if was.Account != account {
-				continue
-			}
-			for _, look := range m.looks {
-				if look.app == d.app && look.Group.ID == d.Group.ID && look.at.After(d.at) && slices.ContainsFunc(look.Found, func(is emulator.Member) bool {
-					return is.Account == account && !is.JoinedAt.Equal(was.JoinedAt)
-				}) {
-					return true
-				}
 			}
 		}
 	}
@@ -250,8 +225,7 @@ func (m *model) undo(run *v1alpha1.PruneRun, removed, added map[string]bool) {
 		m.blame("run %s says that %d were added back, and of %d accounts that they were", run.Name, u.Added, says)
 	}
 	for account := range removed {
-		cameBack := slices.Contains(keptBy(run), account) && m.cameBack(run, account)
-		if !slices.Contains(listed, account) && !cameBack {
+		if !slices.Contains(listed, account) {
 			m.blame("run %s removed %s, its undo knows nothing of that", run.Name, account)
 		}
 	}
