@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -151,7 +150,7 @@ type gateOptions struct {
 type gate struct {
 	*lab.Manager
 	t   *testing.T
-	log *lockedBuffer
+	log *lab.Log
 }
 
 // start starts a manager with short election times, as the ServiceAccount of config/rbac, and does not wait for it.
@@ -162,7 +161,7 @@ func (w *world) start(o gateOptions) *gate {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	log := &lockedBuffer{}
+	log := &lab.Log{}
 	manager, err := lab.StartManager(log, binary, kubeconfig, append([]string{
 		"--namespace=" + w.namespace,
 		"--im-endpoint=" + w.backend.URL,
@@ -373,48 +372,5 @@ func (s *switchboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	targets := s.targets
 	s.mu.Unlock()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	for _, target := range targets {
-		u, err := url.Parse(target)
-		if err != nil {
-			break
-		}
-		u.RawQuery = r.URL.RawQuery
-		req, err := http.NewRequestWithContext(r.Context(), r.Method, u.String(), bytes.NewReader(body))
-		if err != nil {
-			break
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			continue
-		}
-		defer func() { _ = resp.Body.Close() }()
-		w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
-		w.WriteHeader(resp.StatusCode)
-		_, _ = io.Copy(w, resp.Body)
-		return
-	}
-	http.Error(w, "no manager answers", http.StatusBadGateway)
-}
-
-// lockedBuffer collects a process's log.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+	lab.Forward(w, r, targets...)
 }

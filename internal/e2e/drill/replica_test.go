@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ type replica struct {
 	wire       *lab.Wire
 	kubeconfig string
 	flags      []string
-	log        *log
+	log        *lab.Log
 
 	killing sync.Mutex
 	mu      sync.Mutex
@@ -42,7 +41,7 @@ func (w *world) newReplica(flags ...string) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{w: w, wire: wire, kubeconfig: kubeconfig, log: &log{}, flags: append([]string{
+	r := &replica{w: w, wire: wire, kubeconfig: kubeconfig, log: &lab.Log{}, flags: append([]string{
 		"--namespace=" + w.namespace,
 		"--im-endpoint=" + w.backend.URL,
 		"--leader-election-lease-duration=4s",
@@ -166,46 +165,11 @@ func (r *replica) callback(ctx context.Context, sdkAppID uint64, body map[string
 
 // ServeHTTP is the load balancer, through which the emulator's own callbacks go to the first manager that answers.
 func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		http.Error(rw, err.Error(), http.StatusBadRequest)
-		return
-	}
+	var targets []string
 	for _, replica := range w.replicas {
-		if replica == nil {
-			continue
+		if replica != nil {
+			targets = append(targets, replica.current().CallbackURL)
 		}
-		req, err := http.NewRequestWithContext(r.Context(), r.Method, replica.current().CallbackURL+"?"+r.URL.RawQuery, bytes.NewReader(body))
-		if err != nil {
-			continue
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			continue
-		}
-		defer func() { _ = resp.Body.Close() }()
-		rw.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
-		rw.WriteHeader(resp.StatusCode)
-		_, _ = io.Copy(rw, resp.Body)
-		return
 	}
-	http.Error(rw, "no manager answers", http.StatusBadGateway)
-}
-
-// log collects what the processes of a place have to say.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
+	lab.Forward(rw, r, targets...)
 }
