@@ -16,6 +16,8 @@ DEMO_ARGS ?=
 DRILL_ARGS ?= -drill.scenarios=500
 # What `make figures` measures.
 FIGURES ?= latency,memory,week
+# Arguments of `make bench`: make bench BENCH_ARGS="-sections=path,latency -rounds=9"; -docs writes docs/performance.md.
+BENCH_ARGS ?=
 # Arguments of `make run`.
 RUN_ARGS ?= --callback-insecure-http --metrics-secure=false --leader-election-namespace=default
 # The kubectl of `make install` and its like.
@@ -51,6 +53,7 @@ build: ## Build bin/groupgate.
 .PHONY: test
 test: ## Run all tests with the race detector against a real API server; PKG=./controllers/...
 	go -C hack/controlplane test -race .
+	go -C hack/bench test -race ./...
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m $(PKG)
 
 .PHONY: drill
@@ -58,8 +61,13 @@ drill: ## Prune at random, with faults, kills and outages, against a naive model
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -count=1 -timeout=2h -run=TestDrill -v ./internal/e2e/drill $(DRILL_ARGS)
 
 .PHONY: bench
-bench: ## Measure the decision and the callback path.
-	go test -run='^$$' -bench=. -benchmem ./internal/policy ./webhookserver
+bench: build ## Measure side by side with peers, fail where a goal is missed; BENCH_ARGS=-sections=path.
+	go -C hack/bench build -o ../../bin/bench/bench .
+	@assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" exec bin/bench/bench $(BENCH_ARGS)
+
+.PHONY: microbench
+microbench: ## Run the Go benchmarks of the decision and the callback path.
+	go test -run='^$$' -bench=. -benchmem ./internal/policy ./internal/im ./webhookserver
 
 .PHONY: figures
 figures: build ## Measure what pruning costs in memory, time and etcd, about half an hour; FIGURES=latency,memory,week.
@@ -74,6 +82,7 @@ fmt: ## Format the Go code.
 lint: ## Run the linters, the import rules among them.
 	$(GOLANGCI_LINT) run
 	cd hack/controlplane && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
+	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 
 .PHONY: verify
 verify: ## Check generated files, go.mod files, lint and kustomizations, as CI does.

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// compile times the build after an edit: of 1,000,000 accounts in as many lists as there are policies.
+func (b *bench) compile(ctx context.Context) error {
+	onePolicy := curve{Panel: panelBuild, Name: "after an edit of one policy"}
+	oneList := curve{Panel: panelBuild, Name: "after an edit of one list"}
+	cold := curve{Panel: panelBuild, Name: "cold"}
+	for _, policies := range []int{1_000, 3_000, 10_000, 30_000, 100_000} {
+		w := manyWorld
+		w.groups, w.accounts = policies, 1_000_000/policies
+		in := w.input()
+		var compiler policy.Compiler
+		begun := time.Now()
+		compiler.Compile(in)
+		cold.add(float64(policies), milliseconds(time.Since(begun)))
+
+		var ofPolicy, ofList []float64
+		for i := range 2 * b.rounds {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			in.Policies[i].Generation++
+			begun := time.Now()
+			compiler.Compile(in)
+			ofPolicy = append(ofPolicy, milliseconds(time.Since(begun)))
+			in.Lists[i].Generation++
+			begun = time.Now()
+			compiler.Compile(in)
+			ofList = append(ofList, milliseconds(time.Since(begun)))
+		}
+		onePolicy.add(float64(policies), median(ofPolicy))
+		oneList.add(float64(policies), median(ofList))
+		b.results.add(fmt.Sprintf("compile/%d", policies), ofPolicy...)
+		b.say("build of %d policies: %.1f ms after an edit of a policy, %.1f ms of a list", policies, median(ofPolicy), median(ofList))
+		debug.FreeOSMemory()
+	}
+	b.results.Curves = append(b.results.Curves, onePolicy, oneList, cold)
+	return nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

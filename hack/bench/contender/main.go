@@ -1,0 +1,74 @@
+// Command contender is one server process of the benchmark: it answers callbacks as one of Groupgate's peers would.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+
+	"github.com/groupgate/groupgate/hack/bench/peers"
+)
+
+func main() {
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "contender:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	kind := flag.String("kind", "bare", "bare, handwritten, cedar, casbin or redis")
+	address := flag.String("address", "127.0.0.1:0", "address to listen on")
+	file := flag.String("data", "", "file with the data; not for bare")
+	redisAddress := flag.String("redis", "", "address of the Redis server")
+	certificate := flag.String("tls-cert", "", "serve TLS with this certificate")
+	key := flag.String("tls-key", "", "and this key")
+	flag.Parse()
+
+	handler, err := newHandler(ctx, *kind, *file, *redisAddress)
+	if err != nil {
+		return err
+	}
+	// What reading the data left behind is none of what is measured.
+	debug.FreeOSMemory()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *address)
+	if err != nil {
+		return err
+	}
+	server := peers.NewServer(handler)
+	if *certificate != "" {
+		return server.ServeTLS(listener, *certificate, *key)
+	}
+	return server.Serve(listener)
+}
+
+func newHandler(ctx context.Context, kind, file, redisAddress string) (http.Handler, error) {
+	if kind == "bare" {
+		return peers.Bare(), nil
+	}
+	data, err := peers.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	var admits peers.Decider
+	switch kind {
+	case "handwritten":
+		admits = peers.FromMaps(data)
+	case "cedar":
+		admits, err = peers.FromCedar(data)
+	case "casbin":
+		admits, err = peers.FromCasbin(data)
+	case "redis":
+		admits, err = peers.FromRedis(ctx, data, redisAddress)
+	default:
+		return nil, fmt.Errorf("-kind=%s: name one of bare, handwritten, cedar, casbin, redis", kind)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return peers.Handwritten(&peers.Data{SDKAppID: data.SDKAppID, Token: data.Token}, admits), nil
+}

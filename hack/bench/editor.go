@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// editor edits policies. Every edit is an edition: the message of a refusal tells which one has answered.
+type editor struct {
+	cluster *cluster
+	world   world
+
+	mu       sync.Mutex
+	editions [][]edition // of each group; edition n stands at n-1
+}
+
+// edition is when an edit was sent, and when the API server had it; zero while it has not.
+type edition struct{ sent, stored time.Time }
+
+func newEditor(c *cluster, w world) *editor {
+	return &editor{cluster: c, world: w, editions: make([][]edition, w.groups)}
+}
+
+// begin makes the next edition of a group's policy and returns its number. One edition of a group is under way at a time.
+func (e *editor) begin(group int) (number int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.editions[group] = append(e.editions[group], edition{sent: time.Now()})
+	return len(e.editions[group])
+}
+
+// store writes the edition to the API server.
+func (e *editor) store(ctx context.Context, group, number int) error {
+	if err := e.cluster.mergePatch(ctx, e.world.policyPath(group), object{"spec": object{"join": object{"reject": object{
+		"message": refusal + editionMark + strconv.Itoa(number),
+	}}}}); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.editions[group][number-1].stored = time.Now()
+	return nil
+}
+
+const editionMark = ", edition "
+
+// editionOf is the edition that an answer names; 0 is the policy as it was made.
+func editionOf(answer []byte) (number int, ok bool) {
+	_, rest, found := bytes.Cut(answer, []byte(refusal))
+	if !found {
+		return 0, false
+	}
+	rest, found = bytes.CutPrefix(rest, []byte(editionMark))
+	for i := 0; found && i < len(rest) && rest[i] >= '0' && rest[i] <= '9'; i++ {
+		number = number*10 + int(rest[i]-'0')
+	}
+	return number, true
+}
+
+// staleAfter is how long an edition may still answer after the next one was stored.
+const staleAfter = time.Second
+
+// allows says whether that edition of a group may have answered a callback that was sent and answered at these times.
+func (e *editor) allows(group, number int, sent, received time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := e.editions[group]
+	if number > len(all) || number > 0 && all[number-1].sent.After(received) {
+		return false // from the future
+	}
+	if number == len(all) {
+		return true
+	}
+	next := all[number].stored
+	return next.IsZero() || !next.Add(staleAfter).Before(sent)
+}
+
+// everyTenMilliseconds calls do 100 times a second, with a running number, until stop is closed, and lets the last calls end. Calls that
+// take long run side by side.
+func everyTenMilliseconds(ctx context.Context, stop <-chan struct{}, do func(ctx context.Context, n int) error) error {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	doing, ctx := errgroup.WithContext(ctx)
+	doing.SetLimit(32)
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			return doing.Wait()
+		case <-ctx.Done():
+			return doing.Wait()
+		case <-ticker.C:
+			doing.Go(func() error { return do(ctx, n) })
+		}
+	}
+}
+
+// during runs do while background, if not nil, is called 100 times a second.
+func during(ctx context.Context, background func(ctx context.Context, n int) error, do func(ctx context.Context) error) error {
+	if background == nil {
+		return do(ctx)
+	}
+	both, ctx := errgroup.WithContext(ctx)
+	stop := make(chan struct{})
+	both.Go(func() error { return everyTenMilliseconds(ctx, stop, background) })
+	both.Go(func() error {
+		defer close(stop)
+		if err := wait(ctx, time.Second); err != nil { // until it is in its stride
+			return err
+		}
+		return do(ctx)
+	})
+	return both.Wait()
+}
+
+// untilEnforced edits the policy of a group and returns how long it took from sending the edit to the first answer of the new policy.
+func (e *editor) untilEnforced(ctx context.Context, m *manager, group int) (time.Duration, error) {
+	conn, err := dial(ctx, m.address(), nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close() }()
+	number := e.begin(group)
+	return untilAnswered(ctx, conn, e.world.asVendor(&callback{group: group, account: stranger(group)}, token, time.Now()),
+		func(answer []byte) bool { got, ok := editionOf(answer); return ok && got == number },
+		func(ctx context.Context) error { return e.store(ctx, group, number) })
+}
+
+// untilAnswered runs change, asks every millisecond meanwhile, and returns how long it took until the answer was as wanted.
+func untilAnswered(ctx context.Context, conn *connection, question []byte, wanted func([]byte) bool, change func(context.Context) error) (took time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	both, ctx := errgroup.WithContext(ctx)
+	begun := time.Now()
+	both.Go(func() error { return change(ctx) })
+	both.Go(func() error {
+		for {
+			status, answer, err := conn.exchange(question)
+			switch {
+			case err != nil:
+				return err
+			case status != http.StatusOK:
+				return fmt.Errorf("HTTP %d: %s", status, answer)
+			case wanted(answer):
+				took = time.Since(begun)
+				return nil
+			}
+			if err := wait(ctx, time.Millisecond); err != nil {
+				return fmt.Errorf("wait for the change to be enforced, last answer %s: %w", answer, err)
+			}
+		}
+	})
+	return took, both.Wait()
+}

@@ -1,0 +1,207 @@
+// Command bench measures Groupgate side by side with what a team would use instead. It builds and starts everything itself: a
+// kube-apiserver with its etcd, `groupgate manager` with policies that come through that API server, and the peers as processes of
+// their own. It prints a table, writes JSON, and fails where a threshold is exceeded. Linux only: it reads /proc.
+//
+// docs/performance.md says how it measures and why so.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/lab"
+)
+
+// The worlds that sections share. Each is made once, in a namespace of its own, when a section first needs it.
+var (
+	// streamWorld is what the contenders decide on.
+	streamWorld = world{namespace: "bench-stream", population: population{sdkAppID: 1400000001, groups: 1000, accounts: 1000}}
+	// manyWorld has 10,000 policies and 1,000,000 accounts.
+	manyWorld = world{namespace: "bench-many", population: population{sdkAppID: 1400000002, groups: 10_000, accounts: 100}}
+	// shardsWorld has one policy over a selector of 500 shards with 10,000,000 accounts.
+	shardsWorld = world{namespace: "bench-shards", population: population{sdkAppID: 1400000003, groups: 1, accounts: 10_000_000}, shards: 500}
+)
+
+// sections are what can be measured, in the order in which they run.
+var sections = []struct {
+	name    string
+	measure func(*bench, context.Context) error
+}{
+	{"allocations", (*bench).allocations},
+	{"decide", (*bench).decide},
+	{"index", (*bench).index},
+	{"compile", (*bench).compile},
+	{"path", (*bench).path},
+	{"tls", (*bench).tls},
+	{"latency", (*bench).latency},
+	{"enforce", (*bench).enforce},
+	{"status", (*bench).status},
+	{"many", (*bench).many},
+	{"shards", (*bench).shards},
+}
+
+// bench is one run.
+type bench struct {
+	groupgate   string // the binary
+	dir         string // for this run
+	cache       string // for what later runs can use again
+	log         *os.File
+	rounds      int
+	round       time.Duration
+	connections int
+	edits       int
+
+	results *results
+	plane   *cluster
+	worlds  []string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code, err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(ctx context.Context) (code int, err error) {
+	var names []string
+	for _, s := range sections {
+		names = append(names, s.name)
+	}
+	b := &bench{}
+	chosen := flag.String("sections", strings.Join(names, ","), "what to measure")
+	out := flag.String("o", filepath.Join(lab.Root(), "bin", "bench.json"), "file for the results")
+	docs := flag.Bool("docs", false, "write the table and the plot into docs/performance.md and docs/performance.svg")
+	flag.StringVar(&b.groupgate, "groupgate", filepath.Join(lab.Root(), "bin", "groupgate"), "the binary to measure")
+	flag.IntVar(&b.rounds, "rounds", 5, "how often each figure is measured, contenders interleaved; the table holds medians")
+	flag.DurationVar(&b.round, "round", 3*time.Second, "how long a contender is under load in a round; three times that for a latency")
+	flag.IntVar(&b.connections, "connections", 32, "keep-alive connections of the load generator")
+	flag.IntVar(&b.edits, "edits", 300, "edits whose way to being enforced is timed")
+	flag.Parse()
+	if b.rounds < 1 || b.connections < 1 || b.edits < 1 || b.round < time.Millisecond {
+		return 0, errors.New("-rounds, -connections and -edits must be at least 1, -round at least 1ms")
+	}
+	limits, err := loadThresholds()
+	if err != nil {
+		return 0, err
+	}
+	if b.dir, err = os.MkdirTemp("", "groupgate-bench-"); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	b.cache = filepath.Join(lab.Root(), "bin", "bench")
+	if err := os.MkdirAll(b.cache, 0o755); err != nil {
+		return 0, err
+	}
+	if b.log, err = os.Create(filepath.Join(b.cache, "processes.log")); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, b.log.Close()) }()
+	b.results = newResults(ctx, b)
+
+	measured := b.measure(ctx, strings.Split(*chosen, ","))
+	if b.plane != nil {
+		measured = errors.Join(measured, b.plane.Stop())
+	}
+	table, exceeded := b.results.table(limits)
+	fmt.Println(table)
+	if err := errors.Join(measured, b.results.writeJSON(*out)); err != nil {
+		return 0, err
+	}
+	if *docs {
+		if err := b.results.writeDocs(table); err != nil {
+			return 0, err
+		}
+	}
+	if exceeded > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %d goals missed\n", exceeded)
+		return 2, nil
+	}
+	return 0, nil
+}
+
+func (b *bench) measure(ctx context.Context, chosen []string) error {
+	for _, name := range chosen {
+		if !slices.ContainsFunc(sections, func(s struct {
+			name    string
+			measure func(*bench, context.Context) error
+		}) bool {
+			return s.name == name
+		}) {
+			return fmt.Errorf("-sections: there is no section %q", name)
+		}
+	}
+	for _, s := range sections {
+		if !slices.Contains(chosen, s.name) {
+			continue
+		}
+		begun := time.Now()
+		b.say("== %s", s.name)
+		if err := s.measure(b, ctx); err != nil {
+			return fmt.Errorf("section %s: %w", s.name, err)
+		}
+		b.say("== %s took %s", s.name, time.Since(begun).Round(time.Second))
+	}
+	return nil
+}
+
+// say tells how far the run is.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
+}
+
+// build compiles a program of this module and returns its path.
+func (b *bench) build(ctx context.Context, name, pkg string) (string, error) {
+	path := filepath.Join(b.dir, name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, pkg)
+	cmd.Dir = filepath.Join(lab.Root(), "hack", "bench")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w: %s", name, err, out)
+	}
+	return path, nil
+}
+
+// cluster starts the control plane when a section first needs it.
+func (b *bench) cluster(ctx context.Context) (*cluster, error) {
+	if b.plane == nil {
+		b.say("starting the control plane")
+		plane, err := startCluster(ctx, b.dir)
+		if err != nil {
+			return nil, err
+		}
+		b.plane = plane
+	}
+	return b.plane, nil
+}
+
+// world makes a world when a section first needs it.
+func (b *bench) world(ctx context.Context, w world) error {
+	c, err := b.cluster(ctx)
+	if err != nil || slices.Contains(b.worlds, w.namespace) {
+		return err
+	}
+	b.say("making %s: %d policies, %d accounts", w.namespace, w.groups, w.groups*w.accounts)
+	if err := c.build(ctx, w); err != nil {
+		return fmt.Errorf("make %s: %w", w.namespace, err)
+	}
+	b.worlds = append(b.worlds, w.namespace)
+	return nil
+}

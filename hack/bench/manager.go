@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/lab"
+)
+
+// manager is a `groupgate manager` under measurement.
+type manager struct {
+	*lab.Manager
+	// ready is how long it took from its start to its readiness.
+	ready time.Duration
+}
+
+// startManager starts one that watches the namespaces and waits until it is ready.
+func (b *bench) startManager(ctx context.Context, procs int, namespaces []string, flags ...string) (*manager, error) {
+	c, err := b.cluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	flags = append([]string{"--shutdown-delay=0s", "--log-level=error", "--sweep-interval=24h"}, flags...)
+	for _, namespace := range namespaces {
+		flags = append(flags, "--namespace="+namespace)
+	}
+	begun := time.Now()
+	m := &manager{}
+	if err := withProcs(procs, func() (err error) {
+		m.Manager, err = lab.StartManager(b.log, b.groupgate, c.kubeconfig, flags...)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	for {
+		switch {
+		case m.Ready(ctx):
+			m.ready = time.Since(begun)
+			return m, nil
+		case !m.Running():
+			return nil, fmt.Errorf("the manager ended with exit code %d before it was ready: see %s", m.ExitCode(), b.log.Name())
+		}
+		if err := wait(ctx, 5*time.Millisecond); err != nil {
+			return nil, errors.Join(err, m.Kill())
+		}
+	}
+}
+
+// address is host:port of the callbacks.
+func (m *manager) address() string {
+	address, _, _ := strings.Cut(m.CallbackURL[strings.Index(m.CallbackURL, "//")+2:], "/")
+	return address
+}
+
+func (m *manager) end() error { return m.Stop(time.Minute) }
+
+// withProcs has a process that start starts run with that many Ps; 0 leaves it to the runtime.
+func withProcs(procs int, start func() error) (err error) {
+	const name = "GOMAXPROCS"
+	if procs == 0 {
+		return start()
+	}
+	before, was := os.LookupEnv(name)
+	if err := os.Setenv(name, strconv.Itoa(procs)); err != nil {
+		return fmt.Errorf("set %s: %w", name, err)
+	}
+	defer func() {
+		if was {
+			err = errors.Join(err, os.Setenv(name, before))
+		} else {
+			err = errors.Join(err, os.Unsetenv(name))
+		}
+	}()
+	return start()
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// many measures the manager with 10,000 policies and 1,000,000 accounts: from start to ready, in memory, and under edits.
+func (b *bench) many(ctx context.Context) error {
+	if err := b.world(ctx, manyWorld); err != nil {
+		return err
+	}
+	// The first one writes every status; those that follow find everything as it should be.
+	m, err := b.startManager(ctx, 0, []string{manyWorld.namespace})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(b.plane.settle(ctx), m.end()); err != nil {
+		return err
+	}
+	for round := range b.rounds {
+		if m, err = b.startManager(ctx, 0, []string{manyWorld.namespace}); err != nil {
+			return err
+		}
+		b.results.add("many/ready", m.ready.Seconds())
+		b.say("ready after %s", m.ready.Round(time.Millisecond))
+		if err := askAll(ctx, m, manyWorld); err != nil {
+			return errors.Join(fmt.Errorf("ready, and yet: %w", err), m.end())
+		}
+		if round < b.rounds-1 {
+			if err := m.end(); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(b.underEdits(ctx, m), m.end())
+}
+
+func (b *bench) underEdits(ctx context.Context, m *manager) error {
+	if err := b.steadyMemory(ctx, m, "many"); err != nil {
+		return err
+	}
+	e := newEditor(b.plane, manyWorld)
+	// What is timed and what goes on meanwhile are different policies.
+	return during(ctx, func(ctx context.Context, n int) error {
+		group := b.edits + n%(manyWorld.groups-b.edits)
+		return e.store(ctx, group, e.begin(group))
+	}, func(ctx context.Context) error {
+		if err := b.timeEdits(ctx, m, e, "many/enforce"); err != nil {
+			return err
+		}
+		rss, err := memory(m.PID(), "VmRSS")
+		b.results.add("many/rss-under-edits-mib", rss)
+		return err
+	})
+}
+
+// askAll asks a manager the callbacks of a world; ready is to say that everything has been loaded.
+func askAll(ctx context.Context, m *manager, w world) error {
+	conn, err := dial(ctx, m.address(), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	for _, c := range w.callbacks(4096) {
+		if err := conn.checked(&request{bytes: w.asVendor(&c, token, time.Now()), want: []byte(c.want())}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// steadyMemory waits until what the manager holds has not changed by more than 1 % for 15 s, at most 3 minutes, and records it, and the most it has held.
+func (b *bench) steadyMemory(ctx context.Context, m *manager, key string) error {
+	const window, most = 15, 180
+	var samples []float64
+	for len(samples) < most {
+		if err := wait(ctx, time.Second); err != nil {
+			return err
+		}
+		rss, err := memory(m.PID(), "VmRSS")
+		if err != nil {
+			return err
+		}
+		samples = append(samples, rss)
+		if n := len(samples); n >= window {
+			last := samples[n-window:]
+			if slices.Max(last)-slices.Min(last) < 0.01*rss {
+				break
+			}
+		}
+	}
+	peak, err := memory(m.PID(), "VmHWM")
+	if err != nil {
+		return err
+	}
+	rss := samples[len(samples)-1]
+	b.say("%s: RSS %.0f MiB after %d s, at most %.0f MiB", key, rss, len(samples), peak)
+	b.results.add(key+"/rss", rss)
+	b.results.add(key+"/rss-peak-mib", peak)
+	return nil
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestMedian(t *testing.T) {
+	tests := map[string]struct {
+		samples []float64
+		want    float64
+	}{
+		"none": {nil, 0},
+		"odd":  {[]float64{9, 1, 5}, 5},
+		"even": {[]float64{4, 1, 3, 2}, 2.5},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := median(tc.samples); got != tc.want {
+				t.Errorf("median(%v) = %v, want %v", tc.samples, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestRatiosAreThoseOfTheRounds(t *testing.T) {
+	got := ratios([]float64{2, 9, 8}, []float64{1, 3})
+	if diff := cmp.Diff([]float64{2, 3}, got); diff != "" {
+		t.Errorf("(-want,+got)\n%s", diff)
+	}
+}
+
+func TestTableCountsWhatIsExceeded(t *testing.T) {
+	most, least := 1.10, 3.0
+	goals := &thresholds{Goals: []goal{
+		{Figure: "cost", Goal: "<= 1.10", Limits: []limit{{Key: "met", Max: &most}, {Key: "missed", Max: &most}}},
+		{Figure: "gain", Goal: ">= 3.0", Limits: []limit{{Key: "short", Min: &least}, {Key: "absent", Min: &least}}},
+	}}
+	r := &results{
+		Figures: map[string][]float64{"met": {1.0, 1.1, 9}, "missed": {1.2}, "short": {2.9}, "more": {7}},
+		LeftOut: map[string]string{"Redis": "no redis-server here"},
+	}
+	table, exceeded := r.table(goals)
+	if exceeded != 2 {
+		t.Errorf("%d limits exceeded, want 2", exceeded)
+	}
+	for _, want := range []string{
+		"| cost | <= 1.10 | 1.10 | met |", "| cost | <= 1.10 | 1.20 | **missed** |", "| gain | >= 3.0 | 2.90 | **missed** |",
+		"| gain | >= 3.0 | - | not measured |", "| more | 7 |", "Left out: Redis: no redis-server here",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table lacks %q:\n%s", want, table)
+		}
+	}
+}
+
+func TestThresholdsCanBeRead(t *testing.T) {
+	goals, err := loadThresholds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(goals.Goals) != 17 {
+		t.Errorf("%d goals, want 17", len(goals.Goals))
+	}
+}
+
+func TestReplaceTable(t *testing.T) {
+	got, err := replaceTable("before\n"+tableBegin+"old\n"+tableEnd+"after\n", "new")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("before\n"+tableBegin+"\nnew\n"+tableEnd+"after\n", got); diff != "" {
+		t.Errorf("(-want,+got)\n%s", diff)
+	}
+	if _, err := replaceTable("no marks", "new"); err == nil {
+		t.Error("a page without marks was changed")
+	}
+}
+
+func TestWhichEditionMayAnswer(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+	e := &editor{editions: [][]edition{{{sent: at(1000), stored: at(1010)}, {sent: at(5000)}}}}
+	tests := map[string]struct {
+		number, sent, received int
+		want                   bool
+	}{
+		"the first before the edit":               {0, 900, 950, true},
+		"the first within a second":               {0, 2010, 2020, true},
+		"the first after that":                    {0, 2011, 2020, false},
+		"the second before it was sent":           {1, 900, 999, false},
+		"the second once it was sent":             {1, 900, 1001, true},
+		"the second while the third is under way": {1, 9000, 9001, true},
+		"the third while it is under way":         {2, 5001, 5002, true},
+		"one that nobody made":                    {3, 9000, 9001, false},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := e.allows(0, tc.number, at(tc.sent), at(tc.received)); got != tc.want {
+				t.Errorf("allowed: %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestEditionOf(t *testing.T) {
+	tests := map[string]struct {
+		answer string
+		want   int
+		ok     bool
+	}{
+		"admitted":    {`{"ErrorCode":0}`, 0, false},
+		"as made":     {`{"ErrorInfo":"Members only","ErrorCode":10110}`, 0, true},
+		"twelve":      {`{"ErrorInfo":"Members only, edition 12","ErrorCode":10110}`, 12, true},
+		"other words": {`{"ErrorInfo":"rejected","ErrorCode":1}`, 0, false},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got, ok := editionOf([]byte(tc.answer)); got != tc.want || ok != tc.ok {
+				t.Errorf("got %d, %t, want %d, %t", got, ok, tc.want, tc.ok)
+			}
+		})
+	}
+}
