@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"runtime"
@@ -21,11 +22,19 @@ import (
 func (b *bench) allocations(ctx context.Context) (err error) {
 	store := &policy.Store{}
 	store.Publish(policy.Compile(streamWorld.input()))
-	ours, bare, err := b.serveBoth(ctx, store)
+	ours, err := serveGate(ctx, store)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, ours.end(), bare.end()) }()
+	bare, err := serveHandler(ctx, peers.Bare())
+	if err != nil {
+		return errors.Join(err, ours.end())
+	}
+	typed, err := serveHandler(ctx, peers.BareTyped())
+	if err != nil {
+		return errors.Join(err, ours.end(), bare.end())
+	}
+	defer func() { err = errors.Join(err, ours.end(), bare.end(), typed.end()) }()
 
 	p := streamWorld.population
 	now := time.Now()
@@ -35,47 +44,55 @@ func (b *bench) allocations(ctx context.Context) (err error) {
 	} {
 		r := request{bytes: p.asVendor(&c, token, now), want: []byte(c.want())}
 		for range b.rounds {
-			above, err := allocationsOf(ctx, ours.address, r)
-			if err != nil {
-				return err
+			var each [3]float64
+			for i, s := range []*server{bare, ours, typed} {
+				asked := r
+				if s != ours {
+					asked.want = nil
+				}
+				if each[i], err = allocationsOf(ctx, s.address, asked); err != nil {
+					return err
+				}
 			}
-			below, err := allocationsOf(ctx, bare.address, request{bytes: r.bytes})
-			if err != nil {
-				return err
-			}
-			// Rounded to hundredths: the runtime allocates a little on its own.
-			b.results.add("allocations/"+what, float64(int((above-below)*100+0.5))/100)
+			// In whole ones: the runtime allocates now and then, too.
+			b.results.add("allocations/"+what, math.Round(each[1]-each[0]))
+			b.results.add("allocations/bare-typed", math.Round(each[2]-each[0]))
 		}
 	}
 	return nil
 }
 
-// serveBoth serves Groupgate's callback server and the bare handler in this process.
-func (b *bench) serveBoth(ctx context.Context, store *policy.Store) (ours, bare *server, err error) {
-	listeners := make([]net.Listener, 2)
-	for i := range listeners {
-		if listeners[i], err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
-			return nil, nil, err
-		}
+// serveGate serves Groupgate's callback server in this process.
+func serveGate(ctx context.Context, store *policy.Store) (*server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	gate := &webhookserver.Server{
-		Listener: listeners[0], Snapshots: store, FullGroups: nobodyPrunes{}, Metrics: webhookserver.NewMetrics(prometheus.NewRegistry()),
+		Listener: listener, Snapshots: store, FullGroups: nobodyPrunes{}, Metrics: webhookserver.NewMetrics(prometheus.NewRegistry()),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- gate.Start(ctx) }() // ends with ctx
-	limit := peers.NewServer(peers.Bare())
-	served := make(chan error, 1)
-	go func() { served <- limit.Serve(listeners[1]) }() // ends by Close
-	ours = &server{target: target{address: listeners[0].Addr().String()}, end: func() error { cancel(); return <-ended }}
-	bare = &server{target: target{address: listeners[1].Addr().String()}, end: func() error {
-		err := limit.Close()
-		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
-			err = errors.Join(err, ended)
+	return &server{target: target{address: listener.Addr().String()}, end: func() error { cancel(); return <-ended }}, nil
+}
+
+// serveHandler serves a handler in this process, with Groupgate's timeouts.
+func serveHandler(ctx context.Context, handler http.Handler) (*server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	bare := peers.NewServer(handler)
+	ended := make(chan error, 1)
+	go func() { ended <- bare.Serve(listener) }() // ends by Close
+	return &server{target: target{address: listener.Addr().String()}, end: func() error {
+		err := bare.Close()
+		if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
 		}
 		return err
-	}}
-	return ours, bare, nil
+	}}, nil
 }
 
 type nobodyPrunes struct{}

@@ -186,7 +186,7 @@ func (c *cluster) statusWrites(ctx context.Context) (writes int, err error) {
 	}
 	for line := range strings.Lines(string(text)) {
 		if !strings.HasPrefix(line, "apiserver_request_total{") || !strings.Contains(line, `group="groupgate.io"`) ||
-			!strings.Contains(line, `subresource="status"`) || strings.Contains(line, `verb="GET"`) {
+			!strings.Contains(line, `subresource="status"`) || !strings.Contains(line, `code="200"`) || strings.Contains(line, `verb="GET"`) {
 			continue
 		}
 		var n float64

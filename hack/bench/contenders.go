@@ -43,6 +43,7 @@ func contenders() []*contender {
 	return []*contender{
 		peer("bare", "bare net/http", true, false),
 		{name: "groupgate", title: "Groupgate", required: true, decides: true, encode: population.asVendor, start: startGroupgate},
+		peer("bare-typed", "bare net/http with our headers", true, false),
 		peer("handwritten", "handwritten", true, true),
 		{name: "opa", title: "Open Policy Agent " + opaVersion, decides: true, encode: population.asOPA, start: startOPA},
 		peer("cedar", "cedar-go behind net/http", false, true),
@@ -148,7 +149,7 @@ func (b *bench) startGate(ctx context.Context, procs int, secured *tls.Config, f
 	if err != nil {
 		return nil, err
 	}
-	if err := b.plane.settle(ctx); err != nil {
+	if err := m.settle(ctx, b.plane); err != nil {
 		return nil, errors.Join(err, m.end())
 	}
 	return &server{target: target{address: m.address(), tls: secured, pids: []int{m.PID()}}, end: m.end}, nil

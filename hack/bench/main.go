@@ -41,6 +41,7 @@ var sections = []struct {
 	{"decide", (*bench).decide},
 	{"index", (*bench).index},
 	{"compile", (*bench).compile},
+	{"profile", (*bench).profile},
 	{"path", (*bench).path},
 	{"tls", (*bench).tls},
 	{"latency", (*bench).latency},
@@ -95,6 +96,9 @@ func run(ctx context.Context) (code int, err error) {
 	if b.rounds < 1 || b.connections < 1 || b.edits < 1 || b.round < time.Millisecond {
 		return 0, errors.New("-rounds, -connections and -edits must be at least 1, -round at least 1ms")
 	}
+	if *docs && *chosen != strings.Join(names, ",") {
+		return 0, errors.New("-docs writes a whole table: leave -sections out")
+	}
 	limits, err := loadThresholds()
 	if err != nil {
 		return 0, err
@@ -145,6 +149,8 @@ func (b *bench) measure(ctx context.Context, chosen []string) error {
 			return fmt.Errorf("-sections: there is no section %q", name)
 		}
 	}
+	// A section that fails is no reason not to know the rest.
+	var errs []error
 	for _, s := range sections {
 		if !slices.Contains(chosen, s.name) {
 			continue
@@ -152,11 +158,15 @@ func (b *bench) measure(ctx context.Context, chosen []string) error {
 		begun := time.Now()
 		b.say("== %s", s.name)
 		if err := s.measure(b, ctx); err != nil {
-			return fmt.Errorf("section %s: %w", s.name, err)
+			errs = append(errs, fmt.Errorf("section %s: %w", s.name, err))
+			b.say("%v", errs[len(errs)-1])
+		}
+		if ctx.Err() != nil {
+			break
 		}
 		b.say("== %s took %s", s.name, time.Since(begun).Round(time.Second))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // say tells how far the run is.

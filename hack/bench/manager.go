@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -58,6 +60,28 @@ func (m *manager) address() string {
 }
 
 func (m *manager) end() error { return m.Stop(time.Minute) }
+
+// settle waits until the manager holds the term, in which statuses are written, and has written the last one.
+func (m *manager) settle(ctx context.Context, c *cluster) error {
+	if err := lab.Await(ctx, "the manager to hold a term", m.holdsTerm); err != nil {
+		return err
+	}
+	return c.settle(ctx)
+}
+
+func (m *manager) holdsTerm(ctx context.Context) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.MetricsURL, http.NoBody)
+	if err != nil {
+		return false, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return strings.Contains(string(text), "\ngroupgate_term 1\n"), err
+}
 
 // withProcs has a process that start starts run with that many Ps; 0 leaves it to the runtime.
 func withProcs(procs int, start func() error) (err error) {

@@ -18,7 +18,7 @@ func (b *bench) many(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(b.plane.settle(ctx), m.end()); err != nil {
+	if err := errors.Join(m.settle(ctx, b.plane), m.end()); err != nil {
 		return err
 	}
 	for round := range b.rounds {
@@ -73,9 +73,10 @@ func askAll(ctx context.Context, m *manager, w world) error {
 	return nil
 }
 
-// steadyMemory waits until what the manager holds has not changed by more than 1 % for 15 s, at most 3 minutes, and records it, and the most it has held.
+// steadyMemory waits until what the manager holds has not changed by more than 1 % for 30 s, and records it, and the most it has held. It
+// waits for two and a half minutes at least: a Go program that has nothing to do collects its garbage every two.
 func (b *bench) steadyMemory(ctx context.Context, m *manager, key string) error {
-	const window, most = 15, 180
+	const window, least, most = 30, 150, 300
 	var samples []float64
 	for len(samples) < most {
 		if err := wait(ctx, time.Second); err != nil {
@@ -86,7 +87,7 @@ func (b *bench) steadyMemory(ctx context.Context, m *manager, key string) error 
 			return err
 		}
 		samples = append(samples, rss)
-		if n := len(samples); n >= window {
+		if n := len(samples); n >= least {
 			last := samples[n-window:]
 			if slices.Max(last)-slices.Min(last) < 0.01*rss {
 				break

@@ -89,7 +89,11 @@ func (b *bench) compareWith(ctx context.Context, protocol string, procs int, all
 		switch c.name {
 		case "groupgate":
 			b.results.add(mode+"/groupgate-per-bare", ratios(costs["groupgate"], costs["bare"])...)
+			if typed := costs["bare-typed"]; typed != nil {
+				b.results.add(mode+"/groupgate-per-bare-typed", ratios(costs["groupgate"], typed)...)
+			}
 			b.results.add(mode+"/capacity", rates["groupgate"]...)
+		case "bare", "bare-typed":
 		default:
 			b.results.add(mode+"/"+c.name+"-per-groupgate", ratios(costs[c.name], costs["groupgate"])...)
 		}

@@ -93,6 +93,7 @@ func (r *results) table(t *thresholds) (table string, exceeded int) {
 	fmt.Fprintf(&b, "%s, commit %s, %s; medians of %d interleaved rounds.\n\n", r.Date, r.Commit, r.Machine, r.Rounds)
 	fmt.Fprintln(&b, "| figure | goal | measured | |\n|---|---|---|---|")
 	for _, g := range t.Goals {
+		figure, goal := g.Figure, g.Goal
 		for _, l := range g.Limits {
 			samples, ok := r.Figures[l.Key]
 			measured, verdict := "-", "not measured"
@@ -107,7 +108,8 @@ func (r *results) table(t *thresholds) (table string, exceeded int) {
 			if l.Label != "" {
 				measured += " (" + l.Label + ")"
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", g.Figure, g.Goal, measured, verdict)
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", figure, goal, measured, verdict)
+			figure, goal = "", "" // said once
 		}
 	}
 	if len(r.Costs) > 0 {

@@ -19,7 +19,7 @@ func (b *bench) shards(ctx context.Context) (err error) {
 		return err
 	}
 	// As with many policies: the first one writes every status.
-	if err := errors.Join(b.plane.settle(ctx), m.end()); err != nil {
+	if err := errors.Join(m.settle(ctx, b.plane), m.end()); err != nil {
 		return err
 	}
 	if m, err = b.startManager(ctx, 0, []string{w.namespace}); err != nil {

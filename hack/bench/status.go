@@ -17,7 +17,7 @@ func (b *bench) status(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.end()) }()
-	if err := b.plane.settle(ctx); err != nil {
+	if err := m.settle(ctx, b.plane); err != nil {
 		return err
 	}
 	before, err := b.plane.statusWrites(ctx)

@@ -21,9 +21,9 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	kind := flag.String("kind", "bare", "bare, handwritten, cedar, casbin or redis")
+	kind := flag.String("kind", "bare", "bare, bare-typed, handwritten, cedar, casbin or redis")
 	address := flag.String("address", "127.0.0.1:0", "address to listen on")
-	file := flag.String("data", "", "file with the data; not for bare")
+	file := flag.String("data", "", "file with the data; the bare ones need none")
 	redisAddress := flag.String("redis", "", "address of the Redis server")
 	certificate := flag.String("tls-cert", "", "serve TLS with this certificate")
 	key := flag.String("tls-key", "", "and this key")
@@ -47,8 +47,11 @@ func run(ctx context.Context) error {
 }
 
 func newHandler(ctx context.Context, kind, file, redisAddress string) (http.Handler, error) {
-	if kind == "bare" {
+	switch kind {
+	case "bare":
 		return peers.Bare(), nil
+	case "bare-typed":
+		return peers.BareTyped(), nil
 	}
 	data, err := peers.Load(file)
 	if err != nil {
@@ -65,7 +68,7 @@ func newHandler(ctx context.Context, kind, file, redisAddress string) (http.Hand
 	case "redis":
 		admits, err = peers.FromRedis(ctx, data, redisAddress)
 	default:
-		return nil, fmt.Errorf("-kind=%s: name one of bare, handwritten, cedar, casbin, redis", kind)
+		return nil, fmt.Errorf("-kind=%s: name one of bare, bare-typed, handwritten, cedar, casbin, redis", kind)
 	}
 	if err != nil {
 		return nil, err
