@@ -67,19 +67,19 @@ func editionOf(answer []byte) (number int, ok bool) {
 // staleAfter is how long an edition may still answer after the next one was stored.
 const staleAfter = time.Second
 
-// allows says whether that edition of a group may have answered a callback that was sent and answered at these times.
-func (e *editor) allows(group, number int, sent, received time.Time) bool {
+// age is how old an answer of that edition was: how long ago the next edition of the group had been stored when the callback was sent. It
+// is false for an edition that had not been sent yet when the answer came.
+func (e *editor) age(group, number int, sent, received time.Time) (time.Duration, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	all := e.editions[group]
 	if number > len(all) || number > 0 && all[number-1].sent.After(received) {
-		return false // from the future
+		return 0, false
 	}
-	if number == len(all) {
-		return true
+	if number == len(all) || all[number].stored.IsZero() {
+		return 0, true
 	}
-	next := all[number].stored
-	return next.IsZero() || !next.Add(staleAfter).Before(sent)
+	return max(0, sent.Sub(all[number].stored)), true
 }
 
 // everyTenMilliseconds calls do 100 times a second, with a running number, until stop is closed, and lets the last calls end. Calls that

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -52,17 +53,14 @@ func (b *bench) latency(ctx context.Context) (err error) {
 		}},
 	}
 	tail := map[string][]float64{}
-	var wrong, answers atomic.Int64
+	var checked verdictCount
 	for round := range b.rounds {
 		for i := range states {
 			state := states[(i+round)%len(states)]
 			if err := during(ctx, state.background, func(ctx context.Context) error {
 				requests, drawn := groupgate.requests(w.population), w.callbacks(4096)
 				h, err := openLoop(ctx, s.target, requests, latencyConnections, rate, 3*b.round, func(i int, sent, received time.Time, answer []byte) {
-					answers.Add(1)
-					if !right(policies, &drawn[i], sent, received, answer) {
-						wrong.Add(1)
-					}
+					checked.add(policies, &drawn[i], sent, received, answer)
 				})
 				if err != nil {
 					return err
@@ -81,18 +79,53 @@ func (b *bench) latency(ctx context.Context) (err error) {
 	}
 	b.results.add("latency/policies-per-configmaps", ratios(tail["policies"], tail["configmaps"])...)
 	b.results.add("latency/policies-per-quiet", ratios(tail["policies"], tail["quiet"])...)
-	b.results.add("latency/wrong", float64(wrong.Load()))
-	b.results.add("latency/answers", float64(answers.Load()))
+	b.results.add("latency/wrong", float64(checked.wrong.Load()))
+	b.results.add("latency/answers", float64(checked.answers.Load()))
+	b.results.add("latency/oldest-answer-ms", milliseconds(checked.oldest))
+	if first := checked.first.Load(); first != nil {
+		b.say("the first wrong verdict: %s", *first)
+	}
 	return b.restore(ctx, policies)
 }
 
-// right says whether an answer is that of an edition that may have given it.
-func right(policies *editor, asked *callback, sent, received time.Time, answer []byte) bool {
+// verdictCount counts answers and the wrong ones among them.
+type verdictCount struct {
+	answers, wrong atomic.Int64
+	first          atomic.Pointer[string]
+
+	mu     sync.Mutex
+	oldest time.Duration
+}
+
+func (v *verdictCount) seen(age time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.oldest = max(v.oldest, age)
+}
+
+// add counts an answer. It is right if it is that of an edition that may have given it.
+func (v *verdictCount) add(policies *editor, asked *callback, sent, received time.Time, answer []byte) {
+	v.answers.Add(1)
+	problem := ""
 	if asked.listed {
-		return bytes.Contains(answer, []byte(admission))
+		if !bytes.Contains(answer, []byte(admission)) {
+			problem = "a listed account is refused"
+		}
+	} else if number, ok := editionOf(answer); !ok {
+		problem = "a stranger is not refused"
+	} else if age, ok := policies.age(asked.group, number, sent, received); !ok {
+		problem = "nobody had made that edition yet"
+	} else {
+		v.seen(age)
+		if age > staleAfter {
+			problem = fmt.Sprintf("the next edition had been stored for %s", age)
+		}
 	}
-	number, ok := editionOf(answer)
-	return ok && policies.allows(asked.group, number, sent, received)
+	if problem != "" {
+		v.wrong.Add(1)
+		problem = fmt.Sprintf("%s: %s in group %s: %s", problem, asked.account, groupID(asked.group), answer)
+		v.first.CompareAndSwap(nil, &problem)
+	}
 }
 
 const configMapCount = 1000

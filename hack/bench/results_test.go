@@ -80,26 +80,56 @@ func TestReplaceTable(t *testing.T) {
 	}
 }
 
-func TestWhichEditionMayAnswer(t *testing.T) {
+func TestHowOldAnAnswerIs(t *testing.T) {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
 	e := &editor{editions: [][]edition{{{sent: at(1000), stored: at(1010)}, {sent: at(5000)}}}}
 	tests := map[string]struct {
 		number, sent, received int
-		want                   bool
+		want                   time.Duration
+		ok                     bool
 	}{
-		"the first before the edit":               {0, 900, 950, true},
-		"the first within a second":               {0, 2010, 2020, true},
-		"the first after that":                    {0, 2011, 2020, false},
-		"the second before it was sent":           {1, 900, 999, false},
-		"the second once it was sent":             {1, 900, 1001, true},
-		"the second while the third is under way": {1, 9000, 9001, true},
-		"the third while it is under way":         {2, 5001, 5002, true},
-		"one that nobody made":                    {3, 9000, 9001, false},
+		"the first before the edit":               {0, 900, 950, 0, true},
+		"the first after it":                      {0, 2011, 2020, 1001 * time.Millisecond, true},
+		"the second before it was sent":           {1, 900, 999, 0, false},
+		"the second once it was sent":             {1, 900, 1001, 0, true},
+		"the second while the third is under way": {1, 9000, 9001, 0, true},
+		"the third while it is under way":         {2, 5001, 5002, 0, true},
+		"one that nobody made":                    {3, 9000, 9001, 0, false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := e.allows(0, tc.number, at(tc.sent), at(tc.received)); got != tc.want {
-				t.Errorf("allowed: %t, want %t", got, tc.want)
+			if got, ok := e.age(0, tc.number, at(tc.sent), at(tc.received)); got != tc.want || ok != tc.ok {
+				t.Errorf("got %s, %t, want %s, %t", got, ok, tc.want, tc.ok)
+			}
+		})
+	}
+}
+
+func TestWrongVerdictsAreCounted(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+	e := &editor{editions: [][]edition{{{sent: at(1000), stored: at(1010)}}}}
+	member, other := &callback{account: "m", listed: true}, &callback{account: "s"}
+	tests := map[string]struct {
+		asked  *callback
+		sent   int
+		answer string
+		wrong  int64
+	}{
+		"a member is admitted":        {member, 0, admission, 0},
+		"a member is refused":         {member, 0, refusal, 1},
+		"a stranger is refused":       {other, 0, refusal, 0},
+		"a stranger is admitted":      {other, 0, admission, 1},
+		"a second later":              {other, 2010, refusal, 0},
+		"more than a second later":    {other, 2011, refusal, 1},
+		"an edition from the future":  {other, 0, refusal + editionMark + "2", 1},
+		"the edition that is current": {other, 9000, refusal + editionMark + "1", 0},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			var v verdictCount
+			v.add(e, tc.asked, at(tc.sent), at(tc.sent+1000), []byte(tc.answer))
+			if got := v.wrong.Load(); got != tc.wrong {
+				t.Errorf("%d wrong, want %d", got, tc.wrong)
 			}
 		})
 	}
