@@ -58,6 +58,10 @@ func (b *bench) latency(ctx context.Context) (err error) {
 		for i := range states {
 			state := states[(i+round)%len(states)]
 			if err := during(ctx, state.background, func(ctx context.Context) error {
+				before, err := cpuTime(s.pids...)
+				if err != nil {
+					return err
+				}
 				requests, drawn := groupgate.requests(w.population), w.callbacks(4096)
 				h, err := openLoop(ctx, s.target, requests, latencyConnections, rate, 3*b.round, func(i int, sent, received time.Time, answer []byte) {
 					checked.add(policies, &drawn[i], sent, received, answer)
@@ -65,6 +69,12 @@ func (b *bench) latency(ctx context.Context) (err error) {
 				if err != nil {
 					return err
 				}
+				after, err := cpuTime(s.pids...)
+				if err != nil {
+					return err
+				}
+				// What edits cost the manager is the difference between the states.
+				b.results.add("latency/"+state.name+"/manager-us-per-callback", float64((after-before).Microseconds())/float64(h.TotalCount()))
 				at := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1e3 }
 				b.say("%s round %d: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, worst %.2f ms", state.name, round+1, at(50), at(99), at(99.9), float64(h.Max())/1e3)
 				b.results.add("latency/"+state.name+"/p50-ms", at(50))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
@@ -67,7 +69,21 @@ func machine() string {
 	if err != nil {
 		kernel = []byte("unknown")
 	}
-	return fmt.Sprintf("%d x %s, Linux %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version())
+	return fmt.Sprintf("%d x %s, Linux %s, %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version(), company())
+}
+
+// company says what else the machine was doing when the run began: a reader should know how far to trust it.
+func company() string {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "load unknown"
+	}
+	minute, _, _ := strings.Cut(string(load), " ")
+	company := "load " + minute + " before"
+	if priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil && priority != 20 {
+		company += fmt.Sprintf(", nice %d", 20-priority) // the system call answers with 20 minus the value
+	}
+	return company
 }
 
 func (r *results) add(figure string, samples ...float64) {
