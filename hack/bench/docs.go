@@ -13,6 +13,8 @@ import (
 // The table of docs/performance.md stands between these.
 const tableBegin, tableEnd = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 
+const plotLink = "\n![How the cost of a decision and of a build grows](performance.svg)\n"
+
 // writeDocs puts the table and the plot of this run into the docs.
 func (r *results) writeDocs(table string) error {
 	docs := filepath.Join(lab.Root(), "docs")
@@ -20,6 +22,9 @@ func (r *results) writeDocs(table string) error {
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return fmt.Errorf("read the page: %w", err)
+	}
+	if len(r.Curves) > 0 {
+		table += plotLink
 	}
 	changed, err := replaceTable(string(text), table)
 	if err != nil {
@@ -29,7 +34,7 @@ func (r *results) writeDocs(table string) error {
 		return err
 	}
 	if len(r.Curves) == 0 {
-		return nil // a run that drew none leaves the plot as it is
+		return nil
 	}
 	return os.WriteFile(filepath.Join(docs, "performance.svg"), []byte(plot(r.Curves)), 0o644)
 }
