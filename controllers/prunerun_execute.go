@@ -245,10 +245,11 @@ func (p *pass) fence(ctx context.Context, governing *policy.Governing, inFlight 
 	})
 }
 
-// delete is step 4. It is called nowhere but right after a fence, with who that fence's look found fit to go.
+// delete is step 4. It is called nowhere but right after a fence, with who that fence's look found fit to go. One that failed and may have
+// taken effect is repeated after another look only: somebody who was removed may have come back at once.
 func (p *pass) delete(ctx context.Context, governing *policy.Governing, accounts []string, lookedAt time.Time) error {
 	err := p.vendor.DeleteMembers(ctx, p.key.group, accounts, im.DeleteOptions{
-		Silent: governing.Rule.Silent, Reason: governing.Rule.Reason, NotAfter: lookedAt.Add(lookLife),
+		Silent: governing.Rule.Silent, Reason: governing.Rule.Reason, NotAfter: lookedAt.Add(lookLife), Once: true,
 	})
 	p.noticeVendor()
 	if err != nil {

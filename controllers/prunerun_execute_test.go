@@ -810,3 +810,21 @@ func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoComesBackAtOnceIsNotRemovedAgainByARepetition(t *testing.T) {
+	w := enforcing(t)
+	// The first answer is lost; before anything else reaches the vendor, one of those who went has come back.
+	w.fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultCode, Code: 60008, Info: "timeout", Count: 1, AfterEffect: true})
+	r := w.process()
+	if _, err := w.reconcile(r, "one"); err == nil {
+		t.Error("no error: the queue would not come back")
+	}
+	if got := w.happened(apiDelete); got != 1 {
+		t.Errorf("%d deletions without another look", got)
+	}
+	w.comesBack("i1")
+	run := w.finish(r, "one")
+	if run.Status.Removed != plannedRemovals || !slices.Contains(w.members(fullGroup), "i1") {
+		t.Errorf("removed %d, want %d, and i1 to be a member again", run.Status.Removed, plannedRemovals)
+	}
+}

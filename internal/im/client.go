@@ -190,6 +190,7 @@ type call struct {
 	api      string
 	body     any
 	notAfter time.Time // zero: no limit
+	once     bool      // an attempt that may have taken effect is not repeated
 	sweep    bool      // nobody waits for it
 	// decode reads an answer that is JSON. An *Error is a failure that the vendor reports; any other error says that the answer
 	// is not what the vendor documents, which counts as transient.
@@ -243,7 +244,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 				failed.RetryAfter = delay
 			}
 		}
-		retryable := failed.Class == ClassTransient || failed.Class == ClassThrottled && delay <= longestWait
+		retryable := failed.Class == ClassTransient && !call.once || failed.Class == ClassThrottled && delay <= longestWait
 		if !retryable || attempt >= maxAttempts {
 			c.ended(failed)
 			return failed

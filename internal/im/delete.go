@@ -15,6 +15,9 @@ type DeleteOptions struct {
 	Silent bool
 	// Reason stands in the notice.
 	Reason string
+	// Once: an attempt that failed and may nevertheless have taken effect is not repeated: whoever was removed may have come back since, and
+	// would be removed again. The caller looks first. A refusal for being too frequent is repeated all the same.
+	Once bool
 	// NotAfter: no attempt starts later, measured after all waiting. What the removal was decided upon may be stale by then.
 	// Zero: no limit.
 	NotAfter time.Time
@@ -42,7 +45,7 @@ func (c *Client) DeleteMembers(ctx context.Context, groupID string, accounts []s
 	if opts.Silent {
 		request.Silence = 1
 	}
-	return c.do(ctx, call{api: apiDeleteMembers, body: request, notAfter: opts.NotAfter, decode: func(a answer) error {
+	return c.do(ctx, call{api: apiDeleteMembers, body: request, notAfter: opts.NotAfter, once: opts.Once, decode: func(a answer) error {
 		var got status
 		if err := a.decode(&got); err != nil {
 			return err

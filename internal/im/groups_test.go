@@ -177,3 +177,21 @@ func TestDeleteMembers(t *testing.T) {
 		t.Error("a removal of nobody or of too many was sent")
 	}
 }
+
+func TestDeletionThatMayHaveTakenEffectIsNotRepeated(t *testing.T) {
+	for name, tc := range map[string]struct {
+		code int
+		want int
+	}{
+		"may have":                {60008, 1},
+		"was refused as frequent": {60007, maxAttempts},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newVendor(t, always(200, refusal(tc.code, "not now")))
+			err := v.client(t).DeleteMembers(t.Context(), "g", []string{"a"}, DeleteOptions{Once: true})
+			if calls := len(v.seen()); err == nil || calls != tc.want {
+				t.Errorf("%d calls, %v; want %d and an error", calls, err, tc.want)
+			}
+		})
+	}
+}
