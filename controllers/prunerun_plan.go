@@ -122,19 +122,27 @@ func (p *pass) planMembers(ctx context.Context, governing *policy.Governing, gro
 	return plan, nil
 }
 
-// readApp reads the IMApp live and finds it in the snapshot.
+// readApp reads the IMApp live, which must not be suspended, and finds it in the snapshot.
 func (p *pass) readApp(ctx context.Context) error {
-	if err := p.readLiveApp(ctx); err != nil {
+	if err := p.readSameApp(ctx); err != nil {
 		return err
-	}
-	if !p.sameApp() {
-		return completes(v1alpha1.ReasonSuperseded, "IMApp %s is younger than this run, which was for another one of that name.", p.app.Name)
 	}
 	app := p.app
 	if app.Spec.Pruning != v1alpha1.PruningEnabled && app.Spec.Pruning != "" {
 		return completes(v1alpha1.ReasonSuspended, "Pruning of IMApp %s is Suspended.", app.Name)
 	}
 	return p.inSnapshot()
+}
+
+// readSameApp reads the IMApp that the run was made for live.
+func (p *pass) readSameApp(ctx context.Context) error {
+	if err := p.readLiveApp(ctx); err != nil {
+		return err
+	}
+	if !p.sameApp() {
+		return completes(v1alpha1.ReasonSuperseded, "IMApp %s is younger than this run, which was for another one of that name.", p.app.Name)
+	}
+	return nil
 }
 
 // inSnapshot finds the live app in the snapshot.

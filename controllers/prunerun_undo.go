@@ -127,11 +127,8 @@ func (p *pass) restore(ctx context.Context) error {
 
 // readUndoApp reads the IMApp live. Unlike for a removal, it may be suspended.
 func (p *pass) readUndoApp(ctx context.Context) error {
-	if err := p.readLiveApp(ctx); err != nil {
+	if err := p.readSameApp(ctx); err != nil {
 		return err
-	}
-	if !p.sameApp() {
-		return completes(v1alpha1.ReasonSuperseded, "IMApp %s is younger than this run, which was for another one of that name.", p.app.Name)
 	}
 	return p.inSnapshot()
 }

@@ -54,18 +54,16 @@ func (g *Governing) LastLook(batch []Removal, current map[string]Member, now tim
 // ResumeLook is LastLook for a batch whose deletion was recorded and may have happened: who has gone since counts as removed
 // by the run, whether or not it has come back. Leave out of batch whom the run has recorded as kept already.
 func (g *Governing) ResumeLook(batch []Removal, current map[string]Member, now time.Time) (removed, remove []string, kept []Kept) {
+	var there []Removal
 	for _, planned := range batch {
 		m, present := current[planned.Account]
 		if HasGone(planned, m, present) {
 			removed = append(removed, planned.Account)
 			continue
 		}
-		if reason := g.keeps(planned, current, now); reason != 0 {
-			kept = append(kept, Kept{Account: planned.Account, Reason: reason})
-			continue
-		}
-		remove = append(remove, planned.Account)
+		there = append(there, planned)
 	}
+	remove, kept = g.LastLook(there, current, now)
 	return removed, remove, kept
 }
 
