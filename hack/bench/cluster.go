@@ -53,6 +53,28 @@ func (c *cluster) prepare(ctx context.Context) error {
 	return err
 }
 
+// yield lets everybody else have the CPUs before the control plane, which has machines of its own elsewhere: what is left of an edit is what
+// it costs the manager.
+func (c *cluster) yield() error { return c.renice(10) }
+
+func (c *cluster) unyield() error { return c.renice(0) }
+
+func (c *cluster) renice(niceness int) error {
+	for _, name := range []string{"kube-apiserver", "etcd"} {
+		pids, err := children(name)
+		if err == nil && len(pids) == 0 {
+			err = errors.New("it does not run as a child of this process")
+		}
+		for _, pid := range pids {
+			err = errors.Join(err, renice(pid, niceness))
+		}
+		if err != nil {
+			return fmt.Errorf("set the niceness of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // object is one of Kubernetes, as JSON will have it.
 type object map[string]any
 

@@ -44,6 +44,7 @@ func contenders() []*contender {
 		peer("bare", "bare net/http", true, false),
 		{name: "groupgate", title: "Groupgate", required: true, decides: true, encode: population.asVendor, start: startGroupgate},
 		peer("bare-typed", "bare net/http with our headers", true, false),
+		peer("fasthttp", "bare fasthttp with our headers", false, false),
 		peer("handwritten", "handwritten", true, true),
 		{name: "opa", title: "Open Policy Agent " + opaVersion, decides: true, encode: population.asOPA, start: startOPA},
 		peer("cedar", "cedar-go behind net/http", false, true),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,6 +62,25 @@ func pin(pid int, cpus ...int) error {
 	for _, cpu := range cpus {
 		set.Set(cpu)
 	}
+	return eachThread(pid, func(tid int) error {
+		if err := unix.SchedSetaffinity(tid, &set); err != nil {
+			return fmt.Errorf("pin thread %d to CPUs %v: %w", tid, cpus, err)
+		}
+		return nil
+	})
+}
+
+// renice sets the niceness of all threads of a process; threads to come inherit that.
+func renice(pid, niceness int) error {
+	return eachThread(pid, func(tid int) error {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, niceness); err != nil {
+			return fmt.Errorf("set the niceness of thread %d to %d: %w", tid, niceness, err)
+		}
+		return nil
+	})
+}
+
+func eachThread(pid int, do func(tid int) error) error {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	if err != nil {
 		return err
@@ -70,9 +90,38 @@ func pin(pid int, cpus ...int) error {
 		if err != nil {
 			return err
 		}
-		if err := unix.SchedSetaffinity(tid, &set); err != nil {
-			return fmt.Errorf("pin thread %d to CPUs %v: %w", tid, cpus, err)
+		if err := do(tid); err != nil && !errors.Is(err, unix.ESRCH) { // a thread that has ended
+			return err
 		}
 	}
 	return nil
+}
+
+// children are the processes that this one has started and that still run under that name.
+func children(name string) ([]int, error) {
+	files, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, field := range strings.Fields(string(text)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				return nil, err
+			}
+			command, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return nil, err
+			}
+			if strings.TrimSpace(string(command)) == name {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids, nil
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // latencyConnections are enough that none has to wait for another at half the capacity.
@@ -21,6 +23,19 @@ func (b *bench) latency(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
+	bare, err := b.startPeer(ctx, "bare", 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, bare.end()) }()
+	if err := b.plane.yield(); err != nil {
+		return err
+	}
+	defer func() {
+		if err := b.plane.unyield(); err != nil { // only root may take that back
+			b.say("the control plane stays at low priority: %v", err)
+		}
+	}()
 	groupgate := contenders()[1]
 	w := streamWorld
 	var capacities []float64
@@ -52,7 +67,8 @@ func (b *bench) latency(ctx context.Context) (err error) {
 			return policies.store(ctx, group, policies.begin(group))
 		}},
 	}
-	tail := map[string][]float64{}
+	tail, bareTail := map[string][]float64{}, map[string][]float64{}
+	at := func(h *hdrhistogram.Histogram, q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1e3 }
 	var checked verdictCount
 	for round := range b.rounds {
 		for i := range states {
@@ -75,12 +91,21 @@ func (b *bench) latency(ctx context.Context) (err error) {
 				}
 				// What edits cost the manager is the difference between the states.
 				b.results.add("latency/"+state.name+"/manager-us-per-callback", float64((after-before).Microseconds())/float64(h.TotalCount()))
-				at := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1e3 }
-				b.say("%s round %d: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, worst %.2f ms", state.name, round+1, at(50), at(99), at(99.9), float64(h.Max())/1e3)
-				b.results.add("latency/"+state.name+"/p50-ms", at(50))
-				b.results.add("latency/"+state.name+"/p99-ms", at(99))
-				b.results.add("latency/"+state.name+"/p99.9-ms", at(99.9))
-				tail[state.name] = append(tail[state.name], at(99.9))
+				b.say("%s round %d: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, worst %.2f ms", state.name, round+1, at(h, 50), at(h, 99), at(h, 99.9), float64(h.Max())/1e3)
+				b.results.add("latency/"+state.name+"/p50-ms", at(h, 50))
+				b.results.add("latency/"+state.name+"/p99-ms", at(h, 99))
+				b.results.add("latency/"+state.name+"/p99.9-ms", at(h, 99.9))
+				tail[state.name] = append(tail[state.name], at(h, 99.9))
+				if state.background == nil {
+					return nil
+				}
+				// What a process without any policies feels of the same: it shares the machine, and nothing else, with who takes the edits.
+				if h, err = openLoop(ctx, bare.target, requests, latencyConnections, rate, 3*b.round, nil); err != nil {
+					return fmt.Errorf("bare: %w", err)
+				}
+				b.say("%s round %d, bare: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, worst %.2f ms", state.name, round+1, at(h, 50), at(h, 99), at(h, 99.9), float64(h.Max())/1e3)
+				b.results.add("latency/"+state.name+"/bare-p99.9-ms", at(h, 99.9))
+				bareTail[state.name] = append(bareTail[state.name], at(h, 99.9))
 				return nil
 			}); err != nil {
 				return fmt.Errorf("%s: %w", state.name, err)
@@ -89,6 +114,7 @@ func (b *bench) latency(ctx context.Context) (err error) {
 	}
 	b.results.add("latency/policies-per-configmaps", ratios(tail["policies"], tail["configmaps"])...)
 	b.results.add("latency/policies-per-quiet", ratios(tail["policies"], tail["quiet"])...)
+	b.results.add("latency/bare/policies-per-configmaps", ratios(bareTail["policies"], bareTail["configmaps"])...)
 	b.results.add("latency/wrong", float64(checked.wrong.Load()))
 	b.results.add("latency/answers", float64(checked.answers.Load()))
 	b.results.add("latency/oldest-answer-ms", milliseconds(checked.oldest))

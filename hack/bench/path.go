@@ -93,7 +93,9 @@ func (b *bench) compareWith(ctx context.Context, protocol string, procs int, all
 				b.results.add(mode+"/groupgate-per-bare-typed", ratios(costs["groupgate"], typed)...)
 			}
 			b.results.add(mode+"/capacity", rates["groupgate"]...)
-		case "bare", "bare-typed":
+		case "bare-typed", "fasthttp":
+			b.results.add(mode+"/"+c.name+"-per-bare", ratios(costs[c.name], costs["bare"])...)
+		case "bare":
 		default:
 			b.results.add(mode+"/"+c.name+"-per-groupgate", ratios(costs[c.name], costs["groupgate"])...)
 		}

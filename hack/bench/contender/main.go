@@ -21,7 +21,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	kind := flag.String("kind", "bare", "bare, bare-typed, handwritten, cedar, casbin or redis")
+	kind := flag.String("kind", "bare", "bare, bare-typed, fasthttp, handwritten, cedar, casbin or redis")
 	address := flag.String("address", "127.0.0.1:0", "address to listen on")
 	file := flag.String("data", "", "file with the data; the bare ones need none")
 	redisAddress := flag.String("redis", "", "address of the Redis server")
@@ -29,15 +29,21 @@ func run(ctx context.Context) error {
 	key := flag.String("tls-key", "", "and this key")
 	flag.Parse()
 
-	handler, err := newHandler(ctx, *kind, *file, *redisAddress)
-	if err != nil {
-		return err
+	var handler http.Handler
+	if *kind != "fasthttp" {
+		var err error
+		if handler, err = newHandler(ctx, *kind, *file, *redisAddress); err != nil {
+			return err
+		}
 	}
 	// What reading the data left behind is none of what is measured.
 	debug.FreeOSMemory()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *address)
 	if err != nil {
 		return err
+	}
+	if handler == nil {
+		return peers.ServeFastHTTP(listener)
 	}
 	server := peers.NewServer(handler)
 	if *certificate != "" {
@@ -68,7 +74,7 @@ func newHandler(ctx context.Context, kind, file, redisAddress string) (http.Hand
 	case "redis":
 		admits, err = peers.FromRedis(ctx, data, redisAddress)
 	default:
-		return nil, fmt.Errorf("-kind=%s: name one of bare, bare-typed, handwritten, cedar, casbin, redis", kind)
+		return nil, fmt.Errorf("-kind=%s: name one of bare, bare-typed, fasthttp, handwritten, cedar, casbin, redis", kind)
 	}
 	if err != nil {
 		return nil, err
