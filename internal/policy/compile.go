@@ -131,8 +131,12 @@ func (b *build) index() map[*pruning]override {
 			continue
 		}
 		slices.SortFunc(app.policies, func(p, q *boundPolicy) int { return byAge(&p.object, &q.object) })
-		app.compiled.groups = newGroupIndex(app.policies)
-		app.compiled.groups.overridden(app.policies, overrides)
+		app.compiled.groups, _ = new(groupIndex).edited(nil, app.policies)
+		for _, p := range app.policies {
+			if winner, m := app.compiled.groups.override(p); winner != nil {
+				overrides[p.pruning] = override{winner: winner.policy.Name, matcher: m}
+			}
+		}
 	}
 	return overrides
 }

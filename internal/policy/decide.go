@@ -29,7 +29,8 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 		}
 		live.restored, audited.restored = restored, restored
 	}
-	for b := a.groups.find(q.Group); b != nil; b = b.next {
+	governing := a.groups.walk(q.Group)
+	for b := governing.next(); b != nil; b = governing.next() {
 		for _, s := range b.sections {
 			if !s.types.admitsJoin(q.Type) || !s.triggers.holds(q.Trigger) {
 				continue

@@ -24,7 +24,8 @@ type Governing struct {
 
 // MayPrune reports whether an accepted policy with a prune rule matches the group's id, whatever the group's type.
 func (a *CompiledApp) MayPrune(group string) bool {
-	for b := a.groups.find(group); b != nil; b = b.next {
+	governing := a.groups.walk(group)
+	for b := governing.next(); b != nil; b = governing.next() {
 		if b.mayPrune() {
 			return true
 		}
@@ -39,9 +40,9 @@ func (b *bucket) mayPrune() bool {
 // ExactPruneGroups returns the groups that accepted policies with a prune rule name exactly, each once, sorted.
 func (a *CompiledApp) ExactPruneGroups() iter.Seq[string] {
 	var groups []string
-	for id, b := range a.groups.exact {
+	for b := range a.groups.exact.buckets() {
 		if b.mayPrune() {
-			groups = append(groups, id)
+			groups = append(groups, b.matcher.Value)
 		}
 	}
 	slices.Sort(groups)
@@ -51,7 +52,15 @@ func (a *CompiledApp) ExactPruneGroups() iter.Seq[string] {
 // PrunesByPattern reports whether an accepted policy with a prune rule names groups by a prefix, or all of them: then
 // ExactPruneGroups are not all that MayPrune.
 func (a *CompiledApp) PrunesByPattern() bool {
-	return a.groups.all.mayPrune() || slices.ContainsFunc(a.groups.prefixes, (*bucket).mayPrune)
+	if a.groups.all != nil && a.groups.all.mayPrune() {
+		return true
+	}
+	for b := range a.groups.prefixes.buckets() {
+		if b.mayPrune() {
+			return true
+		}
+	}
+	return false
 }
 
 // Governing returns the rule by which a group of this id and type is pruned: that of the highest-ranked governing policy
@@ -59,7 +68,8 @@ func (a *CompiledApp) PrunesByPattern() bool {
 func (a *CompiledApp) Governing(group string, t GroupType) (Governing, bool) {
 	g := Governing{adminAccount: a.adminAccount}
 	visited := map[*pruning]bool{}
-	for b := a.groups.find(group); b != nil; b = b.next {
+	governing := a.groups.walk(group)
+	for b := governing.next(); b != nil; b = governing.next() {
 		for _, p := range b.prunings {
 			if visited[p] || !p.types.admitsPruning(t) {
 				continue

@@ -1,155 +1,58 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
-	"strings"
 )
 
-// groupIndex finds the policies whose matchers match a group's id, in the order of their rank.
+// groupIndex finds the policies whose matchers match a group's id, in the order of their rank. It never changes; edited
+// returns another one. The zero value is empty.
 type groupIndex struct {
-	exact map[string]*bucket
-	// prefixes are sorted by prefix.
-	prefixes []*bucket
-	all      *bucket
+	exact    groupTable
+	prefixes groupTable
+	// lengths are those of the prefixes, the longest first: a group is looked up by its beginning of each length.
+	lengths []prefixLength
+	all     *bucket // nil if there is none
+}
+
+type prefixLength struct {
+	bytes    int
+	prefixes int // how many there are of this length
 }
 
 // bucket holds the policies that have one matcher, in the order of their rank.
 type bucket struct {
 	matcher  GroupMatcher
 	sections []*section
+	// hash is that of the matcher's value, and beside the next bucket in its chain; see groupTable.
+	hash     uint64
+	beside   *bucket
 	prunings []*pruning
-	// next is the bucket that ranks next among those whose matcher matches whenever this one's does: every bucket leads
-	// through ever shorter prefixes to the one that matches all.
-	next *bucket
+	policies []*boundPolicy
+	// overridden are the rules that apply to no group by this matcher, each with the rule that takes its place; nil if there is none.
+	overridden map[*pruning]*pruning
 }
 
-// newGroupIndex needs the policies in the order of their age.
-func newGroupIndex(policies []*boundPolicy) *groupIndex {
-	x := &groupIndex{
-		exact: make(map[string]*bucket, len(policies)),
-		all:   &bucket{matcher: GroupMatcher{Kind: MatchAll}},
-	}
-	prefixes := map[string]*bucket{}
+// newBucket takes the policies, in any order, for its own.
+func newBucket(m GroupMatcher, policies []*boundPolicy) *bucket {
+	slices.SortFunc(policies, func(p, q *boundPolicy) int { return byAge(&p.object, &q.object) })
+	b := &bucket{matcher: m, hash: hashGroup(m.Value), policies: policies}
 	for _, p := range policies {
-		for _, m := range p.groups {
-			switch m.Kind {
-			case MatchExact:
-				fill(x.exact, m, p)
-			case MatchPrefix:
-				fill(prefixes, m, p)
-			case MatchAll:
-				x.all.add(p)
-			}
+		if p.section != nil {
+			b.sections = append(b.sections, p.section)
+		}
+		if p.pruning != nil {
+			b.prunings = append(b.prunings, p.pruning)
 		}
 	}
-	x.link(prefixes)
-	return x
-}
-
-func fill(buckets map[string]*bucket, m GroupMatcher, p *boundPolicy) {
-	b, ok := buckets[m.Value]
-	if !ok {
-		b = &bucket{matcher: m}
-		buckets[m.Value] = b
-	}
-	b.add(p)
-}
-
-func (b *bucket) add(p *boundPolicy) {
-	if p.section != nil {
-		b.sections = append(b.sections, p.section)
-	}
-	if p.pruning != nil {
-		b.prunings = append(b.prunings, p.pruning)
-	}
-}
-
-func (x *groupIndex) link(prefixes map[string]*bucket) {
-	x.prefixes = make([]*bucket, 0, len(prefixes))
-	for _, b := range prefixes {
-		x.prefixes = append(x.prefixes, b)
-	}
-	slices.SortFunc(x.prefixes, func(a, b *bucket) int { return strings.Compare(a.matcher.Value, b.matcher.Value) })
-	enclosing := x.all
-	for _, b := range x.prefixes {
-		// The prefix before b, or one that encloses it, is the longest that encloses b.
-		for !strings.HasPrefix(b.matcher.Value, enclosing.matcher.Value) {
-			enclosing = enclosing.next
-		}
-		b.next = enclosing
-		enclosing = b
-	}
-	for id, b := range x.exact {
-		b.next = x.longestPrefix(id)
-	}
-}
-
-// find returns the highest-ranked bucket whose matcher matches the group. Its chain of next buckets leads to all others
-// in the order of their rank.
-func (x *groupIndex) find(group string) *bucket {
-	if b, ok := x.exact[group]; ok {
-		return b
-	}
-	return x.longestPrefix(group)
-}
-
-// bucketOf returns the bucket of a matcher that some policy has.
-func (x *groupIndex) bucketOf(m GroupMatcher) *bucket {
-	switch m.Kind {
-	case MatchExact:
-		return x.exact[m.Value]
-	case MatchPrefix:
-		return x.longestPrefix(m.Value)
-	}
-	return x.all
-}
-
-// longestPrefix returns the bucket of the longest prefix of the group, or the one that matches all. In the order, every
-// text between a prefix and the group begins with that prefix, too; so the longest prefix is the last one not after the
-// group, or encloses it.
-func (x *groupIndex) longestPrefix(group string) *bucket {
-	i, exact := slices.BinarySearchFunc(x.prefixes, group, func(b *bucket, group string) int {
-		return strings.Compare(b.matcher.Value, group)
-	})
-	if exact {
-		return x.prefixes[i]
-	}
-	b := x.all
-	if i > 0 {
-		b = x.prefixes[i-1]
-	}
-	for !strings.HasPrefix(group, b.matcher.Value) {
-		b = b.next
-	}
+	b.findOverridden()
 	return b
 }
 
-// overridden notes for every rule the first of its policy's matchers for which a higher-ranked rule takes every group.
-func (x *groupIndex) overridden(policies []*boundPolicy, overrides map[*pruning]override) {
-	byBucket := map[*bucket]map[*pruning]*pruning{}
-	for _, p := range policies {
-		if p.pruning == nil {
-			continue
-		}
-		for _, m := range p.groups {
-			b := x.bucketOf(m)
-			if len(b.prunings) < 2 {
-				continue
-			}
-			if _, done := byBucket[b]; !done {
-				byBucket[b] = b.overridden()
-			}
-			if winner, lost := byBucket[b][p.pruning]; lost {
-				overrides[p.pruning] = override{winner: winner.policy.Name, matcher: m}
-				break
-			}
-		}
+func (b *bucket) findOverridden() {
+	if len(b.prunings) < 2 {
+		return
 	}
-}
-
-// overridden returns for every rule of the bucket that applies to no group by this matcher the rule that takes its place.
-func (b *bucket) overridden() map[*pruning]*pruning {
-	winners := map[*pruning]*pruning{}
 	// higher holds one rule for each filter that adds something to those before it. There are few filters.
 	var higher []*pruning
 	for _, p := range b.prunings {
@@ -158,7 +61,141 @@ func (b *bucket) overridden() map[*pruning]*pruning {
 			higher = append(higher, p)
 			continue
 		}
-		winners[p] = higher[i]
+		if b.overridden == nil {
+			b.overridden = map[*pruning]*pruning{}
+		}
+		b.overridden[p] = higher[i]
 	}
-	return winners
+}
+
+// bucketOf returns the bucket of a matcher, or nil.
+func (x *groupIndex) bucketOf(m GroupMatcher) *bucket {
+	switch m.Kind {
+	case MatchExact:
+		return x.exact.find(m.Value)
+	case MatchPrefix:
+		return x.prefixes.find(m.Value)
+	}
+	return x.all
+}
+
+// walk goes through the buckets whose matcher matches one group, in the order of their rank.
+type walk struct {
+	index *groupIndex
+	group string
+	step  int
+}
+
+func (x *groupIndex) walk(group string) walk { return walk{index: x, group: group} }
+
+// next returns the next bucket, and nil after the last one.
+func (w *walk) next() *bucket {
+	x := w.index
+	for w.step <= len(x.lengths)+1 {
+		if b := w.look(); b != nil {
+			return b
+		}
+	}
+	return nil
+}
+
+// look looks in one place and steps on to the next.
+func (w *walk) look() *bucket {
+	x, step := w.index, w.step
+	w.step++
+	switch {
+	case step == 0:
+		return x.exact.find(w.group)
+	case step > len(x.lengths):
+		return x.all
+	case x.lengths[step-1].bytes > len(w.group):
+		return nil
+	}
+	return x.prefixes.find(w.group[:x.lengths[step-1].bytes])
+}
+
+// edited returns the index less the policies that are gone, and with those that have come. touched are the policies of all
+// buckets that changed, some of them more than once.
+func (x *groupIndex) edited(gone, come []*boundPolicy) (next *groupIndex, touched []*boundPolicy) {
+	left := make(map[*boundPolicy]bool, len(gone))
+	change := make(map[GroupMatcher][]*boundPolicy, len(come))
+	for _, p := range gone {
+		left[p] = true
+		for _, m := range p.groups {
+			change[m] = nil
+		}
+	}
+	for _, p := range come {
+		for _, m := range p.groups {
+			change[m] = append(change[m], p)
+		}
+	}
+	edited := *x
+	var exact, prefixes []*bucket
+	for m, policies := range change {
+		before := x.bucketOf(m)
+		if before != nil {
+			for _, p := range before.policies {
+				if !left[p] {
+					policies = append(policies, p)
+				}
+			}
+		}
+		after := newBucket(m, policies)
+		if len(after.prunings) > 1 || before != nil && len(before.prunings) > 1 {
+			touched = append(touched, policies...)
+		}
+		switch {
+		case m.Kind == MatchExact:
+			exact = append(exact, after)
+		case m.Kind == MatchPrefix:
+			prefixes = append(prefixes, after)
+		case len(policies) > 0:
+			edited.all = after
+		default:
+			edited.all = nil
+		}
+	}
+	if len(exact) > 0 {
+		edited.exact = x.exact.with(exact)
+	}
+	if len(prefixes) > 0 {
+		edited.lengths = x.lengthsWith(prefixes)
+		edited.prefixes = x.prefixes.with(prefixes)
+	}
+	return &edited, touched
+}
+
+// lengthsWith returns the lengths of the prefixes after these buckets have changed.
+func (x *groupIndex) lengthsWith(changed []*bucket) []prefixLength {
+	lengths := slices.Clone(x.lengths)
+	for _, b := range changed {
+		n := 0
+		if len(b.policies) > 0 {
+			n++
+		}
+		if x.prefixes.find(b.matcher.Value) != nil {
+			n--
+		}
+		at, found := slices.BinarySearchFunc(lengths, len(b.matcher.Value), func(l prefixLength, bytes int) int { return cmp.Compare(bytes, l.bytes) })
+		if !found {
+			lengths = slices.Insert(lengths, at, prefixLength{bytes: len(b.matcher.Value)})
+		}
+		lengths[at].prefixes += n
+	}
+	return slices.DeleteFunc(lengths, func(l prefixLength) bool { return l.prefixes == 0 })
+}
+
+// override returns the rule that takes the place of the policy's, and the first of its matchers for which a higher-ranked
+// rule takes every group; nil if there is none.
+func (x *groupIndex) override(p *boundPolicy) (winner *pruning, m GroupMatcher) {
+	if p.pruning == nil {
+		return nil, m
+	}
+	for _, m := range p.groups {
+		if b := x.bucketOf(m); b != nil && b.overridden[p.pruning] != nil {
+			return b.overridden[p.pruning], m
+		}
+	}
+	return nil, m
 }
