@@ -20,7 +20,7 @@ func (w world) input() policy.Input {
 		AdminAccount: "administrator", Tokens: []policy.Token{{Name: policy.TokenCurrent, Value: token}}, SecretFound: true, SecretKeyPresent: true,
 	}}}
 	for list := range w.lists() {
-		in.Lists = append(in.Lists, policy.List{Object: named("list", list), Labels: map[string]string{"list": "all"}, Accounts: w.listed(list)})
+		in.Lists = append(in.Lists, policy.List{Object: named("list", list), Labels: map[string]string{"list": "all"}, Accounts: policy.PackAccounts(w.listed(list))})
 	}
 	for group := range w.groups {
 		ref := policy.ListRef{Name: in.Lists[group].Name}

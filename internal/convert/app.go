@@ -63,9 +63,9 @@ func App(app *v1alpha1.IMApp, secret map[string][]byte) policy.App {
 	return converted
 }
 
-// List converts an AccountList. The accounts are shared with it, not copied.
+// List converts an AccountList. It packs the accounts.
 func List(list *v1alpha1.AccountList) policy.List {
-	return policy.List{Object: object(list), Labels: list.Labels, Accounts: list.Spec.Accounts}
+	return policy.List{Object: object(list), Labels: list.Labels, Accounts: policy.PackAccounts(list.Spec.Accounts)}
 }
 
 func object(o metav1.Object) policy.Object {

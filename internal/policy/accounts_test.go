@@ -2,15 +2,17 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 )
 
-func has(s *accountSet, account string) bool { return s.contains(account, hashAccount(account)) }
+func has(p PackedAccounts, account string) bool { return p.contains(account, hashAccount(account)) }
 
-func TestAccountSet(t *testing.T) {
+func TestPackedAccounts(t *testing.T) {
 	long := strings.Repeat("x", 255)
 	tests := map[string]struct {
 		accounts []string
@@ -28,17 +30,17 @@ func TestAccountSet(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := newAccountSet(tc.accounts)
-			if got := s.len(); got != tc.want {
+			p := PackAccounts(tc.accounts)
+			if got := p.Len(); got != tc.want {
 				t.Errorf("%d accounts, want %d", got, tc.want)
 			}
 			for _, account := range tc.accounts {
-				if len(account) <= maxAccountBytes && !has(s, account) {
+				if len(account) <= maxAccountBytes && !has(p, account) {
 					t.Errorf("%q is missing", account)
 				}
 			}
 			for _, account := range tc.absent {
-				if has(s, account) {
+				if has(p, account) {
 					t.Errorf("%q is in the set", account)
 				}
 			}
@@ -46,56 +48,83 @@ func TestAccountSet(t *testing.T) {
 	}
 }
 
-// TestAccountSetComparesBytes asks with the hash of another account, as if the two collided.
-func TestAccountSetComparesBytes(t *testing.T) {
-	s := newAccountSet([]string{"jared", "tommy"})
-	if s.contains("mallory", hashAccount("jared")) || s.contains("", hashAccount("jared")) || s.contains("jaref", hashAccount("jared")) {
+// TestPackedAccountsCompareBytes asks with the hash of another account, as if the two collided.
+func TestPackedAccountsCompareBytes(t *testing.T) {
+	p := PackAccounts([]string{"jared", "tommy"})
+	if p.contains("mallory", hashAccount("jared")) || p.contains("", hashAccount("jared")) || p.contains("jaref", hashAccount("jared")) {
 		t.Error("a collision of hashes lets a stranger onto the list")
 	}
 }
 
-func TestAccountSetBeyondOneArena(t *testing.T) {
-	var accounts []string
-	for i := range 200 {
-		accounts = append(accounts, fmt.Sprint("account-", i%150))
-	}
-	s := newBoundedAccountSet(accounts, 500)
-	if s.rest == nil || s.len() != 150 {
-		t.Fatalf("%d accounts in one arena: %t", s.len(), s.rest == nil)
-	}
-	for i := range 150 {
-		if !has(s, fmt.Sprint("account-", i)) {
-			t.Errorf("account-%d is missing", i)
-		}
-	}
-	if has(s, "account-150") {
-		t.Error("account-150 is in the set")
-	}
-	for part := s; part != nil; part = part.rest {
-		if len(part.arena) > 500 {
-			t.Errorf("an arena of %d bytes, at most 500 are allowed", len(part.arena))
-		}
-	}
-	if other := newBoundedAccountSet(accounts[:149], 500); other.fingerprint == s.fingerprint {
-		t.Error("what is in the second arena is not part of the fingerprint")
-	}
-}
-
-func TestAccountSetIsSmall(t *testing.T) {
-	repeated := make([]string, 0, 20_000)
-	for i := range 10_000 {
-		repeated = append(repeated, fmt.Sprintf("account-%08d", i), fmt.Sprintf("account-%08d", i))
-	}
-	s := newAccountSet(repeated)
-	if got, limit := 4*cap(s.table)+cap(s.arena), 10_000*(16+7); got > limit {
-		t.Errorf("10,000 accounts of 16 bytes take %d bytes, at most %d are allowed", got, limit)
+// TestPackedAccountsWithFewHashes fills one bucket with more accounts than a chunk holds.
+func TestPackedAccountsWithFewHashes(t *testing.T) {
+	accounts := numbered("account", 0, 3*maxChunk)
+	for name, hash := range map[string]func(string) uint64{
+		"all the same":  func(string) uint64 { return 42 },
+		"one bucket":    func(account string) uint64 { return hashAccount(account) >> 32 },
+		"one tag":       func(account string) uint64 { return hashAccount(account) &^ 0xff },
+		"two of a kind": func(account string) uint64 { return hashAccount(account[:len(account)-1]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, n := range []int{1, maxChunk - 1, maxChunk, maxChunk + 1, 2 * maxChunk, 2*maxChunk + 1} {
+				p := packHashed(slices.Concat(accounts[:n], accounts[:n]), hash)
+				if p.Len() != n {
+					t.Errorf("%d accounts, want %d", p.Len(), n)
+				}
+				for i, account := range accounts {
+					if got, want := p.contains(account, hash(account)), i < n; got != want {
+						t.Errorf("of %d accounts, %s in the set: %t, want %t", n, account, got, want)
+					}
+				}
+				if got := slices.Sorted(p.all()); !slices.Equal(got, slices.Sorted(slices.Values(accounts[:n]))) {
+					t.Errorf("%d accounts packed, %d came out", n, len(got))
+				}
+			}
+		})
 	}
 }
 
-func FuzzAccountSet(f *testing.F) {
-	f.Add("jared\ntommy\njared", "mallory", uint16(100))
-	f.Add("\n\n\x00\n"+strings.Repeat("x", 256), "", uint16(1))
-	f.Fuzz(func(t *testing.T, lines, other string, maxArena uint16) {
+// TestFingerprintOfPackedAccounts holds for every process: no seed is in it.
+func TestFingerprintOfPackedAccounts(t *testing.T) {
+	want := PackAccounts([]string{"jared", "tommy"}).fingerprint()
+	if want != 0x3f8df80607933511 {
+		t.Errorf("fingerprint %#x, it was another one once", uint64(want))
+	}
+	long := strings.Repeat("x", 256)
+	if got := PackAccounts([]string{"jared", long, "tommy", "jared"}).fingerprint(); got != want {
+		t.Error("what is not in the set is in its fingerprint")
+	}
+	for _, other := range [][]string{nil, {"jared"}, {"jare", "dtommy"}, {"jaredtommy"}, {"jared", "tommy", ""}} {
+		if PackAccounts(other).fingerprint() == want {
+			t.Errorf("%q has the same fingerprint as another list", other)
+		}
+	}
+}
+
+func TestPackedAccountsAreSmall(t *testing.T) {
+	for _, n := range []int{1_000, 20_000, 49_151, 49_152, 100_000} {
+		accounts := numbered("account", 0, n)
+		packed := PackAccounts(slices.Concat(accounts, accounts))
+		if above := float64(len(packed))/float64(n) - 16; above > 3 {
+			t.Errorf("%d accounts of 16 bytes take %.2f bytes each above their own, at most 3 are allowed", n, above)
+		}
+	}
+}
+
+// numbered returns n accounts of 16 bytes, or as many more as the stem has above 7.
+func numbered(stem string, from, n int) []string {
+	accounts := make([]string, n)
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("%s-%08d", stem, from+i)
+	}
+	return accounts
+}
+
+func FuzzPackAccounts(f *testing.F) {
+	f.Add("jared\ntommy\njared", "mallory", uint64(math.MaxUint64))
+	f.Add("\n\n\x00\n"+strings.Repeat("x", 256), "", uint64(0))
+	f.Add(strings.Join(numbered("a", 0, 300), "\n"), "", uint64(0xff))
+	f.Fuzz(func(t *testing.T, lines, other string, hashMask uint64) {
 		accounts := strings.Split(lines, "\n")
 		want := map[string]bool{}
 		for _, account := range accounts {
@@ -104,13 +133,25 @@ func FuzzAccountSet(f *testing.F) {
 			}
 		}
 		input := slices.Clone(accounts)
-		for _, s := range []*accountSet{newAccountSet(accounts), newBoundedAccountSet(accounts, uint64(maxArena))} {
-			if s.len() != len(want) {
-				t.Errorf("%d accounts, want %d", s.len(), len(want))
+		masked := func(account string) uint64 { return hashAccount(account) & hashMask }
+		for _, pack := range []struct {
+			p    PackedAccounts
+			hash func(string) uint64
+		}{
+			{PackAccounts(accounts), hashAccount},
+			{packHashed(slices.Collect(maps.Keys(want)), masked), masked},
+		} {
+			if pack.p.Len() != len(want) {
+				t.Errorf("%d accounts, want %d", pack.p.Len(), len(want))
 			}
 			for _, account := range append(accounts, other, other+"x", "x"+other) {
-				if has(s, account) != want[account] {
+				if pack.p.contains(account, pack.hash(account)) != want[account] {
 					t.Errorf("%q in the set: %t, want %t", account, !want[account], want[account])
+				}
+			}
+			for account := range pack.p.all() {
+				if !want[account] {
+					t.Errorf("%q came out", account)
 				}
 			}
 		}
@@ -148,19 +189,23 @@ func TestPrefixSet(t *testing.T) {
 	}
 }
 
-func BenchmarkAccountSet(b *testing.B) {
-	accounts := make([]string, 1_000_000)
-	for i := range accounts {
-		accounts[i] = fmt.Sprintf("account-%08d", i)
-	}
-	var s *accountSet
-	b.Run("Build", func(b *testing.B) {
+func BenchmarkPackedAccounts(b *testing.B) {
+	accounts := numbered("account", 0, 1_000_000)
+	packed := PackAccounts(accounts)
+	b.Run("Pack", func(b *testing.B) {
+		b.ReportAllocs()
 		for b.Loop() {
-			s = newAccountSet(accounts)
+			packed = PackAccounts(accounts)
 		}
-		b.ReportMetric(float64(4*cap(s.table)+cap(s.arena))/float64(len(accounts))-16, "B/account-above-raw")
+		b.ReportMetric(float64(len(packed))/float64(len(accounts))-16, "B/account-above-raw")
 	})
-	s = newAccountSet(accounts)
+	shard := accounts[:20_000]
+	b.Run("PackShard", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			PackAccounts(shard)
+		}
+	})
 	for name, format := range map[string]string{"Listed": "account-%08d", "Stranger": "somebody-%07d"} {
 		b.Run(name, func(b *testing.B) {
 			asked := make([]string, 1<<16)
@@ -168,9 +213,10 @@ func BenchmarkAccountSet(b *testing.B) {
 				asked[i] = fmt.Sprintf(format, rand.IntN(len(accounts)))
 			}
 			i := 0
+			b.ReportAllocs()
 			for b.Loop() {
 				i++
-				has(s, asked[i%len(asked)])
+				has(packed, asked[i%len(asked)])
 			}
 		})
 	}

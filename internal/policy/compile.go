@@ -5,11 +5,10 @@ import (
 	"slices"
 )
 
-// Compiler compiles input after input. Its zero value is ready. It remembers what it made of each version of a list, of a
-// policy and of a record and does not make it again; what it returns is the same as that of a new Compiler. It is not for concurrent
+// Compiler compiles input after input. Its zero value is ready. It remembers what it made of each version of a policy
+// and of a record and does not make it again; what it returns is the same as that of a new Compiler. It is not for concurrent
 // use; the snapshots it returned are.
 type Compiler struct {
-	lists    memo[*accountSet]
 	policies memo[*policyPart]
 	records  memo[*recordPart]
 }
@@ -26,12 +25,11 @@ func (c *Compiler) Compile(in Input) *Snapshot {
 		snapshot: &Snapshot{},
 		lists:    newListIndex(len(in.Lists)),
 	}
-	b.addLists(distinct(in.Lists, listObject, listContent), &c.lists)
+	b.addLists(distinct(in.Lists, listObject, listContent))
 	b.addApps(distinct(in.Apps, appObject, appContent))
 	b.addPolicies(distinct(in.Policies, policyObject, policyContent), &c.policies)
 	b.addRecords(in.Records, &c.records)
 	b.finish()
-	c.lists.endBuild()
 	c.policies.endBuild()
 	c.records.endBuild()
 	return b.snapshot
@@ -54,13 +52,12 @@ type appBuild struct {
 	policies []*boundPolicy
 }
 
-func (b *build) addLists(lists []*List, known *memo[*accountSet]) {
+func (b *build) addLists(lists []*List) {
 	b.snapshot.lists = newVerdicts[ListVerdict](len(lists))
 	for _, l := range lists {
-		set := known.of(l.UID, l.version(), func() *accountSet { return newAccountSet(l.Accounts) })
-		b.lists.add(l, set)
-		b.snapshot.lists.add(l.UID, ListVerdict{Object: l.Object.comparable(), Accounts: set.len()})
-		b.snapshot.accounts += set.len()
+		b.lists.add(l)
+		b.snapshot.lists.add(l.UID, ListVerdict{Object: l.Object.comparable(), Accounts: l.Accounts.Len()})
+		b.snapshot.accounts += l.Accounts.Len()
 	}
 }
 

@@ -14,7 +14,7 @@ func TestDecideJoin(t *testing.T) {
 	}
 	differing := func(v Verdict) Verdict { v.AuditDiffers = true; return v }
 	members := reject(10110, "Members only")
-	vip := List{Object: object("vip-0", 0), Labels: map[string]string{"list": "vip"}, Accounts: []string{"jared"}}
+	vip := List{Object: object("vip-0", 0), Labels: map[string]string{"list": "vip"}, Accounts: PackAccounts([]string{"jared"})}
 	rejectUnmatched := prodApp()
 	rejectUnmatched.RejectUnmatched = true
 

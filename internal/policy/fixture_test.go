@@ -85,7 +85,7 @@ func byLabels(requirements ...Requirement) *AccountSelector {
 }
 
 func listNamed(name string, labels map[string]string, accounts ...string) List {
-	return List{Object: object(name, 0), Labels: labels, Accounts: accounts}
+	return List{Object: object(name, 0), Labels: labels, Accounts: PackAccounts(accounts)}
 }
 
 func world(policies ...Policy) Input { return Input{Apps: []App{prodApp()}, Policies: policies} }

@@ -75,7 +75,7 @@ type Token struct {
 type List struct {
 	Object
 	Labels   map[string]string
-	Accounts []string
+	Accounts PackedAccounts
 }
 
 // Policy is a GroupPolicy.

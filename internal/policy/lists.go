@@ -15,14 +15,13 @@ type listIndex struct {
 
 type indexedList struct {
 	labels map[string]string
-	// set is nil for a list without accounts.
-	set *accountSet
+	set    PackedAccounts
 }
 
 type selectorKey struct{ namespace, key string }
 
 type selectedLists struct {
-	sets  []*accountSet
+	sets  []PackedAccounts
 	found bool
 }
 
@@ -35,20 +34,20 @@ func newListIndex(capacity int) *listIndex {
 }
 
 // add must be called in the order of names, so that what a selector selects has an order.
-func (x *listIndex) add(l *List, set *accountSet) {
-	indexed := &indexedList{labels: l.Labels, set: set}
+func (x *listIndex) add(l *List) {
+	indexed := &indexedList{labels: l.Labels, set: l.Accounts}
 	x.byName[l.objectName()] = indexed
 	x.byNamespace[l.Namespace] = append(x.byNamespace[l.Namespace], indexed)
 }
 
 // resolve returns the sets that a reference stands for; found says that at least one list exists, be it an empty one.
-func (x *listIndex) resolve(namespace string, ref *listRef) (sets []*accountSet, found bool) {
+func (x *listIndex) resolve(namespace string, ref *listRef) (sets []PackedAccounts, found bool) {
 	if ref.key == "" {
 		l, found := x.byName[objectName{namespace, ref.name}]
-		if !found || l.set == nil {
+		if !found || l.set == "" {
 			return nil, found
 		}
-		return []*accountSet{l.set}, true
+		return []PackedAccounts{l.set}, true
 	}
 	key := selectorKey{namespace, ref.key}
 	selected, again := x.selected[key]
@@ -66,7 +65,7 @@ func (x *listIndex) selects(namespace string, selector Selector) *selectedLists 
 			continue
 		}
 		selected.found = true
-		if l.set != nil {
+		if l.set != "" {
 			selected.sets = append(selected.sets, l.set)
 		}
 	}
@@ -80,8 +79,6 @@ func listContent(l *List) fingerprint {
 		t.text(key)
 		t.text(l.Labels[key])
 	}
-	for _, account := range l.Accounts {
-		t.text(account)
-	}
+	t.part(l.Accounts.fingerprint())
 	return t.sum()
 }

@@ -105,7 +105,7 @@ func drawPolicy(t *rapid.T) Policy {
 
 func drawList(t *rapid.T) List {
 	return List{
-		Object: drawObject(t, someLists), Accounts: some(t, "accounts", someAccounts, 4),
+		Object: drawObject(t, someLists), Accounts: PackAccounts(some(t, "accounts", someAccounts, 4)),
 		Labels: rapid.MapOfN(rapid.SampledFrom([]string{"x", "y"}), rapid.SampledFrom([]string{"1", "2"}), 0, 2).Draw(t, "labels"),
 	}
 }
@@ -347,7 +347,7 @@ func TestMemoIsACold(t *testing.T) {
 			case 2:
 				if len(in.Lists) > 0 {
 					l := &in.Lists[rapid.IntRange(0, len(in.Lists)-1).Draw(t, "list")]
-					l.Accounts, l.Generation = some(t, "accounts", someAccounts, 4), generation
+					l.Accounts, l.Generation = PackAccounts(some(t, "accounts", someAccounts, 4)), generation
 				}
 			case 3:
 				if len(in.Lists) > 0 {
@@ -412,7 +412,7 @@ func drawNonsense(t *rapid.T) Input {
 		if odd("list") {
 			l := &in.Lists[i]
 			l.UID, l.Name = word.Draw(t, "uid"), word.Draw(t, "name")
-			l.Accounts = append(l.Accounts, word.Draw(t, "account"))
+			l.Accounts = PackAccounts(append(slices.Collect(l.Accounts.all()), word.Draw(t, "account")))
 		}
 	}
 	for i := range in.Records {
@@ -482,10 +482,11 @@ func benchmarkInput(policies, accounts int) Input {
 	in := Input{Apps: []App{prodApp()}}
 	each := accounts / policies
 	for i := range policies {
-		l := List{Object: object(fmt.Sprintf("list-%06d", i), i), Accounts: make([]string, each)}
-		for j := range l.Accounts {
-			l.Accounts[j] = fmt.Sprintf("account-%08d", i*each+j)
+		accounts := make([]string, each)
+		for j := range accounts {
+			accounts[j] = fmt.Sprintf("account-%08d", i*each+j)
 		}
+		l := List{Object: object(fmt.Sprintf("list-%06d", i), i), Accounts: PackAccounts(accounts)}
 		in.Lists = append(in.Lists, l)
 		p := policyNamed(fmt.Sprintf("policy-%06d", i), i, on(exact(fmt.Sprintf("@TGS#%08d", i))), prune())
 		p.Join = &JoinSection{Allow: byListName(l.Name), Reject: Rejection{Code: 10110, Message: "Members only"}}

@@ -9,7 +9,7 @@ import (
 
 // recordPart is the compiled form of a [Record], less the group.
 type recordPart struct {
-	accounts *accountSet
+	accounts PackedAccounts
 	// until is when the refusal ends; zero where there is none.
 	until     time.Time
 	reject    Rejection
@@ -20,15 +20,13 @@ type recordPart struct {
 
 func newRecordPart(r *Record) *recordPart {
 	part := &recordPart{
-		accounts:  newAccountSet(r.Accounts),
+		accounts:  PackAccounts(r.Accounts),
 		until:     r.Until.Round(0).UTC(),
 		reject:    r.Reject.normal(),
 		restoring: r.Restoring,
 	}
 	var t transcript
-	if part.accounts != nil {
-		t.part(part.accounts.fingerprint)
-	}
+	t.part(part.accounts.fingerprint())
 	t.time(part.until)
 	t.number(int64(part.reject.Code))
 	t.text(part.reject.Message)
@@ -39,7 +37,7 @@ func newRecordPart(r *Record) *recordPart {
 
 // matters reports whether any verdict can depend on the record.
 func (p *recordPart) matters() bool {
-	return p.accounts != nil && (p.restoring || !p.until.IsZero())
+	return p.accounts != "" && (p.restoring || !p.until.IsZero())
 }
 
 // groupRecords are those of one group. The refusal that ends last comes first: it is the one that counts. Of two that end

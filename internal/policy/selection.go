@@ -8,7 +8,7 @@ import (
 // selection is the compiled form of an [AccountSelector]: its own accounts, the lists it refers to, and prefixes. The zero
 // value selects nobody.
 type selection struct {
-	sets     []*accountSet
+	sets     []PackedAccounts
 	prefixes prefixSet
 }
 
@@ -24,7 +24,7 @@ func (s *selection) contains(account string, hash uint64) bool {
 func (s *selection) describe(t *transcript) {
 	t.number(int64(len(s.sets)))
 	for _, set := range s.sets {
-		t.part(set.fingerprint)
+		t.part(set.fingerprint())
 	}
 	t.number(int64(len(s.prefixes)))
 	for _, prefix := range s.prefixes {
@@ -45,9 +45,9 @@ func newSelectionPart(a *AccountSelector) selectionPart {
 		return selectionPart{}
 	}
 	part := selectionPart{own: selection{prefixes: newPrefixSet(a.Prefixes)}}
-	if set := newAccountSet(a.Accounts); set != nil {
-		part.own.sets = []*accountSet{set}
-		part.accounts = set.len()
+	if set := PackAccounts(a.Accounts); set != "" {
+		part.own.sets = []PackedAccounts{set}
+		part.accounts = set.Len()
 	}
 	for _, ref := range a.Lists {
 		part.refs = append(part.refs, newListRef(ref))
