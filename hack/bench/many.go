@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // many measures the manager with 10,000 policies and 1,000,000 accounts: from start to ready, in memory, and under edits.
@@ -30,19 +32,46 @@ func (b *bench) many(ctx context.Context) error {
 		if err := askAll(ctx, m, manyWorld); err != nil {
 			return errors.Join(fmt.Errorf("ready, and yet: %w", err), m.end())
 		}
-		if round < b.rounds-1 {
-			if err := m.end(); err != nil {
-				return err
+		informers, took, err := b.startInformers(ctx, manyWorld)
+		if err != nil {
+			return errors.Join(err, m.end())
+		}
+		b.results.add("many/plain-informers-ready-s", took.Seconds())
+		b.say("plain informers after %s", took.Round(time.Millisecond))
+		if round == b.rounds-1 {
+			if err := b.steadyMemory(ctx, m, "many"); err != nil {
+				return errors.Join(err, informers.end(), m.end())
 			}
+			rss, err := memory(informers.pids[0], "VmRSS")
+			b.results.add("many/plain-informers-rss-mib", rss)
+			if err := errors.Join(err, informers.end()); err != nil {
+				return errors.Join(err, m.end())
+			}
+			break
+		}
+		if err := errors.Join(informers.end(), m.end()); err != nil {
+			return err
 		}
 	}
 	return errors.Join(b.underEdits(ctx, m), m.end())
 }
 
-func (b *bench) underEdits(ctx context.Context, m *manager) error {
-	if err := b.steadyMemory(ctx, m, "many"); err != nil {
-		return err
+// startInformers starts a process that only holds the objects of a world, and returns how long it took until it had them.
+func (b *bench) startInformers(ctx context.Context, w world) (*server, time.Duration, error) {
+	binary, err := b.build(ctx, "contender", "./contender")
+	if err != nil {
+		return nil, 0, err
 	}
+	address, err := lab.FreeAddress()
+	if err != nil {
+		return nil, 0, err
+	}
+	begun := time.Now()
+	s, err := b.startServer(ctx, 0, address, binary, "-kind=informers", "-address="+address, "-kubeconfig="+b.plane.kubeconfig, "-namespace="+w.namespace)
+	return s, time.Since(begun), err
+}
+
+func (b *bench) underEdits(ctx context.Context, m *manager) error {
 	e := newEditor(b.plane, manyWorld)
 	// What is timed and what goes on meanwhile are different policies.
 	return during(ctx, func(ctx context.Context, n int) error {

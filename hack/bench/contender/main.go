@@ -21,14 +21,19 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	kind := flag.String("kind", "bare", "bare, bare-typed, fasthttp, handwritten, cedar, casbin or redis")
+	kind := flag.String("kind", "bare", "bare, bare-typed, fasthttp, handwritten, cedar, casbin, redis or informers")
 	address := flag.String("address", "127.0.0.1:0", "address to listen on")
 	file := flag.String("data", "", "file with the data; the bare ones need none")
 	redisAddress := flag.String("redis", "", "address of the Redis server")
 	certificate := flag.String("tls-cert", "", "serve TLS with this certificate")
 	key := flag.String("tls-key", "", "and this key")
+	kubeconfig := flag.String("kubeconfig", "", "of the API server, for informers")
+	namespace := flag.String("namespace", "", "what informers watch")
 	flag.Parse()
 
+	if *kind == "informers" {
+		return peers.ServeInformers(ctx, *kubeconfig, *namespace, *address)
+	}
 	var handler http.Handler
 	if *kind != "fasthttp" {
 		var err error
@@ -74,7 +79,7 @@ func newHandler(ctx context.Context, kind, file, redisAddress string) (http.Hand
 	case "redis":
 		admits, err = peers.FromRedis(ctx, data, redisAddress)
 	default:
-		return nil, fmt.Errorf("-kind=%s: name one of bare, bare-typed, fasthttp, handwritten, cedar, casbin, redis", kind)
+		return nil, fmt.Errorf("-kind=%s: name one of bare, bare-typed, fasthttp, handwritten, cedar, casbin, redis, informers", kind)
 	}
 	if err != nil {
 		return nil, err
