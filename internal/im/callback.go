@@ -1,9 +1,11 @@
 package im
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // maxText is how many bytes an id or a word of a callback may have. The vendor's own ids end at 96; more room only means
@@ -49,8 +51,11 @@ type Callback struct {
 //
 // With an error only Command is set, if the body named one before it became unreadable. Where it named several, one that is
 // before a join wins: its refusal must be an answer, since an HTTP error would let the user in.
+//
+// What it returns shares no memory with the body, and has all of its ids in one string of its own.
 func ParseCallback(body []byte) (Callback, error) {
-	found, err := scanCallback(body)
+	var found members
+	err := found.scan(body)
 	callback := Callback{Command: found.command}
 	if err == nil {
 		err = callback.read(body, &found)
@@ -69,8 +74,11 @@ type members struct {
 	seen    [memberCount]uint8 // saturates at 2
 }
 
+// member is one of those that some command reads.
+type member uint8
+
 const (
-	memberCommand = iota
+	memberCommand member = iota
 	memberGroup
 	memberType
 	memberRequestor
@@ -79,59 +87,92 @@ const (
 	memberCount
 )
 
-var memberNames = [memberCount]string{"CallbackCommand", "GroupId", "Type", "Requestor_Account", "DestinationMembers", "Operator_Account"}
+var memberNames = [memberCount]string{
+	memberCommand:      "CallbackCommand",
+	memberGroup:        "GroupId",
+	memberType:         "Type",
+	memberRequestor:    "Requestor_Account",
+	memberDestinations: "DestinationMembers",
+	memberOperator:     "Operator_Account",
+}
 
-// scanCallback goes once through the whole body, checks its structure and notes where the members are.
-func scanCallback(body []byte) (members, error) {
-	var found members
+// memberOf finds a member by its key; memberCount is any other.
+func memberOf(key []byte) member {
+	switch string(key) {
+	case "CallbackCommand":
+		return memberCommand
+	case "GroupId":
+		return memberGroup
+	case "Type":
+		return memberType
+	case "Requestor_Account":
+		return memberRequestor
+	case "DestinationMembers":
+		return memberDestinations
+	case "Operator_Account":
+		return memberOperator
+	}
+	return memberCount
+}
+
+// scan goes once through the whole body, checks its structure and notes where the members are.
+func (f *members) scan(body []byte) error {
 	s := scanner{text: body}
-	err := s.object(func(key span) error {
+	more, err := s.open('{')
+	for ; more && err == nil; more, err = s.more('}') {
+		key, err := s.key()
+		if err != nil {
+			return err
+		}
 		value, err := s.skipValue()
 		if err != nil {
 			return err
 		}
-		text := keyText(body[key.start:key.end])
-		for m, name := range memberNames {
-			if string(text) != name {
-				continue
-			}
-			found.seen[m] = min(found.seen[m]+1, 2)
-			if found.seen[m] == 1 {
-				found.at[m] = value
-			}
-			if m == memberCommand {
-				found.noteCommand(body[value.start:value.end])
-			}
-			break
+		if m := memberOf(keyText(body[key.start:key.end], key.escaped)); m < memberCount {
+			f.note(m, body, value)
 		}
-		return nil
-	})
-	if err == nil {
-		err = s.end()
 	}
-	return found, err
+	if err != nil {
+		return err
+	}
+	return s.end()
+}
+
+func (f *members) note(m member, body []byte, value span) {
+	if f.seen[m] == 0 {
+		f.at[m] = value
+	}
+	f.seen[m] = min(f.seen[m]+1, 2)
+	if m == memberCommand {
+		f.noteCommand(body[value.start:value.end], value.escaped)
+	}
 }
 
 // noteCommand takes the first command that can be read, or a later one that is before a join.
-func (f *members) noteCommand(raw []byte) {
-	text, err := unquote(raw)
-	if err != nil {
-		return
-	}
-	if f.command == "" || !f.command.BeforeJoin() && Command(text).BeforeJoin() {
-		f.command = internCommand(text)
+func (f *members) noteCommand(raw []byte, escaped bool) {
+	switch {
+	case f.command == "":
+		f.command = readCommand(raw, escaped)
+	case !f.command.BeforeJoin():
+		if later := readCommand(raw, escaped); later.BeforeJoin() {
+			f.command = later
+		}
 	}
 }
 
-// internCommand avoids a copy for the commands that Groupgate acts on.
-func internCommand(text []byte) Command {
-	switch string(text) {
-	case string(CommandBeforeApplyJoin):
+// readCommand reads a command, "" where it cannot be read. Those that Groupgate acts on need neither a check nor a copy.
+func readCommand(raw []byte, escaped bool) Command {
+	switch string(raw) {
+	case `"` + string(CommandBeforeApplyJoin) + `"`:
 		return CommandBeforeApplyJoin
-	case string(CommandBeforeInviteJoin):
+	case `"` + string(CommandBeforeInviteJoin) + `"`:
 		return CommandBeforeInviteJoin
-	case string(CommandAfterGroupFull):
+	case `"` + string(CommandAfterGroupFull) + `"`:
 		return CommandAfterGroupFull
+	}
+	text, err := unquote(raw, escaped)
+	if err != nil {
+		return ""
 	}
 	return Command(text)
 }
@@ -141,102 +182,113 @@ func (c *Callback) read(body []byte, found *members) error {
 	if found.seen[memberCommand] == 0 {
 		return ErrNoCommand
 	}
-	if _, err := found.raw(body, memberCommand); err != nil {
+	if err := found.once(memberCommand); err != nil {
 		return err
 	}
-	if c.Command == "" {
-		return fmt.Errorf("%w: CallbackCommand is not a usable string", ErrUnreadable)
-	}
-	var err error
 	switch c.Command {
+	case "":
+		return fmt.Errorf("%w: CallbackCommand is not a usable string", ErrUnreadable)
 	case CommandBeforeApplyJoin:
-		if c.Requestor, err = found.text(body, memberRequestor); err != nil {
-			return err
-		}
+		return c.readApplication(body, found)
 	case CommandBeforeInviteJoin:
-		raw, err := found.raw(body, memberDestinations)
-		if err != nil {
-			return err
-		}
-		if c.Members, err = readDestinations(raw); err != nil {
-			return err
-		}
-		if operator, err := found.text(body, memberOperator); err == nil {
-			c.Operator = operator
-		}
+		return c.readInvitation(body, found)
 	case CommandAfterGroupFull:
-		c.GroupID, err = found.text(body, memberGroup)
+		group, err := found.text(body, memberGroup)
+		c.GroupID = string(group)
 		return err
 	default:
 		return nil
 	}
-	if c.GroupID, err = found.text(body, memberGroup); err != nil {
-		return err
-	}
-	if found.seen[memberType] > 0 {
-		c.GroupType, err = found.text(body, memberType)
-	}
-	return err
 }
 
-// raw returns the JSON of a member that must be there exactly once.
-func (f *members) raw(body []byte, m int) ([]byte, error) {
+func (c *Callback) readApplication(body []byte, found *members) error {
+	requestor, err := found.text(body, memberRequestor)
+	if err != nil {
+		return err
+	}
+	group, err := found.text(body, memberGroup)
+	if err != nil {
+		return err
+	}
+	var kept texts
+	kept.Grow(len(group) + len(requestor))
+	c.GroupID, c.Requestor = kept.keep(group), kept.keep(requestor)
+	return c.readType(body, found)
+}
+
+func (c *Callback) readInvitation(body []byte, found *members) error {
+	if err := found.once(memberDestinations); err != nil {
+		return err
+	}
+	group, err := found.text(body, memberGroup)
+	if err != nil {
+		return err
+	}
+	operator, err := found.text(body, memberOperator)
+	if err != nil {
+		operator = nil
+	}
+	var kept texts
+	at := found.at[memberDestinations]
+	// Every account has its own item. The most that they can take is known before they are read, the odd body excepted.
+	items := bytes.Count(body[at.start:at.end], []byte("{"))
+	kept.Grow(len(group) + len(operator) + max(0, at.end-at.start-items*len(`{"Member_Account":""}`)))
+	c.GroupID, c.Operator = kept.keep(group), kept.keep(operator)
+	invited := destinations{list: make([]string, 0, min(items, firstMembers))}
+	if err := invited.read(scanner{text: body[:at.end], pos: at.start}, &kept); err != nil {
+		return err
+	}
+	c.Members = invited.list
+	return c.readType(body, found)
+}
+
+// readType reads Type, which may be absent.
+func (c *Callback) readType(body []byte, found *members) error {
+	if found.seen[memberType] == 0 {
+		return nil
+	}
+	word, err := found.text(body, memberType)
+	if err != nil {
+		return err
+	}
+	if c.GroupType = documentedType(word); c.GroupType == "" {
+		c.GroupType = string(word)
+	}
+	return nil
+}
+
+// once makes sure that a member is there exactly once.
+func (f *members) once(m member) error {
 	switch f.seen[m] {
 	case 0:
-		return nil, fmt.Errorf("%w: no %s", ErrUnreadable, memberNames[m])
+		return fmt.Errorf("%w: no %s", ErrUnreadable, memberNames[m])
 	case 1:
-		return body[f.at[m].start:f.at[m].end], nil
-	default:
-		return nil, fmt.Errorf("%w: %s is given more than once", ErrUnreadable, memberNames[m])
-	}
-}
-
-func (f *members) text(body []byte, m int) (string, error) {
-	raw, err := f.raw(body, m)
-	if err != nil {
-		return "", err
-	}
-	text, err := unquote(raw)
-	if err != nil {
-		return "", fmt.Errorf("%w: %s %w", ErrUnreadable, memberNames[m], err)
-	}
-	return string(text), nil
-}
-
-// readDestinations reads [{"Member_Account": "..."}, ...], which is known to be well-formed.
-func readDestinations(raw []byte) ([]string, error) {
-	s := scanner{text: raw}
-	var accounts destinations
-	err := s.array(func() error {
-		account, seen := "", false
-		err := s.object(func(key span) error {
-			value, err := s.skipValue()
-			if err != nil || string(keyText(raw[key.start:key.end])) != "Member_Account" {
-				return err
-			}
-			if seen {
-				return fmt.Errorf("%w: Member_Account is given more than once", ErrUnreadable)
-			}
-			text, err := unquote(raw[value.start:value.end])
-			if err != nil {
-				return fmt.Errorf("%w: Member_Account %w", ErrUnreadable, err)
-			}
-			account, seen = string(text), true
-			return nil
-		})
-		if err == nil && !seen {
-			err = fmt.Errorf("%w: an item of DestinationMembers has no Member_Account", ErrUnreadable)
-		}
-		if err != nil {
-			return err
-		}
-		accounts.add(account)
 		return nil
-	})
-	if err == nil && len(accounts.list) == 0 {
-		err = fmt.Errorf("%w: DestinationMembers is empty", ErrUnreadable)
+	default:
+		return fmt.Errorf("%w: %s is given more than once", ErrUnreadable, memberNames[m])
 	}
-	return accounts.list, err
+}
+
+// text reads a member that must be there exactly once. What it returns may be a part of the body.
+func (f *members) text(body []byte, m member) ([]byte, error) {
+	if err := f.once(m); err != nil {
+		return nil, err
+	}
+	at := f.at[m]
+	text, err := unquote(body[at.start:at.end], at.escaped)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s %w", ErrUnreadable, memberNames[m], err)
+	}
+	return text, nil
+}
+
+// texts are what is kept of a body, all in one piece of memory.
+type texts struct{ strings.Builder }
+
+func (t *texts) keep(text []byte) string {
+	start := t.Len()
+	_, _ = t.Write(text) // never fails
+	return t.String()[start:]
 }
 
 // destinations keeps every account once, in order.
@@ -245,22 +297,72 @@ type destinations struct {
 	known map[string]struct{} // only for long lists: a short one is searched faster than hashed
 }
 
-const searchedList = 16
+const (
+	searchedList = 16
+	firstMembers = 64 // for how many there is room at first; more than 20 are rare
+)
 
-func (d *destinations) add(account string) {
+// read reads [{"Member_Account": "..."}, ...], which is known to be well-formed JSON.
+func (d *destinations) read(s scanner, kept *texts) error {
+	more, err := s.open('[')
+	for ; more && err == nil; more, err = s.more(']') {
+		account, err := readDestination(&s)
+		if err != nil {
+			return err
+		}
+		d.add(account, kept)
+	}
+	if err == nil && len(d.list) == 0 {
+		err = fmt.Errorf("%w: DestinationMembers is empty", ErrUnreadable)
+	}
+	return err
+}
+
+func readDestination(s *scanner) (account []byte, err error) {
+	seen := false
+	more, err := s.open('{')
+	for ; more && err == nil; more, err = s.more('}') {
+		key, err := s.key()
+		if err != nil {
+			return nil, err
+		}
+		value, err := s.skipValue()
+		if err != nil {
+			return nil, err
+		}
+		if string(keyText(s.text[key.start:key.end], key.escaped)) != "Member_Account" {
+			continue
+		}
+		if seen {
+			return nil, fmt.Errorf("%w: Member_Account is given more than once", ErrUnreadable)
+		}
+		seen = true
+		if account, err = unquote(s.text[value.start:value.end], value.escaped); err != nil {
+			return nil, fmt.Errorf("%w: Member_Account %w", ErrUnreadable, err)
+		}
+	}
+	if err == nil && !seen {
+		err = fmt.Errorf("%w: an item of DestinationMembers has no Member_Account", ErrUnreadable)
+	}
+	return account, err
+}
+
+func (d *destinations) add(account []byte, kept *texts) {
 	if d.known == nil && len(d.list) >= searchedList {
 		d.known = make(map[string]struct{}, 4*searchedList)
 		for _, known := range d.list {
 			d.known[known] = struct{}{}
 		}
 	}
-	if d.known != nil {
-		if _, ok := d.known[account]; ok {
-			return
+	if d.known == nil {
+		if !slices.ContainsFunc(d.list, func(known string) bool { return known == string(account) }) {
+			d.list = append(d.list, kept.keep(account))
 		}
-		d.known[account] = struct{}{}
-	} else if slices.Contains(d.list, account) {
 		return
 	}
-	d.list = append(d.list, account)
+	if _, ok := d.known[string(account)]; !ok {
+		text := kept.keep(account)
+		d.known[text] = struct{}{}
+		d.list = append(d.list, text)
+	}
 }

@@ -251,9 +251,22 @@ func TestParseCallbackBoundedWork(t *testing.T) {
 }
 
 func TestParseCallbackAllocations(t *testing.T) {
-	body := []byte(apply(`"GroupId":"@TGS#2J4SZEAEL","Type":"Public","Requestor_Account":"jared","ApplyMsg":"hi","EventTime":"1670574414123"`))
-	if got := testing.AllocsPerRun(100, func() { _, _ = ParseCallback(body) }); got > 3 {
-		t.Errorf("%v allocations for an application, want at most one for each of its three strings", got)
+	const group = `"GroupId":"@TGS#2J4SZEAEL","Type":"Public"`
+	for name, tc := range map[string]struct {
+		body string
+		most float64
+	}{
+		"an application":     {apply(group + `,"Requestor_Account":"jared","ApplyMsg":"hi","EventTime":"1670574414123"`), 1},
+		"an unknown type":    {apply(`"GroupId":"g","Type":"Hall","Requestor_Account":"jared"`), 2},
+		"an invitation":      {invite(`"Operator_Account":"leckie","DestinationMembers":[{"Member_Account":"tommy"},{"Member_Account":"jared"}]`), 2},
+		"a full group":       {`{"CallbackCommand":"Group.CallbackAfterGroupFull",` + group + `}`, 1},
+		"another command":    {`{"CallbackCommand":"C2C.CallbackAfterSendMsg","MsgBody":[{"MsgType":"TIMTextElem"}]}`, 1},
+		"data after the end": {apply(group) + "x", 1},
+	} {
+		body := []byte(tc.body)
+		if got := testing.AllocsPerRun(100, func() { _, _ = ParseCallback(body) }); got > tc.most {
+			t.Errorf("%v allocations for %s, want at most %v", got, name, tc.most)
+		}
 	}
 }
 

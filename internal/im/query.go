@@ -28,33 +28,58 @@ type Query struct {
 	RepeatedRequestTime bool
 }
 
-// ParseQuery reads a raw query. It never fails: a parameter that is missing is "", one that is wrongly escaped keeps its raw
-// text, which then equals and verifies nothing.
+// ParseQuery reads a raw query, from its beginning to its end, once. It never fails: a parameter that is missing is "", one that is
+// wrongly escaped keeps its raw text, which then equals and verifies nothing. The texts are parts of raw unless they are escaped.
 func ParseQuery(raw string) Query {
 	var q Query
-	var exactID, anyID, command, sign, requestTime, platform bool
-	for pair := range strings.SplitSeq(raw, "&") {
-		key, value, _ := strings.Cut(pair, "=")
-		key, value = unescapeQuery(key), unescapeQuery(value)
-		switch {
-		case strings.EqualFold(key, "SdkAppid"):
-			exact := key == "SdkAppid"
-			q.RepeatedSDKAppID = q.RepeatedSDKAppID || anyID && value != q.SDKAppID
-			if !anyID || exact && !exactID {
-				q.SDKAppID = value
+	var seen seenParameters
+	escaped := strings.IndexByte(raw, '%') >= 0 || strings.IndexByte(raw, '+') >= 0
+	for raw != "" {
+		pair := raw
+		if end := strings.IndexByte(raw, '&'); end >= 0 {
+			pair, raw = raw[:end], raw[end+1:]
+		} else {
+			raw = ""
+		}
+		key, value := pair, ""
+		if equals := strings.IndexByte(pair, '='); equals >= 0 {
+			key, value = pair[:equals], pair[equals+1:]
+		}
+		if escaped {
+			key, value = unescapeQuery(key), unescapeQuery(value)
+		}
+		switch key {
+		case "SdkAppid":
+			q.takeID(value, true, &seen)
+		case "CallbackCommand":
+			take(&q.CommandText, value, &seen.command, &q.RepeatedCommand)
+		case "Sign":
+			take(&q.Sign, value, &seen.sign, &q.RepeatedSign)
+		case "RequestTime":
+			take(&q.RequestTime, value, &seen.requestTime, &q.RepeatedRequestTime)
+		case "OptPlatform":
+			if !seen.platform {
+				q.OptPlatform, seen.platform = value, true
 			}
-			anyID, exactID = true, exactID || exact
-		case key == "CallbackCommand":
-			take(&q.CommandText, value, &command, &q.RepeatedCommand)
-		case key == "Sign":
-			take(&q.Sign, value, &sign, &q.RepeatedSign)
-		case key == "RequestTime":
-			take(&q.RequestTime, value, &requestTime, &q.RepeatedRequestTime)
-		case key == "OptPlatform" && !platform:
-			q.OptPlatform, platform = value, true
+		default:
+			if strings.EqualFold(key, "SdkAppid") {
+				q.takeID(value, false, &seen)
+			}
 		}
 	}
 	return q
+}
+
+// seenParameters are those that a query has had so far; anyID is SdkAppid in whatever case.
+type seenParameters struct{ exactID, anyID, command, sign, requestTime, platform bool }
+
+// takeID prefers the exact spelling, and notes every value that differs from the one before.
+func (q *Query) takeID(value string, exact bool, seen *seenParameters) {
+	q.RepeatedSDKAppID = q.RepeatedSDKAppID || seen.anyID && value != q.SDKAppID
+	if !seen.anyID || exact && !seen.exactID {
+		q.SDKAppID = value
+	}
+	seen.anyID, seen.exactID = true, seen.exactID || exact
 }
 
 // take keeps the first value of a parameter and notes every further one.
@@ -67,7 +92,7 @@ func take(field *string, value string, seen, repeated *bool) {
 }
 
 func unescapeQuery(s string) string {
-	if !strings.ContainsAny(s, "%+") {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s
 	}
 	if text, err := url.QueryUnescape(s); err == nil {

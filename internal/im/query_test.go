@@ -72,3 +72,22 @@ func FuzzParseQuery(f *testing.F) {
 		}
 	})
 }
+
+const documentedQuery = "SdkAppid=1400000000&CallbackCommand=Group.CallbackBeforeApplyJoinGroup&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS" +
+	"&Sign=c27a4ea4e3fcbb0e5b2d8b2f6ea8b9b1ddd2b1aef1ec5ec7b0cbb0d2b6d32c30&RequestTime=1669872112"
+
+func TestParseQueryAllocations(t *testing.T) {
+	if got := testing.AllocsPerRun(100, func() { _ = ParseQuery(documentedQuery) }); got > 0 {
+		t.Errorf("%v allocations for a query as documented, want none", got)
+	}
+}
+
+func BenchmarkParseQuery(b *testing.B) {
+	b.ReportAllocs()
+	b.SetBytes(int64(len(documentedQuery)))
+	for b.Loop() {
+		if q := ParseQuery(documentedQuery); q.RequestTime == "" {
+			b.Fatal("no RequestTime")
+		}
+	}
+}

@@ -12,20 +12,45 @@ import (
 // scanner walks through JSON by its structure alone: it looks into no string but its own keys', allocates nothing, needs one
 // pass, and has no recursion. encoding/json is no substitute: it takes the last of repeated members, folds the case of
 // keys and replaces odd bytes, and each of these would let two readers see two different accounts.
+//
+// An object is walked by
+//
+//	for more, err = s.open('{'); more && err == nil; more, err = s.more('}') {
+//
+// and an array with the other brackets: open and more lead up to each member or item, and the loop must read it.
 type scanner struct {
 	text []byte
 	pos  int
 }
 
 // span is a part of the scanned text; quotes of a string are inside.
-type span struct{ start, end int }
-
-func (s *scanner) fail(what string) error {
-	return fmt.Errorf("%w: %s at byte %d", ErrUnreadable, what, s.pos)
+type span struct {
+	start, end int
+	escaped    bool // a string with a backslash
 }
+
+// syntaxError is an ErrUnreadable that becomes a text only where somebody wants to read it.
+type syntaxError struct {
+	what string
+	at   int
+}
+
+func (e *syntaxError) Error() string {
+	return fmt.Sprintf("%v: %s at byte %d", ErrUnreadable, e.what, e.at)
+}
+func (e *syntaxError) Unwrap() error { return ErrUnreadable }
+
+func (s *scanner) fail(what string) error { return &syntaxError{what, s.pos} }
 
 // peek skips blanks and returns the byte after them, 0 at the end.
 func (s *scanner) peek() byte {
+	if s.pos < len(s.text) && s.text[s.pos] > ' ' {
+		return s.text[s.pos]
+	}
+	return s.peekFar()
+}
+
+func (s *scanner) peekFar() byte {
 	for ; s.pos < len(s.text); s.pos++ {
 		switch c := s.text[s.pos]; c {
 		case ' ', '\t', '\r', '\n':
@@ -44,51 +69,24 @@ func (s *scanner) end() error {
 	return nil
 }
 
-// object walks one object. For each member it has read the key, and member must read the value.
-func (s *scanner) object(member func(key span) error) error {
-	if s.peek() != '{' {
-		return s.fail("no object")
+// open reads the bracket that opens an object or array, and its closing one if nothing is inside.
+func (s *scanner) open(bracket byte) (more bool, err error) {
+	if s.peek() != bracket {
+		if bracket == '{' {
+			return false, s.fail("no object")
+		}
+		return false, s.fail("no array")
 	}
 	s.pos++
-	if s.peek() == '}' {
+	if s.peek() == closes(bracket) {
 		s.pos++
-		return nil
+		return false, nil
 	}
-	for {
-		key, err := s.key()
-		if err != nil {
-			return err
-		}
-		if err := member(key); err != nil {
-			return err
-		}
-		more, err := s.more('}')
-		if err != nil || !more {
-			return err
-		}
-	}
+	return true, nil
 }
 
-// array walks one array; item must read each value.
-func (s *scanner) array(item func() error) error {
-	if s.peek() != '[' {
-		return s.fail("no array")
-	}
-	s.pos++
-	if s.peek() == ']' {
-		s.pos++
-		return nil
-	}
-	for {
-		if err := item(); err != nil {
-			return err
-		}
-		more, err := s.more(']')
-		if err != nil || !more {
-			return err
-		}
-	}
-}
+// closes is the bracket that closes what another one opened: both pairs are two apart.
+func closes(bracket byte) byte { return bracket + 2 }
 
 // more reads what follows a value inside an object or array: a comma, or the bracket that closes it.
 func (s *scanner) more(closing byte) (bool, error) {
@@ -121,15 +119,18 @@ func (s *scanner) key() (span, error) {
 
 // str reads a string whatever it holds: it ends at the next quote that no backslash precedes.
 func (s *scanner) str() (span, error) {
-	start := s.pos
-	for i := start + 1; i < len(s.text); i++ {
-		switch s.text[i] {
-		case '\\':
-			i++
-		case '"':
-			s.pos = i + 1
-			return span{start, s.pos}, nil
+	found := span{start: s.pos}
+	for i := s.pos + 1; ; i += 2 {
+		i = stringStop(s.text, i)
+		if i >= len(s.text) {
+			break
 		}
+		if s.text[i] == '"' {
+			s.pos = i + 1
+			found.end = s.pos
+			return found, nil
+		}
+		found.escaped = true // over the backslash, and what follows it
 	}
 	s.pos = len(s.text)
 	return span{}, s.fail("string without an end")
@@ -137,7 +138,14 @@ func (s *scanner) str() (span, error) {
 
 // skipValue reads one value of any type.
 func (s *scanner) skipValue() (span, error) {
-	s.peek()
+	if s.peek() == '"' {
+		return s.str()
+	}
+	return s.skipOther()
+}
+
+// skipOther reads one value that is no string.
+func (s *scanner) skipOther() (span, error) {
 	start := s.pos
 	var nesting uint64 // one bit for each open bracket, the innermost lowest: 1 is an object. Holds maxDepth of them.
 	depth := 0
@@ -171,7 +179,7 @@ func (s *scanner) skipValue() (span, error) {
 			depth--
 		}
 		if depth == 0 {
-			return span{start, s.pos}, nil
+			return span{start: start, end: s.pos}, nil
 		}
 	}
 }
@@ -194,7 +202,7 @@ func (s *scanner) token(nesting *uint64, depth *int) (opened bool, err error) {
 			return false, s.fail("nested too deep")
 		}
 		s.pos++
-		if s.peek() == c+2 { // ']' and '}' are two after '[' and '{'
+		if s.peek() == closes(c) {
 			s.pos++
 			return false, nil
 		}
@@ -263,18 +271,19 @@ var (
 )
 
 // unquote strictly reads a quoted string of 1 to maxText bytes: UTF-8 without NUL, valid escapes, no half of a surrogate
-// pair, no raw control character. What it returns may be a part of raw.
-func unquote(raw []byte) ([]byte, error) {
+// pair, no raw control character. escaped says that there is a backslash in it. What it returns may be a part of raw.
+func unquote(raw []byte, escaped bool) ([]byte, error) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return nil, errNoString
 	}
 	text := raw[1 : len(raw)-1]
-	if bytes.IndexByte(text, '\\') >= 0 {
+	ascii, control := classify(text)
+	if escaped {
 		var err error
 		if text, err = unescape(text); err != nil {
 			return nil, err
 		}
-	} else if containsControl(text) {
+	} else if control {
 		return nil, errBadString
 	}
 	switch {
@@ -282,27 +291,18 @@ func unquote(raw []byte) ([]byte, error) {
 		return nil, errEmpty
 	case len(text) > maxText:
 		return nil, errTooLong
-	case !utf8.Valid(text):
+	case !ascii && !utf8.Valid(text): // an escape is decoded to nothing but UTF-8
 		return nil, errBadString
 	}
 	return text, nil
 }
 
-func containsControl(text []byte) bool {
-	for _, c := range text {
-		if c < 0x20 {
-			return true
-		}
-	}
-	return false
-}
-
 // keyText decodes a quoted key, nil if it is broken, empty or longer than any key that is looked for.
-func keyText(quoted []byte) []byte {
-	if inner := quoted[1 : len(quoted)-1]; bytes.IndexByte(inner, '\\') < 0 {
-		return inner
+func keyText(quoted []byte, escaped bool) []byte {
+	if !escaped {
+		return quoted[1 : len(quoted)-1]
 	}
-	text, err := unquote(quoted)
+	text, err := unquote(quoted, escaped)
 	if err != nil {
 		return nil
 	}
