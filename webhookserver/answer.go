@@ -11,7 +11,6 @@ import (
 type answer struct {
 	status int
 	body   []byte
-	length []string // Content-Length, as http.Header holds it
 	header string   // name of one more header, "" for none
 	value  []string // of that header
 }
@@ -46,22 +45,24 @@ const codeRejected = 1
 
 // refusal is an answer to somebody who is not known to be the vendor, or to a
 // callback that decides nothing.
-func refusal(status int, info string) answer {
+func refusal(status int, info string) *answer {
 	return encoded(status, im.Answer{Code: codeRejected, Info: info})
 }
 
-func encoded(status int, a im.Answer) answer {
-	return withBody(status, a.AppendJSON(nil))
+func encoded(status int, a im.Answer) *answer {
+	return &answer{status: status, body: a.AppendJSON(nil)}
 }
 
-func withBody(status int, body []byte) answer {
-	return answer{status: status, body: body, length: []string{strconv.Itoa(len(body))}}
-}
-
-func (a answer) with(header, value string) answer {
+func (a *answer) with(header, value string) *answer {
 	a.header, a.value = header, []string{value}
 	return a
 }
+
+// countedBody is the length from which on net/http does not wait for the end
+// of an answer, and so cannot tell Content-Length by itself. Below, leaving it
+// to net/http is cheaper: it keeps a second value out of the map of headers,
+// which is made, copied and sorted for every answer.
+const countedBody = 2 << 10
 
 // Values of headers, shared by all answers: net/http only reads them.
 var (
@@ -71,10 +72,12 @@ var (
 
 // write sends the answer. A failure to write is not reported: whoever asked is
 // gone, and nobody else wants to know.
-func (a answer) write(w http.ResponseWriter, lastOnConnection bool) {
+func (a *answer) write(w http.ResponseWriter, lastOnConnection bool) {
 	header := w.Header()
 	header["Content-Type"] = contentTypeJSON
-	header["Content-Length"] = a.length
+	if len(a.body) >= countedBody {
+		header["Content-Length"] = []string{strconv.Itoa(len(a.body))}
+	}
 	if a.header != "" {
 		header[a.header] = a.value
 	}

@@ -25,7 +25,10 @@ var errBodyTooLarge = errors.New("body over 1 MiB")
 
 // readBody reads all of body into buf, from its start, and returns what buf has
 // become, also on an error. A body over maxBody is errBodyTooLarge.
-func readBody(body io.Reader, buf []byte) ([]byte, error) {
+//
+// A body that has ended is closed: net/http, which looks for what is left of
+// one before it writes the answer, then knows at once.
+func readBody(body io.ReadCloser, buf []byte) ([]byte, error) {
 	buf = slices.Grow(buf[:0], firstRead)
 	for {
 		if len(buf) == cap(buf) {
@@ -37,7 +40,7 @@ func readBody(body io.Reader, buf []byte) ([]byte, error) {
 		case len(buf) > maxBody:
 			return buf, errBodyTooLarge
 		case errors.Is(err, io.EOF):
-			return buf, nil
+			return buf, body.Close()
 		case err != nil:
 			return buf, err
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // apply answers a client that applies to join (page 34370).
-func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callback) (result, answer) {
+func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callback) (result, *answer) {
 	verdict := h.decide(app, policy.JoinQuery{
 		Group:   callback.GroupID,
 		Type:    h.groupType(callback),
@@ -27,7 +27,7 @@ func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callb
 // adds over REST (page 34371). Each is decided by itself. Where all of them are
 // refused, a list of names with code 0 would leave the inviter without an
 // error, so the first one's code and message refuse the whole invitation.
-func (h *handler) invite(x *exchange, app *policy.CompiledApp, callback *im.Callback, platform string) (result, answer) {
+func (h *handler) invite(x *exchange, app *policy.CompiledApp, callback *im.Callback, platform string) (result, *answer) {
 	query := policy.JoinQuery{
 		Group:    callback.GroupID,
 		Type:     h.groupType(callback),
@@ -88,7 +88,7 @@ func (h *handler) groupType(callback *im.Callback) policy.GroupType {
 // Other full groups are told at V(1) only: the callback comes again with every
 // further attempt to join, for as long as the group is full, and would flood a
 // log that somebody reads. At the default level the counter shows them.
-func (h *handler) groupFull(app *policy.CompiledApp, callback *im.Callback) (result, answer) {
+func (h *handler) groupFull(app *policy.CompiledApp, callback *im.Callback) (result, *answer) {
 	if app.PruningSuspended() || !app.MayPrune(callback.GroupID) {
 		if log := h.log.V(1); log.Enabled() {
 			log.Info("Full group is left alone", "app", app.Object().Key(), "group", callback.GroupID,
@@ -103,7 +103,7 @@ func (h *handler) groupFull(app *policy.CompiledApp, callback *im.Callback) (res
 // rejection is the answer to a join that is refused as a whole. A policy's
 // code goes out with the policy's message, be it empty: both are shown to the
 // client.
-func (x *exchange) rejection(verdict *policy.Verdict) answer {
+func (x *exchange) rejection(verdict *policy.Verdict) *answer {
 	switch verdict.Code {
 	case 0, codeRejected:
 		// Code 0 would admit. No policy has it, and this is not the place to
@@ -115,7 +115,8 @@ func (x *exchange) rejection(verdict *policy.Verdict) answer {
 }
 
 // encode writes an answer into memory that is used again.
-func (x *exchange) encode(a im.Answer) answer {
-	x.out = a.AppendJSON(x.out[:0])
-	return withBody(http.StatusOK, x.out)
+func (x *exchange) encode(a im.Answer) *answer {
+	x.encoded.status = http.StatusOK
+	x.encoded.body = a.AppendJSON(x.encoded.body[:0])
+	return &x.encoded
 }

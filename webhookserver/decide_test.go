@@ -232,7 +232,7 @@ func TestInvitationsAgreeWithApplications(t *testing.T) {
 		answer := func(command, body string) reply {
 			recorder := httptest.NewRecorder()
 			g.handler.ServeHTTP(recorder, request(signed(query(command)), body))
-			return readReply(t, recorder.Result())
+			return decodeReply(t, recorder.Code, recorder.Header(), recorder.Body.Bytes())
 		}
 
 		var once, refused []string

@@ -18,7 +18,7 @@ type exchange struct {
 	answered bool
 
 	body    []byte
-	out     []byte
+	encoded answer // one that was made for this request
 	refused []string
 }
 
@@ -32,14 +32,14 @@ func beginExchange(now time.Time) *exchange {
 
 // end gives the memory back.
 func (x *exchange) end() {
+	x.command, x.answered = "", false
+	if cap(x.body) > keptBuffer {
+		x.body = nil
+	}
+	if cap(x.encoded.body) > keptBuffer {
+		x.encoded.body = nil
+	}
 	clear(x.refused)
-	kept := exchange{refused: x.refused[:0]}
-	if cap(x.body) <= keptBuffer {
-		kept.body = x.body[:0]
-	}
-	if cap(x.out) <= keptBuffer {
-		kept.out = x.out[:0]
-	}
-	*x = kept
+	x.refused = x.refused[:0]
 	exchanges.Put(x)
 }

@@ -23,6 +23,7 @@ type handler struct {
 	snapshots  Snapshots
 	fullGroups FullGroups
 	now        func() time.Time
+	since      func(time.Time) time.Duration
 	log        logr.Logger
 	metrics    *Metrics
 	draining   *atomic.Bool
@@ -38,7 +39,9 @@ func (s *Server) handler() *handler {
 		draining:   &s.draining,
 	}
 	if h.now == nil {
-		h.now = time.Now
+		h.now, h.since = time.Now, time.Since // which reads one clock, where Now reads two
+	} else {
+		h.since = func(began time.Time) time.Duration { return h.now().Sub(began) }
 	}
 	if h.metrics == nil {
 		h.metrics = NewMetrics(nil)
@@ -58,8 +61,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // send counts, then answers: whoever has read the answer can read the counter.
-func (h *handler) send(x *exchange, w http.ResponseWriter, became result, reply answer) {
-	h.metrics.answered(x.command, became, h.now().Sub(x.started))
+func (h *handler) send(x *exchange, w http.ResponseWriter, became result, reply *answer) {
+	h.metrics.answered(x.command, became, h.since(x.started))
 	x.answered = true
 	reply.write(w, h.draining.Load())
 }
@@ -87,7 +90,7 @@ func (h *handler) rescue(x *exchange, w http.ResponseWriter) {
 }
 
 // handle takes the steps in their order; each may end it.
-func (h *handler) handle(x *exchange, r *http.Request) (result, answer) {
+func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	if r.URL.Path != Path {
 		return resultBadRequest, notFound
 	}
@@ -129,7 +132,7 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, answer) {
 
 // dispatch goes by the command of the body: the query is not signed, but
 // neither is the body, and the body is what is decided on.
-func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *im.Query, body []byte) (result, answer) {
+func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *im.Query, body []byte) (result, *answer) {
 	callback, err := im.ParseCallback(body)
 	if callback.Command != "" {
 		x.command = callback.Command
@@ -161,7 +164,7 @@ func isProbe(err error, claimed im.Command) bool {
 
 // unreadable is the answer to a body that cannot be made out. Where it may be
 // about a join, that is refused: garbage must not be a way in.
-func unreadable(command im.Command) (result, answer) {
+func unreadable(command im.Command) (result, *answer) {
 	if command.BeforeJoin() {
 		return resultUnreadable, unreadableJoin
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/groupgate/groupgate/internal/policy"
@@ -40,26 +41,30 @@ func (r *replay) through(h http.Handler) {
 	h.ServeHTTP(r, r.request)
 }
 
-// TestHandlerAllocations: what remains are the strings read from the body, and Content-Length where it varies.
+// TestHandlerAllocations: what remains is one string for all ids of the body, a list of those invited, and the command where it is
+// none that Groupgate acts on. What net/http allocates for a header is not seen here.
 func TestHandlerAllocations(t *testing.T) {
 	g := newGate(t, members("jared"))
 	tests := map[string]struct {
 		query, body string
 		most        float64
 	}{
-		"apply, admitted":   {signed(query(applyCommand)), applyBody("jared"), 4},
-		"apply, refused":    {signed(query(applyCommand)), applyBody("mallory"), 6},
-		"invite, in part":   {signed(query(inviteCommand)), inviteBody("jared", "mallory"), 10},
-		"full, not pruned":  {signed(query(fullCommand)), fullBody(group), 3},
-		"another command":   {signed(query(otherCommand)), `{"CallbackCommand":"` + otherCommand + `","MsgBody":[{"a":1}]}`, 3},
-		"unauthenticated":   {query(applyCommand), applyBody("jared"), 2},
-		"of an unknown app": {"SdkAppid=7", applyBody("jared"), 2},
+		"apply, admitted":   {signed(query(applyCommand)), applyBody("jared"), 1},
+		"apply, refused":    {signed(query(applyCommand)), applyBody("mallory"), 1},
+		"invite, in part":   {signed(query(inviteCommand)), inviteBody("jared", "mallory"), 2},
+		"full, not pruned":  {signed(query(fullCommand)), fullBody(group), 1},
+		"another command":   {signed(query(otherCommand)), `{"CallbackCommand":"` + otherCommand + `","MsgBody":[{"a":1}]}`, 1},
+		"unreadable":        {signed(query(applyCommand)), applyBody("jared") + "x", 2},
+		"unauthenticated":   {query(applyCommand), applyBody("jared"), 0},
+		"of an unknown app": {"SdkAppid=7", applyBody("jared"), 0},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := newReplay(tc.query, tc.body)
 			got := testing.AllocsPerRun(200, func() { r.through(g.handler) })
-			t.Logf("%v allocations", got)
+			if lossyPools {
+				got-- // the memory of an exchange, every few times
+			}
 			if got > tc.most {
 				t.Errorf("%v allocations, want at most %v", got, tc.most)
 			}
@@ -67,7 +72,24 @@ func TestHandlerAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkHandler is one signed callback against 1,000 groups that admit 1,000 accounts each.
+// bare is the least that a handler can do: it reads the body into memory that is used again, and answers with a constant.
+func bare() http.Handler {
+	buffers := sync.Pool{New: func() any { return new([firstRead]byte) }}
+	constant := []byte(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		buffer := buffers.Get().(*[firstRead]byte)
+		defer buffers.Put(buffer)
+		for {
+			if _, err := r.Body.Read(buffer[:]); err != nil {
+				break
+			}
+		}
+		_, _ = w.Write(constant)
+	})
+}
+
+// BenchmarkHandler is one signed callback against 1,000 groups that admit 1,000 accounts each, and beside it the bare handler, which
+// makes its figures comparable between machines, and between hours on a busy one.
 func BenchmarkHandler(b *testing.B) {
 	input := policy.Input{Apps: []policy.App{theApp()}}
 	for g := range 1000 {
@@ -84,20 +106,22 @@ func BenchmarkHandler(b *testing.B) {
 	apply := func(account string) string {
 		return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":"group-500","Type":"Public","Requestor_Account":%q,"EventTime":"1670574414123"}`, applyCommand, account)
 	}
-	gate := newGate(b, &input)
+	gate := newGate(b, &input).handler
 	for _, bc := range []struct {
 		name, query, body string
+		handler           http.Handler
 		status            int
 	}{
-		{"apply admitted", signed(query(applyCommand)), apply("user-500-999"), 200},
-		{"apply refused", signed(query(applyCommand)), apply("mallory"), 200},
-		{"unauthenticated", query(applyCommand), apply("mallory"), 401},
+		{"bare", signed(query(applyCommand)), apply("user-500-999"), bare(), 0},
+		{"apply admitted", signed(query(applyCommand)), apply("user-500-999"), gate, 200},
+		{"apply refused", signed(query(applyCommand)), apply("mallory"), gate, 200},
+		{"unauthenticated", query(applyCommand), apply("mallory"), gate, 401},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			b.ReportAllocs()
 			r := newReplay(bc.query, bc.body)
 			for b.Loop() {
-				r.through(gate.handler)
+				r.through(bc.handler)
 			}
 			if r.status != bc.status {
 				b.Errorf("status %d, want %d", r.status, bc.status)
