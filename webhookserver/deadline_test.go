@@ -218,7 +218,9 @@ func TestTimeoutsOnTheWire(t *testing.T) {
 		go func() { ended <- server.Serve(timedListener{listener}) }() // ends with Close
 		t.Cleanup(func() {
 			_ = server.Close()
-			<-ended
+			if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+				t.Errorf("Serve: %v", err)
+			}
 		})
 		g.url = "http://" + listener.Addr().String()
 		conn := dial(t, g)
