@@ -38,7 +38,7 @@ func (p *pass) governing(ctx context.Context, groupType policy.GroupType) (polic
 		}
 		for i := range page.Items {
 			live := &page.Items[i]
-			verdict, seen := p.snapshot.PolicyVerdict(string(live.UID))
+			verdict, seen := p.snapshot.PolicyVerdict(live.Namespace, live.Name, string(live.UID))
 			switch {
 			case !seen || verdict.Generation != live.Generation:
 				unseen = append(unseen, live.Name)

@@ -152,7 +152,7 @@ func (p *pass) inSnapshot() error {
 	if p.snapshot == nil {
 		return errBehind
 	}
-	verdict, ok := p.snapshot.AppVerdict(string(app.UID))
+	verdict, ok := p.snapshot.AppVerdict(app.Namespace, app.Name, string(app.UID))
 	switch {
 	case !ok || verdict.Generation != app.Generation:
 		return errBehind

@@ -180,10 +180,10 @@ func (r *StatusReconciler) reconcile(ctx context.Context, request reconcile.Requ
 
 // judge brings the status of object in line with the snapshot's verdict; false if the verdict is not about this version of it.
 func (r *StatusReconciler) judge(snapshot *policy.Snapshot, object client.Object) bool {
-	uid, generation := string(object.GetUID()), object.GetGeneration()
+	namespace, name, uid, generation := object.GetNamespace(), object.GetName(), string(object.GetUID()), object.GetGeneration()
 	switch o := object.(type) {
 	case *v1alpha1.IMApp:
-		v, ok := snapshot.AppVerdict(uid)
+		v, ok := snapshot.AppVerdict(namespace, name, uid)
 		if !ok || v.Generation != generation {
 			return false
 		}
@@ -191,7 +191,7 @@ func (r *StatusReconciler) judge(snapshot *policy.Snapshot, object client.Object
 		o.Status.ObservedGeneration = generation
 		o.Status.Conditions = r.settle(o.Status.Conditions, conditions)
 	case *v1alpha1.AccountList:
-		v, ok := snapshot.ListVerdict(uid)
+		v, ok := snapshot.ListVerdict(namespace, name, uid)
 		if !ok || v.Generation != generation {
 			return false
 		}
@@ -199,7 +199,7 @@ func (r *StatusReconciler) judge(snapshot *policy.Snapshot, object client.Object
 		o.Status.Accounts = int32(v.Accounts) //nolint:gosec // the schema bounds a list to 20,000
 		o.Status.Conditions = r.settle(o.Status.Conditions, convert.ListConditions(v))
 	case *v1alpha1.GroupPolicy:
-		v, ok := snapshot.PolicyVerdict(uid)
+		v, ok := snapshot.PolicyVerdict(namespace, name, uid)
 		if !ok || v.Generation != generation {
 			return false
 		}

@@ -165,7 +165,7 @@ func TestMissingListsAddUp(t *testing.T) {
 	}
 	app := policy.App{Object: policy.Object{Namespace: "chat", Name: "prod", UID: "app"}, SDKAppID: 1}
 	lounge := policy.Policy{Object: identity("lounge"), App: "prod", Join: &policy.JoinSection{Allow: &refs}}
-	v, _ := policy.Compile(policy.Input{Apps: []policy.App{app}, Policies: []policy.Policy{lounge}}).PolicyVerdict("uid")
+	v, _ := policy.Compile(policy.Input{Apps: []policy.App{app}, Policies: []policy.Policy{lounge}}).PolicyVerdict("chat", "lounge", "uid")
 	got := convert.PolicyConditions(v, true)
 	outline(t, got)
 	says(t, got, `join.allow: AccountList "vip-9"; and 20 more`)

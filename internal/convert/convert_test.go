@@ -467,7 +467,7 @@ func TestInvalidPolicies(t *testing.T) {
 			}}
 			app := policy.App{Object: policy.Object{Namespace: "chat", Name: "prod", UID: "app"}, SDKAppID: 1}
 			verdict := func(converted policy.Policy) policy.PolicyVerdict {
-				v, _ := policy.Compile(policy.Input{Apps: []policy.App{app}, Policies: []policy.Policy{converted}}).PolicyVerdict("uid")
+				v, _ := policy.Compile(policy.Input{Apps: []policy.App{app}, Policies: []policy.Policy{converted}}).PolicyVerdict("chat", "lounge", "uid")
 				return v
 			}
 			if v := verdict(convert.Policy(p)); v.Acceptance != policy.Accepted {

@@ -62,7 +62,8 @@ func (a *CompiledApp) Tokens() []Token { return a.tokens() }
 // PruningSuspended is the kill switch: nobody is removed from any group of the app.
 func (a *CompiledApp) PruningSuspended() bool { return a.pruningSuspended }
 
-func (a *App) describe(t *transcript) {
+func (a *App) fingerprint() fingerprint {
+	var t transcript
 	t.object(a.Object)
 	t.number(int64(a.SDKAppID))
 	t.text(a.AdminAccount)
@@ -77,4 +78,5 @@ func (a *App) describe(t *transcript) {
 	t.flag(a.PruningSuspended)
 	t.flag(a.SecretFound)
 	t.flag(a.SecretKeyPresent)
+	return t.sum()
 }

@@ -2,192 +2,130 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strconv"
 )
 
-// Compiler compiles input after input. Its zero value is ready. It remembers what it made of each version of a policy
-// and of a record and does not make it again; what it returns is the same as that of a new Compiler. It is not for concurrent
-// use; the snapshots it returned are.
+// Compiler makes a snapshot of a world that changes, again and again. Its zero value is an empty world. Tell it of every
+// object that is new, changed or gone, in any order, and then Build: what the changes do not touch is shared with the
+// snapshot before. The snapshot is the same as that of a new Compiler that was told of the same world; how it came to be
+// leaves no trace.
+//
+// It is total: any world has a snapshot, and an object that is wrong costs only itself. It is pure: nothing depends on the
+// clock or chance. What it is given may be changed afterwards. It is not for concurrent use; the snapshots that it
+// returned are.
 type Compiler struct {
-	policies memo[*policyPart]
-	records  memo[*recordPart]
+	apps     map[objectName]*appState
+	lists    listIndex
+	policies map[objectName]*boundPolicy
+	records  map[string]*recordPart
+	snapshot *Snapshot // that of the last build
+	changes  changes
 }
 
-// Compile compiles in from nothing. See [Compiler.Compile].
-func Compile(in Input) *Snapshot { return new(Compiler).Compile(in) }
+// changes are those since the last build, by the names of the objects; nil stands for an object that is gone.
+type changes struct {
+	apps     map[objectName]*App
+	lists    map[objectName]*ListVerdict
+	policies map[objectName]*policyPart
+	records  map[string]*recordPart
+	// accounts is how many more accounts the lists hold.
+	accounts int
+}
 
-// Compile turns an input into a snapshot. It is total: any input has a snapshot, and an object that is wrong costs only
-// itself. It is pure: nothing depends on the order of the input, the clock or chance. in may be changed afterwards.
+func (c *changes) none() bool { return len(c.apps)+len(c.lists)+len(c.policies)+len(c.records) == 0 }
+
+// note keeps what an object has become.
+func note[K comparable, V any](changes *map[K]*V, key K, now *V) {
+	if *changes == nil {
+		*changes = map[K]*V{}
+	}
+	(*changes)[key] = now
+}
+
+// SetApp adds an app, or puts it in the place of the one of its name.
+func (c *Compiler) SetApp(a App) {
+	a.Tokens = slices.Clone(a.Tokens)
+	note(&c.changes.apps, a.objectName(), &a)
+}
+
+// DeleteApp takes an app away. One that is not there stays away.
+func (c *Compiler) DeleteApp(namespace, name string) {
+	note(&c.changes.apps, objectName{namespace, name}, nil)
+}
+
+// SetPolicy adds a policy, or puts it in the place of the one of its name.
+func (c *Compiler) SetPolicy(p Policy) {
+	note(&c.changes.policies, p.objectName(), newPolicyPart(&p))
+}
+
+// DeletePolicy takes a policy away. One that is not there stays away.
+func (c *Compiler) DeletePolicy(namespace, name string) {
+	note(&c.changes.policies, objectName{namespace, name}, nil)
+}
+
+// SetList adds a list, or puts it in the place of the one of its name.
+func (c *Compiler) SetList(l List) {
+	now := &indexedList{name: l.Name, labels: maps.Clone(l.Labels), set: l.Accounts}
+	before := c.lists.put(l.objectName(), now)
+	c.changes.accounts += now.len() - before.len()
+	note(&c.changes.lists, l.objectName(), &ListVerdict{Object: l.Object.comparable(), Accounts: now.len()})
+}
+
+// DeleteList takes a list away. One that is not there stays away.
+func (c *Compiler) DeleteList(namespace, name string) {
+	before := c.lists.put(objectName{namespace, name}, nil)
+	c.changes.accounts -= before.len()
+	note(&c.changes.lists, objectName{namespace, name}, nil)
+}
+
+func (l *indexedList) len() int {
+	if l == nil {
+		return 0
+	}
+	return l.set.Len()
+}
+
+// SetRecord adds a record, or puts it in the place of the one of its UID.
+func (c *Compiler) SetRecord(r Record) { note(&c.changes.records, r.UID, newRecordPart(&r)) }
+
+// DeleteRecord takes a record away. One that is not there stays away.
+func (c *Compiler) DeleteRecord(uid string) { note(&c.changes.records, uid, nil) }
+
+// Compile makes the snapshot of an input, from nothing. See [Compiler].
 //
 // Of several objects of one kind and name, which Kubernetes rules out, the latest version counts.
-func (c *Compiler) Compile(in Input) *Snapshot {
-	b := build{
-		snapshot: &Snapshot{},
-		lists:    newListIndex(len(in.Lists)),
-	}
-	b.addLists(distinct(in.Lists, listObject, listContent))
-	b.addApps(distinct(in.Apps, appObject, appContent))
-	b.addPolicies(distinct(in.Policies, policyObject, policyContent), &c.policies)
-	b.addRecords(in.Records, &c.records)
-	b.finish()
-	c.policies.endBuild()
-	c.records.endBuild()
-	return b.snapshot
+func Compile(in Input) *Snapshot {
+	var c Compiler
+	c.set(in)
+	return c.Build()
 }
 
-// build assembles one snapshot.
-type build struct {
-	snapshot *Snapshot
-	lists    *listIndex
-	apps     []*appBuild
-	byName   map[objectName]*appBuild
-}
-
-// appBuild is one app on the way into the snapshot.
-type appBuild struct {
-	app *App
-	// compiled is nil for a conflicted app, holder the app that holds the SDKAppID.
-	compiled *CompiledApp
-	holder   *App
-	policies []*boundPolicy
-}
-
-func (b *build) addLists(lists []*List) {
-	b.snapshot.lists = newVerdicts[ListVerdict](len(lists))
-	for _, l := range lists {
-		b.lists.add(l)
-		b.snapshot.lists.add(l.UID, ListVerdict{Object: l.Object.comparable(), Accounts: l.Accounts.Len()})
-		b.snapshot.accounts += l.Accounts.Len()
+func (c *Compiler) set(in Input) {
+	for _, l := range distinct(in.Lists, listObject, listContent) {
+		c.SetList(*l)
 	}
-}
-
-func (b *build) addApps(apps []*App) {
-	holders := make(map[uint64]*App, len(apps))
-	for _, a := range apps {
-		if holder, ok := holders[a.SDKAppID]; !ok || byAge(&a.Object, &holder.Object) < 0 {
-			holders[a.SDKAppID] = a
+	for _, a := range distinct(in.Apps, appObject, appContent) {
+		c.SetApp(*a)
+	}
+	for _, p := range distinct(in.Policies, policyObject, policyContent) {
+		c.SetPolicy(*p)
+	}
+	for i, r := range distinctRecords(in.Records) {
+		uid := r.UID
+		if uid == "" {
+			uid = "/" + strconv.Itoa(i) // one for itself
 		}
+		note(&c.changes.records, uid, newRecordPart(r))
 	}
-	s := b.snapshot
-	s.bySDKAppID = make(map[uint64]*CompiledApp, len(holders))
-	s.byName = make(map[objectName]*CompiledApp, len(holders))
-	s.appsSeen = newVerdicts[AppVerdict](len(apps))
-	b.byName = make(map[objectName]*appBuild, len(apps))
-	for _, a := range apps {
-		building := &appBuild{app: a, holder: holders[a.SDKAppID]}
-		b.apps = append(b.apps, building)
-		b.byName[a.objectName()] = building
-		verdict := AppVerdict{
-			Object:           a.Object.comparable(),
-			SecretFound:      a.SecretFound,
-			SecretKeyPresent: a.SecretKeyPresent,
-			TokenMissing:     a.Authentication != AuthenticateNone && len(a.usableTokens()) == 0,
-			PruningSuspended: a.PruningSuspended,
-		}
-		if building.holder != a {
-			verdict.HeldBy = building.holder.Key()
-			s.appsSeen.add(a.UID, verdict)
-			continue
-		}
-		building.compiled = newCompiledApp(a)
-		s.apps = append(s.apps, building.compiled)
-		s.bySDKAppID[a.SDKAppID] = building.compiled
-		s.byName[a.objectName()] = building.compiled
-		s.appsSeen.add(a.UID, verdict)
-	}
-}
-
-func (b *build) addPolicies(policies []*Policy, known *memo[*policyPart]) {
-	bound := make([]boundPolicy, len(policies))
-	for i, p := range policies {
-		part := known.of(p.UID, p.version(), func() *policyPart { return newPolicyPart(p) })
-		bound[i] = part.bind(b.lists)
-		b.snapshot.accounts += part.allow.accounts + part.deny.accounts + part.protect.accounts
-		if app := b.byName[part.app]; app != nil && app.compiled != nil {
-			app.policies = append(app.policies, &bound[i])
-		}
-	}
-	overrides := b.index()
-	b.snapshot.policies = newVerdicts[PolicyVerdict](len(policies))
-	for i := range bound {
-		b.snapshot.policies.add(bound[i].object.UID, b.verdict(&bound[i], overrides))
-	}
-}
-
-// override says which policy takes the place of a rule, and for which matcher.
-type override struct {
-	winner  string
-	matcher GroupMatcher
-}
-
-// index makes the index of every app and finds the rules that are overridden: for each the first of its matchers that is.
-func (b *build) index() map[*pruning]override {
-	overrides := map[*pruning]override{}
-	for _, app := range b.apps {
-		if app.compiled == nil {
-			continue
-		}
-		slices.SortFunc(app.policies, func(p, q *boundPolicy) int { return byAge(&p.object, &q.object) })
-		app.compiled.groups, _ = new(groupIndex).edited(nil, app.policies)
-		for _, p := range app.policies {
-			if winner, m := app.compiled.groups.override(p); winner != nil {
-				overrides[p.pruning] = override{winner: winner.policy.Name, matcher: m}
-			}
-		}
-	}
-	return overrides
-}
-
-func (b *build) verdict(p *boundPolicy, overrides map[*pruning]override) PolicyVerdict {
-	v := PolicyVerdict{Object: p.object, MissingRefs: p.missing}
-	app := b.byName[p.app]
-	switch {
-	case app == nil:
-		v.Acceptance = TargetNotFound
-		v.Message = "IMApp " + quote(p.app.name) + " does not exist in namespace " + quote(p.app.namespace)
-	case app.compiled == nil:
-		v.Acceptance = TargetNotFound
-		v.Message = "IMApp " + quote(p.app.name) + " is not accepted: " + app.holder.Key() + " holds its SDKAppID"
-	case p.invalid != "":
-		v.Acceptance = Invalid
-		v.Message = p.invalid
-	}
-	if o, ok := overrides[p.pruning]; ok {
-		v.OverriddenBy, v.OverriddenMatcher = o.winner, o.matcher.String()
-	}
-	return v
-}
-
-func (b *build) finish() {
-	var t transcript
-	for _, app := range b.apps {
-		if app.compiled == nil {
-			continue
-		}
-		app.app.describe(&t)
-		t.number(int64(len(app.policies)))
-		for _, p := range app.policies {
-			t.part(p.fingerprint)
-		}
-	}
-	b.snapshot.rules = uint64(t.sum())
-	for _, app := range b.apps {
-		if app.compiled != nil {
-			app.compiled.describeRecords(&t)
-		}
-	}
-	b.snapshot.hash = uint64(t.sum())
 }
 
 func listObject(l *List) *Object     { return &l.Object }
 func appObject(a *App) *Object       { return &a.Object }
 func policyObject(p *Policy) *Object { return &p.Object }
 
-func appContent(a *App) fingerprint {
-	var t transcript
-	a.describe(&t)
-	return t.sum()
-}
+func appContent(a *App) fingerprint { return a.fingerprint() }
 
 func policyContent(p *Policy) fingerprint { return newPolicyPart(p).fingerprint }
 

@@ -50,3 +50,25 @@ func (t *transcript) object(o Object) {
 func (t *transcript) part(f fingerprint) { t.number(int64(f)) }
 
 func (t *transcript) sum() fingerprint { return fingerprintOf(*t) }
+
+// multiset stands for fingerprints of which neither the order nor the history counts: it is the same however they were added
+// and taken away.
+type multiset struct {
+	parts int
+	total fingerprint // of all of them, modulo 1<<64
+}
+
+func (m *multiset) add(f fingerprint) {
+	m.parts++
+	m.total += f
+}
+
+func (m *multiset) take(f fingerprint) {
+	m.parts--
+	m.total -= f
+}
+
+func (t *transcript) multiset(m multiset) {
+	t.number(int64(m.parts))
+	t.part(m.total)
+}

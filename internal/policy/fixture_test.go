@@ -90,6 +90,28 @@ func listNamed(name string, labels map[string]string, accounts ...string) List {
 
 func world(policies ...Policy) Input { return Input{Apps: []App{prodApp()}, Policies: policies} }
 
+// compile tells the compiler of a whole world: of all that is in it, and of all that no longer is.
+func (c *Compiler) compile(in Input) *Snapshot {
+	for name, app := range c.apps {
+		if app.app != nil {
+			c.DeleteApp(name.namespace, name.name)
+		}
+	}
+	for name := range c.policies {
+		c.DeletePolicy(name.namespace, name.name)
+	}
+	for uid := range c.records {
+		c.DeleteRecord(uid)
+	}
+	for namespace, n := range c.lists.namespaces {
+		for name := range n.lists {
+			c.DeleteList(namespace, name)
+		}
+	}
+	c.set(in)
+	return c.Build()
+}
+
 // permutations calls yield with every order of items.
 func permutations[T any](items []T, yield func([]T)) {
 	var place func(done, left []T)

@@ -1,75 +1,170 @@
 package policy
 
 import (
+	"iter"
 	"maps"
 	"slices"
+	"strings"
 )
 
-// listIndex finds the lists that policies refer to. It lives for one build.
+// listIndex knows the lists, what the references of policies stand for, and so which policies a change of a list touches. Its zero
+// value is empty.
 type listIndex struct {
-	byName      map[objectName]*indexedList
-	byNamespace map[string][]*indexedList
-	// selected remembers what a selector selects, since many policies share one.
-	selected map[selectorKey]*selectedLists
+	namespaces map[string]*listNamespace
+	// stale are the references that may stand for something else since they were resolved.
+	stale map[*reference]struct{}
+}
+
+// listNamespace is one namespace. References never lead out of it.
+type listNamespace struct {
+	lists      map[string]*indexedList
+	references map[string]*reference // by their keys
+	// selecting are those of the references that select by labels.
+	selecting map[*reference]struct{}
 }
 
 type indexedList struct {
+	name   string
 	labels map[string]string
 	set    PackedAccounts
 }
 
-type selectorKey struct{ namespace, key string }
+// reference is one [ListRef]; all policies of a namespace that have it share it.
+type reference struct {
+	listRef
+	namespace string
+	// policies counts by the name of a policy how often it has the reference.
+	policies map[string]int
+	resolved
+}
 
-type selectedLists struct {
-	sets  []PackedAccounts
+// resolved is what a reference stands for.
+type resolved struct {
+	// sets are those of the lists that have accounts, in the order of the lists' names.
+	sets []PackedAccounts
+	// found says that at least one list exists, be it an empty one.
 	found bool
 }
 
-func newListIndex(capacity int) *listIndex {
-	return &listIndex{
-		byName:      make(map[objectName]*indexedList, capacity),
-		byNamespace: map[string][]*indexedList{},
-		selected:    map[selectorKey]*selectedLists{},
+// put puts a list in the place of that of its name, or takes that away if list is nil. It returns what was there.
+func (x *listIndex) put(name objectName, list *indexedList) (before *indexedList) {
+	n := x.namespace(name.namespace)
+	before = n.lists[name.name]
+	if list != nil {
+		n.lists[name.name] = list
+	} else {
+		delete(n.lists, name.name)
+	}
+	if r, ok := n.references[nameKey(name.name)]; ok {
+		x.stale[r] = struct{}{}
+	}
+	for r := range n.selecting {
+		if before.selectedBy(r) || list.selectedBy(r) {
+			x.stale[r] = struct{}{}
+		}
+	}
+	x.tidy(name.namespace)
+	return before
+}
+
+func (l *indexedList) selectedBy(r *reference) bool { return l != nil && r.selector.Matches(l.labels) }
+
+// of returns what a reference in use stands for.
+func (x *listIndex) of(namespace string, ref *listRef) resolved {
+	return x.namespaces[namespace].references[ref.key].resolved
+}
+
+// use notes that a policy has its references.
+func (x *listIndex) use(p *policyPart) {
+	for ref := range p.refs() {
+		n := x.namespace(p.object.Namespace)
+		r, known := n.references[ref.key]
+		if !known {
+			r = &reference{listRef: *ref, namespace: p.object.Namespace, policies: map[string]int{}, resolved: n.resolve(ref)}
+			n.references[ref.key] = r
+			if ref.selects() {
+				n.selecting[r] = struct{}{}
+			}
+		}
+		r.policies[p.object.Name]++
 	}
 }
 
-// add must be called in the order of names, so that what a selector selects has an order.
-func (x *listIndex) add(l *List) {
-	indexed := &indexedList{labels: l.Labels, set: l.Accounts}
-	x.byName[l.objectName()] = indexed
-	x.byNamespace[l.Namespace] = append(x.byNamespace[l.Namespace], indexed)
+// release takes back a use.
+func (x *listIndex) release(p *policyPart) {
+	for ref := range p.refs() {
+		n := x.namespace(p.object.Namespace)
+		r := n.references[ref.key]
+		if r.policies[p.object.Name]--; r.policies[p.object.Name] == 0 {
+			delete(r.policies, p.object.Name)
+		}
+		if len(r.policies) == 0 {
+			delete(n.references, ref.key)
+			delete(n.selecting, r)
+			delete(x.stale, r)
+			x.tidy(p.object.Namespace)
+		}
+	}
 }
 
-// resolve returns the sets that a reference stands for; found says that at least one list exists, be it an empty one.
-func (x *listIndex) resolve(namespace string, ref *listRef) (sets []PackedAccounts, found bool) {
-	if ref.key == "" {
-		l, found := x.byName[objectName{namespace, ref.name}]
+// resolveStale brings all references up to date, and yields the policies that have one that was not.
+func (x *listIndex) resolveStale() iter.Seq[objectName] {
+	return func(yield func(objectName) bool) {
+		for r := range x.stale {
+			r.resolved = x.namespaces[r.namespace].resolve(&r.listRef)
+			delete(x.stale, r)
+			for policy := range r.policies {
+				if !yield(objectName{r.namespace, policy}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (n *listNamespace) resolve(ref *listRef) resolved {
+	if !ref.selects() {
+		l, found := n.lists[ref.name]
 		if !found || l.set == "" {
-			return nil, found
+			return resolved{found: found}
 		}
-		return []PackedAccounts{l.set}, true
+		return resolved{sets: []PackedAccounts{l.set}, found: true}
 	}
-	key := selectorKey{namespace, ref.key}
-	selected, again := x.selected[key]
-	if !again {
-		selected = x.selects(namespace, ref.selector)
-		x.selected[key] = selected
+	var selected []*indexedList
+	for _, l := range n.lists {
+		if ref.selector.Matches(l.labels) {
+			selected = append(selected, l)
+		}
 	}
-	return selected.sets, selected.found
+	slices.SortFunc(selected, func(l, m *indexedList) int { return strings.Compare(l.name, m.name) })
+	r := resolved{found: len(selected) > 0}
+	for _, l := range selected {
+		if l.set != "" {
+			r.sets = append(r.sets, l.set)
+		}
+	}
+	return r
 }
 
-func (x *listIndex) selects(namespace string, selector Selector) *selectedLists {
-	selected := &selectedLists{}
-	for _, l := range x.byNamespace[namespace] {
-		if !selector.Matches(l.labels) {
-			continue
-		}
-		selected.found = true
-		if l.set != "" {
-			selected.sets = append(selected.sets, l.set)
-		}
+func (x *listIndex) namespace(name string) *listNamespace {
+	n, ok := x.namespaces[name]
+	if ok {
+		return n
 	}
-	return selected
+	if x.namespaces == nil {
+		x.namespaces = map[string]*listNamespace{}
+		x.stale = map[*reference]struct{}{}
+	}
+	n = &listNamespace{lists: map[string]*indexedList{}, references: map[string]*reference{}, selecting: map[*reference]struct{}{}}
+	x.namespaces[name] = n
+	return n
+}
+
+// tidy forgets a namespace that holds nothing.
+func (x *listIndex) tidy(name string) {
+	if n := x.namespaces[name]; len(n.lists)+len(n.references) == 0 {
+		delete(x.namespaces, name)
+	}
 }
 
 func listContent(l *List) fingerprint {

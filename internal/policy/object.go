@@ -21,7 +21,14 @@ func (o Object) Key() string { return o.Namespace + "/" + o.Name }
 // objectName is what an object is called: unique for its kind at any one time.
 type objectName struct{ namespace, name string }
 
-func (o Object) objectName() objectName { return objectName{o.Namespace, o.Name} }
+func (n objectName) compare(other objectName) int {
+	if order := strings.Compare(n.namespace, other.namespace); order != 0 {
+		return order
+	}
+	return strings.Compare(n.name, other.name)
+}
+
+func (o *Object) objectName() objectName { return objectName{o.Namespace, o.Name} }
 
 // comparable returns o with its time in a form that == compares as [time.Time.Equal] does.
 func (o Object) comparable() Object {

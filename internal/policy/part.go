@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,8 +127,7 @@ const (
 	lastClientCode  = 10200
 )
 
-// boundPolicy is a policy with its references looked up. Its section and pruning are shared with other builds when they
-// refer to no list.
+// boundPolicy is a policy with its references looked up. It never changes.
 type boundPolicy struct {
 	*policyPart
 	section     *section
@@ -136,8 +136,8 @@ type boundPolicy struct {
 	fingerprint fingerprint
 }
 
-func (p *policyPart) bind(lists *listIndex) boundPolicy {
-	bound := boundPolicy{policyPart: p, section: p.section, pruning: p.pruning, fingerprint: p.fingerprint}
+func (p *policyPart) bind(lists *listIndex) *boundPolicy {
+	bound := &boundPolicy{policyPart: p, section: p.section, pruning: p.pruning, fingerprint: p.fingerprint}
 	if len(p.allow.refs)+len(p.deny.refs)+len(p.protect.refs) == 0 {
 		return bound
 	}
@@ -240,7 +240,22 @@ func (p *selectionPart) describe(t *transcript) {
 	p.own.describe(t)
 	t.number(int64(len(p.refs)))
 	for i := range p.refs {
-		t.text(p.refs[i].name)
 		t.text(p.refs[i].key)
 	}
 }
+
+// refs yields all references of the policy, one that it has twice twice.
+func (p *policyPart) refs() iter.Seq[*listRef] {
+	return func(yield func(*listRef) bool) {
+		for _, part := range []*selectionPart{&p.allow, &p.deny, &p.protect} {
+			for i := range part.refs {
+				if !yield(&part.refs[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// accounts is how many the policy names itself.
+func (p *policyPart) accounts() int { return p.allow.accounts + p.deny.accounts + p.protect.accounts }

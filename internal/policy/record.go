@@ -2,30 +2,35 @@ package policy
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"time"
 )
 
-// recordPart is the compiled form of a [Record], less the group.
+// recordPart is the compiled form of a [Record].
 type recordPart struct {
+	app      objectName
+	group    string
 	accounts PackedAccounts
 	// until is when the refusal ends; zero where there is none.
 	until     time.Time
 	reject    Rejection
 	restoring bool
 
+	// fingerprint stands for what the record says: which run holds it is no matter.
 	fingerprint fingerprint
 }
 
 func newRecordPart(r *Record) *recordPart {
 	part := &recordPart{
+		app:       objectName{r.Namespace, r.App},
+		group:     r.Group,
 		accounts:  PackAccounts(r.Accounts),
 		until:     r.Until.Round(0).UTC(),
 		reject:    r.Reject.normal(),
 		restoring: r.Restoring,
 	}
 	var t transcript
+	t.text(part.group)
 	t.part(part.accounts.fingerprint())
 	t.time(part.until)
 	t.number(int64(part.reject.Code))
@@ -72,40 +77,6 @@ func (g groupRecords) restores(account string, hash uint64) bool {
 	return false
 }
 
-// addRecords needs the apps.
-func (b *build) addRecords(records []Record, known *memo[*recordPart]) {
-	for _, r := range distinctRecords(records) {
-		app := b.byName[objectName{r.Namespace, r.App}]
-		if app == nil || app.compiled == nil {
-			continue
-		}
-		part := compileRecord(r, known)
-		if !part.matters() {
-			continue
-		}
-		if app.compiled.records == nil {
-			app.compiled.records = map[string]groupRecords{}
-		}
-		app.compiled.records[r.Group] = append(app.compiled.records[r.Group], part)
-	}
-	for _, app := range b.apps {
-		if app.compiled == nil {
-			continue
-		}
-		for _, group := range app.compiled.records {
-			slices.SortFunc(group, byEnd)
-		}
-	}
-}
-
-func compileRecord(r *Record, known *memo[*recordPart]) *recordPart {
-	compile := func() *recordPart { return newRecordPart(r) }
-	if r.Version == "" {
-		return compile()
-	}
-	return known.of(r.UID, version{name: objectName{r.Namespace, r.App}, resource: r.Version}, compile)
-}
-
 // distinctRecords returns one record for each UID. There is never more than one; should there be, what they hold decides.
 func distinctRecords(records []Record) []*Record {
 	distinct := make([]*Record, 0, len(records))
@@ -128,21 +99,4 @@ func distinctRecords(records []Record) []*Record {
 func (r *Record) order(other *Record) int {
 	return cmp.Or(strings.Compare(r.Version, other.Version), strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
 		strings.Compare(r.Group, other.Group), cmp.Compare(newRecordPart(r).fingerprint, newRecordPart(other).fingerprint))
-}
-
-// describeRecords accounts for the records of the app by what they hold: which run holds it is no matter.
-func (a *CompiledApp) describeRecords(t *transcript) {
-	groups := make([]string, 0, len(a.records))
-	for group := range a.records {
-		groups = append(groups, group)
-	}
-	slices.Sort(groups)
-	t.number(int64(len(groups)))
-	for _, group := range groups {
-		t.text(group)
-		t.number(int64(len(a.records[group])))
-		for _, r := range a.records[group] {
-			t.part(r.fingerprint)
-		}
-	}
 }

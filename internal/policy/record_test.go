@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"strconv"
 	"testing"
 	"time"
 
@@ -247,28 +246,6 @@ func TestRecordsInTheHash(t *testing.T) {
 	}
 }
 
-// TestRecordsAreCompiledOnce pins what makes an edit cheap while a thousand groups refuse a thousand accounts each.
-func TestRecordsAreCompiledOnce(t *testing.T) {
-	in := world()
-	in.Records = []Record{recordOf("a", refusing(now, 10120, ""), "jared"), recordOf("b", refusing(now, 10121, ""), "jared")}
-	var c Compiler
-	part := func(s *Snapshot, i int) *recordPart { return s.App(appID).records["vip-1"][i] }
-	first := c.Compile(in)
-	in.Records[0], in.Records[1] = in.Records[1], in.Records[0]
-	in.Records[0].Version, in.Records[0].Accounts = "2", []string{"tommy"} // that of run b
-	second := c.Compile(in)
-	if part(first, 0) != part(second, 0) {
-		t.Error("the same version of a record was compiled again")
-	}
-	if part(first, 1) == part(second, 1) {
-		t.Error("a new version of a record was not compiled")
-	}
-	in.Records = in.Records[:1]
-	if c.Compile(in); len(c.records.byUID) != 1 {
-		t.Errorf("the compiler remembers %d records, want 1", len(c.records.byUID))
-	}
-}
-
 func TestDecideJoinAllocatesNothingForRecords(t *testing.T) {
 	in := world(policyNamed("p", 1, joining(allow())))
 	in.Records = []Record{
@@ -309,13 +286,11 @@ func BenchmarkCompileRecords(b *testing.B) {
 	})
 	b.Run("OneBatchRecorded", func(b *testing.B) {
 		var c Compiler
-		c.Compile(in)
+		c.compile(in)
 		b.ReportAllocs()
-		n := 1
 		for b.Loop() {
-			n++
-			in.Records[0].Version = strconv.Itoa(n)
-			c.Compile(in)
+			c.SetRecord(in.Records[0])
+			c.Build()
 		}
 	})
 }

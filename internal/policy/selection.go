@@ -32,8 +32,8 @@ func (s *selection) describe(t *transcript) {
 	}
 }
 
-// selectionPart is what a selector says by itself, before its references are looked up: that is done anew in every build,
-// because lists come and go, and their labels change, without a new version of the policy.
+// selectionPart is what a selector says by itself, before its references are looked up: what they stand for changes without a
+// new version of the policy, because lists come and go, and their labels change.
 type selectionPart struct {
 	own      selection
 	accounts int
@@ -62,11 +62,11 @@ func (p *selectionPart) bind(namespace string, lists *listIndex) (bound selectio
 	}
 	bound = selection{sets: slices.Clone(p.own.sets), prefixes: p.own.prefixes}
 	for i := range p.refs {
-		sets, found := lists.resolve(namespace, &p.refs[i])
-		if !found && !slices.Contains(missing, p.refs[i].text) {
+		r := lists.of(namespace, &p.refs[i])
+		if !r.found && !slices.Contains(missing, p.refs[i].text) {
 			missing = append(missing, p.refs[i].text)
 		}
-		bound.sets = append(bound.sets, sets...)
+		bound.sets = append(bound.sets, r.sets...)
 	}
 	return bound, missing
 }
@@ -75,14 +75,19 @@ func (p *selectionPart) bind(namespace string, lists *listIndex) (bound selectio
 type listRef struct {
 	name     string
 	selector Selector
-	// key is the same for selectors that are the same, and for no others; empty for a reference by name.
+	// key is the same for references that are the same, and for no others.
 	key  string
 	text string
 }
 
+// selects reports whether the reference is one by labels.
+func (r *listRef) selects() bool { return r.key[0] == 's' }
+
+func nameKey(name string) string { return "n" + name }
+
 func newListRef(ref ListRef) listRef {
 	if ref.Selector == nil {
-		return listRef{name: ref.Name, text: "AccountList " + quote(ref.Name)}
+		return listRef{name: ref.Name, key: nameKey(ref.Name), text: "AccountList " + quote(ref.Name)}
 	}
 	compiled := listRef{text: "AccountLists selected by " + quote(abridged(ref.Selector.String()))}
 	var key transcript
@@ -95,7 +100,6 @@ func newListRef(ref ListRef) listRef {
 			key.text(v)
 		}
 	}
-	// The first byte tells the key of the selector that selects everything from the key of a name.
 	compiled.key = "s" + string(key)
 	return compiled
 }

@@ -15,9 +15,11 @@ type Snapshot struct {
 	rules    uint64
 	accounts int
 
-	policies verdicts[PolicyVerdict]
-	appsSeen verdicts[AppVerdict]
-	lists    verdicts[ListVerdict]
+	policies policyVerdicts
+	appsSeen appVerdicts
+	lists    listVerdicts
+	// acceptances counts the policies of each.
+	acceptances [len(acceptanceNames)]int
 }
 
 // App returns the app that holds the SDKAppID, or nil if none does.
@@ -48,56 +50,64 @@ type Stats struct {
 // Stats counts what the snapshot holds.
 func (s *Snapshot) Stats() Stats {
 	stats := Stats{Policies: make(map[Acceptance]int, len(acceptanceNames)), Accounts: s.accounts}
-	for acceptance := range acceptanceNames {
-		stats.Policies[Acceptance(acceptance)] = 0
-	}
-	for _, v := range s.policies.inOrder {
-		stats.Policies[v.Acceptance]++
+	for acceptance, count := range s.acceptances {
+		stats.Policies[Acceptance(acceptance)] = count
 	}
 	return stats
 }
 
-// PolicyVerdict returns the verdict on the policy with that UID.
-func (s *Snapshot) PolicyVerdict(uid string) (PolicyVerdict, bool) { return s.policies.of(uid) }
+// PolicyVerdict returns the verdict on the policy of that name and UID.
+func (s *Snapshot) PolicyVerdict(namespace, name, uid string) (PolicyVerdict, bool) {
+	if v := s.policies.find(objectName{namespace, name}); v != nil && v.UID == uid {
+		return *v, true
+	}
+	return PolicyVerdict{}, false
+}
 
-// AppVerdict returns the verdict on the app with that UID.
-func (s *Snapshot) AppVerdict(uid string) (AppVerdict, bool) { return s.appsSeen.of(uid) }
+// AppVerdict returns the verdict on the app of that name and UID.
+func (s *Snapshot) AppVerdict(namespace, name, uid string) (AppVerdict, bool) {
+	if v := s.appsSeen.find(objectName{namespace, name}); v != nil && v.UID == uid {
+		return *v, true
+	}
+	return AppVerdict{}, false
+}
 
-// ListVerdict returns the verdict on the list with that UID.
-func (s *Snapshot) ListVerdict(uid string) (ListVerdict, bool) { return s.lists.of(uid) }
+// ListVerdict returns the verdict on the list of that name and UID.
+func (s *Snapshot) ListVerdict(namespace, name, uid string) (ListVerdict, bool) {
+	if v := s.lists.find(objectName{namespace, name}); v != nil && v.UID == uid {
+		return *v, true
+	}
+	return ListVerdict{}, false
+}
 
 // PolicyVerdicts returns the verdicts on all policies, ordered by namespace and name.
-func (s *Snapshot) PolicyVerdicts() iter.Seq[PolicyVerdict] { return slices.Values(s.policies.inOrder) }
+func (s *Snapshot) PolicyVerdicts() iter.Seq[PolicyVerdict] { return s.policies.all() }
 
 // AppVerdicts returns the verdicts on all apps, ordered by namespace and name.
-func (s *Snapshot) AppVerdicts() iter.Seq[AppVerdict] { return slices.Values(s.appsSeen.inOrder) }
+func (s *Snapshot) AppVerdicts() iter.Seq[AppVerdict] { return s.appsSeen.all() }
 
 // ListVerdicts returns the verdicts on all lists, ordered by namespace and name.
-func (s *Snapshot) ListVerdicts() iter.Seq[ListVerdict] { return slices.Values(s.lists.inOrder) }
+func (s *Snapshot) ListVerdicts() iter.Seq[ListVerdict] { return s.lists.all() }
 
-// verdicts are those of one kind, in the order of names.
-type verdicts[V any] struct {
-	inOrder []V
-	byUID   map[string]int
+// PolicyVerdictsSince returns the verdicts on policies that before does not hold, in the order of PolicyVerdicts; all of them if
+// before is nil. Between snapshots of one Compiler that costs next to nothing. What is gone is in none.
+func (s *Snapshot) PolicyVerdictsSince(before *Snapshot) iter.Seq[PolicyVerdict] {
+	return s.policies.since(before.orEmpty().policies)
 }
 
-func newVerdicts[V any](capacity int) verdicts[V] {
-	return verdicts[V]{inOrder: make([]V, 0, capacity), byUID: make(map[string]int, capacity)}
+// AppVerdictsSince is PolicyVerdictsSince for apps.
+func (s *Snapshot) AppVerdictsSince(before *Snapshot) iter.Seq[AppVerdict] {
+	return s.appsSeen.since(before.orEmpty().appsSeen)
 }
 
-// add keeps the first verdict for a UID, should two objects claim one.
-func (v *verdicts[V]) add(uid string, verdict V) {
-	if _, taken := v.byUID[uid]; !taken {
-		v.byUID[uid] = len(v.inOrder)
+// ListVerdictsSince is PolicyVerdictsSince for lists.
+func (s *Snapshot) ListVerdictsSince(before *Snapshot) iter.Seq[ListVerdict] {
+	return s.lists.since(before.orEmpty().lists)
+}
+
+func (s *Snapshot) orEmpty() *Snapshot {
+	if s == nil {
+		return &Snapshot{}
 	}
-	v.inOrder = append(v.inOrder, verdict)
-}
-
-func (v *verdicts[V]) of(uid string) (V, bool) {
-	i, ok := v.byUID[uid]
-	if !ok {
-		var none V
-		return none, false
-	}
-	return v.inOrder[i], true
+	return s
 }

@@ -22,7 +22,7 @@ func TestReadersNeverWait(t *testing.T) {
 	var store Store
 	var c Compiler
 	in := world(policyNamed("p", 1, joining(allow("jared")), prune()))
-	store.Publish(c.Compile(in))
+	store.Publish(c.compile(in))
 	done := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 4 {
@@ -44,7 +44,8 @@ func TestReadersNeverWait(t *testing.T) {
 	}
 	for generation := range int64(200) {
 		in.Policies[0].Generation = generation
-		store.Publish(c.Compile(in))
+		c.SetPolicy(in.Policies[0])
+		store.Publish(c.Build())
 	}
 	close(done)
 	readers.Wait()

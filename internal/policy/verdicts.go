@@ -1,5 +1,10 @@
 package policy
 
+import (
+	"iter"
+	"slices"
+)
+
 // Acceptance says what became of a policy.
 type Acceptance uint8
 
@@ -57,4 +62,88 @@ type ListVerdict struct {
 	Object
 	// Accounts is the number of distinct accounts.
 	Accounts int
+}
+
+// verdicts are those on all objects of one kind, ordered by name. They never change; edited returns others.
+type verdicts[V comparable, P interface {
+	*V
+	objectName() objectName
+}] []*V
+
+type (
+	policyVerdicts = verdicts[PolicyVerdict, *PolicyVerdict]
+	appVerdicts    = verdicts[AppVerdict, *AppVerdict]
+	listVerdicts   = verdicts[ListVerdict, *ListVerdict]
+)
+
+// edited returns the verdicts with those that changed in their places; nil stands for an object that is gone. What is the same
+// as before stays the very same, which [since] tells by its address.
+func (v verdicts[V, P]) edited(changed map[objectName]*V) verdicts[V, P] {
+	if len(changed) == 0 {
+		return v
+	}
+	names := make([]objectName, 0, len(changed))
+	for name := range changed {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, objectName.compare)
+	edited := make(verdicts[V, P], 0, len(v)+len(changed))
+	for _, name := range names {
+		at, found := v.search(name)
+		edited = append(edited, v[:at]...)
+		now := changed[name]
+		if found {
+			if now != nil && *now == *v[at] {
+				now = v[at]
+			}
+			at++
+		}
+		if now != nil {
+			edited = append(edited, now)
+		}
+		v = v[at:]
+	}
+	return append(edited, v...)
+}
+
+func (v verdicts[V, P]) search(name objectName) (at int, found bool) {
+	return slices.BinarySearchFunc(v, name, func(v *V, name objectName) int { return P(v).objectName().compare(name) })
+}
+
+// find returns the verdict on the object of that name, or nil.
+func (v verdicts[V, P]) find(name objectName) *V {
+	at, found := v.search(name)
+	if !found {
+		return nil
+	}
+	return v[at]
+}
+
+// all yields the verdicts in their order.
+func (v verdicts[V, P]) all() iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, verdict := range v {
+			if !yield(*verdict) {
+				return
+			}
+		}
+	}
+}
+
+// since yields the verdicts that are not the same in before, which costs no more than a look at the addresses of both.
+func (v verdicts[V, P]) since(before verdicts[V, P]) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, verdict := range v {
+			for len(before) > 0 && before[0] != verdict && P(before[0]).objectName().compare(P(verdict).objectName()) < 0 {
+				before = before[1:]
+			}
+			if len(before) > 0 && before[0] == verdict {
+				before = before[1:]
+				continue
+			}
+			if !yield(*verdict) {
+				return
+			}
+		}
+	}
 }
