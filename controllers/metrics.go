@@ -27,7 +27,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		}),
 		buildDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "groupgate_snapshot_build_duration_seconds",
-			Help:    "Time to list, compile and publish one snapshot.",
+			Help:    "Time to take up what changed and build one snapshot.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10},
 		}),
 		lastBuildSuccess: prometheus.NewGauge(prometheus.GaugeOpts{

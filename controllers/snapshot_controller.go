@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -26,27 +25,22 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-const (
-	// forever is how long a controller waits for its informers: giving up would end the process, and with it the gate.
-	forever = 100 * 365 * 24 * time.Hour
+// forever is how long a controller waits for its informers: giving up would end the process, and with it the gate.
+const forever = 100 * 365 * 24 * time.Hour
 
-	firstBuildRetry = 100 * time.Millisecond
-	lastBuildRetry  = 5 * time.Second
-)
-
-// SnapshotReconciler builds and publishes the snapshot, whole, whenever an object it depends on changes. It runs on every replica.
+// SnapshotReconciler builds and publishes the snapshot whenever an object it depends on changes. It runs on every replica.
 //
-// All five kinds are sources of one controller. So no worker starts before all five informers have synced, and the first snapshot is
-// never built from a part of the world. All requests are one and the same, so that a burst of changes is one build.
+// All five kinds are sources of one controller. So no worker starts before the five watches have told of every object that there is,
+// and the first snapshot is never built from a part of the world. From then on a build takes up what the watches have brought since
+// the last one, and no more. All requests are one and the same, so that a burst of changes is one build.
 type SnapshotReconciler struct {
-	// Client lists from the cache.
-	Client client.Reader
-	Store  *policy.Store
-	Now    func() time.Time
+	Store *policy.Store
+	Now   func() time.Time
 	// Metrics, if set, shows the builds.
 	Metrics *Metrics
 
-	compiler  policy.Compiler // used by the one worker only
+	changes   changes
+	inputs    inputs // used by the one worker only
 	published signal
 	ruled     signal
 }
@@ -54,28 +48,24 @@ type SnapshotReconciler struct {
 // SetupWithManager makes the manager run the reconciler.
 func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 	everyReplica := false
-	build := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return buildRequests() })
 	err := builder.ControllerManagedBy(mgr).
 		Named("snapshot").
-		Watches(&v1alpha1.IMApp{}, build, builder.WithPredicates(specChanged)).
-		Watches(&v1alpha1.AccountList{}, build, builder.WithPredicates(predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
-		Watches(&v1alpha1.GroupPolicy{}, build, builder.WithPredicates(specChanged)).
-		Watches(&corev1.Secret{}, build, builder.WithPredicates(dataChanged)).
+		Watches(&v1alpha1.IMApp{}, r.changes.handler(specChanged)).
+		Watches(&v1alpha1.AccountList{}, r.changes.handler(predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
+		Watches(&v1alpha1.GroupPolicy{}, r.changes.handler(specChanged)).
+		Watches(&corev1.Secret{}, r.changes.handler(dataChanged)).
 		// A run is a request to others, and a record to the snapshot. A process that served before it knows the records of the time before
 		// would let everybody back in who was removed.
-		Watches(&v1alpha1.PruneRun{}, build, builder.WithPredicates(recordChanged)).
+		Watches(&v1alpha1.PruneRun{}, r.changes.handler(recordChanged)).
 		// Zero objects cause no event, and still make a snapshot.
 		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-			for _, request := range buildRequests() {
-				queue.Add(request)
-			}
+			queue.Add(buildRequest())
 			return nil
 		})).
 		WithOptions(controller.Options{
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: 1,
 			CacheSyncTimeout:        forever,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstBuildRetry, lastBuildRetry),
 		}).
 		Complete(r)
 	if err != nil {
@@ -95,16 +85,15 @@ func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []rec
 	return r.ruled.source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
-// Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over. When the objects cannot be
-// listed, the snapshot before stays in force.
+// Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over. It never fails.
 func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	began := r.Now()
-	input, err := r.list(ctx, began)
-	if err != nil {
-		return reconcile.Result{}, err
+	changed := r.changes.take()
+	for _, news := range changed {
+		r.inputs.update(news)
 	}
-	before := r.Store.Load()
-	snapshot := r.compiler.Compile(input)
+	r.inputs.endRecords(began)
+	before, snapshot := r.Store.Load(), r.inputs.compiler.Build()
 	// Counted first, then published: whoever sees the snapshot finds its figures.
 	ended := r.Now()
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
@@ -114,77 +103,14 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 		r.ruled.fire()
 	}
 	if before == nil || before.Hash() != snapshot.Hash() {
-		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()),
-			"apps", len(input.Apps), "lists", len(input.Lists), "policies", len(input.Policies), "records", len(input.Records))
+		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", len(changed))
 	}
-	return reconcile.Result{RequeueAfter: nextEnd(input.Records, r.Now())}, nil
+	return reconcile.Result{RequeueAfter: r.inputs.nextEnd(r.Now())}, nil
 }
 
-// nextEnd is how long from now the first refusal ends; 0 where there is none.
-func nextEnd(records []policy.Record, now time.Time) time.Duration {
-	var next time.Time
-	for i := range records {
-		if until := records[i].Until; !until.IsZero() && (next.IsZero() || until.Before(next)) {
-			next = until
-		}
-	}
-	if next.IsZero() {
-		return 0
-	}
-	return max(next.Sub(now), time.Millisecond) // one that has ended meanwhile needs a build, too
-}
-
-// list reads everything that the snapshot depends on from the cache, without copying it: nothing here may be written to. Records whose
-// refusal is over are left out, so that replicas agree on the hash whether or not they still know them.
-func (r *SnapshotReconciler) list(ctx context.Context, now time.Time) (policy.Input, error) {
-	var (
-		apps     v1alpha1.IMAppList
-		lists    v1alpha1.AccountListList
-		policies v1alpha1.GroupPolicyList
-		secrets  corev1.SecretList
-		runs     v1alpha1.PruneRunList
-	)
-	for _, list := range []client.ObjectList{&apps, &lists, &policies, &secrets, &runs} {
-		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-			return policy.Input{}, fmt.Errorf("read %T from the cache: %w", list, err)
-		}
-	}
-	credentials := make(map[types.NamespacedName]map[string][]byte, len(secrets.Items))
-	for i := range secrets.Items {
-		data := secrets.Items[i].Data
-		if data == nil {
-			data = map[string][]byte{} // found, and empty
-		}
-		credentials[client.ObjectKeyFromObject(&secrets.Items[i])] = data
-	}
-	input := policy.Input{
-		Apps:     make([]policy.App, 0, len(apps.Items)),
-		Lists:    make([]policy.List, 0, len(lists.Items)),
-		Policies: make([]policy.Policy, 0, len(policies.Items)),
-	}
-	for i := range apps.Items {
-		app := &apps.Items[i]
-		secret := types.NamespacedName{Namespace: app.Namespace, Name: app.Spec.CredentialsSecretRef.Name}
-		input.Apps = append(input.Apps, convert.App(app, credentials[secret]))
-	}
-	for i := range lists.Items {
-		input.Lists = append(input.Lists, convert.List(&lists.Items[i]))
-	}
-	for i := range policies.Items {
-		input.Policies = append(input.Policies, convert.Policy(&policies.Items[i]))
-	}
-	for i := range runs.Items {
-		record, ok := convert.Record(&runs.Items[i])
-		if ok && (record.Restoring || now.Before(record.Until)) {
-			input.Records = append(input.Records, record)
-		}
-	}
-	return input, nil
-}
-
-// buildRequests is the one request there is.
-func buildRequests() []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: "snapshot"}}}
+// buildRequest is the one request there is.
+func buildRequest() reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Name: "snapshot"}}
 }
 
 // specChanged lets through every creation and deletion, and updates with another spec; status and metadata do not matter to the snapshot.

@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
@@ -189,14 +189,18 @@ func TestUndoReachesTheSnapshot(t *testing.T) {
 
 func TestSnapshotIsBuiltAgainWhenARefusalEnds(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
-	world := &cannedReader{
-		apps: []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID)},
-		runs: []v1alpha1.PruneRun{
-			*refusingRun("a", "later", now.Add(time.Hour), "i1"), *refusingRun("a", "soon", now.Add(time.Minute), "i2"), *refusingRun("a", "over", now, "i3"),
-		},
-	}
 	clock := now
-	r := &SnapshotReconciler{Client: world, Store: &policy.Store{}, Now: func() time.Time { return clock }}
+	r := &SnapshotReconciler{Store: &policy.Store{}, Now: func() time.Time { return clock }}
+	feed(r, []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID)})
+	build(t, r)
+	empty := r.Store.Load().Hash()
+	runs := []v1alpha1.PruneRun{
+		*refusingRun("a", "later", now.Add(time.Hour), "i1"), *refusingRun("a", "soon", now.Add(time.Minute), "i2"), *refusingRun("a", "over", now, "i3"),
+	}
+	for i := range runs {
+		runs[i].UID = types.UID(runs[i].Name)
+	}
+	feed(r, runs)
 	var hashes []uint64
 	for _, step := range []struct {
 		at   time.Duration
@@ -205,18 +209,13 @@ func TestSnapshotIsBuiltAgainWhenARefusalEnds(t *testing.T) {
 		{0, time.Minute}, {time.Minute - time.Nanosecond, time.Millisecond}, {time.Minute, 59 * time.Minute}, {time.Hour, 0},
 	} {
 		clock = now.Add(step.at)
-		result, err := r.Reconcile(t.Context(), reconcile.Request{})
-		must(t, err)
-		if result.RequeueAfter != step.want {
+		if result := build(t, r); result.RequeueAfter != step.want {
 			t.Errorf("at %v: next build in %v, want %v", step.at, result.RequeueAfter, step.want)
 		}
 		hashes = append(hashes, r.Store.Load().Hash())
 	}
-	world.runs = nil
-	_, err := r.Reconcile(t.Context(), reconcile.Request{})
-	must(t, err)
-	if hashes[0] != hashes[1] || hashes[1] == hashes[2] || hashes[2] == hashes[3] || hashes[3] != r.Store.Load().Hash() {
-		t.Errorf("hashes %x, without runs %x", hashes, r.Store.Load().Hash())
+	if hashes[0] != hashes[1] || hashes[1] == hashes[2] || hashes[2] == hashes[3] || hashes[3] != empty {
+		t.Errorf("hashes %x, without runs %x", hashes, empty)
 	}
 }
 
@@ -234,23 +233,22 @@ func TestRunsWithoutARecordComeAndGoUnnoticed(t *testing.T) {
 
 func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
-	world := &cannedReader{apps: []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID)}}
-	r := &SnapshotReconciler{Client: world, Store: &policy.Store{}, Now: func() time.Time { return now }}
+	r := &SnapshotReconciler{Store: &policy.Store{}, Now: func() time.Time { return now }}
+	run, lounge := refusingRun("a", "one", now.Add(time.Hour), "i1"), newPolicy("a", "lounge", "lounge")
 	for _, step := range []struct {
 		name   string
 		change func()
 		want   bool
 	}{
-		{"the first snapshot", func() {}, true},
-		{"a record", func() { world.runs = []v1alpha1.PruneRun{*refusingRun("a", "one", now.Add(time.Hour), "i1")} }, false},
-		{"a policy", func() { world.policies = []v1alpha1.GroupPolicy{*newPolicy("a", "lounge", "lounge")} }, true},
+		{"the first snapshot", func() { r.changes.note(newApp("a", "prod", testSDKAppID), false) }, true},
+		{"a record", func() { r.changes.note(run, false) }, false},
+		{"a policy", func() { r.changes.note(lounge, false) }, true},
 		{"nothing", func() {}, false},
-		{"a policy and a record", func() { world.policies, world.runs = nil, nil }, true},
+		{"a policy and a record", func() { r.changes.note(run, true); r.changes.note(lounge, true) }, true},
 	} {
 		step.change()
 		published, ruled := r.published.wait(), r.ruled.wait()
-		_, err := r.Reconcile(t.Context(), reconcile.Request{})
-		must(t, err)
+		build(t, r)
 		if !fired(published) {
 			t.Errorf("%s: nothing was published", step.name)
 		}

@@ -71,9 +71,9 @@ func (r *StatusReconciler) SetupWithManager(mgr manager.Manager, published func(
 		all     func() []reconcile.Request
 		also    []source.Source
 	}{
-		{"imapp-status", &v1alpha1.IMApp{}, changes(r.Snapshots, (*policy.Snapshot).AppVerdicts), all(r.Snapshots, (*policy.Snapshot).AppVerdicts), reachability},
-		{"accountlist-status", &v1alpha1.AccountList{}, changes(r.Snapshots, (*policy.Snapshot).ListVerdicts), all(r.Snapshots, (*policy.Snapshot).ListVerdicts), nil},
-		{"grouppolicy-status", &v1alpha1.GroupPolicy{}, changes(r.Snapshots, (*policy.Snapshot).PolicyVerdicts), all(r.Snapshots, (*policy.Snapshot).PolicyVerdicts), nil},
+		{"imapp-status", &v1alpha1.IMApp{}, changed(r.Snapshots, (*policy.Snapshot).AppVerdictsSince), all(r.Snapshots, (*policy.Snapshot).AppVerdicts), reachability},
+		{"accountlist-status", &v1alpha1.AccountList{}, changed(r.Snapshots, (*policy.Snapshot).ListVerdictsSince), all(r.Snapshots, (*policy.Snapshot).ListVerdicts), nil},
+		{"grouppolicy-status", &v1alpha1.GroupPolicy{}, changed(r.Snapshots, (*policy.Snapshot).PolicyVerdictsSince), all(r.Snapshots, (*policy.Snapshot).PolicyVerdicts), nil},
 	} {
 		everyReplica := false
 		b := builder.ControllerManagedBy(mgr).
@@ -122,23 +122,19 @@ func all[V verdict](snapshots snapshots, verdicts func(*policy.Snapshot) iter.Se
 	}
 }
 
-// changes returns a function that names the objects whose verdict has changed since it was called last. It is not for concurrent use.
-func changes[V verdict](snapshots snapshots, verdicts func(*policy.Snapshot) iter.Seq[V]) func() []reconcile.Request {
-	var before map[string]V
+// changed returns a function that names the objects whose verdict has changed since it was called last. It is not for concurrent use.
+func changed[V verdict](snapshots snapshots, since func(s, before *policy.Snapshot) iter.Seq[V]) func() []reconcile.Request {
+	var before *policy.Snapshot
 	return func() []reconcile.Request {
 		snapshot := snapshots.Load()
 		if snapshot == nil {
 			return nil
 		}
 		var requests []reconcile.Request
-		now := make(map[string]V, len(before))
-		for v := range verdicts(snapshot) {
-			if last, known := before[v.Key()]; !known || last != v {
-				requests = append(requests, requestOf(v))
-			}
-			now[v.Key()] = v
+		for v := range since(snapshot, before) {
+			requests = append(requests, requestOf(v))
 		}
-		before = now
+		before = snapshot
 		return requests
 	}
 }

@@ -34,9 +34,9 @@ type replica struct {
 	// wrote counts the status patches that the API server took, refused those that it was kept from seeing.
 	wrote, refused atomic.Int64
 	wroteOf        sync.Map // the same by the object's name
-	// refuse makes every status patch fail, blind every list of the snapshot controller.
-	refuse, blind atomic.Bool
-	stop          func()
+	// refuse makes every status patch fail.
+	refuse atomic.Bool
+	stop   func()
 }
 
 type replicaOptions struct {
@@ -74,7 +74,7 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 		must(t, mgr.Add(r.age))
 	}
 
-	snapshots := &SnapshotReconciler{Client: sometimesBlind{mgr.GetClient(), &r.blind}, Store: r.store, Now: time.Now, Metrics: r.metrics}
+	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Metrics: r.metrics}
 	must(t, snapshots.SetupWithManager(mgr))
 
 	writer, err := client.NewWithWatch(o.config, client.Options{Scheme: testScheme(t), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
@@ -104,19 +104,6 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	must(t, statuses.SetupWithManager(mgr, snapshots.Published))
 	r.stop = start(t, mgr.Start)
 	return r
-}
-
-// sometimesBlind fails lists on demand.
-type sometimesBlind struct {
-	client.Reader
-	blind *atomic.Bool
-}
-
-func (s sometimesBlind) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	if s.blind.Load() {
-		return errors.New("the cache cannot be read")
-	}
-	return s.Reader.List(ctx, list, opts...)
 }
 
 // builds is how many snapshots were published.

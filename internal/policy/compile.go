@@ -93,16 +93,15 @@ func (c *Compiler) SetRecord(r Record) { note(&c.changes.records, r.UID, newReco
 // DeleteRecord takes a record away. One that is not there stays away.
 func (c *Compiler) DeleteRecord(uid string) { note(&c.changes.records, uid, nil) }
 
-// Compile makes the snapshot of an input, from nothing. See [Compiler].
-//
-// Of several objects of one kind and name, which Kubernetes rules out, the latest version counts.
+// Compile makes the snapshot of an input, from nothing.
 func Compile(in Input) *Snapshot {
 	var c Compiler
-	c.set(in)
+	c.Set(in)
 	return c.Build()
 }
 
-func (c *Compiler) set(in Input) {
+// Set sets all objects of an input. Of several of one kind and name, which Kubernetes rules out, the latest version counts.
+func (c *Compiler) Set(in Input) {
 	for _, l := range distinct(in.Lists, listObject, listContent) {
 		c.SetList(*l)
 	}

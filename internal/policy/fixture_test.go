@@ -108,7 +108,7 @@ func (c *Compiler) compile(in Input) *Snapshot {
 			c.DeleteList(namespace, name)
 		}
 	}
-	c.set(in)
+	c.Set(in)
 	return c.Build()
 }
 
