@@ -3,9 +3,12 @@ package webhookserver
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -254,5 +257,42 @@ func TestFixtures(t *testing.T) {
 				t.Errorf("counted as unreadable: %v, want %v", got, wantUnreadable)
 			}
 		})
+	}
+}
+
+// TestDate: the second of an answer is told, and the next second is another one.
+func TestDate(t *testing.T) {
+	clock := wallClock
+	g := newGate(t, members("jared"), func(s *Server) { s.Now = func() time.Time { return clock } })
+	for _, after := range []time.Duration{0, 999 * time.Millisecond, time.Second, time.Hour, -time.Hour} {
+		clock = wallClock.Add(after)
+		recorder := httptest.NewRecorder()
+		g.handler.ServeHTTP(recorder, request(signed(query(applyCommand)), applyBody("jared")))
+		if got, want := recorder.Header().Get("Date"), clock.UTC().Format(http.TimeFormat); got != want {
+			t.Errorf("%v later: Date %q, want %q", after, got, want)
+		}
+	}
+}
+
+// TestContentLength: net/http tells it for short answers, we for long ones, and nothing is sent in chunks.
+func TestContentLength(t *testing.T) {
+	g := startGate(t, members("jared"))
+	shortest, longest := 2*countedBody, 0
+	for n := range 40 {
+		input := members("jared")
+		input.Policies[0].Join.Reject.Message = strings.Repeat("x", countedBody-80+n)
+		g.store.Publish(policy.Compile(*input))
+		got := g.post(t, signed(query(applyCommand)), applyBody("mallory")) // which looks at the length
+		if len(got.ErrorInfo) != countedBody-80+n {
+			t.Fatalf("a message of %d bytes, want %d", len(got.ErrorInfo), countedBody-80+n)
+		}
+		length, err := strconv.Atoi(got.Header.Get("Content-Length"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shortest, longest = min(shortest, length), max(longest, length)
+	}
+	if shortest >= countedBody || longest <= countedBody {
+		t.Errorf("answers of %d to %d bytes, which says nothing about the border of %d", shortest, longest, countedBody)
 	}
 }

@@ -102,33 +102,34 @@ type deadline struct {
 }
 
 // set takes a new deadline. Who waits already must not wait beyond it.
-func (d *deadline) set(t time.Time) error {
+func (d *deadline) set(t time.Time) (err error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.wanted = t
 	if d.waiting > 0 && d.late() {
-		return d.pass()
+		err = d.pass()
 	}
-	return nil
+	d.mu.Unlock()
+	return err
 }
 
 // begin is called before somebody may wait. The caller must call tooEarly when
 // the wait is over, unless there is an error: then the deadline has passed.
-func (d *deadline) begin() error {
+func (d *deadline) begin() (err error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.expired || d.late() {
 		// net/http ends a read of its own with a deadline in the past; most
 		// times that is known before the read begins.
 		if d.passed() {
-			return os.ErrDeadlineExceeded
-		}
-		if err := d.pass(); err != nil {
-			return err
+			err = os.ErrDeadlineExceeded
+		} else {
+			err = d.pass()
 		}
 	}
-	d.waiting++
-	return nil
+	if err == nil {
+		d.waiting++
+	}
+	d.mu.Unlock()
+	return err
 }
 
 // tooEarly is called with the error of what somebody waited for. It reports
@@ -137,15 +138,13 @@ func (d *deadline) begin() error {
 func (d *deadline) tooEarly(err error) bool {
 	timeout := err != nil && errors.Is(err, os.ErrDeadlineExceeded)
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if timeout {
-		d.expired = true
-		if !d.passed() && d.pass() == nil {
-			return true
-		}
+	again := timeout && !d.passed() && d.pass() == nil
+	if !again {
+		d.expired = d.expired || timeout
+		d.waiting--
 	}
-	d.waiting--
-	return false
+	d.mu.Unlock()
+	return again
 }
 
 // late reports whether the connection would wait beyond the deadline.

@@ -27,6 +27,7 @@ type handler struct {
 	log        logr.Logger
 	metrics    *Metrics
 	draining   *atomic.Bool
+	dates      dates
 }
 
 func (s *Server) handler() *handler {
@@ -64,7 +65,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) send(x *exchange, w http.ResponseWriter, became result, reply *answer) {
 	h.metrics.answered(x.command, became, h.since(x.started))
 	x.answered = true
-	reply.write(w, h.draining.Load())
+	reply.write(w, h.dates.at(x.started), h.draining.Load())
 }
 
 // rescue keeps a mistake of ours from opening a gate. net/http would hang up,
