@@ -84,12 +84,15 @@ type buckets struct {
 	bits   int
 }
 
+// bucketBits makes as many buckets for so many accounts as leave leastPerBucket in each, in a power of two.
+func bucketBits(accounts int) int { return max(0, bits.Len(uint(accounts/leastPerBucket))-1) }
+
 func sortIntoBuckets(accounts []string, hash func(string) uint64) *buckets {
 	b := &buckets{
 		accounts: accounts,
 		hashes:   make([]uint64, len(accounts)),
 		order:    make([]int, len(accounts)),
-		bits:     max(0, bits.Len(uint(len(accounts)/leastPerBucket))-1),
+		bits:     bucketBits(len(accounts)),
 	}
 	b.begins = make([]int, 1<<b.bits+1)
 	for i, account := range accounts {
@@ -225,7 +228,7 @@ func (p PackedAccounts) contains(account string, hash uint64) bool {
 	if p == "" {
 		return false
 	}
-	for rest := p.from(hash >> (64 - p[bucketBitsAt])); ; {
+	for rest := chunks(p[p.offset(int(hash>>(64-p[bucketBitsAt]))):]); ; {
 		c := rest.first()
 		if c.contains(account, byte(hash)) {
 			return true
@@ -238,18 +241,26 @@ func (p PackedAccounts) contains(account string, hash uint64) bool {
 }
 
 // all yields the accounts bucket by bucket.
-func (p PackedAccounts) all() iter.Seq[string] {
+func (p PackedAccounts) all() iter.Seq[string] { return p.stretch(0, 0).all() }
+
+// stretch returns the buckets that hold the accounts whose hash begins with these bits. There may be others in it, where
+// there are fewer buckets.
+func (p PackedAccounts) stretch(upper, upperBits int) chunks {
 	if p == "" {
-		return chunks("").all()
+		return ""
 	}
-	return p.from(0).all()
+	below := int(p[bucketBitsAt]) - upperBits
+	if below < 0 {
+		upper, below = upper>>-below, 0
+	}
+	return chunks(p[p.offset(upper<<below):p.offset((upper+1)<<below)])
 }
 
-// from returns the buckets from one on.
-func (p PackedAccounts) from(bucket uint64) chunks {
+// offset returns where a bucket begins.
+func (p PackedAccounts) offset(bucket int) int {
 	width := int(p[offsetBytesAt])
 	directoryEnd := directoryAt + (1<<p[bucketBitsAt]+1)*width
-	return chunks(p[directoryEnd+int(p.number(directoryAt+int(bucket)*width, width)):])
+	return directoryEnd + int(p.number(directoryAt+bucket*width, width))
 }
 
 func (p PackedAccounts) number(at, width int) uint64 {
@@ -271,19 +282,30 @@ func (s chunks) first() chunk {
 	return chunk{tags: string(s[1 : 1+n]), lengths: string(s[1+n : 1+2*n]), accounts: string(s[1+2*n:])}
 }
 
+// len is the number of accounts.
+func (s chunks) len() int {
+	n := 0
+	for s != "" {
+		c := s.first()
+		n += len(c.tags)
+		s = s[c.bytes():]
+	}
+	return n
+}
+
 func (s chunks) all() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for s := s; s != ""; {
 			c := s.first()
-			at := 0
+			rest := c.accounts
 			for i := range len(c.lengths) {
-				length := int(c.lengths[i])
-				if !yield(c.accounts[at : at+length]) {
+				length := c.lengths[i]
+				if !yield(rest[:length]) {
 					return
 				}
-				at += length
+				rest = rest[length:]
 			}
-			s = s[c.bytes():]
+			s = chunks(rest)
 		}
 	}
 }
