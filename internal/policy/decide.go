@@ -31,7 +31,8 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	}
 	governing := a.groups.walk(q.Group)
 	for b := governing.next(); b != nil; b = governing.next() {
-		for _, s := range b.sections {
+		for i := range b.sections {
+			s := &b.sections[i]
 			if !s.types.admitsJoin(q.Type) || !s.triggers.holds(q.Trigger) {
 				continue
 			}

@@ -23,7 +23,7 @@ type prefixLength struct {
 // bucket holds the policies that have one matcher, in the order of their rank.
 type bucket struct {
 	matcher  GroupMatcher
-	sections []*section
+	sections []section
 	// hash is that of the matcher's value, and beside the next bucket in its chain; see groupTable.
 	hash     uint64
 	beside   *bucket
@@ -39,7 +39,7 @@ func newBucket(m GroupMatcher, policies []*boundPolicy) *bucket {
 	b := &bucket{matcher: m, hash: hashGroup(m.Value), policies: policies}
 	for _, p := range policies {
 		if p.section != nil {
-			b.sections = append(b.sections, p.section)
+			b.sections = append(b.sections, *p.section)
 		}
 		if p.pruning != nil {
 			b.prunings = append(b.prunings, p.pruning)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -12,7 +13,10 @@ import (
 type listIndex struct {
 	namespaces map[string]*listNamespace
 	// stale are the references that may stand for something else since they were resolved.
-	stale map[*reference]struct{}
+	stale  map[*reference]struct{}
+	unions unions
+	// accounts is how many all lists have together.
+	accounts int
 }
 
 // listNamespace is one namespace. References never lead out of it.
@@ -36,14 +40,18 @@ type reference struct {
 	// policies counts by the name of a policy how often it has the reference.
 	policies map[string]int
 	resolved
+	// union is an index over the sets where they are many; nil otherwise.
+	union *sharedUnion
 }
 
 // resolved is what a reference stands for.
 type resolved struct {
 	// sets are those of the lists that have accounts, in the order of the lists' names.
-	sets []PackedAccounts
+	sets []namedSet
 	// found says that at least one list exists, be it an empty one.
 	found bool
+	// content stands for the sets.
+	content fingerprint
 }
 
 // put puts a list in the place of that of its name, or takes that away if list is nil. It returns what was there.
@@ -55,6 +63,7 @@ func (x *listIndex) put(name objectName, list *indexedList) (before *indexedList
 	} else {
 		delete(n.lists, name.name)
 	}
+	x.accounts += list.len() - before.len()
 	if r, ok := n.references[nameKey(name.name)]; ok {
 		x.stale[r] = struct{}{}
 	}
@@ -70,18 +79,19 @@ func (x *listIndex) put(name objectName, list *indexedList) (before *indexedList
 func (l *indexedList) selectedBy(r *reference) bool { return l != nil && r.selector.Matches(l.labels) }
 
 // of returns what a reference in use stands for.
-func (x *listIndex) of(namespace string, ref *listRef) resolved {
-	return x.namespaces[namespace].references[ref.key].resolved
+func (x *listIndex) of(namespace string, ref *listRef) *reference {
+	return x.namespaces[namespace].references[ref.key]
 }
 
-// use notes that a policy has its references.
+// use notes that a policy has its references. What is new of them is stale.
 func (x *listIndex) use(p *policyPart) {
 	for ref := range p.refs() {
 		n := x.namespace(p.object.Namespace)
 		r, known := n.references[ref.key]
 		if !known {
-			r = &reference{listRef: *ref, namespace: p.object.Namespace, policies: map[string]int{}, resolved: n.resolve(ref)}
+			r = &reference{listRef: *ref, namespace: p.object.Namespace, policies: map[string]int{}}
 			n.references[ref.key] = r
+			x.stale[r] = struct{}{}
 			if ref.selects() {
 				n.selecting[r] = struct{}{}
 			}
@@ -102,6 +112,7 @@ func (x *listIndex) release(p *policyPart) {
 			delete(n.references, ref.key)
 			delete(n.selecting, r)
 			delete(x.stale, r)
+			x.unions.release(r.union)
 			x.tidy(p.object.Namespace)
 		}
 	}
@@ -110,8 +121,9 @@ func (x *listIndex) release(p *policyPart) {
 // resolveStale brings all references up to date, and yields the policies that have one that was not.
 func (x *listIndex) resolveStale() iter.Seq[objectName] {
 	return func(yield func(objectName) bool) {
-		for r := range x.stale {
+		for _, r := range slices.SortedFunc(maps.Keys(x.stale), byKey) {
 			r.resolved = x.namespaces[r.namespace].resolve(&r.listRef)
+			r.union = x.unions.exchange(r.union, &r.resolved, x.accounts)
 			delete(x.stale, r)
 			for policy := range r.policies {
 				if !yield(objectName{r.namespace, policy}) {
@@ -122,13 +134,18 @@ func (x *listIndex) resolveStale() iter.Seq[objectName] {
 	}
 }
 
+// byKey orders references, so that which ones have a union is no matter of chance where not all can.
+func byKey(r, s *reference) int {
+	return cmp.Or(strings.Compare(r.namespace, s.namespace), strings.Compare(r.key, s.key))
+}
+
 func (n *listNamespace) resolve(ref *listRef) resolved {
 	if !ref.selects() {
 		l, found := n.lists[ref.name]
-		if !found || l.set == "" {
-			return resolved{found: found}
+		if !found {
+			return newResolved(nil)
 		}
-		return resolved{sets: []PackedAccounts{l.set}, found: true}
+		return newResolved([]*indexedList{l})
 	}
 	var selected []*indexedList
 	for _, l := range n.lists {
@@ -137,12 +154,19 @@ func (n *listNamespace) resolve(ref *listRef) resolved {
 		}
 	}
 	slices.SortFunc(selected, func(l, m *indexedList) int { return strings.Compare(l.name, m.name) })
-	r := resolved{found: len(selected) > 0}
-	for _, l := range selected {
+	return newResolved(selected)
+}
+
+func newResolved(lists []*indexedList) resolved {
+	r := resolved{found: len(lists) > 0}
+	var t transcript
+	for _, l := range lists {
 		if l.set != "" {
-			r.sets = append(r.sets, l.set)
+			r.sets = append(r.sets, namedSet{l.name, l.set})
+			t.part(l.set.fingerprint())
 		}
 	}
+	r.content = t.sum()
 	return r
 }
 

@@ -93,15 +93,15 @@ func (p *policyPart) addJoin(j *JoinSection) {
 		p.allow = newSelectionPart(j.Allow)
 	}
 	p.deny = newSelectionPart(j.Deny)
-	p.section.allow = p.allow.own
-	p.section.deny = p.deny.own
+	p.section.allow = p.allow.own.selection()
+	p.section.deny = p.deny.own.selection()
 }
 
 func (p *policyPart) addPrune(r *PruneRule) {
 	p.pruning = &pruning{policy: p.object, types: p.types, rule: *r, invalid: p.invalid}
 	p.pruning.rule.Protect = nil
 	p.protect = newSelectionPart(r.Protect)
-	p.pruning.protect = p.protect.own
+	p.pruning.protect = p.protect.own.selection()
 	if problem := r.Protect.problem(); problem != "" {
 		p.pruning.unresolved = []string{p.unresolved(problem)}
 	}
@@ -145,8 +145,7 @@ func (p *policyPart) bind(lists *listIndex) *boundPolicy {
 	t := make(transcript, 0, 256)
 	t.part(p.fingerprint)
 	look := func(field string, part *selectionPart) (selection, []string) {
-		found, absent := part.bind(p.object.Namespace, lists)
-		found.describe(&t)
+		found, absent := part.bind(p.object.Namespace, lists, &t)
 		for _, ref := range absent {
 			missing = append(missing, field+": "+ref)
 		}

@@ -19,7 +19,7 @@ var (
 	somePrefixes = []string{"a", "ab", "abc", "b", "@"}
 	someAccounts = []string{"jared", "jar", "tommy", "mallory", "staff-1", "staff-2", "administrator"}
 	accountStems = []string{"j", "jar", "staff-", "m"}
-	someLists    = []string{"l1", "l2", "l3"}
+	someLists    = []string{"l1", "l2", "l3", "l4", "l5", "l6", "l7", "l8"} // more than are asked one after the other
 	someNames    = []string{"p1", "p2", "p3", "p4", "p5", "p6"}
 	someApps     = []string{"prod", "copy"}
 	someSpaces   = []string{"chat", "other"}
@@ -137,7 +137,7 @@ func drawInput(t *rapid.T) Input {
 	key := func(o Object) string { return o.Key() }
 	return Input{
 		Apps:     rapid.SliceOfNDistinct(rapid.Custom(drawApp), 1, 4, func(a App) string { return key(a.Object) }).Draw(t, "apps"),
-		Lists:    rapid.SliceOfNDistinct(rapid.Custom(drawList), 0, 4, func(l List) string { return key(l.Object) }).Draw(t, "lists"),
+		Lists:    rapid.SliceOfNDistinct(rapid.Custom(drawList), 0, 12, func(l List) string { return key(l.Object) }).Draw(t, "lists"),
 		Policies: rapid.SliceOfNDistinct(rapid.Custom(drawPolicy), 0, 10, func(p Policy) string { return key(p.Object) }).Draw(t, "policies"),
 		Records:  rapid.SliceOfNDistinct(rapid.Custom(drawRecord), 0, 8, func(r Record) string { return r.UID }).Draw(t, "records"),
 	}
@@ -440,6 +440,10 @@ func BenchmarkDecideJoin(b *testing.B) {
 		}
 		queries[i] = q
 	}
+	benchmarkDecisions(b, app, queries)
+}
+
+func benchmarkDecisions(b *testing.B, app *CompiledApp, queries []JoinQuery) {
 	admitted, i := 0, 0
 	b.ReportAllocs()
 	for b.Loop() {
@@ -449,6 +453,20 @@ func BenchmarkDecideJoin(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(admitted)/float64(b.N), "admitted/op")
+}
+
+// BenchmarkDecideJoinShards asks one policy over a selector of 500 lists with 10,000,000 accounts.
+func BenchmarkDecideJoinShards(b *testing.B) {
+	const lists, each = 500, 20_000
+	app := Compile(shardedInput(shards(lists, each))).App(appID)
+	queries := make([]JoinQuery, 1<<16)
+	for i := range queries {
+		queries[i] = JoinQuery{Group: "g", Type: TypePublic, Account: fmt.Sprintf("account-%08d", rand.IntN(lists*each))}
+		if i%2 == 0 {
+			queries[i].Account = fmt.Sprintf("strange-%08d", rand.IntN(lists*each))
+		}
+	}
+	benchmarkDecisions(b, app, queries)
 }
 
 // BenchmarkBuild is one build after an edit. See [BenchmarkCompile] for one from nothing.

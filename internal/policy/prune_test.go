@@ -468,7 +468,9 @@ func TestLastLook(t *testing.T) {
 		"joined is missing now": {current: as(func(m *Member) { m.Joined = time.Time{} }), want: KeptUnknown},
 		"spoke in the future":   {current: as(func(m *Member) { m.LastSpoke = ago(-1) }), want: KeptUnknown},
 		"protected now": {
-			current: as(func(*Member) {}), rule: func(g *Governing) { g.protect = append(g.protect, &selection{prefixes: newPrefixSet([]string{"x"})}) }, want: KeptProtected,
+			current: as(func(*Member) {}), rule: func(g *Governing) {
+				g.protect = append(g.protect, &selection{more: &sources{prefixes: newPrefixSet([]string{"x"})}})
+			}, want: KeptProtected,
 		},
 		"the admin account now":     {current: as(func(*Member) {}), rule: func(g *Governing) { g.adminAccount = "x" }, want: KeptProtected},
 		"the rule became invalid":   {current: as(func(*Member) {}), rule: func(g *Governing) { g.Invalid = "bad" }, want: KeptUnknown},

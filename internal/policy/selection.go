@@ -8,11 +8,41 @@ import (
 // selection is the compiled form of an [AccountSelector]: its own accounts, the lists it refers to, and prefixes. The zero
 // value selects nobody.
 type selection struct {
+	// set is one of the sources and most often the only one: standing here it is found without another look at memory, which
+	// is what a decision among thousands of policies costs.
+	set PackedAccounts
+	// more are the other sources; nil if there are none.
+	more *sources
+}
+
+// sources are what a selection is made of.
+type sources struct {
 	sets     []PackedAccounts
+	unions   []*sharedUnion
 	prefixes prefixSet
 }
 
+func (s sources) selection() selection {
+	var made selection
+	if len(s.sets) > 0 {
+		made.set, s.sets = s.sets[0], s.sets[1:]
+	}
+	if len(s.sets)+len(s.unions)+len(s.prefixes) > 0 {
+		made.more = &s
+	}
+	return made
+}
+
 func (s *selection) contains(account string, hash uint64) bool {
+	return s.set.contains(account, hash) || s.more != nil && s.more.contain(account, hash)
+}
+
+func (s *sources) contain(account string, hash uint64) bool {
+	for _, u := range s.unions {
+		if u.contains(account, hash) {
+			return true
+		}
+	}
 	for _, set := range s.sets {
 		if set.contains(account, hash) {
 			return true
@@ -21,7 +51,7 @@ func (s *selection) contains(account string, hash uint64) bool {
 	return s.prefixes.contains(account)
 }
 
-func (s *selection) describe(t *transcript) {
+func (s *sources) describe(t *transcript) {
 	t.number(int64(len(s.sets)))
 	for _, set := range s.sets {
 		t.part(set.fingerprint())
@@ -35,7 +65,7 @@ func (s *selection) describe(t *transcript) {
 // selectionPart is what a selector says by itself, before its references are looked up: what they stand for changes without a
 // new version of the policy, because lists come and go, and their labels change.
 type selectionPart struct {
-	own      selection
+	own      sources
 	accounts int
 	refs     []listRef
 }
@@ -44,7 +74,7 @@ func newSelectionPart(a *AccountSelector) selectionPart {
 	if a == nil {
 		return selectionPart{}
 	}
-	part := selectionPart{own: selection{prefixes: newPrefixSet(a.Prefixes)}}
+	part := selectionPart{own: sources{prefixes: newPrefixSet(a.Prefixes)}}
 	if set := PackAccounts(a.Accounts); set != "" {
 		part.own.sets = []PackedAccounts{set}
 		part.accounts = set.Len()
@@ -55,20 +85,26 @@ func newSelectionPart(a *AccountSelector) selectionPart {
 	return part
 }
 
-// bind looks the references up. missing names those that resolve to nothing, each once; they count as empty.
-func (p *selectionPart) bind(namespace string, lists *listIndex) (bound selection, missing []string) {
-	if len(p.refs) == 0 {
-		return p.own, nil
-	}
-	bound = selection{sets: slices.Clone(p.own.sets), prefixes: p.own.prefixes}
+// bind looks the references up, and describes what they stand for. missing names those that resolve to nothing, each once;
+// they count as empty.
+func (p *selectionPart) bind(namespace string, lists *listIndex, t *transcript) (bound selection, missing []string) {
+	all := p.own
+	all.sets = slices.Clone(all.sets)
 	for i := range p.refs {
 		r := lists.of(namespace, &p.refs[i])
 		if !r.found && !slices.Contains(missing, p.refs[i].text) {
 			missing = append(missing, p.refs[i].text)
 		}
-		bound.sets = append(bound.sets, r.sets...)
+		t.part(r.content)
+		if r.union != nil {
+			all.unions = append(all.unions, r.union)
+			continue
+		}
+		for _, set := range r.sets {
+			all.sets = append(all.sets, set.accounts)
+		}
 	}
-	return bound, missing
+	return all.selection(), missing
 }
 
 // listRef is the compiled form of a [ListRef].

@@ -118,7 +118,7 @@ func TestUnionKeepsWhatStaysElsewhere(t *testing.T) {
 	twice := namedSet{"twice", PackAccounts(numbered("account", 50, 100))}
 	u := newUnion(append(sets, twice), nil)
 	u = newUnion(sets, u)
-	if !has(PackedAccounts(sets[0].accounts), "account-00000060") || !u.contains("account-00000060", hashAccount("account-00000060")) {
+	if !has(sets[0].accounts, "account-00000060") || !u.contains("account-00000060", hashAccount("account-00000060")) {
 		t.Error("an account has left a list, and is no longer found on the other one")
 	}
 	u = newUnion(append(sets[1:], twice), u)
