@@ -8,6 +8,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -25,7 +26,9 @@ func CacheOptions(namespaces []string, election ElectionConfig, now func() time.
 		NewInformer: NewInformer,
 		// A read of a kind that no controller watches is a mistake here: it would start an informer that RBAC may refuse.
 		ReaderFailOnMissingInformer: true,
-		DefaultTransform:            slim,
+		// Not ByObject, which controller-runtime v0.25.2 would look up for AccountLists by the name Account: it takes every kind that ends
+		// in List for a list.
+		DefaultTransform: slimmer(&interner{}),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {
 				Label:     labels.SelectorFromSet(labels.Set{v1alpha1.LabelCredentials: "true"}),
@@ -81,6 +84,68 @@ func slimSecret(in any) (any, error) {
 	}
 	secret.Data = kept
 	return secret, nil
+}
+
+// slimmer slims what is declared. An informer calls it twice for an object that it streams; the second time changes nothing.
+func slimmer(shared *interner) toolscache.TransformFunc {
+	return func(in any) (any, error) {
+		switch object := in.(type) {
+		case *v1alpha1.AccountList:
+			slimAccountList(shared, object)
+		case *v1alpha1.GroupPolicy:
+			slimGroupPolicy(shared, object)
+		default:
+			return slim(in)
+		}
+		return in, nil
+	}
+}
+
+// slimAccountList packs the accounts, whose strings would take several times their bytes, at the one door that all lists come through.
+func slimAccountList(shared *interner, list *v1alpha1.AccountList) {
+	convert.PackList(list)
+	labels := shared.labelSet(list.Labels)
+	slimMeta(shared, &list.ObjectMeta)
+	list.Labels = labels // selectors ask for them
+	list.Status.Conditions = shared.conditions(list.Status.Conditions)
+}
+
+// slimGroupPolicy shares what policies have in common.
+func slimGroupPolicy(shared *interner, p *v1alpha1.GroupPolicy) {
+	slimMeta(shared, &p.ObjectMeta)
+	shareText(shared, &p.Spec.AppRef.Name)
+	p.Spec.Groups = exact(p.Spec.Groups)
+	for i := range p.Spec.Groups {
+		shareText(shared, &p.Spec.Groups[i].Type)
+	}
+	if join := p.Spec.Join; join != nil {
+		slimJoinSection(shared, join)
+	}
+	p.Status.Conditions = shared.conditions(p.Status.Conditions)
+}
+
+func slimJoinSection(shared *interner, join *v1alpha1.JoinSection) {
+	shareText(shared, &join.Mode)
+	join.Triggers = exact(join.Triggers)
+	for i := range join.Triggers {
+		shareText(shared, &join.Triggers[i])
+	}
+	for _, selector := range []*v1alpha1.AccountSelector{join.Allow, join.Deny} {
+		if selector != nil {
+			selector.Lists = exact(selector.Lists)
+		}
+	}
+	if join.Reject != nil {
+		shareText(shared, &join.Reject.Message)
+	}
+}
+
+// slimMeta leaves what says which object it is, and which version of it.
+func slimMeta(shared *interner, m *metav1.ObjectMeta) {
+	*m = metav1.ObjectMeta{
+		Namespace: shared.text(m.Namespace), Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
+	}
 }
 
 // slimPruneRun drops the accounts of a run, as far as no snapshot depends on them; the record in etcd keeps them, and what works on accounts reads

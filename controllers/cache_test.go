@@ -1,15 +1,21 @@
 package controllers
 
 import (
+	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/convert"
 )
 
 func bulky() metav1.ObjectMeta {
@@ -35,13 +41,39 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 		r.Status.Plan.Removals, r.Status.Kept = nil, nil
 		return r
 	}
-	slimRun := slimPruneRun(time.Now)
+	slimRun, slim := slimPruneRun(time.Now), slimmer(&interner{})
+	identity := metav1.ObjectMeta{Namespace: "chat", Name: "x", UID: "uid", ResourceVersion: "7", Generation: 3}
+	declared := bulky()
+	declared.Namespace, declared.UID, declared.ResourceVersion, declared.Generation = identity.Namespace, identity.UID, identity.ResourceVersion, identity.Generation
+	declared.OwnerReferences, declared.Finalizers = []metav1.OwnerReference{{Name: "chart"}}, []string{"chart"}
+	labelled := identity
+	labelled.Labels = declared.Labels
+	conditions := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady}}
+	spec := v1alpha1.GroupPolicySpec{
+		AppRef: v1alpha1.AppReference{Name: "prod"}, Groups: append(make([]v1alpha1.GroupMatcher, 0, 4), v1alpha1.GroupMatcher{Value: "lounge"}),
+		Join: &v1alpha1.JoinSection{
+			Triggers: []v1alpha1.JoinTrigger{v1alpha1.JoinTriggerApply}, Allow: &v1alpha1.AccountSelector{},
+			Reject: &v1alpha1.Rejection{Code: new(int32(10110)), Message: "Members only"},
+		},
+	}
+	packed := &v1alpha1.AccountList{ObjectMeta: labelled, Spec: v1alpha1.AccountListSpec{Accounts: []string{"jared"}}, Status: v1alpha1.AccountListStatus{Conditions: conditions}}
+	convert.PackList(packed)
 	light := metav1.ObjectMeta{Name: "x", Labels: map[string]string{"kept": "yes"}, Annotations: map[string]string{"kept": "yes"}}
 	cases := map[string]struct {
 		transform toolscache.TransformFunc
 		in, want  any
 	}{
-		"Object": {slim, &v1alpha1.GroupPolicy{ObjectMeta: bulky()}, &v1alpha1.GroupPolicy{ObjectMeta: light}},
+		"Object": {slim, &v1alpha1.IMApp{ObjectMeta: bulky()}, &v1alpha1.IMApp{ObjectMeta: light}},
+		"GroupPolicy": {
+			slim,
+			&v1alpha1.GroupPolicy{ObjectMeta: declared, Spec: *spec.DeepCopy(), Status: v1alpha1.GroupPolicyStatus{Conditions: conditions}},
+			&v1alpha1.GroupPolicy{ObjectMeta: identity, Spec: spec, Status: v1alpha1.GroupPolicyStatus{Conditions: conditions}},
+		},
+		"AccountList": {
+			slim,
+			&v1alpha1.AccountList{ObjectMeta: declared, Spec: v1alpha1.AccountListSpec{Accounts: []string{"jared"}}, Status: v1alpha1.AccountListStatus{Conditions: conditions}},
+			packed,
+		},
 		"Secret": {
 			slimSecret,
 			&corev1.Secret{ObjectMeta: bulky(), Data: map[string][]byte{"secretKey": []byte("k"), "callbackToken": []byte("t"), "previousCallbackToken": []byte("p"), "other": []byte("o")}},
@@ -59,12 +91,88 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := tc.transform(tc.in)
-			must(t, err)
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("kept in memory (-want,+got):\n%s", diff)
+			got := tc.in
+			for _, time := range []string{"once", "twice"} { // as informers do with what they stream
+				var err error
+				got, err = tc.transform(got)
+				must(t, err)
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("kept in memory, transformed %s (-want,+got):\n%s", time, diff)
+				}
 			}
 		})
+	}
+}
+
+func TestCachedObjectsShareTheirTexts(t *testing.T) {
+	transform := slimmer(&interner{})
+	decoded := func(name string) *v1alpha1.AccountList { // nothing in it is shared
+		return &v1alpha1.AccountList{
+			ObjectMeta: metav1.ObjectMeta{Namespace: strings.Clone("chat"), Name: name, Labels: map[string]string{"list": "vip"}},
+			Status:     v1alpha1.AccountListStatus{Conditions: append(make([]metav1.Condition, 0, 4), metav1.Condition{Message: strings.Clone("The list is in the snapshot.")})},
+		}
+	}
+	a, b := decoded("a"), decoded("b")
+	for _, list := range []*v1alpha1.AccountList{a, b} {
+		_, err := transform(list)
+		must(t, err)
+	}
+	if unsafe.StringData(a.Namespace) != unsafe.StringData(b.Namespace) {
+		t.Error("each has its own namespace")
+	}
+	if unsafe.StringData(a.Status.Conditions[0].Message) != unsafe.StringData(b.Status.Conditions[0].Message) {
+		t.Error("each has its own words")
+	}
+	if reflect.ValueOf(a.Labels).Pointer() != reflect.ValueOf(b.Labels).Pointer() {
+		t.Error("each has its own labels")
+	}
+	if cap(a.Status.Conditions) != 1 {
+		t.Errorf("room for %d conditions", cap(a.Status.Conditions))
+	}
+}
+
+func TestInternerIsBounded(t *testing.T) {
+	var shared interner
+	for i := range 3 * mostInterned {
+		text := fmt.Sprint(i)
+		if got := shared.text(text); got != text {
+			t.Fatalf("%q became %q", text, got)
+		}
+		labels := map[string]string{"n": text}
+		if diff := cmp.Diff(labels, shared.labelSet(labels)); diff != "" {
+			t.Fatalf("labels (-want,+got):\n%s", diff)
+		}
+	}
+	if len(shared.texts) > mostInterned || len(shared.labels) > mostInterned {
+		t.Errorf("%d texts and %d sets of labels", len(shared.texts), len(shared.labels))
+	}
+}
+
+// A list is kept packed by a real informer, which streams the first objects, and whatever somebody has made its accounts look like.
+func TestCacheKeepsListsPacked(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	model := newList(namespace, "model", nil)
+	convert.PackList(model)
+	mark := model.Spec.Accounts[0]
+	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
+		newList(namespace, "plain", nil, "jared", "tommy", "jared"), newList(namespace, "lookalike", nil, mark, "looks packed"),
+		newPolicy(namespace, "gate", "lounge", byName("plain")), newPolicy(namespace, "odd", "odd", byName("lookalike")))
+	again := startReplica(t, namespace, replicaOptions{}) // gets them as its first objects
+	for _, r := range []*replica{r, again} {
+		r.published(t, admits("tommy", "lounge", true))
+		r.published(t, admits("looks packed", "odd", true))
+		r.published(t, admits("\ufffd", "odd", true)) // what the API made of the mark
+		for name, want := range map[string]int{"plain": 2, "lookalike": 2} {
+			var cached v1alpha1.AccountList
+			must(t, r.cache.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &cached))
+			if len(cached.Spec.Accounts) != 2 || cached.Spec.Accounts[0] != mark {
+				t.Errorf("%s is cached as %q", name, cached.Spec.Accounts)
+			}
+			if got := convert.List(&cached).Accounts.Len(); got != want {
+				t.Errorf("%s: %d accounts, want %d", name, got, want)
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -79,7 +81,7 @@ func (r *StatusReconciler) SetupWithManager(mgr manager.Manager, published func(
 		b := builder.ControllerManagedBy(mgr).
 			Named(kind.name).
 			// No generation predicate: the echo of our own patch is what re-checks a skip that was made against a stale cache.
-			For(kind.object).
+			For(kind.object, builder.WithPredicates(predicate.NewPredicateFuncs(func(client.Object) bool { return r.inOffice() }))).
 			WatchesRawSource(published(func(context.Context) []reconcile.Request { return kind.changed() })).
 			WatchesRawSource(r.Term.Source(func(context.Context) []reconcile.Request { return kind.all() })).
 			WithOptions(controller.Options{
@@ -100,6 +102,10 @@ func (r *StatusReconciler) SetupWithManager(mgr manager.Manager, published func(
 	}
 	return nil
 }
+
+// inOffice says whether there is anything to write, and the right to. What is not looked at before is enqueued by the first
+// publication, or by the beginning of the term: at the start no queue of thousands competes with the first build.
+func (r *StatusReconciler) inOffice() bool { return r.Snapshots.Load() != nil && r.Term.Held() }
 
 // verdict is one of the core's verdict types; Key is the "namespace/name" of the object.
 type verdict interface {
@@ -151,17 +157,18 @@ func (r *StatusReconciler) reconcile(ctx context.Context, request reconcile.Requ
 	if !ok || snapshot == nil {
 		return reconcile.Result{}, nil // the beginning of a term, or the first publication, enqueues everything
 	}
-	if err := r.Client.Get(ctx, request.NamespacedName, object); err != nil {
+	// Not copied: what follows puts another status in the place of the one that is cached, and writes to nothing in it.
+	if err := r.Client.Get(ctx, request.NamespacedName, object, client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	before := object.DeepCopyObject().(client.Object)
-	if !r.judge(snapshot, object) || equality.Semantic.DeepEqual(before, object) {
+	before, standing := statusOf(object), conditionsOf(object)
+	if !r.judge(snapshot, object) || equality.Semantic.DeepEqual(before, statusOf(object)) {
 		return reconcile.Result{}, nil
 	}
-	err := r.Client.Status().Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	err := r.write(ctx, object)
 	switch {
 	case err == nil:
-		r.announce(before, object)
+		r.announce(object, standing)
 		return reconcile.Result{}, nil
 	case apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil
@@ -174,7 +181,35 @@ func (r *StatusReconciler) reconcile(ctx context.Context, request reconcile.Requ
 	return reconcile.Result{}, fmt.Errorf("patch the status: %w", err)
 }
 
-// judge brings the status of object in line with the snapshot's verdict; false if the verdict is not about this version of it.
+// statusPatch is a JSON merge patch. The version is that of the object that was judged: of another one nobody knows whether it
+// deserves this status.
+type statusPatch struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
+	Status any `json:"status"`
+}
+
+// write patches the status of object. No spec is sent, and none comes back: the answer is asked for as metadata, so that nobody
+// decodes 20,000 accounts for the sake of a condition.
+func (r *StatusReconciler) write(ctx context.Context, object client.Object) error {
+	patch := statusPatch{Status: statusOf(object)}
+	patch.Metadata.ResourceVersion = object.GetResourceVersion()
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return fmt.Errorf("encode the status: %w", err)
+	}
+	kind, err := r.Client.GroupVersionKindFor(object)
+	if err != nil {
+		return fmt.Errorf("find the kind of %T: %w", object, err)
+	}
+	target := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: object.GetNamespace(), Name: object.GetName()}}
+	target.SetGroupVersionKind(kind)
+	return r.Client.Status().Patch(ctx, target, client.RawPatch(types.MergePatchType, body))
+}
+
+// judge brings the status of object in line with the snapshot's verdict; false if the verdict is not about this version of it. The
+// conditions that stood there are left as they are.
 func (r *StatusReconciler) judge(snapshot *policy.Snapshot, object client.Object) bool {
 	namespace, name, uid, generation := object.GetNamespace(), object.GetName(), string(object.GetUID()), object.GetGeneration()
 	switch o := object.(type) {
@@ -252,11 +287,11 @@ func ours(conditionType string) bool {
 }
 
 // announce makes an event of what changed in Accepted and Ready. A Ready that repeats the reason of Accepted is not told twice.
-func (r *StatusReconciler) announce(before, after client.Object) {
+func (r *StatusReconciler) announce(object client.Object, before []metav1.Condition) {
 	told := ""
 	for _, conditionType := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
-		is := meta.FindStatusCondition(conditionsOf(after), conditionType)
-		was := meta.FindStatusCondition(conditionsOf(before), conditionType)
+		is := meta.FindStatusCondition(conditionsOf(object), conditionType)
+		was := meta.FindStatusCondition(before, conditionType)
 		if is == nil || is.Reason == told || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
 			continue
 		}
@@ -265,8 +300,21 @@ func (r *StatusReconciler) announce(before, after client.Object) {
 		if is.Status != metav1.ConditionTrue {
 			eventType = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(after, nil, eventType, is.Reason, "Publish", "%s", clip(is.Message, maxEventNote))
+		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", clip(is.Message, maxEventNote))
 	}
+}
+
+// statusOf returns the status of object as it is now.
+func statusOf(object client.Object) any {
+	switch o := object.(type) {
+	case *v1alpha1.IMApp:
+		return o.Status
+	case *v1alpha1.AccountList:
+		return o.Status
+	case *v1alpha1.GroupPolicy:
+		return o.Status
+	}
+	return nil
 }
 
 func conditionsOf(object client.Object) []metav1.Condition {

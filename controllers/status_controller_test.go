@@ -2,8 +2,10 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -148,6 +150,47 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 	slices.Sort(told)
 	if diff := cmp.Diff([]string{v1alpha1.ReasonAccepted, v1alpha1.ReasonReady}, told); diff != "" {
 		t.Errorf("events of five changes and one transition each (-want,+got):\n%s", diff)
+	}
+}
+
+// The cached list is packed: a patch that carried the spec would write that into etcd.
+func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
+	namespace := newNamespace(t)
+	r := startReplica(t, namespace, replicaOptions{})
+	vip := newList(namespace, "vip", map[string]string{"list": "vip"}, "jared", "tommy")
+	vip.Annotations = map[string]string{"owner": "marketing"}
+	gate := newPolicy(namespace, "gate", "lounge", byName("vip"))
+	create(t, newCredentials(namespace), vip, gate, newApp(namespace, "prod", testSDKAppID))
+	wantList, wantPolicy := vip.Spec.DeepCopy(), gate.Spec.DeepCopy()
+	status(t, vip, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if diff := cmp.Diff(*wantList, vip.Spec); diff != "" || vip.Generation != 1 || vip.Status.Accounts != 2 {
+		t.Errorf("list of generation %d with %d accounts, spec (-want,+got):\n%s", vip.Generation, vip.Status.Accounts, diff)
+	}
+	if vip.Annotations["owner"] != "marketing" || vip.Labels["list"] != "vip" {
+		t.Errorf("left of the metadata: %+v", vip.ObjectMeta)
+	}
+	if diff := cmp.Diff(*wantPolicy, gate.Spec); diff != "" {
+		t.Errorf("policy (-want,+got):\n%s", diff)
+	}
+	for _, name := range []string{"vip", "gate"} {
+		eventually(t, func() error { // it is recorded a moment after it can be read
+			if _, ok := r.written.Load(name); !ok {
+				return errors.New("no patch")
+			}
+			return nil
+		})
+		body, _ := r.written.Load(name)
+		var patch map[string]map[string]any
+		must(t, json.Unmarshal([]byte(body.(string)), &patch))
+		if diff := cmp.Diff([]string{"metadata", "status"}, slices.Sorted(maps.Keys(patch))); diff != "" || len(patch["metadata"]) != 1 || patch["metadata"]["resourceVersion"] == "" {
+			t.Errorf("%s: patched with %s", name, body)
+		}
+		if answer, _ := r.read.Load(name); answer != nil {
+			if _, ok := answer.(*metav1.PartialObjectMetadata); !ok {
+				t.Errorf("%s: the answer was decoded as a %T", name, answer)
+			}
+		}
 	}
 }
 
@@ -378,8 +421,7 @@ func TestEventsTellTransitionsOnly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			recorder := events.NewFakeRecorder(10)
 			r := &StatusReconciler{Events: recorder}
-			r.announce(&v1alpha1.GroupPolicy{Status: v1alpha1.GroupPolicyStatus{Conditions: tc.from}},
-				&v1alpha1.GroupPolicy{Status: v1alpha1.GroupPolicyStatus{Conditions: tc.to}})
+			r.announce(&v1alpha1.GroupPolicy{Status: v1alpha1.GroupPolicyStatus{Conditions: tc.to}}, tc.from)
 			close(recorder.Events)
 			var got []string
 			for e := range recorder.Events {

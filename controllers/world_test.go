@@ -34,6 +34,9 @@ type replica struct {
 	// wrote counts the status patches that the API server took, refused those that it was kept from seeing.
 	wrote, refused atomic.Int64
 	wroteOf        sync.Map // the same by the object's name
+	// written holds the last status patch by the object's name, read what came back of it.
+	written, read sync.Map
+	cache         client.Reader
 	// refuse makes every status patch fail.
 	refuse atomic.Bool
 	stop   func()
@@ -86,8 +89,14 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 					r.refused.Add(1)
 					return errors.New("no status today")
 				}
-				err := c.SubResource(subresource).Patch(ctx, object, patch, opts...)
+				body, err := patch.Data(object)
+				if err != nil {
+					return err
+				}
+				err = c.SubResource(subresource).Patch(ctx, object, patch, opts...)
 				if err == nil {
+					r.written.Store(object.GetName(), string(body))
+					r.read.Store(object.GetName(), object)
 					r.wrote.Add(1)
 					count, _ := r.wroteOf.LoadOrStore(object.GetName(), &atomic.Int64{})
 					count.(*atomic.Int64).Add(1)
@@ -102,6 +111,7 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 		Now:          time.Now,
 	}
 	must(t, statuses.SetupWithManager(mgr, snapshots.Published))
+	r.cache = mgr.GetCache()
 	r.stop = start(t, mgr.Start)
 	return r
 }

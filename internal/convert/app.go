@@ -63,11 +63,6 @@ func App(app *v1alpha1.IMApp, secret map[string][]byte) policy.App {
 	return converted
 }
 
-// List converts an AccountList. It packs the accounts.
-func List(list *v1alpha1.AccountList) policy.List {
-	return policy.List{Object: object(list), Labels: list.Labels, Accounts: policy.PackAccounts(list.Spec.Accounts)}
-}
-
 func object(o metav1.Object) policy.Object {
 	return policy.Object{
 		Namespace:  o.GetNamespace(),

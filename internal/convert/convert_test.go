@@ -153,15 +153,6 @@ func TestApp(t *testing.T) {
 	}
 }
 
-func TestList(t *testing.T) {
-	list := &v1alpha1.AccountList{ObjectMeta: meta("vip"), Spec: v1alpha1.AccountListSpec{Accounts: []string{"jared", "tommy"}}}
-	list.Labels = map[string]string{"list": "vip"}
-	want := policy.List{Object: identity("vip"), Labels: map[string]string{"list": "vip"}, Accounts: policy.PackAccounts([]string{"jared", "tommy"})}
-	if diff := cmp.Diff(want, convert.List(list)); diff != "" {
-		t.Errorf("List (-want,+got):\n%s", diff)
-	}
-}
-
 func seats(v intstr.IntOrString) *intstr.IntOrString { return &v }
 
 func TestPolicyAsWritten(t *testing.T) {

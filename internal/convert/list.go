@@ -1,0 +1,28 @@
+package convert
+
+import (
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// packedMark stands before the accounts of a list that has been packed. It is not UTF-8, and so cannot come from the API:
+// decoding puts U+FFFD in the place of every byte that is not.
+const packedMark = "\xff"
+
+// PackList puts the packed set of its accounts in the place of the accounts of a list that is to be kept: a million strings cost
+// more than their bytes. A list that is packed stays as it is. Only [List] understands one, and it must never be written to the API.
+func PackList(list *v1alpha1.AccountList) {
+	list.Spec.Accounts = []string{packedMark, string(packedAccounts(list))}
+}
+
+// List converts an AccountList, packed or not.
+func List(list *v1alpha1.AccountList) policy.List {
+	return policy.List{Object: object(list), Labels: list.Labels, Accounts: packedAccounts(list)}
+}
+
+func packedAccounts(list *v1alpha1.AccountList) policy.PackedAccounts {
+	if accounts := list.Spec.Accounts; len(accounts) == 2 && accounts[0] == packedMark {
+		return policy.PackedAccounts(accounts[1])
+	}
+	return policy.PackAccounts(list.Spec.Accounts)
+}
