@@ -15,7 +15,7 @@ import (
 )
 
 // changes collects what the watches bring until the next build takes it. Of an object that changes several times in between, only the
-// last state counts, so that no burst makes it grow beyond the number of objects. Its zero value is ready.
+// last state counts. Its zero value is ready.
 //
 // An object always comes through the same watch, which tells of its changes in their order and of its deletion even when that happened
 // while the watch was broken. So what was told last is what the cache holds.
@@ -54,8 +54,8 @@ func (c *changes) take() map[objectKey]news {
 	return taken
 }
 
-// handler notes the changes that matter and asks for a build of each. A deletion is noted in any case: whatever the object was, it must
-// not be left behind.
+// handler notes the creations and updates that matter, and every deletion: whatever the object was when it went, it must not be left
+// behind. It asks for a build of each.
 func (c *changes) handler(matters predicate.Predicate) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	noted := func(object client.Object, gone bool, q queue) {
@@ -73,12 +73,6 @@ func (c *changes) handler(matters predicate.Predicate) handler.EventHandler {
 				noted(e.ObjectNew, false, q)
 			}
 		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
-			if matters.Delete(e) {
-				noted(e.Object, true, q)
-				return
-			}
-			c.note(e.Object, true)
-		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { noted(e.Object, true, q) },
 	}
 }

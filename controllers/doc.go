@@ -3,7 +3,7 @@
 // Everything runs on every replica. What only one replica may do is done "in a term": under a context that Term hands out and that
 // ends when the lease could not be renewed. Losing a term never ends the process.
 //
-//   - SnapshotReconciler rebuilds the whole policy.Snapshot on any change and publishes it; every replica does.
+//   - SnapshotReconciler takes up what the watches bring, builds a policy.Snapshot of it and publishes that; every replica does.
 //   - StatusReconciler turns the verdicts of the published snapshot into conditions, in a term.
 //   - PruneRunReconciler plans and carries out removals, in a term; Intake and Sweeper create the runs.
 //

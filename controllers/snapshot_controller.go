@@ -126,11 +126,9 @@ var dataChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return !ok || !isSecret || !maps.EqualFunc(before.Data, after.Data, slices.Equal[[]byte])
 }}
 
-// recordChanged lets through what changes the record of a run: that of a deleted one is gone. Most of what is written to a run is
-// progress that no snapshot depends on.
+// recordChanged lets through what changes the record of a run. Most of what is written to a run is progress that no snapshot depends on.
 var recordChanged = predicate.Funcs{
 	CreateFunc: func(e event.CreateEvent) bool { return recordOf(e.Object) != nil },
-	DeleteFunc: func(e event.DeleteEvent) bool { return recordOf(e.Object) != nil },
 	UpdateFunc: func(e event.UpdateEvent) bool { return !sameRecord(recordOf(e.ObjectOld), recordOf(e.ObjectNew)) },
 	GenericFunc: func(event.GenericEvent) bool {
 		return false

@@ -13,10 +13,10 @@ import (
 // TestRecordsAtTheGate holds what runs recorded against the callbacks as the vendor sends them.
 func TestRecordsAtTheGate(t *testing.T) {
 	refusal := policy.Record{
-		Namespace: "chat", App: "prod", Group: group, UID: "run-1", Version: "1", Accounts: []string{"jared", "tommy"},
+		Namespace: "chat", App: "prod", Group: group, UID: "run-1", Accounts: []string{"jared", "tommy"},
 		Until: wallClock.Add(time.Hour), Reject: policy.Rejection{Code: 10120, Message: "Come back later"},
 	}
-	undo := policy.Record{Namespace: "chat", App: "prod", Group: group, UID: "run-2", Version: "1", Accounts: []string{"jared", "tommy"}, Restoring: true}
+	undo := policy.Record{Namespace: "chat", App: "prod", Group: group, UID: "run-2", Accounts: []string{"jared", "tommy"}, Restoring: true}
 	invitedBy := func(operator string, accounts ...string) string {
 		return strings.Replace(inviteBody(accounts...), `"Operator_Account":"leckie"`, operator, 1)
 	}

@@ -16,7 +16,6 @@ func Record(run *v1alpha1.PruneRun) (policy.Record, bool) {
 		App:       run.Spec.AppRef.Name,
 		Group:     run.Spec.GroupID,
 		UID:       string(run.UID),
-		Version:   run.ResourceVersion,
 	}
 	status := &run.Status
 	switch {

@@ -23,12 +23,12 @@ func TestRecord(t *testing.T) {
 	}
 	refusing := func(accounts ...string) *policy.Record {
 		return &policy.Record{
-			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Version: "12",
+			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid",
 			Accounts: accounts, Until: until, Reject: policy.Rejection{Code: 10110, Message: "Come back next week"},
 		}
 	}
 	restoring := func(accounts ...string) *policy.Record {
-		return &policy.Record{Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Version: "12", Accounts: accounts, Restoring: true}
+		return &policy.Record{Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Accounts: accounts, Restoring: true}
 	}
 	undo := func(finished time.Time, accounts ...string) *v1alpha1.PruneUndo {
 		u := &v1alpha1.PruneUndo{StartedAt: metav1.Time{Time: created}, FinishedAt: metav1.Time{Time: finished}}

@@ -5,10 +5,10 @@
 //
 // # Vocabulary
 //
-// An [Input] is everything the rules depend on: apps, account lists, policies and records, in any order. [Compile] turns it into a
-// [Snapshot], which never changes afterwards. A [Store] holds the snapshot that is served now; "never built" is a nil
-// snapshot and something else than an empty one. A [Compiler] compiles again and again and reuses the parts that did not
-// change.
+// A [Snapshot] is what the rules make of a world of apps, account lists, policies and records. It never changes. A [Compiler] is
+// told what changed in the world and builds snapshot after snapshot, each of which shares with the one before what no change
+// touched; [Compile] makes one from an [Input], which holds a whole world in any order. A [Store] holds the snapshot that is served
+// now; "never built" is a nil snapshot and something else than an empty one.
 //
 // An *app* is one SDKAppID of the vendor. When two objects name the same one, the older is its *holder* and the other is
 // conflicted: it serves nothing. A [CompiledApp] is a holder together with the policies that name it.

@@ -18,8 +18,8 @@ type Input struct {
 type Record struct {
 	// Namespace and App name the app, Group the group.
 	Namespace, App, Group string
-	// UID is that of the run, Version its resourceVersion: equal versions hold equal records. There is one record of a UID.
-	UID, Version string
+	// UID is that of the run. There is one record of a UID.
+	UID string
 	// Accounts longer than 255 bytes cannot be on it and are left out.
 	Accounts []string
 	// Until is when the accounts may apply and be invited again, Reject what they are told before. Zero: they are not refused.

@@ -120,7 +120,7 @@ func drawApp(t *rapid.T) App {
 func drawRecord(t *rapid.T) Record {
 	r := Record{
 		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"), App: rapid.SampledFrom(append(someApps, "none")).Draw(t, "app"),
-		Group: rapid.SampledFrom(someGroups).Draw(t, "group"), UID: fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")), Version: "1",
+		Group: rapid.SampledFrom(someGroups).Draw(t, "group"), UID: fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")),
 		Accounts: some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
 		Reject: Rejection{
 			Code:    rapid.SampledFrom([]int32{0, 1, 10100, 10110, 10200, 10201}).Draw(t, "code"),
@@ -351,7 +351,7 @@ func drawNonsense(t *rapid.T) Input {
 	for i := range in.Records {
 		if odd("record") {
 			r := &in.Records[i]
-			r.UID, r.Version, r.Group = word.Draw(t, "uid"), word.Draw(t, "version"), word.Draw(t, "group")
+			r.UID, r.Group = word.Draw(t, "uid"), word.Draw(t, "group")
 			r.Until = time.Unix(int64(number.Draw(t, "until")), 0)
 			r.Reject.Code = int32(number.Draw(t, "code"))
 			r.Accounts = append(r.Accounts, word.Draw(t, "account"))

@@ -95,8 +95,8 @@ func distinctRecords(records []Record) []*Record {
 	return distinct
 }
 
-// order is total on what records hold. Resource versions are opaque, so that the greater one is not the later one.
+// order is total on what records hold.
 func (r *Record) order(other *Record) int {
-	return cmp.Or(strings.Compare(r.Version, other.Version), strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
+	return cmp.Or(strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
 		strings.Compare(r.Group, other.Group), cmp.Compare(newRecordPart(r).fingerprint, newRecordPart(other).fingerprint))
 }

@@ -10,7 +10,7 @@ import (
 
 // recordOf returns what a run recorded of the group vip-1.
 func recordOf(run string, edit func(*Record), accounts ...string) Record {
-	r := Record{Namespace: "chat", App: "prod", Group: "vip-1", UID: run, Version: "1", Accounts: accounts}
+	r := Record{Namespace: "chat", App: "prod", Group: "vip-1", UID: run, Accounts: accounts}
 	edit(&r)
 	return r
 }
@@ -226,7 +226,6 @@ func TestRecordsInTheHash(t *testing.T) {
 		}
 	}
 	for name, edit := range map[string]func(*Input){
-		"another version":   func(in *Input) { in.Records[0].Version = "2" },
 		"another run":       func(in *Input) { in.Records[0].UID, in.Records[1].UID = "z", "a" },
 		"another order":     func(in *Input) { in.Records[0], in.Records[2] = in.Records[2], in.Records[0] },
 		"another time zone": func(in *Input) { in.Records[0].Until = now.In(time.FixedZone("CST", 8*3600)) },
@@ -267,7 +266,7 @@ func manyRecords(groups, accounts int) []Record {
 	records := make([]Record, groups)
 	for i := range records {
 		r := &records[i]
-		*r = Record{Namespace: "chat", App: "prod", Group: fmt.Sprintf("@TGS#%08d", i), UID: fmt.Sprintf("run-%08d", i), Version: "1", Until: now, Accounts: make([]string, accounts)}
+		*r = Record{Namespace: "chat", App: "prod", Group: fmt.Sprintf("@TGS#%08d", i), UID: fmt.Sprintf("run-%08d", i), Until: now, Accounts: make([]string, accounts)}
 		for j := range r.Accounts {
 			r.Accounts[j] = fmt.Sprintf("a-removed-account-%08d", i*accounts+j)
 		}
