@@ -79,27 +79,25 @@ type (
 // edited returns the verdicts with those that changed in their places; nil stands for an object that is gone. What is the same
 // as before stays the very same, which [since] tells by its address.
 func (v verdicts[V, P]) edited(changed map[objectName]*V) verdicts[V, P] {
-	if len(changed) == 0 {
+	names := make([]objectName, 0, len(changed))
+	for name, now := range changed {
+		if before := v.find(name); before != now && (before == nil || now == nil || *before != *now) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
 		return v
 	}
-	names := make([]objectName, 0, len(changed))
-	for name := range changed {
-		names = append(names, name)
-	}
 	slices.SortFunc(names, objectName.compare)
-	edited := make(verdicts[V, P], 0, len(v)+len(changed))
+	edited := make(verdicts[V, P], 0, len(v)+len(names))
 	for _, name := range names {
 		at, found := v.search(name)
 		edited = append(edited, v[:at]...)
-		now := changed[name]
-		if found {
-			if now != nil && *now == *v[at] {
-				now = v[at]
-			}
-			at++
-		}
-		if now != nil {
+		if now := changed[name]; now != nil {
 			edited = append(edited, now)
+		}
+		if found {
+			at++
 		}
 		v = v[at:]
 	}
