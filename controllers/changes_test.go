@@ -45,11 +45,11 @@ func (l *lossy) wrap(next http.RoundTripper) http.RoundTripper {
 			return next.RoundTrip(request)
 		}
 		ctx, sever := context.WithCancel(request.Context())
-		refusal, tooOld := l.admit(request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:], query.Get("sendInitialEvents") == "", sever)
+		tooOld, err := l.admit(request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:], query.Get("sendInitialEvents") == "", sever)
 		switch {
-		case refusal != nil:
+		case err != nil:
 			sever()
-			return nil, refusal
+			return nil, err
 		case tooOld:
 			sever()
 			return &http.Response{
@@ -57,7 +57,7 @@ func (l *lossy) wrap(next http.RoundTripper) http.RoundTripper {
 				Body: io.NopCloser(strings.NewReader(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`)),
 			}, nil
 		}
-		return next.RoundTrip(request.WithContext(ctx)) //nolint:govet // severed by lose, or with the request
+		return next.RoundTrip(request.WithContext(ctx)) // severed by lose, or with the request
 	})
 }
 
@@ -67,16 +67,16 @@ func (l *lossy) isLost() bool {
 	return l.lost
 }
 
-func (l *lossy) admit(resource string, resumes bool, sever context.CancelFunc) (refusal error, tooOld bool) {
+func (l *lossy) admit(resource string, resumes bool, sever context.CancelFunc) (tooOld bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lost {
-		return syscall.ECONNREFUSED, false
+		return false, syscall.ECONNREFUSED
 	}
 	l.sever = append(l.sever, sever)
 	tooOld = resumes && l.old[resource]
 	delete(l.old, resource)
-	return nil, tooOld
+	return tooOld, nil
 }
 
 // resumed returns the resources that nobody was told to list anew.
