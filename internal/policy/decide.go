@@ -29,8 +29,7 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 		}
 		live.restored, audited.restored = restored, restored
 	}
-	governing := a.groups.walk(q.Group)
-	for b := governing.next(); b != nil; b = governing.next() {
+	for b := range a.groups.matching(q.Group) {
 		for i := range b.sections {
 			s := &b.sections[i]
 			if !s.types.admitsJoin(q.Type) || !s.triggers.holds(q.Trigger) {

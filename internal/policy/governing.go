@@ -24,8 +24,7 @@ type Governing struct {
 
 // MayPrune reports whether an accepted policy with a prune rule matches the group's id, whatever the group's type.
 func (a *CompiledApp) MayPrune(group string) bool {
-	governing := a.groups.walk(group)
-	for b := governing.next(); b != nil; b = governing.next() {
+	for b := range a.groups.matching(group) {
 		if b.mayPrune() {
 			return true
 		}
@@ -68,8 +67,7 @@ func (a *CompiledApp) PrunesByPattern() bool {
 func (a *CompiledApp) Governing(group string, t GroupType) (Governing, bool) {
 	g := Governing{adminAccount: a.adminAccount}
 	visited := map[*pruning]bool{}
-	governing := a.groups.walk(group)
-	for b := governing.next(); b != nil; b = governing.next() {
+	for b := range a.groups.matching(group) {
 		for _, p := range b.prunings {
 			if visited[p] || !p.types.admitsPruning(t) {
 				continue

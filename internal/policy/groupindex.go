@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 )
 
@@ -79,39 +80,24 @@ func (x *groupIndex) bucketOf(m GroupMatcher) *bucket {
 	return x.all
 }
 
-// walk goes through the buckets whose matcher matches one group, in the order of their rank.
-type walk struct {
-	index *groupIndex
-	group string
-	step  int
-}
-
-func (x *groupIndex) walk(group string) walk { return walk{index: x, group: group} }
-
-// next returns the next bucket, and nil after the last one.
-func (w *walk) next() *bucket {
-	x := w.index
-	for w.step <= len(x.lengths)+1 {
-		if b := w.look(); b != nil {
-			return b
+// matching yields the buckets whose matcher matches the group, in the order of their rank.
+func (x *groupIndex) matching(group string) iter.Seq[*bucket] {
+	return func(yield func(*bucket) bool) {
+		if b := x.exact.find(group); b != nil && !yield(b) {
+			return
+		}
+		for _, l := range x.lengths {
+			if l.bytes > len(group) {
+				continue
+			}
+			if b := x.prefixes.find(group[:l.bytes]); b != nil && !yield(b) {
+				return
+			}
+		}
+		if x.all != nil {
+			yield(x.all)
 		}
 	}
-	return nil
-}
-
-// look looks in one place and steps on to the next.
-func (w *walk) look() *bucket {
-	x, step := w.index, w.step
-	w.step++
-	switch {
-	case step == 0:
-		return x.exact.find(w.group)
-	case step > len(x.lengths):
-		return x.all
-	case x.lengths[step-1].bytes > len(w.group):
-		return nil
-	}
-	return x.prefixes.find(w.group[:x.lengths[step-1].bytes])
 }
 
 // edited returns the index less the policies that are gone, and with those that have come. touched are the policies of all
