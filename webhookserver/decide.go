@@ -10,7 +10,7 @@ import (
 
 // apply answers a client that applies to join (page 34370).
 func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callback) (result, *answer) {
-	verdict := h.decide(app, policy.JoinQuery{
+	verdict := h.decide(app, &policy.JoinQuery{
 		Group:   callback.GroupID,
 		Type:    h.groupType(callback),
 		Account: callback.Requestor,
@@ -41,7 +41,7 @@ func (h *handler) invite(x *exchange, app *policy.CompiledApp, callback *im.Call
 	var first policy.Verdict
 	for _, account := range callback.Members {
 		query.Account = account
-		verdict := h.decide(app, query)
+		verdict := h.decide(app, &query)
 		if verdict.Admit {
 			continue
 		}
@@ -61,8 +61,8 @@ func (h *handler) invite(x *exchange, app *policy.CompiledApp, callback *im.Call
 }
 
 // decide is one account's verdict, counted, and told at V(1).
-func (h *handler) decide(app *policy.CompiledApp, query policy.JoinQuery) policy.Verdict {
-	verdict := app.DecideJoin(query)
+func (h *handler) decide(app *policy.CompiledApp, query *policy.JoinQuery) policy.Verdict {
+	verdict := app.DecideJoin(*query)
 	h.metrics.decided(query.Trigger, &verdict)
 	if log := h.log.V(1); !verdict.Admit && log.Enabled() {
 		log.Info("Join refused", "app", app.Object().Key(), "group", query.Group,
