@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -223,5 +224,39 @@ func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 				t.Errorf("known %t, verdict %+v, tokens %q", ok, v, tokens)
 			}
 		})
+	}
+}
+
+// BenchmarkEdit is what an edit of one policy of 10,000 costs from its event to the requests for its status.
+func BenchmarkEdit(b *testing.B) {
+	const policies = 10_000
+	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now, Metrics: NewMetrics(prometheus.NewRegistry())}
+	r.changes.note(newApp("a", "prod", testSDKAppID), false)
+	edits := make([]*v1alpha1.GroupPolicy, policies)
+	for i := range edits {
+		name := fmt.Sprintf("policy-%06d", i)
+		list := newList("a", name, nil, "jared", "tommy")
+		edits[i] = newPolicy("a", name, name, byName(name))
+		edits[i].UID, list.UID = types.UID(name), types.UID("list-"+name)
+		r.changes.note(list, false)
+		r.changes.note(edits[i], false)
+	}
+	statuses := changed(r.Store, (*policy.Snapshot).PolicyVerdictsSince)
+	edit := func() {
+		if _, err := r.Reconcile(b.Context(), buildRequest()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	edit()
+	statuses()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		edited := edits[i%policies].DeepCopy()
+		edited.Generation = int64(i + 2)
+		r.changes.note(edited, false)
+		edit()
+		if got := statuses(); len(got) != 1 {
+			b.Fatalf("%d statuses", len(got))
+		}
 	}
 }
