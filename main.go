@@ -223,11 +223,12 @@ func (o *managerOptions) run(parent context.Context) error {
 	if err := errors.Join(scheme.AddToScheme(apiScheme), v1alpha1.AddToScheme(apiScheme)); err != nil {
 		return fmt.Errorf("build the scheme: %w", err)
 	}
+	store := &policy.Store{}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme:                 apiScheme,
 		MapperProvider:         controllers.NewRESTMapper,
 		Logger:                 log,
-		Cache:                  controllers.CacheOptions(o.namespaces, o.election, time.Now),
+		Cache:                  controllers.CacheOptions(o.namespaces, o.election, store, time.Now),
 		Metrics:                o.metricsOptions(),
 		HealthProbeBindAddress: o.probeAddress,
 		// The manager's own election ends the process when the lease is lost, and with it the gate; see controllers.Term.
@@ -237,7 +238,6 @@ func (o *managerOptions) run(parent context.Context) error {
 		return fmt.Errorf("create the manager: %w", err)
 	}
 
-	store := &policy.Store{}
 	intake, err := controllers.Setup(parent, mgr, controllers.Config{
 		Store:         store,
 		Election:      o.election,

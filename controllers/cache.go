@@ -17,18 +17,20 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/policy"
 )
 
 // CacheOptions are those of the one cache of the process, restricted to namespaces (none: all of them). Every replica holds every
-// object, so what nobody reads is dropped before it is stored. now tells which refusals are over by then.
-func CacheOptions(namespaces []string, election ElectionConfig, now func() time.Time) cache.Options {
+// object, so what nobody reads is dropped before it is stored, and accounts that the snapshot in the store holds are not held twice. now
+// tells which refusals are over by then.
+func CacheOptions(namespaces []string, election ElectionConfig, store *policy.Store, now func() time.Time) cache.Options {
 	options := cache.Options{
 		NewInformer: NewInformer,
 		// A read of a kind that no controller watches is a mistake here: it would start an informer that RBAC may refuse.
 		ReaderFailOnMissingInformer: true,
 		// Not ByObject, which controller-runtime v0.25.2 would look up for AccountLists by the name Account: it takes every kind that ends
 		// in List for a list.
-		DefaultTransform: slimmer(&interner{}),
+		DefaultTransform: slimmer(&interner{}, store),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {
 				Label:     labels.SelectorFromSet(labels.Set{v1alpha1.LabelCredentials: "true"}),
@@ -87,11 +89,11 @@ func slimSecret(in any) (any, error) {
 }
 
 // slimmer slims what is declared. An informer calls it twice for an object that it streams; the second time changes nothing.
-func slimmer(shared *interner) toolscache.TransformFunc {
+func slimmer(shared *interner, store *policy.Store) toolscache.TransformFunc {
 	return func(in any) (any, error) {
 		switch object := in.(type) {
 		case *v1alpha1.AccountList:
-			slimAccountList(shared, object)
+			slimAccountList(shared, store, object)
 		case *v1alpha1.GroupPolicy:
 			slimGroupPolicy(shared, object)
 		default:
@@ -102,8 +104,9 @@ func slimmer(shared *interner) toolscache.TransformFunc {
 }
 
 // slimAccountList packs the accounts, whose strings would take several times their bytes, at the one door that all lists come through.
-func slimAccountList(shared *interner, list *v1alpha1.AccountList) {
+func slimAccountList(shared *interner, store *policy.Store, list *v1alpha1.AccountList) {
 	convert.PackList(list)
+	convert.ShareAccounts(list, store.Load().Accounts(list.Namespace, list.Name))
 	labels := shared.labelSet(list.Labels)
 	slimMeta(shared, &list.ObjectMeta)
 	list.Labels = labels // selectors ask for them

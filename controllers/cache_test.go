@@ -16,6 +16,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/policy"
 )
 
 func bulky() metav1.ObjectMeta {
@@ -41,7 +42,7 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 		r.Status.Plan.Removals, r.Status.Kept = nil, nil
 		return r
 	}
-	slimRun, slim := slimPruneRun(time.Now), slimmer(&interner{})
+	slimRun, slim := slimPruneRun(time.Now), slimmer(&interner{}, &policy.Store{})
 	identity := metav1.ObjectMeta{Namespace: "chat", Name: "x", UID: "uid", ResourceVersion: "7", Generation: 3}
 	declared := bulky()
 	declared.Namespace, declared.UID, declared.ResourceVersion, declared.Generation = identity.Namespace, identity.UID, identity.ResourceVersion, identity.Generation
@@ -105,7 +106,7 @@ func TestCacheDropsWhatNobodyReads(t *testing.T) {
 }
 
 func TestCachedObjectsShareTheirTexts(t *testing.T) {
-	transform := slimmer(&interner{})
+	transform := slimmer(&interner{}, &policy.Store{})
 	decoded := func(name string) *v1alpha1.AccountList { // nothing in it is shared
 		return &v1alpha1.AccountList{
 			ObjectMeta: metav1.ObjectMeta{Namespace: strings.Clone("chat"), Name: name, Labels: map[string]string{"list": "vip"}},
@@ -177,11 +178,11 @@ func TestCacheKeepsListsPacked(t *testing.T) {
 }
 
 func TestCacheSelectsWhatItMayRead(t *testing.T) {
-	all := CacheOptions(nil, ElectionConfig{}, time.Now)
+	all := CacheOptions(nil, ElectionConfig{}, &policy.Store{}, time.Now)
 	if all.DefaultNamespaces != nil || len(all.ByObject) != 2 {
 		t.Errorf("without namespaces and election: %+v", all)
 	}
-	some := CacheOptions([]string{"chat", "games"}, ElectionConfig{Enabled: true, ID: "groupgate-manager", Namespace: "groupgate-system"}, time.Now)
+	some := CacheOptions([]string{"chat", "games"}, ElectionConfig{Enabled: true, ID: "groupgate-manager", Namespace: "groupgate-system"}, &policy.Store{}, time.Now)
 	if len(some.DefaultNamespaces) != 2 {
 		t.Errorf("namespaces: %+v", some.DefaultNamespaces)
 	}
@@ -201,5 +202,33 @@ func TestCacheSelectsWhatItMayRead(t *testing.T) {
 	want := map[string]string{"Secret": "groupgate.io/credentials=true", "PruneRun": "", "Lease": "groupgate-system metadata.name=groupgate-manager"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("selected (-want,+got):\n%s", diff)
+	}
+}
+
+// A list comes again with every write of its status. Its accounts must not be in memory once more, beside those that the snapshot holds.
+func TestListThatComesAgainSharesTheAccountsOfTheSnapshot(t *testing.T) {
+	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
+	transform := slimmer(&interner{}, r.Store)
+	come := func(accounts ...string) *v1alpha1.AccountList {
+		list := newList("chat", "vip", nil, accounts...)
+		_, err := transform(list)
+		must(t, err)
+		return list
+	}
+	memory := func(list *v1alpha1.AccountList) *byte { return unsafe.StringData(string(convert.List(list).Accounts)) }
+	first := come("jared", "tommy")
+	r.changes.note(first, false)
+	build(t, r)
+	if memory(come("jared", "tommy")) != memory(first) {
+		t.Error("the same accounts are in memory twice")
+	}
+	other := come("jared", "ann")
+	if diff := cmp.Diff(policy.PackAccounts([]string{"jared", "ann"}), convert.List(other).Accounts); diff != "" {
+		t.Errorf("other accounts (-want,+got):\n%s", diff)
+	}
+	r.changes.note(other, true)
+	build(t, r)
+	if memory(come("jared", "tommy")) == memory(first) {
+		t.Error("the accounts of a list that is gone are held on to")
 	}
 }

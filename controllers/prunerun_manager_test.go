@@ -30,7 +30,7 @@ func (w *world) startManager() *Intake {
 	w.clock.mu.Unlock()
 	mgr, err := ctrl.NewManager(apiServer, ctrl.Options{
 		Scheme:     testScheme(w.t),
-		Cache:      CacheOptions([]string{w.namespace}, ElectionConfig{}, time.Now),
+		Cache:      CacheOptions([]string{w.namespace}, ElectionConfig{}, w.store, time.Now),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})

@@ -64,7 +64,7 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
 	mgr, err := ctrl.NewManager(o.config, ctrl.Options{
 		Scheme:     testScheme(t),
-		Cache:      CacheOptions([]string{namespace}, o.election, time.Now),
+		Cache:      CacheOptions([]string{namespace}, o.election, r.store, time.Now),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})

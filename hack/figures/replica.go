@@ -68,16 +68,16 @@ func runReplica(ctx context.Context, args []string) error {
 		Enabled: true, ID: "groupgate-manager", Namespace: "groupgate-system",
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 	}
+	store, registry := &policy.Store{}, prometheus.NewRegistry()
 	mgr, err := ctrl.NewManager(controllers.ConnectionConfig(config), ctrl.Options{
 		Scheme:         objects,
 		MapperProvider: controllers.NewRESTMapper,
-		Cache:          controllers.CacheOptions([]string{namespace}, election, now),
+		Cache:          controllers.CacheOptions([]string{namespace}, election, store, now),
 		Metrics:        metricsserver.Options{BindAddress: "0"},
 	})
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)
 	}
-	store, registry := &policy.Store{}, prometheus.NewRegistry()
 	intake, err := controllers.Setup(ctx, mgr, controllers.Config{
 		Store: store, Election: election, IMEndpoint: *endpoint, SweepInterval: 24 * time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: now, Registerer: registry,

@@ -15,6 +15,14 @@ func PackList(list *v1alpha1.AccountList) {
 	list.Spec.Accounts = []string{packedMark, string(packedAccounts(list))}
 }
 
+// ShareAccounts lets a packed list keep its accounts where others hold them already, if they are the same: a list that comes again,
+// with another status, would bring another copy of them.
+func ShareAccounts(list *v1alpha1.AccountList, held policy.PackedAccounts) {
+	if packedAccounts(list) == held {
+		list.Spec.Accounts = []string{packedMark, string(held)}
+	}
+}
+
 // List converts an AccountList, packed or not.
 func List(list *v1alpha1.AccountList) policy.List {
 	return policy.List{Object: object(list), Labels: list.Labels, Accounts: packedAccounts(list)}

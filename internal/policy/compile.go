@@ -27,7 +27,7 @@ type Compiler struct {
 // changes are those since the last build, by the names of the objects; nil stands for an object that is gone.
 type changes struct {
 	apps     map[objectName]*App
-	lists    map[objectName]*ListVerdict
+	lists    map[objectName]*compiledList
 	policies map[objectName]*policyPart
 	records  map[string]*recordPart
 	// accounts is how many more accounts the lists hold.
@@ -70,7 +70,10 @@ func (c *Compiler) SetList(l List) {
 	now := &indexedList{name: l.Name, labels: maps.Clone(l.Labels), set: l.Accounts}
 	before := c.lists.put(l.objectName(), now)
 	c.changes.accounts += now.len() - before.len()
-	note(&c.changes.lists, l.objectName(), &ListVerdict{Object: l.Object.comparable(), Accounts: now.len()})
+	note(&c.changes.lists, l.objectName(), &compiledList{
+		ListVerdict: ListVerdict{Object: l.Object.comparable(), Accounts: now.len()},
+		accounts:    l.Accounts,
+	})
 }
 
 // DeleteList takes a list away. One that is not there stays away.

@@ -17,7 +17,7 @@ type Snapshot struct {
 
 	policies policyVerdicts
 	appsSeen appVerdicts
-	lists    listVerdicts
+	lists    compiledLists
 	// acceptances counts the policies of each.
 	acceptances [len(acceptanceNames)]int
 }
@@ -74,10 +74,18 @@ func (s *Snapshot) AppVerdict(namespace, name, uid string) (AppVerdict, bool) {
 
 // ListVerdict returns the verdict on the list of that name and UID.
 func (s *Snapshot) ListVerdict(namespace, name, uid string) (ListVerdict, bool) {
-	if v := s.lists.find(objectName{namespace, name}); v != nil && v.UID == uid {
-		return *v, true
+	if l := s.lists.find(objectName{namespace, name}); l != nil && l.UID == uid {
+		return l.ListVerdict, true
 	}
 	return ListVerdict{}, false
+}
+
+// Accounts returns the accounts of the list of that name; none if there is no such list.
+func (s *Snapshot) Accounts(namespace, name string) PackedAccounts {
+	if l := s.orEmpty().lists.find(objectName{namespace, name}); l != nil {
+		return l.accounts
+	}
+	return ""
 }
 
 // PolicyVerdicts returns the verdicts on all policies, ordered by namespace and name.
@@ -87,7 +95,7 @@ func (s *Snapshot) PolicyVerdicts() iter.Seq[PolicyVerdict] { return s.policies.
 func (s *Snapshot) AppVerdicts() iter.Seq[AppVerdict] { return s.appsSeen.all() }
 
 // ListVerdicts returns the verdicts on all lists, ordered by namespace and name.
-func (s *Snapshot) ListVerdicts() iter.Seq[ListVerdict] { return s.lists.all() }
+func (s *Snapshot) ListVerdicts() iter.Seq[ListVerdict] { return verdictsOn(s.lists.all()) }
 
 // PolicyVerdictsSince returns the verdicts on policies that before does not hold, in the order of PolicyVerdicts; all of them if
 // before is nil. Between snapshots of one Compiler that costs next to nothing. What is gone is in none.
@@ -102,7 +110,7 @@ func (s *Snapshot) AppVerdictsSince(before *Snapshot) iter.Seq[AppVerdict] {
 
 // ListVerdictsSince is PolicyVerdictsSince for lists.
 func (s *Snapshot) ListVerdictsSince(before *Snapshot) iter.Seq[ListVerdict] {
-	return s.lists.since(before.orEmpty().lists)
+	return verdictsOn(s.lists.since(before.orEmpty().lists))
 }
 
 func (s *Snapshot) orEmpty() *Snapshot {

@@ -73,11 +73,27 @@ type verdicts[V comparable, P interface {
 type (
 	policyVerdicts = verdicts[PolicyVerdict, *PolicyVerdict]
 	appVerdicts    = verdicts[AppVerdict, *AppVerdict]
-	listVerdicts   = verdicts[ListVerdict, *ListVerdict]
+	compiledLists  = verdicts[compiledList, *compiledList]
 )
 
+// compiledList is a list as a snapshot holds it.
+type compiledList struct {
+	ListVerdict
+	accounts PackedAccounts
+}
+
+func verdictsOn(lists iter.Seq[compiledList]) iter.Seq[ListVerdict] {
+	return func(yield func(ListVerdict) bool) {
+		for l := range lists {
+			if !yield(l.ListVerdict) {
+				return
+			}
+		}
+	}
+}
+
 // edited returns the verdicts with those that changed in their places; nil stands for an object that is gone. What is the same
-// as before stays the very same, which [since] tells by its address.
+// as before stays the very same, which since tells by its address.
 func (v verdicts[V, P]) edited(changed map[objectName]*V) verdicts[V, P] {
 	names := make([]objectName, 0, len(changed))
 	for name, now := range changed {
