@@ -612,7 +612,7 @@ func TestBuildSharesWhatNoEditTouched(t *testing.T) {
 	touched := 0
 	for id := range 1000 {
 		group := in.Policies[id].Groups[0].Value
-		if after.App(appID).groups.exact.find(group) != c.Build().App(appID).groups.exact.find(group) {
+		if after.App(appID).groups.exact.find(group).policies[0] != c.Build().App(appID).groups.exact.find(group).policies[0] {
 			touched++
 		}
 	}

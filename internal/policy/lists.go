@@ -37,8 +37,9 @@ type indexedList struct {
 type reference struct {
 	listRef
 	namespace string
-	// policies counts by the name of a policy how often it has the reference.
-	policies map[string]int
+	// policies are the names of those that have the reference, once for each time. Nearly always it is one, and a map of one costs a
+	// quarter of all that is kept of a policy.
+	policies []string
 	resolved
 	// union is an index over the sets where they are many; nil otherwise.
 	union *sharedUnion
@@ -89,14 +90,14 @@ func (x *listIndex) use(p *policyPart) {
 		n := x.namespace(p.object.Namespace)
 		r, known := n.references[ref.key]
 		if !known {
-			r = &reference{listRef: *ref, namespace: p.object.Namespace, policies: map[string]int{}}
+			r = &reference{listRef: *ref, namespace: p.object.Namespace}
 			n.references[ref.key] = r
 			x.stale[r] = struct{}{}
 			if ref.selects() {
 				n.selecting[r] = struct{}{}
 			}
 		}
-		r.policies[p.object.Name]++
+		r.policies = append(r.policies, p.object.Name)
 	}
 }
 
@@ -105,9 +106,9 @@ func (x *listIndex) release(p *policyPart) {
 	for ref := range p.refs() {
 		n := x.namespace(p.object.Namespace)
 		r := n.references[ref.key]
-		if r.policies[p.object.Name]--; r.policies[p.object.Name] == 0 {
-			delete(r.policies, p.object.Name)
-		}
+		at, last := slices.Index(r.policies, p.object.Name), len(r.policies)-1
+		r.policies[at] = r.policies[last]
+		r.policies = slices.Delete(r.policies, last, last+1)
 		if len(r.policies) == 0 {
 			delete(n.references, ref.key)
 			delete(n.selecting, r)
@@ -125,7 +126,7 @@ func (x *listIndex) resolveStale() iter.Seq[objectName] {
 			r.resolved = x.namespaces[r.namespace].resolve(&r.listRef)
 			r.union = x.unions.exchange(r.union, &r.resolved, x.accounts)
 			delete(x.stale, r)
-			for policy := range r.policies {
+			for _, policy := range r.policies {
 				if !yield(objectName{r.namespace, policy}) {
 					return
 				}
@@ -141,7 +142,7 @@ func byKey(r, s *reference) int {
 
 func (n *listNamespace) resolve(ref *listRef) resolved {
 	if !ref.selects() {
-		l, found := n.lists[ref.name]
+		l, found := n.lists[ref.name()]
 		if !found {
 			return newResolved(nil)
 		}

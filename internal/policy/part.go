@@ -39,11 +39,11 @@ type policyPart struct {
 	invalid string
 
 	section *section
-	allow   selectionPart
-	deny    selectionPart
+	allow   *selectionPart
+	deny    *selectionPart
 
 	pruning *pruning
-	protect selectionPart
+	protect *selectionPart
 
 	fingerprint fingerprint
 }
@@ -55,6 +55,9 @@ func newPolicyPart(p *Policy) *policyPart {
 		groups:  distinctMatchers(p.Groups),
 		types:   p.Types,
 		invalid: p.problem(),
+		allow:   noSelection,
+		deny:    noSelection,
+		protect: noSelection,
 	}
 	if p.Join != nil {
 		part.addJoin(p.Join)
@@ -151,15 +154,15 @@ func (p *policyPart) bind(lists *listIndex) *boundPolicy {
 		}
 		return found, absent
 	}
-	if p.section != nil {
+	if len(p.allow.refs)+len(p.deny.refs) > 0 {
 		section := *p.section
-		section.allow, _ = look("join.allow", &p.allow)
-		section.deny, _ = look("join.deny", &p.deny)
+		section.allow, _ = look("join.allow", p.allow)
+		section.deny, _ = look("join.deny", p.deny)
 		bound.section = &section
 	}
-	if p.pruning != nil {
+	if len(p.protect.refs) > 0 {
 		pruning := *p.pruning
-		protect, absent := look("whenFull.prune.protect", &p.protect)
+		protect, absent := look("whenFull.prune.protect", p.protect)
 		pruning.protect = protect
 		pruning.unresolved = slices.Clone(pruning.unresolved)
 		for _, ref := range absent {
@@ -246,7 +249,7 @@ func (p *selectionPart) describe(t *transcript) {
 // refs yields all references of the policy, one that it has twice twice.
 func (p *policyPart) refs() iter.Seq[*listRef] {
 	return func(yield func(*listRef) bool) {
-		for _, part := range []*selectionPart{&p.allow, &p.deny, &p.protect} {
+		for _, part := range []*selectionPart{p.allow, p.deny, p.protect} {
 			for i := range part.refs {
 				if !yield(&part.refs[i]) {
 					return

@@ -70,11 +70,14 @@ type selectionPart struct {
 	refs     []listRef
 }
 
-func newSelectionPart(a *AccountSelector) selectionPart {
+// noSelection is what most policies have in place of one. It is never written.
+var noSelection = &selectionPart{}
+
+func newSelectionPart(a *AccountSelector) *selectionPart {
 	if a == nil {
-		return selectionPart{}
+		return noSelection
 	}
-	part := selectionPart{own: sources{prefixes: newPrefixSet(a.Prefixes)}}
+	part := &selectionPart{own: sources{prefixes: newPrefixSet(a.Prefixes)}}
 	if set := PackAccounts(a.Accounts); set != "" {
 		part.own.sets = []PackedAccounts{set}
 		part.accounts = set.Len()
@@ -92,8 +95,8 @@ func (p *selectionPart) bind(namespace string, lists *listIndex, t *transcript) 
 	all.sets = slices.Clone(all.sets)
 	for i := range p.refs {
 		r := lists.of(namespace, &p.refs[i])
-		if !r.found && !slices.Contains(missing, p.refs[i].text) {
-			missing = append(missing, p.refs[i].text)
+		if !r.found && !slices.Contains(missing, p.refs[i].String()) {
+			missing = append(missing, p.refs[i].String())
 		}
 		t.part(r.content)
 		if r.union != nil {
@@ -109,23 +112,32 @@ func (p *selectionPart) bind(namespace string, lists *listIndex, t *transcript) 
 
 // listRef is the compiled form of a [ListRef].
 type listRef struct {
-	name     string
-	selector Selector
 	// key is the same for references that are the same, and for no others.
-	key  string
-	text string
+	key      string
+	selector Selector
 }
+
+func nameKey(name string) string { return "n" + name }
 
 // selects reports whether the reference is one by labels.
 func (r *listRef) selects() bool { return r.key[0] == 's' }
 
-func nameKey(name string) string { return "n" + name }
+// name is that of the list, of a reference by name.
+func (r *listRef) name() string { return r.key[1:] }
+
+// String is what a status calls the reference.
+func (r *listRef) String() string {
+	if r.selects() {
+		return "AccountLists selected by " + quote(abridged(r.selector.String()))
+	}
+	return "AccountList " + quote(r.name())
+}
 
 func newListRef(ref ListRef) listRef {
 	if ref.Selector == nil {
-		return listRef{name: ref.Name, key: nameKey(ref.Name), text: "AccountList " + quote(ref.Name)}
+		return listRef{key: nameKey(ref.Name)}
 	}
-	compiled := listRef{text: "AccountLists selected by " + quote(abridged(ref.Selector.String()))}
+	var compiled listRef
 	var key transcript
 	for _, r := range *ref.Selector {
 		compiled.selector = append(compiled.selector, Requirement{Key: r.Key, Op: r.Op, Values: slices.Clone(r.Values)})
