@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,7 +82,10 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
 	c.Registerer.MustRegister(newRunWaits(ctx, mgr.GetCache(), c.Now))
-	runnables := []manager.Runnable{term, intake, sweeper}
+	runnables := []manager.Runnable{
+		term, intake, sweeper,
+		&loadRelease{Store: c.Store, Published: &snapshot.published, Began: &term.began, Delay: afterLoad, Release: debug.FreeOSMemory},
+	}
 	if c.Election.Enabled {
 		watches := NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
 		runs.Watches = watches

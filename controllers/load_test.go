@@ -1,0 +1,57 @@
+package controllers
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T) {
+	for name, early := range map[string]bool{"PublishedBefore": true, "PublishedLater": false} {
+		t.Run(name, func(t *testing.T) {
+			var (
+				store            policy.Store
+				published, began signal
+				released         = make(chan bool, 10)
+			)
+			publish := func() {
+				store.Publish(&policy.Snapshot{})
+				published.fire()
+			}
+			if early {
+				publish()
+			}
+			l := &loadRelease{
+				Store: &store, Published: &published, Began: &began, Delay: time.Millisecond,
+				Release: func() { released <- store.Load() != nil },
+			}
+			stop := start(t, l.Start)
+			if !early {
+				publish()
+			}
+			// Whether the publication came before it listened or after, it is one release.
+			if !<-released {
+				t.Error("released before anything was loaded")
+			}
+			publish()
+			began.fire()
+			<-released
+			stop()
+			if len(released) != 0 {
+				t.Error("an edit gave memory back")
+			}
+		})
+	}
+}
+
+func TestNothingIsGivenBackOnTheWayOut(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var store policy.Store
+	l := &loadRelease{Store: &store, Published: &signal{}, Began: &signal{}, Delay: time.Hour, Release: func() { t.Error("released") }}
+	must(t, l.Start(ctx))
+	store.Publish(&policy.Snapshot{})
+	must(t, l.Start(ctx))
+}
