@@ -244,6 +244,50 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
+// What is not looked at is not queued either: at the start, and on every replica that only answers.
+func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
+	store, term := &policy.Store{}, &Term{Log: logr.Discard()} // without a lease the term lasts as long as it runs
+	r := &StatusReconciler{Snapshots: store, Term: term}
+	if r.inOffice() {
+		t.Error("with neither")
+	}
+	store.Publish(&policy.Snapshot{})
+	if r.inOffice() {
+		t.Error("without a term")
+	}
+	resign := start(t, term.Start)
+	eventually(t, held(term, true))
+	if !r.inOffice() {
+		t.Error("not with both")
+	}
+	resign()
+	if r.inOffice() {
+		t.Error("after the term")
+	}
+	begun := &Term{Log: logr.Discard()}
+	start(t, begun.Start)
+	eventually(t, held(begun, true))
+	if early := (&StatusReconciler{Snapshots: &policy.Store{}, Term: begun}); early.inOffice() {
+		t.Error("before the first snapshot")
+	}
+}
+
+// A status that somebody else has written is put right by the event of that, without a publication.
+func TestForeignStatusIsPutRight(t *testing.T) {
+	namespace := newNamespace(t)
+	startReplica(t, namespace, replicaOptions{})
+	app := newApp(namespace, "prod", testSDKAppID)
+	create(t, newCredentials(namespace), app)
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	app.Status.Conditions = []metav1.Condition{
+		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Forged", ObservedGeneration: 1, LastTransitionTime: metav1.Now()},
+		{Type: "Audited", Status: metav1.ConditionTrue, Reason: "ByOthers", ObservedGeneration: 1, LastTransitionTime: metav1.Now()},
+	}
+	must(t, testClient(t).Status().Update(t.Context(), app))
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	status(t, app, "Audited", metav1.ConditionTrue, "ByOthers") // what is not ours stays
+}
+
 func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 	namespace := newNamespace(t)
 	first := startReplica(t, namespace, replicaOptions{election: election(namespace)})
