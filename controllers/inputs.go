@@ -18,14 +18,18 @@ type inputs struct {
 	compiler policy.Compiler
 	apps     map[types.NamespacedName]*v1alpha1.IMApp
 	secrets  map[types.NamespacedName]map[string][]byte
-	records  map[types.NamespacedName]recordEnd
+	records  map[types.NamespacedName]*keptRecord
 }
 
-// recordEnd is when the record of a run is over.
-type recordEnd struct {
+// keptRecord is the record of a run. The compiler knows it until its refusal is over.
+type keptRecord struct {
+	run   *v1alpha1.PruneRun
 	uid   string
 	until time.Time // zero: when the run says so
+	over  bool
 }
+
+func (r *keptRecord) isOver(now time.Time) bool { return !r.until.IsZero() && !now.Before(r.until) }
 
 // update takes up what an object has become. It converts the object, which is why nobody does that anew for objects that stay as they are.
 func (in *inputs) update(n news) {
@@ -99,19 +103,25 @@ func (in *inputs) updateRun(name types.NamespacedName, run *v1alpha1.PruneRun, g
 		return
 	}
 	if in.records == nil {
-		in.records = map[types.NamespacedName]recordEnd{}
+		in.records = map[types.NamespacedName]*keptRecord{}
 	}
-	in.records[name] = recordEnd{uid: record.UID, until: record.Until}
+	in.records[name] = &keptRecord{run: run, uid: record.UID, until: record.Until}
 	in.compiler.SetRecord(record)
 }
 
-// endRecords takes away the records whose refusal is over, so that replicas agree on the hash whether or not they still know them.
+// endRecords takes away the records whose refusal is over, so that replicas agree on the hash whether or not they still know them. One
+// that was over by a clock that has been put back since returns: people would get back in early otherwise, on this replica alone.
 func (in *inputs) endRecords(now time.Time) {
-	for name, record := range in.records {
-		if !record.until.IsZero() && !now.Before(record.until) {
-			delete(in.records, name)
+	for _, record := range in.records {
+		over := record.isOver(now)
+		switch {
+		case over && !record.over:
 			in.compiler.DeleteRecord(record.uid)
+		case !over && record.over:
+			again, _ := convert.Record(record.run)
+			in.compiler.SetRecord(again)
 		}
+		record.over = over
 	}
 }
 
@@ -119,7 +129,7 @@ func (in *inputs) endRecords(now time.Time) {
 func (in *inputs) nextEnd(now time.Time) time.Duration {
 	var next time.Time
 	for _, record := range in.records {
-		if !record.until.IsZero() && (next.IsZero() || record.until.Before(next)) {
+		if !record.over && !record.until.IsZero() && (next.IsZero() || record.until.Before(next)) {
 			next = record.until
 		}
 	}

@@ -9,8 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// mostInterned bounds what an interner itself holds.
-const mostInterned = 4096
+// These bound what an interner itself holds. What thousands say alike is short.
+const (
+	mostInterned    = 4096
+	longestInterned = 256 // bytes
+)
 
 // interner lets objects share what thousands of them say alike: every one that is decoded brings its own copies of its namespace,
 // of its reasons, of the defaults of its fields. Its zero value is ready. It is for the transforms of the cache, which run at the
@@ -23,6 +26,9 @@ type interner struct {
 
 // text returns a string that is equal to s.
 func (n *interner) text(s string) string {
+	if len(s) > longestInterned {
+		return s
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return remember(&n.texts, s, s)

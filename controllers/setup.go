@@ -43,7 +43,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Now:      c.Now,
 		Metrics:  NewVendorMetrics(c.Registerer),
 	}
-	snapshot := &SnapshotReconciler{Store: c.Store, Now: c.Now, Metrics: metrics}
+	snapshot := &SnapshotReconciler{Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Metrics: metrics}
 	status := &StatusReconciler{
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,

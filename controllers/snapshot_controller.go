@@ -8,6 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -25,8 +27,13 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// forever is how long a controller waits for its informers: giving up would end the process, and with it the gate.
-const forever = 100 * 365 * 24 * time.Hour
+const (
+	// forever is how long a controller waits for its informers: giving up would end the process, and with it the gate.
+	forever = 100 * 365 * 24 * time.Hour
+
+	firstBuildRetry = 100 * time.Millisecond
+	lastBuildRetry  = 5 * time.Second
+)
 
 // SnapshotReconciler builds and publishes the snapshot whenever an object it depends on changes. It runs on every replica.
 //
@@ -34,13 +41,16 @@ const forever = 100 * 365 * 24 * time.Hour
 // and the first snapshot is never built from a part of the world. From then on a build takes up what the watches have brought since
 // the last one, and no more. All requests are one and the same, so that a burst of changes is one build.
 type SnapshotReconciler struct {
-	Store *policy.Store
-	Now   func() time.Time
+	// Client lists from the cache, to start over after a build that panicked.
+	Client client.Reader
+	Store  *policy.Store
+	Now    func() time.Time
 	// Metrics, if set, shows the builds.
 	Metrics *Metrics
 
 	changes   changes
 	inputs    inputs // used by the one worker only
+	building  bool   // a build has begun and not ended: true between two of them only after a panic
 	published signal
 	ruled     signal
 }
@@ -66,6 +76,7 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: 1,
 			CacheSyncTimeout:        forever,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstBuildRetry, lastBuildRetry),
 		}).
 		Complete(r)
 	if err != nil {
@@ -85,15 +96,25 @@ func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []rec
 	return r.ruled.source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
-// Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over. It never fails.
+// Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over.
+//
+// Should a build panic, the snapshot before stays in force, and the next one starts over from the cache: what the last one had taken from
+// the watches would be lost, and what it left half done could let somebody in.
 func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	began := r.Now()
+	if r.building {
+		if err := r.startOver(ctx); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	r.building = true
 	changed := r.changes.take()
 	for _, news := range changed {
 		r.inputs.update(news)
 	}
 	r.inputs.endRecords(began)
 	before, snapshot := r.Store.Load(), r.inputs.compiler.Build()
+	r.building = false
 	// Counted first, then published: whoever sees the snapshot finds its figures.
 	ended := r.Now()
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
@@ -106,6 +127,26 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", len(changed))
 	}
 	return reconcile.Result{RequeueAfter: r.inputs.nextEnd(r.Now())}, nil
+}
+
+// startOver forgets everything and takes up what the cache holds. That comes before what the watches have told and nobody has taken yet, so
+// that an object deleted meanwhile stays away.
+func (r *SnapshotReconciler) startOver(ctx context.Context) error {
+	r.inputs = inputs{}
+	for _, list := range []client.ObjectList{
+		&corev1.SecretList{}, &v1alpha1.IMAppList{}, &v1alpha1.AccountListList{}, &v1alpha1.GroupPolicyList{}, &v1alpha1.PruneRunList{},
+	} {
+		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return fmt.Errorf("read %T from the cache: %w", list, err)
+		}
+		if err := meta.EachListItem(list, func(item runtime.Object) error {
+			r.inputs.update(news{object: item.(client.Object)})
+			return nil
+		}); err != nil {
+			return fmt.Errorf("read %T from the cache: %w", list, err)
+		}
+	}
+	return nil
 }
 
 // buildRequest is the one request there is.

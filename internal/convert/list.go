@@ -6,8 +6,8 @@ import (
 )
 
 // packedMark stands before the accounts of a list that has been packed. It is not UTF-8, and so cannot come from the API:
-// decoding puts U+FFFD in the place of every byte that is not.
-const packedMark = "\xff"
+// decoding puts U+FFFD in the place of every byte that is not. It is longer than an account may be, so that it cannot go there, either.
+const packedMark = "\xff packed by Groupgate for its memory only"
 
 // PackList puts the packed set of its accounts in the place of the accounts of a list that is to be kept: a million strings cost
 // more than their bytes. A list that is packed stays as it is. Only [List] understands one, and it must never be written to the API.
