@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -156,8 +157,11 @@ func TestCacheKeepsListsPacked(t *testing.T) {
 	model := newList(namespace, "model", nil)
 	convert.PackList(model)
 	mark := model.Spec.Accounts[0]
+	if err := testClient(t).Create(t.Context(), newList(namespace, "marked", nil, mark, "looks packed")); !apierrors.IsInvalid(err) {
+		t.Errorf("what is packed can be written to the API: %v", err)
+	}
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
-		newList(namespace, "plain", nil, "jared", "tommy", "jared"), newList(namespace, "lookalike", nil, mark, "looks packed"),
+		newList(namespace, "plain", nil, "jared", "tommy", "jared"), newList(namespace, "lookalike", nil, mark[:1], "looks packed"),
 		newPolicy(namespace, "gate", "lounge", byName("plain")), newPolicy(namespace, "odd", "odd", byName("lookalike")))
 	again := startReplica(t, namespace, replicaOptions{}) // gets them as its first objects
 	for _, r := range []*replica{r, again} {
