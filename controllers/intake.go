@@ -83,7 +83,7 @@ func (i *Intake) init() {
 	})
 }
 
-// GroupFull takes in a callback. It never blocks on I/O and does not keep groupID, which may belong to a request's buffer.
+// GroupFull takes in a callback. It never blocks on I/O and does not keep groupID, which may be a part of a longer text.
 // Callbacks that come before Start are kept for it.
 func (i *Intake) GroupFull(app policy.Object, groupID string) {
 	i.init()

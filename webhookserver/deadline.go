@@ -15,6 +15,9 @@ import (
 // what a callback costs. Yet hardly ever is there somebody who would wait for
 // them: the request has arrived in one piece, and its answer fits the buffers
 // of the kernel.
+//
+// A connection on which requests are seconds apart pays for that: it is woken
+// up once by a deadline of the request before.
 type timedListener struct{ net.Listener }
 
 // Accept wraps TCP connections; what else a listener may have is left alone.
@@ -30,7 +33,9 @@ func (l timedListener) Accept() (net.Conn, error) {
 // or writes, and only when the one it has been told would come too late. One
 // that comes too early does no harm: whoever wakes up by it finds out, passes
 // on the right one, and waits again. So Read and Write end exactly when they
-// would without all this.
+// would without all this. One goroutine writes at a time, as net/http and
+// crypto/tls see to: a Write that had to wait again could let another one in
+// between.
 //
 // It embeds the interface and not *net.TCPConn, so that nothing else of that
 // (ReadFrom, SyscallConn) goes past it; of what net/http looks for, CloseWrite
@@ -96,7 +101,7 @@ type deadline struct {
 	mu      sync.Mutex
 	wanted  time.Time
 	told    time.Time // what the connection knows: never after wanted while somebody waits
-	expired bool      // the connection refuses to wait, until it is told another one
+	expired bool      // the connection refuses to wait, until it is told another one; knowing that saves a vain try
 	waiting int       // how many read, or write
 	tell    func(time.Time) error
 }

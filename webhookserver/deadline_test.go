@@ -272,3 +272,48 @@ func TestTimeoutsOnTheWire(t *testing.T) {
 		answered(t, conn, reader)
 	})
 }
+
+// TestTheRestOfAConnection: what net/http and Hijack ask of a connection besides reads and writes reaches it.
+func TestTheRestOfAConnection(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	conn, err := timedListener{listener}.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+
+	if err := conn.SetDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read after the deadline of both: %v", err)
+	}
+	if _, err := conn.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("write after the deadline of both: %v", err)
+	}
+
+	// The peer reads the end while its own direction is still open.
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.SetReadDeadline(time.Now().Add(time.Minute))
+	if n, err := client.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("the peer reads %d, %v, want the end", n, err)
+	}
+	if _, err := client.Write([]byte("y")); err != nil {
+		t.Errorf("the peer writes: %v", err)
+	}
+	_ = conn.SetDeadline(time.Time{})
+	if n, err := conn.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("reads %d, %v from a peer that was told the end", n, err)
+	}
+}

@@ -8,8 +8,9 @@
 //     also an authenticated callback about a join whose body cannot be read;
 //   - an HTTP error is given only to somebody who has not shown to be the
 //     vendor, or who asks for nothing that a gate decides;
-//   - the path of a request does no I/O, takes no lock of ours, and works on
-//     one snapshot, loaded once, from its first byte to its last;
+//   - the path of a request does no I/O, takes no lock that two connections
+//     share, and works on one snapshot, loaded once, from its first byte to its
+//     last;
 //   - going away is done slowly: see [Server.Drain].
 //
 // A callback is looked at in this order: path, method, size, SdkAppid, Sign,

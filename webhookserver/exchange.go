@@ -22,6 +22,10 @@ type exchange struct {
 	refused []string
 }
 
+// keptRefused is how many refused accounts there is room for in memory that is
+// used again; an invitation may name tens of thousands.
+const keptRefused = 1024
+
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func beginExchange(now time.Time) *exchange {
@@ -41,5 +45,8 @@ func (x *exchange) end() {
 	}
 	clear(x.refused)
 	x.refused = x.refused[:0]
+	if cap(x.refused) > keptRefused {
+		x.refused = nil
+	}
 	exchanges.Put(x)
 }

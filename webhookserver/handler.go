@@ -79,8 +79,7 @@ func (h *handler) rescue(x *exchange, w http.ResponseWriter) {
 	if failure == nil {
 		return
 	}
-	h.log.Error(fmt.Errorf("panic: %v", failure), "Answering a callback failed; a join is refused",
-		"command", commandOf(x.command).String(), "stack", string(debug.Stack()))
+	h.report(x, failure)
 	switch {
 	case x.answered:
 	case x.command.BeforeJoin() || !x.command.Known():
@@ -88,6 +87,14 @@ func (h *handler) rescue(x *exchange, w http.ResponseWriter) {
 	default:
 		h.send(x, w, resultFailed, internalError)
 	}
+}
+
+// report tells of a mistake of ours. It may be the log that made it: then
+// nothing is told, since the answer matters more.
+func (h *handler) report(x *exchange, failure any) {
+	defer func() { _ = recover() }()
+	h.log.Error(fmt.Errorf("panic: %v", failure), "Answering a callback failed; a join is refused",
+		"command", commandOf(x.command).String(), "stack", string(debug.Stack()))
 }
 
 // handle takes the steps in their order; each may end it.

@@ -73,7 +73,9 @@ type Server struct {
 	Snapshots Snapshots
 	// FullGroups is required.
 	FullGroups FullGroups
-	// Now is the clock that RequestTime is held against; nil is time.Now.
+	// Now is the one clock of a callback: RequestTime is held against it, records
+	// of removals end by it, answers are dated by it, and durations are taken
+	// from it. nil is time.Now.
 	Now func() time.Time
 	// Log never receives a query, a signature or a token, and accounts only at
 	// V(1). The zero value discards.
