@@ -205,3 +205,53 @@ func (w *compilerWorld) restart(*rapid.T) {
 		w.compiler.SetRecord(r)
 	}
 }
+
+// TestOverridesFollowOtherPolicies edits and deletes the policy that takes the place of another one's rule. Nothing happens to that one itself.
+func TestOverridesFollowOtherPolicies(t *testing.T) {
+	var c Compiler
+	c.compile(world(policyNamed("younger", 2, on(exact("h"), prefix("g")), prune())))
+	older := func(edit ...func(*Policy)) Policy { return policyNamed("older", 1, edit...) }
+	for _, step := range []struct {
+		name string
+		edit func()
+		want string
+	}{
+		{"it comes", func() { c.SetPolicy(older(on(prefix("g")), prune())) }, `older Prefix "g"`},
+		{"it leaves the group", func() { c.SetPolicy(older(on(prefix("f")), prune())) }, " "},
+		{"it names another group", func() { c.SetPolicy(older(on(exact("h")), prune())) }, `older Exact "h"`},
+		{"it says nothing about full groups", func() { c.SetPolicy(older(on(exact("h")), joining())) }, " "},
+		{"it does again", func() { c.SetPolicy(older(on(exact("h")), prune())) }, `older Exact "h"`},
+		{"it is for some types only", func() { c.SetPolicy(older(on(exact("h")), ofTypes(TypeWork), prune())) }, " "},
+		{"it names both", func() { c.SetPolicy(older(on(prefix("g"), exact("h")), prune())) }, `older Exact "h"`},
+		{"it names another app", func() { c.SetPolicy(older(on(exact("h")), prune(), func(p *Policy) { p.App = "test" })) }, " "},
+		{"it comes back", func() { c.SetPolicy(older(on(exact("h")), prune())) }, `older Exact "h"`},
+		{"it goes", func() { c.DeletePolicy("chat", "older") }, " "},
+	} {
+		step.edit()
+		v, _ := c.Build().PolicyVerdict("chat", "younger", "uid-younger")
+		if got := v.OverriddenBy + " " + v.OverriddenMatcher; got != step.want {
+			t.Errorf("%s: overridden by %q, want %q", step.name, got, step.want)
+		}
+	}
+}
+
+// TestPrefixLengthsAreForgotten pins that a lookup does not go on asking for prefixes of a length that no policy has any more.
+func TestPrefixLengthsAreForgotten(t *testing.T) {
+	var c Compiler
+	c.compile(world(policyNamed("p", 1, on(prefix("ab"), prefix("cd"), prefix("abc")), joining()), policyNamed("q", 1, on(prefix("ab")), joining())))
+	lengths := func() string { return fmt.Sprint(c.Build().App(appID).groups.lengths) }
+	for _, step := range []struct {
+		edit func()
+		want string
+	}{
+		{func() {}, "[{3 1} {2 2}]"},
+		{func() { c.DeletePolicy("chat", "q") }, "[{3 1} {2 2}]"},
+		{func() { c.SetPolicy(policyNamed("p", 1, on(prefix("cd"), prefix("a")), joining())) }, "[{2 1} {1 1}]"},
+		{func() { c.DeletePolicy("chat", "p") }, "[]"},
+	} {
+		step.edit()
+		if got := lengths(); got != step.want {
+			t.Errorf("lengths %s, want %s", got, step.want)
+		}
+	}
+}
