@@ -81,7 +81,7 @@ func (b *build) settlePolicies() {
 			b.lists.release(before.policyPart)
 		}
 	}
-	for name := range b.lists.resolveStale() {
+	for _, name := range b.lists.resolveStale() {
 		if _, changed := b.changes.policies[name]; !changed {
 			note(&b.changes.policies, name, b.policies[name].policyPart)
 		}

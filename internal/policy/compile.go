@@ -103,7 +103,8 @@ func Compile(in Input) *Snapshot {
 	return c.Build()
 }
 
-// Set sets all objects of an input. Of several of one kind and name, which Kubernetes rules out, the latest version counts.
+// Set sets all objects of an input, and takes nothing away. Of several of one kind and name, which Kubernetes rules out, the latest
+// version counts.
 func (c *Compiler) Set(in Input) {
 	for _, l := range distinct(in.Lists, listObject, listContent) {
 		c.SetList(*l)

@@ -579,7 +579,7 @@ func TestCompilerForgets(t *testing.T) {
 	if got.Hash() != want.Hash() || got.RulesHash() != want.RulesHash() {
 		t.Errorf("deleting everything leaves the hash %x, want that of an empty world, %x", got.Hash(), want.Hash())
 	}
-	if left := len(c.apps) + len(c.policies) + len(c.records) + len(c.lists.namespaces) + len(c.lists.stale); left > 0 {
+	if left := len(c.apps) + len(c.policies) + len(c.records) + len(c.lists.namespaces) + len(c.lists.stale) + len(c.lists.crowded); left > 0 {
 		t.Errorf("the compiler knows %d things of an empty world", left)
 	}
 }

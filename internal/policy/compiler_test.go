@@ -73,8 +73,7 @@ func (w *compilerWorld) build(t *rapid.T) {
 	w.published, w.said = append(w.published, got), append(w.said, want)
 }
 
-// checkSince checks that the verdicts that are told to be new are at least those that differ from the snapshot before, and at most
-// those of objects that the edits may have touched: not all of them.
+// checkSince checks that the verdicts that are told to be new are at least those that differ from the snapshot before.
 func (w *compilerWorld) checkSince(t *rapid.T, now *Snapshot) {
 	var before *Snapshot
 	if len(w.published) > 0 {

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -13,8 +12,10 @@ import (
 type listIndex struct {
 	namespaces map[string]*listNamespace
 	// stale are the references that may stand for something else since they were resolved.
-	stale  map[*reference]struct{}
-	unions unions
+	stale map[*reference]struct{}
+	// crowded are those that stand for many lists and found no room for a union.
+	crowded map[*reference]struct{}
+	unions  unions
 	// accounts is how many all lists have together.
 	accounts int
 }
@@ -40,6 +41,8 @@ type reference struct {
 	// policies are the names of those that have the reference, once for each time. Nearly always it is one, and a map of one costs a
 	// quarter of all that is kept of a policy.
 	policies []string
+	// lists are those that a selector selects, in the order of their names.
+	lists []*indexedList
 	resolved
 	// union is an index over the sets where they are many; nil otherwise.
 	union *sharedUnion
@@ -69,12 +72,26 @@ func (x *listIndex) put(name objectName, list *indexedList) (before *indexedList
 		x.stale[r] = struct{}{}
 	}
 	for r := range n.selecting {
-		if before.selectedBy(r) || list.selectedBy(r) {
+		if was, is := before.selectedBy(r), list.selectedBy(r); was || is {
+			r.put(name.name, list, is)
 			x.stale[r] = struct{}{}
 		}
 	}
 	x.tidy(name.namespace)
 	return before
+}
+
+// put notes what has become of a list that the selector selects, or has selected.
+func (r *reference) put(name string, list *indexedList, selected bool) {
+	at, known := slices.BinarySearchFunc(r.lists, name, func(l *indexedList, name string) int { return strings.Compare(l.name, name) })
+	switch {
+	case known && selected:
+		r.lists[at] = list
+	case known:
+		r.lists = slices.Delete(r.lists, at, at+1)
+	case selected:
+		r.lists = slices.Insert(r.lists, at, list)
+	}
 }
 
 func (l *indexedList) selectedBy(r *reference) bool { return l != nil && r.selector.Matches(l.labels) }
@@ -95,6 +112,7 @@ func (x *listIndex) use(p *policyPart) {
 			x.stale[r] = struct{}{}
 			if ref.selects() {
 				n.selecting[r] = struct{}{}
+				r.lists = n.selected(ref.selector)
 			}
 		}
 		r.policies = append(r.policies, p.object.Name)
@@ -113,25 +131,42 @@ func (x *listIndex) release(p *policyPart) {
 			delete(n.references, ref.key)
 			delete(n.selecting, r)
 			delete(x.stale, r)
+			delete(x.crowded, r)
 			x.unions.release(r.union)
 			x.tidy(p.object.Namespace)
 		}
 	}
 }
 
-// resolveStale brings all references up to date, and yields the policies that have one that was not.
-func (x *listIndex) resolveStale() iter.Seq[objectName] {
-	return func(yield func(objectName) bool) {
-		for _, r := range slices.SortedFunc(maps.Keys(x.stale), byKey) {
-			r.resolved = x.namespaces[r.namespace].resolve(&r.listRef)
-			r.union = x.unions.exchange(r.union, &r.resolved, x.accounts)
-			delete(x.stale, r)
-			for _, policy := range r.policies {
-				if !yield(objectName{r.namespace, policy}) {
-					return
-				}
-			}
+// resolveStale brings all references up to date, and returns the policies that have one that was not.
+func (x *listIndex) resolveStale() []objectName {
+	var policies []objectName
+	touch := func(r *reference) {
+		for _, policy := range r.policies {
+			policies = append(policies, objectName{r.namespace, policy})
 		}
+	}
+	for _, r := range slices.SortedFunc(maps.Keys(x.stale), byKey) {
+		r.resolved = x.namespaces[r.namespace].resolve(r)
+		r.union = x.unions.exchange(r.union, &r.resolved, x.accounts)
+		x.crowd(r)
+		touch(r)
+	}
+	clear(x.stale)
+	// What has changed may have left room.
+	for _, r := range slices.SortedFunc(maps.Keys(x.crowded), byKey) {
+		if r.union = x.unions.exchange(nil, &r.resolved, x.accounts); r.union != nil {
+			delete(x.crowded, r)
+			touch(r)
+		}
+	}
+	return policies
+}
+
+func (x *listIndex) crowd(r *reference) {
+	delete(x.crowded, r)
+	if r.union == nil && len(r.sets) > fewSets {
+		x.crowded[r] = struct{}{}
 	}
 }
 
@@ -140,22 +175,26 @@ func byKey(r, s *reference) int {
 	return cmp.Or(strings.Compare(r.namespace, s.namespace), strings.Compare(r.key, s.key))
 }
 
-func (n *listNamespace) resolve(ref *listRef) resolved {
-	if !ref.selects() {
-		l, found := n.lists[ref.name()]
-		if !found {
-			return newResolved(nil)
-		}
+func (n *listNamespace) resolve(r *reference) resolved {
+	if r.selects() {
+		return newResolved(r.lists)
+	}
+	if l, found := n.lists[r.name()]; found {
 		return newResolved([]*indexedList{l})
 	}
+	return newResolved(nil)
+}
+
+// selected returns the lists that a selector selects, in the order of their names.
+func (n *listNamespace) selected(selector Selector) []*indexedList {
 	var selected []*indexedList
 	for _, l := range n.lists {
-		if ref.selector.Matches(l.labels) {
+		if selector.Matches(l.labels) {
 			selected = append(selected, l)
 		}
 	}
 	slices.SortFunc(selected, func(l, m *indexedList) int { return strings.Compare(l.name, m.name) })
-	return newResolved(selected)
+	return selected
 }
 
 func newResolved(lists []*indexedList) resolved {
@@ -179,6 +218,7 @@ func (x *listIndex) namespace(name string) *listNamespace {
 	if x.namespaces == nil {
 		x.namespaces = map[string]*listNamespace{}
 		x.stale = map[*reference]struct{}{}
+		x.crowded = map[*reference]struct{}{}
 	}
 	n = &listNamespace{lists: map[string]*indexedList{}, references: map[string]*reference{}, selecting: map[*reference]struct{}{}}
 	x.namespaces[name] = n

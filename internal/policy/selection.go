@@ -18,7 +18,7 @@ type selection struct {
 // sources are what a selection is made of.
 type sources struct {
 	sets     []PackedAccounts
-	unions   []*sharedUnion
+	unions   []*union
 	prefixes prefixSet
 }
 
@@ -100,7 +100,7 @@ func (p *selectionPart) bind(namespace string, lists *listIndex, t *transcript) 
 		}
 		t.part(r.content)
 		if r.union != nil {
-			all.unions = append(all.unions, r.union)
+			all.unions = append(all.unions, r.union.union)
 			continue
 		}
 		for _, set := range r.sets {

@@ -46,14 +46,20 @@ func TestUnionsAreShared(t *testing.T) {
 	})))
 	var c Compiler
 	sections := c.compile(in).App(appID).groups.all.sections
-	used := []*sharedUnion{sections[0].allow.more.unions[0], sections[1].allow.more.unions[0], sections[1].deny.more.unions[0]}
-	if used[0] != used[1] || used[1] != used[2] || used[0].references != 3 {
+	used := []*union{sections[0].allow.more.unions[0], sections[1].allow.more.unions[0], sections[1].deny.more.unions[0]}
+	references := func() (n int) {
+		for _, u := range c.lists.unions.inUse {
+			n += u.references
+		}
+		return n
+	}
+	if used[0] != used[1] || used[1] != used[2] || references() != 3 {
 		t.Errorf("three selectors that select the same use the unions %p, %p and %p", used[0], used[1], used[2])
 	}
 	c.DeletePolicy(in.Policies[1].Namespace, in.Policies[1].Name)
 	c.Build()
-	if len(c.lists.unions.inUse) != 1 || used[0].references != 1 {
-		t.Errorf("%d unions with %d references are left of one selector", len(c.lists.unions.inUse), used[0].references)
+	if len(c.lists.unions.inUse) != 1 || references() != 1 {
+		t.Errorf("%d unions with %d references are left of one selector", len(c.lists.unions.inUse), references())
 	}
 	for _, l := range in.Lists[fewSets:] {
 		c.DeleteList(l.Namespace, l.Name)
@@ -68,7 +74,7 @@ func TestUnionsAreShared(t *testing.T) {
 func TestAnEditOfAPolicyKeepsTheUnion(t *testing.T) {
 	var c Compiler
 	in := shardedInput(shards(10, 20))
-	of := func(s *Snapshot) *union { return s.App(appID).groups.all.sections[0].allow.more.unions[0].union }
+	of := func(s *Snapshot) *union { return s.App(appID).groups.all.sections[0].allow.more.unions[0] }
 	before := of(c.compile(in))
 	in.Policies[0].Generation++
 	in.Policies[0].Join.Reject.Code = 10111
@@ -111,6 +117,15 @@ func TestUnionsAreBounded(t *testing.T) {
 	if diff := cmp.Diff(united(bounded), united(Compile(shuffled(in, 7)))); diff != "" {
 		t.Errorf("another order, other unions (-want,+got):\n%s", diff)
 	}
+	// Where one of them goes, the next one moves in.
+	first := in.Policies[slices.IndexFunc(in.Policies, func(p Policy) bool { return "without-"+united(bounded)[0] == p.Name })]
+	c.DeletePolicy(first.Namespace, first.Name)
+	c.Build()
+	if n, crowded := len(c.lists.unions.inUse), len(c.lists.crowded); n != unionsPerAccount || crowded != lists-1-unionsPerAccount {
+		t.Errorf("after one has gone %d selectors have a union, and %d wait for one", n, crowded)
+	}
+	c.SetPolicy(first)
+	c.Build()
 	var none Compiler
 	none.lists.unions.accounts = 1 << 40
 	without := none.compile(in)
