@@ -15,7 +15,7 @@ RUN go mod download
 
 COPY . .
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
-    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /groupgate .
+    go build -pgo=/src/hack/callback.pgo -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /groupgate .
 
 FROM ${BASE_IMAGE}
 COPY --from=build /groupgate /groupgate
