@@ -3,10 +3,12 @@ package webhookserver
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"testing"
 	"time"
@@ -202,28 +204,45 @@ func TestDeadlineInForce(t *testing.T) {
 	})
 }
 
-// TestTimeoutsOnTheWire: the timeouts of net/http are in force over connections of ours.
+// TestTimeoutsOnTheWire: the timeouts of net/http are in force over connections of ours, with and without TLS over them.
 func TestTimeoutsOnTheWire(t *testing.T) {
-	const short = 100 * time.Millisecond
-	serve := func(t *testing.T, adjust func(*http.Server)) *net.TCPConn {
+	// The standard library's test server has a certificate at hand, and clients that trust it.
+	lender := httptest.NewTLSServer(http.NotFoundHandler())
+	defer lender.Close()
+	trusting := lender.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	trusting.ServerName = "example.com"
+	t.Run("http", func(t *testing.T) { testTimeouts(t, nil, nil) })
+	t.Run("https", func(t *testing.T) { testTimeouts(t, lender.TLS, trusting) })
+}
+
+func testTimeouts(t *testing.T, certificate, trusting *tls.Config) {
+	const short = time.Second // long enough for a busy machine to answer in time
+	serve := func(t *testing.T, adjust func(*http.Server)) net.Conn {
 		t.Helper()
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		tcp, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
+		}
+		var listener net.Listener = timedListener{tcp}
+		if certificate != nil {
+			listener = tls.NewListener(listener, &tls.Config{Certificates: certificate.Certificates})
 		}
 		g := newGate(t, members("jared"))
 		server := g.server.httpServer()
 		adjust(server)
 		ended := make(chan error, 1)
-		go func() { ended <- server.Serve(timedListener{listener}) }() // ends with Close
+		go func() { ended <- server.Serve(listener) }() // ends with Close
 		t.Cleanup(func() {
 			_ = server.Close()
 			if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 				t.Errorf("Serve: %v", err)
 			}
 		})
-		g.url = "http://" + listener.Addr().String()
-		conn := dial(t, g)
+		g.url = "http://" + tcp.Addr().String()
+		var conn net.Conn = dial(t, g)
+		if trusting != nil {
+			conn = tls.Client(conn, trusting)
+		}
 		t.Cleanup(func() { _ = conn.Close() })
 		return conn
 	}
@@ -254,6 +273,7 @@ func TestTimeoutsOnTheWire(t *testing.T) {
 		"the next request": {func(s *http.Server) { s.IdleTimeout = short }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			conn := serve(t, tc.adjust)
 			reader := bufio.NewReader(conn)
 			answered(t, conn, reader)
@@ -262,7 +282,28 @@ func TestTimeoutsOnTheWire(t *testing.T) {
 			closed(t, reader)
 		})
 	}
+	t.Run("an answer that nobody reads", func(t *testing.T) {
+		t.Parallel()
+		written := make(chan error, 1)
+		conn := serve(t, func(s *http.Server) {
+			s.WriteTimeout = short
+			s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, err := w.Write(make([]byte, 64<<20)) // more than any buffer of the kernel
+				written <- err
+			})
+		})
+		writeAll(t, conn, rawRequest(signed(query(applyCommand)), applyBody("jared")))
+		select {
+		case err := <-written:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("written with %v", err)
+			}
+		case <-time.After(listening):
+			t.Error("the server still waits for somebody to read its answer")
+		}
+	})
 	t.Run("a short one does not outlive its request", func(t *testing.T) {
+		t.Parallel()
 		conn := serve(t, func(s *http.Server) { s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout = short, short, short })
 		reader := bufio.NewReader(conn)
 		answered(t, conn, reader)
