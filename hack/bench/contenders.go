@@ -143,15 +143,9 @@ func startGroupgate(ctx context.Context, b *bench, procs int) (*server, error) {
 }
 
 func (b *bench) startGate(ctx context.Context, procs int, secured *tls.Config, flags ...string) (*server, error) {
-	if err := b.world(ctx, streamWorld); err != nil {
-		return nil, err
-	}
-	m, err := b.startManager(ctx, procs, []string{streamWorld.namespace}, flags...)
+	m, err := b.startSettled(ctx, procs, streamWorld, flags...)
 	if err != nil {
 		return nil, err
-	}
-	if err := m.settle(ctx, b.plane); err != nil {
-		return nil, errors.Join(err, m.end())
 	}
 	return &server{target: target{address: m.address(), tls: secured, pids: []int{m.PID()}}, end: m.end}, nil
 }

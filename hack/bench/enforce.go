@@ -10,17 +10,11 @@ import (
 
 // enforce times single edits among 1,000 policies, from sending them to the first answer of the new policy.
 func (b *bench) enforce(ctx context.Context) (err error) {
-	if err := b.world(ctx, streamWorld); err != nil {
-		return err
-	}
-	m, err := b.startManager(ctx, 0, []string{streamWorld.namespace})
+	m, err := b.startSettled(ctx, 0, streamWorld)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.end()) }()
-	if err := m.settle(ctx, b.plane); err != nil {
-		return err
-	}
 	e := newEditor(b.plane, streamWorld)
 	if err := b.timeEdits(ctx, m, e, "enforce"); err != nil {
 		return err

@@ -53,6 +53,21 @@ func (b *bench) startManager(ctx context.Context, procs int, namespaces []string
 	}
 }
 
+// startSettled makes a world if need be, starts a manager that watches it, and waits until it has written every status.
+func (b *bench) startSettled(ctx context.Context, procs int, w world, flags ...string) (*manager, error) {
+	if err := b.world(ctx, w); err != nil {
+		return nil, err
+	}
+	m, err := b.startManager(ctx, procs, []string{w.namespace}, flags...)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.settle(ctx, b.plane); err != nil {
+		return nil, errors.Join(err, m.end())
+	}
+	return m, nil
+}
+
 // address is host:port of the callbacks.
 func (m *manager) address() string {
 	address, _, _ := strings.Cut(m.CallbackURL[strings.Index(m.CallbackURL, "//")+2:], "/")

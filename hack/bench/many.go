@@ -12,15 +12,12 @@ import (
 
 // many measures the manager with 10,000 policies and 1,000,000 accounts: from start to ready, in memory, and under edits.
 func (b *bench) many(ctx context.Context) error {
-	if err := b.world(ctx, manyWorld); err != nil {
-		return err
-	}
 	// The first one writes every status; those that follow find everything as it should be.
-	m, err := b.startManager(ctx, 0, []string{manyWorld.namespace})
+	m, err := b.startSettled(ctx, 0, manyWorld)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(m.settle(ctx, b.plane), m.end()); err != nil {
+	if err := m.end(); err != nil {
 		return err
 	}
 	for round := range b.rounds {

@@ -11,15 +11,12 @@ import (
 // shards measures the manager with one policy over a selector of 500 shards with 10,000,000 accounts.
 func (b *bench) shards(ctx context.Context) (err error) {
 	w := shardsWorld
-	if err := b.world(ctx, w); err != nil {
-		return err
-	}
-	m, err := b.startManager(ctx, 0, []string{w.namespace})
+	// As with many policies: the first one writes every status.
+	m, err := b.startSettled(ctx, 0, w)
 	if err != nil {
 		return err
 	}
-	// As with many policies: the first one writes every status.
-	if err := errors.Join(m.settle(ctx, b.plane), m.end()); err != nil {
+	if err := m.end(); err != nil {
 		return err
 	}
 	if m, err = b.startManager(ctx, 0, []string{w.namespace}); err != nil {

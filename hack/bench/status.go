@@ -9,17 +9,11 @@ import (
 // status counts the status writes that edits cause: 50 policies and 50 lists, each edited once.
 func (b *bench) status(ctx context.Context) (err error) {
 	const each = 50
-	if err := b.world(ctx, streamWorld); err != nil {
-		return err
-	}
-	m, err := b.startManager(ctx, 0, []string{streamWorld.namespace})
+	m, err := b.startSettled(ctx, 0, streamWorld)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.end()) }()
-	if err := m.settle(ctx, b.plane); err != nil {
-		return err
-	}
 	before, err := b.plane.statusWrites(ctx)
 	if err != nil {
 		return err

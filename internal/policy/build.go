@@ -20,7 +20,7 @@ func (c *Compiler) Build() *Snapshot {
 	b.index()
 	b.judgePolicies()
 	b.snapshot.lists = b.snapshot.lists.edited(c.changes.lists)
-	b.snapshot.accounts += c.changes.accounts
+	b.snapshot.accounts = c.accounts + c.lists.accounts
 	b.publishApps()
 	c.snapshot, c.changes = &next, changes{}
 	return c.snapshot
@@ -97,7 +97,7 @@ func (b *build) replace(name objectName, part *policyPart) {
 	if before, ok := b.policies[name]; ok {
 		delete(b.policies, name)
 		b.app(before.app).leave(before)
-		b.snapshot.accounts -= before.accounts()
+		b.accounts -= before.accounts()
 	}
 	if part == nil {
 		return
@@ -108,7 +108,7 @@ func (b *build) replace(name objectName, part *policyPart) {
 	bound := part.bind(&b.lists)
 	b.policies[name] = bound
 	b.app(part.app).join(bound)
-	b.snapshot.accounts += part.accounts()
+	b.accounts += part.accounts()
 }
 
 func (b *build) settleRecords() {

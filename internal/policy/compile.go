@@ -19,6 +19,8 @@ type Compiler struct {
 	apps     map[objectName]*appState
 	lists    listIndex
 	policies map[objectName]*boundPolicy
+	// accounts is how many the policies name themselves.
+	accounts int
 	records  map[string]*recordPart
 	snapshot *Snapshot // that of the last build
 	changes  changes
@@ -30,8 +32,6 @@ type changes struct {
 	lists    map[objectName]*compiledList
 	policies map[objectName]*policyPart
 	records  map[string]*recordPart
-	// accounts is how many more accounts the lists hold.
-	accounts int
 }
 
 func (c *changes) none() bool { return len(c.apps)+len(c.lists)+len(c.policies)+len(c.records) == 0 }
@@ -68,8 +68,7 @@ func (c *Compiler) DeletePolicy(namespace, name string) {
 // SetList adds a list, or puts it in the place of the one of its name.
 func (c *Compiler) SetList(l List) {
 	now := &indexedList{name: l.Name, labels: maps.Clone(l.Labels), set: l.Accounts}
-	before := c.lists.put(l.objectName(), now)
-	c.changes.accounts += now.len() - before.len()
+	c.lists.put(l.objectName(), now)
 	note(&c.changes.lists, l.objectName(), &compiledList{
 		ListVerdict: ListVerdict{Object: l.Object.comparable(), Accounts: now.len()},
 		accounts:    l.Accounts,
@@ -78,8 +77,7 @@ func (c *Compiler) SetList(l List) {
 
 // DeleteList takes a list away. One that is not there stays away.
 func (c *Compiler) DeleteList(namespace, name string) {
-	before := c.lists.put(objectName{namespace, name}, nil)
-	c.changes.accounts -= before.len()
+	c.lists.put(objectName{namespace, name}, nil)
 	note(&c.changes.lists, objectName{namespace, name}, nil)
 }
 

@@ -58,10 +58,10 @@ type resolved struct {
 	content fingerprint
 }
 
-// put puts a list in the place of that of its name, or takes that away if list is nil. It returns what was there.
-func (x *listIndex) put(name objectName, list *indexedList) (before *indexedList) {
+// put puts a list in the place of that of its name, or takes that away if list is nil.
+func (x *listIndex) put(name objectName, list *indexedList) {
 	n := x.namespace(name.namespace)
-	before = n.lists[name.name]
+	before := n.lists[name.name]
 	if list != nil {
 		n.lists[name.name] = list
 	} else {
@@ -78,7 +78,6 @@ func (x *listIndex) put(name objectName, list *indexedList) (before *indexedList
 		}
 	}
 	x.tidy(name.namespace)
-	return before
 }
 
 // put notes what has become of a list that the selector selects, or has selected.
