@@ -21,44 +21,27 @@ import (
 // cluster is a kube-apiserver with its etcd, and the manifests of config/default.
 type cluster struct {
 	*lab.ControlPlane
-	api        rest.Interface
-	kubeconfig string // of the manager's ServiceAccount
+	api    rest.Interface
+	worlds map[string]bool // those that have been made
 }
 
 func startCluster(ctx context.Context, dir string) (*cluster, error) {
-	ctrllog.SetLogger(logr.Discard()) // else envtest complains that it has none
+	ctrllog.SetLogger(logr.Discard()) // envtest warns if it has none
 	plane, err := lab.StartControlPlane(dir, nil)
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{ControlPlane: plane}
-	if err := c.prepare(ctx); err != nil {
+	config := rest.CopyConfig(plane.Config)
+	config.QPS = -1 // editors have a pace of their own
+	clients, err := kubernetes.NewForConfig(config)
+	if err = errors.Join(err, plane.Install(ctx)); err != nil {
 		return nil, errors.Join(err, plane.Stop())
 	}
-	return c, nil
+	return &cluster{ControlPlane: plane, api: clients.CoreV1().RESTClient(), worlds: map[string]bool{}}, nil
 }
 
-func (c *cluster) prepare(ctx context.Context) error {
-	if _, err := c.Kubectl(ctx, "", "apply", "--server-side", "-k", "config/default"); err != nil {
-		return err
-	}
-	config := rest.CopyConfig(c.Config)
-	config.QPS = -1 // the editors keep their own pace
-	clients, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("make a client: %w", err)
-	}
-	c.api = clients.CoreV1().RESTClient()
-	c.kubeconfig, err = c.ServiceAccountKubeconfig("groupgate-system", "groupgate-manager", "")
-	return err
-}
-
-// yield lets everybody else have the CPUs before the control plane, which has machines of its own elsewhere: what is left of an edit is what
-// it costs the manager.
-func (c *cluster) yield() error { return c.renice(10) }
-
-func (c *cluster) unyield() error { return c.renice(0) }
-
+// renice sets the niceness of the control plane. At 10 all others have the CPUs before it, which has machines of its
+// own elsewhere: what remains of an edit is its cost for the manager. Only root may set it back to 0.
 func (c *cluster) renice(niceness int) error {
 	for _, name := range []string{"kube-apiserver", "etcd"} {
 		pids, err := children(name)
@@ -75,7 +58,7 @@ func (c *cluster) renice(niceness int) error {
 	return nil
 }
 
-// object is one of Kubernetes, as JSON will have it.
+// object is a Kubernetes object, or a patch of one.
 type object map[string]any
 
 func (c *cluster) create(ctx context.Context, path string, o object) error {
@@ -83,13 +66,14 @@ func (c *cluster) create(ctx context.Context, path string, o object) error {
 	if err != nil {
 		return err
 	}
-	if err := c.api.Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body(body).Do(ctx).Error(); err != nil {
+	request := c.api.Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body(body)
+	if err := request.Do(ctx).Error(); err != nil {
 		return fmt.Errorf("create an object: %w", err)
 	}
 	return nil
 }
 
-// mergePatch changes an object; path names it.
+// mergePatch changes the object at path.
 func (c *cluster) mergePatch(ctx context.Context, path string, patch object) error {
 	body, err := json.Marshal(patch)
 	if err != nil {
@@ -105,7 +89,8 @@ func (c *cluster) mergePatch(ctx context.Context, path string, patch object) err
 type world struct {
 	population
 	namespace string
-	// shards makes the one list of the one group that many AccountLists with one label; 0 gives every group one AccountList.
+	// shards splits the list of the only group into that many AccountLists with one label; 0 gives every group one
+	// AccountList.
 	shards int
 }
 
@@ -116,39 +101,15 @@ func (w world) path(resource string) string {
 func (w world) policyPath(group int) string {
 	return fmt.Sprintf("%s/group-%06d", w.path("grouppolicies"), group)
 }
-
 func (w world) listPath(list int) string {
 	return fmt.Sprintf("%s/list-%06d", w.path("accountlists"), list)
 }
 
-// build makes the world, and everything in it that has to be there before a manager starts.
+// build makes all of a world that managers do not make.
 func (c *cluster) build(ctx context.Context, w world) error {
-	if _, err := c.Kubectl(ctx, fmt.Sprintf(`
-apiVersion: v1
-kind: Namespace
-metadata: {name: %[1]s}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: groupgate-manager, namespace: %[1]s}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: groupgate-manager}
-subjects:
-- {kind: ServiceAccount, name: groupgate-manager, namespace: groupgate-system}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: prod-im, namespace: %[1]s, labels: {groupgate.io/credentials: "true"}}
-stringData: {secretKey: "0123456789", callbackToken: %[2]q}
----
-apiVersion: groupgate.io/v1alpha1
-kind: IMApp
-metadata: {name: prod, namespace: %[1]s}
-spec:
-  sdkAppID: %[3]d
-  region: Singapore
-  adminAccount: administrator
-  credentialsSecretRef: {name: prod-im}
-`, w.namespace, token, w.sdkAppID), "apply", "--server-side", "-f", "-"); err != nil {
+	namespace := lab.World{ControlPlane: c.ControlPlane, Namespace: w.namespace}
+	app := lab.App{SDKAppID: w.sdkAppID}
+	if err := namespace.Apply(ctx, lab.NamespaceManifests(w.namespace), app.Manifests()); err != nil {
 		return err
 	}
 	creating, ctx := errgroup.WithContext(ctx)
@@ -200,38 +161,97 @@ func (w world) policy(group int) object {
 	}
 }
 
-// statusWrites is how often the status of an object of ours has been written, as the API server counts.
-func (c *cluster) statusWrites(ctx context.Context) (writes int, err error) {
+// statusWrites is how often the status of a Groupgate object has been written, as the API server counts.
+func (c *cluster) statusWrites(ctx context.Context) (float64, error) {
 	text, err := c.api.Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read the metrics of the API server: %w", err)
 	}
-	for line := range strings.Lines(string(text)) {
-		if !strings.HasPrefix(line, "apiserver_request_total{") || !strings.Contains(line, `group="groupgate.io"`) ||
-			!strings.Contains(line, `subresource="status"`) || !strings.Contains(line, `code="200"`) || strings.Contains(line, `verb="GET"`) {
-			continue
-		}
-		var n float64
-		if _, err := fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &n); err != nil {
-			return 0, fmt.Errorf("read %q: %w", line, err)
-		}
-		writes += int(n)
+	sum := func(labels ...string) float64 {
+		labels = append(labels, `group="groupgate.io"`, `subresource="status"`, `code="200"`)
+		value, problem := lab.SumMetric(string(text), "apiserver_request_total", labels...)
+		err = errors.Join(err, problem)
+		return value
 	}
-	return writes, nil
+	return sum() - sum(`verb="GET"`), err
 }
 
-// settle waits until no status has been written for some seconds.
-func (c *cluster) settle(ctx context.Context) error {
+// awaitStatuses waits until no status has been written for some seconds.
+func (c *cluster) awaitStatuses(ctx context.Context) error {
 	const quiet = 4 * time.Second
-	written, since := -1, time.Now()
-	return lab.Await(ctx, "the last status to be written", func(ctx context.Context) (bool, error) {
-		if err := wait(ctx, 500*time.Millisecond); err != nil {
-			return false, err
-		}
-		writes, err := c.statusWrites(ctx)
-		if writes != written {
-			written, since = writes, time.Now()
-		}
-		return time.Since(since) > quiet, err
-	})
+	written, since := -1.0, time.Now()
+	return lab.Poll(
+		ctx,
+		500*time.Millisecond,
+		"the last status to be written",
+		func(ctx context.Context) (bool, error) {
+			writes, err := c.statusWrites(ctx)
+			if writes != written {
+				written, since = writes, time.Now()
+			}
+			return time.Since(since) > quiet, err
+		},
+	)
 }
+
+// manager is a `groupgate manager` under measurement.
+type manager struct {
+	*lab.Manager
+	// ready is how long it took from its start to its readiness.
+	ready time.Duration
+}
+
+// startManager starts a manager of a world, which exists, and waits until it is ready.
+func (b *bench) startManager(ctx context.Context, procs int, w world, flags ...string) (*manager, error) {
+	if _, err := b.plane.ManagerKubeconfig(""); err != nil { // not timed
+		return nil, err
+	}
+	begun := time.Now()
+	namespace := lab.World{
+		ControlPlane: b.plane.ControlPlane, Namespace: w.namespace, Binary: b.groupgate, Env: withProcs(procs),
+	}
+	flags = append([]string{"--shutdown-delay=0s", "--log-level=error", "--sweep-interval=24h"}, flags...)
+	started, err := namespace.StartManager(b.log, "", flags...)
+	if err != nil {
+		return nil, err
+	}
+	m := &manager{Manager: started}
+	err = lab.Poll(ctx, 5*time.Millisecond, "the manager to be ready", func(ctx context.Context) (bool, error) {
+		if !m.Running() {
+			return false, fmt.Errorf("it ended with exit code %d: see %s", m.ExitCode(), b.log.Name())
+		}
+		ready := m.Ready(ctx)
+		m.ready = time.Since(begun)
+		return ready, nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, m.Kill())
+	}
+	return m, nil
+}
+
+// startQuiet makes a world if need be, starts a manager of it, and waits until it has written every status.
+func (b *bench) startQuiet(ctx context.Context, procs int, w world, flags ...string) (*manager, error) {
+	if err := b.world(ctx, w); err != nil {
+		return nil, err
+	}
+	m, err := b.startManager(ctx, procs, w, flags...)
+	if err != nil {
+		return nil, err
+	}
+	if err = lab.Await(ctx, "the manager to lead", m.Leads); err == nil { // only the leader writes statuses
+		err = b.plane.awaitStatuses(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.Kill())
+	}
+	return m, nil
+}
+
+// address is host:port of the callbacks.
+func (m *manager) address() string {
+	address, _, _ := strings.Cut(strings.TrimPrefix(m.CallbackURL, "http://"), "/")
+	return address
+}
+
+func (m *manager) end() error { return m.Stop(time.Minute) }
