@@ -17,6 +17,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -277,7 +278,7 @@ func precedence(run *v1alpha1.PruneRun) int {
 // callVendorAs finds the REST client of the app.
 func (p *pass) callVendorAs(ctx context.Context) error {
 	vendor, err := p.Vendor.Client(ctx, p.app)
-	if missing, ok := errors.AsType[*credentialsError](err); ok {
+	if missing, ok := errors.AsType[*imclients.CredentialsError](err); ok {
 		return waits(missing.Reason, "%s", missing.Message)
 	}
 	p.vendor = vendor
