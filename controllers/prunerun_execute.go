@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -33,7 +33,7 @@ func (p *pass) execute(ctx context.Context) error {
 	for late := 0; ; {
 		err := p.batchInTurn(ctx)
 		switch {
-		case errors.Is(err, im.ErrTooLate):
+		case errors.Is(err, imrest.ErrTooLate):
 			if late++; late >= maxLateLooks {
 				return &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: "The vendor is too slow for the last look: nobody is removed on the strength of an old one.", cause: err}
 			}
@@ -85,7 +85,7 @@ func (p *pass) batch(ctx context.Context) error {
 	if len(rest) == 0 {
 		return p.enough("The plan is carried out.")
 	}
-	granted, err := p.reserve(ctx, &governing.Rule, min(len(rest), needed, im.MaxDeletesPerCall))
+	granted, err := p.reserve(ctx, &governing.Rule, min(len(rest), needed, imrest.MaxDeletesPerCall))
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func plannedBy(record *v1alpha1.PrunePolicyRecord, object policy.Object) bool {
 }
 
 // lastLook is step 2: the batch as the vendor has it now, and when. A look that ends too long after the beginning of step 1 is none: it
-// returns im.ErrTooLate, as a deletion does that comes too late after it.
+// returns imrest.ErrTooLate, as a deletion does that comes too late after it.
 func (p *pass) lastLook(ctx context.Context, batch []v1alpha1.PlannedRemoval) (map[string]policy.Member, time.Time, error) {
 	members, err := p.membersNow(ctx, batch, p.readAt.Add(lookPatience))
 	if err != nil {
@@ -207,7 +207,7 @@ func (p *pass) lastLook(ctx context.Context, batch []v1alpha1.PlannedRemoval) (m
 	}
 	lookedAt := p.Now()
 	if took := lookedAt.Sub(p.readAt); took > lookPatience {
-		return nil, time.Time{}, fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), im.ErrTooLate)
+		return nil, time.Time{}, fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), imrest.ErrTooLate)
 	}
 	return members, lookedAt, nil
 }
@@ -248,7 +248,7 @@ func (p *pass) fence(ctx context.Context, governing *policy.Governing, inFlight 
 // delete is step 4. It is called nowhere but right after a fence, with who that fence's look found fit to go. One that failed and may have
 // taken effect is repeated after another look only: somebody who was removed may have come back at once.
 func (p *pass) delete(ctx context.Context, governing *policy.Governing, accounts []string, lookedAt time.Time) error {
-	err := p.vendor.DeleteMembers(ctx, p.key.group, accounts, im.DeleteOptions{
+	err := p.vendor.DeleteMembers(ctx, p.key.group, accounts, imrest.DeleteOptions{
 		Silent: governing.Rule.Silent, Reason: governing.Rule.Reason, NotAfter: lookedAt.Add(lookLife), Once: true,
 	})
 	p.noticeVendor()

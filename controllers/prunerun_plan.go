@@ -17,6 +17,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -34,7 +35,7 @@ type pass struct {
 	readAt   time.Time                  // when the reading of app began, and so of all that allows a removal
 	snapshot *policy.Snapshot           // loaded once per decision
 	compiled *policy.CompiledApp        // of that snapshot
-	vendor   *im.Client                 // of that app
+	vendor   *imrest.Client             // of that app
 	group    *v1alpha1.PruneGroupRecord // as the vendor said last
 
 	last map[string]v1alpha1.RestoreResult // what the end of an undo has yet to record
@@ -102,7 +103,7 @@ func (p *pass) plan(ctx context.Context) error {
 }
 
 // planMembers lists the group and picks who is to go.
-func (p *pass) planMembers(ctx context.Context, governing *policy.Governing, group im.Group) (policy.Plan, error) {
+func (p *pass) planMembers(ctx context.Context, governing *policy.Governing, group imrest.Group) (policy.Plan, error) {
 	budget, err := p.budgetForPlan(ctx, &governing.Rule, governing.Policy.Name)
 	if err != nil {
 		return policy.Plan{}, err
@@ -298,18 +299,18 @@ const plainRefusal = 1
 var noHurry time.Time
 
 // readGroup reads the group from the vendor and compares the clocks.
-func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (im.Group, error) {
+func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (imrest.Group, error) {
 	group, err := p.vendor.Group(ctx, p.key.group, notAfter)
 	p.noticeVendor()
 	if err != nil {
-		return im.Group{}, vendorTrouble("read the group", err)
+		return imrest.Group{}, vendorTrouble("read the group", err)
 	}
 	p.group = &v1alpha1.PruneGroupRecord{
 		Type: v1alpha1.GroupType(group.Type), Members: int32Of(group.Members), MaxMembers: int32Of(group.MaxMembers),
 	}
 	if !group.ServerTime.IsZero() {
 		if skew := p.Now().Sub(group.ServerTime); skew.Abs() > maxClockSkew {
-			return im.Group{}, p.skewed(skew)
+			return imrest.Group{}, p.skewed(skew)
 		}
 	}
 	return group, nil
@@ -324,7 +325,7 @@ func (p *pass) skewed(skew time.Duration) error {
 	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: fmt.Errorf("the vendor's clock and ours differ by %s", skew.Round(time.Second).Abs())}
 }
 
-func stateOf(group im.Group) policy.GroupState {
+func stateOf(group imrest.Group) policy.GroupState {
 	return policy.GroupState{Type: policy.ParseGroupType(group.Type), Members: group.Members, MaxMembers: group.MaxMembers}
 }
 
@@ -355,7 +356,7 @@ func (p *pass) worthwhile(state policy.GroupState, runs []v1alpha1.PruneRun) err
 }
 
 // members lists the group for the planner.
-func (p *pass) members(ctx context.Context, group im.Group) iter.Seq2[policy.Member, error] {
+func (p *pass) members(ctx context.Context, group imrest.Group) iter.Seq2[policy.Member, error] {
 	return func(yield func(policy.Member, error) bool) {
 		for member, err := range p.vendor.Members(ctx, group) {
 			if !yield(memberOf(member), err) {
@@ -365,7 +366,7 @@ func (p *pass) members(ctx context.Context, group im.Group) iter.Seq2[policy.Mem
 	}
 }
 
-func memberOf(member im.Member) policy.Member {
+func memberOf(member imrest.Member) policy.Member {
 	return policy.Member{
 		Account: member.Account, Role: roleOf(member.Role),
 		Joined: member.Joined, LastSpoke: member.LastSpoke, ActivityKnown: member.ActivityKnown,
@@ -467,21 +468,21 @@ func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
 // vendorTrouble sorts a failed call: what lasts ends the run in one try, so that nobody hammers the vendor with a wrong key; what may pass is
 // waited out. A call that came too late says nothing about the vendor: the batch is begun again.
 func vendorTrouble(step string, err error) error {
-	if errors.Is(err, im.ErrTooLate) {
+	if errors.Is(err, imrest.ErrTooLate) {
 		return fmt.Errorf("%s: %w", step, err)
 	}
 	message := couldNot(step, err)
-	switch im.ClassOf(err) {
-	case im.ClassGroupGone:
+	switch imrest.ClassOf(err) {
+	case imrest.ClassGroupGone:
 		return fails(v1alpha1.ReasonGroupNotFound, "%s", message)
-	case im.ClassUnsupported:
+	case imrest.ClassUnsupported:
 		return fails(v1alpha1.ReasonUnsupportedGroupType, "%s", message)
-	case im.ClassUnauthorized, im.ClassPermanent:
+	case imrest.ClassUnauthorized, imrest.ClassPermanent:
 		return fails(v1alpha1.ReasonVendorRefused, "%s", message)
 	}
 	wait := &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: message, cause: fmt.Errorf("%s: %w", step, err)}
 	// A wish of seconds, such as every frequency limit has, leaves the next try to the queue, which asks ever more rarely.
-	if failed, ok := errors.AsType[*im.Error](err); ok && failed.RetryAfter > longWish {
+	if failed, ok := errors.AsType[*imrest.Error](err); ok && failed.RetryAfter > longWish {
 		// The wish is part of the moment: in the message it would change with every try.
 		wait.after = failed.RetryAfter
 	}

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
 // answer is what goes over the wire.
@@ -21,12 +21,12 @@ type answer struct {
 var (
 	// continues lets the IM backend go on: a join with its own approval, a
 	// callback after the fact with nothing.
-	continues = encoded(http.StatusOK, im.Answer{OK: true})
+	continues = encoded(http.StatusOK, callback.Answer{OK: true})
 	// rejected refuses a join without words of a policy; the client sees 10016.
-	rejected = encoded(http.StatusOK, im.Answer{OK: true, Code: codeRejected, Info: "rejected"})
+	rejected = encoded(http.StatusOK, callback.Answer{OK: true, Code: codeRejected, Info: "rejected"})
 	// unreadableJoin refuses a join that cannot be made out. An HTTP error
 	// would admit it.
-	unreadableJoin = encoded(http.StatusOK, im.Answer{OK: true, Code: codeRejected, Info: "unreadable request"})
+	unreadableJoin = encoded(http.StatusOK, callback.Answer{OK: true, Code: codeRejected, Info: "unreadable request"})
 
 	notFound         = refusal(http.StatusNotFound, "no such path")
 	methodNotAllowed = refusal(http.StatusMethodNotAllowed, "use POST").with("Allow", http.MethodPost)
@@ -46,10 +46,10 @@ const codeRejected = 1
 // refusal is an answer to somebody who is not known to be the vendor, or to a
 // callback that decides nothing.
 func refusal(status int, info string) *answer {
-	return encoded(status, im.Answer{Code: codeRejected, Info: info})
+	return encoded(status, callback.Answer{Code: codeRejected, Info: info})
 }
 
-func encoded(status int, a im.Answer) *answer {
+func encoded(status int, a callback.Answer) *answer {
 	return &answer{status: status, body: a.AppendJSON(nil)}
 }
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
@@ -70,7 +70,7 @@ func TestASmallGroupIsPrunedWithin10sWhile100000MembersArePlanned(t *testing.T) 
 		t.Errorf("%d members are left, want %d", got, members-seats)
 	}
 
-	told, err := w.im.Callbacks(t.Context(), emulator.RecordFilter{Command: string(im.CommandAfterGroupFull), Group: "club"})
+	told, err := w.im.Callbacks(t.Context(), emulator.RecordFilter{Command: string(callback.CommandAfterGroupFull), Group: "club"})
 	if err != nil || len(told) == 0 {
 		t.Fatalf("callbacks: %v, %v", told, err)
 	}

@@ -14,17 +14,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
 // The commands of the group callbacks that the emulator sends (page 34355) beside those that package im names.
 const (
-	commandBeforeCreate    im.Command = "Group.CallbackBeforeCreateGroup"
-	commandAfterCreate     im.Command = "Group.CallbackAfterCreateGroup"
-	commandAfterJoin       im.Command = "Group.CallbackAfterNewMemberJoin"
-	commandAfterExit       im.Command = "Group.CallbackAfterMemberExit"
-	commandAfterDestroyed  im.Command = "Group.CallbackAfterGroupDestroyed"
-	commandAfterInfoChange im.Command = "Group.CallbackAfterGroupInfoChanged"
+	commandBeforeCreate    callback.Command = "Group.CallbackBeforeCreateGroup"
+	commandAfterCreate     callback.Command = "Group.CallbackAfterCreateGroup"
+	commandAfterJoin       callback.Command = "Group.CallbackAfterNewMemberJoin"
+	commandAfterExit       callback.Command = "Group.CallbackAfterMemberExit"
+	commandAfterDestroyed  callback.Command = "Group.CallbackAfterGroupDestroyed"
+	commandAfterInfoChange callback.Command = "Group.CallbackAfterGroupInfoChanged"
 )
 
 // callbackTimeout is what the vendor gives an app backend, connecting and TLS included; it cannot be adjusted (page 34354).
@@ -40,9 +40,9 @@ type origin struct {
 	ip       string // ClientIP
 }
 
-// callback is one callback to be sent.
-type callback struct {
-	command im.Command
+// outgoing is one callback to be sent.
+type outgoing struct {
+	command callback.Command
 	group   string
 	from    origin
 	body    []byte
@@ -63,32 +63,32 @@ func memberRefs(accounts []string) []memberRef {
 
 // callbackBody is the body of every group callback. Each command uses some of the members, in the order of the vendor's pages.
 type callbackBody struct {
-	Command     im.Command  `json:"CallbackCommand"`
-	GroupID     string      `json:"GroupId,omitempty"`
-	Type        string      `json:"Type,omitempty"`
-	JoinType    string      `json:"JoinType,omitempty"`
-	ExitType    string      `json:"ExitType,omitempty"`
-	Requestor   string      `json:"Requestor_Account,omitempty"`
-	Operator    string      `json:"Operator_Account,omitempty"`
-	Owner       string      `json:"Owner_Account,omitempty"`
-	Name        string      `json:"Name,omitempty"`
-	Intro       string      `json:"Introduction,omitempty"`
-	Notice      string      `json:"Notification,omitempty"`
-	FaceURL     string      `json:"FaceUrl,omitempty"`
-	CreateCount *int        `json:"CreateGroupNum,omitempty"`
-	Invited     []memberRef `json:"DestinationMembers,omitempty"`
-	Joined      []memberRef `json:"NewMemberList,omitempty"`
-	Left        []memberRef `json:"ExitMemberList,omitempty"`
-	Members     []memberRef `json:"MemberList,omitempty"`
-	ApplyMsg    string      `json:"ApplyMsg,omitempty"`
-	EventTime   any         `json:"EventTime,omitempty"` // milliseconds
+	Command     callback.Command `json:"CallbackCommand"`
+	GroupID     string           `json:"GroupId,omitempty"`
+	Type        string           `json:"Type,omitempty"`
+	JoinType    string           `json:"JoinType,omitempty"`
+	ExitType    string           `json:"ExitType,omitempty"`
+	Requestor   string           `json:"Requestor_Account,omitempty"`
+	Operator    string           `json:"Operator_Account,omitempty"`
+	Owner       string           `json:"Owner_Account,omitempty"`
+	Name        string           `json:"Name,omitempty"`
+	Intro       string           `json:"Introduction,omitempty"`
+	Notice      string           `json:"Notification,omitempty"`
+	FaceURL     string           `json:"FaceUrl,omitempty"`
+	CreateCount *int             `json:"CreateGroupNum,omitempty"`
+	Invited     []memberRef      `json:"DestinationMembers,omitempty"`
+	Joined      []memberRef      `json:"NewMemberList,omitempty"`
+	Left        []memberRef      `json:"ExitMemberList,omitempty"`
+	Members     []memberRef      `json:"MemberList,omitempty"`
+	ApplyMsg    string           `json:"ApplyMsg,omitempty"`
+	EventTime   any              `json:"EventTime,omitempty"` // milliseconds
 }
 
 // compose makes the callback, or nothing if the app's settings do not want it.
-func (e *Emulator) compose(a *app, from origin, body callbackBody) (callback, bool) {
+func (e *Emulator) compose(a *app, from origin, body callbackBody) (outgoing, bool) {
 	settings, _, _ := a.console()
 	if settings.CallbackURL == "" || slices.Contains(settings.DisabledCallbacks, string(body.Command)) {
-		return callback{}, false
+		return outgoing{}, false
 	}
 	switch millis := e.clock.now().UnixMilli(); settings.EventTime {
 	case EventTimeNumber:
@@ -99,9 +99,9 @@ func (e *Emulator) compose(a *app, from origin, body callbackBody) (callback, bo
 	raw, err := json.Marshal(body)
 	if err != nil { // strings and numbers only
 		e.log.Error("Cannot compose callback", "command", body.Command, "error", err)
-		return callback{}, false
+		return outgoing{}, false
 	}
-	return callback{command: body.Command, group: body.GroupID, from: from, body: raw}, true
+	return outgoing{command: body.Command, group: body.GroupID, from: from, body: raw}, true
 }
 
 // tell queues an after-callback. It may be called while the group is locked: nothing is sent here.
@@ -213,7 +213,7 @@ type delivery struct {
 }
 
 // deliver sends a callback, unless a fault is in the way.
-func (e *Emulator) deliver(ctx context.Context, a *app, cb callback) (d delivery) {
+func (e *Emulator) deliver(ctx context.Context, a *app, cb outgoing) (d delivery) {
 	d.sentAt = e.clock.now()
 	start := time.Now()
 	defer func() { d.took = time.Since(start) }()
@@ -237,7 +237,7 @@ func (e *Emulator) deliver(ctx context.Context, a *app, cb callback) (d delivery
 }
 
 // spoilDelivery does to a callback what a fault wants.
-func (e *Emulator) spoilDelivery(ctx context.Context, a *app, cb callback, t trouble, d *delivery) {
+func (e *Emulator) spoilDelivery(ctx context.Context, a *app, cb outgoing, t trouble, d *delivery) {
 	if t.is(FaultRepeat) {
 		e.post(ctx, a, cb, &delivery{})
 		return
@@ -261,12 +261,12 @@ func (e *Emulator) spoilDelivery(ctx context.Context, a *app, cb callback, t tro
 }
 
 // post makes the HTTP request and reads the answer (page 34354).
-func (e *Emulator) post(ctx context.Context, a *app, cb callback, d *delivery) {
+func (e *Emulator) post(ctx context.Context, a *app, cb outgoing, d *delivery) {
 	settings, _, token := a.console()
 	query := callbackQuery(a.id, cb)
 	if token != "" {
 		requestTime := strconv.FormatInt(d.requestTime(e.clock.now()).Unix(), 10)
-		query += "&Sign=" + im.Sign(token, requestTime) + "&RequestTime=" + requestTime
+		query += "&Sign=" + callback.Sign(token, requestTime) + "&RequestTime=" + requestTime
 	}
 	// No Content-Type is documented, so none is sent.
 	//nolint:gosec // posting to the URL that was configured is what callbacks are
@@ -303,7 +303,7 @@ func (d *delivery) requestTime(now time.Time) time.Time {
 }
 
 // callbackQuery is the query without the signature, in the order of the vendor's sample.
-func callbackQuery(sdkAppID uint64, cb callback) string {
+func callbackQuery(sdkAppID uint64, cb outgoing) string {
 	return "SdkAppid=" + strconv.FormatUint(sdkAppID, 10) +
 		"&CallbackCommand=" + url.QueryEscape(string(cb.command)) +
 		"&contenttype=json" +
@@ -312,7 +312,7 @@ func callbackQuery(sdkAppID uint64, cb callback) string {
 }
 
 // blotted is the query for the record: who can read a signature can forge callbacks for a minute.
-func blotted(a *app, cb callback) string {
+func blotted(a *app, cb outgoing) string {
 	query := callbackQuery(a.id, cb)
 	if settings, _, _ := a.console(); settings.SignedCallbacks {
 		query += "&Sign=...&RequestTime=..."
@@ -332,7 +332,7 @@ func explain(err error) string {
 	return err.Error()
 }
 
-func (e *Emulator) file(a *app, cb callback, d delivery, outcome string) {
+func (e *Emulator) file(a *app, cb outgoing, d delivery, outcome string) {
 	answer := string(d.answer[:min(len(d.answer), keptAnswer)])
 	e.callbacks.add(func(id int) CallbackRecord {
 		return CallbackRecord{

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
@@ -130,7 +130,7 @@ func TestFaultsOfCallbacks(t *testing.T) {
 		"repeat":            {emulator.Fault{Kind: "repeat"}, emulator.ResultRefused, 2, emulator.OutcomeRefused},
 		"hang":              {emulator.Fault{Kind: "hang"}, emulator.ResultJoined, 0, emulator.OutcomeFailedOpen},
 		"too much latency":  {emulator.Fault{Kind: "latency", Latency: "1m"}, emulator.ResultJoined, 0, emulator.OutcomeFailedOpen},
-		"another command":   {emulator.Fault{Kind: "drop", Callback: string(im.CommandAfterGroupFull)}, emulator.ResultRefused, 1, emulator.OutcomeRefused},
+		"another command":   {emulator.Fault{Kind: "drop", Callback: string(callback.CommandAfterGroupFull)}, emulator.ResultRefused, 1, emulator.OutcomeRefused},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestFaultsOfCallbacks(t *testing.T) {
 			w.group(emulator.GroupSpec{ID: "g", Type: "Meeting"})
 			w.backend.willSay(says(refusing))
 			if tc.fault.Callback == "" {
-				tc.fault.Callback = string(im.CommandBeforeApplyJoin)
+				tc.fault.Callback = string(callback.CommandBeforeApplyJoin)
 			}
 			w.must(errOf(w.AddFault(t.Context(), tc.fault)))
 			got, err := w.Apply(t.Context(), "g", "mallory")
@@ -147,14 +147,14 @@ func TestFaultsOfCallbacks(t *testing.T) {
 			if got.Result != tc.result {
 				t.Errorf("%+v, want %s", got, tc.result)
 			}
-			records, err := w.Callbacks(t.Context(), emulator.RecordFilter{Command: string(im.CommandBeforeApplyJoin)})
+			records, err := w.Callbacks(t.Context(), emulator.RecordFilter{Command: string(callback.CommandBeforeApplyJoin)})
 			w.must(err)
 			if len(records) != 1 || records[0].Outcome != tc.outcome {
 				t.Errorf("recorded %+v", records)
 			}
 			received := 0
 			for _, r := range w.backend.all() {
-				if r.Command == string(im.CommandBeforeApplyJoin) {
+				if r.Command == string(callback.CommandBeforeApplyJoin) {
 					received++
 				}
 			}

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 // FuzzREST: whatever is sent, the answer is HTTP 200 with the three fields, and nothing panics.
@@ -42,7 +42,7 @@ func FuzzREST(f *testing.F) {
 			em.ServeHTTP(httptest.NewRecorder(), r)
 		}
 		if signed {
-			sig, err := im.NewUserSig(testKey, testApp, "admin", testNow, time.Hour)
+			sig, err := imrest.NewUserSig(testKey, testApp, "admin", testNow, time.Hour)
 			if err != nil {
 				t.Fatal(err)
 			}

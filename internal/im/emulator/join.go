@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
 // The ways to join a group, and to leave it. Who joins through here is asked about and told about; what must not be noticed (members at
@@ -39,7 +39,7 @@ func (e *Emulator) apply(ctx context.Context, g *group, from origin, message str
 		return false, fail(codeAlreadyMember, "the account is a member already")
 	}
 	v := e.ask(ctx, g.app, from, callbackBody{
-		Command: im.CommandBeforeApplyJoin, GroupID: g.id, Type: g.typeName(), Requestor: from.account, ApplyMsg: message,
+		Command: callback.CommandBeforeApplyJoin, GroupID: g.id, Type: g.typeName(), Requestor: from.account, ApplyMsg: message,
 	})
 	if v.refusal != nil {
 		return false, v.refusal
@@ -81,7 +81,7 @@ func (en entry) failure() *failure {
 // bring is an invitation, by a member or over REST: the app backend is asked about all accounts at once (page 34371).
 func (e *Emulator) bring(ctx context.Context, g *group, from origin, accounts []string) ([]entry, *failure) {
 	v := e.ask(ctx, g.app, from, callbackBody{
-		Command: im.CommandBeforeInviteJoin, GroupID: g.id, Type: g.typeName(), Operator: from.account, Invited: memberRefs(accounts),
+		Command: callback.CommandBeforeInviteJoin, GroupID: g.id, Type: g.typeName(), Operator: from.account, Invited: memberRefs(accounts),
 	})
 	if v.refusal != nil {
 		return nil, v.refusal
@@ -122,7 +122,7 @@ func (e *Emulator) obstacle(ctx context.Context, g *group, from origin, accounts
 		}
 	}
 	if wanted > g.free() {
-		e.tell(ctx, g.app, from, callbackBody{Command: im.CommandAfterGroupFull, GroupID: g.id})
+		e.tell(ctx, g.app, from, callbackBody{Command: callback.CommandAfterGroupFull, GroupID: g.id})
 		return errGroupFull
 	}
 	return nil
@@ -165,7 +165,7 @@ func (e *Emulator) seat(ctx context.Context, g *group, from origin, joinType str
 		})
 	}
 	if turnedAway || len(joined) > 0 && g.full() {
-		e.tell(ctx, g.app, from, callbackBody{Command: im.CommandAfterGroupFull, GroupID: g.id})
+		e.tell(ctx, g.app, from, callbackBody{Command: callback.CommandAfterGroupFull, GroupID: g.id})
 	}
 	return entries
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 func TestWitness(t *testing.T) {
@@ -32,7 +32,7 @@ func TestWitness(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	calls, err := im.NewClient(im.ClientConfig{
+	calls, err := imrest.NewClient(imrest.ClientConfig{
 		Endpoint: srv.URL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey, Now: func() time.Time { return testNow },
 	})
 	if err != nil {
@@ -41,7 +41,7 @@ func TestWitness(t *testing.T) {
 	if _, err := calls.MembersNamed(t.Context(), "club", []string{"ann", "nobody"}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := calls.DeleteMembers(t.Context(), "club", []string{"ann", "nobody"}, im.DeleteOptions{NotAfter: testNow.Add(time.Hour)}); err != nil {
+	if err := calls.DeleteMembers(t.Context(), "club", []string{"ann", "nobody"}, imrest.DeleteOptions{NotAfter: testNow.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := calls.AddMembers(t.Context(), "club", []string{"bob", "ann"}); err != nil {
