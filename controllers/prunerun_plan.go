@@ -19,6 +19,7 @@ import (
 	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // maxClockSkew is how far the vendor's clock may be from ours: inactivity is judged by one and recorded by the other.
@@ -28,7 +29,7 @@ const maxClockSkew = 5 * time.Minute
 type pass struct {
 	*PruneRunReconciler
 	term uint64 // in which the pass is made
-	key  groupKey
+	key  prunerun.Key
 	run  *v1alpha1.PruneRun
 
 	app      *v1alpha1.IMApp            // live
@@ -43,7 +44,7 @@ type pass struct {
 
 // advance takes the run to its end, or to what stops it.
 func (p *pass) advance(ctx context.Context) error {
-	if !planned(p.run) {
+	if !prunerun.HasPlan(p.run) {
 		if err := p.plan(ctx); err != nil {
 			return err
 		}
@@ -173,10 +174,10 @@ func (p *pass) sameApp() bool { return !p.app.CreationTimestamp.After(p.run.Crea
 func (p *pass) readLiveApp(ctx context.Context) error {
 	p.readAt = p.Now()
 	app := &v1alpha1.IMApp{}
-	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.namespace, Name: p.key.app}, app)
+	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.Namespace, Name: p.key.App}, app)
 	switch {
 	case apierrors.IsNotFound(err):
-		return fails(v1alpha1.ReasonAppNotFound, "There is no IMApp %s in this namespace.", p.key.app)
+		return fails(v1alpha1.ReasonAppNotFound, "There is no IMApp %s in this namespace.", p.key.App)
 	case err != nil:
 		return fmt.Errorf("read the app live: %w", err)
 	}
@@ -191,7 +192,7 @@ func (p *pass) stillWaits(ctx context.Context) error {
 	if seen == nil {
 		return nil
 	}
-	governing, ok := p.compiled.Governing(p.key.group, policy.ParseGroupType(string(seen.Type)))
+	governing, ok := p.compiled.Governing(p.key.Group, policy.ParseGroupType(string(seen.Type)))
 	if !ok {
 		return nil
 	}
@@ -230,49 +231,10 @@ func (p *pass) myTurn(ctx context.Context) ([]v1alpha1.PruneRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	if first := firstUnfinished(runs); first != nil && first.UID != p.run.UID {
+	if first := prunerun.First(runs); first != nil && first.UID != p.run.UID {
 		return nil, waits(v1alpha1.ReasonQueued, "Run %s of this group goes first.", first.Name)
 	}
 	return runs, nil
-}
-
-func firstUnfinished(runs []v1alpha1.PruneRun) *v1alpha1.PruneRun {
-	var first *v1alpha1.PruneRun
-	for i := range runs {
-		run := &runs[i]
-		if (unfinished(run) || wantsUndo(run)) && (first == nil || goesBefore(run, first)) {
-			first = run
-		}
-	}
-	return first
-}
-
-func goesBefore(a, b *v1alpha1.PruneRun) bool {
-	switch {
-	case precedence(a) != precedence(b):
-		return precedence(a) < precedence(b)
-	case !a.CreationTimestamp.Equal(&b.CreationTimestamp):
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.Name < b.Name
-}
-
-// precedence orders what is left to do for runs of one group: what has begun goes before what has not, and an undo, whose people wait to come
-// back, before a run that waits for somebody's word.
-func precedence(run *v1alpha1.PruneRun) int {
-	switch {
-	case unfinished(run) && run.Status.Progress != nil:
-		return 0
-	case undoing(run):
-		return 1
-	case unfinished(run) && planned(run) && !awaitsWord(run):
-		return 2
-	case wantsUndo(run):
-		return 3
-	case planned(run):
-		return 4
-	}
-	return 5
 }
 
 // callVendorAs finds the REST client of the app.
@@ -300,7 +262,7 @@ var noHurry time.Time
 
 // readGroup reads the group from the vendor and compares the clocks.
 func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (imrest.Group, error) {
-	group, err := p.vendor.Group(ctx, p.key.group, notAfter)
+	group, err := p.vendor.Group(ctx, p.key.Group, notAfter)
 	p.noticeVendor()
 	if err != nil {
 		return imrest.Group{}, vendorTrouble("read the group", err)
@@ -319,7 +281,7 @@ func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (imrest.Group,
 // skewed ends a run without a plan: nothing is lost with it. One that is under way waits, since clocks are set right again.
 func (p *pass) skewed(skew time.Duration) error {
 	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew.Round(time.Second).Abs())
-	if !planned(p.run) {
+	if !prunerun.HasPlan(p.run) {
 		return fails(v1alpha1.ReasonClockSkew, "%s", message)
 	}
 	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: fmt.Errorf("the vendor's clock and ours differ by %s", skew.Round(time.Second).Abs())}
@@ -349,7 +311,7 @@ func (p *pass) worthwhile(state policy.GroupState, runs []v1alpha1.PruneRun) err
 	if !state.Full() {
 		return completes(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.", state.Members, state.MaxMembers)
 	}
-	if until := holdOffAfter(runs, cooldownNow(p.compiled, p.key.group)).cooling; until.After(p.Now()) {
+	if until := prunerun.HoldOffAfter(runs, cooldownNow(p.compiled, p.key.Group)).CoolingUntil; until.After(p.Now()) {
 		return completes(v1alpha1.ReasonCoolingDown, "The group cools down until %s after its last run.", until.UTC().Format(time.RFC3339))
 	}
 	return nil
@@ -389,7 +351,7 @@ func roleOf(role string) policy.Role {
 // path leads from it to a removal.
 func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan policy.Plan) error {
 	now := p.Now()
-	message := planMessage(plan, &governing.Rule)
+	message := prunerun.PlanMessage(plan.Candidates, len(plan.Removals), governing.Rule.InactiveFor)
 	var ends *endError
 	switch {
 	case len(plan.Removals) == 0:
@@ -411,7 +373,7 @@ func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan
 		}
 		refuseFor(status, &governing.Rule, now)
 		if governing.Rule.Mode == policy.ModeApprove {
-			p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, awaitingMessage(status.Plan))
+			p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, prunerun.ApprovalMessage(status.Plan))
 		}
 	})
 	if err != nil {
@@ -433,7 +395,7 @@ func refuseFor(status *v1alpha1.PruneRunStatus, rule *policy.PruneRule, at time.
 	if status.Refuse == nil {
 		status.Refuse = &v1alpha1.PruneRefusal{Code: cmp.Or(rule.Reject.Code, plainRefusal), Message: rule.Reject.Message}
 	}
-	status.Refuse.Until = metav1.NewTime(later(status.Refuse.Until.Time, wholeSecond(at.Add(rule.RejoinAfter))))
+	status.Refuse.Until = metav1.NewTime(laterOf(status.Refuse.Until.Time, wholeSecond(at.Add(rule.RejoinAfter))))
 }
 
 // wholeSecond rounds up, since the API keeps whole seconds and would round down what must not end early.
@@ -471,7 +433,7 @@ func vendorTrouble(step string, err error) error {
 	if errors.Is(err, imrest.ErrTooLate) {
 		return fmt.Errorf("%s: %w", step, err)
 	}
-	message := couldNot(step, err)
+	message := prunerun.FailureMessage(step, err)
 	switch imrest.ClassOf(err) {
 	case imrest.ClassGroupGone:
 		return fails(v1alpha1.ReasonGroupNotFound, "%s", message)
@@ -490,3 +452,10 @@ func vendorTrouble(step string, err error) error {
 }
 
 func int32Of(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+
+func laterOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

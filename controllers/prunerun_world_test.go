@@ -29,6 +29,7 @@ import (
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -416,7 +417,7 @@ func (w *world) finish(r *PruneRunReconciler, name string) *v1alpha1.PruneRun {
 	var last error
 	for range 20 {
 		_, last = w.reconcile(r, name)
-		if run := w.get(name); Finished(run) {
+		if run := w.get(name); prunerun.Finished(run) {
 			return run
 		}
 	}

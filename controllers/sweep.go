@@ -11,6 +11,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // errSweepHeld says that there is nothing to sweep for now: the app is suspended, gone, replaced, or has no usable credentials.
@@ -197,7 +198,7 @@ func (a *appSweep) worthALook(ctx context.Context, app *policy.CompiledApp, ids 
 		if !app.MayPrune(id) {
 			continue
 		}
-		key := groupKey{namespace: a.object.Namespace, app: a.object.Name, group: id}
+		key := prunerun.Key{Namespace: a.object.Namespace, App: a.object.Name, Group: id}
 		runs, err := cachedRuns(ctx, a.Client, key)
 		if err != nil {
 			return nil, nil, err
@@ -220,8 +221,8 @@ func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group
 	if _, governed := app.Governing(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
 		return
 	}
-	key := groupKey{namespace: a.object.Namespace, app: a.object.Name, group: group.ID}
-	log := a.Log.WithValues("namespace", key.namespace, "app", key.app, "groupID", key.group, "trigger", v1alpha1.PruneTriggerSweep)
+	key := prunerun.Key{Namespace: a.object.Namespace, App: a.object.Name, Group: group.ID}
+	log := a.Log.WithValues("namespace", key.Namespace, "app", key.App, "groupID", key.Group, "trigger", v1alpha1.PruneTriggerSweep)
 	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
 	defer cancel()
 	got, err := a.creator().ensure(ctx, key, v1alpha1.PruneTriggerSweep, app)

@@ -26,8 +26,8 @@
 // *protected* account is never removed; the protection of every governing policy that has a rule counts. See
 // [CompiledApp.Governing], [PlanPrune] and [Governing.LastLook].
 //
-// An *account set* is a [PackedAccounts]: the accounts of a list, or of a policy's own, in one string that is its own index.
-// Where a selector selects many lists, a *union* says which of them may hold an account, so that they are not asked one after
+// An *account set* is an [accounts.Set]: the accounts of a list, or of a policy's own, in one string that is its own index.
+// Where a selector selects many lists, a *accounts.Union* says which of them may hold an account, so that they are not asked one after
 // the other. Neither ever guesses: every answer compares all bytes of an account.
 //
 // A *record* is what a prune run has written down: the accounts that it removed from a group, and either how long they are

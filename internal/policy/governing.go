@@ -4,6 +4,8 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // Governing is the rule by which one group is pruned, together with everything that keeps accounts in the group.
@@ -90,7 +92,7 @@ func (g *Governing) Protects(account string) bool {
 	if account == g.adminAccount {
 		return true
 	}
-	hash := hashAccount(account)
+	hash := accounts.Hash(account)
 	for _, s := range g.protect {
 		if s.contains(account, hash) {
 			return true

@@ -3,6 +3,8 @@ package policy
 import (
 	"strconv"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // Input is everything that decisions depend on, in any order.
@@ -75,7 +77,7 @@ type Token struct {
 type List struct {
 	Object
 	Labels   map[string]string
-	Accounts PackedAccounts
+	Accounts accounts.Set
 }
 
 // Policy is a GroupPolicy.

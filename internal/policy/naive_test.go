@@ -149,7 +149,7 @@ func (n naive) selects(namespace string, a *AccountSelector, account string) boo
 	}
 	for _, ref := range a.Lists {
 		for _, l := range n.lists(namespace, ref) {
-			for x := range l.Accounts.all() {
+			for x := range l.Accounts.All() {
 				if x == account {
 					return true
 				}

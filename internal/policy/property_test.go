@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // Few words, so that what is drawn meets.
@@ -104,7 +106,7 @@ func drawPolicy(t *rapid.T) Policy {
 
 func drawList(t *rapid.T) List {
 	return List{
-		Object: drawObject(t, someLists), Accounts: PackAccounts(some(t, "accounts", someAccounts, 4)),
+		Object: drawObject(t, someLists), Accounts: accounts.NewSet(some(t, "accounts", someAccounts, 4)),
 		Labels: rapid.MapOfN(rapid.SampledFrom([]string{"x", "y"}), rapid.SampledFrom([]string{"1", "2"}), 0, 2).Draw(t, "labels"),
 	}
 }
@@ -345,7 +347,7 @@ func drawNonsense(t *rapid.T) Input {
 		if odd("list") {
 			l := &in.Lists[i]
 			l.UID, l.Name = word.Draw(t, "uid"), word.Draw(t, "name")
-			l.Accounts = PackAccounts(append(slices.Collect(l.Accounts.all()), word.Draw(t, "account")))
+			l.Accounts = accounts.NewSet(append(slices.Collect(l.Accounts.All()), word.Draw(t, "account")))
 		}
 	}
 	for i := range in.Records {
@@ -411,15 +413,12 @@ func FuzzCompileDecide(f *testing.F) {
 	}))
 }
 
-func benchmarkInput(policies, accounts int) Input {
+// benchmarkInput has one list for each policy, and so many accounts in all lists.
+func benchmarkInput(policies, size int) Input {
 	in := Input{Apps: []App{prodApp()}}
-	each := accounts / policies
+	each := size / policies
 	for i := range policies {
-		accounts := make([]string, each)
-		for j := range accounts {
-			accounts[j] = fmt.Sprintf("account-%08d", i*each+j)
-		}
-		l := List{Object: object(fmt.Sprintf("list-%06d", i), i), Accounts: PackAccounts(accounts)}
+		l := List{Object: object(fmt.Sprintf("list-%06d", i), i), Accounts: numbered(i*each, each)}
 		in.Lists = append(in.Lists, l)
 		p := policyNamed(fmt.Sprintf("policy-%06d", i), i, on(exact(fmt.Sprintf("@TGS#%08d", i))), prune())
 		p.Join = &JoinSection{Allow: byListName(l.Name), Reject: Rejection{Code: 10110, Message: "Members only"}}
@@ -429,14 +428,14 @@ func benchmarkInput(policies, accounts int) Input {
 }
 
 func BenchmarkDecideJoin(b *testing.B) {
-	const policies, accounts = 10_000, 1_000_000
-	app := Compile(benchmarkInput(policies, accounts)).App(appID)
+	const policies, size = 10_000, 1_000_000
+	app := Compile(benchmarkInput(policies, size)).App(appID)
 	queries := make([]JoinQuery, 1<<16)
 	for i := range queries {
 		group := rand.IntN(policies)
-		q := JoinQuery{Group: fmt.Sprintf("@TGS#%08d", group), Type: TypePublic, Account: fmt.Sprintf("account-%08d", group*(accounts/policies)+rand.IntN(100))}
+		q := JoinQuery{Group: fmt.Sprintf("@TGS#%08d", group), Type: TypePublic, Account: fmt.Sprintf("account-%08d", group*(size/policies)+rand.IntN(100))}
 		if i%2 == 0 {
-			q.Account = fmt.Sprintf("strange-%08d", rand.IntN(accounts))
+			q.Account = fmt.Sprintf("strange-%08d", rand.IntN(size))
 		}
 		queries[i] = q
 	}
@@ -458,7 +457,7 @@ func benchmarkDecisions(b *testing.B, app *CompiledApp, queries []JoinQuery) {
 // BenchmarkDecideJoinShards asks one policy over a selector of 500 lists with 10,000,000 accounts.
 func BenchmarkDecideJoinShards(b *testing.B) {
 	const lists, each = 500, 20_000
-	app := Compile(shardedInput(shards(lists, each))).App(appID)
+	app := Compile(shardedInput(lists, each)).App(appID)
 	queries := make([]JoinQuery, 1<<16)
 	for i := range queries {
 		queries[i] = JoinQuery{Group: "g", Type: TypePublic, Account: fmt.Sprintf("account-%08d", rand.IntN(lists*each))}

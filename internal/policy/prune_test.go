@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 const day = 24 * time.Hour
@@ -82,10 +84,10 @@ func TestGoverning(t *testing.T) {
 		},
 		"the protection of every governing rule counts, and of no other": {
 			policies: []Policy{
-				policyNamed("p", 1, on(exact("vip-1")), prune(protect(accounts("leckie")))),
+				policyNamed("p", 1, on(exact("vip-1")), prune(protect(naming("leckie")))),
 				policyNamed("q", 2, prune(protect(&AccountSelector{Prefixes: []string{"jar"}}))),
-				policyNamed("other type", 2, ofTypes(TypeWork), prune(protect(accounts("tommy")))),
-				policyNamed("other group", 2, on(exact("x")), prune(protect(accounts("tommy")))),
+				policyNamed("other type", 2, ofTypes(TypeWork), prune(protect(naming("tommy")))),
+				policyNamed("other group", 2, on(exact("x")), prune(protect(naming("tommy")))),
 			},
 			groupType: TypePublic, want: "p", protected: []string{"leckie", "jared"}, mayPrune: true,
 		},
@@ -172,7 +174,7 @@ func TestGoverning(t *testing.T) {
 }
 
 func TestGoverningRule(t *testing.T) {
-	p := policyNamed("p", 1, prune(protect(accounts("leckie"))))
+	p := policyNamed("p", 1, prune(protect(naming("leckie"))))
 	g := governing(t, world(p), "g", TypeWork)
 	want := *p.Prune
 	want.Protect = nil
@@ -322,12 +324,12 @@ func TestPlanPrune(t *testing.T) {
 		"this very moment is not the future": {members: []Member{member("x", 0, 0)}, want: Plan{Stay: Stay{Active: 1}}},
 		"an account without a name stays":    {members: []Member{talker, idle("")}, want: Plan{Stay: Stay{Active: 1, Unknown: 1}}},
 		"admin is said before unknown activity, protected before it, too": {
-			rule:    protect(accounts("p")),
+			rule:    protect(naming("p")),
 			members: []Member{talker, {Account: "a", Role: RoleAdmin}, {Account: "p", Role: RoleMember}, {Account: "administrator", Role: RoleMember}},
 			want:    Plan{Stay: Stay{Active: 1, Admin: 2, Protected: 1}},
 		},
 		"unknown role is said before protected, admin account before unknown role": {
-			rule:    protect(accounts("p")),
+			rule:    protect(naming("p")),
 			members: []Member{talker, role(idle("p"), RoleUnknown), role(idle("administrator"), RoleUnknown)},
 			want:    Plan{Stay: Stay{Active: 1, Admin: 1, Unknown: 1}},
 		},
@@ -469,7 +471,7 @@ func TestLastLook(t *testing.T) {
 		"spoke in the future":   {current: as(func(m *Member) { m.LastSpoke = ago(-1) }), want: KeptUnknown},
 		"protected now": {
 			current: as(func(*Member) {}), rule: func(g *Governing) {
-				g.protect = append(g.protect, &selection{more: &sources{prefixes: newPrefixSet([]string{"x"})}})
+				g.protect = append(g.protect, &selection{more: &sources{prefixes: accounts.NewPrefixes([]string{"x"})}})
 			}, want: KeptProtected,
 		},
 		"the admin account now":     {current: as(func(*Member) {}), rule: func(g *Governing) { g.adminAccount = "x" }, want: KeptProtected},

@@ -4,13 +4,15 @@ import (
 	"cmp"
 	"strings"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // recordPart is the compiled form of a [Record].
 type recordPart struct {
 	app      objectName
 	group    string
-	accounts PackedAccounts
+	accounts accounts.Set
 	// until is when the refusal ends; zero where there is none.
 	until     time.Time
 	reject    Rejection
@@ -24,14 +26,14 @@ func newRecordPart(r *Record) *recordPart {
 	part := &recordPart{
 		app:       objectName{r.Namespace, r.App},
 		group:     r.Group,
-		accounts:  PackAccounts(r.Accounts),
+		accounts:  accounts.NewSet(r.Accounts),
 		until:     r.Until.Round(0).UTC(),
 		reject:    r.Reject.normal(),
 		restoring: r.Restoring,
 	}
 	var t transcript
 	t.text(part.group)
-	t.part(part.accounts.fingerprint())
+	t.part(fingerprint(part.accounts.Fingerprint()))
 	t.time(part.until)
 	t.number(int64(part.reject.Code))
 	t.text(part.reject.Message)
@@ -60,7 +62,7 @@ func (g groupRecords) refusal(account string, hash uint64, now time.Time) *Rejec
 		if !now.Before(r.until) {
 			return nil // and those after it end no later
 		}
-		if r.accounts.contains(account, hash) {
+		if r.accounts.Contains(account, hash) {
 			return &r.reject
 		}
 	}
@@ -70,7 +72,7 @@ func (g groupRecords) refusal(account string, hash uint64, now time.Time) *Rejec
 // restores reports whether the account is being added back.
 func (g groupRecords) restores(account string, hash uint64) bool {
 	for _, r := range g {
-		if r.restoring && r.accounts.contains(account, hash) {
+		if r.restoring && r.accounts.Contains(account, hash) {
 			return true
 		}
 	}

@@ -1,4 +1,4 @@
-package policy
+package accounts
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-func has(p PackedAccounts, account string) bool { return p.contains(account, hashAccount(account)) }
+func has(p Set, account string) bool { return p.Contains(account, Hash(account)) }
 
-func TestPackedAccounts(t *testing.T) {
+func TestSet(t *testing.T) {
 	long := strings.Repeat("x", 255)
 	tests := map[string]struct {
 		accounts []string
@@ -30,12 +30,12 @@ func TestPackedAccounts(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := PackAccounts(tc.accounts)
+			p := NewSet(tc.accounts)
 			if got := p.Len(); got != tc.want {
 				t.Errorf("%d accounts, want %d", got, tc.want)
 			}
 			for _, account := range tc.accounts {
-				if len(account) <= maxAccountBytes && !has(p, account) {
+				if len(account) <= MaxBytes && !has(p, account) {
 					t.Errorf("%q is missing", account)
 				}
 			}
@@ -48,35 +48,35 @@ func TestPackedAccounts(t *testing.T) {
 	}
 }
 
-// TestPackedAccountsCompareBytes asks with the hash of another account, as if the two collided.
-func TestPackedAccountsCompareBytes(t *testing.T) {
-	p := PackAccounts([]string{"jared", "tommy"})
-	if p.contains("mallory", hashAccount("jared")) || p.contains("", hashAccount("jared")) || p.contains("jaref", hashAccount("jared")) {
+// TestSetComparesBytes asks with the hash of another account, as if the two collided.
+func TestSetComparesBytes(t *testing.T) {
+	p := NewSet([]string{"jared", "tommy"})
+	if p.Contains("mallory", Hash("jared")) || p.Contains("", Hash("jared")) || p.Contains("jaref", Hash("jared")) {
 		t.Error("a collision of hashes lets a stranger onto the list")
 	}
 }
 
-// TestPackedAccountsWithFewHashes fills one bucket with more accounts than a chunk holds.
-func TestPackedAccountsWithFewHashes(t *testing.T) {
+// TestSetWithFewHashes fills one bucket with more accounts than a chunk holds.
+func TestSetWithFewHashes(t *testing.T) {
 	accounts := numbered("account", 0, 3*maxChunk)
 	for name, hash := range map[string]func(string) uint64{
 		"all the same":  func(string) uint64 { return 42 },
-		"one bucket":    func(account string) uint64 { return hashAccount(account) >> 32 },
-		"one tag":       func(account string) uint64 { return hashAccount(account) &^ 0xff },
-		"two of a kind": func(account string) uint64 { return hashAccount(account[:len(account)-1]) },
+		"one bucket":    func(account string) uint64 { return Hash(account) >> 32 },
+		"one tag":       func(account string) uint64 { return Hash(account) &^ 0xff },
+		"two of a kind": func(account string) uint64 { return Hash(account[:len(account)-1]) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, n := range []int{1, maxChunk - 1, maxChunk, maxChunk + 1, 2 * maxChunk, 2*maxChunk + 1} {
-				p := packHashed(slices.Concat(accounts[:n], accounts[:n]), hash)
+				p := newHashed(slices.Concat(accounts[:n], accounts[:n]), hash)
 				if p.Len() != n {
 					t.Errorf("%d accounts, want %d", p.Len(), n)
 				}
 				for i, account := range accounts {
-					if got, want := p.contains(account, hash(account)), i < n; got != want {
+					if got, want := p.Contains(account, hash(account)), i < n; got != want {
 						t.Errorf("of %d accounts, %s in the set: %t, want %t", n, account, got, want)
 					}
 				}
-				if got := slices.Sorted(p.all()); !slices.Equal(got, slices.Sorted(slices.Values(accounts[:n]))) {
+				if got := slices.Sorted(p.All()); !slices.Equal(got, slices.Sorted(slices.Values(accounts[:n]))) {
 					t.Errorf("%d accounts packed, %d came out", n, len(got))
 				}
 			}
@@ -84,27 +84,27 @@ func TestPackedAccountsWithFewHashes(t *testing.T) {
 	}
 }
 
-// TestFingerprintOfPackedAccounts holds for every process: no seed is in it.
-func TestFingerprintOfPackedAccounts(t *testing.T) {
-	want := PackAccounts([]string{"jared", "tommy"}).fingerprint()
+// TestFingerprint holds for every process: no seed is in it.
+func TestFingerprint(t *testing.T) {
+	want := NewSet([]string{"jared", "tommy"}).Fingerprint()
 	if want != 0x3f8df80607933511 {
-		t.Errorf("fingerprint %#x, it was another one once", uint64(want))
+		t.Errorf("fingerprint %#x, it was another one once", want)
 	}
 	long := strings.Repeat("x", 256)
-	if got := PackAccounts([]string{"jared", long, "tommy", "jared"}).fingerprint(); got != want {
+	if got := NewSet([]string{"jared", long, "tommy", "jared"}).Fingerprint(); got != want {
 		t.Error("what is not in the set is in its fingerprint")
 	}
 	for _, other := range [][]string{nil, {"jared"}, {"jare", "dtommy"}, {"jaredtommy"}, {"jared", "tommy", ""}} {
-		if PackAccounts(other).fingerprint() == want {
+		if NewSet(other).Fingerprint() == want {
 			t.Errorf("%q has the same fingerprint as another list", other)
 		}
 	}
 }
 
-func TestPackedAccountsAreSmall(t *testing.T) {
+func TestSetIsSmall(t *testing.T) {
 	for _, n := range []int{1_000, 12_287, 12_288, 20_000} {
 		accounts := numbered("account", 0, n)
-		packed := PackAccounts(slices.Concat(accounts, accounts))
+		packed := NewSet(slices.Concat(accounts, accounts))
 		if above := float64(len(packed))/float64(n) - 16; above > 3 {
 			t.Errorf("%d accounts of 16 bytes take %.2f bytes each above their own, at most 3 are allowed", n, above)
 		}
@@ -120,7 +120,7 @@ func numbered(stem string, from, n int) []string {
 	return accounts
 }
 
-func FuzzPackAccounts(f *testing.F) {
+func FuzzSet(f *testing.F) {
 	f.Add("jared\ntommy\njared", "mallory", uint64(math.MaxUint64))
 	f.Add("\n\n\x00\n"+strings.Repeat("x", 256), "", uint64(0))
 	f.Add(strings.Join(numbered("a", 0, 300), "\n"), "", uint64(0xff))
@@ -128,28 +128,28 @@ func FuzzPackAccounts(f *testing.F) {
 		accounts := strings.Split(lines, "\n")
 		want := map[string]bool{}
 		for _, account := range accounts {
-			if len(account) <= maxAccountBytes {
+			if len(account) <= MaxBytes {
 				want[account] = true
 			}
 		}
 		input := slices.Clone(accounts)
-		masked := func(account string) uint64 { return hashAccount(account) & hashMask }
+		masked := func(account string) uint64 { return Hash(account) & hashMask }
 		for _, pack := range []struct {
-			p    PackedAccounts
+			p    Set
 			hash func(string) uint64
 		}{
-			{PackAccounts(accounts), hashAccount},
-			{packHashed(slices.Collect(maps.Keys(want)), masked), masked},
+			{NewSet(accounts), Hash},
+			{newHashed(slices.Collect(maps.Keys(want)), masked), masked},
 		} {
 			if pack.p.Len() != len(want) {
 				t.Errorf("%d accounts, want %d", pack.p.Len(), len(want))
 			}
 			for _, account := range append(accounts, other, other+"x", "x"+other) {
-				if pack.p.contains(account, pack.hash(account)) != want[account] {
+				if pack.p.Contains(account, pack.hash(account)) != want[account] {
 					t.Errorf("%q in the set: %t, want %t", account, !want[account], want[account])
 				}
 			}
-			for account := range pack.p.all() {
+			for account := range pack.p.All() {
 				if !want[account] {
 					t.Errorf("%q came out", account)
 				}
@@ -161,41 +161,13 @@ func FuzzPackAccounts(f *testing.F) {
 	})
 }
 
-func TestPrefixSet(t *testing.T) {
-	tests := map[string]struct {
-		prefixes []string
-		in, out  []string
-	}{
-		"none":     {out: []string{"", "a"}},
-		"one":      {prefixes: []string{"ab"}, in: []string{"ab", "abc"}, out: []string{"", "a", "aa", "ac", "b"}},
-		"enclosed": {prefixes: []string{"abc", "a", "ab", "b", "abd"}, in: []string{"a", "abd", "azz", "b", "bz"}, out: []string{"", "A", "c"}},
-		"far":      {prefixes: []string{"a", "c"}, in: []string{"azzzz", "c"}, out: []string{"b", "`"}},
-		"every":    {prefixes: []string{"x", ""}, in: []string{"", "a"}},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			p := newPrefixSet(tc.prefixes)
-			for _, s := range tc.in {
-				if !p.contains(s) {
-					t.Errorf("%q is not matched", s)
-				}
-			}
-			for _, s := range tc.out {
-				if p.contains(s) {
-					t.Errorf("%q is matched", s)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkPackedAccounts(b *testing.B) {
+func BenchmarkSet(b *testing.B) {
 	accounts := numbered("account", 0, 1_000_000)
-	packed := PackAccounts(accounts)
+	packed := NewSet(accounts)
 	b.Run("Pack", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			packed = PackAccounts(accounts)
+			packed = NewSet(accounts)
 		}
 		b.ReportMetric(float64(len(packed))/float64(len(accounts))-16, "B/account-above-raw")
 	})
@@ -203,7 +175,7 @@ func BenchmarkPackedAccounts(b *testing.B) {
 	b.Run("PackShard", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			PackAccounts(shard)
+			NewSet(shard)
 		}
 	})
 	for name, format := range map[string]string{"Listed": "account-%08d", "Stranger": "somebody-%07d"} {

@@ -1,4 +1,4 @@
-package policy
+package accounts
 
 import (
 	"fmt"
@@ -12,14 +12,14 @@ import (
 // editedSets are lists of accounts by name, of which a union was made again and again.
 type editedSets struct {
 	lists map[string][]string
-	union *union
+	union *Union
 }
 
-func (e *editedSets) sets() []namedSet {
-	var sets []namedSet
+func (e *editedSets) sets() []Named {
+	var sets []Named
 	for _, name := range slices.Sorted(maps.Keys(e.lists)) {
 		if len(e.lists[name]) > 0 {
-			sets = append(sets, namedSet{name, PackAccounts(e.lists[name])})
+			sets = append(sets, Named{name, NewSet(e.lists[name])})
 		}
 	}
 	return sets
@@ -51,10 +51,10 @@ func unitesAsTheModel(t *rapid.T) {
 			e.edit(t, name)
 		}
 		sets := e.sets()
-		e.union = newUnion(sets, e.union)
-		cold := newUnion(sets, nil)
-		if len(e.union.parts) != len(cold.parts) || e.union.entries != cold.entries {
-			t.Fatalf("%d entries in %d parts, from nothing %d in %d", e.union.entries, len(e.union.parts), cold.entries, len(cold.parts))
+		e.union = NewUnion(sets, e.union)
+		cold := NewUnion(sets, nil)
+		if len(e.union.segments) != len(cold.segments) || e.union.entries != cold.entries {
+			t.Fatalf("%d entries in %d parts, from nothing %d in %d", e.union.entries, len(e.union.segments), cold.entries, len(cold.segments))
 		}
 		want := map[string]bool{}
 		for _, list := range e.lists {
@@ -66,9 +66,9 @@ func unitesAsTheModel(t *rapid.T) {
 			t.Fatalf("%d accounts, want %d", e.union.entries, len(want))
 		}
 		for _, account := range slices.Concat(someNumbered, []string{"", "newcomer-1", "newcomer-2", "stranger"}) {
-			hash := hashAccount(account)
-			if got := e.union.contains(account, hash); got != want[account] || cold.contains(account, hash) != got {
-				t.Fatalf("%q in the union: %t, in that from nothing: %t, want %t", account, got, cold.contains(account, hash), want[account])
+			hash := Hash(account)
+			if got := e.union.Contains(account, hash); got != want[account] || cold.Contains(account, hash) != got {
+				t.Fatalf("%q in the union: %t, in that from nothing: %t, want %t", account, got, cold.Contains(account, hash), want[account])
 			}
 		}
 	}
@@ -96,48 +96,48 @@ func (e *editedSets) edit(t *rapid.T, name func(string) string) {
 // TestUnionComparesBytes asks with the hash of another account, as if the two collided, and with tags of hardly a bit.
 func TestUnionComparesBytes(t *testing.T) {
 	sets := shards(10, 300)
-	u := newUnion(sets, nil)
-	if u.contains("mallory", hashAccount("account-00000007")) {
+	u := NewUnion(sets, nil)
+	if u.Contains("mallory", Hash("account-00000007")) {
 		t.Error("a collision of hashes lets a stranger onto the list")
 	}
 	for _, placeBits := range []int{30, 31, 32} {
-		crowded := &union{places: sets, placeBits: placeBits, partBits: 2}
+		crowded := &Union{places: sets, placeBits: placeBits, segmentBits: 2}
 		for i := range 4 {
-			crowded.parts = append(crowded.parts, crowded.part(i))
+			crowded.segments = append(crowded.segments, crowded.segment(i))
 		}
 		for i, account := range numbered("account", 0, 4000) {
-			if got, want := crowded.contains(account, hashAccount(account)), i < 3000; got != want {
+			if got, want := crowded.Contains(account, Hash(account)), i < 3000; got != want {
 				t.Fatalf("%d bits of tag: %s in the union: %t, want %t", 32-placeBits, account, got, want)
 			}
 		}
 	}
 }
 
-func TestUnionKeepsWhatStaysElsewhere(t *testing.T) {
+func TestUnionFindsAccountsOnSeveralLists(t *testing.T) {
 	sets := shards(6, 100)
-	twice := namedSet{"twice", PackAccounts(numbered("account", 50, 100))}
-	u := newUnion(append(sets, twice), nil)
-	u = newUnion(sets, u)
-	if !has(sets[0].accounts, "account-00000060") || !u.contains("account-00000060", hashAccount("account-00000060")) {
+	twice := Named{"twice", NewSet(numbered("account", 50, 100))}
+	u := NewUnion(append(sets, twice), nil)
+	u = NewUnion(sets, u)
+	if !has(sets[0].Accounts, "account-00000060") || !u.Contains("account-00000060", Hash("account-00000060")) {
 		t.Error("an account has left a list, and is no longer found on the other one")
 	}
-	u = newUnion(append(sets[1:], twice), u)
+	u = NewUnion(append(sets[1:], twice), u)
 	for account, want := range map[string]bool{"account-00000060": true, "account-00000040": false} {
-		if u.contains(account, hashAccount(account)) != want {
+		if u.Contains(account, Hash(account)) != want {
 			t.Errorf("%s in the union: %t, want %t", account, !want, want)
 		}
 	}
 }
 
-// TestUnionOfTheSame has every account on every list.
-func TestUnionOfTheSame(t *testing.T) {
-	sets := make([]namedSet, 100)
+// TestUnionOfEqualSets has every account on every list.
+func TestUnionOfEqualSets(t *testing.T) {
+	sets := make([]Named, 100)
 	for i := range sets {
-		sets[i] = namedSet{fmt.Sprint(i), PackAccounts(numbered("account", 0, 1000))}
+		sets[i] = Named{fmt.Sprint(i), NewSet(numbered("account", 0, 1000))}
 	}
-	u := newUnion(sets, nil)
+	u := NewUnion(sets, nil)
 	slots := 0
-	for _, part := range u.parts {
+	for _, part := range u.segments {
 		slots += len(part.table)
 	}
 	if u.entries != 1000 || slots > 1500 {
@@ -145,51 +145,51 @@ func TestUnionOfTheSame(t *testing.T) {
 	}
 }
 
-// TestUnionSharesParts counts what an edit makes again.
-func TestUnionSharesParts(t *testing.T) {
+// TestUnionSharesSegments counts what an edit makes again.
+func TestUnionSharesSegments(t *testing.T) {
 	sets := shards(8, 20_000)
-	u := newUnion(sets, nil)
+	u := NewUnion(sets, nil)
 	steps := []struct {
 		name string
-		sets func() []namedSet
+		sets func() []Named
 		most int
 	}{
-		{"nothing edited", func() []namedSet { return sets }, 0},
-		{"one account of a list replaced", func() []namedSet {
+		{"nothing edited", func() []Named { return sets }, 0},
+		{"one account of a list replaced", func() []Named {
 			accounts := numbered("account", 3*20_000, 20_000)
 			accounts[77] = "newcomer"
-			sets[4].accounts = PackAccounts(accounts)
+			sets[4].Accounts = NewSet(accounts)
 			return sets
 		}, 2},
-		{"two lists edited", func() []namedSet {
-			sets[4].accounts = PackAccounts(numbered("account", 3*20_000, 20_000))
-			sets[7].accounts = PackAccounts(numbered("account", 6*20_000, 19_999))
+		{"two lists edited", func() []Named {
+			sets[4].Accounts = NewSet(numbered("account", 3*20_000, 20_000))
+			sets[7].Accounts = NewSet(numbered("account", 6*20_000, 19_999))
 			return sets
 		}, 3},
-		{"a small list gone", func() []namedSet { return sets[1:] }, 10},
-		{"a small list come", func() []namedSet { return sets }, 10},
+		{"a small list gone", func() []Named { return sets[1:] }, 10},
+		{"a small list come", func() []Named { return sets }, 10},
 	}
-	sets = append([]namedSet{{"founders", PackAccounts(numbered("founder", 0, 10))}}, sets...)
-	u = newUnion(sets, u)
+	sets = append([]Named{{"founders", NewSet(numbered("founder", 0, 10))}}, sets...)
+	u = NewUnion(sets, u)
 	for _, step := range steps {
 		before := u
-		u = newUnion(step.sets(), before)
+		u = NewUnion(step.sets(), before)
 		made := 0
-		for i := range u.parts {
-			if &u.parts[i].table[0] != &before.parts[i].table[0] {
+		for i := range u.segments {
+			if &u.segments[i].table[0] != &before.segments[i].table[0] {
 				made++
 			}
 		}
-		if len(u.parts) != 256 || made > step.most {
-			t.Errorf("%s: %d of %d parts were made again, want at most %d of 256", step.name, made, len(u.parts), step.most)
+		if len(u.segments) != 256 || made > step.most {
+			t.Errorf("%s: %d of %d parts were made again, want at most %d of 256", step.name, made, len(u.segments), step.most)
 		}
 	}
 }
 
-func shards(n, each int) []namedSet {
-	sets := make([]namedSet, n)
+func shards(n, each int) []Named {
+	sets := make([]Named, n)
 	for i := range sets {
-		sets[i] = namedSet{fmt.Sprintf("shard-%06d", i), PackAccounts(numbered("account", i*each, each))}
+		sets[i] = Named{fmt.Sprintf("shard-%06d", i), NewSet(numbered("account", i*each, each))}
 	}
 	return sets
 }
@@ -200,10 +200,10 @@ func BenchmarkUnion(b *testing.B) {
 	b.Run("Build", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			newUnion(sets, nil)
+			NewUnion(sets, nil)
 		}
 	})
-	u := newUnion(sets, nil)
+	u := NewUnion(sets, nil)
 	b.Run("OneAccountEdited", func(b *testing.B) {
 		b.ReportAllocs()
 		i := 0
@@ -211,12 +211,12 @@ func BenchmarkUnion(b *testing.B) {
 			i++
 			accounts := numbered("account", 7*each, each)
 			accounts[each/2] = fmt.Sprintf("newcomer-%08d", i)
-			sets[7].accounts = PackAccounts(accounts)
-			u = newUnion(sets, u)
+			sets[7].Accounts = NewSet(accounts)
+			u = NewUnion(sets, u)
 		}
 	})
-	sets[7].accounts = PackAccounts(numbered("account", 7*each, each))
-	u = newUnion(sets, u)
+	sets[7].Accounts = NewSet(numbered("account", 7*each, each))
+	u = NewUnion(sets, u)
 	listed, strangers := numbered("account", 0, 1<<16), numbered("strange", 0, 1<<16)
 	for i := range listed {
 		listed[i] = fmt.Sprintf("account-%08d", (i*7919)%(500*each))
@@ -228,7 +228,7 @@ func BenchmarkUnion(b *testing.B) {
 			for b.Loop() {
 				i++
 				account := asked[i%len(asked)]
-				if u.contains(account, hashAccount(account)) != (name == "Listed") {
+				if u.Contains(account, Hash(account)) != (name == "Listed") {
 					b.Fatal("wrong")
 				}
 			}

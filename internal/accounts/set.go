@@ -1,6 +1,7 @@
-package policy
+package accounts
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"hash/maphash"
 	"iter"
@@ -10,18 +11,18 @@ import (
 	"strings"
 )
 
-// hashSeed differs from process to process, so that nobody can choose accounts that collide. It is never written again,
-// and nothing that leaves the process depends on it.
-var hashSeed = maphash.MakeSeed()
+// seed differs from process to process, so that accounts that collide cannot be chosen. It is never written again, and
+// nothing that leaves the process depends on it.
+var seed = maphash.MakeSeed()
 
-// hashAccount is computed once per decision and shared by all the sets that are asked.
-func hashAccount(account string) uint64 { return maphash.String(hashSeed, account) }
+// Hash is computed once per question and shared by all the sets that are asked.
+func Hash(account string) uint64 { return maphash.String(seed, account) }
 
-// PackedAccounts is an exact set of accounts in the form in which it is kept in memory: one immutable string that
-// [PackAccounts] made, which costs some 2.6 bytes an account above the accounts' own. There is no other index and no second
-// copy. It means nothing to another process. The empty string is the empty set.
+// Set is an exact set of accounts: one immutable string that [NewSet] made, which costs some 2.6 bytes an account above
+// the accounts' own. There is no other index and no second copy. It is meaningless in another process. The empty string
+// is the empty set.
 //
-// The accounts lie in buckets, chosen by the upper bits of their hash, 6 to 12 in each. What is in the string:
+// The accounts lie in buckets, chosen by the upper bits of their hash, 6 to 12 in each. The layout of the string:
 //
 //	fingerprint   8 bytes, the same in every process for the same accounts in the same order
 //	size          8 bytes, the number of accounts
@@ -30,10 +31,13 @@ func hashAccount(account string) uint64 { return maphash.String(hashSeed, accoun
 //	directory     the offset of every bucket, and of the end, counted from the end of the directory
 //	buckets       one chunk each: a byte that holds the number n of accounts, n tags, n lengths, and the accounts
 //
-// Numbers are little-endian. The tag of an account is the lowest byte of its hash: with all tags of a bucket in one cache
-// line, an account that is not on the list rarely costs a look at one that is. A chunk of 255 accounts, the most that its
-// first byte can count, is followed by another one of the same bucket.
-type PackedAccounts string
+// Numbers are little-endian. The tag of an account is the lowest byte of its hash: all tags of a bucket are in one cache
+// line, and an account that is not in the set rarely costs a comparison with one that is. A chunk of 255 accounts, the
+// most that its first byte can count, is followed by another chunk of the same bucket.
+type Set string
+
+// MaxBytes is the length of the longest account that a set can hold: its length is one byte.
+const MaxBytes = math.MaxUint8
 
 const (
 	sizeAt        = 8
@@ -41,51 +45,48 @@ const (
 	offsetBytesAt = 17
 	directoryAt   = 18
 
-	// leastPerBucket is how many accounts there are for each bucket at least, on average: fewer make the directory longer,
-	// more the way through a bucket.
-	leastPerBucket = 6
-	// maxAccountBytes is the longest account that one length byte can describe, maxChunk the most accounts that one count
-	// byte can.
-	maxAccountBytes = math.MaxUint8
-	maxChunk        = math.MaxUint8
+	// minPerBucket is the least average number of accounts in a bucket: fewer make the directory longer, more the scan of
+	// a bucket.
+	minPerBucket = 6
+	// maxChunk is the most accounts that one count byte can describe.
+	maxChunk = math.MaxUint8
 )
 
-// PackAccounts returns the set of the given accounts. Repeated accounts count once; those longer than 255 bytes are left
-// out.
-func PackAccounts(accounts []string) PackedAccounts {
+// NewSet returns the set of the given accounts. Repeated accounts count once; those longer than [MaxBytes] are left out.
+func NewSet(accounts []string) Set {
 	if slices.ContainsFunc(accounts, isTooLong) {
 		accounts = slices.DeleteFunc(slices.Clone(accounts), isTooLong)
 	}
-	return packHashed(accounts, hashAccount)
+	return newHashed(accounts, Hash)
 }
 
-func isTooLong(account string) bool { return len(account) > maxAccountBytes }
+func isTooLong(account string) bool { return len(account) > MaxBytes }
 
-func packHashed(accounts []string, hash func(string) uint64) PackedAccounts {
+func newHashed(accounts []string, hash func(string) uint64) Set {
 	if len(accounts) == 0 {
 		return ""
 	}
 	b := sortIntoBuckets(accounts, hash)
 	if distinct := b.distinct(); len(distinct) < len(accounts) {
-		// The number of buckets, and so the bytes of the set, must not depend on who is repeated.
-		return packHashed(distinct, hash)
+		// The number of buckets, and so the bytes of the set, must not depend on how many accounts are repeated.
+		return newHashed(distinct, hash)
 	}
 	return b.pack()
 }
 
-// buckets are the accounts of a list on the way into a set.
+// buckets are the accounts of a list while a set is made of them.
 type buckets struct {
 	accounts []string
 	hashes   []uint64
-	// order holds the positions of the accounts bucket by bucket; bucket i is order[begins[i]:begins[i+1]]. In a bucket the
-	// accounts keep the order in which they were given, so that one edit leaves all other buckets as they are.
+	// order holds the positions of the accounts bucket by bucket; bucket i is order[begins[i]:begins[i+1]]. Within a
+	// bucket the accounts are in the order in which they were given, so that one edit leaves all other buckets unchanged.
 	order  []int
 	begins []int
 	bits   int
 }
 
-// bucketBits makes as many buckets for so many accounts as leave leastPerBucket in each, in a power of two.
-func bucketBits(accounts int) int { return max(0, bits.Len(uint(accounts/leastPerBucket))-1) }
+// bucketBits returns how many buckets, as a power of two, leave minPerBucket accounts in each.
+func bucketBits(accounts int) int { return max(0, bits.Len(uint(accounts/minPerBucket))-1) }
 
 func sortIntoBuckets(accounts []string, hash func(string) uint64) *buckets {
 	b := &buckets{
@@ -119,15 +120,15 @@ func (b *buckets) at(bucket int) []int { return b.order[b.begins[bucket]:b.begin
 // distinct returns the accounts in the order in which they were given, each once.
 func (b *buckets) distinct() []string {
 	repeated := map[int]bool{}
-	var kept []int
+	var first []int
 	for bucket := range 1 << b.bits {
-		kept = kept[:0]
+		first = first[:0]
 		for _, i := range b.at(bucket) {
-			if slices.ContainsFunc(kept, func(k int) bool { return b.hashes[k] == b.hashes[i] && b.accounts[k] == b.accounts[i] }) {
+			if slices.ContainsFunc(first, func(f int) bool { return b.same(f, i) }) {
 				repeated[i] = true
 				continue
 			}
-			kept = append(kept, i)
+			first = append(first, i)
 		}
 	}
 	if len(repeated) == 0 {
@@ -142,7 +143,11 @@ func (b *buckets) distinct() []string {
 	return distinct
 }
 
-func (b *buckets) pack() PackedAccounts {
+func (b *buckets) same(i, j int) bool {
+	return b.hashes[i] == b.hashes[j] && b.accounts[i] == b.accounts[j]
+}
+
+func (b *buckets) pack() Set {
 	offsets := make([]uint64, 1, 1<<b.bits+1)
 	for bucket := range 1 << b.bits {
 		positions := b.at(bucket)
@@ -162,7 +167,7 @@ func (b *buckets) pack() PackedAccounts {
 		binary.LittleEndian.PutUint64(number[:], n)
 		packed.Write(number[:width])
 	}
-	write(uint64(b.fingerprint()), sizeAt)
+	write(b.fingerprint(), sizeAt)
 	write(uint64(len(b.accounts)), bucketBitsAt-sizeAt)
 	packed.WriteByte(byte(b.bits))
 	packed.WriteByte(byte(offsetBytes))
@@ -177,7 +182,7 @@ func (b *buckets) pack() PackedAccounts {
 		}
 		b.writeChunk(&packed, positions)
 	}
-	return PackedAccounts(packed.String())
+	return Set(packed.String())
 }
 
 func (b *buckets) writeChunk(packed *strings.Builder, positions []int) {
@@ -193,42 +198,43 @@ func (b *buckets) writeChunk(packed *strings.Builder, positions []int) {
 	}
 }
 
-// fingerprint is taken of the accounts as they were given, since the order of the buckets differs from process to process.
-func (b *buckets) fingerprint() fingerprint {
+// fingerprint hashes the accounts as they were given, since the order of the buckets differs from process to process.
+func (b *buckets) fingerprint() uint64 {
 	bytes := len(b.accounts)
 	for _, account := range b.accounts {
 		bytes += len(account)
 	}
-	t := make(transcript, 0, bytes)
+	content := make([]byte, 0, bytes)
 	for _, account := range b.accounts {
-		t = append(t, byte(len(account)))
-		t = append(t, account...)
+		content = append(content, byte(len(account)))
+		content = append(content, account...)
 	}
-	return t.sum()
+	sum := sha256.Sum256(content)
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // Len is the number of accounts.
-func (p PackedAccounts) Len() int {
-	if p == "" {
+func (s Set) Len() int {
+	if s == "" {
 		return 0
 	}
-	return int(p.number(sizeAt, bucketBitsAt-sizeAt))
+	return int(s.number(sizeAt, bucketBitsAt-sizeAt))
 }
 
-// fingerprint stands for the content; 0 for the empty set.
-func (p PackedAccounts) fingerprint() fingerprint {
-	if p == "" {
+// Fingerprint is the same in every process for the same accounts given in the same order; 0 for the empty set.
+func (s Set) Fingerprint() uint64 {
+	if s == "" {
 		return 0
 	}
-	return fingerprint(p.number(0, sizeAt))
+	return s.number(0, sizeAt)
 }
 
-// contains reports whether the set holds account, whose hash the caller has computed.
-func (p PackedAccounts) contains(account string, hash uint64) bool {
-	if p == "" {
+// Contains reports whether the set holds account; hash is its [Hash].
+func (s Set) Contains(account string, hash uint64) bool {
+	if s == "" {
 		return false
 	}
-	for rest := chunks(p[p.offset(int(hash>>(64-p[bucketBitsAt]))):]); ; {
+	for rest := chunks(s[s.offset(int(hash>>(64-s[bucketBitsAt]))):]); ; {
 		c := rest.first()
 		if c.contains(account, byte(hash)) {
 			return true
@@ -240,33 +246,33 @@ func (p PackedAccounts) contains(account string, hash uint64) bool {
 	}
 }
 
-// all yields the accounts bucket by bucket.
-func (p PackedAccounts) all() iter.Seq[string] { return p.stretch(0, 0).all() }
+// All yields the accounts in the order of their buckets, which differs from process to process.
+func (s Set) All() iter.Seq[string] { return s.within(0, 0).all() }
 
-// stretch returns the buckets that hold the accounts whose hash begins with these bits. There may be others in it, where
-// there are fewer buckets.
-func (p PackedAccounts) stretch(upper, upperBits int) chunks {
-	if p == "" {
+// within returns the buckets that hold the accounts whose hash begins with these bits. If the set has fewer buckets, they
+// hold other accounts as well.
+func (s Set) within(upper, upperBits int) chunks {
+	if s == "" {
 		return ""
 	}
-	below := int(p[bucketBitsAt]) - upperBits
+	below := int(s[bucketBitsAt]) - upperBits
 	if below < 0 {
 		upper, below = upper>>-below, 0
 	}
-	return chunks(p[p.offset(upper<<below):p.offset((upper+1)<<below)])
+	return chunks(s[s.offset(upper<<below):s.offset((upper+1)<<below)])
 }
 
 // offset returns where a bucket begins.
-func (p PackedAccounts) offset(bucket int) int {
-	width := int(p[offsetBytesAt])
-	directoryEnd := directoryAt + (1<<p[bucketBitsAt]+1)*width
-	return directoryEnd + int(p.number(directoryAt+bucket*width, width))
+func (s Set) offset(bucket int) int {
+	width := int(s[offsetBytesAt])
+	directoryEnd := directoryAt + (1<<s[bucketBitsAt]+1)*width
+	return directoryEnd + int(s.number(directoryAt+bucket*width, width))
 }
 
-func (p PackedAccounts) number(at, width int) uint64 {
+func (s Set) number(at, width int) uint64 {
 	n := uint64(0)
 	for i := at + width - 1; i >= at; i-- {
-		n = n<<8 | uint64(p[i])
+		n = n<<8 | uint64(s[i])
 	}
 	return n
 }
@@ -274,7 +280,7 @@ func (p PackedAccounts) number(at, width int) uint64 {
 // chunks are those of some buckets, one after the other.
 type chunks string
 
-// chunk is up to 255 accounts of a bucket. accounts goes on after the last of them.
+// chunk is up to 255 accounts of a bucket. The string accounts begins with them and continues to the end of the set.
 type chunk struct{ tags, lengths, accounts string }
 
 func (s chunks) first() chunk {
