@@ -254,9 +254,6 @@ func (p *pass) noticeVendor() {
 	}
 }
 
-// plainRefusal is the code of a refusal that has none of its own: the client sees 10016 (page 34370).
-const plainRefusal = 1
-
 // noHurry is the notAfter of a call that may wait its turn.
 var noHurry time.Time
 
@@ -393,7 +390,7 @@ func refuseFor(status *v1alpha1.PruneRunStatus, rule *policy.PruneRule, at time.
 		return
 	}
 	if status.Refuse == nil {
-		status.Refuse = &v1alpha1.PruneRefusal{Code: cmp.Or(rule.Reject.Code, plainRefusal), Message: rule.Reject.Message}
+		status.Refuse = &v1alpha1.PruneRefusal{Code: cmp.Or(rule.Reject.Code, policy.RefuseCode), Message: rule.Reject.Message}
 	}
 	status.Refuse.Until = metav1.NewTime(laterOf(status.Refuse.Until.Time, wholeSecond(at.Add(rule.RejoinAfter))))
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/groupgate/groupgate/internal/im/callback"
+	"github.com/groupgate/groupgate/internal/policy"
 )
 
 // answer is what goes over the wire.
@@ -23,10 +24,10 @@ var (
 	// callback after the fact with nothing.
 	continues = encoded(http.StatusOK, callback.Answer{OK: true})
 	// rejected refuses a join without words of a policy; the client sees 10016.
-	rejected = encoded(http.StatusOK, callback.Answer{OK: true, Code: codeRejected, Info: "rejected"})
+	rejected = encoded(http.StatusOK, callback.Answer{OK: true, Code: policy.RefuseCode, Info: "rejected"})
 	// unreadableJoin refuses a join that cannot be made out. An HTTP error
 	// would admit it.
-	unreadableJoin = encoded(http.StatusOK, callback.Answer{OK: true, Code: codeRejected, Info: "unreadable request"})
+	unreadableJoin = encoded(http.StatusOK, callback.Answer{OK: true, Code: policy.RefuseCode, Info: "unreadable request"})
 
 	notFound         = refusal(http.StatusNotFound, "no such path")
 	methodNotAllowed = refusal(http.StatusMethodNotAllowed, "use POST").with("Allow", http.MethodPost)
@@ -40,13 +41,10 @@ var (
 	internalError  = refusal(http.StatusInternalServerError, "internal error")
 )
 
-// codeRejected is the vendor's code for "no" (page 34370).
-const codeRejected = 1
-
 // refusal is an answer to somebody who is not known to be the vendor, or to a
 // callback that decides nothing.
 func refusal(status int, info string) *answer {
-	return encoded(status, callback.Answer{Code: codeRejected, Info: info})
+	return encoded(status, callback.Answer{Code: policy.RefuseCode, Info: info})
 }
 
 func encoded(status int, a callback.Answer) *answer {

@@ -106,7 +106,7 @@ func (h *handler) groupFull(app *policy.CompiledApp, c *callback.Callback) (resu
 // client.
 func (x *exchange) rejection(verdict *policy.Verdict) *answer {
 	switch verdict.Code {
-	case 0, codeRejected:
+	case 0, policy.RefuseCode:
 		// Code 0 would admit. No policy has it, and this is not the place to
 		// rely on that.
 		return rejected
