@@ -531,7 +531,7 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			quoted, err := json.Marshal(id)
 			must(t, err)
-			got, err := callback.ParseCallback(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted))
+			got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted))
 			if err != nil || got.GroupID != id {
 				t.Fatalf("read as %q, %v", got.GroupID, err)
 			}
@@ -549,7 +549,7 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		"empty": `""`, "NUL": `"a\u0000"`, "too long": `"` + strings.Repeat("x", 256) + `"`, "too many bytes": `"` + strings.Repeat("é", 128) + `"`,
 		"not UTF-8": "\"\xff\"", "half a surrogate pair": `"\ud800"`, "an overlong form": "\"\xc0\xaf\"", "an encoded surrogate": "\"\xed\xa0\x80\"",
 	} {
-		if got, err := callback.ParseCallback(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted)); err == nil {
+		if got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted)); err == nil {
 			t.Errorf("%s: read as %q, which is no id of a PruneRun", name, got.GroupID)
 		}
 	}

@@ -154,7 +154,7 @@ func (w *world) backend(denied ...string) *backend {
 
 func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	got, parseErr := callback.ParseCallback(body)
+	got, parseErr := callback.Parse(body)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil || parseErr != nil {

@@ -91,18 +91,18 @@ func (v *Vendor) Edited(ctx context.Context, app *v1alpha1.IMApp) error {
 	return err
 }
 
-func (v *Vendor) config(ctx context.Context, app *v1alpha1.IMApp) (imrest.ClientConfig, error) {
+func (v *Vendor) config(ctx context.Context, app *v1alpha1.IMApp) (imrest.Config, error) {
 	key, err := v.secretKey(ctx, app)
 	if err != nil {
-		return imrest.ClientConfig{}, err
+		return imrest.Config{}, err
 	}
 	endpoint := v.Endpoint
 	if endpoint == "" {
 		if endpoint, err = imrest.Endpoint(string(app.Spec.Region)); err != nil {
-			return imrest.ClientConfig{}, fmt.Errorf("find the host of the region: %w", err)
+			return imrest.Config{}, fmt.Errorf("find the host of the region: %w", err)
 		}
 	}
-	return imrest.ClientConfig{
+	return imrest.Config{
 		Endpoint:          endpoint,
 		SDKAppID:          uint64(app.Spec.SDKAppID), //nolint:gosec // G115: the schema wants at least 1
 		AdminAccount:      app.Spec.AdminAccount,

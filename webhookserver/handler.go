@@ -141,7 +141,7 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 // dispatch goes by the command of the body: the query is not signed, but
 // neither is the body, and the body is what is decided on.
 func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *callback.Query, body []byte) (result, *answer) {
-	c, err := callback.ParseCallback(body)
+	c, err := callback.Parse(body)
 	if c.Command != "" {
 		x.command = c.Command
 	}

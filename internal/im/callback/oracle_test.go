@@ -17,8 +17,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// FuzzParseCallbackAgainstEncodingJSON holds ParseCallback against a reader that leaves JSON to encoding/json: what one accepts the
-// other does, with the same result, and what ParseCallback refuses it refuses for a reason that the other reader has found, too.
+// FuzzParseCallbackAgainstEncodingJSON holds Parse against a reader that leaves JSON to encoding/json: what one accepts the
+// other does, with the same result, and what Parse refuses it refuses for a reason that the other reader has found, too.
 //
 // They differ, and the oracle says so, in that encoding/json by itself
 //   - minds what stands in strings that nobody reads (control characters, escapes that are none): the oracle shows it the body with
@@ -112,29 +112,29 @@ func TestParseCallbackAgainstEncodingJSON(t *testing.T) {
 
 func agreesWithOracle(t rapid.TB, body []byte) {
 	memory := bytes.Clone(body)
-	got, err := ParseCallback(memory)
+	got, err := Parse(memory)
 	if !bytes.Equal(memory, body) {
-		t.Fatalf("ParseCallback(%q) has changed the body to %q", body, memory)
+		t.Fatalf("Parse(%q) has changed the body to %q", body, memory)
 	}
 	clear(memory) // what was read must not change with the memory of the body
 	want, reasons := oracle(body)
 	if err != nil {
 		if reason := reasonOf(err); !slices.Contains(reasons, reason) {
-			t.Fatalf("ParseCallback(%q) refuses because of %q, the oracle because of %q", body, reason, reasons)
+			t.Fatalf("Parse(%q) refuses because of %q, the oracle because of %q", body, reason, reasons)
 		}
 		if slices.ContainsFunc(reasons, func(reason string) bool { return slices.Contains(wholeBody, reason) }) {
 			want.Command = got.Command // from before the text broke off, which the oracle does not follow
 		}
 		if diff := cmp.Diff(Callback{Command: want.Command}, got); diff != "" {
-			t.Fatalf("ParseCallback(%q) with an error: -want, +got:\n%s", body, diff)
+			t.Fatalf("Parse(%q) with an error: -want, +got:\n%s", body, diff)
 		}
 		return
 	}
 	if len(reasons) > 0 {
-		t.Fatalf("ParseCallback(%q) = %+v, but the oracle refuses because of %q", body, got, reasons)
+		t.Fatalf("Parse(%q) = %+v, but the oracle refuses because of %q", body, got, reasons)
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Fatalf("ParseCallback(%q): -want, +got:\n%s", body, diff)
+		t.Fatalf("Parse(%q): -want, +got:\n%s", body, diff)
 	}
 	unmarshalled(t, body, &got)
 }
@@ -186,7 +186,7 @@ func unmarshalled(t rapid.TB, body []byte, got *Callback) {
 		}
 	}
 	if diff := cmp.Diff(want, *got, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("ParseCallback(%q): encoding/json reads -want, +got:\n%s", body, diff)
+		t.Errorf("Parse(%q): encoding/json reads -want, +got:\n%s", body, diff)
 	}
 }
 
@@ -202,7 +202,7 @@ var wholeBody = []string{notWellFormed, noObject, dataAfter, tooDeep}
 
 var atByte = regexp.MustCompile(`^(.*) at byte [0-9]+$`)
 
-// reasonOf names the reason in an error of ParseCallback.
+// reasonOf names the reason in an error of Parse.
 func reasonOf(err error) string {
 	reason := strings.TrimPrefix(err.Error(), ErrUnreadable.Error()+": ")
 	match := atByte.FindStringSubmatch(reason)

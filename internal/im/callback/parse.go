@@ -17,7 +17,7 @@ const maxText = 255
 // maxDepth is how deep the values of a callback may nest.
 const maxDepth = 64
 
-// ErrUnreadable is in every error of ParseCallback.
+// ErrUnreadable is in every error of Parse.
 var ErrUnreadable = errors.New("unreadable callback body")
 
 // ErrNoCommand says that the body is a JSON object without a CallbackCommand; it is an ErrUnreadable too.
@@ -39,7 +39,7 @@ type Callback struct {
 	Members []string
 }
 
-// ParseCallback reads the JSON body of a callback (pages 34370, 34371, 34376).
+// Parse reads the JSON body of a callback (pages 34370, 34371, 34376).
 //
 // It is strict about the members that the command reads (CallbackCommand; GroupId for the three commands Groupgate acts on;
 // Type, which may be absent, for the two before a join; Requestor_Account for an application; DestinationMembers with its
@@ -55,7 +55,7 @@ type Callback struct {
 // before a join wins: its refusal must be an answer, since an HTTP error would let the user in.
 //
 // What it returns shares no memory with the body, and has all of its ids in one string of its own.
-func ParseCallback(body []byte) (Callback, error) {
+func Parse(body []byte) (Callback, error) {
 	var found members
 	err := found.scan(body)
 	callback := Callback{Command: found.command}

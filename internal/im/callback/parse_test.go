@@ -19,7 +19,7 @@ func invite(members string) string {
 	return `{"CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"g","Type":"Public",` + members + `}`
 }
 
-func TestParseCallback(t *testing.T) {
+func TestParse(t *testing.T) {
 	applied := Callback{Command: CommandBeforeApplyJoin, GroupID: "g", GroupType: "Public", Requestor: "jared"}
 	const ids = `"GroupId":"g","Type":"Public","Requestor_Account":"jared"`
 	long := strings.Repeat("é", 127) + "x" // 255 bytes
@@ -166,27 +166,27 @@ func TestParseCallback(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := ParseCallback([]byte(tc.body))
+			got, err := Parse([]byte(tc.body))
 			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("ParseCallback(%q): -want, +got:\n%s", tc.body, diff)
+				t.Errorf("Parse(%q): -want, +got:\n%s", tc.body, diff)
 			}
 			if tc.err == "" {
 				if err != nil {
-					t.Errorf("ParseCallback(%q): %v", tc.body, err)
+					t.Errorf("Parse(%q): %v", tc.body, err)
 				}
 				return
 			}
 			if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), tc.err) {
-				t.Errorf("ParseCallback(%q): got error %v, want one that is ErrUnreadable and says %q", tc.body, err, tc.err)
+				t.Errorf("Parse(%q): got error %v, want one that is ErrUnreadable and says %q", tc.body, err, tc.err)
 			}
 			if want := tc.err == "no CallbackCommand"; errors.Is(err, ErrNoCommand) != want {
-				t.Errorf("ParseCallback(%q): errors.Is(%v, ErrNoCommand) should be %t", tc.body, err, want)
+				t.Errorf("Parse(%q): errors.Is(%v, ErrNoCommand) should be %t", tc.body, err, want)
 			}
 		})
 	}
 }
 
-func TestParseCallbackManyInvited(t *testing.T) {
+func TestParseManyInvited(t *testing.T) {
 	var list []string
 	var want []string
 	for i := range 400 {
@@ -196,7 +196,7 @@ func TestParseCallbackManyInvited(t *testing.T) {
 			want = append(want, account)
 		}
 	}
-	got, err := ParseCallback([]byte(invite(`"DestinationMembers":[` + strings.Join(list, ",") + `]`)))
+	got, err := Parse([]byte(invite(`"DestinationMembers":[` + strings.Join(list, ",") + `]`)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestParseCallbackManyInvited(t *testing.T) {
 	}
 }
 
-func TestParseCallbackDocumentedBodies(t *testing.T) {
+func TestParseDocumentedBodies(t *testing.T) {
 	raw, err := os.ReadFile("testdata/callbacks.json")
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestParseCallbackDocumentedBodies(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range cases {
-		got, err := ParseCallback([]byte(tc.Body))
+		got, err := Parse([]byte(tc.Body))
 		unreadable := tc.Effect == "counted as unreadable" || tc.Body == "{"
 		if (err != nil) != unreadable {
 			t.Errorf("%s: error %v, want one: %t", tc.Name, err, unreadable)
@@ -227,7 +227,7 @@ func TestParseCallbackDocumentedBodies(t *testing.T) {
 }
 
 // The largest body that is accepted costs little more than reading it, whatever is in it.
-func TestParseCallbackBoundedWork(t *testing.T) {
+func TestParseBoundedWork(t *testing.T) {
 	fill := func(part string) string { return strings.Repeat(part, (1<<20)/len(part)) }
 	for name, body := range map[string]string{
 		"nesting":          apply(`"x":` + fill("[")),
@@ -238,14 +238,14 @@ func TestParseCallbackBoundedWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			body := []byte(body)
 			// The escaped keys cost one small allocation each, all else next to none.
-			if got := testing.AllocsPerRun(1, func() { _, _ = ParseCallback(body) }); got > 100_000 {
+			if got := testing.AllocsPerRun(1, func() { _, _ = Parse(body) }); got > 100_000 {
 				t.Errorf("%v allocations for a body of %d bytes", got, len(body))
 			}
 		})
 	}
 }
 
-func TestParseCallbackAllocations(t *testing.T) {
+func TestParseAllocations(t *testing.T) {
 	const group = `"GroupId":"@TGS#2J4SZEAEL","Type":"Public"`
 	for name, tc := range map[string]struct {
 		body string
@@ -259,18 +259,18 @@ func TestParseCallbackAllocations(t *testing.T) {
 		"data after the end": {apply(group) + "x", 1},
 	} {
 		body := []byte(tc.body)
-		if got := testing.AllocsPerRun(100, func() { _, _ = ParseCallback(body) }); got > tc.most {
+		if got := testing.AllocsPerRun(100, func() { _, _ = Parse(body) }); got > tc.most {
 			t.Errorf("%v allocations for %s, want at most %v", got, name, tc.most)
 		}
 	}
 }
 
-func BenchmarkParseCallback(b *testing.B) {
+func BenchmarkParse(b *testing.B) {
 	body := []byte(apply(`"GroupId":"@TGS#2J4SZEAEL","Type":"Public","Requestor_Account":"jared","ApplyMsg":"hi","EventTime":"1670574414123"`))
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, err := ParseCallback(body); err != nil {
+		if _, err := Parse(body); err != nil {
 			b.Fatal(err)
 		}
 	}

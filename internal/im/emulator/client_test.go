@@ -18,7 +18,7 @@ import (
 // what one of them misspells the other does not understand.
 func TestRESTClient(t *testing.T) {
 	w := newWorld(t)
-	config := imrest.ClientConfig{
+	config := imrest.Config{
 		Endpoint: w.BaseURL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey, RequestsPerSecond: 200,
 		Now:   func() time.Time { return testNow },
 		Sleep: func(context.Context, time.Duration) error { return nil },

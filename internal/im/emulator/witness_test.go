@@ -32,7 +32,7 @@ func TestWitness(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	calls, err := imrest.NewClient(imrest.ClientConfig{
+	calls, err := imrest.NewClient(imrest.Config{
 		Endpoint: srv.URL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey, Now: func() time.Time { return testNow },
 	})
 	if err != nil {

@@ -57,7 +57,7 @@ func resultOf(class Class) string {
 	return strings.ToLower(string(class))
 }
 
-func send(ctx context.Context, config ClientConfig, sig string, call call) *Error {
+func send(ctx context.Context, config Config, sig string, call call) *Error {
 	got, failed := exchange(ctx, config, sig, call)
 	if failed != nil {
 		return failed
@@ -73,7 +73,7 @@ func send(ctx context.Context, config ClientConfig, sig string, call call) *Erro
 }
 
 // exchange sends the request and reads the whole answer.
-func exchange(ctx context.Context, config ClientConfig, sig string, call call) (answer, *Error) {
+func exchange(ctx context.Context, config Config, sig string, call call) (answer, *Error) {
 	body, err := json.Marshal(call.body)
 	if err != nil {
 		return answer{}, &Error{API: call.api, Class: ClassPermanent, Err: fmt.Errorf("encode the request: %w", err)}
@@ -112,7 +112,7 @@ func exchange(ctx context.Context, config ClientConfig, sig string, call call) (
 }
 
 // url holds the UserSig, so it must go nowhere but to the vendor.
-func (c ClientConfig) url(api, sig string) string {
+func (c Config) url(api, sig string) string {
 	query := url.Values{
 		"sdkappid":    {strconv.FormatUint(c.SDKAppID, 10)},
 		"identifier":  {c.AdminAccount},

@@ -28,8 +28,8 @@ const (
 	maxRequestsPerSecond     = 200 // what the vendor allows an app for each API by default
 )
 
-// ClientConfig is what a Client needs. Printed in whatever way, it does not show SecretKey.
-type ClientConfig struct {
+// Config is what a Client needs. Printed in whatever way, it does not show SecretKey.
+type Config struct {
 	// Endpoint is the base URL of the REST API, from Endpoint or ParseEndpoint.
 	Endpoint string
 	SDKAppID uint64
@@ -51,16 +51,16 @@ type ClientConfig struct {
 }
 
 // Format implements fmt.Formatter, so that no verb shows SecretKey.
-func (c ClientConfig) Format(f fmt.State, _ rune) {
+func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "{Endpoint:%s SDKAppID:%d AdminAccount:%s SecretKey:REDACTED RequestsPerSecond:%d}",
 		c.Endpoint, c.SDKAppID, c.AdminAccount, c.RequestsPerSecond)
 }
 
 // LogValue implements slog.LogValuer.
-func (c ClientConfig) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+func (c Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
 
 // settled returns the config with its defaults, or what is wrong with it.
-func (c ClientConfig) settled() (ClientConfig, error) {
+func (c Config) settled() (Config, error) {
 	endpoint, err := ParseEndpoint(c.Endpoint)
 	switch {
 	case err != nil:
@@ -120,13 +120,13 @@ type Client struct {
 	pace *pace
 
 	mu     sync.Mutex
-	config ClientConfig
+	config Config
 	sig    signature
 	health Health
 }
 
 // NewClient makes a client, or says what is wrong with the config.
-func NewClient(config ClientConfig) (*Client, error) {
+func NewClient(config Config) (*Client, error) {
 	config, err := config.settled()
 	if err != nil {
 		return nil, fmt.Errorf("REST client: %w", err)
@@ -137,7 +137,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 // Update gives the client another config; calls under way may still end with the old one. The limiter and the pause go on, so that an edit does not
 // let calls through that the vendor does not want, except that a new identity (endpoint, app, admin account or key) ends a pause
 // and forgets the health that the old one is to blame for. Now, Sleep and, unless it is given, HTTPClient stay as they are.
-func (c *Client) Update(config ClientConfig) error {
+func (c *Client) Update(config Config) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	config.Now, config.Sleep = c.config.Now, c.config.Sleep
@@ -162,7 +162,7 @@ type identity struct {
 	sdkAppID             uint64
 }
 
-func (c ClientConfig) identity() identity {
+func (c Config) identity() identity {
 	return identity{endpoint: c.Endpoint, admin: c.AdminAccount, key: c.SecretKey, sdkAppID: c.SDKAppID}
 }
 
@@ -179,7 +179,7 @@ func (c *Client) Health() Health {
 	return c.health
 }
 
-func (c *Client) settings() ClientConfig {
+func (c *Client) settings() Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.config

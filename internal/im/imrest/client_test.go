@@ -104,9 +104,9 @@ func (v *vendor) seen() []request {
 	return slices.Clone(v.requests)
 }
 
-func (v *vendor) client(t *testing.T, edit ...func(*ClientConfig)) *Client {
+func (v *vendor) client(t *testing.T, edit ...func(*Config)) *Client {
 	t.Helper()
-	config := ClientConfig{
+	config := Config{
 		Endpoint: v.URL, SDKAppID: testApp, AdminAccount: testAdmin, SecretKey: testKey, RequestsPerSecond: 200,
 		Now: v.clock.Now, Sleep: v.clock.Sleep, HTTPClient: v.Server.Client(),
 	}
@@ -235,7 +235,7 @@ func TestRetryUntilItWorks(t *testing.T) {
 		return 200, okAnswer
 	})
 	var results []string
-	client := v.client(t, func(c *ClientConfig) {
+	client := v.client(t, func(c *Config) {
 		c.Observe = func(api, result string, _ time.Duration) { results = append(results, api+" "+result) }
 	})
 	if got := client.Health(); got != (Health{}) {
@@ -359,7 +359,7 @@ func TestOutagePauseIsShared(t *testing.T) {
 
 func TestLimiterIsSharedAndSurvivesUpdate(t *testing.T) {
 	v := newVendor(t, always(200, okAnswer))
-	client := v.client(t, func(c *ClientConfig) { c.RequestsPerSecond = 10 })
+	client := v.client(t, func(c *Config) { c.RequestsPerSecond = 10 })
 	started := v.clock.Now()
 	for range 11 {
 		if err := remove(t, client); err != nil {
@@ -454,7 +454,7 @@ func TestUserSigIsCachedAndRenewed(t *testing.T) {
 
 func TestNotAfter(t *testing.T) {
 	v := newVendor(t, always(503, ""))
-	client := v.client(t, func(c *ClientConfig) { c.RequestsPerSecond = 1 })
+	client := v.client(t, func(c *Config) { c.RequestsPerSecond = 1 })
 	start := v.clock.Now()
 	call := func(notAfter time.Time) error {
 		return client.DeleteMembers(t.Context(), "g", []string{"a"}, DeleteOptions{NotAfter: notAfter})
@@ -506,7 +506,7 @@ func TestOutageShowsWhereACallRunsOutOfTime(t *testing.T) {
 
 func TestNotAfterReturnsItsTurn(t *testing.T) {
 	v := newVendor(t, always(200, okAnswer))
-	client := v.client(t, func(c *ClientConfig) { c.RequestsPerSecond = 1 })
+	client := v.client(t, func(c *Config) { c.RequestsPerSecond = 1 })
 	if err := remove(t, client); err != nil {
 		t.Fatal(err)
 	}
@@ -568,7 +568,7 @@ func (a *attemptOver) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAttemptsHaveATimeLimit(t *testing.T) {
 	v := newVendor(t, always(200, okAnswer))
 	over := &attemptOver{}
-	client := v.client(t, func(c *ClientConfig) { c.HTTPClient = &http.Client{Transport: over} })
+	client := v.client(t, func(c *Config) { c.HTTPClient = &http.Client{Transport: over} })
 	if err := remove(t, client); ClassOf(err) != ClassTransient {
 		t.Errorf("%v, want a transient failure", err)
 	}
@@ -595,7 +595,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 			w.Header().Set("Location", elsewhere.URL)
 			return status, ""
 		})
-		err := remove(t, v.client(t, func(c *ClientConfig) { c.HTTPClient = &http.Client{} }))
+		err := remove(t, v.client(t, func(c *Config) { c.HTTPClient = &http.Client{} }))
 		failed, ok := errors.AsType[*Error](err)
 		if !ok || failed.HTTPStatus != status || failed.Class != ClassTransient {
 			t.Errorf("%d: got %v", status, err)
@@ -612,13 +612,13 @@ func TestNothingSecretShows(t *testing.T) {
 	leaky := func(r *http.Request) (*http.Response, error) { return nil, fmt.Errorf("cannot send to %s", r.URL) }
 	cases := map[string]struct {
 		answer func(http.ResponseWriter, int, request) (int, string)
-		edit   func(*ClientConfig)
+		edit   func(*Config)
 	}{
-		"the vendor repeats it": {answer: echo, edit: func(*ClientConfig) {}},
-		"connection refused":    {answer: echo, edit: func(c *ClientConfig) { c.Endpoint = "http://127.0.0.1:1" }},
-		"not TLS":               {answer: echo, edit: func(c *ClientConfig) { c.Endpoint = strings.Replace(c.Endpoint, "http:", "https:", 1) }},
-		"a transport's error":   {answer: echo, edit: func(c *ClientConfig) { c.HTTPClient = &http.Client{Transport: roundTrip(leaky)} }},
-		"reset":                 {answer: func(http.ResponseWriter, int, request) (int, string) { panic(http.ErrAbortHandler) }, edit: func(*ClientConfig) {}},
+		"the vendor repeats it": {answer: echo, edit: func(*Config) {}},
+		"connection refused":    {answer: echo, edit: func(c *Config) { c.Endpoint = "http://127.0.0.1:1" }},
+		"not TLS":               {answer: echo, edit: func(c *Config) { c.Endpoint = strings.Replace(c.Endpoint, "http:", "https:", 1) }},
+		"a transport's error":   {answer: echo, edit: func(c *Config) { c.HTTPClient = &http.Client{Transport: roundTrip(leaky)} }},
+		"reset":                 {answer: func(http.ResponseWriter, int, request) (int, string) { panic(http.ErrAbortHandler) }, edit: func(*Config) {}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -670,18 +670,18 @@ func TestErrorInfoIsOneBoundedLine(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	good := ClientConfig{Endpoint: "https://im.example.com", SDKAppID: 1, AdminAccount: "a", SecretKey: "k"}
+	good := Config{Endpoint: "https://im.example.com", SDKAppID: 1, AdminAccount: "a", SecretKey: "k"}
 	if client, err := NewClient(good); err != nil || client.pace.turns.interval != time.Second/20 {
 		t.Errorf("NewClient: %v, want 20 requests per second by default", err)
 	}
-	for name, edit := range map[string]func(*ClientConfig){
-		"plain http":  func(c *ClientConfig) { c.Endpoint = "http://im.example.com" },
-		"no endpoint": func(c *ClientConfig) { c.Endpoint = "" },
-		"no app":      func(c *ClientConfig) { c.SDKAppID = 0 },
-		"no admin":    func(c *ClientConfig) { c.AdminAccount = "" },
-		"no key":      func(c *ClientConfig) { c.SecretKey = "" },
-		"rate < 0":    func(c *ClientConfig) { c.RequestsPerSecond = -1 },
-		"rate > 200":  func(c *ClientConfig) { c.RequestsPerSecond = 201 },
+	for name, edit := range map[string]func(*Config){
+		"plain http":  func(c *Config) { c.Endpoint = "http://im.example.com" },
+		"no endpoint": func(c *Config) { c.Endpoint = "" },
+		"no app":      func(c *Config) { c.SDKAppID = 0 },
+		"no admin":    func(c *Config) { c.AdminAccount = "" },
+		"no key":      func(c *Config) { c.SecretKey = "" },
+		"rate < 0":    func(c *Config) { c.RequestsPerSecond = -1 },
+		"rate > 200":  func(c *Config) { c.RequestsPerSecond = 201 },
 	} {
 		config := good
 		edit(&config)
@@ -699,7 +699,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		addresses[r.RemoteAddr] = true
 		handler.ServeHTTP(w, r)
 	})
-	client := v.client(t, func(c *ClientConfig) { c.HTTPClient = nil })
+	client := v.client(t, func(c *Config) { c.HTTPClient = nil })
 	t.Cleanup(client.Close)
 	for range 10 {
 		if err := remove(t, client); err != nil {

@@ -271,7 +271,7 @@ func hall(members int) roundTrip {
 func TestMembersTakeLittleMemory(t *testing.T) {
 	const members = 50_000
 	clock := newClock()
-	client, err := NewClient(ClientConfig{
+	client, err := NewClient(Config{
 		Endpoint: "https://im.example.com", SDKAppID: testApp, AdminAccount: testAdmin, SecretKey: testKey,
 		Now: clock.Now, Sleep: func(context.Context, time.Duration) error { return nil }, HTTPClient: &http.Client{Transport: hall(members)},
 	})

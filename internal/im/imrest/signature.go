@@ -9,7 +9,7 @@ type signature struct {
 }
 
 // sign returns the config and a UserSig made for it, which is renewed after half its life.
-func (c *Client) sign() (ClientConfig, string, error) {
+func (c *Client) sign() (Config, string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.config.Now()
@@ -17,7 +17,7 @@ func (c *Client) sign() (ClientConfig, string, error) {
 	if age := now.Sub(c.sig.at); c.sig.text == "" || age < 0 || age >= userSigLife/2 {
 		text, err := NewUserSig(c.config.SecretKey, c.config.SDKAppID, c.config.AdminAccount, now, userSigLife)
 		if err != nil {
-			return ClientConfig{}, "", err
+			return Config{}, "", err
 		}
 		c.sig = signature{text: text, at: now}
 	}

@@ -466,7 +466,7 @@ func TestLanesOfCalls(t *testing.T) {
 		}
 	}
 	v := newVendor(t, always(200, `{"ActionStatus":"OK","ErrorCode":0,"TotalCount":0,"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`))
-	client := v.client(t, func(c *ClientConfig) { c.RequestsPerSecond = 20 })
+	client := v.client(t, func(c *Config) { c.RequestsPerSecond = 20 })
 	start := v.clock.Now()
 	for range 3 {
 		if _, _, err := client.Groups(t.Context(), []string{"g"}); err != nil {
