@@ -190,7 +190,7 @@ func cooldownNow(app *policy.CompiledApp, group string) func(v1alpha1.GroupType)
 		if app == nil {
 			return defaultCooldown
 		}
-		governing, ok := app.Governing(group, policy.ParseGroupType(string(groupType)))
+		governing, ok := app.GoverningRule(group, policy.ParseGroupType(string(groupType)))
 		if !ok || governing.Invalid != "" {
 			return defaultCooldown
 		}

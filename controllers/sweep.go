@@ -217,7 +217,7 @@ func (a *appSweep) creator() *runCreator {
 // A failure costs this group only, until the next sweep.
 func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group im.Group) {
 	state := stateOf(group)
-	if _, governed := app.Governing(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
+	if _, governed := app.GoverningRule(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
 		return
 	}
 	key := groupKey{namespace: a.object.Namespace, app: a.object.Name, group: group.ID}
