@@ -218,7 +218,7 @@ func (a *appSweep) creator() *runCreator {
 // A failure costs this group only, until the next sweep.
 func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group imrest.Group) {
 	state := stateOf(group)
-	if _, governed := app.Governing(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
+	if _, governed := app.GoverningRule(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
 		return
 	}
 	key := prunerun.Key{Namespace: a.object.Namespace, App: a.object.Name, Group: group.ID}

@@ -6,13 +6,13 @@ import (
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// Record converts what a PruneRun has written down that matters to joins; false where nothing does. It goes by what is recorded, and by
+// Refusal converts what a PruneRun has written down that matters to joins; false where nothing does. It goes by what is recorded, and by
 // no clock: a refusal that is over is a record still.
 //
 // Accounts are refused from the moment that their batch is recorded, which is before the deletion is sent. Those that the run kept are
 // not. An undo ends the refusal as soon as it is requested, and restores the accounts that it recorded until it is finished.
-func Record(run *v1alpha1.PruneRun) (policy.Record, bool) {
-	record := policy.Record{
+func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
+	record := policy.Refusal{
 		Namespace: run.Namespace,
 		App:       run.Spec.AppRef.Name,
 		Group:     run.Spec.GroupID,
@@ -22,12 +22,12 @@ func Record(run *v1alpha1.PruneRun) (policy.Record, bool) {
 	switch {
 	case status.Undo != nil:
 		if !status.Undo.FinishedAt.IsZero() {
-			return policy.Record{}, false
+			return policy.Refusal{}, false
 		}
 		record.Restoring = true
 		record.Accounts = restoredAccounts(status.Undo)
 	case run.Spec.Undo != "", status.Refuse == nil:
-		return policy.Record{}, false
+		return policy.Refusal{}, false
 	default:
 		record.Until = status.Refuse.Until.Time
 		record.Reject = policy.Rejection{Code: status.Refuse.Code, Message: status.Refuse.Message}

@@ -8,7 +8,7 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// recordPart is the compiled form of a [Record].
+// recordPart is the compiled form of a [Refusal].
 type recordPart struct {
 	app      objectName
 	group    string
@@ -22,7 +22,7 @@ type recordPart struct {
 	fingerprint fingerprint
 }
 
-func newRecordPart(r *Record) *recordPart {
+func newRecordPart(r *Refusal) *recordPart {
 	part := &recordPart{
 		app:       objectName{r.Namespace, r.App},
 		group:     r.Group,
@@ -80,8 +80,8 @@ func (g groupRecords) restores(account string, hash uint64) bool {
 }
 
 // distinctRecords returns one record for each UID. There is never more than one; should there be, what they hold decides.
-func distinctRecords(records []Record) []*Record {
-	distinct := make([]*Record, 0, len(records))
+func distinctRecords(records []Refusal) []*Refusal {
+	distinct := make([]*Refusal, 0, len(records))
 	byUID := make(map[string]int, len(records))
 	for i := range records {
 		r := &records[i]
@@ -98,7 +98,7 @@ func distinctRecords(records []Record) []*Record {
 }
 
 // order is total on what records hold.
-func (r *Record) order(other *Record) int {
+func (r *Refusal) order(other *Refusal) int {
 	return cmp.Or(strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
 		strings.Compare(r.Group, other.Group), cmp.Compare(newRecordPart(r).fingerprint, newRecordPart(other).fingerprint))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-func TestRecord(t *testing.T) {
+func TestRefusal(t *testing.T) {
 	until := created.Add(7 * 24 * time.Hour)
 	planned := func(accounts ...string) *v1alpha1.PrunePlan {
 		plan := &v1alpha1.PrunePlan{}
@@ -21,14 +21,14 @@ func TestRecord(t *testing.T) {
 		}
 		return plan
 	}
-	refusing := func(accounts ...string) *policy.Record {
-		return &policy.Record{
+	refusing := func(accounts ...string) *policy.Refusal {
+		return &policy.Refusal{
 			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid",
 			Accounts: accounts, Until: until, Reject: policy.Rejection{Code: 10110, Message: "Come back next week"},
 		}
 	}
-	restoring := func(accounts ...string) *policy.Record {
-		return &policy.Record{Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Accounts: accounts, Restoring: true}
+	restoring := func(accounts ...string) *policy.Refusal {
+		return &policy.Refusal{Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Accounts: accounts, Restoring: true}
 	}
 	undo := func(finished time.Time, accounts ...string) *v1alpha1.PruneUndo {
 		u := &v1alpha1.PruneUndo{StartedAt: metav1.Time{Time: created}, FinishedAt: metav1.Time{Time: finished}}
@@ -39,7 +39,7 @@ func TestRecord(t *testing.T) {
 	}
 	cases := map[string]struct {
 		change func(*v1alpha1.PruneRun)
-		want   *policy.Record // nil: joins are not concerned
+		want   *policy.Refusal // nil: joins are not concerned
 	}{
 		"Settled":                 {func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 0 }, refusing("a", "c")},
 		"InFlightCounts":          {func(*v1alpha1.PruneRun) {}, refusing("a", "c", "d")},
@@ -74,7 +74,7 @@ func TestRecord(t *testing.T) {
 			}
 			run.ResourceVersion = "12"
 			tc.change(run)
-			record, ok := convert.Record(run)
+			record, ok := convert.Refusal(run)
 			if ok != (tc.want != nil) {
 				t.Fatalf("Record = %+v, %t", record, ok)
 			}

@@ -9,17 +9,17 @@ import (
 )
 
 // recordOf returns what a run recorded of the group vip-1.
-func recordOf(run string, edit func(*Record), accounts ...string) Record {
-	r := Record{Namespace: "chat", App: "prod", Group: "vip-1", UID: run, Accounts: accounts}
+func recordOf(run string, edit func(*Refusal), accounts ...string) Refusal {
+	r := Refusal{Namespace: "chat", App: "prod", Group: "vip-1", UID: run, Accounts: accounts}
 	edit(&r)
 	return r
 }
 
-func refusing(until time.Time, code int32, message string) func(*Record) {
-	return func(r *Record) { r.Until, r.Reject = until, Rejection{Code: code, Message: message} }
+func refusing(until time.Time, code int32, message string) func(*Refusal) {
+	return func(r *Refusal) { r.Until, r.Reject = until, Rejection{Code: code, Message: message} }
 }
 
-func restoring(r *Record) { r.Restoring = true }
+func restoring(r *Refusal) { r.Restoring = true }
 
 func TestRecords(t *testing.T) {
 	later := now.Add(time.Hour)
@@ -38,140 +38,140 @@ func TestRecords(t *testing.T) {
 		app      func(*App)
 		apps     []App
 		policies []Policy
-		records  []Record
+		records  []Refusal
 		query    func(*JoinQuery)
 		want     Verdict
 	}{
-		"0: an application is refused": {records: []Record{refusal}, want: pruned(10120, "Come back later")},
+		"0: an application is refused": {records: []Refusal{refusal}, want: pruned(10120, "Come back later")},
 		"0: an invitation is refused": {
-			records: []Record{refusal}, query: func(q *JoinQuery) { q.Trigger = TriggerInvite }, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = TriggerInvite }, want: pruned(10120, "Come back later"),
 		},
 		"0: an addition over REST is not": {
-			records: []Record{refusal}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI }, want: admit(ReasonUnmatched),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI }, want: admit(ReasonUnmatched),
 		},
 		"0: a trigger that does not exist opens nothing": {
-			records: []Record{refusal}, query: func(q *JoinQuery) { q.Trigger = 77 }, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = 77 }, want: pruned(10120, "Come back later"),
 		},
 		"0 beats 2: allowed, and refused all the same": {
-			records: []Record{refusal}, policies: []Policy{policyNamed("p", 1, joining(allow("jared")))}, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, policies: []Policy{policyNamed("p", 1, joining(allow("jared")))}, want: pruned(10120, "Come back later"),
 		},
 		"0 comes before 1: the words of the record": {
-			records: []Record{refusal}, policies: []Policy{policyNamed("p", 1, joining(deny("jared"), reject(10110, "No")))}, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, policies: []Policy{policyNamed("p", 1, joining(deny("jared"), reject(10110, "No")))}, want: pruned(10120, "Come back later"),
 		},
 		"0 is the same for the audited answer": {
-			records: []Record{refusal}, policies: []Policy{policyNamed("p", 1, joining(audit, allow("jared"))), policyNamed("q", 2, joining(allow()))},
+			records: []Refusal{refusal}, policies: []Policy{policyNamed("p", 1, joining(audit, allow("jared"))), policyNamed("q", 2, joining(allow()))},
 			want: pruned(10120, "Come back later"),
 		},
 		"0: the moment before it ends": {
-			records: []Record{refusal}, query: func(q *JoinQuery) { q.Now = later.Add(-1) }, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = later.Add(-1) }, want: pruned(10120, "Come back later"),
 		},
 		"0: the moment it ends": {
-			records: []Record{refusal}, query: func(q *JoinQuery) { q.Now = later }, want: admit(ReasonUnmatched),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = later }, want: admit(ReasonUnmatched),
 		},
 		"0: without a time of the query nobody comes back": {
-			records: []Record{refusal}, query: func(q *JoinQuery) { q.Now = time.Time{} }, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = time.Time{} }, want: pruned(10120, "Come back later"),
 		},
 		"0: another account": {
-			records: []Record{refusal}, query: func(q *JoinQuery) { q.Account = "Jared" }, want: admit(ReasonUnmatched),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Account = "Jared" }, want: admit(ReasonUnmatched),
 		},
 		"0: another group": {
-			records: []Record{refusal}, query: func(q *JoinQuery) { q.Group = "vip-10" }, want: admit(ReasonUnmatched),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Group = "vip-10" }, want: admit(ReasonUnmatched),
 		},
 		"0: a code that reaches nobody counts as unset": {
-			records: []Record{recordOf("a", refusing(later, 0, "Come back later"), "jared")}, want: pruned(1, ""),
+			records: []Refusal{recordOf("a", refusing(later, 0, "Come back later"), "jared")}, want: pruned(1, ""),
 		},
 		"0: code 1 has no message": {
-			records: []Record{recordOf("a", refusing(later, 1, "Come back later"), "jared")}, want: pruned(1, ""),
+			records: []Refusal{recordOf("a", refusing(later, 1, "Come back later"), "jared")}, want: pruned(1, ""),
 		},
 		"0: of several, the one that ends last": {
-			records: []Record{
+			records: []Refusal{
 				recordOf("a", refusing(later, 10101, "not this"), "jared"),
 				recordOf("b", refusing(later.Add(2), 10199, "nor of another"), "tommy"),
 				recordOf("c", refusing(later.Add(1), 10120, "this"), "jared"),
 			}, want: pruned(10120, "this"),
 		},
 		"0: of several that end together, the lowest code": {
-			records: []Record{
+			records: []Refusal{
 				recordOf("a", refusing(later, 10121, "not this"), "jared"), recordOf("b", refusing(later, 10120, "this"), "jared"),
 			}, want: pruned(10120, "this"),
 		},
 		"0: then by message": {
-			records: []Record{
+			records: []Refusal{
 				recordOf("a", refusing(later, 10120, "this too"), "jared"), recordOf("b", refusing(later, 10120, "this"), "jared"),
 			}, want: pruned(10120, "this"),
 		},
 		"0: one that is over does not hide one that is not": {
-			records: []Record{recordOf("b", refusing(now.Add(-1), 10101, ""), "jared"), refusal}, want: pruned(10120, "Come back later"),
+			records: []Refusal{recordOf("b", refusing(now.Add(-1), 10101, ""), "jared"), refusal}, want: pruned(10120, "Come back later"),
 		},
 		"a record without an end that restores nobody is ignored": {
-			records: []Record{recordOf("a", refusing(time.Time{}, 10120, ""), "jared")}, query: func(q *JoinQuery) { q.Now = time.Time{} },
+			records: []Refusal{recordOf("a", refusing(time.Time{}, 10120, ""), "jared")}, query: func(q *JoinQuery) { q.Now = time.Time{} },
 			want: admit(ReasonUnmatched),
 		},
 		"a record of an app that does not exist is ignored": {
-			records: []Record{recordOf("a", func(r *Record) { r.Until, r.App = later, "staging" }, "jared")}, want: admit(ReasonUnmatched),
+			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.App = later, "staging" }, "jared")}, want: admit(ReasonUnmatched),
 		},
 		"a record of another namespace is ignored": {
-			records: []Record{recordOf("a", func(r *Record) { r.Until, r.Namespace = later, "other" }, "jared")}, want: admit(ReasonUnmatched),
+			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.Namespace = later, "other" }, "jared")}, want: admit(ReasonUnmatched),
 		},
 		"a record of a conflicted app is ignored": {
 			apps:    []App{{Object: object("late", 9), SDKAppID: appID}},
-			records: []Record{recordOf("a", func(r *Record) { r.Until, r.App = later, "late" }, "jared")}, want: admit(ReasonUnmatched),
+			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.App = later, "late" }, "jared")}, want: admit(ReasonUnmatched),
 		},
 
 		"1b: restored past a gate": {
-			records: []Record{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: admit(ReasonRestored),
+			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: admit(ReasonRestored),
 		},
 		"1b: restored where unmatched groups are closed": {
-			app: func(a *App) { a.RejectUnmatched = true }, records: []Record{beingRestored}, query: asAdmin, want: admit(ReasonRestored),
+			app: func(a *App) { a.RejectUnmatched = true }, records: []Refusal{beingRestored}, query: asAdmin, want: admit(ReasonRestored),
 		},
 		"1 beats 1b: denied": {
-			records: []Record{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(deny("jared")))}, want: refuse(ReasonDenied),
+			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(deny("jared")))}, want: refuse(ReasonDenied),
 		},
 		"1b: an audit section that denies is a difference": {
-			records: []Record{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(audit, deny("jared")))},
+			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(audit, deny("jared")))},
 			want: differing(admit(ReasonRestored)),
 		},
 		"1b: an audit section that has a gate is none": {
-			records: []Record{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(audit, allow()))}, want: admit(ReasonRestored),
+			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(audit, allow()))}, want: admit(ReasonRestored),
 		},
 		"1b: not for an application, whoever claims to be the operator": {
-			records: []Record{beingRestored}, query: func(q *JoinQuery) { q.Operator = "administrator" },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Operator = "administrator" },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not for an invitation": {
-			records: []Record{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "administrator", TriggerInvite },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "administrator", TriggerInvite },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not for a trigger that does not exist": {
-			records: []Record{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "administrator", 77 },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "administrator", 77 },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not by another operator": {
-			records: []Record{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "Administrator", TriggerRESTAPI },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "Administrator", TriggerRESTAPI },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not without an operator": {
-			records: []Record{beingRestored}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: nobody is the admin of an app that names none": {
-			app: nobodysApp, records: []Record{beingRestored}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI },
+			app: nobodysApp, records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not for an account that is not being restored": {
-			records: []Record{beingRestored}, query: func(q *JoinQuery) { asAdmin(q); q.Account = "mallory" },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { asAdmin(q); q.Account = "mallory" },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not in another group": {
-			records: []Record{beingRestored}, query: func(q *JoinQuery) { asAdmin(q); q.Group = "vip-2" },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { asAdmin(q); q.Group = "vip-2" },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: a record that refuses restores nobody": {
-			records: []Record{refusal}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
+			records: []Refusal{refusal}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
-		"a record that restores refuses nobody": {records: []Record{beingRestored}, want: admit(ReasonUnmatched)},
+		"a record that restores refuses nobody": {records: []Refusal{beingRestored}, want: admit(ReasonUnmatched)},
 		"one run restores what another refuses": {
-			records: []Record{refusal, recordOf("b", restoring, "jared")}, query: asAdmin,
+			records: []Refusal{refusal, recordOf("b", restoring, "jared")}, query: asAdmin,
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: admit(ReasonRestored),
 		},
 	}
@@ -185,8 +185,8 @@ func TestRecords(t *testing.T) {
 			if tc.query != nil {
 				tc.query(&q)
 			}
-			permutations(tc.records, func(records []Record) {
-				in.Records = records
+			permutations(tc.records, func(records []Refusal) {
+				in.Refusals = records
 				if diff := cmp.Diff(tc.want, Compile(in).App(appID).DecideJoin(q)); diff != "" {
 					t.Errorf("DecideJoin(%+v) of %+v (-want,+got):\n%s", q, records, diff)
 				}
@@ -198,22 +198,22 @@ func TestRecords(t *testing.T) {
 func TestRecordsInTheHash(t *testing.T) {
 	base := func() Input {
 		in := world()
-		in.Records = []Record{
+		in.Refusals = []Refusal{
 			recordOf("a", refusing(now, 10120, "m"), "jared", "tommy"), recordOf("b", restoring, "x"), recordOf("c", refusing(now, 10120, "m"), "y"),
 		}
 		return in
 	}
 	want, rules := Compile(base()).Hash(), Compile(base()).RulesHash()
 	for name, edit := range map[string]func(*Input){
-		"group":     func(in *Input) { in.Records[0].Group = "vip-2" },
-		"account":   func(in *Input) { in.Records[0].Accounts[0] = "jareD" },
-		"until":     func(in *Input) { in.Records[0].Until = now.Add(1) },
-		"code":      func(in *Input) { in.Records[0].Reject.Code++ },
-		"message":   func(in *Input) { in.Records[0].Reject.Message = "n" },
-		"restoring": func(in *Input) { in.Records[0].Restoring = true },
-		"gone":      func(in *Input) { in.Records = in.Records[1:] },
-		"over":      func(in *Input) { in.Records[1].Restoring = false },
-		"app":       func(in *Input) { in.Records[0].App = "staging" },
+		"group":     func(in *Input) { in.Refusals[0].Group = "vip-2" },
+		"account":   func(in *Input) { in.Refusals[0].Accounts[0] = "jareD" },
+		"until":     func(in *Input) { in.Refusals[0].Until = now.Add(1) },
+		"code":      func(in *Input) { in.Refusals[0].Reject.Code++ },
+		"message":   func(in *Input) { in.Refusals[0].Reject.Message = "n" },
+		"restoring": func(in *Input) { in.Refusals[0].Restoring = true },
+		"gone":      func(in *Input) { in.Refusals = in.Refusals[1:] },
+		"over":      func(in *Input) { in.Refusals[1].Restoring = false },
+		"app":       func(in *Input) { in.Refusals[0].App = "staging" },
 	} {
 		in := base()
 		edit(&in)
@@ -226,16 +226,16 @@ func TestRecordsInTheHash(t *testing.T) {
 		}
 	}
 	for name, edit := range map[string]func(*Input){
-		"another run":       func(in *Input) { in.Records[0].UID, in.Records[1].UID = "z", "a" },
-		"another order":     func(in *Input) { in.Records[0], in.Records[2] = in.Records[2], in.Records[0] },
-		"another time zone": func(in *Input) { in.Records[0].Until = now.In(time.FixedZone("CST", 8*3600)) },
+		"another run":       func(in *Input) { in.Refusals[0].UID, in.Refusals[1].UID = "z", "a" },
+		"another order":     func(in *Input) { in.Refusals[0], in.Refusals[2] = in.Refusals[2], in.Refusals[0] },
+		"another time zone": func(in *Input) { in.Refusals[0].Until = now.In(time.FixedZone("CST", 8*3600)) },
 		"a record of nobody": func(in *Input) {
-			in.Records = append(in.Records, recordOf("z", refusing(now, 10120, "m")))
+			in.Refusals = append(in.Refusals, recordOf("z", refusing(now, 10120, "m")))
 		},
 		"a record of no app": func(in *Input) {
-			in.Records = append(in.Records, recordOf("z", func(r *Record) { r.Until, r.App = now, "none" }, "x"))
+			in.Refusals = append(in.Refusals, recordOf("z", func(r *Refusal) { r.Until, r.App = now, "none" }, "x"))
 		},
-		"a record that says nothing": func(in *Input) { in.Records = append(in.Records, recordOf("z", func(*Record) {}, "x")) },
+		"a record that says nothing": func(in *Input) { in.Refusals = append(in.Refusals, recordOf("z", func(*Refusal) {}, "x")) },
 	} {
 		in := base()
 		edit(&in)
@@ -247,7 +247,7 @@ func TestRecordsInTheHash(t *testing.T) {
 
 func TestDecideJoinAllocatesNothingForRecords(t *testing.T) {
 	in := world(policyNamed("p", 1, joining(allow())))
-	in.Records = []Record{
+	in.Refusals = []Refusal{
 		recordOf("a", refusing(now, 10120, "Come back later"), "jared"), recordOf("b", refusing(now.Add(1), 10121, ""), "tommy"), recordOf("c", restoring, "jared"),
 	}
 	app := Compile(in).App(appID)
@@ -262,11 +262,11 @@ func TestDecideJoinAllocatesNothingForRecords(t *testing.T) {
 }
 
 // manyRecords returns those of groups that have each had so many accounts removed.
-func manyRecords(groups, accounts int) []Record {
-	records := make([]Record, groups)
+func manyRecords(groups, accounts int) []Refusal {
+	records := make([]Refusal, groups)
 	for i := range records {
 		r := &records[i]
-		*r = Record{Namespace: "chat", App: "prod", Group: fmt.Sprintf("@TGS#%08d", i), UID: fmt.Sprintf("run-%08d", i), Until: now, Accounts: make([]string, accounts)}
+		*r = Refusal{Namespace: "chat", App: "prod", Group: fmt.Sprintf("@TGS#%08d", i), UID: fmt.Sprintf("run-%08d", i), Until: now, Accounts: make([]string, accounts)}
 		for j := range r.Accounts {
 			r.Accounts[j] = fmt.Sprintf("a-removed-account-%08d", i*accounts+j)
 		}
@@ -276,7 +276,7 @@ func manyRecords(groups, accounts int) []Record {
 
 func BenchmarkCompileRecords(b *testing.B) {
 	in := benchmarkInput(1000, 1_000_000)
-	in.Records = manyRecords(1000, 1000)
+	in.Refusals = manyRecords(1000, 1000)
 	b.Run("Cold", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -288,7 +288,7 @@ func BenchmarkCompileRecords(b *testing.B) {
 		c.compile(in)
 		b.ReportAllocs()
 		for b.Loop() {
-			c.SetRecord(in.Records[0])
+			c.SetRefusal(in.Refusals[0])
 			c.Build()
 		}
 	})
@@ -296,7 +296,7 @@ func BenchmarkCompileRecords(b *testing.B) {
 
 func BenchmarkDecideJoinWithRecords(b *testing.B) {
 	in := benchmarkInput(1000, 1_000_000)
-	in.Records = manyRecords(1000, 1000)
+	in.Refusals = manyRecords(1000, 1000)
 	app := Compile(in).App(appID)
 	for name, q := range map[string]JoinQuery{
 		"Refused":    {Group: "@TGS#00000007", Account: "a-removed-account-00007123", Now: now.Add(-1)},

@@ -35,12 +35,12 @@ type Kept struct {
 	Reason  KeptReason
 }
 
-// LastLook goes through a batch of planned removals once more, right before it is deleted, with the members as they are
+// Recheck goes through a batch of planned removals once more, right before it is deleted, with the members as they are
 // now: remove may go, kept stays, both in the order of the batch. An account that is absent from current has left.
 //
 // The rule may have changed since the plan: g is the one in force now. While g.Invalid or g.Unresolved is set, nobody may
-// be removed and LastLook keeps everyone; callers wait instead of calling it then.
-func (g *Governing) LastLook(batch []Removal, current map[string]Member, now time.Time) (remove []string, kept []Kept) {
+// be removed and Recheck keeps everyone; callers wait instead of calling it then.
+func (g *GoverningRule) Recheck(batch []Removal, current map[string]Member, now time.Time) (remove []string, kept []Kept) {
 	for _, planned := range batch {
 		if reason := g.keeps(planned, current, now); reason != 0 {
 			kept = append(kept, Kept{Account: planned.Account, Reason: reason})
@@ -51,30 +51,30 @@ func (g *Governing) LastLook(batch []Removal, current map[string]Member, now tim
 	return remove, kept
 }
 
-// ResumeLook is LastLook for a batch whose deletion was recorded and may have happened: who has gone since counts as removed
+// RecheckInFlight is Recheck for a batch whose deletion was recorded and may have happened: who has gone since counts as removed
 // by the run, whether or not it has come back. Leave out of batch whom the run has recorded as kept already.
-func (g *Governing) ResumeLook(batch []Removal, current map[string]Member, now time.Time) (removed, remove []string, kept []Kept) {
+func (g *GoverningRule) RecheckInFlight(batch []Removal, current map[string]Member, now time.Time) (removed, remove []string, kept []Kept) {
 	var there []Removal
 	for _, planned := range batch {
 		m, present := current[planned.Account]
-		if HasGone(planned, m, present) {
+		if HasLeft(planned, m, present) {
 			removed = append(removed, planned.Account)
 			continue
 		}
 		there = append(there, planned)
 	}
-	remove, kept = g.LastLook(there, current, now)
+	remove, kept = g.Recheck(there, current, now)
 	return removed, remove, kept
 }
 
-// HasGone says whether a member whose removal was recorded has left the group since: it is absent, or it is a member anew. The look before
+// HasLeft says whether a member whose removal was recorded has left the group since: it is absent, or it is a member anew. The look before
 // the record would have kept it, had it joined before that.
-func HasGone(planned Removal, now Member, present bool) bool {
+func HasLeft(planned Removal, now Member, present bool) bool {
 	return !present || !planned.LastActive.IsZero() && now.Joined.After(planned.LastActive)
 }
 
 // keeps returns why the account stays, or 0.
-func (g *Governing) keeps(planned Removal, current map[string]Member, now time.Time) KeptReason {
+func (g *GoverningRule) keeps(planned Removal, current map[string]Member, now time.Time) KeptReason {
 	m, present := current[planned.Account]
 	lastActive, known := m.lastActive(now)
 	switch {
