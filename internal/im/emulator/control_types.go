@@ -1,6 +1,8 @@
 package emulator
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -8,30 +10,34 @@ import (
 	"time"
 )
 
-// The types in this file are the nouns of the control API. They are JSON on the wire, and Client uses them in Go.
+// The types of the control API: JSON on the wire, and used by Client in Go.
 
-// GroupSpec describes a group to be made. Setting a scene causes no callbacks; use create_group of the REST API for those.
+// GroupSpec describes a group to create. This causes no callbacks; create_group of the REST API does.
 type GroupSpec struct {
-	// ID may be left out: one is generated as the vendor does.
+	// ID is the id of the group. Default: one is generated in the vendor's form.
 	ID string `json:"id,omitempty"`
-	// Type is Work, Public, Meeting, AVChatRoom or Community; the old names Private and ChatRoom are taken and kept as they are.
+	// Type is Work, Public, Meeting, AVChatRoom or Community; the old names Private and ChatRoom are accepted and not
+	// converted.
 	Type string `json:"type"`
 	// Name defaults to the id.
 	Name string `json:"name,omitempty"`
-	// Owner becomes the first member; empty: the group has none.
+	// Owner becomes the first member; empty: the group has no owner.
 	Owner string `json:"owner,omitempty"`
-	// MaxMembers is the MaxMemberNum. Default: 6,000, and 1,000,000 for a Community. The plan's ceiling does not bind here.
+	// MaxMembers is the MaxMemberNum. Default: 6,000, and 1,000,000 for a Community. The ceiling of the vendor's plan
+	// is not enforced here.
 	MaxMembers int `json:"maxMembers,omitempty"`
-	// ApplyJoinOption is FreeAccess, NeedPermission or DisableApply. Default: as the type has it (Public: NeedPermission).
+	// ApplyJoinOption is FreeAccess, NeedPermission or DisableApply. Default: that of the type (Public:
+	// NeedPermission).
 	ApplyJoinOption string `json:"applyJoinOption,omitempty"`
-	// CreatedAgo is how long ago the group was made, for example "400d". Default: now, or when the first member joined.
+	// CreatedAgo is how long ago the group was created, for example "400d". Default: now, or when the first member
+	// joined.
 	CreatedAgo string `json:"createdAgo,omitempty"`
-	// Members are put in after the owner.
+	// Members are added after the owner.
 	Members []MemberSpec `json:"members,omitempty"`
 	Quirks  Quirks       `json:"quirks,omitzero"`
 }
 
-// GroupChange changes what is set in it.
+// GroupChange changes the fields that are set.
 type GroupChange struct {
 	Name            *string `json:"name,omitempty"`
 	MaxMembers      *int    `json:"maxMembers,omitempty"`
@@ -40,32 +46,33 @@ type GroupChange struct {
 	Quirks *Quirks `json:"quirks,omitempty"`
 }
 
-// MemberSpec describes members to be put into a group, or changed if they are in it already: either Accounts, or Count and Prefix.
+// MemberSpec describes members to add to a group, or to change if they are members already: either Accounts, or Count
+// and Prefix.
 type MemberSpec struct {
 	Accounts []string `json:"accounts,omitempty"`
-	// Count makes accounts with a number at their end: prefix u and count 3 are u1, u2 and u3.
+	// Count generates numbered accounts: prefix u and count 3 are u1, u2 and u3.
 	Count  int    `json:"count,omitempty"`
 	Prefix string `json:"prefix,omitempty"`
 	// Start is the first number. Default: 1.
 	Start int `json:"start,omitempty"`
-	// Role is Owner, Admin or Member. Default: Member; who is in the group already keeps his.
+	// Role is Owner, Admin or Member. Default: Member; existing members keep their role.
 	Role string `json:"role,omitempty"`
-	// InactiveFor is short for the same JoinedAgo and SpokeAgo, for example "40d".
+	// InactiveFor sets JoinedAgo and SpokeAgo to the same value, for example "40d".
 	InactiveFor string `json:"inactiveFor,omitempty"`
 	// JoinedAgo is how long ago they joined. Default: now.
 	JoinedAgo string `json:"joinedAgo,omitempty"`
-	// SpokeAgo is how long ago they sent their last message. Default: they never did.
+	// SpokeAgo is how long ago they sent their last message. Default: never.
 	SpokeAgo string `json:"spokeAgo,omitempty"`
 }
 
-// Placed says what became of a MemberSpec.
+// Placed is the result of a MemberSpec.
 type Placed struct {
 	Added   int   `json:"added"`
 	Updated int   `json:"updated"`
 	Group   Group `json:"group"`
 }
 
-// Group is a group as the emulator knows it.
+// Group is the state of a group.
 type Group struct {
 	SDKAppID        uint64    `json:"sdkAppID"`
 	ID              string    `json:"id"`
@@ -78,11 +85,11 @@ type Group struct {
 	ApplyJoinOption string    `json:"applyJoinOption"`
 	CreatedAt       time.Time `json:"createdAt"`
 	Messages        int       `json:"messages"`
-	// Applications are the accounts that wait for an admin, oldest first.
+	// Applications are the accounts that await approval, oldest first.
 	Applications []string `json:"applications,omitempty"`
-	// MemberList is a page of the members in the order of joining, when one group is asked for.
+	// MemberList is a page of the members in the order of joining; only when one group is shown.
 	MemberList []Member `json:"memberList,omitempty"`
-	// NextOffset continues MemberList; 0: that was all.
+	// NextOffset is the offset of the next page of MemberList; 0: this is the last one.
 	NextOffset int    `json:"nextOffset,omitempty"`
 	Quirks     Quirks `json:"quirks,omitzero"`
 }
@@ -95,11 +102,12 @@ type Member struct {
 	LastSpokeAt time.Time `json:"lastSpokeAt,omitzero"` // zero: never
 }
 
-// describe reports on a group with a page of its members. The caller holds the lock.
+// describe returns the state of a group with a page of its members. The caller holds the lock.
 func (g *group) describe(offset, limit int) Group {
 	d := Group{
-		SDKAppID: g.app.id, ID: g.id, Type: g.typeName(), Name: g.name, Owner: g.owner, Members: g.roster.size(), MaxMembers: g.maxMembers,
-		Full: g.full(), ApplyJoinOption: g.joinOption, CreatedAt: time.Unix(int64(g.created), 0).UTC(), Messages: g.messages, Quirks: g.quirks,
+		SDKAppID: g.app.id, ID: g.id, Type: g.typeName(), Name: g.name, Owner: g.owner,
+		Members: g.roster.size(), MaxMembers: g.maxMembers, Full: g.full(), ApplyJoinOption: g.joinOption,
+		CreatedAt: time.Unix(int64(g.created), 0).UTC(), Messages: g.messages, Quirks: g.quirks,
 	}
 	d.Applications = append(d.Applications, g.applications...)
 	if limit <= 0 {
@@ -115,10 +123,20 @@ func (g *group) describe(offset, limit int) Group {
 	return d
 }
 
-// build makes the group that a spec describes; the app does not know it yet.
+// describe returns the state of a member.
+func (m *member) describe() Member {
+	d := Member{Account: m.account, Role: m.role.String(), JoinedAt: time.Unix(int64(m.joined), 0).UTC()}
+	if m.spoke > 0 {
+		d.LastSpokeAt = time.Unix(int64(m.spoke), 0).UTC()
+	}
+	return d
+}
+
+// build makes the group that a spec describes, without adding it to the app.
 func (s GroupSpec) build(a *app, now time.Time) (*group, error) {
 	g := &group{
-		app: a, id: s.ID, spelled: s.Type, name: s.Name, created: seconds(now), quirks: s.Quirks, maxMembers: s.MaxMembers,
+		app: a, id: s.ID, spelled: s.Type, name: s.Name, created: seconds(now), maxMembers: s.MaxMembers,
+		quirks: s.Quirks,
 	}
 	var ok bool
 	if g.kind, ok = parseGroupType(s.Type); !ok {
@@ -153,27 +171,27 @@ func (s GroupSpec) build(a *app, now time.Time) (*group, error) {
 		g.enrol(s.Owner, roleOwner, g.created, 0)
 	}
 	for i, spec := range s.Members {
-		if _, _, err := g.place(spec, now); err != nil {
+		if _, _, err := g.putMembers(spec, now); err != nil {
 			return nil, fmt.Errorf("members[%d]: %w", i, err)
 		}
 	}
 	return g, nil
 }
 
-var errAccount = fmt.Errorf("an account must have 1 to 32 bytes")
+var errAccount = errors.New("an account must have 1 to 32 bytes")
 
 // maxPlaced bounds one MemberSpec.
 const maxPlaced = 2_000_000
 
-// accounts lists whom the spec means.
+// accounts lists the accounts that the spec names or generates.
 func (s MemberSpec) accounts() ([]string, error) {
 	switch {
 	case len(s.Accounts) > 0 && s.Count != 0, len(s.Accounts) == 0 && s.Count == 0:
-		return nil, fmt.Errorf(`name the members: either "accounts": ["ann", "bob"], or "count": 100 with "prefix": "u"`)
+		return nil, errors.New(`set either "accounts": ["ann", "bob"], or "count": 100 with "prefix": "u"`)
 	case s.Count < 0 || s.Count > maxPlaced:
 		return nil, fmt.Errorf("count must be 1 to %d", maxPlaced)
 	case s.Start < 0:
-		return nil, fmt.Errorf("start must not be negative")
+		return nil, errors.New("start must not be negative")
 	case len(s.Accounts) > 0:
 		for _, account := range s.Accounts {
 			if !validAccount(account) {
@@ -186,7 +204,7 @@ func (s MemberSpec) accounts() ([]string, error) {
 	if len(s.Prefix)+len(strconv.Itoa(start+s.Count)) > 32 {
 		return nil, errAccount
 	}
-	// One string for all names: a million small ones would cost twice the memory.
+	// All names share one string: a million separate ones would take twice the memory.
 	var names strings.Builder
 	ends := make([]int, s.Count)
 	for i := range ends {
@@ -201,8 +219,9 @@ func (s MemberSpec) accounts() ([]string, error) {
 	return list, nil
 }
 
-// place puts members in, or changes those who are in. All or nothing. The caller holds the lock, or nobody else knows the group yet.
-func (g *group) place(s MemberSpec, now time.Time) (added, updated int, err error) {
+// putMembers adds members or changes existing ones, all or none. The caller holds the lock, or the group is not in an
+// app yet.
+func (g *group) putMembers(s MemberSpec, now time.Time) (added, updated int, err error) {
 	accounts, err := s.accounts()
 	if err != nil {
 		return 0, 0, err
@@ -214,16 +233,18 @@ func (g *group) place(s MemberSpec, now time.Time) (added, updated int, err erro
 	case !known:
 		return 0, 0, fmt.Errorf("role %q is unknown: use Owner, Admin or Member", s.Role)
 	case r == roleOwner && len(accounts) != 1:
-		return 0, 0, fmt.Errorf("a group has one owner: name one account")
+		return 0, 0, errors.New("a group has one owner: name one account")
 	case r == roleAdmin && g.kind == typeWork:
-		return 0, 0, fmt.Errorf("a Work group has no admins: use Owner or Member")
+		return 0, 0, errors.New("a Work group has no admins: use Owner or Member")
 	}
 	joined, spoke := seconds(now), uint32(0)
 	for _, given := range []struct {
 		name, value string
 		targets     []*uint32
 	}{
-		{"inactiveFor", s.InactiveFor, []*uint32{&joined, &spoke}}, {"joinedAgo", s.JoinedAgo, []*uint32{&joined}}, {"spokeAgo", s.SpokeAgo, []*uint32{&spoke}},
+		{"inactiveFor", s.InactiveFor, []*uint32{&joined, &spoke}},
+		{"joinedAgo", s.JoinedAgo, []*uint32{&joined}},
+		{"spokeAgo", s.SpokeAgo, []*uint32{&spoke}},
 	} {
 		if given.value == "" {
 			continue
@@ -238,8 +259,8 @@ func (g *group) place(s MemberSpec, now time.Time) (added, updated int, err erro
 	}
 	fresh := g.fresh(accounts)
 	if free := g.free(); fresh > free {
-		return 0, 0, fmt.Errorf("%d new members do not fit: the group has %d of %d members, so add at most %d or raise maxMembers",
-			fresh, g.roster.size(), g.maxMembers, free)
+		return 0, 0, fmt.Errorf("%d new members do not fit into %d free seats: add at most %d or raise maxMembers",
+			fresh, free, free)
 	}
 	g.roster.grow(fresh)
 	for _, account := range accounts {
@@ -263,7 +284,7 @@ func (g *group) place(s MemberSpec, now time.Time) (added, updated int, err erro
 	return added, updated, nil
 }
 
-// fresh counts the accounts that are not in the group yet. The caller holds the lock.
+// fresh counts the accounts that are not members. The caller holds the lock.
 func (g *group) fresh(accounts []string) (n int) {
 	for _, account := range accounts {
 		if g.roster.find(account) == nil {
@@ -273,9 +294,9 @@ func (g *group) fresh(accounts []string) (n int) {
 	return n
 }
 
-// Act is what somebody does from a client.
+// Act is an action of one or several accounts on a client.
 type Act struct {
-	// Account or Accounts do it; to invite, Account is the one who invites and Accounts are the guests.
+	// Account and Accounts perform the action; in an invitation, Account invites and Accounts are invited.
 	Account  string   `json:"account,omitempty"`
 	Accounts []string `json:"accounts,omitempty"`
 	// Message goes with an application.
@@ -287,24 +308,17 @@ type Act struct {
 }
 
 func (a Act) origin() origin {
-	from := origin{account: a.Account, platform: a.Platform, ip: a.ClientIP}
-	if from.platform == "" {
-		from.platform = "iOS"
-	}
-	if from.ip == "" {
-		from.ip = "127.0.0.1"
-	}
-	return from
+	return origin{account: a.Account, platform: cmp.Or(a.Platform, "iOS"), ip: cmp.Or(a.ClientIP, "127.0.0.1")}
 }
 
-// everyone lists Account and Accounts, checked.
-func (a Act) everyone() ([]string, error) {
+// all returns Account and Accounts, validated.
+func (a Act) all() ([]string, error) {
 	accounts := a.Accounts
 	if a.Account != "" {
 		accounts = append([]string{a.Account}, accounts...)
 	}
 	if len(accounts) == 0 {
-		return nil, fmt.Errorf(`say who: "account": "ann", or "accounts": ["ann", "bob"]`)
+		return nil, errors.New(`name the accounts: "account": "ann", or "accounts": ["ann", "bob"]`)
 	}
 	for _, account := range accounts {
 		if !validAccount(account) {
@@ -314,18 +328,18 @@ func (a Act) everyone() ([]string, error) {
 	return accounts, nil
 }
 
-// Outcome is what a client sees after an Act.
+// Outcome is the result of an Act for the client.
 type Outcome struct {
-	// Result is one of the constants below. For several accounts it is that of the whole request.
+	// Result is one of the Result constants. For several accounts it is that of the whole request.
 	Result string `json:"result"`
-	// Code and Info are what the client is told: 10016, or the code and the message of the app backend when that refused.
+	// Code and Info are the error that the client sees; if the app backend refused, 10016 or its own code and message.
 	Code int    `json:"code"`
 	Info string `json:"info,omitempty"`
-	// Members tells what became of each invited account.
+	// Members has the result for each invited account.
 	Members []MemberOutcome `json:"members,omitempty"`
 }
 
-// MemberOutcome is what became of one account.
+// MemberOutcome is the result for one invited account.
 type MemberOutcome struct {
 	Account string `json:"account"`
 	Result  string `json:"result"`
@@ -334,11 +348,11 @@ type MemberOutcome struct {
 // Results of an Act.
 const (
 	ResultJoined        = "Joined"
-	ResultPending       = "Pending" // an admin has to approve, or the guest
+	ResultPending       = "Pending" // awaits approval by an admin, or the invited user's consent
 	ResultRefused       = "Refused" // by the app backend
 	ResultFull          = "Full"
 	ResultAlreadyMember = "AlreadyMember"
-	ResultNotPermitted  = "NotPermitted" // by the rules of the group's type
+	ResultNotPermitted  = "NotPermitted" // by the type of the group or the role of the account
 	ResultLeft          = "Left"
 	ResultSpoke         = "Spoke"
 	ResultDeclined      = "Declined"
@@ -370,15 +384,15 @@ func resultOf(code int) string {
 // ClockReading is the emulator's time.
 type ClockReading struct {
 	Now time.Time `json:"now"`
-	// Offset is how far it is ahead of the machine's, as time.Duration prints it.
+	// Offset is how far it is ahead of the machine's time, in the format of time.Duration.
 	Offset string `json:"offset"`
 }
 
-// ClockChange moves the clock: exactly one member is set.
+// ClockChange moves the clock; exactly one field is set.
 type ClockChange struct {
 	// Forward moves it by a duration such as "40d"; "-1h" moves it back.
 	Forward string `json:"forward,omitempty"`
-	// Set moves it to a time such as "2030-01-01T00:00:00Z"; it runs on from there.
+	// Set moves it to a time such as "2030-01-01T00:00:00Z", from which it continues.
 	Set *time.Time `json:"set,omitempty"`
 	// Reset moves it back to the machine's time.
 	Reset bool `json:"reset,omitempty"`
