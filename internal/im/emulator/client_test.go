@@ -33,7 +33,7 @@ func TestRESTClient(t *testing.T) {
 			}})
 			g, err := client.Group(t.Context(), kind, time.Time{})
 			w.must(err)
-			want := imrest.Group{ID: kind, Type: imrest.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300,
+			want := imrest.Group{ID: kind, Type: im.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300,
 				ServerTime: testNow}
 			same(t, "group", want, g)
 			var accounts []string

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 )
@@ -22,7 +21,7 @@ func TestWitness(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	calls, err := callback.NewClient(imrest.Config{
+	calls, err := imrest.NewClient(imrest.Config{
 		Endpoint: w.BaseURL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey,
 		Now: func() time.Time { return testNow },
 	})

@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 )
