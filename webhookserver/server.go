@@ -114,7 +114,7 @@ func (s *Server) Start(ctx context.Context) error {
 		stopped <- server.Shutdown(bounded)
 	})
 
-	if err := serve(server, timedListener{listener}); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(server, listener); !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("serve callbacks: %w", err)
 	}
