@@ -74,8 +74,7 @@ type Server struct {
 	// FullGroups is required.
 	FullGroups FullGroups
 	// Now is the one clock of a callback: RequestTime is held against it, records
-	// of removals end by it, answers are dated by it, and durations are taken
-	// from it. nil is time.Now.
+	// of removals end by it, and durations are taken from it. nil is time.Now.
 	Now func() time.Time
 	// Log never receives a query, a signature or a token, and accounts only at
 	// V(1). The zero value discards.
