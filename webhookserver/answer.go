@@ -70,10 +70,9 @@ var (
 
 // write sends the answer. A failure to write is not reported: whoever asked is
 // gone, and nobody else wants to know.
-func (a *answer) write(w http.ResponseWriter, date []string, lastOnConnection bool) {
+func (a *answer) write(w http.ResponseWriter, lastOnConnection bool) {
 	header := w.Header()
 	header["Content-Type"] = contentTypeJSON
-	header["Date"] = date
 	if len(a.body) >= countedBody {
 		header["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	}

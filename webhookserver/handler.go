@@ -23,11 +23,9 @@ type handler struct {
 	snapshots  Snapshots
 	fullGroups FullGroups
 	now        func() time.Time
-	since      func(time.Time) time.Duration
 	log        logr.Logger
 	metrics    *Metrics
 	draining   *atomic.Bool
-	dates      dates
 }
 
 func (s *Server) handler() *handler {
@@ -40,9 +38,7 @@ func (s *Server) handler() *handler {
 		draining:   &s.draining,
 	}
 	if h.now == nil {
-		h.now, h.since = time.Now, time.Since // which reads one clock, where Now reads two
-	} else {
-		h.since = func(began time.Time) time.Duration { return h.now().Sub(began) }
+		h.now = time.Now
 	}
 	if h.metrics == nil {
 		h.metrics = NewMetrics(nil)
@@ -63,9 +59,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // send counts, then answers: whoever has read the answer can read the counter.
 func (h *handler) send(x *exchange, w http.ResponseWriter, became result, reply *answer) {
-	h.metrics.answered(x.command, became, h.since(x.started))
+	h.metrics.answered(x.command, became, h.now().Sub(x.started))
 	x.answered = true
-	reply.write(w, h.dates.at(x.started), h.draining.Load())
+	reply.write(w, h.draining.Load())
 }
 
 // rescue keeps a mistake of ours from opening a gate. net/http would hang up,
