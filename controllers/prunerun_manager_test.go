@@ -19,6 +19,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // startManager starts everything that main starts, on caches and by the real clock.
@@ -72,7 +73,7 @@ func TestFullGroupIsPrunedFromCallbackToRecord(t *testing.T) {
 	intake := w.startManager()
 
 	intake.GroupFull(w.object(), fullGroup)
-	name := groupKey{app: pruneApp, group: fullGroup}.runName(1)
+	name := prunerun.Key{App: pruneApp, Group: fullGroup}.Name(1)
 	eventually(t, func() error {
 		if !w.exists(name) {
 			return errors.New("no run yet")
@@ -128,7 +129,7 @@ func TestFinishedRunsAreCollectedAsTheyEnd(t *testing.T) {
 		w.reaches(name, v1alpha1.ReasonPreviewed)
 	}
 	eventually(t, func() error {
-		if got := w.runNames(); len(got) != keptPerGroup {
+		if got := w.runNames(); len(got) != 3 {
 			return fmt.Errorf("runs = %v", got)
 		}
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -349,7 +350,7 @@ func TestPlanWaitsForASnapshotThatHoldsTheLivePolicy(t *testing.T) {
 
 	r.Snapshots = storeNever{}
 	w.run("two", v1alpha1.PruneTriggerManual)
-	if result, err := w.reconcile(r, "two"); err != nil || result.RequeueAfter == 0 || Finished(w.get("two")) {
+	if result, err := w.reconcile(r, "two"); err != nil || result.RequeueAfter == 0 || prunerun.Finished(w.get("two")) {
 		t.Errorf("looked at before the first snapshot: %v, %v", result, err)
 	}
 }
@@ -360,7 +361,7 @@ func TestRunAppliedWithItsPolicyDoesNotEndNotGoverned(t *testing.T) {
 	w.policyFor("lounge", fullGroup, v1alpha1.PruneRule{FreeSeats: seats(2)}) // the snapshot does not have it yet
 	w.run("one", v1alpha1.PruneTriggerManual)
 	r := w.process()
-	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter == 0 || Finished(w.get("one")) {
+	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter == 0 || prunerun.Finished(w.get("one")) {
 		t.Errorf("result = %v, %v, want to wait for the snapshot", result, err)
 	}
 	w.publish()
@@ -438,7 +439,7 @@ func TestFailedReadOfTheAppIsNoAbsence(t *testing.T) {
 	if _, err := w.reconcile(r, "one"); !errors.Is(err, errBroken) {
 		t.Errorf("err = %v, want %v", err, errBroken)
 	}
-	if Finished(w.get("one")) {
+	if prunerun.Finished(w.get("one")) {
 		t.Error("an error was read as an app that is not there")
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -424,7 +425,7 @@ func (w *world) finish(r *PruneRunReconciler, name string) *v1alpha1.PruneRun {
 	var last error
 	for range 20 {
 		_, last = w.reconcile(r, name)
-		if run := w.get(name); Finished(run) {
+		if run := w.get(name); prunerun.Finished(run) {
 			return run
 		}
 	}

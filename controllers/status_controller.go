@@ -27,6 +27,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -301,7 +302,7 @@ func (r *StatusReconciler) announce(object client.Object, before []metav1.Condit
 		if is.Status != metav1.ConditionTrue {
 			eventType = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", clip(is.Message, maxEventNote))
+		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", prunerun.Clip(is.Message, maxEventNote))
 	}
 }
 

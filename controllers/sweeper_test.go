@@ -28,6 +28,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -508,7 +509,7 @@ func TestSweepFindsFullGroups(t *testing.T) {
 	sweep.inTerm(t.Context())
 	sweep.inTerm(t.Context())
 
-	want := []string{"busy", "cooling", groupKey{app: pruneApp, group: "full"}.runName(1)}
+	want := []string{"busy", "cooling", prunerun.Key{App: pruneApp, Group: "full"}.Name(1)}
 	slices.Sort(want)
 	if got := w.runNames(); !slices.Equal(got, want) {
 		t.Errorf("runs = %v, want %v", got, want)
@@ -542,7 +543,7 @@ func TestSweeperGoesOnSweeping(t *testing.T) {
 	start(t, sweeper.Start) // before there is a snapshot that knows the policy
 	w.publish()
 	eventually(t, func() error {
-		if !w.exists(groupKey{app: pruneApp, group: "full"}.runName(1)) {
+		if !w.exists(prunerun.Key{App: pruneApp, Group: "full"}.Name(1)) {
 			return errors.New("no run yet")
 		}
 		return nil

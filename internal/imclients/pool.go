@@ -17,7 +17,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 // Pool holds one REST client per IMApp, so that all calls for an app share one limiter and one pause. Its fields are
@@ -41,8 +41,8 @@ type Pool struct {
 // entry is one client and the health of it that was last published to the queues.
 type entry struct {
 	app       types.NamespacedName
-	rest      *im.Client
-	published im.Health
+	rest      *imrest.Client
+	published imrest.Health
 }
 
 // CredentialsError reports that an app cannot be called until its Secret is changed. Reason is one of ResolvedRefs.
@@ -52,7 +52,7 @@ func (e *CredentialsError) Error() string { return e.Message }
 
 // Client returns the client of app, configured from app and from its Secret in the cache. The error is a
 // *CredentialsError if the Secret or the key is missing.
-func (p *Pool) Client(ctx context.Context, app *v1alpha1.IMApp) (*im.Client, error) {
+func (p *Pool) Client(ctx context.Context, app *v1alpha1.IMApp) (*imrest.Client, error) {
 	config, err := p.config(ctx, app)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (p *Pool) Client(ctx context.Context, app *v1alpha1.IMApp) (*im.Client, err
 		}
 		return have.rest, nil
 	}
-	rest, err := im.NewClient(config)
+	rest, err := imrest.NewClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("make the vendor's client: %w", err)
 	}
@@ -93,18 +93,18 @@ func (p *Pool) Edited(ctx context.Context, app *v1alpha1.IMApp) error {
 	return err
 }
 
-func (p *Pool) config(ctx context.Context, app *v1alpha1.IMApp) (im.ClientConfig, error) {
+func (p *Pool) config(ctx context.Context, app *v1alpha1.IMApp) (imrest.Config, error) {
 	key, err := p.secretKey(ctx, app)
 	if err != nil {
-		return im.ClientConfig{}, err
+		return imrest.Config{}, err
 	}
 	endpoint := p.Endpoint
 	if endpoint == "" {
-		if endpoint, err = im.Endpoint(string(app.Spec.Region)); err != nil {
-			return im.ClientConfig{}, fmt.Errorf("find the host of the region: %w", err)
+		if endpoint, err = imrest.Endpoint(string(app.Spec.Region)); err != nil {
+			return imrest.Config{}, fmt.Errorf("find the host of the region: %w", err)
 		}
 	}
-	return im.ClientConfig{
+	return imrest.Config{
 		Endpoint:          endpoint,
 		SDKAppID:          uint64(app.Spec.SDKAppID), //nolint:gosec // G115: the schema wants at least 1
 		AdminAccount:      app.Spec.AdminAccount,
@@ -166,7 +166,7 @@ func (p *Pool) Reachability(appUID string) (reason, message string, ok bool) {
 		return "", "", false
 	}
 	health := have.rest.Health()
-	return string(health.State), health.Message, health.State != im.HealthUnknown
+	return string(health.State), health.Message, health.State != imrest.HealthUnknown
 }
 
 // Notice enqueues the app on the queues of Source if the calls made since have changed the health of its client.

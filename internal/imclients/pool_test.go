@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
@@ -63,7 +63,7 @@ func TestClientLivesAsLongAsItsApp(t *testing.T) {
 		Endpoint: server.URL, Now: time.Now, Metrics: metrics,
 	}
 	app := newApp()
-	clientOf := func() *im.Client {
+	clientOf := func() *imrest.Client {
 		t.Helper()
 		rest, err := pool.Client(t.Context(), app)
 		must(t, err)
@@ -86,7 +86,7 @@ func TestClientLivesAsLongAsItsApp(t *testing.T) {
 	if second := clientOf(); second != first {
 		t.Error("an edit made another client, with another limiter")
 	}
-	if _, err := first.Group(t.Context(), "lounge", time.Time{}); im.ClassOf(err) != im.ClassUnauthorized {
+	if _, err := first.Group(t.Context(), "lounge", time.Time{}); imrest.ClassOf(err) != imrest.ClassUnauthorized {
 		t.Errorf("the edit is not in force: %v", err)
 	}
 	if reason, _, _ := pool.Reachability("uid"); reason != v1alpha1.ReasonUnauthorized {

@@ -15,6 +15,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/accounts"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -187,9 +188,9 @@ func TestListThatComesAgainSharesTheAccountsOfTheSnapshot(t *testing.T) {
 		compiler policy.Compiler
 	)
 	transform := slimmer(&interner{}, &store)
-	come := func(accounts ...string) policy.List {
+	come := func(members ...string) policy.List {
 		list := &v1alpha1.AccountList{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: "vip"}, Spec: v1alpha1.AccountListSpec{Accounts: accounts},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: "vip"}, Spec: v1alpha1.AccountListSpec{Accounts: members},
 		}
 		_, err := transform(list)
 		must(t, err)
@@ -202,7 +203,7 @@ func TestListThatComesAgainSharesTheAccountsOfTheSnapshot(t *testing.T) {
 	if memory(come("jared", "tommy")) != memory(first) {
 		t.Error("the same accounts are in memory twice")
 	}
-	if diff := cmp.Diff(policy.PackAccounts([]string{"jared", "ann"}), come("jared", "ann").Accounts); diff != "" {
+	if diff := cmp.Diff(accounts.NewSet([]string{"jared", "ann"}), come("jared", "ann").Accounts); diff != "" {
 		t.Errorf("other accounts (-want,+got):\n%s", diff)
 	}
 	compiler.DeleteList("chat", "vip")
