@@ -55,7 +55,8 @@ func TestClientLivesAsLongAsItsApp(t *testing.T) {
 		server.Close()
 		must(t, backend.Close())
 	})
-	_, err := (emulator.Client{BaseURL: server.URL}).CreateGroup(t.Context(), emulator.GroupSpec{ID: "lounge", Type: "Public", Owner: "owner"})
+	vendor := emulator.Client{BaseURL: server.URL}
+	_, err := vendor.CreateGroup(t.Context(), emulator.GroupSpec{ID: "lounge", Type: "Public", Owner: "owner"})
 	must(t, err)
 	metrics := NewMetrics(prometheus.NewRegistry())
 	pool := &Pool{
