@@ -40,8 +40,8 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
-	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/webhookserver"
 )
@@ -184,7 +184,7 @@ func (o *managerOptions) validate() error {
 		}
 	}
 	if o.imEndpoint != "" {
-		if _, err := im.ParseEndpoint(o.imEndpoint); err != nil {
+		if _, err := imrest.ParseEndpoint(o.imEndpoint); err != nil {
 			errs = append(errs, fmt.Errorf("--im-endpoint: %w", err))
 		}
 	}

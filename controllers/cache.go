@@ -167,7 +167,7 @@ func slimPruneRun(now func() time.Time) toolscache.TransformFunc {
 
 // stillRefused returns the accounts that the run's record refuses.
 func stillRefused(run *v1alpha1.PruneRun, now time.Time) []string {
-	record, ok := convert.Record(run)
+	record, ok := convert.Refusal(run)
 	if !ok || !now.Before(record.Until) {
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/accounts"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -227,7 +228,7 @@ func TestListThatComesAgainSharesTheAccountsOfTheSnapshot(t *testing.T) {
 		t.Error("the same accounts are in memory twice")
 	}
 	other := come("jared", "ann")
-	if diff := cmp.Diff(policy.PackAccounts([]string{"jared", "ann"}), convert.List(other).Accounts); diff != "" {
+	if diff := cmp.Diff(accounts.NewSet([]string{"jared", "ann"}), convert.List(other).Accounts); diff != "" {
 		t.Errorf("other accounts (-want,+got):\n%s", diff)
 	}
 	r.changes.note(other, true)

@@ -18,7 +18,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -162,7 +162,7 @@ func TestVendorClientLivesAsLongAsItsApp(t *testing.T) {
 	app := &v1alpha1.IMApp{}
 	must(t, w.client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: pruneApp}, app))
 	uid := string(app.UID)
-	clientOf := func() *im.Client {
+	clientOf := func() *imrest.Client {
 		t.Helper()
 		rest, err := vendor.Client(t.Context(), app)
 		must(t, err)
@@ -185,7 +185,7 @@ func TestVendorClientLivesAsLongAsItsApp(t *testing.T) {
 	if second := clientOf(); second != first {
 		t.Error("an edit made another client, with another limiter")
 	}
-	if _, err := first.Group(t.Context(), fullGroup, time.Time{}); im.ClassOf(err) != im.ClassUnauthorized {
+	if _, err := first.Group(t.Context(), fullGroup, time.Time{}); imrest.ClassOf(err) != imrest.ClassUnauthorized {
 		t.Errorf("the edit is not in force: %v", err)
 	}
 	if reason, _, _ := vendor.Reachability(uid); reason != v1alpha1.ReasonUnauthorized {

@@ -176,12 +176,12 @@ var recordChanged = predicate.Funcs{
 	},
 }
 
-func recordOf(object client.Object) *policy.Record {
+func recordOf(object client.Object) *policy.Refusal {
 	run, ok := object.(*v1alpha1.PruneRun)
 	if !ok {
 		return nil
 	}
-	record, ok := convert.Record(run)
+	record, ok := convert.Refusal(run)
 	if !ok {
 		return nil
 	}
@@ -189,7 +189,7 @@ func recordOf(object client.Object) *policy.Record {
 }
 
 // sameRecord compares what records say. The UID counts for a run that was deleted and made again during an outage.
-func sameRecord(a, b *policy.Record) bool {
+func sameRecord(a, b *policy.Refusal) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

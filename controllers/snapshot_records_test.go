@@ -301,7 +301,7 @@ func TestSlimRunsRefuseTheSame(t *testing.T) {
 			run.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2", Reason: v1alpha1.KeptReasonActiveAgain}}
 			run.Status.Removed, run.Status.Conditions = 1, finished
 			tc.change(run)
-			record, ok := convert.Record(run)
+			record, ok := convert.Refusal(run)
 			want := run.DeepCopy()
 			want.Status.Kept, want.Status.Plan.Removals, want.Status.Undo = nil, tc.want, tc.undo
 			slimRun := slimPruneRun(func() time.Time { return now })
@@ -312,7 +312,7 @@ func TestSlimRunsRefuseTheSame(t *testing.T) {
 					t.Errorf("kept in memory (-want,+got):\n%s", diff)
 				}
 			}
-			slim, still := convert.Record(run)
+			slim, still := convert.Refusal(run)
 			if name == "NoLongerRefused" {
 				if still {
 					t.Error("a refusal that is over costs memory")
@@ -377,7 +377,7 @@ func TestSlimRunsDecideAsWholeOnes(t *testing.T) {
 	})
 }
 
-func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Record {
+func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Refusal {
 	record := recordOf(run)
 	if record == nil || !record.Restoring && !now.Before(record.Until) {
 		return nil

@@ -32,10 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	logf.SetLogger(log)
 	klog.SetLogger(log)
-	os.Exit(lab.RunTests(func(config *rest.Config) int {
-		apiServer = config
-		return m.Run()
-	}))
+	os.Exit(lab.RunWithCluster(m, lab.ClusterOptions{}, func(c *lab.Cluster) { apiServer = c.Config }))
 }
 
 func testScheme(t *testing.T) *runtime.Scheme {

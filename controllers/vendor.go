@@ -17,7 +17,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 // Vendor holds one REST client per IMApp, so that all calls for an app share one limiter and one pause, whoever makes them. A
@@ -40,8 +40,8 @@ type Vendor struct {
 
 type vendorClient struct {
 	app      types.NamespacedName
-	rest     *im.Client
-	reported im.Health
+	rest     *imrest.Client
+	reported imrest.Health
 }
 
 // credentialsError says that an app cannot be called until somebody changes its Secret. Reason is one of ResolvedRefs.
@@ -51,7 +51,7 @@ func (e *credentialsError) Error() string { return e.Message }
 
 // Client returns the client of app, as app and its Secret are now. The error is a *credentialsError where the Secret or the key
 // is missing.
-func (v *Vendor) Client(ctx context.Context, app *v1alpha1.IMApp) (*im.Client, error) {
+func (v *Vendor) Client(ctx context.Context, app *v1alpha1.IMApp) (*imrest.Client, error) {
 	config, err := v.config(ctx, app)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (v *Vendor) Client(ctx context.Context, app *v1alpha1.IMApp) (*im.Client, e
 		}
 		return have.rest, nil
 	}
-	rest, err := im.NewClient(config)
+	rest, err := imrest.NewClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("make the vendor's client: %w", err)
 	}
@@ -91,18 +91,18 @@ func (v *Vendor) Edited(ctx context.Context, app *v1alpha1.IMApp) error {
 	return err
 }
 
-func (v *Vendor) config(ctx context.Context, app *v1alpha1.IMApp) (im.ClientConfig, error) {
+func (v *Vendor) config(ctx context.Context, app *v1alpha1.IMApp) (imrest.Config, error) {
 	key, err := v.secretKey(ctx, app)
 	if err != nil {
-		return im.ClientConfig{}, err
+		return imrest.Config{}, err
 	}
 	endpoint := v.Endpoint
 	if endpoint == "" {
-		if endpoint, err = im.Endpoint(string(app.Spec.Region)); err != nil {
-			return im.ClientConfig{}, fmt.Errorf("find the host of the region: %w", err)
+		if endpoint, err = imrest.Endpoint(string(app.Spec.Region)); err != nil {
+			return imrest.Config{}, fmt.Errorf("find the host of the region: %w", err)
 		}
 	}
-	return im.ClientConfig{
+	return imrest.Config{
 		Endpoint:          endpoint,
 		SDKAppID:          uint64(app.Spec.SDKAppID), //nolint:gosec // G115: the schema wants at least 1
 		AdminAccount:      app.Spec.AdminAccount,
@@ -162,7 +162,7 @@ func (v *Vendor) Reachability(appUID string) (reason, message string, ok bool) {
 		return "", "", false
 	}
 	health := have.rest.Health()
-	return string(health.State), health.Message, health.State != im.HealthUnknown
+	return string(health.State), health.Message, health.State != imrest.HealthUnknown
 }
 
 // Notice looks at the health of an app's client after calls were made with it, and pokes the sources if it changed.
