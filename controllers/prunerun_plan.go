@@ -18,6 +18,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -240,7 +241,7 @@ func (p *pass) myTurn(ctx context.Context) ([]v1alpha1.PruneRun, error) {
 // callVendorAs finds the REST client of the app.
 func (p *pass) callVendorAs(ctx context.Context) error {
 	vendor, err := p.Vendor.Client(ctx, p.app)
-	if missing, ok := errors.AsType[*credentialsError](err); ok {
+	if missing, ok := errors.AsType[*imclients.CredentialsError](err); ok {
 		return waits(missing.Reason, "%s", missing.Message)
 	}
 	p.vendor = vendor

@@ -9,12 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -247,7 +249,7 @@ func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
 		{"a policy and a record", func() { r.changes.note(run, true); r.changes.note(lounge, true) }, true},
 	} {
 		step.change()
-		published, ruled := r.published.wait(), r.ruled.wait()
+		published, ruled := r.published.Next(), r.ruled.Next()
 		build(t, r)
 		if !fired(published) {
 			t.Errorf("%s: nothing was published", step.name)
@@ -383,4 +385,14 @@ func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Refusal {
 		return nil
 	}
 	return record
+}
+
+// slimPruneRun is the transform of the cache for PruneRuns.
+func slimPruneRun(now func() time.Time) toolscache.TransformFunc {
+	for object, by := range informers.CacheOptions(informers.Options{Now: now}).ByObject {
+		if _, ok := object.(*v1alpha1.PruneRun); ok {
+			return by.Transform
+		}
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -129,7 +130,7 @@ func (a *appSweep) call(ctx context.Context, do func(*imrest.Client) error) erro
 		return errSweepHeld
 	}
 	vendor, err := a.Vendor.Client(ctx, &object)
-	if _, missing := errors.AsType[*credentialsError](err); missing {
+	if _, missing := errors.AsType[*imclients.CredentialsError](err); missing {
 		return errSweepHeld // the status of the app says so
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package controllers
+package informers
 
 import (
 	"maps"
@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,36 +21,46 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// CacheOptions are those of the one cache of the process, restricted to namespaces (none: all of them). Every replica holds every
-// object, so what nobody reads is dropped before it is stored, and accounts that the snapshot in the store holds are not held twice. now
-// tells which refusals are over by then.
-func CacheOptions(namespaces []string, election ElectionConfig, store *policy.Store, now func() time.Time) cache.Options {
+// Options say what the cache of a process holds.
+type Options struct {
+	// Namespaces restricts the cache; none means all of them.
+	Namespaces []string
+	// Lease, if not zero, is the election Lease, which term.WatchAge watches.
+	Lease types.NamespacedName
+	// Store has the published snapshot, whose accounts the cached lists share.
+	Store *policy.Store
+	// Now tells which refusals of prune runs are over.
+	Now func() time.Time
+}
+
+// CacheOptions returns the options of the manager's cache. Every replica holds every object, so a transform drops what no reader needs
+// before an object is stored.
+func CacheOptions(o Options) cache.Options {
 	options := cache.Options{
 		NewInformer: NewInformer,
 		// A read of a kind that no controller watches is a mistake here: it would start an informer that RBAC may refuse.
 		ReaderFailOnMissingInformer: true,
-		// Not ByObject, which controller-runtime v0.25.2 would look up for AccountLists by the name Account: it takes every kind that ends
-		// in List for a list.
-		DefaultTransform: slimmer(&interner{}, store),
+		// Not ByObject: controller-runtime v0.25.2 takes every kind that ends in List for a list of objects, and would look AccountList
+		// up under the name Account.
+		DefaultTransform: slimmer(&interner{}, o.Store),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {
 				Label:     labels.SelectorFromSet(labels.Set{v1alpha1.LabelCredentials: "true"}),
 				Transform: slimSecret,
 			},
-			&v1alpha1.PruneRun{}: {Transform: slimPruneRun(now)},
+			&v1alpha1.PruneRun{}: {Transform: slimPruneRun(o.Now)},
 		},
 	}
-	for _, namespace := range namespaces {
+	for _, namespace := range o.Namespaces {
 		if options.DefaultNamespaces == nil {
 			options.DefaultNamespaces = map[string]cache.Config{}
 		}
 		options.DefaultNamespaces[namespace] = cache.Config{}
 	}
-	if election.Enabled {
-		// For WatchAge: one object, wherever it is.
+	if o.Lease != (types.NamespacedName{}) {
 		options.ByObject[&coordinationv1.Lease{}] = cache.ByObject{
-			Namespaces: map[string]cache.Config{election.Namespace: {}},
-			Field:      fields.OneTermEqualSelector("metadata.name", election.ID),
+			Namespaces: map[string]cache.Config{o.Lease.Namespace: {}},
+			Field:      fields.OneTermEqualSelector("metadata.name", o.Lease.Name),
 		}
 	}
 	return options
