@@ -56,7 +56,7 @@ const (
 // had pending, and what did not fit in, is found by the next callback (the vendor sends one for every failed join) and by the Sweeper.
 //
 // No failure is final either. An API server that refuses a run (an admission policy, a quota, a CRD that lags behind) may take it
-// later, and what can never be valid does not come here: every id that im.ParseCallback accepts fits into a PruneRun.
+// later, and what can never be valid does not come here: every id that callback.Parse accepts fits into a PruneRun.
 type Intake struct {
 	// Client reads PruneRuns from the cache and creates them; Live reads them from the API server.
 	Client    client.Client

@@ -24,7 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -531,11 +531,11 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			quoted, err := json.Marshal(id)
 			must(t, err)
-			callback, err := im.ParseCallback(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, im.CommandAfterGroupFull, quoted))
-			if err != nil || callback.GroupID != id {
-				t.Fatalf("read as %q, %v", callback.GroupID, err)
+			got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted))
+			if err != nil || got.GroupID != id {
+				t.Fatalf("read as %q, %v", got.GroupID, err)
 			}
-			key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: callback.GroupID}
+			key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: got.GroupID}
 			if got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, nil); err != nil || got.outcome != runCreated {
 				t.Fatalf("outcome = %d, %v, want a run", got.outcome, err)
 			}
@@ -549,7 +549,7 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		"empty": `""`, "NUL": `"a\u0000"`, "too long": `"` + strings.Repeat("x", 256) + `"`, "too many bytes": `"` + strings.Repeat("é", 128) + `"`,
 		"not UTF-8": "\"\xff\"", "half a surrogate pair": `"\ud800"`, "an overlong form": "\"\xc0\xaf\"", "an encoded surrogate": "\"\xed\xa0\x80\"",
 	} {
-		if got, err := im.ParseCallback(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, im.CommandAfterGroupFull, quoted)); err == nil {
+		if got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted)); err == nil {
 			t.Errorf("%s: read as %q, which is no id of a PruneRun", name, got.GroupID)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
@@ -74,7 +75,7 @@ func (p *pass) restore(ctx context.Context) error {
 		return err
 	}
 	if free > 0 {
-		batch = batch[:min(len(batch), im.MaxAddsPerCall)]
+		batch = batch[:min(len(batch), imrest.MaxAddsPerCall)]
 	}
 	// Who is there already is told from who comes back by an addition before that is sent: an addition whose answer was lost
 	// answers its repetition with "already a member".
@@ -190,9 +191,9 @@ func (p *pass) add(ctx context.Context, accounts []string) (map[string]v1alpha1.
 		for _, account := range accounts {
 			switch result, known := got[account]; {
 			case !known:
-			case result == im.AddResultRefused:
+			case result == imrest.AddResultRefused:
 				refused = append(refused, account)
-			case result == im.AddResultAlreadyMember:
+			case result == imrest.AddResultAlreadyMember:
 				results[account] = v1alpha1.RestoreResultAdded // it was absent right before: the answer to the addition was lost
 			default:
 				results[account] = v1alpha1.RestoreResult(result)
@@ -207,7 +208,7 @@ func (p *pass) add(ctx context.Context, accounts []string) (map[string]v1alpha1.
 		return results, err
 	}
 	for delay := firstRefusalRetry; len(refused) > 0 && delay <= lastRefusalRetry; delay *= 2 {
-		if err := p.Vendor.sleep(ctx, delay); err != nil {
+		if err := p.Vendor.Pause(ctx, delay); err != nil {
 			return results, err
 		}
 		again := refused
@@ -250,7 +251,7 @@ func (p *pass) recordRestoredAs(ctx context.Context, results map[string]v1alpha1
 // undoTrouble sorts a failed call as vendorTrouble does, except that a key or an admin account that the vendor does not accept is waited out: an
 // undo is not made anew by the next callback.
 func undoTrouble(step string, err error) error {
-	if im.ClassOf(err) == im.ClassUnauthorized {
+	if imrest.ClassOf(err) == imrest.ClassUnauthorized {
 		return waits(v1alpha1.ReasonVendorUnavailable, "%s", prunerun.FailureMessage(step, err))
 	}
 	return vendorTrouble(step, err)

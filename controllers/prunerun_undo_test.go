@@ -25,7 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -154,7 +154,7 @@ func (w *world) backend(denied ...string) *backend {
 
 func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	callback, parseErr := im.ParseCallback(body)
+	got, parseErr := callback.Parse(body)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil || parseErr != nil {
@@ -167,18 +167,18 @@ func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		ErrorCode    int
 		Refused      []string `json:"RefusedMembers_Account,omitempty"`
 	}{ActionStatus: "OK"}
-	switch callback.Command {
-	case im.CommandBeforeInviteJoin:
-		b.onRecord(context.WithoutCancel(r.Context()), callback.Members)
-		for _, account := range callback.Members {
+	switch got.Command {
+	case callback.CommandBeforeInviteJoin:
+		b.onRecord(context.WithoutCancel(r.Context()), got.Members)
+		for _, account := range got.Members {
 			if slices.Contains(b.denied, account) {
 				answer.Refused = append(answer.Refused, account)
 			}
 		}
-		if len(answer.Refused) == len(callback.Members) {
+		if len(answer.Refused) == len(got.Members) {
 			answer.ErrorCode, answer.Refused = 1, nil
 		}
-	case im.CommandAfterGroupFull:
+	case callback.CommandAfterGroupFull:
 		b.fulls++
 		if b.full != nil {
 			b.full()

@@ -9,12 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -247,7 +249,7 @@ func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
 		{"a policy and a record", func() { r.changes.note(run, true); r.changes.note(lounge, true) }, true},
 	} {
 		step.change()
-		published, ruled := r.published.wait(), r.ruled.wait()
+		published, ruled := r.published.Next(), r.ruled.Next()
 		build(t, r)
 		if !fired(published) {
 			t.Errorf("%s: nothing was published", step.name)
@@ -301,7 +303,7 @@ func TestSlimRunsRefuseTheSame(t *testing.T) {
 			run.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2", Reason: v1alpha1.KeptReasonActiveAgain}}
 			run.Status.Removed, run.Status.Conditions = 1, finished
 			tc.change(run)
-			record, ok := convert.Record(run)
+			record, ok := convert.Refusal(run)
 			want := run.DeepCopy()
 			want.Status.Kept, want.Status.Plan.Removals, want.Status.Undo = nil, tc.want, tc.undo
 			slimRun := slimPruneRun(func() time.Time { return now })
@@ -312,7 +314,7 @@ func TestSlimRunsRefuseTheSame(t *testing.T) {
 					t.Errorf("kept in memory (-want,+got):\n%s", diff)
 				}
 			}
-			slim, still := convert.Record(run)
+			slim, still := convert.Refusal(run)
 			if name == "NoLongerRefused" {
 				if still {
 					t.Error("a refusal that is over costs memory")
@@ -377,10 +379,20 @@ func TestSlimRunsDecideAsWholeOnes(t *testing.T) {
 	})
 }
 
-func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Record {
+func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Refusal {
 	record := recordOf(run)
 	if record == nil || !record.Restoring && !now.Before(record.Until) {
 		return nil
 	}
 	return record
+}
+
+// slimPruneRun is the transform of the cache for PruneRuns.
+func slimPruneRun(now func() time.Time) toolscache.TransformFunc {
+	for object, by := range informers.CacheOptions(informers.Options{Now: now}).ByObject {
+		if _, ok := object.(*v1alpha1.PruneRun); ok {
+			return by.Transform
+		}
+	}
+	return nil
 }

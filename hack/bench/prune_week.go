@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -236,9 +235,3 @@ func liveMemory(ctx context.Context, m *lab.Manager) (held, live float64, err er
 	}
 	return held, live / (1 << 20), err
 }
-
-// The signals of a replica.
-const (
-	forwardClock   = syscall.SIGUSR1 // by weekStep
-	collectGarbage = syscall.SIGUSR2
-)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -10,94 +9,66 @@ import (
 	"os/signal"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/sync/errgroup"
-	apiruntime "k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/controllers"
-	"github.com/groupgate/groupgate/internal/policy"
-	"github.com/groupgate/groupgate/webhookserver"
+	"github.com/groupgate/groupgate/internal/app"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
-// replicaCommand makes this program a manager: lab starts it as it starts groupgate.
+// replicaCommand makes this program a manager: the lab starts it as it starts groupgate.
 const replicaCommand = "manager"
 
-// runReplica is `groupgate manager` with a clock that forwardClock moves and a garbage collection on collectGarbage.
+// The signals of a replica.
+const (
+	forwardClock   = syscall.SIGUSR1 // by weekStep
+	collectGarbage = syscall.SIGUSR2
+)
+
+// runReplica is `groupgate manager` with a clock that moves on a signal. args are the flags that the lab gives.
 func runReplica(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet(replicaCommand, flag.ContinueOnError)
-	namespace := flags.String("namespace", "", "")
-	kubeconfig := flags.String("kubeconfig", "", "")
-	endpoint := flags.String("im-endpoint", "", "")
-	callback := flags.String("callback-bind-address", "", "")
-	metricsAddress := flags.String("metrics-bind-address", "", "")
-	probe := flags.String("health-probe-bind-address", "", "")
-	leaseNamespace := flags.String("leader-election-namespace", "", "")
-	flags.Bool("callback-insecure-http", true, "always")
-	flags.Bool("metrics-secure", false, "never")
-	flags.Duration("shutdown-delay", 0, "always 0")
-	sweep := flags.Duration("sweep-interval", 24*time.Hour, "")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
 	log := logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
-	now := signalledClock()
-
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
-	if err != nil {
-		return fmt.Errorf("read the kubeconfig: %w", err)
+	o := app.Options{
+		PruneRunTTL: 7 * 24 * time.Hour, Now: signalledClock(), Log: log,
+		Election: term.Election{
+			Enabled: true, ID: "groupgate-manager",
+			LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+		},
 	}
-	config.QPS = -1
-	objects := apiruntime.NewScheme()
-	if err := errors.Join(scheme.AddToScheme(objects), v1alpha1.AddToScheme(objects)); err != nil {
-		return fmt.Errorf("build the scheme: %w", err)
-	}
-	election := controllers.ElectionConfig{
-		Enabled: true, ID: "groupgate-manager", Namespace: *leaseNamespace,
-		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
-	}
-	store := &policy.Store{}
-	mgr, err := ctrl.NewManager(controllers.ConnectionConfig(config), ctrl.Options{
-		Scheme:                 objects,
-		MapperProvider:         controllers.NewRESTMapper,
-		Cache:                  controllers.CacheOptions([]string{*namespace}, election, store, now),
-		Metrics:                metricsserver.Options{BindAddress: *metricsAddress},
-		HealthProbeBindAddress: *probe,
-	})
-	if err != nil {
-		return fmt.Errorf("create the manager: %w", err)
-	}
-	intake, err := controllers.Setup(ctx, mgr, controllers.Config{
-		Store: store, Election: election, IMEndpoint: *endpoint, SweepInterval: *sweep, PruneRunTTL: 7 * 24 * time.Hour,
-		Now: now, Registerer: metrics.Registry,
-	})
+	flags := flag.NewFlagSet(replicaCommand, flag.ContinueOnError)
+	namespace := flags.String("namespace", "", "")
+	kubeconfig := flags.String("kubeconfig", "", "")
+	flags.StringVar(&o.IMEndpoint, "im-endpoint", "", "")
+	flags.StringVar(&o.CallbackAddress, "callback-bind-address", "", "")
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "", "")
+	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", "", "")
+	flags.StringVar(&o.Election.Namespace, "leader-election-namespace", "", "")
+	flags.DurationVar(&o.SweepInterval, "sweep-interval", 24*time.Hour, "")
+	flags.DurationVar(&o.ShutdownDelay, "shutdown-delay", 0, "")
+	flags.BoolVar(&o.MetricsSecure, "metrics-secure", false, "")
+	flags.Bool("callback-insecure-http", true, "always true")
+	err := flags.Parse(args)
 	if err != nil {
 		return err
 	}
-	server := &webhookserver.Server{
-		Addr: *callback, Snapshots: store, FullGroups: intake, Now: now, Log: log,
-		Metrics: webhookserver.NewMetrics(metrics.Registry),
+	o.Namespaces = []string{*namespace}
+	if o.RESTConfig, err = app.RESTConfig(*kubeconfig, "groupgate-bench"); err != nil {
+		return err
 	}
-	if err := mgr.AddReadyzCheck("snapshot", server.Ready); err != nil {
-		return fmt.Errorf("add the health check: %w", err)
+	a, err := app.New(ctx, o)
+	if err != nil {
+		return fmt.Errorf("assemble the manager: %w", err)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return server.Start(ctx) })
-	g.Go(func() error { return mgr.Start(ctx) })
-	return g.Wait()
+	return a.Run(ctx)
 }
 
-// signalledClock obeys the signals of a replica.
+// signalledClock starts to obey the signals of a replica.
 func signalledClock() (now func() time.Time) {
 	var offset atomic.Int64
 	signals := make(chan os.Signal, weekRounds)
@@ -106,9 +77,9 @@ func signalledClock() (now func() time.Time) {
 		for received := range signals {
 			if received == forwardClock {
 				offset.Add(int64(weekStep))
-				continue
+			} else {
+				runtime.GC()
 			}
-			runtime.GC()
 		}
 	}()
 	return func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }

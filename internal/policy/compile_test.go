@@ -471,7 +471,7 @@ func TestHash(t *testing.T) {
 		"rejoinAfter":        func(in *Input) { in.Policies[0].Prune.RejoinAfter++ },
 		"refusal":            func(in *Input) { in.Policies[0].Prune.Reject.Code++ },
 		"words of a refusal": func(in *Input) { in.Policies[0].Prune.Reject.Message = "n" },
-		"record":             func(in *Input) { in.Records = []Record{recordOf("a", restoring, "x")} },
+		"record":             func(in *Input) { in.Refusals = []Refusal{recordOf("a", restoring, "x")} },
 		"protect":            func(in *Input) { in.Policies[0].Prune.Protect.Accounts[0] = "x" },
 		"cooldown":           func(in *Input) { in.Policies[0].Prune.Cooldown++ },
 		"silent":             func(in *Input) { in.Policies[0].Prune.Silent = true },
@@ -570,7 +570,7 @@ func TestCompilerForgets(t *testing.T) {
 	)
 	in.Apps = append(in.Apps, copied)
 	in.Lists = []List{listNamed("l", nil, "x")}
-	in.Records = []Record{recordOf("a", restoring, "x")}
+	in.Refusals = []Refusal{recordOf("a", restoring, "x")}
 	var c Compiler
 	want := c.Build()
 	c.compile(in)

@@ -98,7 +98,7 @@ func (t *tally) verdict(rejectUnmatched bool) Verdict {
 	case t.speaks:
 		return Verdict{Admit: true, Reason: ReasonNotGated}
 	case rejectUnmatched:
-		return Verdict{Reason: ReasonUnmatched, Code: rejectCode}
+		return Verdict{Reason: ReasonUnmatched, Code: RefuseCode}
 	}
 	return Verdict{Admit: true, Reason: ReasonUnmatched}
 }

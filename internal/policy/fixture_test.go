@@ -103,7 +103,7 @@ func (c *Compiler) compile(in Input) *Snapshot {
 		c.DeletePolicy(name.namespace, name.name)
 	}
 	for uid := range c.records {
-		c.DeleteRecord(uid)
+		c.DeleteRefusal(uid)
 	}
 	for namespace, n := range c.lists.namespaces {
 		for name := range n.lists {
@@ -145,7 +145,7 @@ func dump(s *Snapshot, queries []JoinQuery) []string {
 	for a := range s.Apps() {
 		lines = append(lines, fmt.Sprintf("%v %v %d %v", a.Object(), a.SDKAppID(), len(a.Tokens()), slices.Collect(a.ExactPruneGroups())))
 		for _, q := range queries {
-			g, ok := a.Governing(q.Group, q.Type)
+			g, ok := a.GoverningRule(q.Group, q.Type)
 			lines = append(lines, fmt.Sprintf("%+v: %+v; %v %t %+v %+v %s %q %t", q, a.DecideJoin(q),
 				a.MayPrune(q.Group), ok, g.Policy, g.Rule, g.Invalid, g.Unresolved, g.Protects(q.Account)))
 		}

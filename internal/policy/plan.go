@@ -58,7 +58,7 @@ type Removal struct {
 // listed twice counts once, by its first row. PlanPrune holds as many members as it removes, and 8 to 24 bytes for each
 // account that it has seen. Once in some ten million plans of a million members, that makes it take a member for one it has
 // seen, and let it stay.
-func PlanPrune(g *Governing, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan, error) {
+func PlanPrune(g *GoverningRule, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan, error) {
 	if !g.usable() || !group.Type.known() {
 		return Plan{}, ErrRuleUnusable
 	}
@@ -85,7 +85,7 @@ func PlanPrune(g *Governing, group GroupState, budget int, members iter.Seq2[Mem
 }
 
 // count puts m into the one class it belongs to.
-func (p *Plan) count(g *Governing, m Member, now time.Time, oldest *removalHeap) {
+func (p *Plan) count(g *GoverningRule, m Member, now time.Time, oldest *removalHeap) {
 	lastActive, known := m.lastActive(now)
 	switch {
 	case m.Role == RoleOwner, m.Role == RoleAdmin, m.Account == g.adminAccount:
