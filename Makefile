@@ -63,7 +63,7 @@ drill: ## Prune at random, with faults, kills and outages, against a naive model
 bench: PGO = -pgo=$(CURDIR)/hack/callback.pgo
 .PHONY: bench
 bench: build ## Measure side by side with peers, fail where a goal is missed; BENCH_ARGS=-sections=path.
-	go -C hack/bench build -o ../../bin/bench/bench .
+	go -C hack/bench build -o ../../bin/bench/ . ./contender
 	@assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" exec bin/bench/bench $(BENCH_ARGS)
 
 .PHONY: callback-profile
