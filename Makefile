@@ -74,7 +74,7 @@ callback-profile: ## Renew hack/callback.pgo, the profile that the image is buil
 
 .PHONY: microbench
 microbench: ## Run the Go benchmarks of the decision and the callback path.
-	go test -run='^$$' -bench=. -benchmem ./internal/policy ./internal/im ./webhookserver
+	go test -run='^$$' -bench=. -benchmem ./internal/policy ./internal/im/callback ./webhookserver
 
 .PHONY: figures
 figures: build ## Measure what pruning costs in memory, time and etcd, about half an hour; FIGURES=latency,memory,week.

@@ -25,6 +25,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const (
@@ -58,8 +59,8 @@ type SnapshotReconciler struct {
 	inputs    inputs    // used by the one worker only
 	building  bool      // a build has begun and not ended: true between two of them only after a panic
 	notBefore time.Time // when the pause after the last build ends
-	published signal
-	ruled     signal
+	published term.Notifier
+	ruled     term.Notifier
 }
 
 // SetupWithManager makes the manager run the reconciler.
@@ -94,13 +95,13 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 
 // Published enqueues what requests returns after every publication, and at once if there has been one when the source starts.
 func (r *SnapshotReconciler) Published(requests func(context.Context) []reconcile.Request) source.Source {
-	return r.published.source(func() bool { return r.Store.Load() != nil }, requests)
+	return r.published.Source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
 // RulesPublished is Published less the publications in which nothing is new but what runs recorded. Where many groups are pruned these come
 // with every batch, and runs that wait for a rule have nothing to learn from them.
 func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []reconcile.Request) source.Source {
-	return r.ruled.source(func() bool { return r.Store.Load() != nil }, requests)
+	return r.ruled.Source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
 // Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over.
@@ -130,9 +131,9 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	r.notBefore = ended.Add(min(pausePerBuild*ended.Sub(began), maxBuildPause))
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
-	r.published.fire()
+	r.published.Notify()
 	if before == nil || before.RulesHash() != snapshot.RulesHash() {
-		r.ruled.fire()
+		r.ruled.Notify()
 	}
 	if before == nil || before.Hash() != snapshot.Hash() {
 		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", len(changed))

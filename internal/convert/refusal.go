@@ -3,6 +3,7 @@ package convert
 import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // Refusal converts what a PruneRun has written down that matters to joins; false where nothing does. It goes by what is recorded, and by
@@ -30,30 +31,9 @@ func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
 	default:
 		record.Until = status.Refuse.Until.Time
 		record.Reject = policy.Rejection{Code: status.Refuse.Code, Message: status.Refuse.Message}
-		record.Accounts = RemovedAccounts(run)
+		record.Accounts = prunerun.RemovedAccounts(run)
 	}
 	return record, len(record.Accounts) > 0
-}
-
-// RemovedAccounts returns the planned removals of a run that are done or under way, less those that it kept, in the order of the plan.
-func RemovedAccounts(run *v1alpha1.PruneRun) []string {
-	plan, progress := run.Status.Plan, run.Status.Progress
-	if plan == nil || progress == nil {
-		return nil
-	}
-	// What the cache keeps of a plan may be shorter than the progress: only those that went.
-	begun := plan.Removals[:min(max(0, int(progress.Settled)+int(progress.InFlight)), len(plan.Removals))]
-	kept := make(map[string]struct{}, len(run.Status.Kept))
-	for i := range run.Status.Kept {
-		kept[run.Status.Kept[i].Account] = struct{}{}
-	}
-	accounts := make([]string, 0, len(begun))
-	for i := range begun {
-		if _, stays := kept[begun[i].Account]; !stays {
-			accounts = append(accounts, begun[i].Account)
-		}
-	}
-	return accounts
 }
 
 func restoredAccounts(undo *v1alpha1.PruneUndo) []string {

@@ -168,7 +168,7 @@ func (t *tally) verdict(rejectUnmatched bool) Verdict {
 	case t.speaks:
 		return Verdict{Admit: true, Reason: ReasonNotGated}
 	case rejectUnmatched:
-		return Verdict{Reason: ReasonUnmatched, Code: rejectCode}
+		return Verdict{Reason: ReasonUnmatched, Code: RefuseCode}
 	}
 	return Verdict{Admit: true, Reason: ReasonUnmatched}
 }
@@ -177,10 +177,11 @@ func (r *Rejection) verdict(reason Reason) Verdict {
 	return Verdict{Reason: reason, Code: r.Code, Message: r.Message}
 }
 
-// Codes of the vendor's before-join callbacks (page 34370): 1 refuses, and 10100..10200 refuse and reach the client
-// together with the message.
+// Codes with which the answer to a before-join callback refuses (page 34370).
 const (
-	rejectCode    = 1
+	// RefuseCode refuses without a message: the client sees 10016.
+	RefuseCode = 1
+	// From minClientCode to maxClientCode, code and message reach the client.
 	minClientCode = 10100
 	maxClientCode = 10200
 )
@@ -190,7 +191,7 @@ func (r Rejection) reachesClient() bool { return r.Code >= minClientCode && r.Co
 // normal returns the rejection as the vendor understands it.
 func (r Rejection) normal() Rejection {
 	if !r.reachesClient() {
-		return Rejection{Code: rejectCode}
+		return Rejection{Code: RefuseCode}
 	}
 	return r
 }
