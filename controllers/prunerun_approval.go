@@ -69,7 +69,7 @@ func governedAsPlanned(app *policy.CompiledApp, run *v1alpha1.PruneRun) bool {
 	if run.Status.Group == nil || run.Status.Policy == nil {
 		return false
 	}
-	governing, ok := app.Governing(run.Spec.GroupID, policy.ParseGroupType(string(run.Status.Group.Type)))
+	governing, ok := app.GoverningRule(run.Spec.GroupID, policy.ParseGroupType(string(run.Status.Group.Type)))
 	return ok && plannedBy(run.Status.Policy, governing.Policy)
 }
 

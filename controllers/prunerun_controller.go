@@ -22,7 +22,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const (
@@ -45,8 +47,8 @@ type PruneRunReconciler struct {
 	Client    client.Client
 	Live      client.Reader
 	Snapshots snapshots
-	Term      *Term
-	Vendor    *Vendor
+	Term      *term.Term
+	Vendor    *imclients.Pool
 	Events    events.EventRecorder
 	Now       func() time.Time
 	// TTL is how long runs are kept after they ended; less than 24 hours counts as 24 hours.

@@ -95,7 +95,7 @@ func (p *pass) batch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	remove, kept := governing.LastLook(removalsOf(batch), members, p.Now())
+	remove, kept := governing.Recheck(removalsOf(batch), members, p.Now())
 	if len(remove) == 0 {
 		return p.settle(ctx, granted, 0, keptRecords(kept))
 	}
@@ -110,13 +110,13 @@ func (p *pass) batch(ctx context.Context) error {
 
 // resume takes up the batch that is in flight. Whether its deletion was sent is not known, so that who is absent counts as removed; whoever is
 // there is looked at again, and goes as far as seats are still needed.
-func (p *pass) resume(ctx context.Context, governing *policy.Governing, needed int) error {
+func (p *pass) resume(ctx context.Context, governing *policy.GoverningRule, needed int) error {
 	batch := prunerun.InFlight(p.run)
 	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
 		return err
 	}
-	gone, remove, looked := governing.ResumeLook(removalsOf(batch), members, p.Now())
+	gone, remove, looked := governing.RecheckInFlight(removalsOf(batch), members, p.Now())
 	inFlight, kept := int(prunerun.Progress(p.run).InFlight), keptRecords(looked)
 	want, stays := min(len(remove), needed), v1alpha1.KeptReasonRunEnded // enough seats are free after those that go
 	left, err := p.reserveInFlight(ctx, &governing.Rule, len(gone), want)
@@ -148,7 +148,7 @@ func (p *pass) resume(ctx context.Context, governing *policy.Governing, needed i
 }
 
 // allowed is step 1: what must hold before anybody is removed, read live. Without a live read, no removal.
-func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupState, error) {
+func (p *pass) allowed(ctx context.Context) (*policy.GoverningRule, policy.GroupState, error) {
 	var none policy.GroupState
 	// Rules are compared with the API server's; who is on which list of a protection is known from the watches alone.
 	if p.Watches != nil && p.Watches.Silent() {
@@ -180,16 +180,16 @@ func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupStat
 
 // governingNow returns the rule in force if it is still the one that the plan was made by. The protection in it is that of the
 // snapshot now.
-func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
+func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (policy.GoverningRule, error) {
 	governing, governed, err := p.governing(ctx, groupType)
 	record := p.run.Status.Policy
 	switch {
 	case err != nil:
-		return policy.Governing{}, err
+		return policy.GoverningRule{}, err
 	case !governed:
-		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group any more.")
+		return policy.GoverningRule{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group any more.")
 	case !plannedBy(record, governing.Policy):
-		return policy.Governing{}, completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group.", record.Name, record.Generation)
+		return policy.GoverningRule{}, completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group.", record.Name, record.Generation)
 	}
 	return governing, usable(&governing)
 }
@@ -231,7 +231,7 @@ func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval, 
 }
 
 // fence is step 3: the batch is recorded before it is deleted. The time in the message makes it a new version of the run in any case.
-func (p *pass) fence(ctx context.Context, governing *policy.Governing, inFlight int, kept []v1alpha1.KeptAccount, lookedAt time.Time) error {
+func (p *pass) fence(ctx context.Context, governing *policy.GoverningRule, inFlight int, kept []v1alpha1.KeptAccount, lookedAt time.Time) error {
 	return p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
 		now := p.Now()
 		progress := prunerun.Progress(p.run)
@@ -248,7 +248,7 @@ func (p *pass) fence(ctx context.Context, governing *policy.Governing, inFlight 
 
 // delete is step 4. It is called nowhere but right after a fence, with who that fence's look found fit to go. One that failed and may have
 // taken effect is repeated after another look only: somebody who was removed may have come back at once.
-func (p *pass) delete(ctx context.Context, governing *policy.Governing, accounts []string, lookedAt time.Time) error {
+func (p *pass) delete(ctx context.Context, governing *policy.GoverningRule, accounts []string, lookedAt time.Time) error {
 	err := p.vendor.DeleteMembers(ctx, p.key.Group, accounts, imrest.DeleteOptions{
 		Silent: governing.Rule.Silent, Reason: governing.Rule.Reason, NotAfter: lookedAt.Add(lookLife), Once: true,
 	})
@@ -349,7 +349,7 @@ func (p *pass) closeInFlight(ctx context.Context) error {
 	}
 	var there []v1alpha1.KeptAccount
 	for _, removal := range removalsOf(batch) {
-		if member, present := members[removal.Account]; !policy.HasGone(removal, member, present) {
+		if member, present := members[removal.Account]; !policy.HasLeft(removal, member, present) {
 			there = append(there, v1alpha1.KeptAccount{Account: removal.Account, Reason: v1alpha1.KeptReasonRunEnded})
 		}
 	}

@@ -26,15 +26,15 @@ const (
 // The policy whose watch is a moment behind may be the one that governs: one that only previews, one that protects more, or the one
 // that was applied together with the run. So the policies of the namespace are listed live (what matters is in the metadata, page by
 // page, since they may be many and long). Edits of policies that have nothing to do with the group hold up nothing, however many come.
-func (p *pass) governing(ctx context.Context, groupType policy.GroupType) (policy.Governing, bool, error) {
-	governing, governed := p.compiled.Governing(p.key.Group, groupType)
+func (p *pass) governing(ctx context.Context, groupType policy.GroupType) (policy.GoverningRule, bool, error) {
+	governing, governed := p.compiled.GoverningRule(p.key.Group, groupType)
 	inForce := !governed // nothing to find
 	var unseen []string
 	for next := ""; ; {
 		var page metav1.PartialObjectMetadataList
 		page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GroupPolicyList"))
 		if err := p.Live.List(ctx, &page, client.InNamespace(p.key.Namespace), client.Limit(policiesPerPage), client.Continue(next)); err != nil {
-			return policy.Governing{}, false, fmt.Errorf("list the policies live: %w", err)
+			return policy.GoverningRule{}, false, fmt.Errorf("list the policies live: %w", err)
 		}
 		for i := range page.Items {
 			live := &page.Items[i]
@@ -51,11 +51,11 @@ func (p *pass) governing(ctx context.Context, groupType policy.GroupType) (polic
 		}
 	}
 	if !inForce || len(unseen) > maxUnseenPolicies {
-		return policy.Governing{}, false, errBehind
+		return policy.GoverningRule{}, false, errBehind
 	}
 	for _, name := range unseen {
 		if err := p.concernsNobodyHere(ctx, name, groupType); err != nil {
-			return policy.Governing{}, false, err
+			return policy.GoverningRule{}, false, err
 		}
 	}
 	return governing, governed, nil
@@ -77,7 +77,7 @@ func (p *pass) concernsNobodyHere(ctx context.Context, name string, groupType po
 	if app == nil {
 		return errBehind
 	}
-	if _, governs := app.Governing(p.key.Group, groupType); governs {
+	if _, governs := app.GoverningRule(p.key.Group, groupType); governs {
 		return errBehind
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -104,7 +105,7 @@ func (p *pass) plan(ctx context.Context) error {
 }
 
 // planMembers lists the group and picks who is to go.
-func (p *pass) planMembers(ctx context.Context, governing *policy.Governing, group imrest.Group) (policy.Plan, error) {
+func (p *pass) planMembers(ctx context.Context, governing *policy.GoverningRule, group imrest.Group) (policy.Plan, error) {
 	budget, err := p.budgetForPlan(ctx, &governing.Rule, governing.Policy.Name)
 	if err != nil {
 		return policy.Plan{}, err
@@ -192,7 +193,7 @@ func (p *pass) stillWaits(ctx context.Context) error {
 	if seen == nil {
 		return nil
 	}
-	governing, ok := p.compiled.Governing(p.key.Group, policy.ParseGroupType(string(seen.Type)))
+	governing, ok := p.compiled.GoverningRule(p.key.Group, policy.ParseGroupType(string(seen.Type)))
 	if !ok {
 		return nil
 	}
@@ -214,7 +215,7 @@ func noRoom() error {
 }
 
 // usable says what a rule waits for.
-func usable(governing *policy.Governing) error {
+func usable(governing *policy.GoverningRule) error {
 	switch {
 	case governing.Invalid != "":
 		return waits(v1alpha1.ReasonPolicyInvalid, "GroupPolicy %s is not valid and removes nobody: %s.", governing.Policy.Name, strings.TrimRight(governing.Invalid, ". "))
@@ -240,7 +241,7 @@ func (p *pass) myTurn(ctx context.Context) ([]v1alpha1.PruneRun, error) {
 // callVendorAs finds the REST client of the app.
 func (p *pass) callVendorAs(ctx context.Context) error {
 	vendor, err := p.Vendor.Client(ctx, p.app)
-	if missing, ok := errors.AsType[*credentialsError](err); ok {
+	if missing, ok := errors.AsType[*imclients.CredentialsError](err); ok {
 		return waits(missing.Reason, "%s", missing.Message)
 	}
 	p.vendor = vendor
@@ -289,13 +290,13 @@ func stateOf(group imrest.Group) policy.GroupState {
 }
 
 // governingForPlan returns the rule that governs a group of this type, known to be what the API server has.
-func (p *pass) governingForPlan(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
+func (p *pass) governingForPlan(ctx context.Context, groupType policy.GroupType) (policy.GoverningRule, error) {
 	governing, governed, err := p.governing(ctx, groupType)
 	switch {
 	case err != nil:
-		return policy.Governing{}, err
+		return policy.GoverningRule{}, err
 	case !governed:
-		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group, whose type is %s.", groupType)
+		return policy.GoverningRule{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group, whose type is %s.", groupType)
 	}
 	return governing, usable(&governing)
 }
@@ -346,7 +347,7 @@ func roleOf(role string) policy.Role {
 
 // recordPlan writes the plan, and with it the end of a run that removes nobody. This is the one place where Preview ends a run: no
 // path leads from it to a removal.
-func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan policy.Plan) error {
+func (p *pass) recordPlan(ctx context.Context, governing *policy.GoverningRule, plan policy.Plan) error {
 	now := p.Now()
 	message := prunerun.PlanMessage(plan.Candidates, len(plan.Removals), governing.Rule.InactiveFor)
 	var ends *endError

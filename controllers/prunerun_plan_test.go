@@ -12,6 +12,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 func TestPreviewOfAFullGroupRemovesNobody(t *testing.T) {
@@ -422,7 +423,7 @@ func TestOutsideATermNothingIsDone(t *testing.T) {
 	w.policy("lounge", v1alpha1.PruneRule{FreeSeats: seats(2)})
 	w.run("one", v1alpha1.PruneTriggerGroupFull)
 	r := w.process()
-	r.Term = &Term{}
+	r.Term = &term.Term{}
 	w.forget()
 	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter != 0 || len(w.calls) != 0 {
 		t.Errorf("result = %v, %v, calls %v, want nothing", result, err, w.calls)

@@ -208,7 +208,7 @@ func (p *pass) add(ctx context.Context, accounts []string) (map[string]v1alpha1.
 		return results, err
 	}
 	for delay := firstRefusalRetry; len(refused) > 0 && delay <= lastRefusalRetry; delay *= 2 {
-		if err := p.Vendor.sleep(ctx, delay); err != nil {
+		if err := p.Vendor.Pause(ctx, delay); err != nil {
 			return results, err
 		}
 		again := refused

@@ -65,7 +65,7 @@ func cooldownNow(app *policy.CompiledApp, group string) prunerun.Cooldown {
 		if app == nil {
 			return prunerun.DefaultCooldown
 		}
-		governing, ok := app.Governing(group, policy.ParseGroupType(string(groupType)))
+		governing, ok := app.GoverningRule(group, policy.ParseGroupType(string(groupType)))
 		if !ok || governing.Invalid != "" {
 			return prunerun.DefaultCooldown
 		}

@@ -25,6 +25,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const (
@@ -33,6 +34,12 @@ const (
 
 	firstBuildRetry = 100 * time.Millisecond
 	lastBuildRetry  = 5 * time.Second
+
+	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause. A change after a quiet time
+	// is built at once, while a stream of changes is coalesced into builds that take a twentieth of one core, or ten a
+	// second.
+	pausePerBuild = 20
+	maxBuildPause = 100 * time.Millisecond
 )
 
 // SnapshotReconciler builds and publishes the snapshot whenever an object it depends on changes. It runs on every replica.
@@ -49,10 +56,11 @@ type SnapshotReconciler struct {
 	Metrics *Metrics
 
 	changes   changes
-	inputs    inputs // used by the one worker only
-	building  bool   // a build has begun and not ended: true between two of them only after a panic
-	published signal
-	ruled     signal
+	inputs    inputs    // used by the one worker only
+	building  bool      // a build has begun and not ended: true between two of them only after a panic
+	notBefore time.Time // when the pause after the last build ends
+	published term.Notifier
+	ruled     term.Notifier
 }
 
 // SetupWithManager makes the manager run the reconciler.
@@ -87,13 +95,13 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 
 // Published enqueues what requests returns after every publication, and at once if there has been one when the source starts.
 func (r *SnapshotReconciler) Published(requests func(context.Context) []reconcile.Request) source.Source {
-	return r.published.source(func() bool { return r.Store.Load() != nil }, requests)
+	return r.published.Source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
 // RulesPublished is Published less the publications in which nothing is new but what runs recorded. Where many groups are pruned these come
 // with every batch, and runs that wait for a rule have nothing to learn from them.
 func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []reconcile.Request) source.Source {
-	return r.ruled.source(func() bool { return r.Store.Load() != nil }, requests)
+	return r.ruled.Source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
 // Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over.
@@ -102,6 +110,9 @@ func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []rec
 // the watches would be lost, and what it left half done could let somebody in.
 func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	began := r.Now()
+	if pause := r.notBefore.Sub(began); pause > 0 {
+		return reconcile.Result{RequeueAfter: pause}, nil
+	}
 	if r.building {
 		if err := r.startOver(ctx); err != nil {
 			return reconcile.Result{}, err
@@ -117,11 +128,12 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	r.building = false
 	// Counted first, then published: whoever sees the snapshot finds its figures.
 	ended := r.Now()
+	r.notBefore = ended.Add(min(pausePerBuild*ended.Sub(began), maxBuildPause))
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
-	r.published.fire()
+	r.published.Notify()
 	if before == nil || before.RulesHash() != snapshot.RulesHash() {
-		r.ruled.fire()
+		r.ruled.Notify()
 	}
 	if before == nil || before.Hash() != snapshot.Hash() {
 		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", len(changed))
@@ -176,12 +188,12 @@ var recordChanged = predicate.Funcs{
 	},
 }
 
-func recordOf(object client.Object) *policy.Record {
+func recordOf(object client.Object) *policy.Refusal {
 	run, ok := object.(*v1alpha1.PruneRun)
 	if !ok {
 		return nil
 	}
-	record, ok := convert.Record(run)
+	record, ok := convert.Refusal(run)
 	if !ok {
 		return nil
 	}
@@ -189,7 +201,7 @@ func recordOf(object client.Object) *policy.Record {
 }
 
 // sameRecord compares what records say. The UID counts for a run that was deleted and made again during an outage.
-func sameRecord(a, b *policy.Record) bool {
+func sameRecord(a, b *policy.Refusal) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

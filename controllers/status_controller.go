@@ -28,6 +28,7 @@ import (
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const (
@@ -53,7 +54,7 @@ type StatusReconciler struct {
 	// Client reads from the cache and patches statuses.
 	Client    client.Client
 	Snapshots snapshots
-	Term      *Term
+	Term      *term.Term
 	// Reachability may be nil.
 	Reachability Reachability
 	Events       events.EventRecorder
@@ -176,7 +177,7 @@ func (r *StatusReconciler) reconcile(ctx context.Context, request reconcile.Requ
 	case apierrors.IsConflict(err):
 		// The cache is behind, and not for long.
 		return reconcile.Result{RequeueAfter: firstStatusRetry}, nil
-	case context.Cause(ctx) == ErrTermEnded: //nolint:errorlint // the cause is never wrapped
+	case context.Cause(ctx) == term.ErrEnded: //nolint:errorlint // the cause is never wrapped
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{}, fmt.Errorf("patch the status: %w", err)

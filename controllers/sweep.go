@@ -10,6 +10,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -129,7 +130,7 @@ func (a *appSweep) call(ctx context.Context, do func(*imrest.Client) error) erro
 		return errSweepHeld
 	}
 	vendor, err := a.Vendor.Client(ctx, &object)
-	if _, missing := errors.AsType[*credentialsError](err); missing {
+	if _, missing := errors.AsType[*imclients.CredentialsError](err); missing {
 		return errSweepHeld // the status of the app says so
 	}
 	if err != nil {
@@ -218,7 +219,7 @@ func (a *appSweep) creator() *runCreator {
 // A failure costs this group only, until the next sweep.
 func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group imrest.Group) {
 	state := stateOf(group)
-	if _, governed := app.Governing(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
+	if _, governed := app.GoverningRule(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
 		return
 	}
 	key := prunerun.Key{Namespace: a.object.Namespace, App: a.object.Name, Group: group.ID}

@@ -94,16 +94,14 @@ func world(policies ...Policy) Input { return Input{Apps: []App{prodApp()}, Poli
 
 // compile tells the compiler of a whole world: of all that is in it, and of all that no longer is.
 func (c *Compiler) compile(in Input) *Snapshot {
-	for name, app := range c.apps {
-		if app.app != nil {
-			c.DeleteApp(name.namespace, name.name)
-		}
+	for name := range c.apps {
+		c.DeleteApp(name.namespace, name.name)
 	}
-	for name := range c.policies {
-		c.DeletePolicy(name.namespace, name.name)
+	for _, p := range c.policies {
+		c.DeletePolicy(p.object.Namespace, p.object.Name)
 	}
-	for uid := range c.records {
-		c.DeleteRecord(uid)
+	for uid := range c.refusals {
+		c.DeleteRefusal(uid)
 	}
 	for namespace, n := range c.lists.namespaces {
 		for name := range n.lists {
@@ -145,7 +143,7 @@ func dump(s *Snapshot, queries []JoinQuery) []string {
 	for a := range s.Apps() {
 		lines = append(lines, fmt.Sprintf("%v %v %d %v", a.Object(), a.SDKAppID(), len(a.Tokens()), slices.Collect(a.ExactPruneGroups())))
 		for _, q := range queries {
-			g, ok := a.Governing(q.Group, q.Type)
+			g, ok := a.GoverningRule(q.Group, q.Type)
 			lines = append(lines, fmt.Sprintf("%+v: %+v; %v %t %+v %+v %s %q %t", q, a.DecideJoin(q),
 				a.MayPrune(q.Group), ok, g.Policy, g.Rule, g.Invalid, g.Unresolved, g.Protects(q.Account)))
 		}

@@ -92,6 +92,9 @@ func (n naive) invalid(p Policy) bool {
 	if p.Join != nil && (p.Join.Allow != nil && p.Join.Allow.Invalid != "" || p.Join.Deny != nil && p.Join.Deny.Invalid != "") {
 		return true
 	}
+	if p.Join != nil && p.Join.Reject.Code != 0 && (p.Join.Reject.Code < 10100 || p.Join.Reject.Code > 10200) {
+		return true
+	}
 	return p.Prune != nil && (p.Prune.InactiveFor < 24*time.Hour || p.Prune.Protect != nil && p.Prune.Protect.Invalid != "")
 }
 
@@ -163,7 +166,7 @@ func (n naive) selects(namespace string, a *AccountSelector, account string) boo
 func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 	var told *Verdict
 	var until time.Time
-	for _, r := range n.in.Records {
+	for _, r := range n.in.Refusals {
 		if r.Namespace != a.Namespace || r.App != a.Name || r.Group != q.Group || !r.Until.After(q.Now) || !slices.Contains(r.Accounts, q.Account) {
 			continue
 		}
@@ -184,7 +187,7 @@ func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 
 // restores reports whether the query is the operator adding back whom a run removed.
 func (n naive) restores(a *App, q JoinQuery) bool {
-	for _, r := range n.in.Records {
+	for _, r := range n.in.Refusals {
 		if r.Restoring && r.Namespace == a.Namespace && r.App == a.Name && r.Group == q.Group && slices.Contains(r.Accounts, q.Account) {
 			return q.Trigger == TriggerRESTAPI && a.AdminAccount != "" && q.Operator == a.AdminAccount
 		}

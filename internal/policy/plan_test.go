@@ -101,7 +101,7 @@ func BenchmarkPlanPrune(b *testing.B) {
 	app := Compile(world(p)).App(appID)
 	for _, n := range []int{200, 2000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			g, _ := app.Governing("g", TypeCommunity)
+			g, _ := app.GoverningRule("g", TypeCommunity)
 			members := manyMembers(n)
 			group := GroupState{Type: TypeCommunity, Members: n, MaxMembers: n}
 			b.ReportAllocs()

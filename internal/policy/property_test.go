@@ -119,8 +119,8 @@ func drawApp(t *rapid.T) App {
 	}
 }
 
-func drawRecord(t *rapid.T) Record {
-	r := Record{
+func drawRecord(t *rapid.T) Refusal {
+	r := Refusal{
 		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"), App: rapid.SampledFrom(append(someApps, "none")).Draw(t, "app"),
 		Group: rapid.SampledFrom(someGroups).Draw(t, "group"), UID: fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")),
 		Accounts: some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
@@ -141,7 +141,7 @@ func drawInput(t *rapid.T) Input {
 		Apps:     rapid.SliceOfNDistinct(rapid.Custom(drawApp), 1, 4, func(a App) string { return key(a.Object) }).Draw(t, "apps"),
 		Lists:    rapid.SliceOfNDistinct(rapid.Custom(drawList), 0, 12, func(l List) string { return key(l.Object) }).Draw(t, "lists"),
 		Policies: rapid.SliceOfNDistinct(rapid.Custom(drawPolicy), 0, 10, func(p Policy) string { return key(p.Object) }).Draw(t, "policies"),
-		Records:  rapid.SliceOfNDistinct(rapid.Custom(drawRecord), 0, 8, func(r Record) string { return r.UID }).Draw(t, "records"),
+		Refusals: rapid.SliceOfNDistinct(rapid.Custom(drawRecord), 0, 8, func(r Refusal) string { return r.UID }).Draw(t, "records"),
 	}
 }
 
@@ -212,7 +212,7 @@ func prunesAsTheModel(t *rapid.T) {
 	if got, want := app.MayPrune(group), model.mayPrune(holder, group); got != want {
 		t.Fatalf("MayPrune(%q) = %t, want %t", group, got, want)
 	}
-	g, governed := app.Governing(group, groupType)
+	g, governed := app.GoverningRule(group, groupType)
 	rules := model.pruning(holder, group, groupType)
 	if governed != (len(rules) > 0) {
 		t.Fatalf("governed: %t, want %t", governed, len(rules) > 0)
@@ -266,12 +266,12 @@ func prunesAsTheModel(t *rapid.T) {
 			wantRemove = append(wantRemove, r.Account)
 		}
 	}
-	remove, kept := g.LastLook(plan.Removals, current, later)
+	remove, kept := g.Recheck(plan.Removals, current, later)
 	if diff := cmp.Diff(wantRemove, remove); diff != "" {
-		t.Fatalf("LastLook (-want,+got):\n%s", diff)
+		t.Fatalf("Recheck (-want,+got):\n%s", diff)
 	}
 	if len(remove)+len(kept) != len(plan.Removals) {
-		t.Fatalf("LastLook: %d go and %d stay of %d", len(remove), len(kept), len(plan.Removals))
+		t.Fatalf("Recheck: %d go and %d stay of %d", len(remove), len(kept), len(plan.Removals))
 	}
 }
 
@@ -307,11 +307,11 @@ func allQueries() []JoinQuery {
 
 func shuffled(in Input, seed uint64) Input {
 	r := rand.New(rand.NewPCG(seed, 0))
-	out := Input{Apps: slices.Clone(in.Apps), Lists: slices.Clone(in.Lists), Policies: slices.Clone(in.Policies), Records: slices.Clone(in.Records)}
+	out := Input{Apps: slices.Clone(in.Apps), Lists: slices.Clone(in.Lists), Policies: slices.Clone(in.Policies), Refusals: slices.Clone(in.Refusals)}
 	r.Shuffle(len(out.Apps), func(i, j int) { out.Apps[i], out.Apps[j] = out.Apps[j], out.Apps[i] })
 	r.Shuffle(len(out.Lists), func(i, j int) { out.Lists[i], out.Lists[j] = out.Lists[j], out.Lists[i] })
 	r.Shuffle(len(out.Policies), func(i, j int) { out.Policies[i], out.Policies[j] = out.Policies[j], out.Policies[i] })
-	r.Shuffle(len(out.Records), func(i, j int) { out.Records[i], out.Records[j] = out.Records[j], out.Records[i] })
+	r.Shuffle(len(out.Refusals), func(i, j int) { out.Refusals[i], out.Refusals[j] = out.Refusals[j], out.Refusals[i] })
 	return out
 }
 
@@ -350,16 +350,16 @@ func drawNonsense(t *rapid.T) Input {
 			l.Accounts = accounts.NewSet(append(slices.Collect(l.Accounts.All()), word.Draw(t, "account")))
 		}
 	}
-	for i := range in.Records {
+	for i := range in.Refusals {
 		if odd("record") {
-			r := &in.Records[i]
+			r := &in.Refusals[i]
 			r.UID, r.Group = word.Draw(t, "uid"), word.Draw(t, "group")
 			r.Until = time.Unix(int64(number.Draw(t, "until")), 0)
 			r.Reject.Code = int32(number.Draw(t, "code"))
 			r.Accounts = append(r.Accounts, word.Draw(t, "account"))
 		}
 	}
-	in.Records = append(in.Records, in.Records...)
+	in.Refusals = append(in.Refusals, in.Refusals...)
 	in.Policies = append(in.Policies, in.Policies...)
 	in.Lists = append(in.Lists, in.Lists...)
 	in.Apps = append(in.Apps, in.Apps...)
@@ -386,7 +386,7 @@ func compilesAnything(t *rapid.T) {
 			if v.Admit != (v.Code == 0) || v.Code != 0 && v.Code != 1 && (v.Code < 10100 || v.Code > 10200) || v.Code < 2 && v.Message != "" {
 				t.Fatalf("DecideJoin(%+v) = %+v", q, v)
 			}
-			g, ok := app.Governing(q.Group, q.Type)
+			g, ok := app.GoverningRule(q.Group, q.Type)
 			if !ok {
 				continue
 			}

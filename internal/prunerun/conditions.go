@@ -11,7 +11,11 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-const maxMessage = 4_000 // the schema takes 32,768 characters
+const (
+	// MaxEventNote is how long the note of an event may be: the API server takes 1,024 bytes.
+	MaxEventNote = 1000
+	maxMessage   = 4_000 // the schema takes 32,768 characters
+)
 
 // conditionOrder makes the condition that says most the last one: the Result column shows it.
 var conditionOrder = []string{

@@ -94,6 +94,11 @@ func UndoMessage(undo *v1alpha1.PruneUndo) string {
 	return parts[0] + "; " + strings.Join(parts[1:], ", ") + "."
 }
 
+// EarlyEndMessage says why an undo ended early, and what became of the accounts.
+func EarlyEndMessage(why string, undo *v1alpha1.PruneUndo) string {
+	return Clip(why, maxMessage/2) + " " + UndoMessage(undo)
+}
+
 // FailureMessage makes a sentence of a failed step, which is an infinitive. The vendor's text may end in full stops
 // already.
 func FailureMessage(step string, err error) string {

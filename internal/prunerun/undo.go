@@ -61,3 +61,13 @@ func ApplyResults(undo *v1alpha1.PruneUndo, results map[string]v1alpha1.RestoreR
 		}
 	}
 }
+
+// FinishUndo ends the record of an undo. Accounts that are still pending were not added.
+func FinishUndo(undo *v1alpha1.PruneUndo, now time.Time) {
+	for i := range undo.Accounts {
+		if restored := &undo.Accounts[i]; restored.Result == v1alpha1.RestoreResultPending {
+			restored.Result = v1alpha1.RestoreResultFailed
+		}
+	}
+	undo.FinishedAt = metav1.NewTime(now)
+}

@@ -3,7 +3,6 @@ package emulator
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"slices"
 	"sort"
@@ -14,23 +13,23 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// App is an app that the emulator serves.
+// App identifies one app to serve.
 type App struct {
 	// SDKAppID is the number of the app, for example 1400000000.
 	SDKAppID uint64
-	// SecretKey makes and verifies UserSigs. It is used as text, as the vendor does.
+	// SecretKey signs and verifies UserSigs. It is used as text, as the vendor does.
 	SecretKey string
 	// CallbackToken signs callbacks. Empty: callback authentication is off and callbacks carry no Sign.
 	CallbackToken string
 }
 
-// ParseApp reads the form of the command line, sdkAppID:secretKey:callbackToken. It is split at the first two colons, so the token may
-// contain some; an empty token switches callback authentication off.
+// ParseApp parses the command-line form sdkAppID:secretKey:callbackToken. It splits at the first two colons, so the
+// token may contain colons; an empty token turns callback authentication off.
 func ParseApp(text string) (App, error) {
 	const form = "write sdkAppID:secretKey:callbackToken, for example 1400000000:5bd2850f:s3cr3t"
 	parts := strings.SplitN(text, ":", 3)
 	if len(parts) != 3 {
-		// The text may hold a secret, so it is not repeated.
+		// The text may contain a secret, so the message does not quote it.
 		return App{}, fmt.Errorf("%d of 3 parts given: %s (end with a colon for no token)", len(parts), form)
 	}
 	id, err := strconv.ParseUint(parts[0], 10, 64)
@@ -43,32 +42,35 @@ func ParseApp(text string) (App, error) {
 	return App{SDKAppID: id, SecretKey: parts[1], CallbackToken: parts[2]}, nil
 }
 
-// Settings are what an app's owner sets in the vendor's console, as far as the emulator knows it.
+// Settings are the settings of an app in the vendor's console that the emulator supports.
 type Settings struct {
 	SDKAppID uint64 `json:"sdkAppID"`
-	// CallbackURL gets the callbacks; empty: none are sent. It must not have a query string, as in the vendor's console.
+	// CallbackURL receives the callbacks; empty: none are sent. As in the vendor's console, it must not have a query
+	// string.
 	CallbackURL string `json:"callbackURL"`
 	// SignedCallbacks reports whether there is a callback token; read-only.
 	SignedCallbacks bool `json:"signedCallbacks"`
 	// AdminAccounts may call the REST API. Default: administrator, admin.
 	AdminAccounts []string `json:"adminAccounts"`
-	// EventTime is the form of that field in callbacks, since the vendor's pages disagree: Number (default), String or None.
+	// EventTime is how that field is written in callbacks: Number (default), String or None. The vendor's pages
+	// disagree about it.
 	EventTime string `json:"eventTime"`
-	// OnCallbackFailure is what happens when a before-callback is not answered in time or not with HTTP 200: Allow (default, as the
-	// vendor's) or Refuse.
+	// OnCallbackFailure is the verdict when a before-callback is not answered in time or not with HTTP 200: Allow (the
+	// default, as at the vendor) or Refuse.
 	OnCallbackFailure string `json:"onCallbackFailure"`
-	// DisabledCallbacks are commands switched off in the console; they are not sent.
+	// DisabledCallbacks are the commands that are not sent.
 	DisabledCallbacks []string `json:"disabledCallbacks,omitempty"`
-	// MissingAccounts do not exist as users: adding them over REST fails.
+	// MissingAccounts do not exist: adding them fails.
 	MissingAccounts []string `json:"missingAccounts,omitempty"`
-	// AskedAccounts want to be asked before somebody brings them into a group: they stay outside.
+	// AskedAccounts have to confirm an invitation, so adding or inviting them leaves them outside the group.
 	AskedAccounts []string `json:"askedAccounts,omitempty"`
-	// CrowdedAccounts are in as many groups as an account may be: they get into no other.
+	// CrowdedAccounts are in as many groups as an account may be: they cannot join another one.
 	CrowdedAccounts []string `json:"crowdedAccounts,omitempty"`
-	// FrequencyLimits turns the vendor's limits on: 200 calls a second of each API, 1 a second of get_appid_group_list. Default: off.
+	// FrequencyLimits enforces the vendor's limits: 200 calls a second of each API, 1 a second of get_appid_group_list.
+	// Default: off.
 	FrequencyLimits bool `json:"frequencyLimits"`
 
-	// SecretKey and CallbackToken replace the app's; never reported.
+	// SecretKey and CallbackToken replace those of the app; write-only.
 	SecretKey     *string `json:"secretKey,omitempty"`
 	CallbackToken *string `json:"callbackToken,omitempty"`
 }
@@ -93,7 +95,7 @@ func (s *Settings) validate() error {
 	case s.OnCallbackFailure != OnFailureAllow && s.OnCallbackFailure != OnFailureRefuse:
 		return fmt.Errorf("onCallbackFailure %q is unknown: use Allow or Refuse", s.OnCallbackFailure)
 	case s.SecretKey != nil && *s.SecretKey == "":
-		return errors.New("secretKey is empty: give a key or leave it out to keep the present one")
+		return errors.New("secretKey is empty: give a key, or leave it out to keep the current one")
 	}
 	return nil
 }
@@ -104,15 +106,15 @@ func checkCallbackURL(text string) error {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return errors.New("the callback URL must be absolute: use http://HOST:PORT/callback or https://HOST:PORT/callback")
+		return errors.New("the callback URL must be absolute: use http(s)://HOST:PORT/callback")
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil {
-		return errors.New("the callback URL must have no query, fragment or user: the vendor appends a query of its own")
+		return errors.New("the callback URL must have no query, fragment or user: the vendor appends its own query")
 	}
 	return nil
 }
 
-// app is one app being served. Its lock is never held while something is sent, nor together with another app's.
+// app is a served app. Its lock is never held while a callback is sent, nor together with the lock of another app.
 type app struct {
 	id uint64
 
@@ -121,7 +123,7 @@ type app struct {
 	key      string
 	token    string
 	groups   map[string]*group
-	order    []*group // by seq, for paging through the list
+	order    []*group // sorted by seq, for get_appid_group_list
 	seq      int
 	limiters map[string]*rate.Limiter
 }
@@ -138,8 +140,8 @@ func newApp(a App, callbackURL string) *app {
 	}
 }
 
-// console returns the present settings with the secrets beside them.
-func (a *app) console() (s Settings, key, token string) {
+// config returns the current settings, and the secrets apart from them.
+func (a *app) config() (s Settings, key, token string) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	s = a.settings
@@ -147,13 +149,15 @@ func (a *app) console() (s Settings, key, token string) {
 	return s, a.key, a.token
 }
 
-// configure replaces the settings by what change makes of them.
+// configure applies change to a copy of the settings, validates it and replaces the settings by it.
 func (a *app) configure(change func(*Settings) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.settings
-	// change may decode JSON into the slices, and readers hold the old ones.
-	for _, list := range []*[]string{&s.AdminAccounts, &s.DisabledCallbacks, &s.MissingAccounts, &s.AskedAccounts, &s.CrowdedAccounts} {
+	// change may decode JSON into the slices, which callers of config still read.
+	for _, list := range []*[]string{
+		&s.AdminAccounts, &s.DisabledCallbacks, &s.MissingAccounts, &s.AskedAccounts, &s.CrowdedAccounts,
+	} {
 		*list = slices.Clone(*list)
 	}
 	if err := change(&s); err != nil {
@@ -173,7 +177,8 @@ func (a *app) configure(change func(*Settings) error) error {
 	return nil
 }
 
-// tooFrequent counts a call against the limit of its API (page 34419). Like the 2 seconds of a callback this goes by real time.
+// tooFrequent counts a call against the limit of its API (page 34419). Like the timeout of a callback, the limit is in
+// real time.
 func (a *app) tooFrequent(api string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -197,7 +202,7 @@ func (a *app) group(id string) *group {
 	return a.groups[id]
 }
 
-// insert makes a group known. A taken id is reported with the group that has it.
+// insert adds a group, and generates its id if it has none. If the id is taken, insert returns the group that has it.
 func (a *app) insert(g *group) (taken *group) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -214,7 +219,7 @@ func (a *app) insert(g *group) (taken *group) {
 	return nil
 }
 
-// generateID makes an id as the vendor's look. The caller holds the lock.
+// generateID makes an id in the vendor's form. The caller holds the lock.
 func (a *app) generateID(t groupType) string {
 	prefix := "@TGS#2"
 	if t == typeCommunity {
@@ -235,19 +240,19 @@ func (a *app) forget(g *group) {
 		return
 	}
 	delete(a.groups, g.id)
-	i := a.placeOf(g.seq)
+	i := a.indexOf(g.seq)
 	a.order = slices.Delete(a.order, i, i+1)
 }
 
-func (a *app) placeOf(seq int) int {
+func (a *app) indexOf(seq int) int {
 	return sort.Search(len(a.order), func(i int) bool { return a.order[i].seq >= seq })
 }
 
-// groupsAfter returns up to limit groups behind a place in the order of creation, and how many groups there are.
+// groupsAfter returns up to limit matching groups created after the group numbered seq, and the number of all groups.
 func (a *app) groupsAfter(seq int, limit int, match func(*group) bool) (page []*group, total int) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	for _, g := range a.order[a.placeOf(seq+1):] {
+	for _, g := range a.order[a.indexOf(seq+1):] {
 		if len(page) == limit {
 			break
 		}
@@ -258,12 +263,17 @@ func (a *app) groupsAfter(seq int, limit int, match func(*group) bool) (page []*
 	return page, len(a.order)
 }
 
-// countOwned counts the groups of a type that an account owns. Groups are locked one by one, and never under the lock of the app: who
-// holds a group asks the app for its settings.
+func (a *app) allGroups() []*group {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return slices.Clone(a.order)
+}
+
+// countOwned counts the groups of a type that an account owns. It locks the groups one by one and not under the lock of
+// the app: code that holds the lock of a group reads the settings of the app, so the opposite order would deadlock.
 func (a *app) countOwned(t groupType, owner string) (n int) {
-	groups, _ := a.groupsAfter(0, math.MaxInt, func(g *group) bool { return g.kind == t })
-	for _, g := range groups {
-		if g.ownedBy(owner) {
+	for _, g := range a.allGroups() {
+		if g.kind == t && g.ownedBy(owner) {
 			n++
 		}
 	}

@@ -17,7 +17,8 @@ import (
 	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
-// The commands of the group callbacks that the emulator sends (page 34355) beside those that package im names.
+// The commands of the group callbacks (page 34355) that Groupgate does not handle, so that package im has no names for
+// them.
 const (
 	commandBeforeCreate    callback.Command = "Group.CallbackBeforeCreateGroup"
 	commandAfterCreate     callback.Command = "Group.CallbackAfterCreateGroup"
@@ -27,13 +28,13 @@ const (
 	commandAfterInfoChange callback.Command = "Group.CallbackAfterGroupInfoChanged"
 )
 
-// callbackTimeout is what the vendor gives an app backend, connecting and TLS included; it cannot be adjusted (page 34354).
+// callbackTimeout is the time for a callback, connecting and TLS included; at the vendor it is fixed (page 34354).
 const callbackTimeout = 2 * time.Second
 
-// maxCallbackAnswer bounds what is read of an answer; the vendor documents no limit.
+// maxCallbackAnswer bounds how much of an answer is read; the vendor documents no limit.
 const maxCallbackAnswer = 1 << 20
 
-// origin is who causes something, and from where.
+// origin is the account that causes something, and from where.
 type origin struct {
 	account  string
 	platform string // OptPlatform
@@ -48,7 +49,7 @@ type outgoing struct {
 	body    []byte
 }
 
-// memberRef is how callbacks and calls name an account in a list.
+// memberRef is an account in a list of a callback or a call.
 type memberRef struct {
 	Account string `json:"Member_Account"`
 }
@@ -61,7 +62,8 @@ func memberRefs(accounts []string) []memberRef {
 	return refs
 }
 
-// callbackBody is the body of every group callback. Each command uses some of the members, in the order of the vendor's pages.
+// callbackBody is the body of every group callback. Each command uses some of the fields; their order is that of the
+// vendor's pages.
 type callbackBody struct {
 	Command     callback.Command `json:"CallbackCommand"`
 	GroupID     string           `json:"GroupId,omitempty"`
@@ -84,9 +86,9 @@ type callbackBody struct {
 	EventTime   any              `json:"EventTime,omitempty"` // milliseconds
 }
 
-// compose makes the callback, or nothing if the app's settings do not want it.
+// compose makes the callback, and reports false if the app's settings disable it.
 func (e *Emulator) compose(a *app, from origin, body callbackBody) (outgoing, bool) {
-	settings, _, _ := a.console()
+	settings, _, _ := a.config()
 	if settings.CallbackURL == "" || slices.Contains(settings.DisabledCallbacks, string(body.Command)) {
 		return outgoing{}, false
 	}
@@ -104,13 +106,13 @@ func (e *Emulator) compose(a *app, from origin, body callbackBody) (outgoing, bo
 	return outgoing{command: body.Command, group: body.GroupID, from: from, body: raw}, true
 }
 
-// tell queues an after-callback. It may be called while the group is locked: nothing is sent here.
-func (e *Emulator) tell(ctx context.Context, a *app, from origin, body callbackBody) {
+// queueAfter queues an after-callback. It may be called while the group is locked, since it sends nothing itself.
+func (e *Emulator) queueAfter(ctx context.Context, a *app, from origin, body callbackBody) {
 	cb, wanted := e.compose(a, from, body)
 	if !wanted {
 		return
 	}
-	// What has happened is told even when the one who did it does not wait for it.
+	// The event has happened, so the callback is sent even if the request that caused it is cancelled.
 	ctx = context.WithoutCancel(ctx)
 	e.outbox.put(strconv.FormatUint(a.id, 10)+"/"+cb.group, func() {
 		d := e.deliver(ctx, a, cb)
@@ -119,38 +121,39 @@ func (e *Emulator) tell(ctx context.Context, a *app, from origin, body callbackB
 			outcome = OutcomeFailed
 			e.log.Warn("Callback failed", "app", a.id, "command", cb.command, "failure", d.failure)
 		}
-		e.file(a, cb, d, outcome)
+		e.recordCallback(a, cb, d, outcome)
 	})
 }
 
-// verdict is what a before-callback has decided. The zero value lets everybody in.
+// verdict is the decision of a before-callback. The zero value admits all accounts.
 type verdict struct {
-	refusal *failure        // of the whole request, as the client will see it
-	refused map[string]bool // accounts of an invitation
+	refusal *failure        // of the whole request, as the client sees it
+	refused map[string]bool // refused accounts of an invitation
 }
 
-// ask sends a before-callback and waits for the verdict. No usable answer within 2 seconds means go ahead: the vendor fails open, and
-// never tries again. The caller must not hold a lock.
-func (e *Emulator) ask(ctx context.Context, a *app, from origin, body callbackBody) verdict {
+// sendBefore sends a before-callback and waits for the verdict. Without a usable answer within 2 seconds the action
+// goes ahead: the vendor fails open and does not retry. The caller must not hold a lock.
+func (e *Emulator) sendBefore(ctx context.Context, a *app, from origin, body callbackBody) verdict {
 	cb, wanted := e.compose(a, from, body)
 	if !wanted || !e.outbox.begin() {
 		return verdict{}
 	}
-	defer e.outbox.done(1)
-	// The vendor finishes what it has begun when the client is gone.
+	defer e.outbox.done()
+	// The vendor completes a callback even if the client disconnects.
 	d := e.deliver(context.WithoutCancel(ctx), a, cb)
 	if d.failure != "" {
-		settings, _, _ := a.console()
+		settings, _, _ := a.config()
 		outcome, v := OutcomeFailedOpen, verdict{}
 		if settings.OnCallbackFailure == OnFailureRefuse {
-			outcome, v = OutcomeFailedClosed, verdict{refusal: fail(codeRefused, "the app backend did not answer the callback")}
+			outcome = OutcomeFailedClosed
+			v.refusal = fail(codeRefused, "the app backend did not answer the callback")
 		}
 		e.log.Warn("Callback failed", "app", a.id, "command", cb.command, "failure", d.failure, "outcome", outcome)
-		e.file(a, cb, d, outcome)
+		e.recordCallback(a, cb, d, outcome)
 		return v
 	}
 	v, outcome := d.reply.verdict()
-	e.file(a, cb, d, outcome)
+	e.recordCallback(a, cb, d, outcome)
 	return v
 }
 
@@ -161,9 +164,9 @@ type reply struct {
 	refused []string
 }
 
-// verdict reads the codes of a before-callback (pages 34370 and 34371). What a code outside of 0, 1 and 10100 to 10200 does is not
-// documented; it is taken as no refusal, which is the worst that could happen to an app backend that uses one. For the same reason the
-// status FAIL alone refuses nobody.
+// verdict interprets the codes of a before-callback (pages 34370 and 34371). The effect of a code other than 0, 1 and
+// 10100 to 10200 is not documented; it is taken as no refusal, which is the worst case for an app backend that uses
+// one. For the same reason the status FAIL alone is no refusal.
 func (r reply) verdict() (verdict, string) {
 	switch {
 	case r.code == 1:
@@ -181,7 +184,8 @@ func (r reply) verdict() (verdict, string) {
 	}
 }
 
-// parseReply is as strict as the pages are: an object with the three fields, each of its type. Everything else is a failed callback.
+// parseReply requires what the pages document: an object with the three fields, each of its type. Everything else is a
+// failed callback.
 func parseReply(answer []byte) (reply, error) {
 	p, err := parseParams(answer)
 	if err != nil {
@@ -200,7 +204,7 @@ func parseReply(answer []byte) (reply, error) {
 	return r, nil
 }
 
-// delivery is what came of sending a callback. Either failure or reply is set.
+// delivery is the result of sending a callback. Either failure or reply is set.
 type delivery struct {
 	query   string // without the signature
 	sentAt  time.Time
@@ -212,7 +216,7 @@ type delivery struct {
 	fault   string
 }
 
-// deliver sends a callback, unless a fault is in the way.
+// deliver sends a callback, subject to the faults.
 func (e *Emulator) deliver(ctx context.Context, a *app, cb outgoing) (d delivery) {
 	d.sentAt = e.clock.now()
 	start := time.Now()
@@ -220,41 +224,41 @@ func (e *Emulator) deliver(ctx context.Context, a *app, cb outgoing) (d delivery
 	ctx, cancel := context.WithTimeout(ctx, callbackTimeout)
 	defer cancel()
 
-	t := e.faults.forCallback(string(cb.command), cb.group)
-	d.fault = t.name()
-	d.query = blotted(a, cb)
-	if err := wait(ctx, t.latency, nil); err != nil {
-		d.failure = explain(err)
+	inj := e.faults.forCallback(string(cb.command), cb.group)
+	d.fault = inj.name()
+	d.query = redactedQuery(a, cb)
+	if err := wait(ctx, inj.latency, nil); err != nil {
+		d.failure = failureText(err)
 		return d
 	}
-	if t.fault == nil || t.fault.AfterEffect || t.is(FaultRepeat) {
+	if inj.fault == nil || inj.fault.AfterEffect || inj.is(FaultRepeat) {
 		e.post(ctx, a, cb, &d)
 	}
-	if t.fault != nil {
-		e.spoilDelivery(ctx, a, cb, t, &d)
+	if inj.fault != nil {
+		e.injectIntoDelivery(ctx, a, cb, inj, &d)
 	}
 	return d
 }
 
-// spoilDelivery does to a callback what a fault wants.
-func (e *Emulator) spoilDelivery(ctx context.Context, a *app, cb outgoing, t trouble, d *delivery) {
-	if t.is(FaultRepeat) {
-		e.post(ctx, a, cb, &delivery{})
+// injectIntoDelivery applies a fault to a callback.
+func (e *Emulator) injectIntoDelivery(ctx context.Context, a *app, cb outgoing, inj injected, d *delivery) {
+	if inj.is(FaultRepeat) {
+		e.post(ctx, a, cb, &delivery{sentAt: e.clock.now()})
 		return
 	}
 	d.reply, d.failure = reply{}, ""
-	switch t.fault.Kind {
+	switch inj.fault.Kind {
 	case FaultHTTP:
-		d.status, d.answer, d.failure = t.fault.Status, nil, fmt.Sprintf("HTTP status %d", t.fault.Status)
+		d.status, d.answer, d.failure = inj.fault.Status, nil, fmt.Sprintf("HTTP status %d", inj.fault.Status)
 	case FaultCode:
-		d.status, d.reply = http.StatusOK, reply{code: t.fault.Code, info: t.fault.Info}
-		d.answer = envelopeOf(&failure{t.fault.Code, t.fault.Info})
+		d.status, d.reply = http.StatusOK, reply{code: inj.fault.Code, info: inj.fault.Info}
+		d.answer = envelopeOf(&failure{inj.fault.Code, inj.fault.Info})
 	case FaultTruncate:
 		d.answer = d.answer[:len(d.answer)/2]
 		d.failure = "the connection broke in the middle of the answer"
 	case FaultHang:
 		d.status, d.answer = 0, nil
-		d.failure = explain(hang(ctx, nil))
+		d.failure = failureText(wait(ctx, forever, nil))
 	case FaultDrop:
 		d.status, d.answer, d.failure = 0, nil, "the connection broke"
 	}
@@ -262,22 +266,23 @@ func (e *Emulator) spoilDelivery(ctx context.Context, a *app, cb outgoing, t tro
 
 // post makes the HTTP request and reads the answer (page 34354).
 func (e *Emulator) post(ctx context.Context, a *app, cb outgoing, d *delivery) {
-	settings, _, token := a.console()
+	settings, _, token := a.config()
 	query := callbackQuery(a.id, cb)
 	if token != "" {
-		requestTime := strconv.FormatInt(d.requestTime(e.clock.now()).Unix(), 10)
+		requestTime := strconv.FormatInt(d.sentAt.Unix(), 10)
 		query += "&Sign=" + callback.Sign(token, requestTime) + "&RequestTime=" + requestTime
 	}
-	// No Content-Type is documented, so none is sent.
-	//nolint:gosec // posting to the URL that was configured is what callbacks are
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, settings.CallbackURL+"?"+query, bytes.NewReader(cb.body))
+	// The vendor documents no Content-Type, so none is sent.
+	//nolint:gosec // callbacks go to the configured URL
+	address, body := settings.CallbackURL+"?"+query, bytes.NewReader(cb.body)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, body)
 	if err != nil {
 		d.failure = "the callback URL cannot be used"
 		return
 	}
 	response, err := e.http.Do(request) //nolint:gosec // likewise
 	if err != nil {
-		d.failure = explain(err)
+		d.failure = failureText(err)
 		return
 	}
 	defer response.Body.Close()
@@ -285,7 +290,7 @@ func (e *Emulator) post(ctx context.Context, a *app, cb outgoing, d *delivery) {
 	d.answer, err = io.ReadAll(io.LimitReader(response.Body, maxCallbackAnswer))
 	switch {
 	case err != nil:
-		d.failure = explain(err)
+		d.failure = failureText(err)
 	case d.status != http.StatusOK:
 		d.failure = fmt.Sprintf("HTTP status %d", d.status)
 	default:
@@ -295,14 +300,7 @@ func (e *Emulator) post(ctx context.Context, a *app, cb outgoing, d *delivery) {
 	}
 }
 
-func (d *delivery) requestTime(now time.Time) time.Time {
-	if d.sentAt.IsZero() { // the second one of FaultRepeat
-		return now
-	}
-	return d.sentAt
-}
-
-// callbackQuery is the query without the signature, in the order of the vendor's sample.
+// callbackQuery is the query without the signature, with the parameters in the order of the vendor's sample.
 func callbackQuery(sdkAppID uint64, cb outgoing) string {
 	return "SdkAppid=" + strconv.FormatUint(sdkAppID, 10) +
 		"&CallbackCommand=" + url.QueryEscape(string(cb.command)) +
@@ -311,17 +309,18 @@ func callbackQuery(sdkAppID uint64, cb outgoing) string {
 		"&OptPlatform=" + url.QueryEscape(cb.from.platform)
 }
 
-// blotted is the query for the record: who can read a signature can forge callbacks for a minute.
-func blotted(a *app, cb outgoing) string {
+// redactedQuery is the query for the record, without the signature: a signature is enough to forge callbacks for a
+// minute.
+func redactedQuery(a *app, cb outgoing) string {
 	query := callbackQuery(a.id, cb)
-	if settings, _, _ := a.console(); settings.SignedCallbacks {
+	if settings, _, _ := a.config(); settings.SignedCallbacks {
 		query += "&Sign=...&RequestTime=..."
 	}
 	return query
 }
 
-// explain says why there is no answer, without the URL: that holds the signature.
-func explain(err error) string {
+// failureText describes why there is no answer. It leaves out the URL, which contains the signature.
+func failureText(err error) string {
 	var in *url.Error
 	if errors.As(err, &in) {
 		err = in.Err
@@ -332,12 +331,13 @@ func explain(err error) string {
 	return err.Error()
 }
 
-func (e *Emulator) file(a *app, cb outgoing, d delivery, outcome string) {
-	answer := string(d.answer[:min(len(d.answer), keptAnswer)])
+func (e *Emulator) recordCallback(a *app, cb outgoing, d delivery, outcome string) {
+	answer := string(d.answer[:min(len(d.answer), maxRecordedAnswer)])
 	e.callbacks.add(func(id int) CallbackRecord {
 		return CallbackRecord{
-			ID: id, SDKAppID: a.id, Command: string(cb.command), Group: cb.group, SentAt: d.sentAt.UTC(), DurationMillis: d.took.Milliseconds(),
-			Query: d.query, Body: cb.body, Status: d.status, Answer: strings.ToValidUTF8(answer, "?"),
+			ID: id, SDKAppID: a.id, Command: string(cb.command), Group: cb.group,
+			SentAt: d.sentAt.UTC(), DurationMillis: d.took.Milliseconds(), Query: d.query, Body: cb.body,
+			Status: d.status, Answer: strings.ToValidUTF8(answer, "?"),
 			Outcome: outcome, Failure: d.failure, Fault: d.fault,
 		}
 	})

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,30 +15,30 @@ import (
 	"time"
 )
 
-// Client speaks the control API. The zero value with a BaseURL is ready to use.
+// Client is a client of the control API. Only BaseURL is required.
 type Client struct {
-	// BaseURL is where the emulator listens, for example http://127.0.0.1:8090.
+	// BaseURL is the URL of the emulator, for example http://127.0.0.1:8090.
 	BaseURL string
-	// SDKAppID is the app that requests are about. 0: the only one that is served.
+	// SDKAppID selects the app. 0: the only one that is served.
 	SDKAppID uint64
-	// HTTPClient is used for requests. Nil: http.DefaultClient.
+	// HTTPClient sends the requests. Nil: http.DefaultClient.
 	HTTPClient *http.Client
 }
 
-// CreateGroup makes a group without causing callbacks.
+// CreateGroup creates a group without callbacks.
 func (c Client) CreateGroup(ctx context.Context, spec GroupSpec) (Group, error) {
-	return ask[Group](ctx, c, "POST", "groups", nil, spec)
+	return send[Group](ctx, c, "POST", "groups", nil, spec)
 }
 
 // Groups lists the groups in the order of creation.
 func (c Client) Groups(ctx context.Context) ([]Group, error) {
-	answer, err := ask[struct{ Groups []Group }](ctx, c, "GET", "groups", nil, nil)
+	answer, err := send[struct{ Groups []Group }](ctx, c, "GET", "groups", nil, nil)
 	return answer.Groups, err
 }
 
-// Group shows a group, without its members.
+// Group returns a group without its members.
 func (c Client) Group(ctx context.Context, id string) (Group, error) {
-	return ask[Group](ctx, c, "GET", groupPath(id), url.Values{"limit": {"0"}}, nil)
+	return send[Group](ctx, c, "GET", groupPath(id), url.Values{"limit": {"0"}}, nil)
 }
 
 // Members lists all members of a group in the order of joining.
@@ -45,7 +46,7 @@ func (c Client) Members(ctx context.Context, id string) ([]Member, error) {
 	var all []Member
 	for offset := 0; ; {
 		query := url.Values{"offset": {strconv.Itoa(offset)}, "limit": {strconv.Itoa(maxControlPage)}}
-		g, err := ask[Group](ctx, c, "GET", groupPath(id), query, nil)
+		g, err := send[Group](ctx, c, "GET", groupPath(id), query, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -56,9 +57,9 @@ func (c Client) Members(ctx context.Context, id string) ([]Member, error) {
 	}
 }
 
-// ChangeGroup changes what is set in the change.
+// ChangeGroup changes the fields that are set in change.
 func (c Client) ChangeGroup(ctx context.Context, id string, change GroupChange) (Group, error) {
-	return ask[Group](ctx, c, "PATCH", groupPath(id), nil, change)
+	return send[Group](ctx, c, "PATCH", groupPath(id), nil, change)
 }
 
 // DestroyGroup disbands a group.
@@ -66,9 +67,9 @@ func (c Client) DestroyGroup(ctx context.Context, id string) error {
 	return c.do(ctx, "DELETE", groupPath(id), nil, nil, nil)
 }
 
-// PutMembers puts members in, or changes those who are in, without causing callbacks.
+// PutMembers adds members, or changes existing ones, without callbacks.
 func (c Client) PutMembers(ctx context.Context, id string, spec MemberSpec) (Placed, error) {
-	return ask[Placed](ctx, c, "POST", groupPath(id)+"/members", nil, spec)
+	return send[Placed](ctx, c, "POST", groupPath(id)+"/members", nil, spec)
 }
 
 // Apply applies to join as an account on a client.
@@ -91,39 +92,39 @@ func (c Client) Quit(ctx context.Context, id string, accounts ...string) (Outcom
 	return c.Act(ctx, id, "quit", Act{Accounts: accounts})
 }
 
-// Act does what is called apply, invite, speak or quit, with everything that an Act can say.
+// Act performs apply, invite, speak or quit with all options of an Act.
 func (c Client) Act(ctx context.Context, id, verb string, act Act) (Outcome, error) {
-	return ask[Outcome](ctx, c, "POST", groupPath(id)+"/"+verb, nil, act)
+	return send[Outcome](ctx, c, "POST", groupPath(id)+"/"+verb, nil, act)
 }
 
-// Approve lets somebody in who has applied.
+// Approve approves a pending application.
 func (c Client) Approve(ctx context.Context, id, account string) (Outcome, error) {
-	return ask[Outcome](ctx, c, "POST", groupPath(id)+"/applications", nil, decision{account, "Approve"})
+	return send[Outcome](ctx, c, "POST", groupPath(id)+"/applications", nil, decision{account, "Approve"})
 }
 
-// Decline turns somebody away who has applied.
+// Decline declines a pending application.
 func (c Client) Decline(ctx context.Context, id, account string) (Outcome, error) {
-	return ask[Outcome](ctx, c, "POST", groupPath(id)+"/applications", nil, decision{account, "Decline"})
+	return send[Outcome](ctx, c, "POST", groupPath(id)+"/applications", nil, decision{account, "Decline"})
 }
 
-// Clock tells the emulator's time.
+// Clock returns the emulator's time.
 func (c Client) Clock(ctx context.Context) (ClockReading, error) {
-	return ask[ClockReading](ctx, c, "GET", "clock", nil, nil)
+	return send[ClockReading](ctx, c, "GET", "clock", nil, nil)
 }
 
 // MoveClock moves the emulator's time.
 func (c Client) MoveClock(ctx context.Context, change ClockChange) (ClockReading, error) {
-	return ask[ClockReading](ctx, c, "POST", "clock", nil, change)
+	return send[ClockReading](ctx, c, "POST", "clock", nil, change)
 }
 
 // AddFault adds a rule and returns it with its ID.
 func (c Client) AddFault(ctx context.Context, f Fault) (Fault, error) {
-	return ask[Fault](ctx, c, "POST", "faults", nil, f)
+	return send[Fault](ctx, c, "POST", "faults", nil, f)
 }
 
 // Faults lists the rules in force.
 func (c Client) Faults(ctx context.Context) ([]Fault, error) {
-	answer, err := ask[struct{ Faults []Fault }](ctx, c, "GET", "faults", nil, nil)
+	answer, err := send[struct{ Faults []Fault }](ctx, c, "GET", "faults", nil, nil)
 	return answer.Faults, err
 }
 
@@ -137,56 +138,52 @@ func (c Client) ClearFaults(ctx context.Context) error {
 	return c.do(ctx, "DELETE", "faults", nil, nil, nil)
 }
 
-// RecordFilter chooses records. What is empty chooses all.
+// RecordFilter selects records. Empty fields match all.
 type RecordFilter struct {
 	Command string // callbacks only
 	Outcome string // callbacks only
 	API     string // calls only
 	Group   string
 	Since   int // records with a greater ID
-	Limit   int // the newest; default: all that are kept, 2000
+	Limit   int // the newest; default: all 2000 that are stored
 }
 
 func (f RecordFilter) query() url.Values {
-	q := url.Values{}
-	for name, value := range map[string]string{"command": f.Command, "outcome": f.Outcome, "api": f.API, "group": f.Group} {
+	q := url.Values{"since": {strconv.Itoa(f.Since)}, "limit": {strconv.Itoa(cmp.Or(f.Limit, maxRecords))}}
+	filters := map[string]string{"command": f.Command, "outcome": f.Outcome, "api": f.API, "group": f.Group}
+	for name, value := range filters {
 		if value != "" {
 			q.Set(name, value)
 		}
 	}
-	if f.Limit == 0 {
-		f.Limit = keptRecords
-	}
-	q.Set("since", strconv.Itoa(f.Since))
-	q.Set("limit", strconv.Itoa(f.Limit))
 	return q
 }
 
-// Callbacks lists what was sent and answered, oldest first.
+// Callbacks lists the recorded callbacks, oldest first.
 func (c Client) Callbacks(ctx context.Context, f RecordFilter) ([]CallbackRecord, error) {
-	answer, err := ask[struct{ Callbacks []CallbackRecord }](ctx, c, "GET", "callbacks", f.query(), nil)
+	answer, err := send[struct{ Callbacks []CallbackRecord }](ctx, c, "GET", "callbacks", f.query(), nil)
 	return answer.Callbacks, err
 }
 
-// Settle waits until no callback is queued or under way, at most for that long.
+// Settle waits until no callback is queued or being sent, for at most patience.
 func (c Client) Settle(ctx context.Context, patience time.Duration) error {
 	return c.do(ctx, "GET", "callbacks", url.Values{"settle": {patience.String()}, "limit": {"0"}}, nil, nil)
 }
 
-// ClearCallbacks forgets the records of callbacks.
+// ClearCallbacks deletes the records of callbacks.
 func (c Client) ClearCallbacks(ctx context.Context) error {
 	return c.do(ctx, "DELETE", "callbacks", nil, nil, nil)
 }
 
-// Calls lists the calls of the REST API, oldest first.
+// Calls lists the recorded calls of the REST API, oldest first.
 func (c Client) Calls(ctx context.Context, f RecordFilter) ([]CallRecord, error) {
-	answer, err := ask[callList](ctx, c, "GET", "calls", f.query(), nil)
+	answer, err := send[callList](ctx, c, "GET", "calls", f.query(), nil)
 	return answer.Calls, err
 }
 
-// CallCount tells how often an API was called, also beyond the records that are kept.
+// CallCount returns how often an API was called, including calls whose records were dropped.
 func (c Client) CallCount(ctx context.Context, api string) (CallCount, error) {
-	answer, err := ask[callList](ctx, c, "GET", "calls", url.Values{"limit": {"0"}}, nil)
+	answer, err := send[callList](ctx, c, "GET", "calls", url.Values{"limit": {"0"}}, nil)
 	if err != nil {
 		return CallCount{}, err
 	}
@@ -198,25 +195,25 @@ func (c Client) CallCount(ctx context.Context, api string) (CallCount, error) {
 	return CallCount{API: api}, nil
 }
 
-// ClearCalls forgets the records and counts of calls.
+// ClearCalls deletes the records and counts of calls.
 func (c Client) ClearCalls(ctx context.Context) error {
 	return c.do(ctx, "DELETE", "calls", nil, nil, nil)
 }
 
-// Settings reads the app's settings in the vendor's console.
+// Settings returns the app's settings.
 func (c Client) Settings(ctx context.Context) (Settings, error) {
-	return ask[Settings](ctx, c, "GET", "settings", nil, nil)
+	return send[Settings](ctx, c, "GET", "settings", nil, nil)
 }
 
-// Configure reads the settings, lets change edit them, and writes them back.
+// Configure reads the settings, applies change and writes them back.
 func (c Client) Configure(ctx context.Context, change func(*Settings)) (Settings, error) {
 	s, err := c.Settings(ctx)
 	if err != nil {
 		return Settings{}, err
 	}
 	change(&s)
-	// Empty lists are sent too: left out they would keep their present value.
-	return ask[Settings](ctx, c, "PATCH", "settings", nil, struct {
+	// Empty lists are sent too: a list that is left out is not changed.
+	return send[Settings](ctx, c, "PATCH", "settings", nil, struct {
 		Settings
 		DisabledCallbacks []string `json:"disabledCallbacks"`
 		MissingAccounts   []string `json:"missingAccounts"`
@@ -225,27 +222,27 @@ func (c Client) Configure(ctx context.Context, change func(*Settings)) (Settings
 	}{s, s.DisabledCallbacks, s.MissingAccounts, s.AskedAccounts, s.CrowdedAccounts})
 }
 
-// UserSig signs for the REST API as an admin account.
+// UserSig returns a signature for REST calls by an admin account.
 func (c Client) UserSig(ctx context.Context, identifier string) (Signature, error) {
-	return ask[Signature](ctx, c, "GET", "usersig", url.Values{"identifier": {identifier}}, nil)
+	return send[Signature](ctx, c, "GET", "usersig", url.Values{"identifier": {identifier}}, nil)
 }
 
-// Reset forgets groups, faults and records, and resets the clock.
+// Reset deletes groups, faults and records, and resets the clock. Settings stay.
 func (c Client) Reset(ctx context.Context) error {
 	return c.do(ctx, "POST", "reset", nil, nil, nil)
 }
 
-// groupPath escapes an id, in which nearly everything is allowed.
+// groupPath escapes an id, which may contain any printable ASCII.
 func groupPath(id string) string {
 	escaped := url.PathEscape(id)
-	if strings.Trim(escaped, ".") == "" { // would be taken for a step up in the path
+	if strings.Trim(escaped, ".") == "" { // "." and ".." would be resolved as path segments
 		escaped = strings.ReplaceAll(escaped, ".", "%2E")
 	}
 	return "groups/" + escaped
 }
 
-// ask makes one request and returns the answer.
-func ask[T any](ctx context.Context, c Client, method, path string, query url.Values, body any) (answer T, err error) {
+// send makes one request and returns the answer.
+func send[T any](ctx context.Context, c Client, method, path string, query url.Values, body any) (answer T, err error) {
 	err = c.do(ctx, method, path, query, body, &answer)
 	return answer, err
 }
@@ -272,7 +269,7 @@ func (c Client) do(ctx context.Context, method, path string, query url.Values, b
 	}
 	request, err := http.NewRequestWithContext(ctx, method, address, sent)
 	if err != nil {
-		return fmt.Errorf("ask the emulator: %w", err)
+		return fmt.Errorf("call the emulator: %w", err)
 	}
 	client := c.HTTPClient
 	if client == nil {
@@ -280,7 +277,7 @@ func (c Client) do(ctx context.Context, method, path string, query url.Values, b
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("ask the emulator: %w", err)
+		return fmt.Errorf("call the emulator: %w", err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

@@ -14,28 +14,28 @@ import (
 	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
-// TestRESTClient lets the client of package im and the emulator meet: both write the vendor's wire format down for themselves, so that
-// what one of them misspells the other does not understand.
+// TestRESTClient runs the REST client against the emulator. Both define the vendor's wire format for themselves, so a
+// misspelling in one of them fails here.
 func TestRESTClient(t *testing.T) {
 	w := newWorld(t)
 	config := imrest.Config{
-		Endpoint: w.BaseURL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey, RequestsPerSecond: 200,
-		Now:   func() time.Time { return testNow },
-		Sleep: func(context.Context, time.Duration) error { return nil },
+		Endpoint: w.BaseURL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey,
+		RequestsPerSecond: 200,
+		Now:               func() time.Time { return testNow },
+		Sleep:             func(context.Context, time.Duration) error { return nil },
 	}
 	client, err := imrest.NewClient(config)
 	w.must(err)
 	for _, kind := range []string{"Private", "Public", "ChatRoom", "Community"} {
 		t.Run(kind, func(t *testing.T) {
-			w.group(emulator.GroupSpec{ID: kind, Type: kind, Owner: "alice", MaxMembers: 300, Members: []emulator.MemberSpec{
+			w.group(groupSpec{ID: kind, Type: kind, Owner: "alice", MaxMembers: 300, Members: []memberSpec{
 				{Count: 250, Prefix: "u", InactiveFor: "40d"}, {Accounts: []string{"bob"}, JoinedAgo: "3d"},
 			}})
 			g, err := client.Group(t.Context(), kind, time.Time{})
 			w.must(err)
-			want := imrest.Group{ID: kind, Type: im.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300, ServerTime: testNow}
-			if diff := cmp.Diff(want, g); diff != "" {
-				t.Errorf("(-want,+got)\n%s", diff)
-			}
+			want := imrest.Group{ID: kind, Type: im.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300,
+				ServerTime: testNow}
+			same(t, "group", want, g)
 			var accounts []string
 			for m, err := range client.Members(t.Context(), g) {
 				w.must(err)
@@ -45,10 +45,9 @@ func TestRESTClient(t *testing.T) {
 			for i := 1; i <= 250; i++ {
 				wantAccounts = append(wantAccounts, "u"+strconv.Itoa(i))
 			}
-			if diff := cmp.Diff(append(wantAccounts, "bob"), accounts); diff != "" {
-				t.Errorf("(-want,+got)\n%s", diff)
-			}
-			w.must(client.DeleteMembers(t.Context(), kind, []string{"u1", "u2"}, imrest.DeleteOptions{Silent: true, Reason: "inactive"}))
+			same(t, "members", append(wantAccounts, "bob"), accounts)
+			w.must(client.DeleteMembers(t.Context(), kind, []string{"u1", "u2"},
+				imrest.DeleteOptions{Silent: true, Reason: "inactive"}))
 			members, err := client.MembersNamed(t.Context(), kind, []string{"u1", "u3", "bob", "alice"}, time.Time{})
 			w.must(err)
 			old := testNow.AddDate(0, 0, -40)
@@ -57,23 +56,23 @@ func TestRESTClient(t *testing.T) {
 				"bob":   {Account: "bob", Role: "Member", Joined: testNow.AddDate(0, 0, -3), ActivityKnown: true},
 				"alice": {Account: "alice", Role: "Owner", Joined: testNow, ActivityKnown: true},
 			}
-			if diff := cmp.Diff(wantMembers, members); diff != "" {
-				t.Errorf("(-want,+got)\n%s", diff)
-			}
+			same(t, "named members", wantMembers, members)
 		})
 	}
-	// Three seats are free, one account does not exist, one is in as many groups as it may be, one is asked first.
+	// Three seats are free; ghost does not exist, busy is in too many groups, shy has to confirm.
 	_, err = w.Configure(t.Context(), func(s *emulator.Settings) {
 		s.MissingAccounts, s.AskedAccounts, s.CrowdedAccounts = []string{"ghost"}, []string{"shy"}, []string{"busy"}
 	})
 	w.must(err)
 	for _, strict := range []bool{false, true} {
 		id := fmt.Sprint("add", strict)
-		w.group(emulator.GroupSpec{ID: id, Type: "Public", Owner: "alice", MaxMembers: 4, Quirks: emulator.Quirks{AddAllOrNothing: strict}})
+		w.group(groupSpec{ID: id, Type: "Public", Owner: "alice", MaxMembers: 4,
+			Quirks: emulator.Quirks{AddAllOrNothing: strict}})
 		got, err := client.AddMembers(t.Context(), id, []string{"alice", "ghost", "a", "shy", "b", "busy"})
 		want := map[string]imrest.AddResult{
-			"alice": imrest.AddResultAlreadyMember, "ghost": imrest.AddResultRefused, "a": imrest.AddResultAdded, "shy": imrest.AddResultAwaitingConfirmation,
-			"b": imrest.AddResultAdded, "busy": imrest.AddResultGroupLimit,
+			"alice": imrest.AddResultAlreadyMember, "ghost": imrest.AddResultRefused, "a": imrest.AddResultAdded,
+			"shy": imrest.AddResultAwaitingConfirmation,
+			"b":   imrest.AddResultAdded, "busy": imrest.AddResultGroupLimit,
 		}
 		if strict {
 			want["ghost"] = imrest.AddResultNotFound
@@ -83,23 +82,25 @@ func TestRESTClient(t *testing.T) {
 		}
 	}
 	w.backend.willSay(says(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":1}`))
-	if got, err := client.AddMembers(t.Context(), "addtrue", []string{"c"}); err != nil || got["c"] != imrest.AddResultRefused {
+	if got, err := client.AddMembers(t.Context(), "addtrue", []string{"c"}); err != nil ||
+		got["c"] != imrest.AddResultRefused {
 		t.Errorf("refused: %v, %v", got, err)
 	}
 	w.backend.willSay(says(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`))
-	if got, err := client.AddMembers(t.Context(), "addtrue", []string{"c", "d"}); err != nil || got["c"] != imrest.AddResultAdded || got["d"] != imrest.AddResultNoSeat {
+	if got, err := client.AddMembers(t.Context(), "addtrue", []string{"c", "d"}); err != nil ||
+		got["c"] != imrest.AddResultAdded || got["d"] != imrest.AddResultNoSeat {
 		t.Errorf("one seat for two: %v, %v", got, err)
 	}
 	page, err := client.AppGroups(t.Context(), 0)
 	w.must(err)
-	if diff := cmp.Diff(imrest.AppGroupsPage{IDs: []string{"Private", "Public", "ChatRoom", "Community", "addfalse", "addtrue"}}, page); diff != "" {
-		t.Errorf("all groups (-want,+got)\n%s", diff)
-	}
-	w.group(emulator.GroupSpec{ID: "live", Type: "AVChatRoom"})
+	same(t, "all groups", imrest.AppGroupsPage{IDs: []string{"Private", "Public", "ChatRoom", "Community", "addfalse",
+		"addtrue"}}, page)
+	w.group(groupSpec{ID: "live", Type: "AVChatRoom"})
 	if _, err := client.AddMembers(t.Context(), "live", []string{"a"}); imrest.ClassOf(err) != imrest.ClassUnsupported {
 		t.Errorf("adding to an AVChatRoom: %v", err)
 	}
-	if err := client.DeleteMembers(t.Context(), "live", []string{"u1"}, imrest.DeleteOptions{}); imrest.ClassOf(err) != imrest.ClassUnsupported {
+	if err := client.DeleteMembers(t.Context(), "live", []string{"u1"},
+		imrest.DeleteOptions{}); imrest.ClassOf(err) != imrest.ClassUnsupported {
 		t.Errorf("AVChatRoom: %v", err)
 	}
 	if _, err := client.Group(t.Context(), "gone", time.Time{}); imrest.ClassOf(err) != imrest.ClassGroupGone {

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// clock is the time of the emulated world: the time of the machine, moved by an offset. Everything that the outside can see goes by it
-// (recorded times, RequestTime, the Date header, the expiry of a UserSig), so that they never contradict each other.
-// Timeouts do not: a callback has 2 real seconds.
+// clock is the emulated time: the time of the machine plus an offset. Everything visible from outside uses it (recorded
+// times, RequestTime, the Date header, the expiry of a UserSig), so that they never contradict each other. Timeouts use
+// real time: a callback has 2 real seconds.
 type clock struct {
 	base   func() time.Time
 	offset atomic.Int64
@@ -28,8 +28,7 @@ func (c *clock) set(at time.Time) { c.offset.Store(int64(at.Sub(c.base()))) }
 
 func (c *clock) reset() { c.offset.Store(0) }
 
-// parseDuration reads a duration as people write it for chat groups: days first, then what time.ParseDuration reads ("40d", "1d12h",
-// "90m", "-2h").
+// parseDuration parses days followed by what time.ParseDuration accepts, for example "40d", "1d12h", "90m" or "-2h".
 func parseDuration(text string) (time.Duration, error) {
 	rest, negative := strings.CutPrefix(text, "-")
 	var total time.Duration
@@ -56,10 +55,10 @@ func parseDuration(text string) (time.Duration, error) {
 }
 
 func badDuration(text string) error {
-	return fmt.Errorf("%q is not a duration: write days, hours, minutes or seconds, for example 40d, 12h, 1d12h or 90s (at most 65535d)", text)
+	return fmt.Errorf("%q is not a duration: write for example 40d, 12h, 1d12h or 90s, at most 65535d", text)
 }
 
-// ago turns a duration such as "40d" into the Unix second that long before now.
+// ago returns the Unix second that lies a duration such as "40d" before now.
 func ago(now time.Time, text string) (uint32, error) {
 	d, err := parseDuration(text)
 	if err != nil {
@@ -72,11 +71,11 @@ func ago(now time.Time, text string) (uint32, error) {
 	return seconds(at), nil
 }
 
-// recordable reports whether a time can be written as seconds. 0 is taken, it means never.
+// recordable reports whether seconds can represent a time. 0 is reserved for never.
 func recordable(at time.Time) bool { return at.Unix() > 0 && at.Unix() <= math.MaxUint32 }
 
-// seconds is a time as it is recorded: Unix seconds, in 4 bytes since a Community has a million members. What is not recordable becomes
-// the nearest that is.
+// seconds converts a time to Unix seconds, in 4 bytes since a Community has a million members. Times out of range
+// become the nearest one in range.
 func seconds(at time.Time) uint32 {
 	return uint32(min(max(at.Unix(), 1), math.MaxUint32))
 }

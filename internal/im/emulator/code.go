@@ -21,7 +21,7 @@ const (
 	codeGroupLimit       = 10037
 	codeGroupSize        = 10038
 	codeTooManyMembers   = 10054
-	codeFirstOwn         = 10100 // 10100 to 10200 are the app backend's own
+	codeFirstOwn         = 10100 // 10100 to 10200 are for the app backend
 	codeLastOwn          = 10200
 	codeBadRequest       = 60002
 	codeBadJSON          = 60003
@@ -40,7 +40,8 @@ const (
 	codeNoSuchApp        = 70020
 )
 
-// failure is an error as the vendor reports it: a code and words, inside HTTP 200. It is not an error of the emulator.
+// failure is an error as the vendor reports it: a code and a message inside HTTP 200. It is not an error of the
+// emulator.
 type failure struct {
 	code int
 	info string

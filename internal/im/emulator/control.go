@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -19,52 +20,62 @@ import (
 )
 
 const (
+	controlPrefix  = "/emulator"
 	maxControlBody = 64 << 20
 	defaultPage    = 100
 )
 
-// endpoint is one line of the control API. The list of them is both the routes and the help, so they cannot drift apart.
+// endpoint is one endpoint of the control API. Routes and help are made from the same list, so that they cannot differ.
 type endpoint struct {
-	method, path string
+	method, path string // below controlPrefix
 	about        string
-	body         string // an example, "" if there is none
+	body         string // an example; empty: the endpoint has no body
 	serve        func(r *http.Request) (any, error)
 }
 
 func (e *Emulator) endpoints() []endpoint {
 	return []endpoint{
-		{"GET", "/emulator/groups", "list the groups", "", e.listGroups},
-		{"POST", "/emulator/groups", "make a group, with members", `{"id":"vip","type":"Public","owner":"alice","maxMembers":200,"applyJoinOption":"FreeAccess","members":[{"count":150,"prefix":"u","inactiveFor":"40d"}]}`, e.makeGroup},
-		{"GET", "/emulator/groups/{group}", "show a group and a page of its members (?offset=0&limit=100)", "", e.showGroup},
-		{"PATCH", "/emulator/groups/{group}", "change a group", `{"maxMembers":500}`, e.changeGroup},
-		{"DELETE", "/emulator/groups/{group}", "disband a group, callback included", "", e.disbandGroup},
-		{"POST", "/emulator/groups/{group}/members", "put members in, or change those who are in; nobody is asked or told", `{"accounts":["bob"],"role":"Admin","joinedAgo":"90d","spokeAgo":"1h"}`, e.putMembers},
-		{"POST", "/emulator/groups/{group}/apply", "apply to join, as a client", `{"account":"jared"}`, e.actApply},
-		{"POST", "/emulator/groups/{group}/applications", "approve or decline an application, as an admin of the group", `{"account":"jared","decision":"Approve"}`, e.decide},
-		{"POST", "/emulator/groups/{group}/invite", "invite others, as a member", `{"account":"u1","accounts":["mallory","jared"]}`, e.actInvite},
-		{"POST", "/emulator/groups/{group}/speak", "send a message", `{"accounts":["u1","u2"]}`, e.actSpeak},
-		{"POST", "/emulator/groups/{group}/quit", "leave", `{"account":"u1"}`, e.actQuit},
-		{"GET", "/emulator/clock", "tell the time", "", e.readClock},
-		{"POST", "/emulator/clock", "move the clock: forward, set or reset", `{"forward":"40d"}`, e.moveClock},
-		{"GET", "/emulator/faults", "list the faults in force", "", e.listFaults},
-		{"POST", "/emulator/faults", "add a fault: latency, http, code, truncate, hang, drop or repeat", `{"api":"delete_group_member","kind":"http","status":502,"count":2}`, e.addFault},
-		{"DELETE", "/emulator/faults", "remove all faults", "", e.clearFaults},
-		{"DELETE", "/emulator/faults/{id}", "remove one fault", "", e.removeFault},
-		{"GET", "/emulator/callbacks", "what was sent and answered (?command=&group=&outcome=&since=&limit=100, ?settle=5s waits for those under way)", "", e.listCallbacks},
-		{"DELETE", "/emulator/callbacks", "forget them", "", e.clearCallbacks},
-		{"GET", "/emulator/calls", "calls of the REST API, counted and listed (?api=&group=&since=&limit=100)", "", e.listCalls},
-		{"DELETE", "/emulator/calls", "forget them", "", e.clearCalls},
-		{"GET", "/emulator/settings", "the app's settings in the vendor's console", "", e.readSettings},
-		{"PATCH", "/emulator/settings", "change settings: callbackURL, callbackToken, secretKey, adminAccounts, eventTime, onCallbackFailure, ...", `{"callbackURL":"http://127.0.0.1:8443/callback"}`, e.changeSettings},
-		{"GET", "/emulator/usersig", "sign for the REST API (?identifier=administrator, ?format=query prints what to paste behind the ?)", "", e.signFor},
-		{"POST", "/emulator/reset", "forget groups, faults and records, and reset the clock; settings stay", "", e.reset},
+		{"GET", "/groups", "list the groups", "", e.listGroups},
+		{"POST", "/groups", "create a group with members",
+			`{"id":"vip","type":"Public","owner":"alice","maxMembers":200,"applyJoinOption":"FreeAccess",` +
+				`"members":[{"count":150,"prefix":"u","inactiveFor":"40d"}]}`, e.makeGroup},
+		{"GET", "/groups/{group}", "show a group and a page of its members (?offset=0&limit=100)", "", e.showGroup},
+		{"PATCH", "/groups/{group}", "change a group", `{"maxMembers":500}`, e.changeGroup},
+		{"DELETE", "/groups/{group}", "disband a group, callback included", "", e.disbandGroup},
+		{"POST", "/groups/{group}/members", "add members, or change existing ones, without callbacks",
+			`{"accounts":["bob"],"role":"Admin","joinedAgo":"90d","spokeAgo":"1h"}`, e.putMembers},
+		{"POST", "/groups/{group}/apply", "apply to join, as a client", `{"account":"jared"}`, e.actApply},
+		{"POST", "/groups/{group}/applications", "approve or decline an application, as an admin of the group",
+			`{"account":"jared","decision":"Approve"}`, e.decide},
+		{"POST", "/groups/{group}/invite", "invite others, as a member",
+			`{"account":"u1","accounts":["mallory","jared"]}`, e.actInvite},
+		{"POST", "/groups/{group}/speak", "send a message", `{"accounts":["u1","u2"]}`, e.actSpeak},
+		{"POST", "/groups/{group}/quit", "leave", `{"account":"u1"}`, e.actQuit},
+		{"GET", "/clock", "show the clock", "", e.readClock},
+		{"POST", "/clock", "move the clock: forward, set or reset", `{"forward":"40d"}`, e.moveClock},
+		{"GET", "/faults", "list the faults in force", "", e.listFaults},
+		{"POST", "/faults", "add a fault: latency, http, code, truncate, hang, drop or repeat",
+			`{"api":"delete_group_member","kind":"http","status":502,"count":2}`, e.addFault},
+		{"DELETE", "/faults", "remove all faults", "", e.clearFaults},
+		{"DELETE", "/faults/{id}", "remove one fault", "", e.removeFault},
+		{"GET", "/callbacks", "list callbacks with their answers (?command=&group=&outcome=&since=&limit=100, " +
+			"?settle=5s waits until none is under way)", "", e.listCallbacks},
+		{"DELETE", "/callbacks", "delete the records of callbacks", "", e.clearCallbacks},
+		{"GET", "/calls", "count and list calls of the REST API (?api=&group=&since=&limit=100)", "", e.listCalls},
+		{"DELETE", "/calls", "delete the counts and records of calls", "", e.clearCalls},
+		{"GET", "/settings", "show the app's settings in the vendor's console", "", e.readSettings},
+		{"PATCH", "/settings", "change settings: callbackURL, callbackToken, secretKey, adminAccounts, eventTime, " +
+			"onCallbackFailure, ...", `{"callbackURL":"http://127.0.0.1:8443/callback"}`, e.changeSettings},
+		{"GET", "/usersig", "sign a REST call (?identifier=administrator, ?format=query prints only the query)", "",
+			e.signFor},
+		{"POST", "/reset", "delete groups, faults and records, and reset the clock; settings stay", "", e.reset},
 	}
 }
 
-// text is an answer that is no JSON.
+// text is an answer in plain text.
 type text string
 
-// controlError is a refusal of the control API.
+// controlError is an error with an HTTP status other than 400.
 type controlError struct {
 	status  int
 	message string
@@ -79,14 +90,13 @@ func refuse(status int, format string, args ...any) error {
 func (e *Emulator) controlMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, p := range e.endpoints() {
-		mux.HandleFunc(p.method+" "+p.path, func(w http.ResponseWriter, r *http.Request) { respond(w, r, p.serve) })
+		mux.HandleFunc(p.method+" "+controlPrefix+p.path, handler(p.serve))
 	}
-	mux.HandleFunc("GET /emulator/{$}", func(w http.ResponseWriter, r *http.Request) { respond(w, r, e.help) })
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		respond(w, r, func(r *http.Request) (any, error) {
-			return nil, refuse(http.StatusNotFound, "there is no %s %s: GET /emulator/ lists what there is", r.Method, r.URL.Path)
-		})
-	})
+	mux.HandleFunc("GET "+controlPrefix+"/{$}", handler(e.help))
+	mux.HandleFunc("/", handler(func(r *http.Request) (any, error) {
+		return nil, refuse(http.StatusNotFound, "there is no %s %s: GET /emulator/ lists the endpoints", r.Method,
+			r.URL.Path)
+	}))
 	return mux
 }
 
@@ -95,36 +105,39 @@ func (e *Emulator) serveControl(w http.ResponseWriter, r *http.Request) {
 	e.mux.ServeHTTP(w, r)
 }
 
-func respond(w http.ResponseWriter, r *http.Request, serve func(*http.Request) (any, error)) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
-	result, err := serve(r)
-	status := http.StatusOK
-	if err != nil {
-		status = http.StatusBadRequest
-		if c := (*controlError)(nil); errors.As(err, &c) {
-			status = c.status
+func handler(serve func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
+		result, err := serve(r)
+		status := http.StatusOK
+		if err != nil {
+			status = http.StatusBadRequest
+			if c := (*controlError)(nil); errors.As(err, &c) {
+				status = c.status
+			}
+			result = map[string]string{"error": err.Error()}
 		}
-		result = map[string]string{"error": err.Error()}
+		if plain, ok := result.(text); ok {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = io.WriteString(w, string(plain))
+			return
+		}
+		var answer bytes.Buffer
+		encoder := json.NewEncoder(&answer)
+		encoder.SetEscapeHTML(false) // for readability in a terminal
+		if err := encoder.Encode(result); err != nil {
+			status = http.StatusInternalServerError
+			answer.Reset()
+			answer.WriteString(`{"error":"the answer cannot be written as JSON"}` + "\n")
+		}
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = w.Write(answer.Bytes())
 	}
-	if plain, ok := result.(text); ok {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, string(plain))
-		return
-	}
-	var answer bytes.Buffer
-	encoder := json.NewEncoder(&answer)
-	encoder.SetEscapeHTML(false) // read by people
-	if err := encoder.Encode(result); err != nil {
-		status = http.StatusInternalServerError
-		answer.Reset()
-		answer.WriteString(`{"error":"the answer cannot be written as JSON"}` + "\n")
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(answer.Bytes())
 }
 
-// decode reads the JSON body of a control request. A misspelt member is an error: a test that sets nothing by mistake proves nothing.
+// decode reads the JSON body of a control request. A misspelt member is an error: a test that sets nothing by mistake
+// would prove nothing.
 func decode(r *http.Request, into any) error { return decodeJSON(r.Body, into) }
 
 func decodeJSON(from io.Reader, into any) error {
@@ -134,7 +147,8 @@ func decodeJSON(from io.Reader, into any) error {
 	case errors.Is(err, io.EOF):
 		return errors.New("the body is empty: send a JSON object, GET /emulator/ has examples")
 	case err != nil:
-		return fmt.Errorf("the body cannot be read: %s; GET /emulator/ has examples", strings.TrimPrefix(err.Error(), "json: "))
+		return fmt.Errorf("the body cannot be read: %s; GET /emulator/ has examples",
+			strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows the JSON object in the body: send one object")
@@ -144,19 +158,20 @@ func decodeJSON(from io.Reader, into any) error {
 
 func (e *Emulator) help(r *http.Request) (any, error) {
 	var b strings.Builder
-	b.WriteString("IM emulator: Tencent Cloud Chat's group REST API under " + restPrefix + ", and this control API.\n\n")
+	b.WriteString("IM emulator: the group REST API of Tencent Cloud Chat under " + restPrefix +
+		", and this control API.\n\n")
 	for _, a := range e.sortedApps() {
-		s, _, _ := a.console()
+		s, _, _ := a.config()
 		to := "nowhere: set callbackURL in the settings"
 		if s.CallbackURL != "" {
 			to = s.CallbackURL
 		}
 		fmt.Fprintf(&b, "App %d, admins %s, callbacks to %s\n", a.id, strings.Join(s.AdminAccounts, ", "), to)
 	}
-	b.WriteString("With several apps, add ?app=SDKAPPID. In a path, write @ # / and % of a group id as %40 %23 %2F %25.\n\n")
-	base := "http://" + r.Host
+	b.WriteString("With several apps, add ?app=SDKAPPID. In a path, encode @ # / and % as %40 %23 %2F %25.\n\n")
+	base := "http://" + r.Host + controlPrefix
 	for _, p := range e.endpoints() {
-		fmt.Fprintf(&b, "%s %s\n    %s\n", p.method, p.path, p.about)
+		fmt.Fprintf(&b, "%s %s%s\n    %s\n", p.method, controlPrefix, p.path, p.about)
 		example := "curl " + base + strings.NewReplacer("{group}", "vip", "{id}", "1").Replace(p.path)
 		if p.method != "GET" {
 			example = strings.Replace(example, "curl ", "curl -X "+p.method+" ", 1)
@@ -170,31 +185,26 @@ func (e *Emulator) help(r *http.Request) (any, error) {
 }
 
 func (e *Emulator) sortedApps() []*app {
-	var apps []*app
-	for _, a := range e.apps {
-		apps = append(apps, a)
-	}
-	slices.SortFunc(apps, func(a, b *app) int { return cmp.Compare(a.id, b.id) })
-	return apps
+	return slices.SortedFunc(maps.Values(e.apps), func(a, b *app) int { return cmp.Compare(a.id, b.id) })
 }
 
-// appOf finds the app that a control request is about.
+// appOf returns the app that a control request selects.
 func (e *Emulator) appOf(r *http.Request) (*app, error) {
 	given := r.URL.Query().Get("app")
 	if given == "" {
 		if len(e.apps) != 1 {
-			return nil, refuse(http.StatusBadRequest, "%d apps are served: say which with ?app=SDKAPPID", len(e.apps))
+			return nil, fmt.Errorf("%d apps are served: choose one with ?app=SDKAPPID", len(e.apps))
 		}
 		return e.first, nil
 	}
 	id, err := strconv.ParseUint(given, 10, 64)
 	if err != nil || e.apps[id] == nil {
-		return nil, refuse(http.StatusNotFound, "there is no app %q: use one that was given with --app", given)
+		return nil, refuse(http.StatusNotFound, "there is no app %q: use one given with --app", given)
 	}
 	return e.apps[id], nil
 }
 
-// groupOf finds the group in the path and locks it; the caller unlocks it.
+// groupOf returns the group in the path, locked; the caller unlocks it.
 func (e *Emulator) groupOf(r *http.Request) (*group, error) {
 	a, err := e.appOf(r)
 	if err != nil {
@@ -209,7 +219,8 @@ func (e *Emulator) groupOf(r *http.Request) (*group, error) {
 		}
 		g.mu.Unlock()
 	}
-	return nil, refuse(http.StatusNotFound, "there is no group %q: GET /emulator/groups lists them; write @ # / and %% of an id as %%40 %%23 %%2F %%25", id)
+	return nil, refuse(http.StatusNotFound,
+		"there is no group %q: GET /emulator/groups lists them; encode @ # / and %% as %%40 %%23 %%2F %%25", id)
 }
 
 // numberParam reads a query parameter that is a number.
@@ -220,7 +231,7 @@ func numberParam(r *http.Request, name string, absent int) (int, error) {
 	}
 	n, err := strconv.Atoi(given)
 	if err != nil || n < 0 {
-		return 0, refuse(http.StatusBadRequest, "%s must be a number, 0 or more", name)
+		return 0, fmt.Errorf("%s must be a number, 0 or more", name)
 	}
 	return n, nil
 }
@@ -229,7 +240,7 @@ func (e *Emulator) readClock(*http.Request) (any, error) {
 	return ClockReading{Now: e.clock.now().UTC(), Offset: e.clock.shifted().String()}, nil
 }
 
-var errClockRange = errors.New("the clock goes from 1970 to 2106: move it less far")
+var errClockRange = errors.New("the clock covers 1970 to 2106: move it less far")
 
 func (e *Emulator) moveClock(r *http.Request) (any, error) {
 	var change ClockChange
@@ -243,7 +254,7 @@ func (e *Emulator) moveClock(r *http.Request) (any, error) {
 		}
 	}
 	if set != 1 {
-		return nil, errors.New(`say one of {"forward":"40d"}, {"set":"2030-01-01T00:00:00Z"} and {"reset":true}`)
+		return nil, errors.New(`send one of {"forward":"40d"}, {"set":"2030-01-01T00:00:00Z"} and {"reset":true}`)
 	}
 	switch {
 	case change.Set != nil:
@@ -286,7 +297,7 @@ func (e *Emulator) clearFaults(r *http.Request) (any, error) {
 func (e *Emulator) removeFault(r *http.Request) (any, error) {
 	id, err := strconv.Atoi(r.PathValue("id"))
 	if err != nil || !e.faults.remove(id) {
-		return nil, refuse(http.StatusNotFound, "there is no fault %q: GET /emulator/faults lists them", r.PathValue("id"))
+		return nil, refuse(http.StatusNotFound, "there is no such fault: GET /emulator/faults lists them")
 	}
 	return e.listFaults(r)
 }
@@ -296,7 +307,7 @@ func (e *Emulator) listCallbacks(r *http.Request) (any, error) {
 	if given := q.Get("settle"); given != "" {
 		d, err := time.ParseDuration(given)
 		if err != nil || d <= 0 {
-			return nil, refuse(http.StatusBadRequest, "settle must be a duration such as 5s")
+			return nil, errors.New("settle must be a duration such as 5s")
 		}
 		if err := e.settle(r, d); err != nil {
 			return nil, err
@@ -307,7 +318,8 @@ func (e *Emulator) listCallbacks(r *http.Request) (any, error) {
 		return nil, err
 	}
 	found := e.callbacks.newest(limit, func(c *CallbackRecord) bool {
-		return c.ID > since && appIs(q, c.SDKAppID) && is(q, "command", c.Command) && is(q, "group", c.Group) && is(q, "outcome", c.Outcome)
+		return c.ID > since && appPasses(q, c.SDKAppID) && passes(q, "command", c.Command) &&
+			passes(q, "group", c.Group) && passes(q, "outcome", c.Outcome)
 	})
 	return map[string][]CallbackRecord{"callbacks": found}, nil
 }
@@ -320,10 +332,10 @@ func sinceAndLimit(r *http.Request) (since, limit int, err error) {
 	return since, limit, err
 }
 
-// is reports whether a filter in the query lets a value pass.
-func is(q url.Values, name, value string) bool { return !q.Has(name) || q.Get(name) == value }
+// passes reports whether a value passes the filter of that name in the query.
+func passes(q url.Values, name, value string) bool { return !q.Has(name) || q.Get(name) == value }
 
-func appIs(q url.Values, id uint64) bool { return is(q, "app", strconv.FormatUint(id, 10)) }
+func appPasses(q url.Values, id uint64) bool { return passes(q, "app", strconv.FormatUint(id, 10)) }
 
 func (e *Emulator) clearCallbacks(*http.Request) (any, error) {
 	e.callbacks.clear()
@@ -343,7 +355,7 @@ func (e *Emulator) listCalls(r *http.Request) (any, error) {
 	}
 	q := r.URL.Query()
 	return callList{e.tally.list(), e.calls.newest(limit, func(c *CallRecord) bool {
-		return c.ID > since && appIs(q, c.SDKAppID) && is(q, "api", c.API) && is(q, "group", c.Group)
+		return c.ID > since && appPasses(q, c.SDKAppID) && passes(q, "api", c.API) && passes(q, "group", c.Group)
 	})}, nil
 }
 
@@ -358,7 +370,7 @@ func (e *Emulator) readSettings(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, _ := a.console()
+	s, _, _ := a.config()
 	return s, nil
 }
 
@@ -367,7 +379,7 @@ func (e *Emulator) changeSettings(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Read first: nobody should wait for a slow client while the settings are locked.
+	// Read the body before configure locks the settings: a slow client would block all other readers.
 	var patch json.RawMessage
 	if err := decode(r, &patch); err != nil {
 		return nil, err
@@ -387,7 +399,7 @@ type Signature struct {
 	Query string `json:"query"`
 }
 
-// signFor saves people at a shell from computing a UserSig.
+// signFor computes a UserSig, so that a shell can call the REST API.
 func (e *Emulator) signFor(r *http.Request) (any, error) {
 	a, err := e.appOf(r)
 	if err != nil {
@@ -398,7 +410,7 @@ func (e *Emulator) signFor(r *http.Request) (any, error) {
 		identifier = "administrator"
 	}
 	const life = 24 * time.Hour
-	_, key, _ := a.console()
+	_, key, _ := a.config()
 	now := e.clock.now()
 	sig, err := imrest.NewUserSig(key, a.id, identifier, now, life)
 	if err != nil {
@@ -416,8 +428,7 @@ func (e *Emulator) signFor(r *http.Request) (any, error) {
 
 func (e *Emulator) reset(*http.Request) (any, error) {
 	for _, a := range e.apps {
-		groups, _ := a.groupsAfter(0, int(^uint(0)>>1), func(*group) bool { return true })
-		for _, g := range groups {
+		for _, g := range a.allGroups() {
 			g.mu.Lock()
 			g.dissolved = true
 			g.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The part of the control API that is about one group: setting scenes and acting as clients.
+// The endpoints of one group: preparing its state, and acting as clients.
 
 const maxControlPage = 10_000
 
@@ -17,9 +17,8 @@ func (e *Emulator) listGroups(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, _ := a.groupsAfter(0, int(^uint(0)>>1), func(*group) bool { return true })
 	groups := []Group{}
-	for _, g := range page {
+	for _, g := range a.allGroups() {
 		g.mu.Lock()
 		groups = append(groups, g.describe(0, 0))
 		g.mu.Unlock()
@@ -41,7 +40,8 @@ func (e *Emulator) makeGroup(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if a.insert(g) != nil {
-		return nil, refuse(http.StatusConflict, "the group %q exists already: use another id, or DELETE /emulator/groups/%s first", g.id, g.id)
+		return nil, refuse(http.StatusConflict,
+			"the group %q exists already: use another id, or DELETE /emulator/groups/%s first", g.id, g.id)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -61,7 +61,7 @@ func (e *Emulator) showGroup(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if limit > maxControlPage {
-		return nil, refuse(http.StatusBadRequest, "limit must be at most %d: page with offset", maxControlPage)
+		return nil, fmt.Errorf("limit must be at most %d: page with offset", maxControlPage)
 	}
 	g, err := e.groupOf(r)
 	if err != nil {
@@ -71,12 +71,16 @@ func (e *Emulator) showGroup(r *http.Request) (any, error) {
 	return g.describe(offset, limit), nil
 }
 
-func (e *Emulator) changeGroup(r *http.Request) (any, error) {
-	var change GroupChange
-	if err := decode(r, &change); err != nil {
-		return nil, err
+// decodeFor reads the body and returns it with the group of the path, locked; the caller unlocks it.
+func decodeFor[T any](e *Emulator, r *http.Request) (body T, g *group, err error) {
+	if err = decode(r, &body); err == nil {
+		g, err = e.groupOf(r)
 	}
-	g, err := e.groupOf(r)
+	return body, g, err
+}
+
+func (e *Emulator) changeGroup(r *http.Request) (any, error) {
+	change, g, err := decodeFor[GroupChange](e, r)
 	if err != nil {
 		return nil, err
 	}
@@ -113,35 +117,26 @@ func (e *Emulator) disbandGroup(r *http.Request) (any, error) {
 }
 
 func (e *Emulator) putMembers(r *http.Request) (any, error) {
-	var spec MemberSpec
-	if err := decode(r, &spec); err != nil {
-		return nil, err
-	}
-	g, err := e.groupOf(r)
+	spec, g, err := decodeFor[MemberSpec](e, r)
 	if err != nil {
 		return nil, err
 	}
 	defer g.mu.Unlock()
-	added, updated, err := g.place(spec, e.clock.now())
+	added, updated, err := g.putMembers(spec, e.clock.now())
 	if err != nil {
 		return nil, err
 	}
 	return Placed{Added: added, Updated: updated, Group: g.describe(0, 0)}, nil
 }
 
-// decodeAct reads what somebody does, and finds the group, which it does not lock.
+// decodeAct reads an Act with the accounts that perform it, and returns the group of the path, unlocked.
 func (e *Emulator) decodeAct(r *http.Request) (act Act, accounts []string, g *group, err error) {
-	if err := decode(r, &act); err != nil {
-		return act, nil, nil, err
-	}
-	if accounts, err = act.everyone(); err != nil {
-		return act, nil, nil, err
-	}
-	if g, err = e.groupOf(r); err != nil {
+	if act, g, err = decodeFor[Act](e, r); err != nil {
 		return act, nil, nil, err
 	}
 	g.mu.Unlock()
-	return act, accounts, g, nil
+	accounts, err = act.all()
+	return act, accounts, g, err
 }
 
 func (e *Emulator) actApply(r *http.Request) (any, error) {
@@ -150,7 +145,7 @@ func (e *Emulator) actApply(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if act.Account == "" || len(act.Accounts) > 0 {
-		return nil, errors.New(`one account applies at a time: {"account":"jared"}`)
+		return nil, errors.New(`apply for one account at a time: {"account":"jared"}`)
 	}
 	pending, f := e.apply(r.Context(), g, act.origin(), act.Message)
 	if pending {
@@ -166,25 +161,22 @@ type decision struct {
 }
 
 func (e *Emulator) decide(r *http.Request) (any, error) {
-	var d decision
-	if err := decode(r, &d); err != nil {
-		return nil, err
-	}
-	if d.Decision != "Approve" && d.Decision != "Decline" {
-		return nil, fmt.Errorf("decision %q is unknown: use Approve or Decline", d.Decision)
-	}
-	g, err := e.groupOf(r)
+	d, g, err := decodeFor[decision](e, r)
 	if err != nil {
 		return nil, err
 	}
 	defer g.mu.Unlock()
+	if d.Decision != "Approve" && d.Decision != "Decline" {
+		return nil, fmt.Errorf("decision %q is unknown: use Approve or Decline", d.Decision)
+	}
 	if !g.withdraw(d.Account) {
-		return nil, refuse(http.StatusNotFound, "%q has not applied: GET /emulator/groups/{group} lists the applications", d.Account)
+		return nil, refuse(http.StatusNotFound,
+			"%q has not applied: GET /emulator/groups/{group} lists the applications", d.Account)
 	}
 	if d.Decision == "Decline" {
 		return outcomeOf(nil, ResultDeclined), nil
 	}
-	return outcomeOf(e.approve(r.Context(), g, Act{Account: d.Account}.origin()), ResultJoined), nil
+	return outcomeOf(e.admitApplicant(r.Context(), g, Act{Account: d.Account}.origin()), ResultJoined), nil
 }
 
 func (e *Emulator) actInvite(r *http.Request) (any, error) {
@@ -193,7 +185,7 @@ func (e *Emulator) actInvite(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if act.Account == "" || len(act.Accounts) == 0 {
-		return nil, errors.New(`say who invites whom: {"account":"u1","accounts":["jared"]}`)
+		return nil, errors.New(`name the inviter and the invited: {"account":"u1","accounts":["jared"]}`)
 	}
 	g.mu.Lock()
 	member := g.roster.find(act.Account) != nil
@@ -204,11 +196,11 @@ func (e *Emulator) actInvite(r *http.Request) (any, error) {
 	case !member:
 		return outcomeOf(fail(codeNotPermitted, "the inviter is not a member"), ""), nil
 	}
-	entries, f := e.bring(r.Context(), g, act.origin(), distinct(act.Accounts))
+	entries, f := e.invite(r.Context(), g, act.origin(), distinct(act.Accounts))
 	if f != nil {
 		return outcomeOf(f, ""), nil
 	}
-	// The request as a whole did what its luckiest guest got.
+	// The result of the whole request is the best one of its accounts.
 	outcome := Outcome{Result: ResultRefused}
 	for _, en := range entries {
 		result := ResultJoined
@@ -225,17 +217,17 @@ func (e *Emulator) actInvite(r *http.Request) (any, error) {
 	return outcome, nil
 }
 
-// distinct drops repetitions and keeps the order.
+// distinct drops duplicates and preserves the order.
 func distinct(accounts []string) []string {
 	seen := make(map[string]bool, len(accounts))
-	var kept []string
+	var unique []string
 	for _, account := range accounts {
 		if !seen[account] {
 			seen[account] = true
-			kept = append(kept, account)
+			unique = append(unique, account)
 		}
 	}
-	return kept
+	return unique
 }
 
 func (e *Emulator) actSpeak(r *http.Request) (any, error) {
@@ -252,7 +244,7 @@ func (e *Emulator) actSpeak(r *http.Request) (any, error) {
 	}
 	now := e.clock.now()
 	for _, account := range accounts {
-		g.say(g.roster.find(account), now)
+		g.recordMessage(g.roster.find(account), now)
 	}
 	return outcomeOf(nil, ResultSpoke), nil
 }
@@ -268,22 +260,22 @@ func (e *Emulator) actQuit(r *http.Request) (any, error) {
 		if g.roster.find(account) == nil {
 			return outcomeOf(fail(codeNotPermitted, "%q is not a member", account), ""), nil
 		}
-		if account == g.owner && g.kind != typeWork { // a Work group goes on without one (page 33529)
+		if account == g.owner && g.kind != typeWork { // a Work group can be without an owner (page 33529)
 			return outcomeOf(fail(codeOwnerStays, "the owner cannot leave the group"), ""), nil
 		}
 	}
-	for _, account := range accounts { // each leaves by himself
+	for _, account := range accounts { // one callback for each
 		act.Account = account
-		e.part(r.Context(), g, act.origin(), "Quit", []string{account})
+		e.removeMembers(r.Context(), g, act.origin(), "Quit", []string{account})
 	}
 	return outcomeOf(nil, ResultLeft), nil
 }
 
-// settle waits until no callback is under way.
+// settle waits until no callback is queued or being sent.
 func (e *Emulator) settle(r *http.Request, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	if e.outbox.settle(ctx) != nil {
+	if e.outbox.waitIdle(ctx) != nil {
 		return refuse(http.StatusGatewayTimeout, "callbacks are still under way after %s: ask again", patience)
 	}
 	return nil

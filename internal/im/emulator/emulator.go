@@ -14,27 +14,28 @@ import (
 	"time"
 )
 
-// Config says what to emulate.
+// Config configures an Emulator.
 type Config struct {
-	// Apps are served; at least one.
+	// Apps are the apps to serve; at least one.
 	Apps []App
-	// CallbackURL gets the callbacks of every app, as set in the vendor's console. Empty: none are sent. Settings can change it later.
+	// CallbackURL receives the callbacks of every app, as set in the vendor's console. Empty: none are sent. Settings
+	// can change it later.
 	CallbackURL string
-	// CallbackTLS is for a CallbackURL with a certificate that the machine does not trust. Nil: the machine's trust.
+	// CallbackTLS configures TLS for CallbackURL. Nil: Go's defaults, with the machine's trusted certificates.
 	CallbackTLS *tls.Config
-	// Log gets a warning for each failed callback, and at debug level every call. Nil: nothing is logged.
+	// Log receives a warning for each failed callback, and every call at debug level. Nil: nothing is logged.
 	Log *slog.Logger
 	// Now is the time before the control API shifts it. Nil: time.Now.
 	Now func() time.Time
-	// Witness, if set, is told of every call that looks at single members, removes or adds some. It is called while the group is locked, so that
-	// it must not wait for the emulator.
+	// Witness, if set, is called for every REST call that reads, removes or adds named members. The group is locked
+	// during the call, so Witness must not wait for the emulator.
 	Witness func(Testimony)
 }
 
-// Validate reports what New would trip over.
+// Validate reports the first setting that New cannot use.
 func (c Config) Validate() error {
 	if len(c.Apps) == 0 {
-		return errors.New("no app to emulate: name at least one as sdkAppID:secretKey:callbackToken")
+		return errors.New("no app to emulate: give at least one as sdkAppID:secretKey:callbackToken")
 	}
 	var ids []uint64
 	for _, a := range c.Apps {
@@ -42,15 +43,14 @@ func (c Config) Validate() error {
 			return errors.New("an app needs an SDKAppID and a secret key")
 		}
 		if slices.Contains(ids, a.SDKAppID) {
-			return fmt.Errorf("app %d is named twice: name each app once", a.SDKAppID)
+			return fmt.Errorf("app %d is given twice: give each app once", a.SDKAppID)
 		}
 		ids = append(ids, a.SDKAppID)
 	}
 	return checkCallbackURL(c.CallbackURL)
 }
 
-// ValidateBindAddress refuses addresses that others can reach: whoever reaches the control API owns the emulated world, and it asks
-// nobody for a password.
+// ValidateBindAddress rejects addresses that other machines can reach: the control API has no authentication.
 func ValidateBindAddress(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -59,14 +59,14 @@ func ValidateBindAddress(address string) error {
 	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("%q can be reached from outside and the control API has no password: use a loopback address such as 127.0.0.1:8090", address)
+	return fmt.Errorf("%q is not a loopback address, and the control API has no password: use 127.0.0.1:8090", address)
 }
 
-// Emulator is an IM backend. It is an http.Handler, safe for concurrent use.
+// Emulator is an IM backend. It is an http.Handler and safe for concurrent use.
 type Emulator struct {
 	clock  clock
 	log    *slog.Logger
-	apps   map[uint64]*app // never changes
+	apps   map[uint64]*app // immutable after New
 	first  *app
 	faults faultList
 	outbox *outbox
@@ -80,22 +80,24 @@ type Emulator struct {
 	tally     tally
 
 	close   sync.Once
-	closing chan struct{} // ends faults that hang
+	closing chan struct{} // closed by Close; ends FaultHang
 }
 
-// callbackLanes bounds how many after-callbacks are under way at the same time.
-const callbackLanes = 64
+// maxAfterCallbacks bounds how many after-callbacks are sent at the same time.
+const maxAfterCallbacks = 64
 
-// New makes an emulator without any groups. What Config.Validate complains about is not checked again: an app that is named twice is
-// served once.
+// New makes an emulator without any groups. It does not repeat Config.Validate: an app that is given twice is served
+// once.
 func New(c Config) *Emulator {
 	e := &Emulator{
-		log: c.Log, witness: c.Witness, apps: map[uint64]*app{}, outbox: newOutbox(callbackLanes), closing: make(chan struct{}),
+		log: c.Log, witness: c.Witness, apps: map[uint64]*app{}, outbox: newOutbox(maxAfterCallbacks),
+		closing: make(chan struct{}),
 		http: &http.Client{
 			Transport: &http.Transport{
-				TLSClientConfig: c.CallbackTLS, MaxIdleConnsPerHost: callbackLanes, IdleConnTimeout: 5 * time.Minute,
+				TLSClientConfig: c.CallbackTLS, MaxIdleConnsPerHost: maxAfterCallbacks,
+				IdleConnTimeout: 5 * time.Minute,
 			},
-			// A redirect is an answer other than 200: a failed callback.
+			// A redirect is an answer other than 200, that is a failed callback.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -127,8 +129,8 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.serveControl(w, r)
 }
 
-// Close ends what hangs, drops the callbacks that are still queued, and waits for those under way, which is at most the 2 seconds of a
-// callback. Serving goes on, but nothing is sent any more. It can be called again.
+// Close ends hanging calls, drops queued callbacks and waits for those being sent, which takes at most the 2 seconds of
+// a callback. Requests are still served afterwards, but no callbacks are sent. Close can be called again.
 func (e *Emulator) Close() error {
 	e.close.Do(func() { close(e.closing) })
 	e.outbox.close()

@@ -4,25 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 )
 
-// Fault is a rule that spoils REST calls or callbacks. Rules are tried in the order in which they were added: delays add up, and the
-// first other rule that fires decides.
+// Fault is a rule that makes REST calls or callbacks fail. Rules are tried in the order in which they were added:
+// latencies add up, and the first other rule that fires is injected.
 type Fault struct {
-	// ID is given by the emulator.
+	// ID is assigned by the emulator.
 	ID int `json:"id,omitempty"`
-	// API is the last part of a REST path, for example delete_group_member; * is every one. Either API or Callback is set.
+	// API is the last part of a REST path, for example delete_group_member; * matches every one. Either API or Callback
+	// is set.
 	API string `json:"api,omitempty"`
-	// Callback is a command, for example Group.CallbackBeforeApplyJoinGroup; * is every one.
+	// Callback is a command, for example Group.CallbackBeforeApplyJoinGroup; * matches every one.
 	Callback string `json:"callback,omitempty"`
-	// Group limits the rule to one group. A call that names several groups belongs to none.
+	// Group limits the rule to one group. A call that names several groups matches no such rule.
 	Group string `json:"group,omitempty"`
 
-	// Kind says what goes wrong, see the constants.
+	// Kind is one of the Fault constants.
 	Kind string `json:"kind"`
 	// Latency is the delay of Kind latency, for example "300ms".
 	Latency string `json:"latency,omitempty"`
@@ -32,20 +34,20 @@ type Fault struct {
 	Code int `json:"code,omitempty"`
 	// Info is the ErrorInfo of Kind code.
 	Info string `json:"info,omitempty"`
-	// AfterEffect spoils only the answer: what the call asks for has been done. Otherwise nothing has happened.
-	// Kind truncate is always so.
+	// AfterEffect injects the fault after the call has taken effect, so that only its answer is lost. Without it, the
+	// call has no effect. It is always set for kind truncate.
 	AfterEffect bool `json:"afterEffect,omitempty"`
 
-	// Skip lets that many matching calls pass first.
+	// Skip is how many matching calls pass before the rule fires.
 	Skip int `json:"skip,omitempty"`
-	// Count ends the rule after it has fired that often; 0: never.
+	// Count is how often the rule fires; 0: without limit.
 	Count int `json:"count,omitempty"`
-	// Probability between 0 and 1 makes the rule fire at random; 0 means always.
+	// Probability, between 0 and 1, makes the rule fire at random; 0: always.
 	Probability float64 `json:"probability,omitempty"`
-	// Seed makes the random choices repeatable.
+	// Seed makes the random choices reproducible.
 	Seed uint64 `json:"seed,omitempty"`
 
-	// Fired is how often the rule has fired so far; read-only.
+	// Fired is how often the rule has fired; read-only.
 	Fired int `json:"fired"`
 
 	matched int
@@ -53,9 +55,9 @@ type Fault struct {
 	random  *rand.Rand
 }
 
-// What can go wrong.
+// Kinds of faults.
 const (
-	// FaultLatency delays by Fault.Latency of real time. For a callback that is time on the way, which counts towards the 2 seconds.
+	// FaultLatency delays by Fault.Latency of real time. For a callback, that counts towards the 2 seconds.
 	FaultLatency = "latency"
 	// FaultHTTP answers with the HTTP status Fault.Status and no JSON.
 	FaultHTTP = "http"
@@ -63,17 +65,17 @@ const (
 	FaultCode = "code"
 	// FaultTruncate breaks the connection in the middle of the answer.
 	FaultTruncate = "truncate"
-	// FaultHang does not answer until the caller gives up.
+	// FaultHang does not answer until the caller times out.
 	FaultHang = "hang"
 	// FaultDrop breaks the connection instead of answering.
 	FaultDrop = "drop"
-	// FaultRepeat delivers a callback twice, as the vendor's retries can.
+	// FaultRepeat delivers a callback twice, as retries of the vendor may.
 	FaultRepeat = "repeat"
 )
 
 func (f *Fault) validate() error {
 	if (f.API == "") == (f.Callback == "") {
-		return errors.New(`set either "api" (for example "delete_group_member", or "*") or "callback" (for example "Group.CallbackAfterGroupFull", or "*")`)
+		return errors.New(`set either "api" or "callback", for example "api": "delete_group_member" or "callback": "*"`)
 	}
 	switch f.Kind {
 	case FaultLatency:
@@ -127,7 +129,7 @@ func (l *faultList) add(f Fault) (Fault, error) {
 	defer l.mu.Unlock()
 	l.last++
 	f.ID, f.Fired, f.matched = l.last, 0, 0
-	f.random = rand.New(rand.NewPCG(f.Seed, f.Seed)) //nolint:gosec // a fault has to repeat itself
+	f.random = rand.New(rand.NewPCG(f.Seed, f.Seed)) //nolint:gosec // a fault must be reproducible
 	l.rules = append(l.rules, &f)
 	return f, nil
 }
@@ -156,15 +158,15 @@ func (l *faultList) remove(id int) bool {
 	return len(l.rules) < before
 }
 
-// trouble is what the rules have decided for one call. The zero value is none.
-type trouble struct {
+// injected is what the rules inject into one call or callback. The zero value is nothing.
+type injected struct {
 	latency time.Duration
 	fault   *Fault // a copy; nil: only the latency
 }
 
-func (t trouble) is(kind string) bool { return t.fault != nil && t.fault.Kind == kind }
+func (t injected) is(kind string) bool { return t.fault != nil && t.fault.Kind == kind }
 
-func (t trouble) name() string {
+func (t injected) name() string {
 	if t.fault != nil {
 		return t.fault.Kind
 	}
@@ -174,17 +176,17 @@ func (t trouble) name() string {
 	return ""
 }
 
-func (l *faultList) forCall(api, group string) trouble {
+func (l *faultList) forCall(api, group string) injected {
 	return l.pick(func(f *Fault) bool { return matches(f.API, api) && (f.Group == "" || f.Group == group) })
 }
 
-func (l *faultList) forCallback(command, group string) trouble {
+func (l *faultList) forCallback(command, group string) injected {
 	return l.pick(func(f *Fault) bool { return matches(f.Callback, command) && (f.Group == "" || f.Group == group) })
 }
 
 func matches(pattern, name string) bool { return pattern != "" && (pattern == "*" || pattern == name) }
 
-func (l *faultList) pick(match func(*Fault) bool) (t trouble) {
+func (l *faultList) pick(match func(*Fault) bool) (t injected) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.rules {
@@ -202,7 +204,7 @@ func (l *faultList) pick(match func(*Fault) bool) (t trouble) {
 	return t
 }
 
-// fires counts a match and decides. The caller holds the lock of the list.
+// fires counts a match and reports whether the rule fires. The caller holds the lock of the list.
 func (f *Fault) fires() bool {
 	f.matched++
 	if f.matched <= f.Skip || f.Count > 0 && f.Fired >= f.Count {
@@ -215,7 +217,10 @@ func (f *Fault) fires() bool {
 	return true
 }
 
-// wait spends real time, unless the caller gives up or the emulator closes first.
+// forever is a duration for wait: only its context or the closing emulator ends it.
+const forever = time.Duration(math.MaxInt64)
+
+// wait waits for a real duration, or until ctx is done or closing is closed.
 func wait(ctx context.Context, d time.Duration, closing <-chan struct{}) error {
 	if d <= 0 {
 		return nil
@@ -225,16 +230,6 @@ func wait(ctx context.Context, d time.Duration, closing <-chan struct{}) error {
 	select {
 	case <-timer.C:
 		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-closing:
-		return errClosing
-	}
-}
-
-// hang waits until the caller gives up or the emulator closes.
-func hang(ctx context.Context, closing <-chan struct{}) error {
-	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-closing:

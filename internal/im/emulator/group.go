@@ -1,18 +1,19 @@
 package emulator
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
 )
 
-// group is one group of an app. What is above the lock never changes.
+// group is one group of an app. The fields above the lock are immutable.
 type group struct {
 	app     *app
 	id      string
 	seq     int // order of creation within the app
 	kind    groupType
-	spelled string // the name of the type as its creator wrote it; see typeName
+	spelled string // the name of the type as its creator wrote it; typeName says why
 
 	mu           sync.Mutex
 	dissolved    bool
@@ -20,54 +21,55 @@ type group struct {
 	introduction string
 	notification string
 	faceURL      string
-	owner        string // may be empty: a group can be without an owner
+	owner        string // empty: the group has no owner
 	created      uint32 // Unix seconds
 	maxMembers   int    // 0: without limit
 	joinOption   string
 	messages     int // sent so far
 	lastMessage  int64
 	roster       roster
-	applications []string // accounts that wait for an admin, oldest first
+	applications []string // accounts that await approval, oldest first
 	quirks       Quirks
 }
 
-// Quirks make a group answer as pages of the vendor show or leave open, so that a client can be tried against it.
+// Quirks make a group behave as some of the vendor's pages show or leave open, to test clients against it.
 type Quirks struct {
-	// OmitLastSendMsgTime leaves the field out of member lists: nobody's activity is known.
+	// OmitLastSendMsgTime leaves the field out of member lists: no member's activity is known.
 	OmitLastSendMsgTime bool `json:"omitLastSendMsgTime,omitempty"`
 	// RoleTrailingBlank writes "Member " for "Member", as a sample of page 34948 does.
 	RoleTrailingBlank bool `json:"roleTrailingBlank,omitempty"`
-	// AddAllOrNothing makes add_group_member fail as a whole if one of its accounts cannot be added for another reason than the app
-	// backend's refusal. The words of 10014 suggest it ("try fewer"), while the answer has a Result for each account.
+	// AddAllOrNothing makes add_group_member fail as a whole if one of its accounts cannot be added for another reason
+	// than the app backend's refusal. The message of 10014 ("try fewer") suggests that, although the answer has a
+	// Result for each account.
 	AddAllOrNothing bool `json:"addAllOrNothing,omitempty"`
 }
 
-// typeName is the name of the type on the wire. The vendor's pages do not say whether a group made as Private is later called
-// Private or Work; the emulator repeats what the creator wrote, so that both can be met.
+// typeName is the name of the type on the wire. The vendor's pages do not say whether a group created as Private is
+// later called Private or Work; the emulator repeats what the creator wrote, so that tests can cover both.
 func (g *group) typeName() string { return g.spelled }
 
-// full reports whether nobody else fits in. The caller holds the lock.
+// full reports whether no seat is free. The caller holds the lock.
 func (g *group) full() bool { return g.maxMembers > 0 && g.roster.size() >= g.maxMembers }
 
-// free is how many more fit in. The caller holds the lock.
+// free is the number of free seats. The caller holds the lock.
 func (g *group) free() int {
 	if g.maxMembers == 0 {
-		return int(^uint(0) >> 1)
+		return math.MaxInt
 	}
 	return max(0, g.maxMembers-g.roster.size())
 }
 
-// enrol adds somebody without telling anyone. The caller holds the lock and knows that he is not in.
+// enrol adds an account that is not a member yet, without callbacks. The caller holds the lock.
 func (g *group) enrol(account string, r role, joined, spoke uint32) {
 	if r == roleOwner {
 		g.promote(account)
 	}
-	g.created = min(g.created, joined) // nobody joins a group before it exists
+	g.created = min(g.created, joined) // no member joined before the group existed
 	g.roster.add(member{account: account, role: r, joined: joined, spoke: spoke})
 	g.withdraw(account)
 }
 
-// promote makes room for a new owner, the present one becomes an ordinary member. The caller holds the lock.
+// promote makes account the owner; the previous owner becomes an ordinary member. The caller holds the lock.
 func (g *group) promote(account string) {
 	if m := g.roster.find(g.owner); m != nil {
 		m.role = roleMember
@@ -86,7 +88,7 @@ func (g *group) setRole(account string, r role) {
 	g.roster.find(account).role = r
 }
 
-// expel removes a member and reports whether there was one. The caller holds the lock.
+// expel removes an account and reports whether it was a member. The caller holds the lock.
 func (g *group) expel(account string) bool {
 	if !g.roster.remove(account) {
 		return false
@@ -97,7 +99,7 @@ func (g *group) expel(account string) bool {
 	return true
 }
 
-// withdraw ends an application, if there is one. The caller holds the lock.
+// withdraw removes the application of an account and reports whether there was one. The caller holds the lock.
 func (g *group) withdraw(account string) bool {
 	i := slices.Index(g.applications, account)
 	if i < 0 {
@@ -107,11 +109,11 @@ func (g *group) withdraw(account string) bool {
 	return true
 }
 
-// say records a message of a member. The caller holds the lock.
-func (g *group) say(m *member, at time.Time) {
+// recordMessage counts a message of a member. The caller holds the lock.
+func (g *group) recordMessage(m *member, at time.Time) {
 	g.messages++
 	g.lastMessage = at.Unix()
-	if g.kind != typeAVChatRoom { // there the vendor keeps no LastSendMsgTime (page 33529)
+	if g.kind != typeAVChatRoom { // the vendor stores no LastSendMsgTime there (page 33529)
 		m.spoke = seconds(at)
 	}
 }

@@ -2,7 +2,7 @@ package emulator
 
 import "strings"
 
-// groupType is what decides who may do what in a group (page 33529).
+// groupType determines the permissions in a group (page 33529).
 type groupType uint8
 
 const (
@@ -13,7 +13,7 @@ const (
 	typeCommunity
 )
 
-// parseGroupType reads the new and the old name of a type: the REST API takes both.
+// parseGroupType parses the current or the old name of a type: the REST API accepts both.
 func parseGroupType(name string) (groupType, bool) {
 	switch name {
 	case "Work", "Private":
@@ -33,7 +33,7 @@ func parseGroupType(name string) (groupType, bool) {
 
 const groupTypeNames = "Work (or Private), Public, Meeting (or ChatRoom), AVChatRoom, Community"
 
-// ceiling is the largest MaxMemberNum that the vendor's top edition sells, and the value of a group that asks for none. 0: without limit.
+// ceiling is the largest MaxMemberNum of the vendor's largest edition, and the default of a group. 0: without limit.
 func (t groupType) ceiling() int {
 	switch t {
 	case typeAVChatRoom:
@@ -45,10 +45,11 @@ func (t groupType) ceiling() int {
 	}
 }
 
-// membersInvite reports whether members may bring others in from a client. Elsewhere only the app admin can, over REST.
+// membersInvite reports whether members may invite others from a client. In other types only the app admin can, over
+// REST.
 func (t groupType) membersInvite() bool { return t == typeWork || t == typeCommunity }
 
-// joinOption is what a group answers to applications unless it says otherwise.
+// joinOption is the default ApplyJoinOption.
 func (t groupType) joinOption() string {
 	switch t {
 	case typeWork:
@@ -67,13 +68,7 @@ const (
 	disableApply   = "DisableApply"
 )
 
-const joinOptionNames = freeAccess + ", " + needPermission + ", " + disableApply
-
-func knownJoinOption(option string) bool {
-	return option == freeAccess || option == needPermission || option == disableApply
-}
-
-// checkGroupID holds the rules for ids that an app chooses itself.
+// checkGroupID checks an id that the app has chosen, and returns what is wrong with it, or nothing.
 func checkGroupID(id string, t groupType) string {
 	switch {
 	case id == "" || len(id) > 48:
@@ -81,11 +76,12 @@ func checkGroupID(id string, t groupType) string {
 	case strings.ContainsFunc(id, func(r rune) bool { return r < 0x20 || r > 0x7e }):
 		return "the GroupId must be printable ASCII"
 	case strings.HasPrefix(id, "@TGS#") && t != typeCommunity:
-		return "the GroupId must not begin with @TGS#, that is for generated ids"
+		return "the GroupId must not begin with @TGS#, which is for generated ids"
 	default:
 		return ""
 	}
 }
 
-// validAccount holds the vendor's limit for a UserID. The characters are not restricted: the pages disagree about them.
+// validAccount checks the vendor's limit for a UserID. It does not restrict the characters: the pages disagree about
+// them.
 func validAccount(account string) bool { return account != "" && len(account) <= 32 }

@@ -7,39 +7,40 @@ import (
 	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
-// The ways to join a group, and to leave it. Who joins through here is asked about and told about; what must not be noticed (members at
-// creation, import, the control API setting a scene) enrols people directly.
+// Joining and leaving a group with callbacks. What must not cause callbacks (members at creation, import, the control
+// API preparing a group) calls group.enrol instead.
 
 // Values of Result in the answer of add_group_member (page 34921).
 const (
 	resultFailed = 0
 	resultAdded  = 1
-	resultMember = 2 // was in already
-	resultAsked  = 3 // has to agree first
-	resultInMany = 4 // is in too many groups; not on the page, but among the constants of the client SDKs
+	resultMember = 2 // is a member already
+	resultAsked  = 3 // has to confirm first
+	resultInMany = 4 // is in too many groups; not on the page, but a constant of the client SDKs
 )
 
-// entry is what became of one account that was to join.
+// entry is the result for one account that was to join.
 type entry struct {
 	account string
 	result  int
-	reason  int // why it failed: one of the codes
+	reason  int // the code of the failure
 }
 
-// apply is what happens when somebody applies from a client: the app backend is asked first, and only then does the group look for a seat
-// or for an admin's approval (page 34370). It reports whether the application is pending.
+// apply handles an application from a client: first the callback, only then the check for a free seat or an admin's
+// approval (page 34370). It reports whether the application is pending.
 func (e *Emulator) apply(ctx context.Context, g *group, from origin, message string) (pending bool, f *failure) {
 	g.mu.Lock()
 	option, kind, in := g.joinOption, g.kind, g.roster.find(from.account) != nil
 	g.mu.Unlock()
 	switch {
 	case option == disableApply:
-		return false, fail(codeNotPermitted, "nobody can apply to this group: its ApplyJoinOption is %s", disableApply)
+		return false, fail(codeNotPermitted, "the group takes no applications: its ApplyJoinOption is %s", disableApply)
 	case in:
 		return false, fail(codeAlreadyMember, "the account is a member already")
 	}
-	v := e.ask(ctx, g.app, from, callbackBody{
-		Command: callback.CommandBeforeApplyJoin, GroupID: g.id, Type: g.typeName(), Requestor: from.account, ApplyMsg: message,
+	v := e.sendBefore(ctx, g.app, from, callbackBody{
+		Command: callback.CommandBeforeApplyJoin, GroupID: g.id, Type: g.typeName(),
+		Requestor: from.account, ApplyMsg: message,
 	})
 	if v.refusal != nil {
 		return false, v.refusal
@@ -49,22 +50,22 @@ func (e *Emulator) apply(ctx context.Context, g *group, from origin, message str
 	if g.dissolved {
 		return false, errNoSuchGroup
 	}
-	// "Go ahead" admits nobody where an admin has to approve.
+	// The app backend's consent does not replace an admin's approval.
 	if kind == typePublic && g.joinOption == needPermission {
 		if !slices.Contains(g.applications, from.account) {
 			g.applications = append(g.applications, from.account)
 		}
 		return true, nil
 	}
-	return false, e.seat(ctx, g, from, "Apply", []string{from.account}, verdict{})[0].failure()
+	return false, e.admitApplicant(ctx, g, from)
 }
 
-// approve lets somebody in whose application is pending. The caller has locked the group.
-func (e *Emulator) approve(ctx context.Context, g *group, from origin) *failure {
-	return e.seat(ctx, g, from, "Apply", []string{from.account}, verdict{})[0].failure()
+// admitApplicant admits an account whose application is accepted. The caller has locked the group.
+func (e *Emulator) admitApplicant(ctx context.Context, g *group, from origin) *failure {
+	return e.admit(ctx, g, from, "Apply", []string{from.account}, verdict{})[0].failure()
 }
 
-// failure is what a client sees.
+// failure is the error that the client sees, nil for none.
 func (en entry) failure() *failure {
 	switch {
 	case en.result == resultAdded, en.result == resultAsked:
@@ -78,10 +79,11 @@ func (en entry) failure() *failure {
 	}
 }
 
-// bring is an invitation, by a member or over REST: the app backend is asked about all accounts at once (page 34371).
-func (e *Emulator) bring(ctx context.Context, g *group, from origin, accounts []string) ([]entry, *failure) {
-	v := e.ask(ctx, g.app, from, callbackBody{
-		Command: callback.CommandBeforeInviteJoin, GroupID: g.id, Type: g.typeName(), Operator: from.account, Invited: memberRefs(accounts),
+// invite handles an invitation by a member or an addition over REST: one callback covers all accounts (page 34371).
+func (e *Emulator) invite(ctx context.Context, g *group, from origin, accounts []string) ([]entry, *failure) {
+	v := e.sendBefore(ctx, g.app, from, callbackBody{
+		Command: callback.CommandBeforeInviteJoin, GroupID: g.id, Type: g.typeName(), Operator: from.account,
+		Invited: memberRefs(accounts),
 	})
 	if v.refusal != nil {
 		return nil, v.refusal
@@ -96,46 +98,49 @@ func (e *Emulator) bring(ctx context.Context, g *group, from origin, accounts []
 			return nil, f
 		}
 	}
-	entries := e.seat(ctx, g, from, "Invited", accounts, v)
-	// An error of the whole request only if nobody came in and for everybody the reason is the same.
+	entries := e.admit(ctx, g, from, "Invited", accounts, v)
+	// The whole request fails only if all accounts failed for the same reason.
 	for _, reason := range []int{codeGroupFull, codeNoSuchAccount, codeGroupLimit} {
 		if !slices.ContainsFunc(entries, func(en entry) bool { return en.reason != reason }) {
-			return nil, fail(reason, "nobody was added: the group is full, no such account exists, or it is in too many groups")
+			return nil, fail(reason, "no account was added: no free seat, no such account, or in too many groups")
 		}
 	}
 	return entries, nil
 }
 
-// obstacle is what keeps some of the accounts from being added, if anything does. The caller has locked the group.
+// obstacle returns why one of the accounts cannot be added, nil if all can. The caller has locked the group.
 func (e *Emulator) obstacle(ctx context.Context, g *group, from origin, accounts []string, v verdict) *failure {
-	settings, _, _ := g.app.console()
+	settings, _, _ := g.app.config()
 	wanted := 0
 	for _, account := range accounts {
 		switch {
 		case g.roster.find(account) != nil, v.refused[account], slices.Contains(settings.AskedAccounts, account):
 		case slices.Contains(settings.MissingAccounts, account):
-			return fail(codeNoSuchAccount, "nobody was added: one of the accounts does not exist")
+			return fail(codeNoSuchAccount, "no account was added: one of them does not exist")
 		case slices.Contains(settings.CrowdedAccounts, account):
-			return fail(codeGroupLimit, "nobody was added: one of the accounts is in too many groups")
+			return fail(codeGroupLimit, "no account was added: one of them is in too many groups")
 		default:
 			wanted++
 		}
 	}
 	if wanted > g.free() {
-		e.tell(ctx, g.app, from, callbackBody{Command: callback.CommandAfterGroupFull, GroupID: g.id})
+		e.queueAfter(ctx, g.app, from, callbackBody{Command: callback.CommandAfterGroupFull, GroupID: g.id})
 		return errGroupFull
 	}
 	return nil
 }
 
-// seat gives the free seats to accounts in their order, and tells of it: who is new, and that the group is full when the last seat was
-// taken now or somebody found none (page 34376). The order of the two is not documented. The caller has locked the group.
-func (e *Emulator) seat(ctx context.Context, g *group, from origin, joinType string, accounts []string, v verdict) []entry {
-	settings, _, _ := g.app.console()
+// admit gives the free seats to accounts in their order, and queues the callbacks: one for the new members, and one for
+// a full group if this took the last seat or an account found none (page 34376). The order of the two is not
+// documented. The caller has locked the group.
+func (e *Emulator) admit(
+	ctx context.Context, g *group, from origin, joinType string, accounts []string, v verdict,
+) []entry {
+	settings, _, _ := g.app.config()
 	now := seconds(e.clock.now())
 	var entries []entry
 	var joined []string
-	turnedAway := false
+	noSeat := false
 	for _, account := range accounts {
 		en := entry{account: account}
 		switch {
@@ -151,7 +156,7 @@ func (e *Emulator) seat(ctx context.Context, g *group, from origin, joinType str
 			en.result = resultAsked
 		case g.full():
 			en.reason = codeGroupFull
-			turnedAway = true
+			noSeat = true
 		default:
 			g.enrol(account, roleMember, now, 0)
 			en.result = resultAdded
@@ -160,27 +165,29 @@ func (e *Emulator) seat(ctx context.Context, g *group, from origin, joinType str
 		entries = append(entries, en)
 	}
 	if len(joined) > 0 {
-		e.tell(ctx, g.app, from, callbackBody{
-			Command: commandAfterJoin, GroupID: g.id, Type: g.typeName(), JoinType: joinType, Operator: from.account, Joined: memberRefs(joined),
+		e.queueAfter(ctx, g.app, from, callbackBody{
+			Command: commandAfterJoin, GroupID: g.id, Type: g.typeName(), JoinType: joinType, Operator: from.account,
+			Joined: memberRefs(joined),
 		})
 	}
-	if turnedAway || len(joined) > 0 && g.full() {
-		e.tell(ctx, g.app, from, callbackBody{Command: callback.CommandAfterGroupFull, GroupID: g.id})
+	if noSeat || len(joined) > 0 && g.full() {
+		e.queueAfter(ctx, g.app, from, callbackBody{Command: callback.CommandAfterGroupFull, GroupID: g.id})
 	}
 	return entries
 }
 
-// part removes members and tells of those who were in. The caller has locked the group.
-func (e *Emulator) part(ctx context.Context, g *group, from origin, exitType string, accounts []string) (left []string) {
+// removeMembers removes accounts and queues a callback for those that were members. The caller has locked the group.
+func (e *Emulator) removeMembers(ctx context.Context, g *group, from origin, exitType string, accounts []string) {
+	var left []string
 	for _, account := range accounts {
 		if g.expel(account) {
 			left = append(left, account)
 		}
 	}
 	if len(left) > 0 {
-		e.tell(ctx, g.app, from, callbackBody{
-			Command: commandAfterExit, GroupID: g.id, Type: g.typeName(), ExitType: exitType, Operator: from.account, Left: memberRefs(left),
+		e.queueAfter(ctx, g.app, from, callbackBody{
+			Command: commandAfterExit, GroupID: g.id, Type: g.typeName(), ExitType: exitType, Operator: from.account,
+			Left: memberRefs(left),
 		})
 	}
-	return left
 }

@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// outbox sends after-callbacks in the background: those of one group in the order in which things happened, those of different groups
-// beside each other. The vendor documents no order at all; this one is the least surprising.
+// outbox sends after-callbacks in the background: those of one group in the order of the events, those of different
+// groups in parallel. The vendor documents no order.
 type outbox struct {
 	lanes chan struct{} // bounds how many are sent at the same time
 
 	mu     sync.Mutex
-	queues map[string][]func() // by group; a group that is present has a goroutine that empties it
-	busy   int                 // deliveries under way or queued, before-callbacks included
-	idle   chan struct{}       // closed when busy falls to 0; nil while nobody waits for that
+	queues map[string][]func() // by group; a group that is present has a goroutine that empties its queue
+	busy   int                 // deliveries queued or being sent, before-callbacks included
+	idle   chan struct{}       // closed when busy falls to 0; nil if nothing waits for that
 	closed bool
 }
 
@@ -32,7 +32,7 @@ func (o *outbox) put(key string, send func()) {
 	queue, running := o.queues[key]
 	o.queues[key] = append(queue, send)
 	if !running {
-		go o.empty(key) // ends by itself when the queue is empty; close empties it
+		go o.empty(key) // ends when the queue is empty, at the latest after close
 	}
 }
 
@@ -51,42 +51,49 @@ func (o *outbox) empty(key string) {
 		o.lanes <- struct{}{}
 		queue[0]()
 		<-o.lanes
-		o.done(1)
+		o.done()
 	}
 }
 
-// begin counts a delivery that somebody waits for himself. It is ended by done(1).
+// begin counts a delivery that its caller sends, and reports whether it may be sent. done ends it.
 func (o *outbox) begin() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
-		return false
+	if !o.closed {
+		o.busy++
 	}
-	o.busy++
-	return true
+	return !o.closed
 }
 
-func (o *outbox) done(n int) {
+func (o *outbox) done() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.busy -= n
+	o.busy--
+	o.signalIdle()
+}
+
+// signalIdle closes idle if nothing is queued or being sent. The caller holds the lock.
+func (o *outbox) signalIdle() {
 	if o.busy == 0 && o.idle != nil {
 		close(o.idle)
 		o.idle = nil
 	}
 }
 
-// settle waits until nothing is under way or queued.
-func (o *outbox) settle(ctx context.Context) error {
-	o.mu.Lock()
-	if o.busy == 0 {
-		o.mu.Unlock()
-		return nil
-	}
+// whenIdle returns a channel that is closed once nothing is queued or being sent. The caller holds the lock.
+func (o *outbox) whenIdle() <-chan struct{} {
 	if o.idle == nil {
 		o.idle = make(chan struct{})
 	}
 	idle := o.idle
+	o.signalIdle()
+	return idle
+}
+
+// waitIdle waits until nothing is queued or being sent.
+func (o *outbox) waitIdle(ctx context.Context) error {
+	o.mu.Lock()
+	idle := o.whenIdle()
 	o.mu.Unlock()
 	select {
 	case <-idle:
@@ -96,28 +103,15 @@ func (o *outbox) settle(ctx context.Context) error {
 	}
 }
 
-// close drops what is queued and waits for what is under way: at most the 2 seconds of a callback.
+// close drops queued deliveries and waits for those being sent: at most the 2 seconds of a callback.
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.closed = true
-	dropped := 0
 	for key, queue := range o.queues {
-		dropped += len(queue)
+		o.busy -= len(queue)
 		o.queues[key] = nil
 	}
-	if o.idle == nil {
-		o.idle = make(chan struct{})
-	}
-	idle := o.idle
-	o.mu.Unlock()
-	if dropped > 0 {
-		o.done(dropped)
-	}
-	o.mu.Lock()
-	if o.busy == 0 && o.idle != nil {
-		close(o.idle)
-		o.idle = nil
-	}
+	idle := o.whenIdle()
 	o.mu.Unlock()
 	<-idle
 }

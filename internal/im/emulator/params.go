@@ -9,10 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// params are the members of a JSON object that somebody sent. They are looked up by their exact name: encoding/json would also take
-// "groupid" for "GroupId", and the vendor does not.
-//
-// The first member that is missing or of the wrong type is remembered in bad, so that a call reads all it needs and then asks once.
+// params are the members of a received JSON object. They are looked up by exact name: encoding/json would accept
+// "groupid" for "GroupId", which the vendor does not. The first member that is missing or of the wrong type is stored
+// in bad, so that a call can read all its parameters and check for an error once.
 type params struct {
 	members map[string]json.RawMessage
 	bad     *failure
@@ -55,7 +54,7 @@ func (p *params) text(name string) (s string) {
 	return s
 }
 
-// required reads a string that must be there.
+// required reads a string that must not be absent or empty.
 func (p *params) required(name string) string {
 	s := p.text(name)
 	if s == "" {
@@ -64,7 +63,7 @@ func (p *params) required(name string) string {
 	return s
 }
 
-// number reads an integer that is not negative.
+// number reads a non-negative integer.
 func (p *params) number(name string, absent int) int {
 	if !p.has(name) {
 		return absent
@@ -84,7 +83,7 @@ func (p *params) texts(name string) (list []string) {
 	return list
 }
 
-// objects reads a list of objects; absent is nil. What is wrong inside of one is reported as wrong in the whole.
+// objects reads a list of objects; absent is nil.
 func (p *params) objects(name string) (list []*params) {
 	if !p.has(name) {
 		return nil
@@ -117,7 +116,8 @@ func (p *params) object(name string) *params {
 	return o
 }
 
-// accounts reads a list of UserIDs: strings, or objects with a Member_Account. It checks the vendor's limits and drops repetitions.
+// accounts reads a list of UserIDs: strings, or objects with a Member_Account. It checks the vendor's limits and drops
+// duplicates.
 func (p *params) accounts(name string, limit int, asObjects bool) []string {
 	var list []string
 	if asObjects {
@@ -134,7 +134,7 @@ func (p *params) accounts(name string, limit int, asObjects bool) []string {
 		p.complain("%s is missing or empty", name)
 	}
 	if len(list) > limit && p.bad == nil {
-		p.bad = fail(codeTooManyAccounts, "%s has %d accounts, at most %d are allowed in one request", name, len(list), limit)
+		p.bad = fail(codeTooManyAccounts, "%s has %d accounts, more than %d", name, len(list), limit)
 	}
 	if slices.ContainsFunc(list, func(account string) bool { return !validAccount(account) }) {
 		p.complain("%s: a UserID must have 1 to 32 bytes", name)

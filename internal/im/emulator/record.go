@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// CallbackRecord is one callback that was sent, and what came of it.
+// CallbackRecord is one callback with its answer and outcome.
 type CallbackRecord struct {
 	ID       int       `json:"id"` // ascending, from 1
 	SDKAppID uint64    `json:"sdkAppID"`
@@ -17,7 +17,7 @@ type CallbackRecord struct {
 	SentAt   time.Time `json:"sentAt"` // by the emulator's clock
 	// DurationMillis is real time.
 	DurationMillis int64 `json:"durationMillis"`
-	// Query is what was appended to the callback URL; the value of Sign is blotted out.
+	// Query is what was appended to the callback URL, without the value of Sign.
 	Query string          `json:"query"`
 	Body  json.RawMessage `json:"body"`
 	// Status is the HTTP status of the answer, 0 if there was none.
@@ -28,7 +28,7 @@ type CallbackRecord struct {
 	Outcome string `json:"outcome"`
 	// Failure says why a callback failed.
 	Failure string `json:"failure,omitempty"`
-	// Fault is the kind of the fault that struck, if one did.
+	// Fault is the kind of the fault that was injected, if any.
 	Fault string `json:"fault,omitempty"`
 }
 
@@ -37,9 +37,9 @@ const (
 	OutcomeAllowed       = "Allowed"       // before: go ahead
 	OutcomeRefused       = "Refused"       // before: the whole request is refused
 	OutcomePartlyRefused = "PartlyRefused" // before: RefusedMembers_Account was not empty
-	OutcomeFailedOpen    = "FailedOpen"    // before: no usable answer in time, so the user is let in
+	OutcomeFailedOpen    = "FailedOpen"    // before: no usable answer in time, so the action went ahead
 	OutcomeFailedClosed  = "FailedClosed"  // before: no usable answer in time, and the settings say Refuse
-	OutcomeDelivered     = "Delivered"     // after: answered; what the answer says is ignored
+	OutcomeDelivered     = "Delivered"     // after: answered; the content of the answer is ignored
 	OutcomeFailed        = "Failed"        // after: not delivered, or no usable answer
 )
 
@@ -55,38 +55,38 @@ type CallRecord struct {
 	Body           json.RawMessage `json:"body,omitempty"` // left out above 16 KiB and when it is not JSON
 	Code           int             `json:"code"`           // the ErrorCode of the answer
 	Info           string          `json:"info,omitempty"`
-	Fault          string          `json:"fault,omitempty"` // the kind of the fault that struck, if one did
+	Fault          string          `json:"fault,omitempty"` // the kind of the fault that was injected, if any
 }
 
-// CallCount is how often an API was called since the last reset or clearing.
+// CallCount is the number of calls of an API since the counts were last cleared.
 type CallCount struct {
 	API    string `json:"api"`
 	Calls  int    `json:"calls"`
-	Failed int    `json:"failed"` // answered with another ErrorCode than 0, or spoiled by a fault
+	Failed int    `json:"failed"` // answered with an ErrorCode other than 0, or hit by a fault
 }
 
 const (
-	keptRecords  = 2000 // of each kind
-	keptBody     = 16 << 10
-	keptAnswer   = 4 << 10
-	otherAPIName = "other" // what is not one of the APIs, so that counting stays bounded
+	maxRecords        = 2000 // of each kind
+	maxRecordedBody   = 16 << 10
+	maxRecordedAnswer = 4 << 10
+	otherAPIName      = "other" // stands for all unknown APIs, so that the number of counts is bounded
 )
 
-// journal keeps the last records of one kind.
+// journal holds the last maxRecords records of one kind.
 type journal[T any] struct {
 	mu      sync.Mutex
 	last    int
-	records []T // oldest first, at most twice keptRecords
+	records []T // oldest first, at most twice maxRecords
 }
 
-// add files the record that is made for the next id.
+// add appends the record that the function makes for the next id.
 func (j *journal[T]) add(record func(id int) T) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.last++
 	j.records = append(j.records, record(j.last))
-	if len(j.records) >= 2*keptRecords {
-		j.records = slices.Clone(j.records[len(j.records)-keptRecords:])
+	if len(j.records) >= 2*maxRecords {
+		j.records = slices.Clone(j.records[len(j.records)-maxRecords:])
 	}
 }
 
@@ -95,7 +95,7 @@ func (j *journal[T]) newest(limit int, match func(*T) bool) []T {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	found := []T{}
-	for i := len(j.records) - 1; i >= max(0, len(j.records)-keptRecords) && len(found) < limit; i-- {
+	for i := len(j.records) - 1; i >= max(0, len(j.records)-maxRecords) && len(found) < limit; i-- {
 		if match(&j.records[i]) {
 			found = append(found, j.records[i])
 		}

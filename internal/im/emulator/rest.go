@@ -30,48 +30,31 @@ type call struct {
 	*params
 }
 
-// origin of what a call causes: callbacks of our own calls carry RESTAPI, too (page 34354).
+// origin is the origin of what a call causes. Callbacks of REST calls have the platform RESTAPI (page 34354).
 func (c *call) origin() origin {
 	return origin{account: c.identifier, platform: "RESTAPI", ip: "127.0.0.1"}
 }
 
-// api is one command of the REST API. It returns what stands in the answer beside the three fields of the envelope, nil for nothing.
+// api is one command of the REST API. It returns the fields of the answer besides those of the envelope, nil for none.
 type api func(e *Emulator, ctx context.Context, c *call) (any, *failure)
 
-func apiNamed(name string) api {
-	switch name {
-	case "create_group":
-		return (*Emulator).createGroup
-	case "destroy_group":
-		return (*Emulator).destroyGroup
-	case "get_group_info":
-		return (*Emulator).getGroupInfo
-	case "get_appid_group_list":
-		return (*Emulator).getGroupList
-	case "modify_group_base_info":
-		return (*Emulator).modifyGroup
-	case "change_group_owner":
-		return (*Emulator).changeOwner
-	case "get_group_member_info":
-		return (*Emulator).getMembers
-	case "get_specified_group_member_info":
-		return (*Emulator).getSpecifiedMembers
-	case "get_role_in_group":
-		return (*Emulator).getRoles
-	case "modify_group_member_info":
-		return (*Emulator).modifyMember
-	case "add_group_member":
-		return (*Emulator).addMembers
-	case "delete_group_member":
-		return (*Emulator).deleteMembers
-	case "import_group_member":
-		return (*Emulator).importMembers
-	default:
-		return nil
-	}
+var apis = map[string]api{
+	"create_group":                    (*Emulator).createGroup,
+	"destroy_group":                   (*Emulator).destroyGroup,
+	"get_group_info":                  (*Emulator).getGroupInfo,
+	"get_appid_group_list":            (*Emulator).getGroupList,
+	"modify_group_base_info":          (*Emulator).modifyGroup,
+	"change_group_owner":              (*Emulator).changeOwner,
+	"get_group_member_info":           (*Emulator).getMembers,
+	"get_specified_group_member_info": (*Emulator).getSpecifiedMembers,
+	"get_role_in_group":               (*Emulator).getRoles,
+	"modify_group_member_info":        (*Emulator).modifyMember,
+	"add_group_member":                (*Emulator).addMembers,
+	"delete_group_member":             (*Emulator).deleteMembers,
+	"import_group_member":             (*Emulator).importMembers,
 }
 
-// envelope begins every answer; HTTP is 200 whatever it says.
+// envelope has the fields that begin every answer. The HTTP status is always 200.
 type envelope struct {
 	ActionStatus string `json:"ActionStatus"`
 	ErrorInfo    string `json:"ErrorInfo"`
@@ -90,7 +73,7 @@ func envelopeOf(f *failure) []byte {
 	return answer
 }
 
-// serveREST answers one call: authenticate, strike with the faults, do what is asked, answer.
+// serveREST answers one call: pick the faults, authenticate, execute, record, answer.
 func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	now := e.clock.now()
@@ -99,26 +82,26 @@ func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 	body, tooLarge := readBody(r)
 
 	rec := CallRecord{API: otherAPIName, ReceivedAt: now.UTC()}
-	if name, ok := strings.CutPrefix(r.URL.Path, restPrefix); ok && apiNamed(name) != nil {
+	if name, ok := strings.CutPrefix(r.URL.Path, restPrefix); ok && apis[name] != nil {
 		rec.API = name
 	}
 	p, bodyErr := parseParams(body)
 	if bodyErr == nil {
 		rec.Group = groupOf(p)
-		if len(body) <= keptBody {
+		if len(body) <= maxRecordedBody {
 			rec.Body = body
 		}
 	}
-	t := e.faults.forCall(rec.API, rec.Group)
-	rec.Fault = t.name()
+	inj := e.faults.forCall(rec.API, rec.Group)
+	rec.Fault = inj.name()
 
 	var answer []byte
 	var f *failure
-	if wait(r.Context(), t.latency, e.closing) != nil {
-		abort() // the caller is gone
+	if wait(r.Context(), inj.latency, e.closing) != nil {
+		abort() // the client has disconnected
 	}
 	switch {
-	case t.fault != nil && !t.fault.AfterEffect:
+	case inj.fault != nil && !inj.fault.AfterEffect:
 	case tooLarge:
 		f = fail(codeBadRequest, "the body is larger than %d bytes", maxRESTBody)
 	default:
@@ -128,33 +111,35 @@ func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 		answer = envelopeOf(f)
 		rec.Code, rec.Info = f.code, f.info
 	}
-	if t.is(FaultCode) {
-		rec.Code, rec.Info = t.fault.Code, t.fault.Info
+	if inj.is(FaultCode) {
+		rec.Code, rec.Info = inj.fault.Code, inj.fault.Info
 	}
 	rec.DurationMillis = time.Since(start).Milliseconds()
-	// Filed before the answer leaves, so that who has the answer finds the record.
-	e.tally.add(rec.API, rec.Code != 0 || t.fault != nil)
+	// Recorded before the answer is sent, so that a client that has the answer finds the record.
+	e.tally.add(rec.API, rec.Code != 0 || inj.fault != nil)
 	e.calls.add(func(id int) CallRecord { rec.ID = id; return rec })
-	e.log.Debug("REST call", "app", rec.SDKAppID, "api", rec.API, "group", rec.Group, "code", rec.Code, "info", rec.Info, "fault", rec.Fault)
+	e.log.Debug("REST call", "app", rec.SDKAppID, "api", rec.API, "group", rec.Group,
+		"code", rec.Code, "info", rec.Info, "fault", rec.Fault)
 
-	if t.fault != nil {
-		e.spoilAnswer(w, r, t.fault, answer)
+	if inj.fault != nil {
+		e.injectIntoAnswer(w, r, inj.fault, answer)
 		return
 	}
 	writeAnswer(w, len(answer), answer)
 }
 
-// writeAnswer writes an answer, or a part of one that has a greater length. A caller who is gone needs no answer.
+// writeAnswer writes an answer of the given length, or only a part of it. It ignores errors, which mean that the client
+// has disconnected.
 func writeAnswer(w http.ResponseWriter, length int, part []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(length))
 	_, _ = w.Write(part) //nolint:gosec // JSON, and labelled as such
 }
 
-// abort breaks the connection without an answer. net/http knows no other way to say so than its own panic value, which it catches.
+// abort closes the connection without an answer: net/http recovers from this panic value and does so.
 func abort() { panic(http.ErrAbortHandler) } //nolint:forbidigo // see above
 
-// spoilAnswer does to an answer what a fault wants.
-func (e *Emulator) spoilAnswer(w http.ResponseWriter, r *http.Request, f *Fault, answer []byte) {
+// injectIntoAnswer applies a fault to an answer.
+func (e *Emulator) injectIntoAnswer(w http.ResponseWriter, r *http.Request, f *Fault, answer []byte) {
 	switch f.Kind {
 	case FaultHTTP:
 		w.Header().Set("Content-Type", "text/html")
@@ -169,12 +154,12 @@ func (e *Emulator) spoilAnswer(w http.ResponseWriter, r *http.Request, f *Fault,
 		writeAnswer(w, len(answer), answer[:len(answer)/2])
 		_ = http.NewResponseController(w).Flush()
 	case FaultHang:
-		_ = hang(r.Context(), e.closing)
+		_ = wait(r.Context(), forever, e.closing)
 	}
 	abort()
 }
 
-// call authenticates and carries out a call.
+// call authenticates and executes a call.
 func (e *Emulator) call(r *http.Request, now time.Time, p *params, bodyErr error, rec *CallRecord) ([]byte, *failure) {
 	a, identifier, f := e.authenticate(r, now)
 	if a != nil {
@@ -186,7 +171,7 @@ func (e *Emulator) call(r *http.Request, now time.Time, p *params, bodyErr error
 	if bodyErr != nil {
 		return nil, fail(codeBadJSON, "the body must be a JSON object, at least {}: %v", bodyErr)
 	}
-	do := apiNamed(rec.API)
+	do := apis[rec.API]
 	if do == nil {
 		return nil, fail(codeUnknownCommand, "unknown command %q", strings.TrimPrefix(r.URL.Path, restPrefix))
 	}
@@ -206,12 +191,13 @@ func (e *Emulator) call(r *http.Request, now time.Time, p *params, bodyErr error
 		answer = append(append(answer[:len(answer)-1], ','), fields[1:]...)
 	}
 	if len(answer) > maxRESTAnswer {
-		return nil, fail(codeAnswerTooLarge, "the answer would have %d bytes, more than 1 MB: ask for fewer members or fields", len(answer))
+		return nil, fail(codeAnswerTooLarge, "the answer would be larger than 1 MB: request fewer members or fields")
 	}
 	return answer, nil
 }
 
-// authenticate checks the request line in the order in which the vendor's gateway seems to (page 34620; codes on page 34348).
+// authenticate checks the request line in the presumable order of the vendor's gateway (page 34620; codes on page
+// 34348).
 func (e *Emulator) authenticate(r *http.Request, now time.Time) (*app, string, *failure) {
 	if r.Method != http.MethodPost {
 		return nil, "", fail(codeBadRequest, "the method must be POST, not %s", r.Method)
@@ -239,7 +225,7 @@ func (e *Emulator) authenticate(r *http.Request, now time.Time) (*app, string, *
 	if identifier == "" {
 		return a, "", fail(codeNoIdentifier, "the parameter identifier is missing")
 	}
-	settings, key, _ := a.console()
+	settings, key, _ := a.config()
 	if err := imrest.VerifyUserSig(query.Get("usersig"), key, id, identifier, now); err != nil {
 		code := codeUserSigMalformed
 		if refused := (*imrest.UserSigError)(nil); errors.As(err, &refused) {
@@ -267,19 +253,19 @@ func readBody(r *http.Request) (body []byte, tooLarge bool) {
 	return body, len(body) > maxRESTBody
 }
 
-// groupOf is the one group that a call is about, for faults and records.
+// groupOf is the group of a call, for faults and records; empty if the call names none or several.
 func groupOf(p *params) string {
-	look := &params{members: p.members} // what is wrong with the body is for the call itself to say
-	if id := look.text("GroupId"); id != "" {
+	p = &params{members: p.members} // the call itself reports what is wrong with its parameters
+	if id := p.text("GroupId"); id != "" {
 		return id
 	}
-	if ids := look.texts("GroupIdList"); len(ids) == 1 {
+	if ids := p.texts("GroupIdList"); len(ids) == 1 {
 		return ids[0]
 	}
 	return ""
 }
 
-// namedGroup finds the group of a call and locks it; the caller unlocks it.
+// namedGroup returns the group of a call, locked; the caller unlocks it.
 func (c *call) namedGroup() (*group, *failure) {
 	id := c.required("GroupId")
 	if c.bad != nil {

@@ -12,7 +12,7 @@ const (
 	maxGroupsAsked    = 50
 	maxGroupPage      = 10_000
 	maxName           = 100 // bytes; the pages of 2023 say 30, client pages of 2024 say 100
-	maxText           = 400 // bytes of introduction and notification; likewise
+	maxText           = 400 // bytes of introduction and notification
 	maxMembersInInfo  = 6_000
 )
 
@@ -25,23 +25,23 @@ func (e *Emulator) createGroup(ctx context.Context, c *call) (any, *failure) {
 	if other := c.app.group(g.id); g.id != "" && other != nil {
 		return nil, taken(other, g.owner)
 	}
-	initial := g.everyone()
+	initial := g.accounts()
 	count := c.app.countOwned(g.kind, g.owner)
-	v := e.ask(ctx, c.app, c.origin(), callbackBody{
+	v := e.sendBefore(ctx, c.app, c.origin(), callbackBody{
 		Command: commandBeforeCreate, Type: g.typeName(), Operator: c.identifier, Owner: g.owner, Name: g.name,
 		CreateCount: &count, Members: memberRefs(initial),
 	})
 	if v.refusal != nil {
 		return nil, v.refusal
 	}
-	owner, name := g.owner, g.name // from insert on, others can change the group
+	owner, name := g.owner, g.name // insert makes the group visible to concurrent calls
 	if other := c.app.insert(g); other != nil {
 		return nil, taken(other, owner)
 	}
-	// The members at creation enter without a callback of their own (page 34368).
-	e.tell(ctx, c.app, c.origin(), callbackBody{
-		Command: commandAfterCreate, GroupID: g.id, Type: g.typeName(), Operator: c.identifier, Owner: owner, Name: name,
-		Members: memberRefs(initial),
+	// The initial members cause no join callback (page 34368).
+	e.queueAfter(ctx, c.app, c.origin(), callbackBody{
+		Command: commandAfterCreate, GroupID: g.id, Type: g.typeName(), Operator: c.identifier,
+		Owner: owner, Name: name, Members: memberRefs(initial),
 	})
 	return struct {
 		GroupID string `json:"GroupId"`
@@ -61,8 +61,8 @@ func (g *group) ownedBy(account string) bool {
 	return g.owner == account
 }
 
-// everyone lists the accounts of a group that nobody else knows yet, or that is locked.
-func (g *group) everyone() []string {
+// accounts lists the members. The caller holds the lock, or the group is not in an app yet.
+func (g *group) accounts() []string {
 	accounts := make([]string, 0, g.roster.size())
 	for m := range g.roster.after(0) {
 		accounts = append(accounts, m.account)
@@ -70,12 +70,12 @@ func (g *group) everyone() []string {
 	return accounts
 }
 
-// newGroup reads and checks the body of create_group.
+// newGroup parses the body of create_group.
 func (c *call) newGroup() (*group, *failure) {
 	g := &group{
-		app: c.app, id: c.text("GroupId"), spelled: c.required("Type"), name: c.required("Name"), owner: "", created: seconds(c.now),
-		introduction: c.text("Introduction"), notification: c.text("Notification"), faceURL: c.text("FaceUrl"),
-		joinOption: c.text("ApplyJoinOption"),
+		app: c.app, id: c.text("GroupId"), created: seconds(c.now),
+		spelled: c.required("Type"), name: c.required("Name"), introduction: c.text("Introduction"),
+		notification: c.text("Notification"), faceURL: c.text("FaceUrl"), joinOption: c.text("ApplyJoinOption"),
 	}
 	owner := c.text("Owner_Account")
 	wanted := c.number("MaxMemberCount", 0) // MaxMemberNum everywhere else
@@ -126,16 +126,18 @@ func checkTexts(name, introduction, notification string) *failure {
 	return nil
 }
 
-// setJoinOption checks and sets ApplyJoinOption; "" is the default of the type. Only Public groups have a choice (page 33529).
+// setJoinOption checks and sets ApplyJoinOption; "" is the default of the type. Only Public groups have a choice (page
+// 33529).
 func (g *group) setJoinOption(option string) *failure {
 	if option == "" {
 		option = g.kind.joinOption()
 	}
-	if !knownJoinOption(option) {
-		return fail(codeBadParameter, "ApplyJoinOption %q is unknown: use %s", option, joinOptionNames)
+	if option != freeAccess && option != needPermission && option != disableApply {
+		return fail(codeBadParameter, "ApplyJoinOption %q is unknown: use FreeAccess, NeedPermission or DisableApply",
+			option)
 	}
 	if g.kind != typePublic && option != g.kind.joinOption() {
-		return fail(codeBadParameter, "ApplyJoinOption of a group of type %s is always %s", g.spelled, g.kind.joinOption())
+		return fail(codeBadParameter, "ApplyJoinOption of type %s is always %s", g.spelled, g.kind.joinOption())
 	}
 	g.joinOption = option
 	return nil
@@ -145,7 +147,7 @@ func (g *group) setJoinOption(option string) *failure {
 func (g *group) setMaxMembers(n int) *failure {
 	ceiling := g.kind.ceiling()
 	if ceiling == 0 {
-		return nil // a live room is never full
+		return nil // an AVChatRoom is never full
 	}
 	if n == 0 {
 		n = ceiling
@@ -169,14 +171,17 @@ func (e *Emulator) destroyGroup(ctx context.Context, c *call) (any, *failure) {
 	return nil, nil
 }
 
-// dissolve ends a group, which the caller has locked and then makes the app forget.
+// dissolve marks a group as disbanded and queues the callback. The caller has locked the group, and removes it from the
+// app.
 func (e *Emulator) dissolve(ctx context.Context, g *group, by origin) {
 	g.dissolved = true
-	body := callbackBody{Command: commandAfterDestroyed, GroupID: g.id, Type: g.typeName(), Owner: g.owner, Name: g.name}
-	if g.kind != typeCommunity { // too large (page 34377)
-		body.Members = memberRefs(g.everyone())
+	body := callbackBody{
+		Command: commandAfterDestroyed, GroupID: g.id, Type: g.typeName(), Owner: g.owner, Name: g.name,
 	}
-	e.tell(ctx, g.app, by, body)
+	if g.kind != typeCommunity { // too large (page 34377)
+		body.Members = memberRefs(g.accounts())
+	}
+	e.queueAfter(ctx, g.app, by, body)
 }
 
 // groupInfo is one group of get_group_info. Fields that the filter leaves out are nil.
@@ -202,7 +207,7 @@ type groupInfo struct {
 	MemberList    json.RawMessage `json:"MemberList,omitempty"`
 }
 
-// getGroupInfo is get_group_info (page 34961). The code of the whole answer says nothing, each group has its own.
+// getGroupInfo is get_group_info (page 34961). Errors are reported for each group, not for the whole answer.
 func (e *Emulator) getGroupInfo(_ context.Context, c *call) (any, *failure) {
 	ids := c.texts("GroupIdList")
 	if len(ids) == 0 {
@@ -211,7 +216,7 @@ func (e *Emulator) getGroupInfo(_ context.Context, c *call) (any, *failure) {
 	if len(ids) > maxGroupsAsked {
 		c.complain("GroupIdList has %d groups, at most %d are allowed in one request", len(ids), maxGroupsAsked)
 	}
-	// Without a filter everything is answered, the members included; with one, only what it names.
+	// Without a filter all fields are answered, members included; with one, only those that it names.
 	var base []string
 	fields := allMemberFields
 	withMembers := true
@@ -242,10 +247,11 @@ func (c *call) groupInfo(id string, base []string, withMembers bool, fields memb
 	}
 	defer g.mu.Unlock()
 	if g.kind == typeAVChatRoom {
-		withMembers = false // the vendor keeps no list there
+		withMembers = false // the vendor stores no member list there
 	}
 	if withMembers && g.roster.size() > maxMembersInInfo {
-		return groupInfo{GroupID: id, ErrorCode: codeAnswerTooLarge, ErrorInfo: "the answer would be larger than 1 MB: set ResponseFilter"}
+		const info = "the answer would be larger than 1 MB: set ResponseFilter"
+		return groupInfo{GroupID: id, ErrorCode: codeAnswerTooLarge, ErrorInfo: info}
 	}
 	info := groupInfo{GroupID: id}
 	wanted := func(name string) bool { return base == nil || slices.Contains(base, name) }
@@ -291,7 +297,7 @@ func (e *Emulator) getGroupList(_ context.Context, c *call) (any, *failure) {
 	if c.bad != nil {
 		return nil, c.bad
 	}
-	// One more than asked for tells whether anything follows.
+	// One group more than the limit tells whether another page follows.
 	page, total := c.app.groupsAfter(next, limit+1, func(g *group) bool { return wanted == "" || g.kind == kind })
 	answer := groupList{TotalCount: total, Groups: []groupRef{}}
 	for i, g := range page {
@@ -347,15 +353,18 @@ func (e *Emulator) modifyGroup(ctx context.Context, c *call) (any, *failure) {
 	for _, pair := range []struct {
 		field *string
 		value string
-	}{{&g.name, changed.Name}, {&g.introduction, changed.Intro}, {&g.notification, changed.Notice}, {&g.faceURL, changed.FaceURL}} {
+	}{
+		{&g.name, changed.Name}, {&g.introduction, changed.Intro},
+		{&g.notification, changed.Notice}, {&g.faceURL, changed.FaceURL},
+	} {
 		if pair.value != "" {
 			*pair.field = pair.value
 		}
 	}
-	// A new limit or join option is not told to anybody (page 34378).
+	// A new limit or join option causes no callback (page 34378).
 	if strings.Join([]string{changed.Name, changed.Intro, changed.Notice, changed.FaceURL}, "") != "" {
 		changed.GroupID, changed.Type = g.id, g.typeName()
-		e.tell(ctx, c.app, c.origin(), changed)
+		e.queueAfter(ctx, c.app, c.origin(), changed)
 	}
 	return nil, nil
 }

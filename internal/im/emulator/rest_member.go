@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Batch limits (protocol of the API pages; where pages disagree, the strictest that is current).
+// Batch limits. Where the vendor's pages disagree, the strictest current one.
 const (
 	maxDeleted        = 100 // page 34949
 	maxAdded          = 20  // page 34921
@@ -26,7 +26,7 @@ var (
 	errCannotKick   = &failure{codeBadParameter, "members of an AVChatRoom cannot be removed"}
 )
 
-// memberFields are the fields of a member to be answered. Member_Account always is.
+// memberFields selects the fields of a member to answer, besides Member_Account.
 type memberFields uint8
 
 const (
@@ -41,33 +41,24 @@ const (
 	allMemberFields memberFields = math.MaxUint8
 )
 
-// memberFieldsOf reads MemberInfoFilter. Without it everything is answered; names that are not known are ignored.
+var memberFieldNames = map[string]memberFields{
+	"Role": fieldRole, "JoinTime": fieldJoinTime, "MsgSeq": fieldMsgSeq, "MsgFlag": fieldMsgFlag,
+	"LastSendMsgTime": fieldLastSend, "MuteUntil": fieldMuteUntil, "NameCard": fieldNameCard,
+}
+
+// memberFieldsOf parses MemberInfoFilter. Without it all fields are answered; unknown names are ignored.
 func memberFieldsOf(p *params) (fields memberFields) {
 	if !p.has("MemberInfoFilter") {
 		return allMemberFields
 	}
 	for _, name := range p.texts("MemberInfoFilter") {
-		switch name {
-		case "Role":
-			fields |= fieldRole
-		case "JoinTime":
-			fields |= fieldJoinTime
-		case "MsgSeq":
-			fields |= fieldMsgSeq
-		case "MsgFlag":
-			fields |= fieldMsgFlag
-		case "LastSendMsgTime":
-			fields |= fieldLastSend
-		case "MuteUntil":
-			fields |= fieldMuteUntil
-		case "NameCard":
-			fields |= fieldNameCard
-		}
+		fields |= memberFieldNames[name]
 	}
 	return fields
 }
 
-// appendMembers writes a MemberList. It is written by hand since a Community is read in ten thousand pages. The caller holds the lock.
+// appendMembers encodes a MemberList. It avoids encoding/json for speed, since a Community is read in ten thousand
+// pages. The caller holds the lock.
 func (g *group) appendMembers(dst []byte, members []member, fields memberFields) []byte {
 	dst = append(dst, '[')
 	for i := range members {
@@ -95,7 +86,7 @@ func (g *group) appendMember(dst []byte, m *member, fields memberFields) []byte 
 	if fields&fieldJoinTime != 0 {
 		dst = strconv.AppendUint(append(dst, `,"JoinTime":`...), uint64(m.joined), 10)
 	}
-	if fields&fieldMsgSeq != 0 { // who has read how far is not emulated: nobody has read anything
+	if fields&fieldMsgSeq != 0 { // read marks are not emulated
 		dst = append(dst, `,"MsgSeq":0`...)
 	}
 	if fields&fieldMsgFlag != 0 {
@@ -113,7 +104,7 @@ func (g *group) appendMember(dst []byte, m *member, fields memberFields) []byte 
 	return append(dst, '}')
 }
 
-// roleFilter reads MemberRoleFilter. Without it every role passes.
+// roleFilter parses MemberRoleFilter. Without it every role passes.
 func roleFilter(p *params) func(role) bool {
 	if !p.has("MemberRoleFilter") {
 		return func(role) bool { return true }
@@ -136,7 +127,7 @@ type memberPage struct {
 	Next       *string         `json:"Next,omitempty"` // Community only
 }
 
-// getMembers is get_group_member_info (page 34948): by Offset, or by Next in a Community.
+// getMembers is get_group_member_info (page 34948). It pages by Offset, and by Next in a Community.
 func (e *Emulator) getMembers(_ context.Context, c *call) (any, *failure) {
 	fields, pass := memberFieldsOf(c.params), roleFilter(c.params)
 	limit, offset := c.number("Limit", 0), c.number("Offset", 0)
@@ -170,7 +161,7 @@ func (e *Emulator) getMembers(_ context.Context, c *call) (any, *failure) {
 	return answer, nil
 }
 
-// pageFrom is a page by offset. Offsets count members, so they shift when somebody leaves.
+// pageFrom is a page by offset. Offsets count members, so they shift when a member leaves.
 func (g *group) pageFrom(offset, limit int, filtered bool, pass func(role) bool) ([]member, *failure) {
 	if limit > maxMemberPage {
 		return nil, fail(codeBadParameter, "Limit is %d, at most %d are allowed", limit, maxMemberPage)
@@ -200,11 +191,11 @@ func (g *group) pageFrom(offset, limit int, filtered bool, pass func(role) bool)
 	return page, nil
 }
 
-// pageAfter is a page of a Community. The cursor that is handed out names the last place in the order of joining that was answered, so
-// it stays good while others join and leave.
+// pageAfter is a page of a Community. The returned cursor names the position of the last answered member in the order
+// of joining, so it stays valid while others join and leave.
 func (g *group) pageAfter(cursor string, limit int, pass func(role) bool) ([]member, string, *failure) {
 	if limit > maxCommunityPage {
-		return nil, "", fail(codeBadParameter, "Limit is %d, at most %d are allowed for a Community", limit, maxCommunityPage)
+		return nil, "", fail(codeBadParameter, "Limit must be at most %d for a Community", maxCommunityPage)
 	}
 	if limit == 0 {
 		limit = maxCommunityPage
@@ -221,7 +212,7 @@ func (g *group) pageAfter(cursor string, limit int, pass func(role) bool) ([]mem
 		if !pass(m.role) {
 			continue
 		}
-		if len(page) == limit { // somebody follows
+		if len(page) == limit { // another member follows
 			return page, strconv.FormatUint(uint64(page[limit-1].seq), 36), nil
 		}
 		page = append(page, *m)
@@ -229,7 +220,7 @@ func (g *group) pageAfter(cursor string, limit int, pass func(role) bool) ([]mem
 	return page, "", nil
 }
 
-// groupWithMembers is namedGroup for calls about a member list, which an AVChatRoom does not have.
+// groupWithMembers is namedGroup for calls that need a member list, which an AVChatRoom does not have.
 func (c *call) groupWithMembers() (*group, *failure) {
 	g, f := c.namedGroup()
 	if f == nil && g.kind == typeAVChatRoom {
@@ -239,7 +230,7 @@ func (c *call) groupWithMembers() (*group, *failure) {
 	return g, f
 }
 
-// getSpecifiedMembers is get_specified_group_member_info (page 64897). Accounts that are no members are left out.
+// getSpecifiedMembers is get_specified_group_member_info (page 64897). Accounts that are not members are left out.
 func (e *Emulator) getSpecifiedMembers(_ context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("Member_List_Account", maxSpecified, false)
 	fields, pass := memberFieldsOf(c.params), roleFilter(c.params)
@@ -285,7 +276,7 @@ func (e *Emulator) getRoles(_ context.Context, c *call) (any, *failure) {
 	}{roles}, nil
 }
 
-// modifyMember is modify_group_member_info (page 34900), as far as roles go.
+// modifyMember is modify_group_member_info (page 34900), restricted to roles.
 func (e *Emulator) modifyMember(_ context.Context, c *call) (any, *failure) {
 	account, word := c.required("Member_Account"), c.text("Role")
 	g, f := c.namedGroup()
@@ -300,7 +291,7 @@ func (e *Emulator) modifyMember(_ context.Context, c *call) (any, *failure) {
 	case word == "":
 		return nil, nil
 	case word != "Admin" && word != "Member":
-		return nil, fail(codeBadParameter, "Role must be Admin or Member; an owner is made by change_group_owner")
+		return nil, fail(codeBadParameter, "Role must be Admin or Member; use change_group_owner for an owner")
 	case word == "Admin" && g.kind == typeWork:
 		return nil, fail(codeNotPermitted, "a Work group has no admins")
 	}
@@ -319,7 +310,7 @@ type addedMembers struct {
 	MemberList []addedMember `json:"MemberList"`
 }
 
-// addMembers is add_group_member (page 34921): an invitation by the app admin, so the app backend is asked about it.
+// addMembers is add_group_member (page 34921): an invitation by the app admin, with its callbacks.
 func (e *Emulator) addMembers(ctx context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("MemberList", maxAdded, true)
 	c.number("Silence", 0)
@@ -329,9 +320,9 @@ func (e *Emulator) addMembers(ctx context.Context, c *call) (any, *failure) {
 	}
 	g.mu.Unlock()
 	if g.kind == typeAVChatRoom {
-		return nil, fail(codeNotPermitted, "nobody can be added to an AVChatRoom, its members join by themselves")
+		return nil, fail(codeNotPermitted, "members cannot be added to an AVChatRoom, they join by themselves")
 	}
-	entries, f := e.bring(ctx, g, c.origin(), accounts)
+	entries, f := e.invite(ctx, g, c.origin(), accounts)
 	if f != nil {
 		return nil, f
 	}
@@ -339,7 +330,7 @@ func (e *Emulator) addMembers(ctx context.Context, c *call) (any, *failure) {
 	return addedMembers{answered(entries)}, nil
 }
 
-// testifyAdded tells the witness who is new.
+// testifyAdded calls the witness with the added accounts.
 func (e *Emulator) testifyAdded(c *call, g *group, entries []entry) {
 	var added []string
 	for _, en := range entries {
@@ -360,8 +351,8 @@ func answered(entries []entry) []addedMember {
 	return list
 }
 
-// deleteMembers is delete_group_member (page 34949). It says nothing about single accounts, and removing a stranger succeeds. The app
-// admin outranks everybody: if the owner is named, he goes, since no page says that anything protects him.
+// deleteMembers is delete_group_member (page 34949). The answer does not report on single accounts, and removing an
+// account that is not a member succeeds. The owner is removed like any member, since no page says that he is protected.
 func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("MemberToDel_Account", maxDeleted, false)
 	c.number("Silence", 0)
@@ -375,11 +366,11 @@ func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
 		return nil, errCannotKick
 	}
 	e.testify(c, "delete_group_member", g, accounts)
-	e.part(ctx, g, c.origin(), "Kicked", accounts)
+	e.removeMembers(ctx, g, c.origin(), "Kicked", accounts)
 	return nil, nil
 }
 
-// importMembers is import_group_member. It triggers no callbacks at all: no gate sees it.
+// importMembers is import_group_member. It causes no callbacks, so Groupgate does not see it.
 func (e *Emulator) importMembers(_ context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("MemberList", maxImported, true)
 	list := c.objects("MemberList")

@@ -17,41 +17,46 @@ import (
 
 func TestRESTAuthentication(t *testing.T) {
 	w := newWorld(t)
-	w.group(emulator.GroupSpec{ID: "g", Type: "Public"})
+	w.group(groupSpec{ID: "g", Type: "Public"})
 	sign := func(key string, app uint64, account string, at time.Time) string {
 		sig, err := imrest.NewUserSig(key, app, account, at, time.Hour)
 		w.must(err)
 		return sig
 	}
+	type params map[string]string
 	const path = "/v4/group_open_http_svc/get_group_info"
 	cases := map[string]struct {
 		method, path string
-		set          map[string]string // a parameter; "-" removes it
+		set          params // a parameter; "-" removes it
 		body         string
 		want         int
 	}{
-		"correct":                    {want: 0},
-		"GET":                        {method: "GET", want: 60002},
-		"other service":              {path: "/v4/openim/sendmsg", want: 60009},
-		"unknown command":            {path: "/v4/group_open_http_svc/get_group_infos", want: 10003},
-		"no sdkappid":                {set: map[string]string{"sdkappid": "-"}, want: 60012},
-		"sdkappid not a number":      {set: map[string]string{"sdkappid": "x"}, want: 60006},
-		"unknown app":                {set: map[string]string{"sdkappid": "1400000001"}, want: 70020},
-		"wrong case of parameter":    {set: map[string]string{"sdkappid": "-", "SdkAppId": "1400000000"}, want: 60012},
-		"no identifier":              {set: map[string]string{"identifier": "-"}, want: 60004},
-		"no usersig":                 {set: map[string]string{"usersig": "-"}, want: 70002},
-		"usersig is noise":           {set: map[string]string{"usersig": "noise"}, want: 70003},
-		"usersig of another key":     {set: map[string]string{"usersig": sign("other", testApp, "administrator", testNow)}, want: 70009},
-		"usersig of another account": {set: map[string]string{"usersig": sign(testKey, testApp, "admin", testNow)}, want: 70013},
-		"usersig of another app":     {set: map[string]string{"usersig": sign(testKey, testApp+1, "administrator", testNow)}, want: 70014},
-		"usersig expired":            {set: map[string]string{"usersig": sign(testKey, testApp, "administrator", testNow.Add(-time.Hour-time.Second))}, want: 70001},
-		"not an admin":               {set: map[string]string{"identifier": "bob", "usersig": sign(testKey, testApp, "bob", testNow)}, want: 60010},
-		"no random":                  {set: map[string]string{"random": "-"}, want: 60002},
-		"random beyond 32 bits":      {set: map[string]string{"random": "4294967296"}, want: 60002},
-		"no contenttype":             {set: map[string]string{"contenttype": "-"}, want: 60002},
-		"empty body":                 {body: " ", want: 60003},
-		"body is a list":             {body: "[]", want: 60003},
-		"body goes on":               {body: "{} {}", want: 60003},
+		"correct":                 {want: 0},
+		"GET":                     {method: "GET", want: 60002},
+		"other service":           {path: "/v4/openim/sendmsg", want: 60009},
+		"unknown command":         {path: "/v4/group_open_http_svc/get_group_infos", want: 10003},
+		"no sdkappid":             {set: params{"sdkappid": "-"}, want: 60012},
+		"sdkappid not a number":   {set: params{"sdkappid": "x"}, want: 60006},
+		"unknown app":             {set: params{"sdkappid": "1400000001"}, want: 70020},
+		"wrong case of parameter": {set: params{"sdkappid": "-", "SdkAppId": "1400000000"}, want: 60012},
+		"no identifier":           {set: params{"identifier": "-"}, want: 60004},
+		"no usersig":              {set: params{"usersig": "-"}, want: 70002},
+		"usersig is malformed":    {set: params{"usersig": "noise"}, want: 70003},
+		"usersig of other key": {set: params{"usersig": sign("other", testApp, "administrator", testNow)},
+			want: 70009},
+		"usersig of other account": {set: params{"usersig": sign(testKey, testApp, "admin", testNow)}, want: 70013},
+		"usersig of other app": {set: params{"usersig": sign(testKey, testApp+1, "administrator", testNow)},
+			want: 70014},
+		"usersig expired": {set: params{"usersig": sign(testKey, testApp, "administrator",
+			testNow.Add(-time.Hour-time.Second))}, want: 70001},
+		"not an admin": {set: params{"identifier": "bob",
+			"usersig": sign(testKey, testApp, "bob", testNow)}, want: 60010},
+		"no random":             {set: params{"random": "-"}, want: 60002},
+		"random beyond 32 bits": {set: params{"random": "4294967296"}, want: 60002},
+		"no contenttype":        {set: params{"contenttype": "-"}, want: 60002},
+		"empty body":            {body: " ", want: 60003},
+		"body is a list":        {body: "[]", want: 60003},
+		"body goes on":          {body: "{} {}", want: 60003},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -89,13 +94,13 @@ func TestRESTAuthentication(t *testing.T) {
 	}
 }
 
-// TestRESTRefusals holds the limits and the rules of the group types.
+// TestRESTRefusals pins the limits and the rules of the group types.
 func TestRESTRefusals(t *testing.T) {
 	w := newWorld(t)
 	for _, kind := range []string{"Work", "Public", "AVChatRoom", "Community"} {
-		w.group(emulator.GroupSpec{ID: kind, Type: kind, Owner: "alice"})
+		w.group(groupSpec{ID: kind, Type: kind, Owner: "alice"})
 	}
-	w.group(emulator.GroupSpec{ID: "huge", Type: "Meeting", MaxMembers: 7000, Members: []emulator.MemberSpec{{Count: 6001, Prefix: "u"}}})
+	w.group(groupSpec{ID: "huge", Type: "Meeting", MaxMembers: 7000, Members: []memberSpec{{Count: 6001, Prefix: "u"}}})
 	many := func(n int, format string) string {
 		items := make([]string, n)
 		for i := range items {
@@ -103,55 +108,74 @@ func TestRESTRefusals(t *testing.T) {
 		}
 		return strings.Join(items, ",")
 	}
-	cases := map[string]struct {
-		api, body string
-		want      int
+	apis := map[string]string{
+		"delete":    "delete_group_member",
+		"add":       "add_group_member",
+		"import":    "import_group_member",
+		"specified": "get_specified_group_member_info",
+		"roles":     "get_role_in_group",
+		"members":   "get_group_member_info",
+		"community": "get_group_member_info",
+		"groups":    "get_group_info",
+		"list":      "get_appid_group_list",
+		"create":    "create_group",
+		"modify":    "modify_group_base_info",
+		"owner":     "change_group_owner",
+		"role":      "modify_group_member_info",
+		"destroy":   "destroy_group",
+	}
+	cases := map[string]struct { // by API and what is wrong
+		body string
+		want int
 	}{
-		"delete: 100":                   {"delete_group_member", `{"GroupId":"Public","MemberToDel_Account":[` + many(100, `"u%d"`) + `]}`, 0},
-		"delete: 101":                   {"delete_group_member", `{"GroupId":"Public","MemberToDel_Account":[` + many(101, `"u%d"`) + `]}`, 10005},
-		"delete: nobody":                {"delete_group_member", `{"GroupId":"Public","MemberToDel_Account":[]}`, 10004},
-		"delete: misspelt member":       {"delete_group_member", `{"GroupId":"Public","memberToDel_Account":["u1"]}`, 10004},
-		"delete: AVChatRoom":            {"delete_group_member", `{"GroupId":"AVChatRoom","MemberToDel_Account":["alice"]}`, 10004},
-		"delete: no such group":         {"delete_group_member", `{"GroupId":"gone","MemberToDel_Account":["u1"]}`, 10010},
-		"delete: bad group id":          {"delete_group_member", `{"GroupId":"\u0007","MemberToDel_Account":["u1"]}`, 10015},
-		"delete: account too long":      {"delete_group_member", `{"GroupId":"Public","MemberToDel_Account":["` + strings.Repeat("x", 33) + `"]}`, 10004},
-		"add: 21":                       {"add_group_member", `{"GroupId":"Public","MemberList":[` + many(21, `{"Member_Account":"u%d"}`) + `]}`, 10005},
-		"add: strings":                  {"add_group_member", `{"GroupId":"Public","MemberList":["u1"]}`, 10004},
-		"add: AVChatRoom":               {"add_group_member", `{"GroupId":"AVChatRoom","MemberList":[{"Member_Account":"u1"}]}`, 10007},
-		"import: 301":                   {"import_group_member", `{"GroupId":"Public","MemberList":[` + many(301, `{"Member_Account":"u%d"}`) + `]}`, 10005},
-		"import: before creation":       {"import_group_member", `{"GroupId":"Public","MemberList":[{"Member_Account":"u1","JoinTime":1}]}`, 10004},
-		"specified: 50":                 {"get_specified_group_member_info", `{"GroupId":"Public","Member_List_Account":[` + many(50, `"u%d"`) + `]}`, 0},
-		"specified: 51":                 {"get_specified_group_member_info", `{"GroupId":"Public","Member_List_Account":[` + many(51, `"u%d"`) + `]}`, 10005},
-		"specified: AVChatRoom":         {"get_specified_group_member_info", `{"GroupId":"AVChatRoom","Member_List_Account":["alice"]}`, 10007},
-		"roles: AVChatRoom":             {"get_role_in_group", `{"GroupId":"AVChatRoom","User_Account":["alice"]}`, 10007},
-		"roles: 501":                    {"get_role_in_group", `{"GroupId":"Public","User_Account":[` + many(501, `"u%d"`) + `]}`, 10005},
-		"members: AVChatRoom":           {"get_group_member_info", `{"GroupId":"AVChatRoom","Limit":100}`, 10007},
-		"members: 200":                  {"get_group_member_info", `{"GroupId":"Public","Limit":200,"Offset":0}`, 0},
-		"members: 201":                  {"get_group_member_info", `{"GroupId":"Public","Limit":201,"Offset":0}`, 10004},
-		"members: unpaged":              {"get_group_member_info", `{"GroupId":"huge"}`, 10054},
-		"members: Next elsewhere":       {"get_group_member_info", `{"GroupId":"Public","Next":"1"}`, 10004},
-		"members: Limit as a string":    {"get_group_member_info", `{"GroupId":"Public","Limit":"100"}`, 10004},
-		"community: 101":                {"get_group_member_info", `{"GroupId":"Community","Limit":101,"Next":""}`, 10004},
-		"community: Offset":             {"get_group_member_info", `{"GroupId":"Community","Limit":100,"Offset":100}`, 10004},
-		"community: foreign Next":       {"get_group_member_info", `{"GroupId":"Community","Limit":100,"Next":"?"}`, 10004},
-		"groups: 51":                    {"get_group_info", `{"GroupIdList":[` + many(51, `"g%d"`) + `]}`, 10004},
-		"list: too many":                {"get_appid_group_list", `{"Limit":10001}`, 10004},
-		"list: unknown type":            {"get_appid_group_list", `{"GroupType":"Club"}`, 10004},
-		"create: unknown type":          {"create_group", `{"Type":"Club","Name":"x"}`, 10004},
-		"create: no name":               {"create_group", `{"Type":"Public"}`, 10004},
-		"create: id taken":              {"create_group", `{"Type":"Public","Name":"x","GroupId":"Public"}`, 10021},
-		"create: id taken by the owner": {"create_group", `{"Type":"Public","Name":"x","GroupId":"Public","Owner_Account":"alice"}`, 10025},
-		"create: reserved id":           {"create_group", `{"Type":"Public","Name":"x","GroupId":"@TGS#1"}`, 10015},
-		"create: beyond the plan":       {"create_group", `{"Type":"Public","Name":"x","MaxMemberCount":6001}`, 10038},
-		"create: fixed join option":     {"create_group", `{"Type":"Community","Name":"x","ApplyJoinOption":"NeedPermission"}`, 10004},
-		"modify: beyond the plan":       {"modify_group_base_info", `{"GroupId":"Public","MaxMemberNum":6001}`, 10038},
-		"owner: a stranger":             {"change_group_owner", `{"GroupId":"Public","NewOwner_Account":"mallory"}`, 10007},
-		"role: Work has no admins":      {"modify_group_member_info", `{"GroupId":"Work","Member_Account":"alice","Role":"Admin"}`, 10007},
-		"destroy: no such group":        {"destroy_group", `{"GroupId":"gone"}`, 10010},
+		"delete: 100":        {`{"GroupId":"Public","MemberToDel_Account":[` + many(100, `"u%d"`) + `]}`, 0},
+		"delete: 101":        {`{"GroupId":"Public","MemberToDel_Account":[` + many(101, `"u%d"`) + `]}`, 10005},
+		"delete: nobody":     {`{"GroupId":"Public","MemberToDel_Account":[]}`, 10004},
+		"delete: misspelt":   {`{"GroupId":"Public","memberToDel_Account":["u1"]}`, 10004},
+		"delete: AVChatRoom": {`{"GroupId":"AVChatRoom","MemberToDel_Account":["alice"]}`, 10004},
+		"delete: no group":   {`{"GroupId":"gone","MemberToDel_Account":["u1"]}`, 10010},
+		"delete: bad id":     {`{"GroupId":"\u0007","MemberToDel_Account":["u1"]}`, 10015},
+		"delete: long account": {`{"GroupId":"Public","MemberToDel_Account":["` + strings.Repeat("x", 33) + `"]}`,
+			10004},
+		"add: 21": {`{"GroupId":"Public","MemberList":[` + many(21, `{"Member_Account":"u%d"}`) + `]}`,
+			10005},
+		"add: strings":    {`{"GroupId":"Public","MemberList":["u1"]}`, 10004},
+		"add: AVChatRoom": {`{"GroupId":"AVChatRoom","MemberList":[{"Member_Account":"u1"}]}`, 10007},
+		"import: 301": {`{"GroupId":"Public","MemberList":[` + many(301, `{"Member_Account":"u%d"}`) + `]}`,
+			10005},
+		"import: JoinTime":        {`{"GroupId":"Public","MemberList":[{"Member_Account":"u1","JoinTime":1}]}`, 10004},
+		"specified: 50":           {`{"GroupId":"Public","Member_List_Account":[` + many(50, `"u%d"`) + `]}`, 0},
+		"specified: 51":           {`{"GroupId":"Public","Member_List_Account":[` + many(51, `"u%d"`) + `]}`, 10005},
+		"specified: room":         {`{"GroupId":"AVChatRoom","Member_List_Account":["alice"]}`, 10007},
+		"roles: AVChatRoom":       {`{"GroupId":"AVChatRoom","User_Account":["alice"]}`, 10007},
+		"roles: 501":              {`{"GroupId":"Public","User_Account":[` + many(501, `"u%d"`) + `]}`, 10005},
+		"members: AVChatRoom":     {`{"GroupId":"AVChatRoom","Limit":100}`, 10007},
+		"members: 200":            {`{"GroupId":"Public","Limit":200,"Offset":0}`, 0},
+		"members: 201":            {`{"GroupId":"Public","Limit":201,"Offset":0}`, 10004},
+		"members: unpaged":        {`{"GroupId":"huge"}`, 10054},
+		"members: Next":           {`{"GroupId":"Public","Next":"1"}`, 10004},
+		"members: Limit string":   {`{"GroupId":"Public","Limit":"100"}`, 10004},
+		"community: 101":          {`{"GroupId":"Community","Limit":101,"Next":""}`, 10004},
+		"community: Offset":       {`{"GroupId":"Community","Limit":100,"Offset":100}`, 10004},
+		"community: bad Next":     {`{"GroupId":"Community","Limit":100,"Next":"?"}`, 10004},
+		"groups: 51":              {`{"GroupIdList":[` + many(51, `"g%d"`) + `]}`, 10004},
+		"list: too many":          {`{"Limit":10001}`, 10004},
+		"list: unknown type":      {`{"GroupType":"Club"}`, 10004},
+		"create: unknown type":    {`{"Type":"Club","Name":"x"}`, 10004},
+		"create: no name":         {`{"Type":"Public"}`, 10004},
+		"create: id taken":        {`{"Type":"Public","Name":"x","GroupId":"Public"}`, 10021},
+		"create: id of own group": {`{"Type":"Public","Name":"x","GroupId":"Public","Owner_Account":"alice"}`, 10025},
+		"create: reserved id":     {`{"Type":"Public","Name":"x","GroupId":"@TGS#1"}`, 10015},
+		"create: too large":       {`{"Type":"Public","Name":"x","MaxMemberCount":6001}`, 10038},
+		"create: join option":     {`{"Type":"Community","Name":"x","ApplyJoinOption":"NeedPermission"}`, 10004},
+		"modify: too large":       {`{"GroupId":"Public","MaxMemberNum":6001}`, 10038},
+		"owner: a stranger":       {`{"GroupId":"Public","NewOwner_Account":"mallory"}`, 10007},
+		"role: admin of Work":     {`{"GroupId":"Work","Member_Account":"alice","Role":"Admin"}`, 10007},
+		"destroy: no group":       {`{"GroupId":"gone"}`, 10010},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := w.rest(tc.api, tc.body); got.code() != tc.want {
+			if got := w.rest(apis[strings.Split(name, ":")[0]], tc.body); got.code() != tc.want {
 				t.Errorf("ErrorCode %d, want %d: %v", got.code(), tc.want, got["ErrorInfo"])
 			}
 		})
@@ -160,18 +184,25 @@ func TestRESTRefusals(t *testing.T) {
 
 func TestGetGroupInfo(t *testing.T) {
 	w := newWorld(t)
-	w.group(emulator.GroupSpec{ID: "g", Type: "ChatRoom", Owner: "alice", MaxMembers: 3, Members: []emulator.MemberSpec{{Accounts: []string{"bob"}}}})
-	w.group(emulator.GroupSpec{ID: "live", Type: "AVChatRoom"})
+	w.group(groupSpec{ID: "g", Type: "ChatRoom", Owner: "alice", MaxMembers: 3,
+		Members: []memberSpec{{Accounts: []string{"bob"}}}})
+	w.group(groupSpec{ID: "live", Type: "AVChatRoom"})
 
-	got := w.rest("get_group_info", `{"GroupIdList":["g","gone","live"],"ResponseFilter":{"GroupBaseInfoFilter":["Type","MemberNum","MaxMemberNum","Owner_Account"]}}`)
+	got := w.rest("get_group_info", `{"GroupIdList":["g","gone","live"],`+
+		`"ResponseFilter":{"GroupBaseInfoFilter":["Type","MemberNum","MaxMemberNum","Owner_Account"]}}`)
 	want := answer{"ActionStatus": "OK", "ErrorInfo": "", "ErrorCode": 0.0, "GroupInfo": []any{
-		map[string]any{"GroupId": "g", "ErrorCode": 0.0, "ErrorInfo": "", "Type": "ChatRoom", "MemberNum": 2.0, "MaxMemberNum": 3.0, "Owner_Account": "alice"},
-		map[string]any{"GroupId": "gone", "ErrorCode": 10010.0, "ErrorInfo": "this group does not exist or was disbanded"},
-		map[string]any{"GroupId": "live", "ErrorCode": 0.0, "ErrorInfo": "", "Type": "AVChatRoom", "MemberNum": 0.0, "MaxMemberNum": 0.0, "Owner_Account": ""},
+		map[string]any{
+			"GroupId": "g", "ErrorCode": 0.0, "ErrorInfo": "",
+			"Type": "ChatRoom", "MemberNum": 2.0, "MaxMemberNum": 3.0, "Owner_Account": "alice",
+		},
+		map[string]any{"GroupId": "gone", "ErrorCode": 10010.0,
+			"ErrorInfo": "this group does not exist or was disbanded"},
+		map[string]any{
+			"GroupId": "live", "ErrorCode": 0.0, "ErrorInfo": "",
+			"Type": "AVChatRoom", "MemberNum": 0.0, "MaxMemberNum": 0.0, "Owner_Account": "",
+		},
 	}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("filtered (-want,+got)\n%s", diff)
-	}
+	same(t, "filtered", want, got)
 
 	whole := w.rest("get_group_info", `{"GroupIdList":["g"]}`)
 	info := whole["GroupInfo"].([]any)[0].(map[string]any)
@@ -180,21 +211,21 @@ func TestGetGroupInfo(t *testing.T) {
 	}
 }
 
-// member is one member as get_group_member_info and get_specified_group_member_info write it.
-const wantBob = `{"Member_Account":"bob","Role":"Admin","JoinTime":1793620800,"MsgSeq":0,"MsgFlag":"AcceptAndNotify","LastSendMsgTime":1793876400,"MuteUntil":0,"NameCard":""}`
+// wantBob is one member as get_group_member_info and get_specified_group_member_info encode it.
+const wantBob = `{"Member_Account":"bob","Role":"Admin","JoinTime":1793620800,"MsgSeq":0,"MsgFlag":"AcceptAndNotify",` +
+	`"LastSendMsgTime":1793876400,"MuteUntil":0,"NameCard":""}`
 
-func TestMembersNamed(t *testing.T) {
+func TestMemberFilters(t *testing.T) {
 	w := newWorld(t)
-	w.group(emulator.GroupSpec{ID: "g", Type: "Public", Owner: "alice", Members: []emulator.MemberSpec{
+	w.group(groupSpec{ID: "g", Type: "Public", Owner: "alice", Members: []memberSpec{
 		{Accounts: []string{"bob"}, Role: "Admin", JoinedAgo: "3d", SpokeAgo: "1h"}, {Accounts: []string{"carol"}},
 	}})
 	var want any
 	w.must(json.Unmarshal([]byte(wantBob), &want))
 	got := w.rest("get_specified_group_member_info", `{"GroupId":"g","Member_List_Account":["bob","mallory"]}`)
-	if diff := cmp.Diff([]any{want}, got["MemberList"]); diff != "" {
-		t.Errorf("specified, who is no member is left out (-want,+got)\n%s", diff)
-	}
-	got = w.rest("get_group_member_info", `{"GroupId":"g","Limit":100,"Offset":0,"MemberInfoFilter":["LastSendMsgTime"],"MemberRoleFilter":["Admin","Member"]}`)
+	same(t, "specified, without accounts that are not members", []any{want}, got["MemberList"])
+	got = w.rest("get_group_member_info", `{"GroupId":"g","Limit":100,"Offset":0,`+
+		`"MemberInfoFilter":["LastSendMsgTime"],"MemberRoleFilter":["Admin","Member"]}`)
 	wantList := []any{
 		map[string]any{"Member_Account": "bob", "LastSendMsgTime": 1793876400.0},
 		map[string]any{"Member_Account": "carol", "LastSendMsgTime": 0.0},
@@ -210,21 +241,19 @@ func TestMembersNamed(t *testing.T) {
 
 func TestQuirks(t *testing.T) {
 	w := newWorld(t)
-	w.group(emulator.GroupSpec{
-		ID: "g", Type: "Public", Members: []emulator.MemberSpec{{Accounts: []string{"bob"}}},
+	w.group(groupSpec{
+		ID: "g", Type: "Public", Members: []memberSpec{{Accounts: []string{"bob"}}},
 		Quirks: emulator.Quirks{OmitLastSendMsgTime: true, RoleTrailingBlank: true},
 	})
 	got := w.rest("get_group_member_info", `{"GroupId":"g","MemberInfoFilter":["Role","LastSendMsgTime"]}`)
-	if diff := cmp.Diff([]any{map[string]any{"Member_Account": "bob", "Role": "Member "}}, got["MemberList"]); diff != "" {
-		t.Errorf("(-want,+got)\n%s", diff)
-	}
+	same(t, "members", []any{map[string]any{"Member_Account": "bob", "Role": "Member "}}, got["MemberList"])
 }
 
 func TestPaging(t *testing.T) {
 	for _, kind := range []string{"Public", "Community"} {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t)
-			w.group(emulator.GroupSpec{ID: "g", Type: kind, Members: []emulator.MemberSpec{{Count: 250, Prefix: "u"}}})
+			w.group(groupSpec{ID: "g", Type: kind, Members: []memberSpec{{Count: 250, Prefix: "u"}}})
 			var got []string
 			request := `{"GroupId":"g","Limit":100,"Offset":0}`
 			if kind == "Community" {
@@ -239,7 +268,7 @@ func TestPaging(t *testing.T) {
 					t.Fatalf("Next is %v", page["Next"])
 				}
 				if pages == 1 {
-					// Others come and go between pages: with Next nobody is missed, an offset shifts.
+					// Members leave between pages: with Next no member is missed, offsets shift.
 					w.rest("delete_group_member", `{"GroupId":"g","MemberToDel_Account":["u1","u150"]}`)
 				}
 				if community && next == "" || !community && len(names) < 100 {
@@ -252,22 +281,20 @@ func TestPaging(t *testing.T) {
 			}
 			var want []string
 			for i := 1; i <= 250; i++ {
-				// u150 had left before his page came; with offsets u101 has moved to the page that was read already.
+				// u150 left before its page was read; with offsets, u101 moved to the page that was already read.
 				if i != 150 && (i != 101 || kind == "Community") {
 					want = append(want, fmt.Sprintf("u%d", i))
 				}
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("(-want,+got)\n%s", diff)
-			}
+			same(t, "accounts", want, got)
 		})
 	}
 }
 
-// A page must end without Next when it is the last and exactly full, or a client would ask for one more.
+// A last page that is exactly full has no Next, or a client would request another one.
 func TestCommunityLastPageIsFull(t *testing.T) {
 	w := newWorld(t)
-	w.group(emulator.GroupSpec{ID: "g", Type: "Community", Members: []emulator.MemberSpec{{Count: 100, Prefix: "u"}}})
+	w.group(groupSpec{ID: "g", Type: "Community", Members: []memberSpec{{Count: 100, Prefix: "u"}}})
 	if got := w.rest("get_group_member_info", `{"GroupId":"g","Limit":100,"Next":""}`); got["Next"] != "" {
 		t.Errorf("Next is %v", got["Next"])
 	}
@@ -276,13 +303,14 @@ func TestCommunityLastPageIsFull(t *testing.T) {
 func TestGroupList(t *testing.T) {
 	w := newWorld(t)
 	for i := range 5 {
-		w.group(emulator.GroupSpec{ID: fmt.Sprintf("g%d", i), Type: []string{"Public", "Private"}[i%2]})
+		w.group(groupSpec{ID: fmt.Sprintf("g%d", i), Type: []string{"Public", "Private"}[i%2]})
 	}
 	first := w.rest("get_appid_group_list", `{"Limit":2,"Next":0}`)
-	if ids := first.names("GroupIdList", "GroupId"); !cmp.Equal(ids, []string{"g0", "g1"}) || first["TotalCount"] != 5.0 {
+	if ids := first.names("GroupIdList", "GroupId"); !cmp.Equal(ids, []string{"g0", "g1"}) ||
+		first["TotalCount"] != 5.0 {
 		t.Errorf("first page %v", first)
 	}
-	w.must(w.DestroyGroup(t.Context(), "g1")) // the cursor stays good
+	w.must(w.DestroyGroup(t.Context(), "g1")) // the cursor stays valid
 	rest := w.rest("get_appid_group_list", fmt.Sprintf(`{"Limit":3,"Next":%v}`, first["Next"]))
 	if ids := rest.names("GroupIdList", "GroupId"); !cmp.Equal(ids, []string{"g2", "g3", "g4"}) || rest["Next"] != 0.0 {
 		t.Errorf("second page %v", rest)
@@ -295,7 +323,8 @@ func TestGroupList(t *testing.T) {
 
 func TestGroupLife(t *testing.T) {
 	w := newWorld(t)
-	made := w.rest("create_group", `{"Type":"Private","Name":"n","Owner_Account":"alice","MaxMemberCount":5,"MemberList":[{"Member_Account":"bob"}]}`)
+	made := w.rest("create_group", `{"Type":"Private","Name":"n","Owner_Account":"alice","MaxMemberCount":5,`+
+		`"MemberList":[`+memberList([]string{"bob"})+`]}`)
 	id, _ := made["GroupId"].(string)
 	if made.code() != 0 || !strings.HasPrefix(id, "@TGS#") {
 		t.Fatalf("create_group: %v", made)
@@ -315,58 +344,59 @@ func TestGroupLife(t *testing.T) {
 	if got := w.rest("destroy_group", fmt.Sprintf(`{"GroupId":%q}`, id)); got.code() != 10010 {
 		t.Errorf("destroyed twice: %v", got)
 	}
-	// A new limit tells nobody, a new name does.
+	// A new limit causes no callback, a new name does.
 	want := []string{"BeforeCreateGroup", "AfterCreateGroup", "AfterGroupInfoChanged", "AfterGroupDestroyed"}
-	if diff := cmp.Diff(want, w.commands()); diff != "" {
-		t.Errorf("callbacks (-want,+got)\n%s", diff)
-	}
+	same(t, "callbacks", want, w.commands())
 	w.backend.willSay(says(`{"ActionStatus":"OK","ErrorInfo":"no more groups","ErrorCode":10150}`))
-	if got := w.rest("create_group", `{"Type":"Public","Name":"n"}`); got.code() != 10150 || got["ErrorInfo"] != "no more groups" {
+	if got := w.rest("create_group", `{"Type":"Public","Name":"n"}`); got.code() != 10150 ||
+		got["ErrorInfo"] != "no more groups" {
 		t.Errorf("refused creation: %v", got)
 	}
 }
 
-func TestDelete(t *testing.T) {
+func TestDeleteMembers(t *testing.T) {
 	w := newWorld(t)
-	w.group(emulator.GroupSpec{ID: "g", Type: "Public", Owner: "alice", Members: []emulator.MemberSpec{{Count: 3, Prefix: "u"}}})
-	for range 2 { // repeated: success both times, told once
-		got := w.rest("delete_group_member", `{"GroupId":"g","MemberToDel_Account":["u1","u3","stranger"],"Silence":1,"Reason":"inactive"}`)
-		if diff := cmp.Diff(answer{"ActionStatus": "OK", "ErrorInfo": "", "ErrorCode": 0.0}, got); diff != "" {
-			t.Errorf("only the three fields (-want,+got)\n%s", diff)
-		}
+	w.group(groupSpec{ID: "g", Type: "Public", Owner: "alice", Members: []memberSpec{{Count: 3, Prefix: "u"}}})
+	const body = `{"GroupId":"g","MemberToDel_Account":["u1","u3","stranger"],"Silence":1,"Reason":"inactive"}`
+	for range 2 { // the second succeeds as well, without a callback
+		got := w.rest("delete_group_member", body)
+		same(t, "only the three fields", answer{"ActionStatus": "OK", "ErrorInfo": "", "ErrorCode": 0.0}, got)
 	}
 	if got := w.accounts("g"); !cmp.Equal(got, []string{"alice", "u2"}) {
-		t.Errorf("left are %v", got)
+		t.Errorf("remaining members %v", got)
 	}
 	w.must(w.Settle(t.Context(), time.Minute))
 	all := w.backend.all()
 	if len(all) != 1 {
 		t.Fatalf("%d callbacks, want 1", len(all))
 	}
-	want := `{"CallbackCommand":"Group.CallbackAfterMemberExit","GroupId":"g","Type":"Public","ExitType":"Kicked","Operator_Account":"administrator",` +
-		`"ExitMemberList":[{"Member_Account":"u1"},{"Member_Account":"u3"}],"EventTime":1793880000000}`
+	want := `{"CallbackCommand":"Group.CallbackAfterMemberExit","GroupId":"g","Type":"Public","ExitType":"Kicked",` +
+		`"Operator_Account":"administrator","ExitMemberList":[{"Member_Account":"u1"},{"Member_Account":"u3"}],` +
+		`"EventTime":1793880000000}`
 	if all[0].Body != want || all[0].Query.Get("OptPlatform") != "RESTAPI" {
 		t.Errorf("callback %s\nwant     %s", all[0].Body, want)
 	}
-	// Nothing protects the owner from the app admin.
+	// The app admin can remove the owner.
 	w.rest("delete_group_member", `{"GroupId":"g","MemberToDel_Account":["alice"]}`)
 	if g, err := w.Group(t.Context(), "g"); err != nil || g.Owner != "" {
 		t.Errorf("owner %q, err %v", g.Owner, err)
 	}
 }
 
-func TestImportIsSilent(t *testing.T) {
+func TestImportCausesNoCallbacks(t *testing.T) {
 	w := newWorld(t)
-	w.group(emulator.GroupSpec{ID: "g", Type: "Public", Owner: "alice", MaxMembers: 2, CreatedAgo: "10d"})
-	got := w.rest("import_group_member", fmt.Sprintf(
-		`{"GroupId":"g","MemberList":[{"Member_Account":"bob","Role":"Admin","JoinTime":%d},{"Member_Account":"alice"},{"Member_Account":"carol"}]}`, testNow.Unix()-60))
+	w.group(groupSpec{ID: "g", Type: "Public", Owner: "alice", MaxMembers: 2, CreatedAgo: "10d"})
+	got := w.rest("import_group_member", fmt.Sprintf(`{"GroupId":"g","MemberList":[`+
+		`{"Member_Account":"bob","Role":"Admin","JoinTime":%d},%s]}`, testNow.Unix()-60, memberList([]string{"alice",
+		"carol"})))
 	want := []any{
-		map[string]any{"Member_Account": "bob", "Result": 1.0}, map[string]any{"Member_Account": "alice", "Result": 2.0}, map[string]any{"Member_Account": "carol", "Result": 0.0},
+		map[string]any{"Member_Account": "bob", "Result": 1.0},
+		map[string]any{"Member_Account": "alice", "Result": 2.0},
+		map[string]any{"Member_Account": "carol", "Result": 0.0},
 	}
-	if diff := cmp.Diff(want, got["MemberList"]); diff != "" {
-		t.Errorf("(-want,+got)\n%s", diff)
-	}
-	if got := w.rest("import_group_member", `{"GroupId":"g","MemberList":[{"Member_Account":"carol"}]}`); got.code() != 10014 {
+	same(t, "results", want, got["MemberList"])
+	if got := w.rest("import_group_member",
+		`{"GroupId":"g","MemberList":[{"Member_Account":"carol"}]}`); got.code() != 10014 {
 		t.Errorf("into a full group: %v", got)
 	}
 	if got := w.commands(); len(got) != 0 {
@@ -376,8 +406,9 @@ func TestImportIsSilent(t *testing.T) {
 
 func TestModifyMember(t *testing.T) {
 	w := newWorld(t)
-	w.group(emulator.GroupSpec{ID: "g", Type: "Public", Owner: "alice", Members: []emulator.MemberSpec{{Accounts: []string{"bob"}}}})
-	if got := w.rest("modify_group_member_info", `{"GroupId":"g","Member_Account":"bob","Role":"Admin"}`); got.code() != 0 {
+	w.group(groupSpec{ID: "g", Type: "Public", Owner: "alice", Members: []memberSpec{{Accounts: []string{"bob"}}}})
+	if got := w.rest("modify_group_member_info",
+		`{"GroupId":"g","Member_Account":"bob","Role":"Admin"}`); got.code() != 0 {
 		t.Fatalf("%v", got)
 	}
 	members, err := w.Members(t.Context(), "g")
@@ -387,7 +418,7 @@ func TestModifyMember(t *testing.T) {
 	}
 	w.rest("modify_group_member_info", `{"GroupId":"g","Member_Account":"alice","Role":"Member"}`)
 	if g, err := w.Group(t.Context(), "g"); err != nil || g.Owner != "" {
-		t.Errorf("the owner who is none any more: %+v, %v", g, err)
+		t.Errorf("after demoting the owner: %+v, %v", g, err)
 	}
 }
 
@@ -395,7 +426,7 @@ func TestFrequencyLimits(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.Configure(t.Context(), func(s *emulator.Settings) { s.FrequencyLimits = true })
 	w.must(err)
-	// Two calls may lie more than a second apart on a busy machine, a few more will not all do so.
+	// On a busy machine two calls may be more than a second apart, but not all of 100.
 	for range 100 {
 		if got := w.rest("get_appid_group_list", `{}`); got.code() == 60007 {
 			return
@@ -404,28 +435,28 @@ func TestFrequencyLimits(t *testing.T) {
 	t.Error("get_appid_group_list is never too frequent")
 }
 
-// The answer to a large request is an error, not a large answer.
+// An answer above 1 MB is replaced by an error.
 func TestAnswerTooLarge(t *testing.T) {
 	w := newWorld(t)
-	members := []emulator.MemberSpec{{Count: 6000, Prefix: strings.Repeat("x", 28)[:27]}}
-	w.group(emulator.GroupSpec{ID: "g", Type: "Public", Members: members})
+	members := []memberSpec{{Count: 6000, Prefix: strings.Repeat("x", 28)[:27]}}
+	w.group(groupSpec{ID: "g", Type: "Public", Members: members})
 	if got := w.rest("get_group_member_info", `{"GroupId":"g"}`); got.code() != 10018 {
 		t.Errorf("ErrorCode %d", got.code())
 	}
 }
 
-func TestSecretsOfOtherApp(t *testing.T) {
-	em := emulator.New(emulator.Config{Apps: []emulator.App{{SDKAppID: 1, SecretKey: "one"}, {SDKAppID: 2, SecretKey: "two"}}})
-	w := serve(t, em)
+func TestAppsAreSeparate(t *testing.T) {
+	w := serve(t, emulator.Config{Apps: []emulator.App{{SDKAppID: 1, SecretKey: "one"},
+		{SDKAppID: 2, SecretKey: "two"}}})
 	one, two := emulator.Client{BaseURL: w.BaseURL, SDKAppID: 1}, emulator.Client{BaseURL: w.BaseURL, SDKAppID: 2}
-	if _, err := one.CreateGroup(t.Context(), emulator.GroupSpec{ID: "g", Type: "Public"}); err != nil {
+	if _, err := one.CreateGroup(t.Context(), groupSpec{ID: "g", Type: "Public"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := two.Group(t.Context(), "g"); err == nil {
 		t.Error("app 2 sees a group of app 1")
 	}
 	if _, err := w.Groups(t.Context()); err == nil || !strings.Contains(err.Error(), "?app=") {
-		t.Errorf("which app is not said: %v", err)
+		t.Errorf("without ?app=: %v", err)
 	}
 	sig, err := one.UserSig(t.Context(), "admin")
 	if err != nil {
@@ -435,11 +466,12 @@ func TestSecretsOfOtherApp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := w.restAs("POST", "/v4/group_open_http_svc/get_appid_group_list", query, "{}"); got["TotalCount"] != 1.0 {
+	if got, _ := w.restAs("POST", "/v4/group_open_http_svc/get_appid_group_list", query,
+		"{}"); got["TotalCount"] != 1.0 {
 		t.Errorf("with the signature of app 1: %v", got)
 	}
 	query.Set("sdkappid", "2")
 	if got, _ := w.restAs("POST", "/v4/group_open_http_svc/get_appid_group_list", query, "{}"); got.code() != 70014 {
-		t.Errorf("with it at app 2: %v", got)
+		t.Errorf("with that signature at app 2: %v", got)
 	}
 }

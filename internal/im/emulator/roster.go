@@ -6,7 +6,7 @@ import (
 	"sort"
 )
 
-// role is the place of a member in a group. The zero value is the empty slot of somebody who left.
+// role is the role of a member. The zero value marks the empty slot of a former member.
 type role uint8
 
 const (
@@ -16,7 +16,7 @@ const (
 	roleOwner
 )
 
-// String is the vendor's word.
+// String is the vendor's spelling.
 func (r role) String() string {
 	switch r {
 	case roleOwner:
@@ -39,58 +39,60 @@ func parseRole(word string) (role, bool) {
 	return roleGone, false
 }
 
-// member is one slot of a roster. A Community has up to a million of them, so it is kept to 32 bytes.
+// member is one slot of a roster. A Community has up to a million of them, so a slot has at most 32 bytes.
 type member struct {
 	account string
 	joined  uint32 // Unix seconds
 	spoke   uint32 // Unix seconds of the last message, 0: never
-	seq     uint32 // place in the order of joining, never given twice
+	seq     uint32 // position in the order of joining, never reused
 	role    role
 }
 
-// roster is the member list of one group, in the order of joining. Adding, finding and removing somebody and reading a page take
-// time that does not depend on how many members there are: a page of a million must not cost a walk over a million.
+// roster is the member list of one group, in the order of joining. The cost of adding, finding or removing a member and
+// of reading a page does not depend on the number of members.
 //
-// Who leaves leaves an empty slot behind. Empty slots are squeezed out when they are the majority, or when somebody reads by offset,
-// since an offset counts members. Cursors survive that because they name a place in the order of joining, not a slot.
+// A removed member leaves an empty slot. compact drops the empty slots when they are the majority, and before a page is
+// read by offset, since an offset counts members. Cursors survive that: they name a position in the order of joining,
+// not a slot.
 type roster struct {
-	slots  []member
-	places map[string]uint32 // account to seq
-	seq    uint32
+	slots     []member
+	positions map[string]uint32 // account to seq
+	seq       uint32
 }
 
-func (r *roster) size() int { return len(r.places) }
+func (r *roster) size() int { return len(r.positions) }
 
 func (r *roster) grow(n int) {
-	if r.places == nil {
-		r.places = make(map[string]uint32, n)
+	if r.positions == nil {
+		r.positions = make(map[string]uint32, n)
 	}
 	r.slots = slices.Grow(r.slots, n)
 }
 
-// slot finds the index of the first slot at or after a place.
+// slot returns the index of the first slot at or after a position.
 func (r *roster) slot(seq uint32) int {
 	return sort.Search(len(r.slots), func(i int) bool { return r.slots[i].seq >= seq })
 }
 
-// find returns the member to read or to change, nil if the account is not in the group. The pointer is good until the next add or page.
+// find returns the member to read or to change, nil if the account is not in the group. The pointer is valid until the
+// next add, remove or page.
 func (r *roster) find(account string) *member {
-	seq, ok := r.places[account]
+	seq, ok := r.positions[account]
 	if !ok {
 		return nil
 	}
 	return &r.slots[r.slot(seq)]
 }
 
-// add appends a member who is not in the group yet.
+// add appends a member that is not in the group yet.
 func (r *roster) add(m member) {
-	if r.places == nil {
-		r.places = map[string]uint32{}
+	if r.positions == nil {
+		r.positions = map[string]uint32{}
 	}
 	r.seq++
 	m.seq = r.seq
 	r.slots = append(r.slots, m)
-	r.places[m.account] = m.seq
+	r.positions[m.account] = m.seq
 }
 
 // remove reports whether the account was a member.
@@ -99,28 +101,28 @@ func (r *roster) remove(account string) bool {
 	if m == nil {
 		return false
 	}
-	delete(r.places, account)
+	delete(r.positions, account)
 	*m = member{seq: m.seq}
 	if gone := len(r.slots) - r.size(); gone > 1024 && gone > r.size() {
-		r.squeeze()
+		r.compact()
 	}
 	return true
 }
 
-func (r *roster) squeeze() {
+func (r *roster) compact() {
 	r.slots = slices.DeleteFunc(r.slots, func(m member) bool { return m.role == roleGone })
 }
 
 // page returns up to limit members after the first offset ones.
 func (r *roster) page(offset, limit int) []member {
 	if len(r.slots) != r.size() {
-		r.squeeze()
+		r.compact()
 	}
 	offset = min(offset, len(r.slots))
 	return r.slots[offset:min(len(r.slots), offset+limit)]
 }
 
-// after iterates over the members behind a place in the order of joining; 0 is before the first.
+// after iterates over the members after a position in the order of joining; 0 is before the first.
 func (r *roster) after(seq uint32) iter.Seq[*member] {
 	return func(yield func(*member) bool) {
 		for i := r.slot(seq + 1); i < len(r.slots); i++ {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 )
@@ -24,9 +26,17 @@ const (
 	testToken = "s3cr3t-token"
 )
 
+// Short names of what nearly every test uses.
+type (
+	groupSpec  = emulator.GroupSpec
+	memberSpec = emulator.MemberSpec
+	fault      = emulator.Fault
+	filter     = emulator.RecordFilter
+)
+
 var testNow = time.Date(2026, 11, 5, 12, 0, 0, 0, time.UTC)
 
-// world is an emulator over HTTP with an app backend behind it. Its time stands still unless it is moved.
+// world is an emulator over HTTP with an app backend. Its clock stands still unless a test moves it.
 type world struct {
 	emulator.Client
 	t       *testing.T
@@ -38,23 +48,31 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	b := &backend{}
 	gate := httptest.NewServer(b)
-	em := emulator.New(emulator.Config{
+	t.Cleanup(gate.Close)
+	w := serve(t, emulator.Config{
 		Apps:        []emulator.App{{SDKAppID: testApp, SecretKey: testKey, CallbackToken: testToken}},
 		CallbackURL: gate.URL + "/callback",
 		Now:         func() time.Time { return testNow },
 	})
+	w.backend = b
+	return w
+}
+
+// serve serves an emulator over HTTP.
+func serve(t *testing.T, config emulator.Config) *world {
+	t.Helper()
+	em := emulator.New(config)
 	srv := httptest.NewServer(em)
 	t.Cleanup(func() {
 		if err := em.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 		srv.Close()
-		gate.Close()
 	})
-	return &world{Client: emulator.Client{BaseURL: srv.URL}, t: t, em: em, backend: b}
+	return &world{Client: emulator.Client{BaseURL: srv.URL}, t: t, em: em, backend: &backend{}}
 }
 
-// backend is an app backend: it remembers callbacks and answers as told, by default OK and 0.
+// backend is an app backend: it records callbacks and sends the configured answer, by default OK and 0.
 type backend struct {
 	mu       sync.Mutex
 	answer   http.HandlerFunc
@@ -71,7 +89,8 @@ type received struct {
 func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raw, _ := io.ReadAll(r.Body)
 	b.mu.Lock()
-	b.received = append(b.received, received{r.URL.Query().Get("CallbackCommand"), r.URL.Query(), r.Header, string(raw)})
+	b.received = append(b.received, received{r.URL.Query().Get("CallbackCommand"), r.URL.Query(), r.Header,
+		string(raw)})
 	answer := b.answer
 	b.mu.Unlock()
 	if answer == nil {
@@ -96,7 +115,7 @@ func (b *backend) all() []received {
 	return slices.Clone(b.received)
 }
 
-// commands waits until everything is sent, lists the commands received since the last time, and forgets them.
+// commands waits until all callbacks are sent, and returns the commands received since its last call.
 func (w *world) commands() []string {
 	w.t.Helper()
 	w.must(w.Settle(w.t.Context(), time.Minute))
@@ -110,6 +129,14 @@ func (w *world) commands() []string {
 	return list
 }
 
+// same compares two values, and reports how what differs.
+func same(t *testing.T, what string, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want,+got)\n%s", what, diff)
+	}
+}
+
 func (w *world) must(err error) {
 	w.t.Helper()
 	if err != nil {
@@ -117,7 +144,7 @@ func (w *world) must(err error) {
 	}
 }
 
-func (w *world) group(spec emulator.GroupSpec) emulator.Group {
+func (w *world) group(spec groupSpec) emulator.Group {
 	w.t.Helper()
 	g, err := w.CreateGroup(w.t.Context(), spec)
 	w.must(err)
@@ -143,17 +170,18 @@ func (w *world) now() time.Time {
 	return c.Now
 }
 
-// query is a correct query of a REST call.
+// query is a valid query of a REST call.
 func (w *world) query() url.Values {
 	w.t.Helper()
 	sig, err := imrest.NewUserSig(testKey, testApp, "administrator", w.now(), time.Hour)
 	w.must(err)
 	return url.Values{
-		"sdkappid": {strconv.Itoa(testApp)}, "identifier": {"administrator"}, "usersig": {sig}, "random": {"4294967295"}, "contenttype": {"json"},
+		"sdkappid": {strconv.Itoa(testApp)}, "identifier": {"administrator"}, "usersig": {sig},
+		"random": {"4294967295"}, "contenttype": {"json"},
 	}
 }
 
-// answer is what the REST API says.
+// answer is an answer of the REST API.
 type answer map[string]any
 
 func (a answer) code() int {
@@ -161,7 +189,7 @@ func (a answer) code() int {
 	return int(code)
 }
 
-// names lists one member of every object in a list.
+// names returns one field of every object in a list.
 func (a answer) names(list, name string) []string {
 	names := []string{}
 	items, _ := a[list].([]any)
@@ -173,17 +201,32 @@ func (a answer) names(list, name string) []string {
 	return names
 }
 
-// rest makes a correct REST call.
+// rest makes a valid REST call.
 func (w *world) rest(api, body string) answer {
 	w.t.Helper()
 	a, _ := w.restAs("POST", "/v4/group_open_http_svc/"+api, w.query(), body)
 	return a
 }
 
-// restAs makes a REST call that need not be correct, and returns the Date of the answer, too.
+// add makes an add_group_member call.
+func (w *world) add(group string, accounts ...string) answer {
+	w.t.Helper()
+	return w.rest("add_group_member", `{"GroupId":"`+group+`","Silence":1,"MemberList":[`+memberList(accounts)+`]}`)
+}
+
+func memberList(accounts []string) string {
+	var members []string
+	for _, account := range accounts {
+		members = append(members, `{"Member_Account":"`+account+`"}`)
+	}
+	return strings.Join(members, ",")
+}
+
+// restAs makes a REST call that need not be valid, and also returns the Date of the answer.
 func (w *world) restAs(method, path string, query url.Values, body string) (a answer, date string) {
 	w.t.Helper()
-	request, err := http.NewRequestWithContext(w.t.Context(), method, w.BaseURL+path+"?"+query.Encode(), bytes.NewBufferString(body))
+	request, err := http.NewRequestWithContext(w.t.Context(), method, w.BaseURL+path+"?"+query.Encode(),
+		bytes.NewBufferString(body))
 	w.must(err)
 	response, err := http.DefaultClient.Do(request)
 	w.must(err)
@@ -194,15 +237,4 @@ func (w *world) restAs(method, path string, query url.Values, body string) (a an
 		w.t.Fatalf("%s: HTTP status %d, %q; every answer has 200 and JSON", path, response.StatusCode, raw)
 	}
 	return a, response.Header.Get("Date")
-}
-
-// serve puts an emulator of the test's own behind HTTP.
-func serve(t *testing.T, em *emulator.Emulator) *world {
-	t.Helper()
-	srv := httptest.NewServer(em)
-	t.Cleanup(func() {
-		_ = em.Close()
-		srv.Close()
-	})
-	return &world{Client: emulator.Client{BaseURL: srv.URL}, t: t, em: em, backend: &backend{}}
 }

@@ -1,0 +1,103 @@
+package policy
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
+)
+
+// compiledRefusal is the compiled form of a [Refusal].
+type compiledRefusal struct {
+	app      objectName
+	group    string
+	accounts accounts.Set
+	// until is when the refusal ends; zero if the accounts are not refused.
+	until     time.Time
+	reject    Rejection
+	restoring bool
+
+	// fingerprint leaves out the run's UID, on which no decision depends.
+	fingerprint fingerprint
+}
+
+func compileRefusal(r *Refusal) *compiledRefusal {
+	compiled := &compiledRefusal{
+		app:       objectName{r.Namespace, r.App},
+		group:     r.Group,
+		accounts:  accounts.NewSet(r.Accounts),
+		until:     r.Until.Round(0).UTC(),
+		reject:    r.Reject.normal(),
+		restoring: r.Restoring,
+	}
+	var t transcript
+	t.text(compiled.group)
+	t.accounts(compiled.accounts)
+	t.time(compiled.until)
+	t.rejection(compiled.reject)
+	t.flag(compiled.restoring)
+	compiled.fingerprint = t.sum()
+	return compiled
+}
+
+// matters reports whether any decision can depend on the refusal.
+func (r *compiledRefusal) matters() bool {
+	return r.accounts != "" && (r.restoring || !r.until.IsZero())
+}
+
+// groupRefusals are those of one group. The one that ends last comes first: its rejection counts. Of two that end
+// together the content decides, so that the order of the input never does.
+type groupRefusals []*compiledRefusal
+
+func byEnd(a, b *compiledRefusal) int {
+	return cmp.Or(b.until.Compare(a.until), cmp.Compare(a.reject.Code, b.reject.Code),
+		strings.Compare(a.reject.Message, b.reject.Message), cmp.Compare(a.fingerprint, b.fingerprint))
+}
+
+// rejection returns the answer to the account at that time; nil if it is not refused.
+func (g groupRefusals) rejection(account string, hash uint64, now time.Time) *Rejection {
+	for _, r := range g {
+		if !now.Before(r.until) {
+			return nil // and those after it end no later
+		}
+		if r.accounts.Contains(account, hash) {
+			return &r.reject
+		}
+	}
+	return nil
+}
+
+// restore reports whether the account is being added back.
+func (g groupRefusals) restore(account string, hash uint64) bool {
+	for _, r := range g {
+		if r.restoring && r.accounts.Contains(account, hash) {
+			return true
+		}
+	}
+	return false
+}
+
+// distinctRefusals returns one refusal for each UID. Of several, which Kubernetes rules out, the content decides.
+func distinctRefusals(refusals []Refusal) []*Refusal {
+	distinct := make([]*Refusal, 0, len(refusals))
+	byUID := make(map[string]int, len(refusals))
+	for i := range refusals {
+		r := &refusals[i]
+		at, again := byUID[r.UID]
+		switch {
+		case r.UID == "" || !again:
+			byUID[r.UID] = len(distinct)
+			distinct = append(distinct, r)
+		case r.compare(distinct[at]) > 0:
+			distinct[at] = r
+		}
+	}
+	return distinct
+}
+
+// compare orders refusals by their content.
+func (r *Refusal) compare(other *Refusal) int {
+	return cmp.Or(strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
+		strings.Compare(r.Group, other.Group), cmp.Compare(compileRefusal(r).fingerprint, compileRefusal(other).fingerprint))
+}
