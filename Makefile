@@ -76,7 +76,7 @@ callback-profile: ## Update hack/callback.pgo, the compiler profile of the image
 
 .PHONY: microbench
 microbench: ## Run the Go benchmarks of join decisions and callbacks.
-	go test -run='^$$' -bench=. -benchmem ./internal/policy ./internal/im ./webhookserver
+	go test -run='^$$' -bench=. -benchmem ./internal/policy ./internal/im/callback ./webhookserver
 
 .PHONY: figures
 figures: build ## Measure what pruning costs in memory, time and etcd, about half an hour; FIGURES=latency,memory,week.

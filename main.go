@@ -40,9 +40,11 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
-	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 	"github.com/groupgate/groupgate/webhookserver"
 )
 
@@ -119,7 +121,7 @@ type managerOptions struct {
 	metricsSecure  bool
 	probeAddress   string
 
-	election controllers.ElectionConfig
+	election term.Election
 
 	imEndpoint    string
 	sweepInterval time.Duration
@@ -184,7 +186,7 @@ func (o *managerOptions) validate() error {
 		}
 	}
 	if o.imEndpoint != "" {
-		if _, err := im.ParseEndpoint(o.imEndpoint); err != nil {
+		if _, err := imrest.ParseEndpoint(o.imEndpoint); err != nil {
 			errs = append(errs, fmt.Errorf("--im-endpoint: %w", err))
 		}
 	}
@@ -225,13 +227,15 @@ func (o *managerOptions) run(parent context.Context) error {
 	}
 	store := &policy.Store{}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme:                 apiScheme,
-		MapperProvider:         controllers.NewRESTMapper,
-		Logger:                 log,
-		Cache:                  controllers.CacheOptions(o.namespaces, o.election, store, time.Now),
+		Scheme:         apiScheme,
+		MapperProvider: informers.NewRESTMapper,
+		Logger:         log,
+		Cache: informers.CacheOptions(informers.Options{
+			Namespaces: o.namespaces, Lease: o.election.Lease(), Store: store, Now: time.Now,
+		}),
 		Metrics:                o.metricsOptions(),
 		HealthProbeBindAddress: o.probeAddress,
-		// The manager's own election ends the process when the lease is lost, and with it the gate; see controllers.Term.
+		// The manager's own election ends the process when the lease is lost, and with it the gate; see term.Term.
 		LeaderElection: false,
 	})
 	if err != nil {
@@ -356,7 +360,7 @@ func (o *managerOptions) restConfig() (*rest.Config, error) {
 	if err := noticeDeadConnections(); err != nil {
 		return nil, err
 	}
-	return controllers.ConnectionConfig(cfg), nil
+	return informers.ConnectionConfig(cfg), nil
 }
 
 // noticeDeadConnections has client-go ping a connection that says nothing after 5 s and give it up after 3 s more. Its own defaults (30 and

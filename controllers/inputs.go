@@ -96,9 +96,9 @@ func secretOf(app *v1alpha1.IMApp) types.NamespacedName {
 func (in *inputs) updateRun(name types.NamespacedName, run *v1alpha1.PruneRun, gone bool) {
 	if before, ok := in.records[name]; ok {
 		delete(in.records, name)
-		in.compiler.DeleteRecord(before.uid)
+		in.compiler.DeleteRefusal(before.uid)
 	}
-	record, says := convert.Record(run)
+	record, says := convert.Refusal(run)
 	if gone || !says {
 		return
 	}
@@ -106,7 +106,7 @@ func (in *inputs) updateRun(name types.NamespacedName, run *v1alpha1.PruneRun, g
 		in.records = map[types.NamespacedName]*keptRecord{}
 	}
 	in.records[name] = &keptRecord{run: run, uid: record.UID, until: record.Until}
-	in.compiler.SetRecord(record)
+	in.compiler.SetRefusal(record)
 }
 
 // endRecords takes away the records whose refusal is over, so that replicas agree on the hash whether or not they still know them. One
@@ -116,10 +116,10 @@ func (in *inputs) endRecords(now time.Time) {
 		over := record.isOver(now)
 		switch {
 		case over && !record.over:
-			in.compiler.DeleteRecord(record.uid)
+			in.compiler.DeleteRefusal(record.uid)
 		case !over && record.over:
-			again, _ := convert.Record(record.run)
-			in.compiler.SetRecord(again)
+			again, _ := convert.Refusal(record.run)
+			in.compiler.SetRefusal(again)
 		}
 		record.over = over
 	}

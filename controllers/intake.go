@@ -14,6 +14,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -55,7 +56,7 @@ const (
 // had pending, and what did not fit in, is found by the next callback (the vendor sends one for every failed join) and by the Sweeper.
 //
 // No failure is final either. An API server that refuses a run (an admission policy, a quota, a CRD that lags behind) may take it
-// later, and what can never be valid does not come here: every id that im.ParseCallback accepts fits into a PruneRun.
+// later, and what can never be valid does not come here: every id that callback.Parse accepts fits into a PruneRun.
 type Intake struct {
 	// Client reads PruneRuns from the cache and creates them; Live reads them from the API server.
 	Client    client.Client
@@ -67,9 +68,9 @@ type Intake struct {
 	Log     logr.Logger
 
 	once    sync.Once
-	queue   workqueue.TypedRateLimitingInterface[groupKey]
+	queue   workqueue.TypedRateLimitingInterface[prunerun.Key]
 	mu      sync.Mutex
-	pending map[groupKey]time.Time // when the latest callback came
+	pending map[prunerun.Key]time.Time // when the latest callback came
 }
 
 // NeedLeaderElection is false: the replica that answers a callback keeps it.
@@ -77,9 +78,9 @@ func (*Intake) NeedLeaderElection() bool { return false }
 
 func (i *Intake) init() {
 	i.once.Do(func() {
-		i.pending = make(map[groupKey]time.Time)
+		i.pending = make(map[prunerun.Key]time.Time)
 		i.queue = workqueue.NewTypedRateLimitingQueue(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[groupKey](intakeFirstBackoff, intakeMaxBackoff))
+			workqueue.NewTypedItemExponentialFailureRateLimiter[prunerun.Key](intakeFirstBackoff, intakeMaxBackoff))
 	})
 }
 
@@ -88,7 +89,7 @@ func (i *Intake) init() {
 func (i *Intake) GroupFull(app policy.Object, groupID string) {
 	i.init()
 	now := i.Now()
-	key := groupKey{namespace: app.Namespace, app: app.Name, group: groupID}
+	key := prunerun.Key{Namespace: app.Namespace, App: app.Name, Group: groupID}
 
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -101,7 +102,7 @@ func (i *Intake) GroupFull(app policy.Object, groupID string) {
 		i.Metrics.intakeResult(intakeOverflow)
 		return
 	}
-	key.group = strings.Clone(groupID)
+	key.Group = strings.Clone(groupID)
 	i.pending[key] = now
 	i.Metrics.intakePending(len(i.pending))
 	i.queue.Add(key)
@@ -138,7 +139,7 @@ type next struct {
 	failed error
 }
 
-func (i *Intake) dealWith(ctx context.Context, key groupKey) {
+func (i *Intake) dealWith(ctx context.Context, key prunerun.Key) {
 	i.mu.Lock()
 	arrived := i.pending[key]
 	i.mu.Unlock()
@@ -169,8 +170,8 @@ func (i *Intake) dealWith(ctx context.Context, key groupKey) {
 }
 
 // report logs a failure. The first one of a group is news; those after it are its echo, for as long as the API server is away.
-func (i *Intake) report(key groupKey, err error) {
-	log := i.Log.WithValues("namespace", key.namespace, "app", key.app, "groupID", key.group)
+func (i *Intake) report(key prunerun.Key, err error) {
+	log := i.Log.WithValues("namespace", key.Namespace, "app", key.App, "groupID", key.Group)
 	if i.queue.NumRequeues(key) == 0 && !errors.Is(err, context.Canceled) {
 		log.Error(err, "a full group has no prune run yet, trying until it has", "remedy", remedy(err))
 		return
@@ -191,14 +192,14 @@ func remedy(err error) string {
 	return "none, if the API server is back soon"
 }
 
-func (i *Intake) decide(ctx context.Context, key groupKey, arrived time.Time) next {
+func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time) next {
 	snapshot := i.Snapshots.Load()
 	if snapshot == nil {
 		return next{after: noSnapshotYetRecall}
 	}
-	app := snapshot.AppNamed(key.namespace, key.app)
+	app := snapshot.AppNamed(key.Namespace, key.App)
 	switch {
-	case app == nil || !app.MayPrune(key.group):
+	case app == nil || !app.MayPrune(key.Group):
 		return next{result: intakeNotGoverned}
 	case app.PruningSuspended():
 		return next{result: intakeSuspended}
@@ -215,7 +216,7 @@ func (i *Intake) decide(ctx context.Context, key groupKey, arrived time.Time) ne
 	}
 	switch got.outcome {
 	case runCreated:
-		i.Log.Info("prune run created", "namespace", key.namespace, "app", key.app, "groupID", key.group, "trigger", v1alpha1.PruneTriggerGroupFull)
+		i.Log.Info("prune run created", "namespace", key.Namespace, "app", key.App, "groupID", key.Group, "trigger", v1alpha1.PruneTriggerGroupFull)
 		return next{result: intakeCreated}
 	case runCooling:
 		return next{result: intakeCooling}

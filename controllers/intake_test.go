@@ -24,8 +24,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 func (w *world) intake() *Intake {
@@ -85,7 +86,7 @@ func TestThousandCallbacksAreOneRun(t *testing.T) {
 		one.GroupFull(w.object(), fullGroup)
 		two.GroupFull(w.object(), fullGroup)
 	}
-	want := groupKey{app: pruneApp, group: fullGroup}.runName(1)
+	want := prunerun.Key{App: pruneApp, Group: fullGroup}.Name(1)
 	finish := w.get(want)
 	finish.Status = endedRun(v1alpha1.ConditionComplete, "Previewed", 0, true).Status
 	finish.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
@@ -139,14 +140,14 @@ func TestIntakeTriesUntilItSucceedsAndHoldsNobodyUp(t *testing.T) {
 	})
 	intake.GroupFull(w.object(), "b")
 	eventually(t, func() error {
-		if !w.exists(groupKey{app: pruneApp, group: "b"}.runName(1)) {
+		if !w.exists(prunerun.Key{App: pruneApp, Group: "b"}.Name(1)) {
 			return errors.New("a group waits for another one's backoff")
 		}
 		return nil
 	})
 	down.Store(false)
 	eventually(t, func() error {
-		if !w.exists(groupKey{app: pruneApp, group: "a"}.runName(1)) {
+		if !w.exists(prunerun.Key{App: pruneApp, Group: "a"}.Name(1)) {
 			return errors.New("the callback was lost")
 		}
 		return nil
@@ -176,13 +177,13 @@ func TestCallbackAfterNotFullStaysPendingForAMinute(t *testing.T) {
 	w.policy("lounge", v1alpha1.PruneRule{})
 	intake := w.intake()
 	intake.init()
-	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
-	w.run(key.runName(1), v1alpha1.PruneTriggerGroupFull)
+	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
+	w.run(key.Name(1), v1alpha1.PruneTriggerGroupFull)
 	// The run is looking at the group right now; whatever it saw, this callback is newer.
 	if got := intake.decide(t.Context(), key, w.clock.Now()); got.after <= 0 {
 		t.Errorf("next = %+v, want to stay pending", got)
 	}
-	run := w.get(key.runName(1))
+	run := w.get(key.Name(1))
 	run.Status = endedRun(v1alpha1.ConditionComplete, "NotFull", 0, false).Status
 	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
 	must(t, w.client.Status().Update(t.Context(), run))
@@ -192,7 +193,7 @@ func TestCallbackAfterNotFullStaysPendingForAMinute(t *testing.T) {
 		t.Errorf("next = %+v, want to stay pending for a second", got)
 	}
 	w.clock.forward(time.Second)
-	if got := intake.decide(t.Context(), key, w.clock.Now()); got.result != intakeCreated || !w.exists(key.runName(2)) {
+	if got := intake.decide(t.Context(), key, w.clock.Now()); got.result != intakeCreated || !w.exists(key.Name(2)) {
 		t.Errorf("next = %+v, runs %v", got, w.runNames())
 	}
 }
@@ -201,18 +202,18 @@ func TestCallbackIsLetGoWhereARunAnswersIt(t *testing.T) {
 	w := newWorld(t)
 	w.policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
 	intake := w.intake()
-	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
-	w.run(key.runName(1), v1alpha1.PruneTriggerGroupFull)
+	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
+	w.run(key.Name(1), v1alpha1.PruneTriggerGroupFull)
 	if got := intake.decide(t.Context(), key, w.clock.Now().Add(-pendingRunPatience)); got.result != intakeUnfinished {
 		t.Errorf("of a run that has waited for long: %+v", got)
 	}
-	run := w.get(key.runName(1))
+	run := w.get(key.Name(1))
 	run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(w.clock.Now())}
 	must(t, w.client.Status().Update(t.Context(), run))
 	if got := intake.decide(t.Context(), key, w.clock.Now()); got.result != intakeUnfinished {
 		t.Errorf("of a run with a plan: %+v", got)
 	}
-	run = w.get(key.runName(1))
+	run = w.get(key.Name(1))
 	run.Status = endedRun(v1alpha1.ConditionComplete, "Removed", 0, true).Status
 	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
 	must(t, w.client.Status().Update(t.Context(), run))
@@ -239,12 +240,12 @@ func TestCallbackDuringACreationIsRemembered(t *testing.T) {
 		}
 		return false
 	}}
-	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
+	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
 	intake.GroupFull(w.object(), fullGroup)
 	got, _ := intake.queue.Get()
 	intake.dealWith(t.Context(), got)
 	intake.queue.Done(got)
-	if !w.exists(key.runName(1)) {
+	if !w.exists(key.Name(1)) {
 		t.Error("no run was created")
 	}
 	if err := intake.empty(); err == nil {
@@ -344,7 +345,7 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 			eventually(t, func() error {
 				var list v1alpha1.PruneRunList
 				must(t, w.client.List(t.Context(), &list, client.InNamespace(w.namespace), client.MatchingFields{"spec.groupID": fullGroup}))
-				if open := slices.DeleteFunc(list.Items, func(run v1alpha1.PruneRun) bool { return Finished(&run) }); len(open) != 1 {
+				if open := slices.DeleteFunc(list.Items, func(run v1alpha1.PruneRun) bool { return prunerun.Finished(&run) }); len(open) != 1 {
 					return fmt.Errorf("%d runs to do, want one", len(open))
 				}
 				return nil
@@ -405,7 +406,7 @@ func TestIntakeOutlastsAnAdmissionPolicy(t *testing.T) {
 	}
 	lift()
 	eventually(t, func() error {
-		if !w.exists(groupKey{app: pruneApp, group: fullGroup}.runName(1)) {
+		if !w.exists(prunerun.Key{App: pruneApp, Group: fullGroup}.Name(1)) {
 			return errors.New("the callback was lost")
 		}
 		return nil
@@ -434,27 +435,27 @@ func TestStaleCallbacksDelayNoRealOne(t *testing.T) {
 	w := newWorld(t)
 	w.clock.real = true
 	w.policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
-	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
-	w.run(key.runName(1), v1alpha1.PruneTriggerGroupFull) // that of a callback which came late, or was made up
+	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
+	w.run(key.Name(1), v1alpha1.PruneTriggerGroupFull) // that of a callback which came late, or was made up
 	intake := w.intake()
 	start(t, intake.Start)
 	// The group fills up while that run looks at it, and callbacks of before keep coming.
 	for range 100 {
 		intake.GroupFull(w.object(), fullGroup)
 	}
-	run := w.get(key.runName(1))
+	run := w.get(key.Name(1))
 	run.Status = endedRun(v1alpha1.ConditionComplete, v1alpha1.ReasonNotFull, 0, false).Status
-	ended := time.Now().Add(2*time.Second - notFullDelay).Truncate(time.Second)
+	ended := time.Now().Add(2*time.Second - prunerun.NotFullDelay).Truncate(time.Second)
 	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(ended)
 	must(t, w.client.Status().Update(t.Context(), run))
 	eventually(t, func() error {
-		if !w.exists(key.runName(2)) {
+		if !w.exists(key.Name(2)) {
 			return errors.New("the real callback was lost")
 		}
 		return nil
 	})
-	if got := w.get(key.runName(2)).CreationTimestamp; got.Time.Before(ended.Add(notFullDelay)) {
-		t.Errorf("created %v after a run that ended NotFull, want at least %v", got.Sub(ended), notFullDelay)
+	if got := w.get(key.Name(2)).CreationTimestamp; got.Time.Before(ended.Add(prunerun.NotFullDelay)) {
+		t.Errorf("created %v after a run that ended NotFull, want at least %v", got.Sub(ended), prunerun.NotFullDelay)
 	}
 	w.hasRuns(fullGroup, fullGroup)
 }
@@ -530,11 +531,11 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			quoted, err := json.Marshal(id)
 			must(t, err)
-			callback, err := im.ParseCallback(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, im.CommandAfterGroupFull, quoted))
-			if err != nil || callback.GroupID != id {
-				t.Fatalf("read as %q, %v", callback.GroupID, err)
+			got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted))
+			if err != nil || got.GroupID != id {
+				t.Fatalf("read as %q, %v", got.GroupID, err)
 			}
-			key := groupKey{namespace: w.namespace, app: pruneApp, group: callback.GroupID}
+			key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: got.GroupID}
 			if got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, nil); err != nil || got.outcome != runCreated {
 				t.Fatalf("outcome = %d, %v, want a run", got.outcome, err)
 			}
@@ -548,7 +549,7 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		"empty": `""`, "NUL": `"a\u0000"`, "too long": `"` + strings.Repeat("x", 256) + `"`, "too many bytes": `"` + strings.Repeat("é", 128) + `"`,
 		"not UTF-8": "\"\xff\"", "half a surrogate pair": `"\ud800"`, "an overlong form": "\"\xc0\xaf\"", "an encoded surrogate": "\"\xed\xa0\x80\"",
 	} {
-		if got, err := im.ParseCallback(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, im.CommandAfterGroupFull, quoted)); err == nil {
+		if got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted)); err == nil {
 			t.Errorf("%s: read as %q, which is no id of a PruneRun", name, got.GroupID)
 		}
 	}

@@ -13,9 +13,9 @@ const afterLoad = 5 * time.Second
 // loadRelease gives back to the system what loading everything took, and the look at every status with which a term begins: together as
 // much again as what is kept. The runtime itself would hold on to it, as room that edits which come one by one never need.
 type loadRelease struct {
-	Store     *policy.Store
-	Published *signal
-	Began     *signal
+	Store *policy.Store
+	// Published and Began return channels that the next publication and the beginning of the next term close.
+	Published, Began func() <-chan struct{}
 	// Delay is how long after the first publication, and after the beginning of a term.
 	Delay time.Duration
 	// Release is debug.FreeOSMemory, which costs one garbage collection.
@@ -24,7 +24,7 @@ type loadRelease struct {
 
 // Start is a manager.Runnable.
 func (l *loadRelease) Start(ctx context.Context) error {
-	began, published := l.Began.wait(), l.Published.wait()
+	began, published := l.Began(), l.Published()
 	if l.Store.Load() != nil {
 		loaded := make(chan struct{})
 		close(loaded)
@@ -37,7 +37,7 @@ func (l *loadRelease) Start(ctx context.Context) error {
 		case <-published:
 			published = nil // the later ones are edits
 		case <-began:
-			began = l.Began.wait()
+			began = l.Began()
 		}
 		select {
 		case <-ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T) {
@@ -13,18 +14,18 @@ func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			var (
 				store            policy.Store
-				published, began signal
+				published, began term.Notifier
 				released         = make(chan bool, 10)
 			)
 			publish := func() {
 				store.Publish(&policy.Snapshot{})
-				published.fire()
+				published.Notify()
 			}
 			if early {
 				publish()
 			}
 			l := &loadRelease{
-				Store: &store, Published: &published, Began: &began, Delay: time.Millisecond,
+				Store: &store, Published: published.Next, Began: began.Next, Delay: time.Millisecond,
 				Release: func() { released <- store.Load() != nil },
 			}
 			stop := start(t, l.Start)
@@ -36,7 +37,7 @@ func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T)
 				t.Error("released before anything was loaded")
 			}
 			publish()
-			began.fire()
+			began.Notify()
 			<-released
 			stop()
 			if len(released) != 0 {
@@ -50,7 +51,7 @@ func TestNothingIsGivenBackOnTheWayOut(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var store policy.Store
-	l := &loadRelease{Store: &store, Published: &signal{}, Began: &signal{}, Delay: time.Hour, Release: func() { t.Error("released") }}
+	l := &loadRelease{Store: &store, Published: (&term.Notifier{}).Next, Began: (&term.Notifier{}).Next, Delay: time.Hour, Release: func() { t.Error("released") }}
 	must(t, l.Start(ctx))
 	store.Publish(&policy.Snapshot{})
 	must(t, l.Start(ctx))

@@ -2,15 +2,12 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
-
-// planLife is how long a plan may be carried out: what it says of its members is old by then.
-const planLife = 24 * time.Hour
 
 // denied ends a run that a person does not want, in any mode and at any time.
 func (p *pass) denied() error {
@@ -20,9 +17,9 @@ func (p *pass) denied() error {
 	return nil
 }
 
-// void ends a run whose plan is too old to be carried out.
-func (p *pass) void() error {
-	if p.Now().Sub(p.run.Status.Plan.CreatedAt.Time) > planLife {
+// planExpired ends a run whose plan is too old to be carried out.
+func (p *pass) planExpired() error {
+	if prunerun.PlanExpired(p.run, p.Now()) {
 		return completes(v1alpha1.ReasonExpired, "The plan is older than 24 hours and void.")
 	}
 	return nil
@@ -34,22 +31,16 @@ func (p *pass) approved(ctx context.Context) error {
 	if err := p.denied(); err != nil {
 		return err
 	}
-	if err := p.void(); err != nil {
+	if err := p.planExpired(); err != nil {
 		return err
 	}
 	switch {
 	case p.run.Status.Policy == nil, p.run.Status.Policy.Mode == v1alpha1.PruneModePreview:
 		return completes(v1alpha1.ReasonPreviewed, "The mode of the plan removes nobody.")
-	case awaitsWord(p.run):
+	case prunerun.AwaitsApproval(p.run):
 		return p.awaitApproval(ctx)
 	}
 	return nil
-}
-
-// awaitsWord says whether the plan may not be carried out before a person approves it: in every mode but Enforce.
-func awaitsWord(run *v1alpha1.PruneRun) bool {
-	policy := run.Status.Policy
-	return policy == nil || policy.Mode != v1alpha1.PruneModeEnforce && run.Spec.Approval != v1alpha1.ApprovalApproved
 }
 
 // awaitApproval waits for a word, unless nothing would come of it: a plan that no policy stands behind any more need not be looked at.
@@ -66,9 +57,9 @@ func (p *pass) awaitApproval(ctx context.Context) error {
 			return err
 		}
 	}
-	void := p.run.Status.Plan.CreatedAt.Add(planLife)
+	void := p.run.Status.Plan.CreatedAt.Add(prunerun.PlanLife)
 	return &waitError{
-		reason: v1alpha1.ReasonAwaitingApproval, message: awaitingMessage(p.run.Status.Plan),
+		reason: v1alpha1.ReasonAwaitingApproval, message: prunerun.ApprovalMessage(p.run.Status.Plan),
 		after: max(void.Sub(p.Now()), 0) + time.Second,
 	}
 }
@@ -78,7 +69,7 @@ func governedAsPlanned(app *policy.CompiledApp, run *v1alpha1.PruneRun) bool {
 	if run.Status.Group == nil || run.Status.Policy == nil {
 		return false
 	}
-	governing, ok := app.Governing(run.Spec.GroupID, policy.ParseGroupType(string(run.Status.Group.Type)))
+	governing, ok := app.GoverningRule(run.Spec.GroupID, policy.ParseGroupType(string(run.Status.Group.Type)))
 	return ok && plannedBy(run.Status.Policy, governing.Policy)
 }
 
@@ -86,9 +77,4 @@ func governedAsPlanned(app *policy.CompiledApp, run *v1alpha1.PruneRun) bool {
 func standsIn(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 	app := snapshot.AppNamed(run.Namespace, run.Spec.AppRef.Name)
 	return app != nil && !app.PruningSuspended() && governedAsPlanned(app, run)
-}
-
-func awaitingMessage(plan *v1alpha1.PrunePlan) string {
-	return fmt.Sprintf("Nobody goes before a person approves: look at status.plan.removals (%s), then set spec.approval to Approved or Denied. The plan is void after %s.",
-		amount(len(plan.Removals), "member", "members"), plan.CreatedAt.Add(planLife).UTC().Format(time.RFC3339))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const awaiting = "Complete=False/AwaitingApproval"
@@ -114,9 +115,9 @@ func TestDeniedStopsARun(t *testing.T) {
 			w.once(place.what, 1, func() { w.say("one", v1alpha1.ApprovalDenied) })
 			before := len(w.members(fullGroup))
 			run := w.finish(w.process(), "one")
-			end, _ := completion(run)
+			end, _ := prunerun.Completion(run)
 			gone := before - len(w.members(fullGroup))
-			if end.Reason != v1alpha1.ReasonDenied || int(run.Status.Removed) != gone || progressOf(run).InFlight != 0 {
+			if end.Reason != v1alpha1.ReasonDenied || int(run.Status.Removed) != gone || prunerun.Progress(run).InFlight != 0 {
 				t.Errorf("%s, removed %d, gone %d: %+v", end.Reason, run.Status.Removed, gone, run.Status.Progress)
 			}
 			if want := map[bool]int{true: 100}[place.what == apiDelete]; gone != want {
@@ -163,7 +164,7 @@ func TestPlanThatAwaitsApprovalDoesNotOutliveWhatItStandsOn(t *testing.T) {
 			}
 			w.forget()
 			run := w.finish(r, "one")
-			if end, _ := completion(run); end.Reason != tc.want {
+			if end, _ := prunerun.Completion(run); end.Reason != tc.want {
 				t.Errorf("%s, want %s", end.Reason, tc.want)
 			}
 			if got := len(w.calls); got != 1 {
@@ -182,7 +183,7 @@ func TestApprovalAfterADayIsTooLate(t *testing.T) {
 		t.Errorf("%d deletions by a plan that is void", got)
 	}
 	// The next callback need not wait for a cooldown.
-	got, wait := (&runCreator{Now: w.clock.Now}).waits(groupOf(w.get("one")), []v1alpha1.PruneRun{*w.get("one")}, w.store.Load().AppNamed(w.namespace, pruneApp))
+	got, wait := (&runCreator{Now: w.clock.Now}).waits(prunerun.KeyOf(w.get("one")), []v1alpha1.PruneRun{*w.get("one")}, w.store.Load().AppNamed(w.namespace, pruneApp))
 	if wait {
 		t.Errorf("the next run waits: %+v", got)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -101,17 +102,17 @@ func (l *ledger) enter(run *v1alpha1.PruneRun) {
 	if run.Status.Policy == nil {
 		return
 	}
-	progress := progressOf(run)
+	progress := prunerun.Progress(run)
 	name := run.Status.Policy.Name
 	if run.Status.Removed == 0 && progress.InFlight == 0 {
 		delete(l.policies[name], run.UID)
 		return
 	}
 	at := progress.LastBatchAt.Time
-	if end, ended := completion(run); at.IsZero() && ended {
+	if end, ended := prunerun.Completion(run); at.IsZero() && ended {
 		at = end.LastTransitionTime.Time
 	}
-	l.put(name, run.UID, entry{removed: int(run.Status.Removed), inFlight: len(inFlightOf(run)), at: at})
+	l.put(name, run.UID, entry{removed: int(run.Status.Removed), inFlight: len(prunerun.InFlight(run)), at: at})
 }
 
 func (l *ledger) put(name string, run types.UID, e entry) {
@@ -161,7 +162,7 @@ func (l *ledger) reserve(name string, run types.UID, want, limit int, now time.T
 
 // ledger is that of the run's app, filled.
 func (p *pass) ledger(ctx context.Context) (*ledger, error) {
-	app := appKey{p.key.namespace, p.key.app}
+	app := appKey{p.key.Namespace, p.key.App}
 	l := p.budgets.of(p.term, app)
 	return l, l.fill(ctx, p.Live, app)
 }
@@ -217,14 +218,14 @@ func (p *pass) exhausted(name string, rule *policy.PruneRule, more time.Time) er
 	return &waitError{
 		reason: v1alpha1.ReasonBudgetExhausted,
 		message: fmt.Sprintf("GroupPolicy %s allows %s within 24 hours (maxRemovalsPerDay), and as many were made; more may follow from %s on.",
-			name, amount(rule.MaxRemovalsPerDay, "removal", "removals"), more.UTC().Format(time.RFC3339)),
+			name, prunerun.Count(rule.MaxRemovalsPerDay, "removal", "removals"), more.UTC().Format(time.RFC3339)),
 		after: max(more.Sub(p.Now()), 0) + time.Second,
 	}
 }
 
 // enterRecord takes down the run as it is on record now.
 func (p *pass) enterRecord() {
-	l := p.budgets.of(p.term, appKey{p.key.namespace, p.key.app})
+	l := p.budgets.of(p.term, appKey{p.key.Namespace, p.key.App})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.enter(p.run)

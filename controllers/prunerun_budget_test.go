@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const exhausted = "Planned=False/BudgetExhausted"
@@ -117,7 +118,7 @@ func TestBudgetIsExactAfterACrash(t *testing.T) {
 			w.mu.Lock()
 			w.patch = nil
 			w.mu.Unlock()
-			if got := progressOf(w.get("of-a")).InFlight; got != 50 {
+			if got := prunerun.Progress(w.get("of-a")).InFlight; got != 50 {
 				t.Fatalf("%d in flight, want the test to crash with 50", got)
 			}
 			other := w.process()
@@ -166,7 +167,7 @@ func TestBatchThatWasRecordedTooLateGivesWay(t *testing.T) {
 			w.look(r, "of-b")
 			run := w.get("of-b")
 			wantConditions(t, run, "Planned=True/Planned", tc.want)
-			if run.Status.Removed != tc.wantRemoved || len(run.Status.Kept) != tc.wantKept || progressOf(run).InFlight != 0 {
+			if run.Status.Removed != tc.wantRemoved || len(run.Status.Kept) != tc.wantKept || prunerun.Progress(run).InFlight != 0 {
 				t.Errorf("removed %d, kept %d, %+v", run.Status.Removed, len(run.Status.Kept), run.Status.Progress)
 			}
 			for account, reason := range kept(run) {

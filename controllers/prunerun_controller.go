@@ -8,7 +8,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -23,6 +22,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/imclients"
+	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const (
@@ -45,8 +47,8 @@ type PruneRunReconciler struct {
 	Client    client.Client
 	Live      client.Reader
 	Snapshots snapshots
-	Term      *Term
-	Vendor    *Vendor
+	Term      *term.Term
+	Vendor    *imclients.Pool
 	Events    events.EventRecorder
 	Now       func() time.Time
 	// TTL is how long runs are kept after they ended; less than 24 hours counts as 24 hours.
@@ -106,7 +108,7 @@ var runEndings = predicate.Funcs{
 func ended(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*v1alpha1.PruneRun)
 	after, isRun := e.ObjectNew.(*v1alpha1.PruneRun)
-	return ok && isRun && (!Finished(before) && Finished(after) || !undoEnded(before) && undoEnded(after))
+	return ok && isRun && (!prunerun.Finished(before) && prunerun.Finished(after) || !prunerun.UndoEnded(before) && prunerun.UndoEnded(after))
 }
 
 // siblings are the runs of the same group that something is left to do for.
@@ -115,12 +117,12 @@ func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object)
 	if !ok {
 		return nil
 	}
-	runs, err := cachedRuns(ctx, r.Client, groupOf(run))
+	runs, err := cachedRuns(ctx, r.Client, prunerun.KeyOf(run))
 	if err != nil {
 		log.FromContext(ctx).Error(err, "runs that wait for this one are looked at later")
 		return nil
 	}
-	return requestsFor(runs, func(run *v1alpha1.PruneRun) bool { return !Finished(run) || wantsUndo(run) })
+	return requestsFor(runs, func(run *v1alpha1.PruneRun) bool { return !prunerun.Finished(run) || prunerun.WantsUndo(run) })
 }
 
 // appEdited is not a request: what is under way goes on by the new settings, without having to begin again.
@@ -148,17 +150,17 @@ func (r *PruneRunReconciler) allRuns(ctx context.Context) []reconcile.Request {
 func (r *PruneRunReconciler) waitingRuns(ctx context.Context) []reconcile.Request {
 	snapshot := r.Snapshots.Load()
 	return r.runsThat(ctx, func(run *v1alpha1.PruneRun) bool {
-		if Finished(run) && !wantsUndo(run) {
+		if prunerun.Finished(run) && !prunerun.WantsUndo(run) {
 			return false
 		}
-		condition := apimeta.FindStatusCondition(run.Status.Conditions, nextCondition(run))
-		if condition != nil && snapshot != nil && planned(run) {
+		condition := apimeta.FindStatusCondition(run.Status.Conditions, prunerun.NextCondition(run))
+		if condition != nil && snapshot != nil && prunerun.HasPlan(run) {
 			switch condition.Reason {
 			case v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted:
 				return !standsIn(snapshot, run)
 			}
 		}
-		return condition == nil || waitsForObjects(condition.Reason)
+		return condition == nil || prunerun.WaitsForObjects(condition.Reason)
 	})
 }
 
@@ -193,8 +195,8 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	if err := r.Client.Get(ctx, request.NamespacedName, &cached); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	key := groupOf(&cached)
-	if Finished(&cached) && !wantsUndo(&cached) && !lags(&cached) {
+	key := prunerun.KeyOf(&cached)
+	if prunerun.Finished(&cached) && !prunerun.WantsUndo(&cached) && !prunerun.Lags(&cached) {
 		return r.keep(ctx, &cached)
 	}
 	if !r.groups.enter(key) {
@@ -211,10 +213,10 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	switch {
 	case !run.DeletionTimestamp.IsZero():
 		return reconcile.Result{}, nil
-	case wantsUndo(run):
+	case prunerun.WantsUndo(run):
 		defer p.noticeVendor()
 		return p.conclude(ctx, p.undo(ctx))
-	case Finished(run):
+	case prunerun.Finished(run):
 		return p.rest(ctx)
 	}
 	defer p.noticeVendor()
@@ -226,7 +228,7 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 // rest is a look at a run that nothing is left to do for. Like every look it names the time of the next one: the queue keeps one time for each
 // run, and an event takes the place of the one before.
 func (p *pass) rest(ctx context.Context) (reconcile.Result, error) {
-	if lags(p.run) {
+	if prunerun.Lags(p.run) {
 		// A person has changed the spec since, without any consequence.
 		if err := p.record(ctx, func(*v1alpha1.PruneRunStatus) {}); err != nil {
 			return p.conclude(ctx, err)
@@ -267,15 +269,6 @@ func (e *waitError) Error() string { return e.reason + ": " + e.message }
 
 func waits(reason, format string, args ...any) error {
 	return &waitError{reason: reason, message: fmt.Sprintf(format, args...)}
-}
-
-// waitsForObjects says whether a wait with this reason ends with a change of an object.
-func waitsForObjects(reason string) bool {
-	switch reason {
-	case v1alpha1.ReasonVendorUnavailable, v1alpha1.ReasonClockSkew, v1alpha1.ReasonRemoving, v1alpha1.ReasonUndoing, v1alpha1.ReasonQueued:
-		return false
-	}
-	return true
 }
 
 var (
@@ -323,12 +316,4 @@ func (e *waitError) result() (reconcile.Result, error) {
 		return reconcile.Result{RequeueAfter: e.after}, nil
 	}
 	return reconcile.Result{}, e.cause
-}
-
-// conditionNow builds a condition about the generation of run.
-func conditionNow(run *v1alpha1.PruneRun, now time.Time, conditionType string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
-	return metav1.Condition{
-		Type: conditionType, Status: status, Reason: reason, Message: message,
-		ObservedGeneration: run.Generation, LastTransitionTime: metav1.NewTime(now),
-	}
 }

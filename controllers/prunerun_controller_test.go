@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // TestRunMadeAgainUnderItsNameIsLookedAt is about a list after an outage, which tells of a deletion and a creation as of one update.
@@ -29,18 +30,18 @@ func TestOneAppLeavesWorkersToOthers(t *testing.T) {
 	var e exclusion
 	entered := 0
 	for group := range concurrentRuns {
-		if e.enter(groupKey{namespace: "ns", app: "slow", group: fmt.Sprint(group)}) {
+		if e.enter(prunerun.Key{Namespace: "ns", App: "slow", Group: fmt.Sprint(group)}) {
 			entered++
 		}
 	}
 	if entered != runsPerApp || entered > concurrentRuns/2 {
 		t.Errorf("%d of %d workers are occupied by one app, want %d", entered, concurrentRuns, runsPerApp)
 	}
-	if e.enter(groupKey{namespace: "ns", app: "slow", group: "k"}) || !e.enter(groupKey{namespace: "other", app: "slow", group: "a"}) {
+	if e.enter(prunerun.Key{Namespace: "ns", App: "slow", Group: "k"}) || !e.enter(prunerun.Key{Namespace: "other", App: "slow", Group: "a"}) {
 		t.Error("an app of the same name in another namespace is another app")
 	}
-	e.leave(groupKey{namespace: "ns", app: "slow", group: "0"})
-	if !e.enter(groupKey{namespace: "ns", app: "slow", group: "k"}) || e.enter(groupKey{namespace: "ns", app: "slow", group: "l"}) {
+	e.leave(prunerun.Key{Namespace: "ns", App: "slow", Group: "0"})
+	if !e.enter(prunerun.Key{Namespace: "ns", App: "slow", Group: "k"}) || e.enter(prunerun.Key{Namespace: "ns", App: "slow", Group: "l"}) {
 		t.Error("who leaves makes room for one")
 	}
 }
@@ -60,16 +61,16 @@ func TestRunThatIsBeingDeletedRemovesNobodyMore(t *testing.T) {
 	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter != 0 {
 		t.Errorf("result = %v, %v, want nothing more", result, err)
 	}
-	if run := w.get("one"); w.happened(apiDelete) != 1 || run.Status.Removed != 100 || Finished(run) {
+	if run := w.get("one"); w.happened(apiDelete) != 1 || run.Status.Removed != 100 || prunerun.Finished(run) {
 		t.Errorf("%d deletions, removed %d, want 1, 100", w.happened(apiDelete), run.Status.Removed)
 	}
 
 	creator := runCreator{Client: w.client, Live: w.client, Now: w.clock.Now}
-	got, err := creator.ensure(t.Context(), groupOf(run), v1alpha1.PruneTriggerGroupFull, nil)
+	got, err := creator.ensure(t.Context(), prunerun.KeyOf(run), v1alpha1.PruneTriggerGroupFull, nil)
 	if err != nil || got.outcome != runCreated {
 		t.Errorf("creation = %+v, %v: the group gets no run for as long as the deletion takes", got, err)
 	}
-	wantConditions(t, w.finish(r, groupOf(run).runName(1)), "Planned=False/NotFull", "Complete=True/NotFull")
+	wantConditions(t, w.finish(r, prunerun.KeyOf(run).Name(1)), "Planned=False/NotFull", "Complete=True/NotFull")
 }
 
 func TestRunMadeAgainBetweenTwoBatchesStartsAnew(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // cutReader reads nothing while it is cut.
@@ -105,7 +106,7 @@ func TestNobodyIsRemovedWhileTheWatchesAreSilent(t *testing.T) {
 			t.Errorf("result = %v, %v, want to look again soon", result, err)
 		}
 	}
-	if run := w.get("one"); w.happened(apiDelete) != 1 || run.Status.Removed != 100 || Finished(run) {
+	if run := w.get("one"); w.happened(apiDelete) != 1 || run.Status.Removed != 100 || prunerun.Finished(run) {
 		t.Errorf("%d deletions, removed %d, want 1, 100", w.happened(apiDelete), run.Status.Removed)
 	}
 	watches.Store(false)
@@ -166,7 +167,7 @@ func TestOurClockJumps(t *testing.T) {
 				w.ourClock(jump)
 				w.clock.forward(after)
 				w.say("one", v1alpha1.ApprovalApproved)
-				if end, _ := completion(w.finish(r, "one")); end.Reason != want {
+				if end, _ := prunerun.Completion(w.finish(r, "one")); end.Reason != want {
 					t.Errorf("ended %s, want %s", end.Reason, want)
 				}
 			})
@@ -253,7 +254,7 @@ func TestTenMinutesOfVendorTrouble(t *testing.T) {
 				w.queued(r, "one", 10*time.Minute)
 
 				run := w.get("one")
-				if Finished(run) {
+				if prunerun.Finished(run) {
 					t.Fatalf("ended by what passes: %v", conditions(run))
 				}
 				waits := run.Status.Conditions[len(run.Status.Conditions)-1]
@@ -468,7 +469,7 @@ func TestCorrectedKeyCounts(t *testing.T) {
 	w.group(fullGroup, 2, 5)
 	w.policy("lounge", v1alpha1.PruneRule{FreeSeats: seats(2)})
 	key(w, "another key")
-	group := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
+	group := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
 	intake, r := w.intake(), w.process()
 	callback := func(want intakeResult) {
 		t.Helper()
@@ -477,7 +478,7 @@ func TestCorrectedKeyCounts(t *testing.T) {
 		}
 	}
 	callback(intakeCreated)
-	if end, _ := completion(w.finish(r, group.runName(1))); end.Reason != v1alpha1.ReasonVendorRefused {
+	if end, _ := prunerun.Completion(w.finish(r, group.Name(1))); end.Reason != v1alpha1.ReasonVendorRefused {
 		t.Fatalf("ended %s", end.Reason)
 	}
 	for range 5 {
@@ -488,7 +489,7 @@ func TestCorrectedKeyCounts(t *testing.T) {
 	if got := w.happened(apiGroup); got != 1 {
 		t.Errorf("%d calls, want 1", got)
 	}
-	w.clock.forward(defaultCooldown)
+	w.clock.forward(prunerun.DefaultCooldown)
 	callback(intakeCreated)
-	wantConditions(t, w.finish(r, group.runName(2)), "Planned=True/Planned", removedWord)
+	wantConditions(t, w.finish(r, group.Name(2)), "Planned=True/Planned", removedWord)
 }

@@ -11,8 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -33,7 +34,7 @@ func (p *pass) execute(ctx context.Context) error {
 	for late := 0; ; {
 		err := p.batchInTurn(ctx)
 		switch {
-		case errors.Is(err, im.ErrTooLate):
+		case errors.Is(err, imrest.ErrTooLate):
 			if late++; late >= maxLateLooks {
 				return &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: "The vendor is too slow for the last look: nobody is removed on the strength of an old one.", cause: err}
 			}
@@ -46,7 +47,7 @@ func (p *pass) execute(ctx context.Context) error {
 		if err := p.Live.Get(ctx, client.ObjectKeyFromObject(p.run), run); err != nil {
 			return fmt.Errorf("read the prune run live: %w", err)
 		}
-		if !unfinished(run) || run.UID != p.run.UID {
+		if !prunerun.Active(run) || run.UID != p.run.UID {
 			return errDone
 		}
 		p.run = run
@@ -59,7 +60,7 @@ func (p *pass) batchInTurn(ctx context.Context) error {
 	if err := p.approved(ctx); err != nil {
 		return err
 	}
-	giveBack, err := p.turns.take(ctx, appKey{p.key.namespace, p.key.app})
+	giveBack, err := p.turns.take(ctx, appKey{p.key.Namespace, p.key.App})
 	if err != nil {
 		return err
 	}
@@ -78,23 +79,23 @@ func (p *pass) batch(ctx context.Context) error {
 	if needed == 0 {
 		return p.enough("The group has %d members and room for %d: enough seats are free.", state.Members, state.MaxMembers)
 	}
-	if progressOf(p.run).InFlight > 0 {
+	if prunerun.Progress(p.run).InFlight > 0 {
 		return p.resume(ctx, governing, needed)
 	}
-	rest := p.run.Status.Plan.Removals[progressOf(p.run).Settled:]
-	if len(rest) == 0 {
+	rest := prunerun.OpenPositions(p.run)
+	if rest == 0 {
 		return p.enough("The plan is carried out.")
 	}
-	granted, err := p.reserve(ctx, &governing.Rule, min(len(rest), needed, im.MaxDeletesPerCall))
+	granted, err := p.reserve(ctx, &governing.Rule, min(rest, needed, imrest.MaxDeletesPerCall))
 	if err != nil {
 		return err
 	}
-	batch := nextOf(p.run, granted)
+	batch := prunerun.NextBatch(p.run, granted)
 	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
 		return err
 	}
-	remove, kept := governing.LastLook(removalsOf(batch), members, p.Now())
+	remove, kept := governing.Recheck(removalsOf(batch), members, p.Now())
 	if len(remove) == 0 {
 		return p.settle(ctx, granted, 0, keptRecords(kept))
 	}
@@ -109,14 +110,14 @@ func (p *pass) batch(ctx context.Context) error {
 
 // resume takes up the batch that is in flight. Whether its deletion was sent is not known, so that who is absent counts as removed; whoever is
 // there is looked at again, and goes as far as seats are still needed.
-func (p *pass) resume(ctx context.Context, governing *policy.Governing, needed int) error {
-	batch := inFlightOf(p.run)
+func (p *pass) resume(ctx context.Context, governing *policy.GoverningRule, needed int) error {
+	batch := prunerun.InFlight(p.run)
 	members, lookedAt, err := p.lastLook(ctx, batch)
 	if err != nil {
 		return err
 	}
-	gone, remove, looked := governing.ResumeLook(removalsOf(batch), members, p.Now())
-	inFlight, kept := int(progressOf(p.run).InFlight), keptRecords(looked)
+	gone, remove, looked := governing.RecheckInFlight(removalsOf(batch), members, p.Now())
+	inFlight, kept := int(prunerun.Progress(p.run).InFlight), keptRecords(looked)
 	want, stays := min(len(remove), needed), v1alpha1.KeptReasonRunEnded // enough seats are free after those that go
 	left, err := p.reserveInFlight(ctx, &governing.Rule, len(gone), want)
 	if err != nil {
@@ -147,7 +148,7 @@ func (p *pass) resume(ctx context.Context, governing *policy.Governing, needed i
 }
 
 // allowed is step 1: what must hold before anybody is removed, read live. Without a live read, no removal.
-func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupState, error) {
+func (p *pass) allowed(ctx context.Context) (*policy.GoverningRule, policy.GroupState, error) {
 	var none policy.GroupState
 	// Rules are compared with the API server's; who is on which list of a protection is known from the watches alone.
 	if p.Watches != nil && p.Watches.Silent() {
@@ -156,7 +157,7 @@ func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupStat
 	if err := p.readApp(ctx); err != nil {
 		return nil, none, err
 	}
-	if err := p.void(); err != nil { // the turn may have been long in coming
+	if err := p.planExpired(); err != nil { // the turn may have been long in coming
 		return nil, none, err
 	}
 	if err := p.callVendorAs(ctx); err != nil {
@@ -179,16 +180,16 @@ func (p *pass) allowed(ctx context.Context) (*policy.Governing, policy.GroupStat
 
 // governingNow returns the rule in force if it is still the one that the plan was made by. The protection in it is that of the
 // snapshot now.
-func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
+func (p *pass) governingNow(ctx context.Context, groupType policy.GroupType) (policy.GoverningRule, error) {
 	governing, governed, err := p.governing(ctx, groupType)
 	record := p.run.Status.Policy
 	switch {
 	case err != nil:
-		return policy.Governing{}, err
+		return policy.GoverningRule{}, err
 	case !governed:
-		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group any more.")
+		return policy.GoverningRule{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group any more.")
 	case !plannedBy(record, governing.Policy):
-		return policy.Governing{}, completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group.", record.Name, record.Generation)
+		return policy.GoverningRule{}, completes(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group.", record.Name, record.Generation)
 	}
 	return governing, usable(&governing)
 }
@@ -199,7 +200,7 @@ func plannedBy(record *v1alpha1.PrunePolicyRecord, object policy.Object) bool {
 }
 
 // lastLook is step 2: the batch as the vendor has it now, and when. A look that ends too long after the beginning of step 1 is none: it
-// returns im.ErrTooLate, as a deletion does that comes too late after it.
+// returns imrest.ErrTooLate, as a deletion does that comes too late after it.
 func (p *pass) lastLook(ctx context.Context, batch []v1alpha1.PlannedRemoval) (map[string]policy.Member, time.Time, error) {
 	members, err := p.membersNow(ctx, batch, p.readAt.Add(lookPatience))
 	if err != nil {
@@ -207,7 +208,7 @@ func (p *pass) lastLook(ctx context.Context, batch []v1alpha1.PlannedRemoval) (m
 	}
 	lookedAt := p.Now()
 	if took := lookedAt.Sub(p.readAt); took > lookPatience {
-		return nil, time.Time{}, fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), im.ErrTooLate)
+		return nil, time.Time{}, fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), imrest.ErrTooLate)
 	}
 	return members, lookedAt, nil
 }
@@ -218,7 +219,7 @@ func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval, 
 	for i := range batch {
 		accounts[i] = batch[i].Account
 	}
-	found, err := p.vendor.MembersNamed(ctx, p.key.group, accounts, notAfter)
+	found, err := p.vendor.MembersNamed(ctx, p.key.Group, accounts, notAfter)
 	if err != nil {
 		return nil, vendorTrouble("look at the members once more", err)
 	}
@@ -230,10 +231,10 @@ func (p *pass) membersNow(ctx context.Context, batch []v1alpha1.PlannedRemoval, 
 }
 
 // fence is step 3: the batch is recorded before it is deleted. The time in the message makes it a new version of the run in any case.
-func (p *pass) fence(ctx context.Context, governing *policy.Governing, inFlight int, kept []v1alpha1.KeptAccount, lookedAt time.Time) error {
+func (p *pass) fence(ctx context.Context, governing *policy.GoverningRule, inFlight int, kept []v1alpha1.KeptAccount, lookedAt time.Time) error {
 	return p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
 		now := p.Now()
-		progress := progressOf(p.run)
+		progress := prunerun.Progress(p.run)
 		progress.InFlight = int32Of(inFlight)
 		progress.LastBatchAt = metav1.NewTime(wholeSecond(now))
 		status.Progress = &progress
@@ -247,8 +248,8 @@ func (p *pass) fence(ctx context.Context, governing *policy.Governing, inFlight 
 
 // delete is step 4. It is called nowhere but right after a fence, with who that fence's look found fit to go. One that failed and may have
 // taken effect is repeated after another look only: somebody who was removed may have come back at once.
-func (p *pass) delete(ctx context.Context, governing *policy.Governing, accounts []string, lookedAt time.Time) error {
-	err := p.vendor.DeleteMembers(ctx, p.key.group, accounts, im.DeleteOptions{
+func (p *pass) delete(ctx context.Context, governing *policy.GoverningRule, accounts []string, lookedAt time.Time) error {
+	err := p.vendor.DeleteMembers(ctx, p.key.Group, accounts, imrest.DeleteOptions{
 		Silent: governing.Rule.Silent, Reason: governing.Rule.Reason, NotAfter: lookedAt.Add(lookLife), Once: true,
 	})
 	p.noticeVendor()
@@ -261,14 +262,14 @@ func (p *pass) delete(ctx context.Context, governing *policy.Governing, accounts
 // settle is step 5: n positions of the plan are done with, removed of them by a removal.
 func (p *pass) settle(ctx context.Context, n, removed int, kept []v1alpha1.KeptAccount) error {
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
-		progress := progressOf(p.run)
+		progress := prunerun.Progress(p.run)
 		progress.Settled += int32Of(n)
 		progress.InFlight = 0
 		status.Progress = &progress
 		status.Removed += int32Of(removed)
 		status.Kept = append(status.Kept, kept...)
 		p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
-			"%d of %d positions of the plan are settled, %s removed.", progress.Settled, len(status.Plan.Removals), amount(int(status.Removed), "member was", "members were")))
+			"%d of %d positions of the plan are settled, %s removed.", progress.Settled, len(status.Plan.Removals), prunerun.Count(int(status.Removed), "member was", "members were")))
 	})
 	if err != nil {
 		return err
@@ -312,7 +313,7 @@ func (p *pass) closing(ctx context.Context, err error) error {
 	case p.run.Status.Removed == 0:
 		return completes(v1alpha1.ReasonNothingToRemove, "Nobody was removed. %s", enough.message)
 	}
-	return completes(v1alpha1.ReasonRemoved, "%s %s", removedAndKept(&p.run.Status), enough.message)
+	return completes(v1alpha1.ReasonRemoved, "%s %s", prunerun.RemovalMessage(&p.run.Status), enough.message)
 }
 
 // isRunTrouble says whether err is about the run or the vendor, and not about writing to the API server.
@@ -324,7 +325,7 @@ func isRunTrouble(err error) bool {
 
 // closeInFlight looks who of the batch in flight is gone and settles it without another removal.
 func (p *pass) closeInFlight(ctx context.Context) error {
-	inFlight := int(progressOf(p.run).InFlight)
+	inFlight := int(prunerun.Progress(p.run).InFlight)
 	if inFlight == 0 {
 		return nil
 	}
@@ -341,14 +342,14 @@ func (p *pass) closeInFlight(ctx context.Context) error {
 			return err
 		}
 	}
-	batch := inFlightOf(p.run)
+	batch := prunerun.InFlight(p.run)
 	members, err := p.membersNow(ctx, batch, noHurry)
 	if err != nil {
 		return err
 	}
 	var there []v1alpha1.KeptAccount
 	for _, removal := range removalsOf(batch) {
-		if member, present := members[removal.Account]; !policy.HasGone(removal, member, present) {
+		if member, present := members[removal.Account]; !policy.HasLeft(removal, member, present) {
 			there = append(there, v1alpha1.KeptAccount{Account: removal.Account, Reason: v1alpha1.KeptReasonRunEnded})
 		}
 	}
@@ -358,37 +359,6 @@ func (p *pass) closeInFlight(ctx context.Context) error {
 		return p.settle(ctx, 0, 0, nil)
 	}
 	return p.settle(ctx, inFlight, gone, there)
-}
-
-func progressOf(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
-	if run.Status.Progress == nil {
-		return v1alpha1.PruneProgress{}
-	}
-	return *run.Status.Progress
-}
-
-// inFlightOf is the batch in flight, less those that it was recorded to keep.
-func inFlightOf(run *v1alpha1.PruneRun) []v1alpha1.PlannedRemoval {
-	return nextOf(run, int(progressOf(run).InFlight))
-}
-
-// nextOf are the n positions after those that are settled, less those that are on record as kept: a batch of which nothing happened leaves them
-// behind, and who is kept once neither goes after all nor is recorded twice.
-func nextOf(run *v1alpha1.PruneRun, n int) []v1alpha1.PlannedRemoval {
-	if n == 0 {
-		return nil
-	}
-	kept := make(map[string]struct{}, len(run.Status.Kept))
-	for i := range run.Status.Kept {
-		kept[run.Status.Kept[i].Account] = struct{}{}
-	}
-	var batch []v1alpha1.PlannedRemoval
-	for _, removal := range run.Status.Plan.Removals[progressOf(run).Settled:][:n] {
-		if _, stays := kept[removal.Account]; !stays {
-			batch = append(batch, removal)
-		}
-	}
-	return batch
 }
 
 func removalsOf(batch []v1alpha1.PlannedRemoval) []policy.Removal {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 var errCrash = errors.New("the process died")
@@ -48,7 +49,7 @@ func (w *world) onPatch(nth int, hook func(run *v1alpha1.PruneRun, send func() e
 
 // positions are the progress of a run, without its time.
 func positions(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
-	progress := progressOf(run)
+	progress := prunerun.Progress(run)
 	progress.LastBatchAt = metav1.Time{}
 	return progress
 }

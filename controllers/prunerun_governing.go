@@ -26,15 +26,15 @@ const (
 // The policy whose watch is a moment behind may be the one that governs: one that only previews, one that protects more, or the one
 // that was applied together with the run. So the policies of the namespace are listed live (what matters is in the metadata, page by
 // page, since they may be many and long). Edits of policies that have nothing to do with the group hold up nothing, however many come.
-func (p *pass) governing(ctx context.Context, groupType policy.GroupType) (policy.Governing, bool, error) {
-	governing, governed := p.compiled.Governing(p.key.group, groupType)
+func (p *pass) governing(ctx context.Context, groupType policy.GroupType) (policy.GoverningRule, bool, error) {
+	governing, governed := p.compiled.GoverningRule(p.key.Group, groupType)
 	inForce := !governed // nothing to find
 	var unseen []string
 	for next := ""; ; {
 		var page metav1.PartialObjectMetadataList
 		page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GroupPolicyList"))
-		if err := p.Live.List(ctx, &page, client.InNamespace(p.key.namespace), client.Limit(policiesPerPage), client.Continue(next)); err != nil {
-			return policy.Governing{}, false, fmt.Errorf("list the policies live: %w", err)
+		if err := p.Live.List(ctx, &page, client.InNamespace(p.key.Namespace), client.Limit(policiesPerPage), client.Continue(next)); err != nil {
+			return policy.GoverningRule{}, false, fmt.Errorf("list the policies live: %w", err)
 		}
 		for i := range page.Items {
 			live := &page.Items[i]
@@ -51,11 +51,11 @@ func (p *pass) governing(ctx context.Context, groupType policy.GroupType) (polic
 		}
 	}
 	if !inForce || len(unseen) > maxUnseenPolicies {
-		return policy.Governing{}, false, errBehind
+		return policy.GoverningRule{}, false, errBehind
 	}
 	for _, name := range unseen {
 		if err := p.concernsNobodyHere(ctx, name, groupType); err != nil {
-			return policy.Governing{}, false, err
+			return policy.GoverningRule{}, false, err
 		}
 	}
 	return governing, governed, nil
@@ -64,7 +64,7 @@ func (p *pass) governing(ctx context.Context, groupType policy.GroupType) (polic
 // concernsNobodyHere returns errBehind where the policy of that name, as it is live, has a rule for the group.
 func (p *pass) concernsNobodyHere(ctx context.Context, name string, groupType policy.GroupType) error {
 	live := &v1alpha1.GroupPolicy{}
-	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.namespace, Name: name}, live)
+	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.Namespace, Name: name}, live)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
@@ -73,11 +73,11 @@ func (p *pass) concernsNobodyHere(ctx context.Context, name string, groupType po
 	}
 	// By itself it compiles to a snapshot that knows no list, which is enough to tell which groups it governs.
 	alone := policy.Compile(policy.Input{Apps: []policy.App{convert.App(p.app, nil)}, Policies: []policy.Policy{convert.Policy(live)}})
-	app := alone.AppNamed(p.key.namespace, p.key.app)
+	app := alone.AppNamed(p.key.Namespace, p.key.App)
 	if app == nil {
 		return errBehind
 	}
-	if _, governs := app.Governing(p.key.group, groupType); governs {
+	if _, governs := app.GoverningRule(p.key.Group, groupType); governs {
 		return errBehind
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	eventsv1 "k8s.io/api/events/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,8 +17,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // startManager starts everything that main starts, on caches and by the real clock.
@@ -30,7 +30,7 @@ func (w *world) startManager() *Intake {
 	w.clock.mu.Unlock()
 	mgr, err := ctrl.NewManager(apiServer, ctrl.Options{
 		Scheme:     testScheme(w.t),
-		Cache:      CacheOptions([]string{w.namespace}, ElectionConfig{}, w.store, time.Now),
+		Cache:      informers.CacheOptions(informers.Options{Namespaces: []string{w.namespace}, Store: w.store, Now: time.Now}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
@@ -73,7 +73,7 @@ func TestFullGroupIsPrunedFromCallbackToRecord(t *testing.T) {
 	intake := w.startManager()
 
 	intake.GroupFull(w.object(), fullGroup)
-	name := groupKey{app: pruneApp, group: fullGroup}.runName(1)
+	name := prunerun.Key{App: pruneApp, Group: fullGroup}.Name(1)
 	eventually(t, func() error {
 		if !w.exists(name) {
 			return errors.New("no run yet")
@@ -129,7 +129,7 @@ func TestFinishedRunsAreCollectedAsTheyEnd(t *testing.T) {
 		w.reaches(name, v1alpha1.ReasonPreviewed)
 	}
 	eventually(t, func() error {
-		if got := w.runNames(); len(got) != keptPerGroup {
+		if got := w.runNames(); len(got) != 3 {
 			return fmt.Errorf("runs = %v", got)
 		}
 		return nil
@@ -151,51 +151,4 @@ func TestAnEditedRateIsInForceInTheMiddleOfAList(t *testing.T) {
 	})
 	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = 200 })
 	w.reaches("look", v1alpha1.ReasonPreviewed)
-}
-
-func TestVendorClientLivesAsLongAsItsApp(t *testing.T) {
-	w := newWorld(t)
-	w.group(fullGroup, 2, 5)
-	metrics := NewVendorMetrics(prometheus.NewRegistry())
-	vendor := &Vendor{Reader: w.client, Endpoint: w.url, Now: w.clock.Now, Sleep: w.clock.sleep, Metrics: metrics}
-	app := &v1alpha1.IMApp{}
-	must(t, w.client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: pruneApp}, app))
-	uid := string(app.UID)
-	clientOf := func() *im.Client {
-		t.Helper()
-		rest, err := vendor.Client(t.Context(), app)
-		must(t, err)
-		return rest
-	}
-	first := clientOf()
-	if _, _, ok := vendor.Reachability(uid); ok {
-		t.Error("reachability is known before the first call")
-	}
-	_, err := first.Group(t.Context(), fullGroup, time.Time{})
-	must(t, err)
-	if reason, _, ok := vendor.Reachability(uid); !ok || reason != v1alpha1.ReasonReachable {
-		t.Errorf("reachability = %q, %v", reason, ok)
-	}
-	if got := testutil.ToFloat64(metrics.requests.WithLabelValues(apiGroup, "ok")); got != 1 {
-		t.Errorf("im_requests_total = %v, want 1", got)
-	}
-
-	change(w, app, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = 7; app.Spec.AdminAccount = "nobody" })
-	if second := clientOf(); second != first {
-		t.Error("an edit made another client, with another limiter")
-	}
-	if _, err := first.Group(t.Context(), fullGroup, time.Time{}); im.ClassOf(err) != im.ClassUnauthorized {
-		t.Errorf("the edit is not in force: %v", err)
-	}
-	if reason, _, _ := vendor.Reachability(uid); reason != v1alpha1.ReasonUnauthorized {
-		t.Errorf("reachability = %q", reason)
-	}
-
-	vendor.Forget(app.UID)
-	if _, _, ok := vendor.Reachability(uid); ok {
-		t.Error("the client of an app that is gone is still there")
-	}
-	if third := clientOf(); third == first {
-		t.Error("the client of an app that is gone is used again")
-	}
 }

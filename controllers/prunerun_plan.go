@@ -17,7 +17,10 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // maxClockSkew is how far the vendor's clock may be from ours: inactivity is judged by one and recorded by the other.
@@ -27,14 +30,14 @@ const maxClockSkew = 5 * time.Minute
 type pass struct {
 	*PruneRunReconciler
 	term uint64 // in which the pass is made
-	key  groupKey
+	key  prunerun.Key
 	run  *v1alpha1.PruneRun
 
 	app      *v1alpha1.IMApp            // live
 	readAt   time.Time                  // when the reading of app began, and so of all that allows a removal
 	snapshot *policy.Snapshot           // loaded once per decision
 	compiled *policy.CompiledApp        // of that snapshot
-	vendor   *im.Client                 // of that app
+	vendor   *imrest.Client             // of that app
 	group    *v1alpha1.PruneGroupRecord // as the vendor said last
 
 	last map[string]v1alpha1.RestoreResult // what the end of an undo has yet to record
@@ -42,7 +45,7 @@ type pass struct {
 
 // advance takes the run to its end, or to what stops it.
 func (p *pass) advance(ctx context.Context) error {
-	if !planned(p.run) {
+	if !prunerun.HasPlan(p.run) {
 		if err := p.plan(ctx); err != nil {
 			return err
 		}
@@ -102,7 +105,7 @@ func (p *pass) plan(ctx context.Context) error {
 }
 
 // planMembers lists the group and picks who is to go.
-func (p *pass) planMembers(ctx context.Context, governing *policy.Governing, group im.Group) (policy.Plan, error) {
+func (p *pass) planMembers(ctx context.Context, governing *policy.GoverningRule, group imrest.Group) (policy.Plan, error) {
 	budget, err := p.budgetForPlan(ctx, &governing.Rule, governing.Policy.Name)
 	if err != nil {
 		return policy.Plan{}, err
@@ -172,10 +175,10 @@ func (p *pass) sameApp() bool { return !p.app.CreationTimestamp.After(p.run.Crea
 func (p *pass) readLiveApp(ctx context.Context) error {
 	p.readAt = p.Now()
 	app := &v1alpha1.IMApp{}
-	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.namespace, Name: p.key.app}, app)
+	err := p.Live.Get(ctx, client.ObjectKey{Namespace: p.key.Namespace, Name: p.key.App}, app)
 	switch {
 	case apierrors.IsNotFound(err):
-		return fails(v1alpha1.ReasonAppNotFound, "There is no IMApp %s in this namespace.", p.key.app)
+		return fails(v1alpha1.ReasonAppNotFound, "There is no IMApp %s in this namespace.", p.key.App)
 	case err != nil:
 		return fmt.Errorf("read the app live: %w", err)
 	}
@@ -190,7 +193,7 @@ func (p *pass) stillWaits(ctx context.Context) error {
 	if seen == nil {
 		return nil
 	}
-	governing, ok := p.compiled.Governing(p.key.group, policy.ParseGroupType(string(seen.Type)))
+	governing, ok := p.compiled.GoverningRule(p.key.Group, policy.ParseGroupType(string(seen.Type)))
 	if !ok {
 		return nil
 	}
@@ -212,7 +215,7 @@ func noRoom() error {
 }
 
 // usable says what a rule waits for.
-func usable(governing *policy.Governing) error {
+func usable(governing *policy.GoverningRule) error {
 	switch {
 	case governing.Invalid != "":
 		return waits(v1alpha1.ReasonPolicyInvalid, "GroupPolicy %s is not valid and removes nobody: %s.", governing.Policy.Name, strings.TrimRight(governing.Invalid, ". "))
@@ -229,55 +232,16 @@ func (p *pass) myTurn(ctx context.Context) ([]v1alpha1.PruneRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	if first := firstUnfinished(runs); first != nil && first.UID != p.run.UID {
+	if first := prunerun.First(runs); first != nil && first.UID != p.run.UID {
 		return nil, waits(v1alpha1.ReasonQueued, "Run %s of this group goes first.", first.Name)
 	}
 	return runs, nil
 }
 
-func firstUnfinished(runs []v1alpha1.PruneRun) *v1alpha1.PruneRun {
-	var first *v1alpha1.PruneRun
-	for i := range runs {
-		run := &runs[i]
-		if (unfinished(run) || wantsUndo(run)) && (first == nil || goesBefore(run, first)) {
-			first = run
-		}
-	}
-	return first
-}
-
-func goesBefore(a, b *v1alpha1.PruneRun) bool {
-	switch {
-	case precedence(a) != precedence(b):
-		return precedence(a) < precedence(b)
-	case !a.CreationTimestamp.Equal(&b.CreationTimestamp):
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.Name < b.Name
-}
-
-// precedence orders what is left to do for runs of one group: what has begun goes before what has not, and an undo, whose people wait to come
-// back, before a run that waits for somebody's word.
-func precedence(run *v1alpha1.PruneRun) int {
-	switch {
-	case unfinished(run) && run.Status.Progress != nil:
-		return 0
-	case undoing(run):
-		return 1
-	case unfinished(run) && planned(run) && !awaitsWord(run):
-		return 2
-	case wantsUndo(run):
-		return 3
-	case planned(run):
-		return 4
-	}
-	return 5
-}
-
 // callVendorAs finds the REST client of the app.
 func (p *pass) callVendorAs(ctx context.Context) error {
 	vendor, err := p.Vendor.Client(ctx, p.app)
-	if missing, ok := errors.AsType[*credentialsError](err); ok {
+	if missing, ok := errors.AsType[*imclients.CredentialsError](err); ok {
 		return waits(missing.Reason, "%s", missing.Message)
 	}
 	p.vendor = vendor
@@ -291,25 +255,22 @@ func (p *pass) noticeVendor() {
 	}
 }
 
-// plainRefusal is the code of a refusal that has none of its own: the client sees 10016 (page 34370).
-const plainRefusal = 1
-
 // noHurry is the notAfter of a call that may wait its turn.
 var noHurry time.Time
 
 // readGroup reads the group from the vendor and compares the clocks.
-func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (im.Group, error) {
-	group, err := p.vendor.Group(ctx, p.key.group, notAfter)
+func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (imrest.Group, error) {
+	group, err := p.vendor.Group(ctx, p.key.Group, notAfter)
 	p.noticeVendor()
 	if err != nil {
-		return im.Group{}, vendorTrouble("read the group", err)
+		return imrest.Group{}, vendorTrouble("read the group", err)
 	}
 	p.group = &v1alpha1.PruneGroupRecord{
 		Type: v1alpha1.GroupType(group.Type), Members: int32Of(group.Members), MaxMembers: int32Of(group.MaxMembers),
 	}
 	if !group.ServerTime.IsZero() {
 		if skew := p.Now().Sub(group.ServerTime); skew.Abs() > maxClockSkew {
-			return im.Group{}, p.skewed(skew)
+			return imrest.Group{}, p.skewed(skew)
 		}
 	}
 	return group, nil
@@ -318,24 +279,24 @@ func (p *pass) readGroup(ctx context.Context, notAfter time.Time) (im.Group, err
 // skewed ends a run without a plan: nothing is lost with it. One that is under way waits, since clocks are set right again.
 func (p *pass) skewed(skew time.Duration) error {
 	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew.Round(time.Second).Abs())
-	if !planned(p.run) {
+	if !prunerun.HasPlan(p.run) {
 		return fails(v1alpha1.ReasonClockSkew, "%s", message)
 	}
 	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: fmt.Errorf("the vendor's clock and ours differ by %s", skew.Round(time.Second).Abs())}
 }
 
-func stateOf(group im.Group) policy.GroupState {
+func stateOf(group imrest.Group) policy.GroupState {
 	return policy.GroupState{Type: policy.ParseGroupType(group.Type), Members: group.Members, MaxMembers: group.MaxMembers}
 }
 
 // governingForPlan returns the rule that governs a group of this type, known to be what the API server has.
-func (p *pass) governingForPlan(ctx context.Context, groupType policy.GroupType) (policy.Governing, error) {
+func (p *pass) governingForPlan(ctx context.Context, groupType policy.GroupType) (policy.GoverningRule, error) {
 	governing, governed, err := p.governing(ctx, groupType)
 	switch {
 	case err != nil:
-		return policy.Governing{}, err
+		return policy.GoverningRule{}, err
 	case !governed:
-		return policy.Governing{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group, whose type is %s.", groupType)
+		return policy.GoverningRule{}, completes(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group, whose type is %s.", groupType)
 	}
 	return governing, usable(&governing)
 }
@@ -348,14 +309,14 @@ func (p *pass) worthwhile(state policy.GroupState, runs []v1alpha1.PruneRun) err
 	if !state.Full() {
 		return completes(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.", state.Members, state.MaxMembers)
 	}
-	if until := holdOffAfter(runs, cooldownNow(p.compiled, p.key.group)).cooling; until.After(p.Now()) {
+	if until := prunerun.HoldOffAfter(runs, cooldownNow(p.compiled, p.key.Group)).CoolingUntil; until.After(p.Now()) {
 		return completes(v1alpha1.ReasonCoolingDown, "The group cools down until %s after its last run.", until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
 
 // members lists the group for the planner.
-func (p *pass) members(ctx context.Context, group im.Group) iter.Seq2[policy.Member, error] {
+func (p *pass) members(ctx context.Context, group imrest.Group) iter.Seq2[policy.Member, error] {
 	return func(yield func(policy.Member, error) bool) {
 		for member, err := range p.vendor.Members(ctx, group) {
 			if !yield(memberOf(member), err) {
@@ -365,7 +326,7 @@ func (p *pass) members(ctx context.Context, group im.Group) iter.Seq2[policy.Mem
 	}
 }
 
-func memberOf(member im.Member) policy.Member {
+func memberOf(member imrest.Member) policy.Member {
 	return policy.Member{
 		Account: member.Account, Role: roleOf(member.Role),
 		Joined: member.Joined, LastSpoke: member.LastSpoke, ActivityKnown: member.ActivityKnown,
@@ -386,9 +347,9 @@ func roleOf(role string) policy.Role {
 
 // recordPlan writes the plan, and with it the end of a run that removes nobody. This is the one place where Preview ends a run: no
 // path leads from it to a removal.
-func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan policy.Plan) error {
+func (p *pass) recordPlan(ctx context.Context, governing *policy.GoverningRule, plan policy.Plan) error {
 	now := p.Now()
-	message := planMessage(plan, &governing.Rule)
+	message := prunerun.PlanMessage(plan.Candidates, len(plan.Removals), governing.Rule.InactiveFor)
 	var ends *endError
 	switch {
 	case len(plan.Removals) == 0:
@@ -410,7 +371,7 @@ func (p *pass) recordPlan(ctx context.Context, governing *policy.Governing, plan
 		}
 		refuseFor(status, &governing.Rule, now)
 		if governing.Rule.Mode == policy.ModeApprove {
-			p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, awaitingMessage(status.Plan))
+			p.set(status, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval, prunerun.ApprovalMessage(status.Plan))
 		}
 	})
 	if err != nil {
@@ -430,9 +391,9 @@ func refuseFor(status *v1alpha1.PruneRunStatus, rule *policy.PruneRule, at time.
 		return
 	}
 	if status.Refuse == nil {
-		status.Refuse = &v1alpha1.PruneRefusal{Code: cmp.Or(rule.Reject.Code, plainRefusal), Message: rule.Reject.Message}
+		status.Refuse = &v1alpha1.PruneRefusal{Code: cmp.Or(rule.Reject.Code, policy.RefuseCode), Message: rule.Reject.Message}
 	}
-	status.Refuse.Until = metav1.NewTime(later(status.Refuse.Until.Time, wholeSecond(at.Add(rule.RejoinAfter))))
+	status.Refuse.Until = metav1.NewTime(laterOf(status.Refuse.Until.Time, wholeSecond(at.Add(rule.RejoinAfter))))
 }
 
 // wholeSecond rounds up, since the API keeps whole seconds and would round down what must not end early.
@@ -467,21 +428,21 @@ func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
 // vendorTrouble sorts a failed call: what lasts ends the run in one try, so that nobody hammers the vendor with a wrong key; what may pass is
 // waited out. A call that came too late says nothing about the vendor: the batch is begun again.
 func vendorTrouble(step string, err error) error {
-	if errors.Is(err, im.ErrTooLate) {
+	if errors.Is(err, imrest.ErrTooLate) {
 		return fmt.Errorf("%s: %w", step, err)
 	}
-	message := couldNot(step, err)
-	switch im.ClassOf(err) {
-	case im.ClassGroupGone:
+	message := prunerun.FailureMessage(step, err)
+	switch imrest.ClassOf(err) {
+	case imrest.ClassGroupGone:
 		return fails(v1alpha1.ReasonGroupNotFound, "%s", message)
-	case im.ClassUnsupported:
+	case imrest.ClassUnsupported:
 		return fails(v1alpha1.ReasonUnsupportedGroupType, "%s", message)
-	case im.ClassUnauthorized, im.ClassPermanent:
+	case imrest.ClassUnauthorized, imrest.ClassPermanent:
 		return fails(v1alpha1.ReasonVendorRefused, "%s", message)
 	}
 	wait := &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: message, cause: fmt.Errorf("%s: %w", step, err)}
 	// A wish of seconds, such as every frequency limit has, leaves the next try to the queue, which asks ever more rarely.
-	if failed, ok := errors.AsType[*im.Error](err); ok && failed.RetryAfter > longWish {
+	if failed, ok := errors.AsType[*imrest.Error](err); ok && failed.RetryAfter > longWish {
 		// The wish is part of the moment: in the message it would change with every try.
 		wait.after = failed.RetryAfter
 	}
@@ -489,3 +450,10 @@ func vendorTrouble(step string, err error) error {
 }
 
 func int32Of(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+
+func laterOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

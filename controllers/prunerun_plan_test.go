@@ -11,6 +11,8 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 func TestPreviewOfAFullGroupRemovesNobody(t *testing.T) {
@@ -348,7 +350,7 @@ func TestPlanWaitsForASnapshotThatHoldsTheLivePolicy(t *testing.T) {
 
 	r.Snapshots = storeNever{}
 	w.run("two", v1alpha1.PruneTriggerManual)
-	if result, err := w.reconcile(r, "two"); err != nil || result.RequeueAfter == 0 || Finished(w.get("two")) {
+	if result, err := w.reconcile(r, "two"); err != nil || result.RequeueAfter == 0 || prunerun.Finished(w.get("two")) {
 		t.Errorf("looked at before the first snapshot: %v, %v", result, err)
 	}
 }
@@ -359,7 +361,7 @@ func TestRunAppliedWithItsPolicyDoesNotEndNotGoverned(t *testing.T) {
 	w.policyFor("lounge", fullGroup, v1alpha1.PruneRule{FreeSeats: seats(2)}) // the snapshot does not have it yet
 	w.run("one", v1alpha1.PruneTriggerManual)
 	r := w.process()
-	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter == 0 || Finished(w.get("one")) {
+	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter == 0 || prunerun.Finished(w.get("one")) {
 		t.Errorf("result = %v, %v, want to wait for the snapshot", result, err)
 	}
 	w.publish()
@@ -421,7 +423,7 @@ func TestOutsideATermNothingIsDone(t *testing.T) {
 	w.policy("lounge", v1alpha1.PruneRule{FreeSeats: seats(2)})
 	w.run("one", v1alpha1.PruneTriggerGroupFull)
 	r := w.process()
-	r.Term = &Term{}
+	r.Term = &term.Term{}
 	w.forget()
 	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter != 0 || len(w.calls) != 0 {
 		t.Errorf("result = %v, %v, calls %v, want nothing", result, err, w.calls)
@@ -437,7 +439,7 @@ func TestFailedReadOfTheAppIsNoAbsence(t *testing.T) {
 	if _, err := w.reconcile(r, "one"); !errors.Is(err, errBroken) {
 		t.Errorf("err = %v, want %v", err, errBroken)
 	}
-	if Finished(w.get("one")) {
+	if prunerun.Finished(w.get("one")) {
 		t.Error("an error was read as an app that is not there")
 	}
 }

@@ -3,8 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -15,13 +13,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
 	eventActionPlan  = "Plan"
 	eventActionPrune = "Prune"
-	maxEventNote     = 1000  // the API server takes 1,024 bytes
-	maxMessage       = 4_000 // the schema takes 32,768 characters
+	maxEventNote     = 1000 // the API server takes 1,024 bytes
 )
 
 // recordTries is how often a record is written where somebody keeps writing labels, annotations or conditions of their own in between.
@@ -38,7 +36,7 @@ func (p *pass) record(ctx context.Context, change func(*v1alpha1.PruneRunStatus)
 			return err
 		}
 		now := &v1alpha1.PruneRun{}
-		if readErr := p.Live.Get(ctx, client.ObjectKeyFromObject(p.run), now); readErr != nil || !sameButForOthers(p.run, now) {
+		if readErr := p.Live.Get(ctx, client.ObjectKeyFromObject(p.run), now); readErr != nil || !prunerun.SameRecord(p.run, now) {
 			return err
 		}
 		p.run = now
@@ -48,11 +46,7 @@ func (p *pass) record(ctx context.Context, change func(*v1alpha1.PruneRunStatus)
 func (p *pass) recordOnce(ctx context.Context, change func(*v1alpha1.PruneRunStatus)) error {
 	next := p.run.DeepCopy()
 	change(&next.Status)
-	slices.SortStableFunc(next.Status.Conditions, byConditionOrder)
-	// What was true before a person said a word still is; kubectl wait takes no condition for true that lags behind the spec.
-	for i := range next.Status.Conditions {
-		next.Status.Conditions[i].ObservedGeneration = p.run.Generation
-	}
+	prunerun.RefreshConditions(next)
 	patch := client.MergeFromWithOptions(p.run, client.MergeFromWithOptimisticLock{})
 	if err := p.Client.Status().Patch(ctx, next, patch); err != nil {
 		return fmt.Errorf("record the prune run: %w", err)
@@ -62,34 +56,11 @@ func (p *pass) recordOnce(ctx context.Context, change func(*v1alpha1.PruneRunSta
 	return nil
 }
 
-// sameButForOthers says whether two versions of a run differ in nothing that we or a person would have written: its identity, its spec,
-// its deletion, and its status but for conditions of a foreign type. Every fence changes the status, so that no former holder of the term
-// gets past one.
-func sameButForOthers(a, b *v1alpha1.PruneRun) bool {
-	return a.UID == b.UID && a.Generation == b.Generation && a.DeletionTimestamp.Equal(b.DeletionTimestamp) &&
-		equality.Semantic.DeepEqual(ourStatus(a), ourStatus(b))
-}
-
-func ourStatus(run *v1alpha1.PruneRun) v1alpha1.PruneRunStatus {
-	ours := run.Status
-	ours.Conditions = slices.DeleteFunc(slices.Clone(ours.Conditions), func(c metav1.Condition) bool { return !slices.Contains(conditionOrder(), c.Type) })
-	return ours
-}
-
-// byConditionOrder keeps the last condition the one that tells most: the Result column shows it.
-func byConditionOrder(a, b metav1.Condition) int {
-	order := conditionOrder()
-	return slices.Index(order, a.Type) - slices.Index(order, b.Type)
-}
-
-func conditionOrder() []string {
-	return []string{v1alpha1.ConditionPlanned, v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionUndone}
-}
-
 // set puts a condition into status.
 func (p *pass) set(status *v1alpha1.PruneRunStatus, conditionType string, value metav1.ConditionStatus, reason, message string) {
-	condition := conditionNow(p.run, p.Now(), conditionType, value, reason, clip(message, maxMessage))
-	apimeta.SetStatusCondition(&status.Conditions, condition)
+	run := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Generation: p.run.Generation}, Status: *status}
+	prunerun.SetCondition(run, p.Now(), conditionType, value, reason, message)
+	status.Conditions = run.Status.Conditions
 }
 
 // seen puts the group into status as it was read, as long as there is no plan that was made from an earlier look.
@@ -99,14 +70,9 @@ func (p *pass) seen(status *v1alpha1.PruneRunStatus) {
 	}
 }
 
-// lags says whether a condition is about an earlier generation.
-func lags(run *v1alpha1.PruneRun) bool {
-	return slices.ContainsFunc(run.Status.Conditions, func(c metav1.Condition) bool { return c.ObservedGeneration != run.Generation })
-}
-
 // wait records what the run waits for.
 func (p *pass) wait(ctx context.Context, wait *waitError) error {
-	conditionType := nextCondition(p.run)
+	conditionType := prunerun.NextCondition(p.run)
 	change := func(status *v1alpha1.PruneRunStatus) {
 		p.seen(status)
 		p.set(status, conditionType, metav1.ConditionFalse, wait.reason, wait.message)
@@ -118,25 +84,14 @@ func (p *pass) wait(ctx context.Context, wait *waitError) error {
 	}
 	before := apimeta.FindStatusCondition(p.run.Status.Conditions, conditionType)
 	if before == nil || before.Reason != wait.reason {
-		log.FromContext(ctx).Info("prune run waits", "groupID", p.key.group, "reason", wait.reason, "message", wait.message)
+		log.FromContext(ctx).Info("prune run waits", "groupID", p.key.Group, "reason", wait.reason, "message", wait.message)
 	}
 	return p.record(ctx, change)
 }
 
-// nextCondition is the condition that the run has yet to reach.
-func nextCondition(run *v1alpha1.PruneRun) string {
-	switch {
-	case wantsUndo(run):
-		return v1alpha1.ConditionUndone
-	case planned(run):
-		return v1alpha1.ConditionComplete
-	}
-	return v1alpha1.ConditionPlanned
-}
-
 // end records the end of the run, or of its undo.
 func (p *pass) end(ctx context.Context, ends *endError) error {
-	if wantsUndo(p.run) {
+	if prunerun.WantsUndo(p.run) {
 		return p.endUndo(ctx, ends)
 	}
 	err := p.record(ctx, func(status *v1alpha1.PruneRunStatus) {
@@ -169,24 +124,16 @@ func (p *pass) announceEnd(ctx context.Context, ends *endError) {
 	}
 	p.announce(eventType, ends.reason, eventActionPrune, ends.message)
 	p.Metrics.runEnded(p.run, ends.reason)
-	log.FromContext(ctx).Info("prune run ended", "groupID", p.key.group, "reason", ends.reason, "removed", p.run.Status.Removed, "message", ends.message)
+	log.FromContext(ctx).Info("prune run ended", "groupID", p.key.Group, "reason", ends.reason, "removed", p.run.Status.Removed, "message", ends.message)
 }
 
 // announcePlan tells of a plan that is recorded.
 func (p *pass) announcePlan(ctx context.Context, message string) {
 	p.announce(corev1.EventTypeNormal, v1alpha1.ReasonPlanned, eventActionPlan, message)
-	log.FromContext(ctx).Info("prune run planned", "groupID", p.key.group, "policy", p.run.Status.Policy.Name, "mode", p.run.Status.Policy.Mode,
+	log.FromContext(ctx).Info("prune run planned", "groupID", p.key.Group, "policy", p.run.Status.Policy.Name, "mode", p.run.Status.Policy.Mode,
 		"candidates", p.run.Status.Plan.Candidates, "removals", len(p.run.Status.Plan.Removals))
 }
 
 func (p *pass) announce(eventType, reason, action, message string) {
-	p.Events.Eventf(p.run, nil, eventType, reason, action, "%s", clip(message, maxEventNote))
-}
-
-// clip cuts text to at most limit bytes, between characters.
-func clip(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
+	p.Events.Eventf(p.run, nil, eventType, reason, action, "%s", prunerun.Clip(message, maxEventNote))
 }

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 func TestPolicyThatTheSnapshotLacksIsNotOverlooked(t *testing.T) {
@@ -29,12 +30,12 @@ func TestPolicyThatTheSnapshotLacksIsNotOverlooked(t *testing.T) {
 			w.once(tc.before, 1, func() { w.policyFor("b-exact", fullGroup, v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview}) })
 			r := w.process()
 			result, err := w.reconcile(r, "one")
-			if err != nil || result.RequeueAfter == 0 || Finished(w.get("one")) {
+			if err != nil || result.RequeueAfter == 0 || prunerun.Finished(w.get("one")) {
 				t.Errorf("result = %v, %v, want to wait for the snapshot", result, err)
 			}
 			w.publish()
 			run := w.finish(r, "one")
-			if end, _ := completion(run); end.Reason != tc.wantEnd || run.Status.Removed != tc.wantRemoved {
+			if end, _ := prunerun.Completion(run); end.Reason != tc.wantEnd || run.Status.Removed != tc.wantRemoved {
 				t.Errorf("%s, removed %d, want %s, %d", end.Reason, run.Status.Removed, tc.wantEnd, tc.wantRemoved)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // Somebody else writes to the run all the time, before two of three of our own writes.
@@ -46,7 +47,7 @@ func TestConflictStorm(t *testing.T) {
 				t.Fatal(err)
 			}
 			run := w.get("one")
-			if !Finished(run) || run.Status.Removed != plannedRemovals {
+			if !prunerun.Finished(run) || run.Status.Removed != plannedRemovals {
 				t.Fatalf("removed %d, %v, want the run to end in one pass", run.Status.Removed, conditions(run))
 			}
 			if diff := cmp.Diff(without(before, planAccounts(run)), w.members(fullGroup)); diff != "" {
@@ -89,7 +90,7 @@ func TestConflictThatMattersIsOne(t *testing.T) {
 			if got := w.happened(apiDelete); got != 0 {
 				t.Errorf("%d deletions over what somebody else has written", got)
 			}
-			if end, _ := completion(w.finish(r, "one")); end.Reason != tc.want {
+			if end, _ := prunerun.Completion(w.finish(r, "one")); end.Reason != tc.want {
 				t.Errorf("ended %s, want %s", end.Reason, tc.want)
 			}
 		})

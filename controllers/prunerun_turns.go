@@ -3,6 +3,8 @@ package controllers
 import (
 	"context"
 	"sync"
+
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -20,10 +22,10 @@ const (
 // processes, this rules out within one.
 type exclusion struct {
 	mu     sync.Mutex
-	inside map[groupKey]struct{}
+	inside map[prunerun.Key]struct{}
 }
 
-func (e *exclusion) enter(key groupKey) bool {
+func (e *exclusion) enter(key prunerun.Key) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	ofApp := 0
@@ -31,7 +33,7 @@ func (e *exclusion) enter(key groupKey) bool {
 		switch {
 		case other == key:
 			return false
-		case other.namespace == key.namespace && other.app == key.app:
+		case other.Namespace == key.Namespace && other.App == key.App:
 			ofApp++
 		}
 	}
@@ -39,13 +41,13 @@ func (e *exclusion) enter(key groupKey) bool {
 		return false
 	}
 	if e.inside == nil {
-		e.inside = make(map[groupKey]struct{})
+		e.inside = make(map[prunerun.Key]struct{})
 	}
 	e.inside[key] = struct{}{}
 	return true
 }
 
-func (e *exclusion) leave(key groupKey) {
+func (e *exclusion) leave(key prunerun.Key) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.inside, key)

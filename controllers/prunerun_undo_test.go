@@ -21,13 +21,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -66,7 +66,7 @@ func (w *world) undoOf(r *PruneRunReconciler, name string) *v1alpha1.PruneRun {
 	var last error
 	for range 20 {
 		_, last = w.reconcile(r, name)
-		if run := w.get(name); undoEnded(run) {
+		if run := w.get(name); prunerun.UndoEnded(run) {
 			return run
 		}
 	}
@@ -154,7 +154,7 @@ func (w *world) backend(denied ...string) *backend {
 
 func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	callback, parseErr := im.ParseCallback(body)
+	got, parseErr := callback.Parse(body)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil || parseErr != nil {
@@ -167,18 +167,18 @@ func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		ErrorCode    int
 		Refused      []string `json:"RefusedMembers_Account,omitempty"`
 	}{ActionStatus: "OK"}
-	switch callback.Command {
-	case im.CommandBeforeInviteJoin:
-		b.onRecord(context.WithoutCancel(r.Context()), callback.Members)
-		for _, account := range callback.Members {
+	switch got.Command {
+	case callback.CommandBeforeInviteJoin:
+		b.onRecord(context.WithoutCancel(r.Context()), got.Members)
+		for _, account := range got.Members {
 			if slices.Contains(b.denied, account) {
 				answer.Refused = append(answer.Refused, account)
 			}
 		}
-		if len(answer.Refused) == len(callback.Members) {
+		if len(answer.Refused) == len(got.Members) {
 			answer.ErrorCode, answer.Refused = 1, nil
 		}
-	case im.CommandAfterGroupFull:
+	case callback.CommandAfterGroupFull:
 		b.fulls++
 		if b.full != nil {
 			b.full()
@@ -196,7 +196,7 @@ func (b *backend) onRecord(ctx context.Context, accounts []string) {
 	adding := map[string]bool{}
 	for i := range list.Items {
 		for account, result := range restored(&list.Items[i]) {
-			if undoing(&list.Items[i]) && result == v1alpha1.RestoreResultAdding {
+			if prunerun.Undoing(&list.Items[i]) && result == v1alpha1.RestoreResultAdding {
 				adding[account] = true
 			}
 		}
@@ -426,20 +426,6 @@ func TestNothingToUndo(t *testing.T) {
 	}
 }
 
-// TestUndoOfARunThatEndedWithABatchInFlight restores those whose removal is not certain, too, and nobody that the last look kept.
-func TestUndoOfARunThatEndedWithABatchInFlight(t *testing.T) {
-	run := &v1alpha1.PruneRun{Status: v1alpha1.PruneRunStatus{
-		Plan: &v1alpha1.PrunePlan{Removals: []v1alpha1.PlannedRemoval{
-			{Account: "a"}, {Account: "b"}, {Account: "c"}, {Account: "d"}, {Account: "e"},
-		}},
-		Progress: &v1alpha1.PruneProgress{Settled: 2, InFlight: 2},
-		Kept:     []v1alpha1.KeptAccount{{Account: "b", Reason: v1alpha1.KeptReasonActiveAgain}},
-	}}
-	if diff := cmp.Diff([]string{"d", "c", "a"}, undoAccounts(run)); diff != "" {
-		t.Errorf("accounts (-want,+got)\n%s", diff)
-	}
-}
-
 // TestUndoCrash ends the process at every place where it has just written or is about to, lets somebody come back by himself, and goes on with
 // another process.
 func TestUndoCrash(t *testing.T) {
@@ -577,7 +563,7 @@ func TestLostAnswerToAnAdditionIsCounted(t *testing.T) {
 				r := w.process()
 				_, err := w.reconcile(r, "one")
 				if run := w.get("one"); count == 5 && (err == nil || undoneCondition(run).Reason != v1alpha1.ReasonVendorUnavailable ||
-					len(accountsWith(run, v1alpha1.RestoreResultAdding)) != 20) {
+					len(prunerun.AccountsWith(run.Status.Undo, v1alpha1.RestoreResultAdding)) != 20) {
 					t.Errorf("err = %v, %+v, want the batch on record and to come back", err, undoneCondition(run))
 				}
 				run := w.undoOf(r, "one")
@@ -778,7 +764,7 @@ func TestUndoWaits(t *testing.T) {
 				t.Errorf("result = %v, %v, want to look again in %s", result, err, waitingNet)
 			}
 			run := w.get("one")
-			if got := undoneCondition(run); got.Status != metav1.ConditionFalse || got.Reason != tc.reason || got.Message == "" || undoEnded(run) {
+			if got := undoneCondition(run); got.Status != metav1.ConditionFalse || got.Reason != tc.reason || got.Message == "" || prunerun.UndoEnded(run) {
 				t.Errorf("Undone = %+v, want %s", got, tc.reason)
 			}
 			if got := requested(r.waitingRuns(t.Context()), w.namespace, "one"); got != tc.woken {
@@ -898,49 +884,6 @@ func TestTwoUndosOfOneGroup(t *testing.T) {
 	wantMembers(t, w, left, removed)
 }
 
-func TestOneOfAGroupsRunsGoesFirst(t *testing.T) {
-	at := func(name string, minute int) v1alpha1.PruneRun {
-		return v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(minutes(minute))}}
-	}
-	waiting := at("waiting", 0)
-	awaiting := at("awaiting", 9)
-	awaiting.Status.Plan = &v1alpha1.PrunePlan{}
-	awaiting.Status.Policy = &v1alpha1.PrunePolicyRecord{Mode: v1alpha1.PruneModeApprove}
-	approved := *awaiting.DeepCopy()
-	approved.ObjectMeta = at("approved", 9).ObjectMeta
-	approved.Spec.Approval = v1alpha1.ApprovalApproved
-	planned := *awaiting.DeepCopy()
-	planned.ObjectMeta = at("planned", 8).ObjectMeta
-	planned.Status.Policy.Mode = v1alpha1.PruneModeEnforce
-	begun := *planned.DeepCopy()
-	begun.ObjectMeta = at("begun", 9).ObjectMeta
-	begun.Status.Progress = &v1alpha1.PruneProgress{}
-	wanted := endedRun(v1alpha1.ConditionComplete, "Removed", 1, true)
-	wanted.ObjectMeta = at("wanted", 1).ObjectMeta
-	wanted.Spec.Undo = v1alpha1.UndoRequested
-	wanted.Status.Plan = planned.Status.Plan
-	recorded := *wanted.DeepCopy()
-	recorded.ObjectMeta = at("recorded", 2).ObjectMeta
-	recorded.Status.Undo = &v1alpha1.PruneUndo{}
-	done := *recorded.DeepCopy()
-	done.ObjectMeta = at("done", 0).ObjectMeta
-	done.Status.Undo.FinishedAt = metav1.NewTime(minutes(3))
-	deleted := *recorded.DeepCopy()
-	deleted.ObjectMeta = at("deleted", 0).ObjectMeta
-	deleted.DeletionTimestamp = &metav1.Time{Time: minutes(4)}
-
-	runs := []v1alpha1.PruneRun{done, deleted, waiting, awaiting, wanted, approved, planned, recorded, begun}
-	for _, want := range []string{"begun", "recorded", "planned", "approved", "wanted", "awaiting", "waiting"} {
-		if first := firstUnfinished(runs); first == nil || first.Name != want {
-			t.Fatalf("first of %d is %v, want %s", len(runs), first, want)
-		}
-		runs = runs[:len(runs)-1]
-	}
-	if first := firstUnfinished(runs); first != nil {
-		t.Errorf("%s has nothing left to do", first.Name)
-	}
-}
-
 func TestRunIsKeptForItsUndo(t *testing.T) {
 	w, _, _ := pruned(t)
 	r := w.process()
@@ -965,39 +908,13 @@ func TestRunIsKeptForItsUndo(t *testing.T) {
 	if _, err := w.reconcile(r, "one"); err != nil || w.exists("one") {
 		t.Errorf("err = %v: it is never collected", err)
 	}
-
-	previews := make([]v1alpha1.PruneRun, keptPerGroup+2)
-	for i := range previews {
-		previews[i] = endedRun(v1alpha1.ConditionComplete, "Previewed", i, true)
-		previews[i].Name = fmt.Sprint("run-", i)
-	}
-	previews[0].Spec.Undo = v1alpha1.UndoRequested
-	if got := surplusRuns(previews); len(got) != 1 || got[0].Name != "run-1" {
-		t.Errorf("surplus = %v", got)
-	}
 }
 
 func TestUndoHoldsOffRuns(t *testing.T) {
-	cooldown := func(groupType v1alpha1.GroupType) time.Duration {
-		if groupType == v1alpha1.GroupTypePublic {
-			return 5 * time.Minute
-		}
-		return defaultCooldown
-	}
 	run := endedRun(v1alpha1.ConditionComplete, "Removed", 1, true)
 	run.Spec.Undo = v1alpha1.UndoRequested
-	if got := holdOffAfter([]v1alpha1.PruneRun{run}, cooldown); !got.undoing {
-		t.Error("an undo that was requested holds off nothing")
-	}
-	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(minutes(20))}
-	if got := holdOffAfter([]v1alpha1.PruneRun{run}, cooldown); !got.undoing {
-		t.Error("an undo that is under way holds off nothing")
-	}
-	run.Status.Undo.FinishedAt = metav1.NewTime(minutes(21))
-	if got := holdOffAfter([]v1alpha1.PruneRun{run}, cooldown); got.undoing || !got.cooling.Equal(minutes(26)) {
-		t.Errorf("after the undo: %+v, want to cool down until %s", got, minutes(26))
-	}
-	key := groupOf(&run)
+	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(minutes(20)), FinishedAt: metav1.NewTime(minutes(21))}
+	key := prunerun.KeyOf(&run)
 	creator := runCreator{Now: func() time.Time { return minutes(25) }}
 	if got, wait := creator.waits(key, []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
 		t.Errorf("creation = %+v, %v", got, wait)
@@ -1052,36 +969,4 @@ func endedLongAgo(t *testing.T, w *world, name string) {
 		run.Status.Conditions[i].LastTransitionTime = metav1.NewTime(w.clock.Now().Add(-time.Hour))
 	}
 	must(t, w.client.Status().Update(t.Context(), run))
-}
-
-func TestUndoSummary(t *testing.T) {
-	of := func(finished bool, results ...v1alpha1.RestoreResult) *v1alpha1.PruneUndo {
-		undo := &v1alpha1.PruneUndo{}
-		for i, result := range results {
-			undo.Accounts = append(undo.Accounts, v1alpha1.RestoredAccount{Account: fmt.Sprint("u", i), Result: result})
-		}
-		if finished {
-			undo.FinishedAt = metav1.NewTime(minutes(1))
-		}
-		return undo
-	}
-	tests := map[string]struct {
-		undo *v1alpha1.PruneUndo
-		want string
-	}{
-		"all": {of(true, "Added", "Added"), "2 of 2 accounts are back."},
-		"one of each": {
-			of(true, "Added", "AlreadyMember", "AwaitingConfirmation", "Refused", "NotFound", "GroupLimit", "NoSeat", "Failed", "Adding"),
-			"2 of 9 accounts are back; 1 of them came back by itself, 1 has yet to confirm, 1 was refused, 1 no longer exists, " +
-				"1 is in too many groups, for 1 no seat was free, 1 was not added, of 1 it is not known.",
-		},
-		"under way": {of(false, "Added", "Adding", "Pending"), "1 of 3 accounts is back; 2 are still to come."},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := undoSummary(tc.undo); got != tc.want {
-				t.Errorf("got  %q\nwant %q", got, tc.want)
-			}
-		})
-	}
 }

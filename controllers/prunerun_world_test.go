@@ -28,7 +28,10 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const (
@@ -149,8 +152,9 @@ func newWorld(t *testing.T) *world {
 
 // life is that of a process.
 type life struct {
-	ctx context.Context
-	end context.CancelCauseFunc
+	ctx     context.Context
+	end     context.CancelCauseFunc
+	endTerm func()
 }
 
 // intercepted reads live what production reads from the cache, and lets a test stand between a status patch and the API server.
@@ -381,26 +385,31 @@ func (w *world) runNames() []string {
 // process is one replica: a reconciler in a term of its own.
 func (w *world) process() *PruneRunReconciler {
 	w.t.Helper()
-	term := &Term{}
-	start(w.t, term.Start)
-	eventually(w.t, held(term, true))
+	held, endTerm := heldTerm(w.t)
 	r := &PruneRunReconciler{
-		Client: w.client, Live: w.client, Snapshots: w.store, Term: term, Events: w.events, Now: w.clock.Now, TTL: 7 * 24 * time.Hour,
-		Vendor: &Vendor{Reader: w.client, Endpoint: w.url, Now: w.clock.Now, Sleep: w.clock.sleep},
+		Client: w.client, Live: w.client, Snapshots: w.store, Term: held, Events: w.events, Now: w.clock.Now, TTL: 7 * 24 * time.Hour,
+		Vendor: &imclients.Pool{Reader: w.client, Endpoint: w.url, Now: w.clock.Now, Sleep: w.clock.sleep},
 	}
 	ctx, end := context.WithCancelCause(w.t.Context())
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lives[r] = life{ctx, end}
+	w.lives[r] = life{ctx, end, endTerm}
 	return r
 }
 
 // kill ends the term of a process for good. Contexts that were joined with a term end a moment after it; here they do at once.
 func (w *world) kill(r *PruneRunReconciler) {
-	r.Term.end()
+	w.endTerm(r)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lives[r].end(ErrTermEnded)
+	w.lives[r].end(term.ErrEnded)
+}
+
+func (w *world) endTerm(r *PruneRunReconciler) {
+	w.mu.Lock()
+	end := w.lives[r].endTerm
+	w.mu.Unlock()
+	end()
 }
 
 func (w *world) reconcile(r *PruneRunReconciler, name string) (reconcile.Result, error) {
@@ -416,7 +425,7 @@ func (w *world) finish(r *PruneRunReconciler, name string) *v1alpha1.PruneRun {
 	var last error
 	for range 20 {
 		_, last = w.reconcile(r, name)
-		if run := w.get(name); Finished(run) {
+		if run := w.get(name); prunerun.Finished(run) {
 			return run
 		}
 	}

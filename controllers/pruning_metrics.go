@@ -1,8 +1,6 @@
 package controllers
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -91,36 +89,4 @@ func (m *PruneMetrics) intakeResult(result intakeResult) {
 	if m != nil {
 		m.intake.WithLabelValues(string(result)).Inc()
 	}
-}
-
-// VendorMetrics are those of the vendor's REST API. A nil *VendorMetrics counts nothing.
-type VendorMetrics struct {
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-}
-
-// NewVendorMetrics registers the metrics with registerer.
-func NewVendorMetrics(registerer prometheus.Registerer) *VendorMetrics {
-	m := &VendorMetrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "groupgate_im_requests_total",
-			Help: "Requests to the vendor's REST API, by API and result: every attempt counts.",
-		}, []string{"api", "result"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "groupgate_im_request_duration_seconds",
-			Help: "Duration of requests to the vendor's REST API; the vendor itself gives up after 3 s, this client after 5.",
-			// Edges around both limits.
-			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2, 3, 4, 5, 6},
-		}, []string{"api"}),
-	}
-	registerer.MustRegister(m.requests, m.duration)
-	return m
-}
-
-func (m *VendorMetrics) request(api, result string, d time.Duration) {
-	if m == nil {
-		return
-	}
-	m.requests.WithLabelValues(api, result).Inc()
-	m.duration.WithLabelValues(api).Observe(d.Seconds())
 }

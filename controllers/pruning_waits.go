@@ -5,10 +5,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // scrapePatience is how long a scrape waits for the cache, which answers from memory once it is filled.
@@ -53,7 +53,7 @@ func (w *runWaits) Collect(collected chan<- prometheus.Metric) {
 	}
 	longest := make(map[string]time.Duration)
 	for i := range list.Items {
-		if reason, since, waits := waiting(&list.Items[i]); waits {
+		if reason, since, waits := prunerun.WaitState(&list.Items[i]); waits {
 			longest[reason] = max(longest[reason], w.now().Sub(since))
 		}
 	}
@@ -61,18 +61,4 @@ func (w *runWaits) Collect(collected chan<- prometheus.Metric) {
 		w.WithLabelValues(reason).Set(longest[reason].Seconds())
 	}
 	w.GaugeVec.Collect(collected)
-}
-
-// waiting says what the run waits for, and since when its next condition has not been true. The reason may have changed meanwhile: a
-// wait is no shorter for that.
-func waiting(run *v1alpha1.PruneRun) (reason string, since time.Time, waits bool) {
-	if !unfinished(run) && !wantsUndo(run) {
-		return "", time.Time{}, false
-	}
-	condition := apimeta.FindStatusCondition(run.Status.Conditions, nextCondition(run))
-	if condition == nil {
-		return v1alpha1.ReasonPending, run.CreationTimestamp.Time, true
-	}
-	// The condition that every run begins with has no time of its own.
-	return condition.Reason, later(condition.LastTransitionTime.Time, run.CreationTimestamp.Time), true
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,45 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
-
-func TestRunNames(t *testing.T) {
-	key := groupKey{namespace: "chat", app: "prod", group: "@TGS#2J4SZEAEL"}
-	if got := key.hash(); len(got) != 16 || strings.Trim(got, "0123456789abcdef") != "" {
-		t.Fatalf("hash = %q, want 16 hex digits", got)
-	}
-	name := func(suffix string) v1alpha1.PruneRun {
-		return v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Name: key.app + "-" + key.hash() + suffix}}
-	}
-	tests := map[string]struct {
-		runs []v1alpha1.PruneRun
-		want uint64
-	}{
-		"none":                     {want: 1},
-		"one":                      {runs: []v1alpha1.PruneRun{name("-1")}, want: 2},
-		"highest, not last":        {runs: []v1alpha1.PruneRun{name("-12"), name("-9")}, want: 13},
-		"gaps stay":                {runs: []v1alpha1.PruneRun{name("-4")}, want: 5},
-		"names of people":          {runs: []v1alpha1.PruneRun{name("-x"), name(""), {ObjectMeta: metav1.ObjectMeta{Name: "by-hand-7"}}}, want: 1},
-		"a number beyond counting": {runs: []v1alpha1.PruneRun{name("-18446744073709551615")}, want: 1},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := key.nextNumber(tc.runs); got != tc.want {
-				t.Errorf("next number = %d, want %d", got, tc.want)
-			}
-		})
-	}
-	if other := (groupKey{app: "prod", group: "@TGS#2J4SZEAEM"}); other.hash() == key.hash() {
-		t.Errorf("two groups share the hash %s", key.hash())
-	}
-}
-
-func TestHashIsThatOfTheDesign(t *testing.T) {
-	// printf %s 'group' | sha256sum | cut -c1-16
-	if got, want := (groupKey{group: "group"}).hash(), "ad936fcbed631fa6"; got != want {
-		t.Errorf("hash = %s, want %s", got, want)
-	}
-}
 
 // endedRun is a finished run: at minute of the hour, full or not.
 func endedRun(condition, reason string, minute int, full bool) v1alpha1.PruneRun {
@@ -66,63 +28,6 @@ func endedRun(condition, reason string, minute int, full bool) v1alpha1.PruneRun
 }
 
 func minutes(n int) time.Time { return time.Date(2026, 11, 20, 12, n, 0, 0, time.UTC) }
-
-func TestHoldOff(t *testing.T) {
-	complete, failed := v1alpha1.ConditionComplete, v1alpha1.ConditionFailed
-	tests := map[string]struct {
-		runs []v1alpha1.PruneRun
-		want holdOff
-	}{
-		"no run": {},
-		"found full": {
-			runs: []v1alpha1.PruneRun{endedRun(complete, "Removed", 1, true)},
-			want: holdOff{cooling: minutes(6)},
-		},
-		"the last one that found it full counts": {
-			runs: []v1alpha1.PruneRun{endedRun(complete, "Previewed", 3, true), endedRun(complete, "Removed", 1, true)},
-			want: holdOff{cooling: minutes(8)},
-		},
-		"NotFull delays by a minute and does not cool": {
-			runs: []v1alpha1.PruneRun{endedRun(complete, "NotFull", 2, false)},
-			want: holdOff{notFull: minutes(3)},
-		},
-		"NotFull does not end a cooldown": {
-			runs: []v1alpha1.PruneRun{endedRun(complete, "Removed", 1, true), endedRun(complete, "NotFull", 2, false)},
-			want: holdOff{cooling: minutes(6), notFull: minutes(3)},
-		},
-		"CoolingDown does not prolong what it obeyed": {
-			runs: []v1alpha1.PruneRun{endedRun(complete, "Removed", 1, true), endedRun(complete, "CoolingDown", 4, true)},
-			want: holdOff{cooling: minutes(6)},
-		},
-		"failed before it saw the group: the default": {
-			runs: []v1alpha1.PruneRun{endedRun(failed, "VendorRefused", 1, false)},
-			want: holdOff{cooling: minutes(11)},
-		},
-		"failed after it saw the group": {
-			runs: []v1alpha1.PruneRun{endedRun(failed, "ActivityUnknown", 1, true)},
-			want: holdOff{cooling: minutes(6)},
-		},
-		"suspended before it saw the group": {
-			runs: []v1alpha1.PruneRun{endedRun(complete, "Suspended", 1, false)},
-		},
-		"unfinished": {
-			runs: []v1alpha1.PruneRun{{Status: v1alpha1.PruneRunStatus{Group: endedRun("", "", 0, true).Status.Group}}},
-		},
-	}
-	cooldown := func(groupType v1alpha1.GroupType) time.Duration {
-		if groupType == v1alpha1.GroupTypePublic {
-			return 5 * time.Minute
-		}
-		return defaultCooldown
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, holdOffAfter(tc.runs, cooldown), cmp.AllowUnexported(holdOff{})); diff != "" {
-				t.Errorf("(-want,+got)\n%s", diff)
-			}
-		})
-	}
-}
 
 func TestCooldownIsThatOfTheRuleThatGovernsNow(t *testing.T) {
 	w := newWorld(t)
@@ -151,7 +56,7 @@ func TestCreatorsCollideOnPurpose(t *testing.T) {
 	w := newWorld(t)
 	w.policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
 	app := w.store.Load().AppNamed(w.namespace, pruneApp)
-	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
+	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
 	blind := runCreator{Client: staleCache{w.client}, Live: w.client, Now: w.clock.Now}
 	ensure := func(want creationOutcome) {
 		t.Helper()
@@ -160,12 +65,12 @@ func TestCreatorsCollideOnPurpose(t *testing.T) {
 			t.Errorf("outcome = %d, %v, want %d", got.outcome, err, want)
 		}
 	}
-	first, second := key.runName(1), key.runName(2)
+	first, second := key.Name(1), key.Name(2)
 
 	ensure(runCreated)
 	ensure(runPending) // AlreadyExists on an unfinished run is success
 	run := w.get(first)
-	want := map[string]string{"groupgate.io/app": pruneApp, "groupgate.io/group-hash": key.hash()}
+	want := map[string]string{"groupgate.io/app": pruneApp, "groupgate.io/group-hash": key.GroupHash()}
 	if diff := cmp.Diff(want, run.Labels); diff != "" {
 		t.Errorf("labels (-want,+got)\n%s", diff)
 	}
@@ -193,11 +98,11 @@ func TestCreatorsCollideOnPurpose(t *testing.T) {
 
 func TestNameThatSomebodyTookForAnotherGroupIsPassedOver(t *testing.T) {
 	w := newWorld(t)
-	key := groupKey{namespace: w.namespace, app: pruneApp, group: fullGroup}
-	w.runFor(key.runName(1), "another group", v1alpha1.PruneTriggerManual)
+	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
+	w.runFor(key.Name(1), "another group", v1alpha1.PruneTriggerManual)
 	creator := runCreator{Client: w.client, Live: w.client, Now: w.clock.Now}
 	got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerSweep, nil)
-	if err != nil || got.outcome != runCreated || !w.exists(key.runName(2)) {
+	if err != nil || got.outcome != runCreated || !w.exists(key.Name(2)) {
 		t.Errorf("outcome = %d, %v, runs %v", got.outcome, err, w.runNames())
 	}
 }

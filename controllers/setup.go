@@ -10,14 +10,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 // Config is what the controllers are told by the command line.
 type Config struct {
 	// Store is where the snapshot is published.
 	Store    *policy.Store
-	Election ElectionConfig
+	Election term.Election
 	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
 	IMEndpoint string
 	// SweepInterval is the time between two looks for full groups.
@@ -32,22 +34,22 @@ type Config struct {
 // is what the callback server tells of full groups.
 func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) {
 	metrics, pruneMetrics := NewMetrics(c.Registerer), NewPruneMetrics(c.Registerer)
-	term, err := NewTerm(mgr.GetConfig(), c.Election, metrics, mgr.GetLogger().WithName("term"))
+	leader, err := term.New(mgr.GetConfig(), c.Election, metrics.termHeld, mgr.GetLogger().WithName("term"))
 	if err != nil {
 		return nil, err
 	}
 	recorder := mgr.GetEventRecorder("groupgate")
-	vendor := &Vendor{
+	vendor := &imclients.Pool{
 		Reader:   mgr.GetClient(),
 		Endpoint: c.IMEndpoint,
 		Now:      c.Now,
-		Metrics:  NewVendorMetrics(c.Registerer),
+		Metrics:  imclients.NewMetrics(c.Registerer),
 	}
 	snapshot := &SnapshotReconciler{Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Metrics: metrics}
 	status := &StatusReconciler{
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
-		Term:         term,
+		Term:         leader,
 		Reachability: vendor,
 		Events:       recorder,
 		Now:          c.Now,
@@ -56,7 +58,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
-		Term:      term,
+		Term:      leader,
 		Vendor:    vendor,
 		Events:    recorder,
 		Now:       c.Now,
@@ -75,7 +77,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
-		Term:      term,
+		Term:      leader,
 		Vendor:    vendor,
 		Now:       c.Now,
 		Interval:  c.SweepInterval,
@@ -83,11 +85,11 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 	}
 	c.Registerer.MustRegister(newRunWaits(ctx, mgr.GetCache(), c.Now))
 	runnables := []manager.Runnable{
-		term, intake, sweeper,
-		&loadRelease{Store: c.Store, Published: &snapshot.published, Began: &term.began, Delay: afterLoad, Release: debug.FreeOSMemory},
+		leader, intake, sweeper,
+		&loadRelease{Store: c.Store, Published: snapshot.published.Next, Began: leader.Began, Delay: afterLoad, Release: debug.FreeOSMemory},
 	}
 	if c.Election.Enabled {
-		watches := NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
+		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
 		runs.Watches = watches
 		runnables = append(runnables, watches)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const (
@@ -51,8 +52,8 @@ type SnapshotReconciler struct {
 	changes   changes
 	inputs    inputs // used by the one worker only
 	building  bool   // a build has begun and not ended: true between two of them only after a panic
-	published signal
-	ruled     signal
+	published term.Notifier
+	ruled     term.Notifier
 }
 
 // SetupWithManager makes the manager run the reconciler.
@@ -87,13 +88,13 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 
 // Published enqueues what requests returns after every publication, and at once if there has been one when the source starts.
 func (r *SnapshotReconciler) Published(requests func(context.Context) []reconcile.Request) source.Source {
-	return r.published.source(func() bool { return r.Store.Load() != nil }, requests)
+	return r.published.Source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
 // RulesPublished is Published less the publications in which nothing is new but what runs recorded. Where many groups are pruned these come
 // with every batch, and runs that wait for a rule have nothing to learn from them.
 func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []reconcile.Request) source.Source {
-	return r.ruled.source(func() bool { return r.Store.Load() != nil }, requests)
+	return r.ruled.Source(func() bool { return r.Store.Load() != nil }, requests)
 }
 
 // Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over.
@@ -119,9 +120,9 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	ended := r.Now()
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
-	r.published.fire()
+	r.published.Notify()
 	if before == nil || before.RulesHash() != snapshot.RulesHash() {
-		r.ruled.fire()
+		r.ruled.Notify()
 	}
 	if before == nil || before.Hash() != snapshot.Hash() {
 		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", len(changed))
@@ -176,12 +177,12 @@ var recordChanged = predicate.Funcs{
 	},
 }
 
-func recordOf(object client.Object) *policy.Record {
+func recordOf(object client.Object) *policy.Refusal {
 	run, ok := object.(*v1alpha1.PruneRun)
 	if !ok {
 		return nil
 	}
-	record, ok := convert.Record(run)
+	record, ok := convert.Refusal(run)
 	if !ok {
 		return nil
 	}
@@ -189,7 +190,7 @@ func recordOf(object client.Object) *policy.Record {
 }
 
 // sameRecord compares what records say. The UID counts for a run that was deleted and made again during an outage.
-func sameRecord(a, b *policy.Record) bool {
+func sameRecord(a, b *policy.Refusal) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

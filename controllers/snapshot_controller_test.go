@@ -25,6 +25,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 func byName(name string) v1alpha1.AccountListReference {
@@ -124,11 +125,11 @@ func TestControllersRunOnEveryReplica(t *testing.T) {
 	mgr := &recordingManager{Manager: inner}
 	snapshots := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
 	must(t, snapshots.SetupWithManager(mgr))
-	must(t, (&StatusReconciler{Snapshots: snapshots.Store, Term: &Term{}, Now: time.Now}).SetupWithManager(mgr, snapshots.Published))
+	must(t, (&StatusReconciler{Snapshots: snapshots.Store, Term: &term.Term{}, Now: time.Now}).SetupWithManager(mgr, snapshots.Published))
 	if len(mgr.added) != 4 {
 		t.Errorf("%d controllers, want 4", len(mgr.added))
 	}
-	for _, runnable := range append(mgr.added, &Term{}, &WatchAge{}) {
+	for _, runnable := range append(mgr.added, &term.Term{}, &term.WatchAge{}) {
 		elected, ok := runnable.(manager.LeaderElectionRunnable)
 		if !ok || elected.NeedLeaderElection() {
 			t.Errorf("%v would run on one replica only", runnable)

@@ -9,13 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // refusingRun is a run with the removal of the accounts under way.
@@ -246,7 +249,7 @@ func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
 		{"a policy and a record", func() { r.changes.note(run, true); r.changes.note(lounge, true) }, true},
 	} {
 		step.change()
-		published, ruled := r.published.wait(), r.ruled.wait()
+		published, ruled := r.published.Next(), r.ruled.Next()
 		build(t, r)
 		if !fired(published) {
 			t.Errorf("%s: nothing was published", step.name)
@@ -300,7 +303,7 @@ func TestSlimRunsRefuseTheSame(t *testing.T) {
 			run.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2", Reason: v1alpha1.KeptReasonActiveAgain}}
 			run.Status.Removed, run.Status.Conditions = 1, finished
 			tc.change(run)
-			record, ok := convert.Record(run)
+			record, ok := convert.Refusal(run)
 			want := run.DeepCopy()
 			want.Status.Kept, want.Status.Plan.Removals, want.Status.Undo = nil, tc.want, tc.undo
 			slimRun := slimPruneRun(func() time.Time { return now })
@@ -311,7 +314,7 @@ func TestSlimRunsRefuseTheSame(t *testing.T) {
 					t.Errorf("kept in memory (-want,+got):\n%s", diff)
 				}
 			}
-			slim, still := convert.Record(run)
+			slim, still := convert.Refusal(run)
 			if name == "NoLongerRefused" {
 				if still {
 					t.Error("a refusal that is over costs memory")
@@ -332,7 +335,7 @@ func TestSlimRunsDecideAsWholeOnes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := func(label string, most int) int { return rapid.IntRange(0, most).Draw(t, label) }
 		whole := refusingRun("a", "one", now.Add(time.Duration(n("until", 4))*time.Minute), accounts[:n("planned", len(accounts))]...)
-		whole.Status.Progress = &v1alpha1.PruneProgress{Settled: int32Of(n("settled", 7)), InFlight: int32Of(n("inFlight", 7))}
+		whole.Status.Progress = &v1alpha1.PruneProgress{Settled: int32(n("settled", 7)), InFlight: int32(n("inFlight", 7))}
 		for _, account := range rapid.SliceOfDistinct(rapid.SampledFrom(accounts), rapid.ID).Draw(t, "kept") {
 			whole.Status.Kept = append(whole.Status.Kept, v1alpha1.KeptAccount{Account: account})
 		}
@@ -352,7 +355,10 @@ func TestSlimRunsDecideAsWholeOnes(t *testing.T) {
 			whole.Spec.Undo = v1alpha1.UndoRequested
 		}
 		if undo < 2 {
-			whole.Status.Undo = newUndo(accounts[:n("undone", len(accounts))], now)
+			whole.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(now)}
+			for _, account := range accounts[:n("undone", len(accounts))] {
+				whole.Status.Undo.Accounts = append(whole.Status.Undo.Accounts, v1alpha1.RestoredAccount{Account: account})
+			}
 		}
 		if undo < 1 {
 			whole.Status.Undo.FinishedAt = metav1.NewTime(now)
@@ -365,17 +371,28 @@ func TestSlimRunsDecideAsWholeOnes(t *testing.T) {
 			if diff := cmp.Diff(recordThatMatters(whole, at), recordThatMatters(slim, at)); diff != "" {
 				t.Fatalf("record (-whole,+slim):\n%s", diff)
 			}
-			if wantsUndo(whole) != wantsUndo(slim) || undoing(whole) != undoing(slim) || planned(whole) != planned(slim) {
+			if prunerun.WantsUndo(whole) != prunerun.WantsUndo(slim) || prunerun.Undoing(whole) != prunerun.Undoing(slim) ||
+				prunerun.HasPlan(whole) != prunerun.HasPlan(slim) {
 				t.Fatalf("the slim run is in another state: %+v", slim.Status)
 			}
 		}
 	})
 }
 
-func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Record {
+func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Refusal {
 	record := recordOf(run)
 	if record == nil || !record.Restoring && !now.Before(record.Until) {
 		return nil
 	}
 	return record
+}
+
+// slimPruneRun is the transform of the cache for PruneRuns.
+func slimPruneRun(now func() time.Time) toolscache.TransformFunc {
+	for object, by := range informers.CacheOptions(informers.Options{Now: now}).ByObject {
+		if _, ok := object.(*v1alpha1.PruneRun); ok {
+			return by.Transform
+		}
+	}
+	return nil
 }

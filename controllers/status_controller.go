@@ -27,6 +27,8 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const (
@@ -52,7 +54,7 @@ type StatusReconciler struct {
 	// Client reads from the cache and patches statuses.
 	Client    client.Client
 	Snapshots snapshots
-	Term      *Term
+	Term      *term.Term
 	// Reachability may be nil.
 	Reachability Reachability
 	Events       events.EventRecorder
@@ -175,7 +177,7 @@ func (r *StatusReconciler) reconcile(ctx context.Context, request reconcile.Requ
 	case apierrors.IsConflict(err):
 		// The cache is behind, and not for long.
 		return reconcile.Result{RequeueAfter: firstStatusRetry}, nil
-	case context.Cause(ctx) == ErrTermEnded: //nolint:errorlint // the cause is never wrapped
+	case context.Cause(ctx) == term.ErrEnded: //nolint:errorlint // the cause is never wrapped
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{}, fmt.Errorf("patch the status: %w", err)
@@ -300,7 +302,7 @@ func (r *StatusReconciler) announce(object client.Object, before []metav1.Condit
 		if is.Status != metav1.ConditionTrue {
 			eventType = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", clip(is.Message, maxEventNote))
+		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", prunerun.Clip(is.Message, maxEventNote))
 	}
 }
 

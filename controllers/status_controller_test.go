@@ -25,6 +25,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
@@ -223,7 +224,7 @@ func TestBuildsGoOnWithoutStatuses(t *testing.T) {
 func TestNewTermRepairsStaleStatuses(t *testing.T) {
 	namespace := newNamespace(t)
 	// Somebody else holds the term and does nothing.
-	idle, err := NewTerm(apiServer, election(namespace), nil, logr.Discard())
+	idle, err := term.New(apiServer, election(namespace), nil, logr.Discard())
 	must(t, err)
 	resign := start(t, idle.Start)
 	eventually(t, held(idle, true))
@@ -246,8 +247,8 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 
 // What is not looked at is not queued either: at the start, and on every replica that only answers.
 func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
-	store, term := &policy.Store{}, &Term{Log: logr.Discard()} // without a lease the term lasts as long as it runs
-	r := &StatusReconciler{Snapshots: store, Term: term}
+	store, leader := &policy.Store{}, &term.Term{Log: logr.Discard()} // without a lease the term lasts as long as it runs
+	r := &StatusReconciler{Snapshots: store, Term: leader}
 	if r.inOffice() {
 		t.Error("with neither")
 	}
@@ -255,8 +256,8 @@ func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
 	if r.inOffice() {
 		t.Error("without a term")
 	}
-	resign := start(t, term.Start)
-	eventually(t, held(term, true))
+	resign := start(t, leader.Start)
+	eventually(t, held(leader, true))
 	if !r.inOffice() {
 		t.Error("not with both")
 	}
@@ -264,7 +265,7 @@ func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
 	if r.inOffice() {
 		t.Error("after the term")
 	}
-	begun := &Term{Log: logr.Discard()}
+	begun := &term.Term{Log: logr.Discard()}
 	start(t, begun.Start)
 	eventually(t, held(begun, true))
 	if early := (&StatusReconciler{Snapshots: &policy.Store{}, Term: begun}); early.inOffice() {
@@ -310,8 +311,8 @@ func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 	// The lease is watched by both.
 	for name, r := range map[string]*replica{"first": first, "second": second} {
 		eventually(t, func() error {
-			if r.age.seen.Load() == nil {
-				return fmt.Errorf("%s has not seen the Lease", name)
+			if r.age.Age() > election("").RetryPeriod {
+				return fmt.Errorf("%s has not seen a renewal of the Lease", name)
 			}
 			return nil
 		})

@@ -9,8 +9,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // errSweepHeld says that there is nothing to sweep for now: the app is suspended, gone, replaced, or has no usable credentials.
@@ -57,12 +59,12 @@ func (a *appSweep) sweep(ctx context.Context) error {
 	}
 	exact := slices.Collect(app.ExactPruneGroups())
 	refused := a.look(ctx, exact)
-	if refused != nil && im.ClassOf(refused) != im.ClassPermanent {
+	if refused != nil && imrest.ClassOf(refused) != imrest.ClassPermanent {
 		return refused
 	}
 	for resumed := a.from != 0; ; resumed = false {
 		page, err := a.list(ctx)
-		if resumed && im.ClassOf(err) == im.ClassPermanent {
+		if resumed && imrest.ClassOf(err) == imrest.ClassPermanent {
 			a.beginAnew() // the vendor no longer knows the page
 			page, err = a.list(ctx)
 		}
@@ -74,7 +76,7 @@ func (a *appSweep) sweep(ctx context.Context) error {
 			return seen
 		}))
 		// What the vendor refuses for good costs the page, not those after it.
-		if err != nil && im.ClassOf(err) != im.ClassPermanent {
+		if err != nil && imrest.ClassOf(err) != imrest.ClassPermanent {
 			return err
 		}
 		refused = errors.Join(refused, err)
@@ -118,7 +120,7 @@ func (a *appSweep) app() (*policy.CompiledApp, error) {
 }
 
 // call makes one call for the app as it is now.
-func (a *appSweep) call(ctx context.Context, do func(*im.Client) error) error {
+func (a *appSweep) call(ctx context.Context, do func(*imrest.Client) error) error {
 	var object v1alpha1.IMApp
 	err := a.Client.Get(ctx, client.ObjectKey{Namespace: a.object.Namespace, Name: a.object.Name}, &object)
 	switch {
@@ -128,7 +130,7 @@ func (a *appSweep) call(ctx context.Context, do func(*im.Client) error) error {
 		return errSweepHeld
 	}
 	vendor, err := a.Vendor.Client(ctx, &object)
-	if _, missing := errors.AsType[*credentialsError](err); missing {
+	if _, missing := errors.AsType[*imclients.CredentialsError](err); missing {
 		return errSweepHeld // the status of the app says so
 	}
 	if err != nil {
@@ -139,18 +141,18 @@ func (a *appSweep) call(ctx context.Context, do func(*im.Client) error) error {
 }
 
 // list returns the next page of the app's groups; one that holds nothing and is the last where no policy asks for a listing.
-func (a *appSweep) list(ctx context.Context) (im.AppGroupsPage, error) {
+func (a *appSweep) list(ctx context.Context) (imrest.AppGroupsPage, error) {
 	app, err := a.app()
 	if err != nil || !app.PrunesByPattern() {
-		return im.AppGroupsPage{}, err
+		return imrest.AppGroupsPage{}, err
 	}
-	var page im.AppGroupsPage
-	err = a.call(ctx, func(vendor *im.Client) (err error) {
+	var page imrest.AppGroupsPage
+	err = a.call(ctx, func(vendor *imrest.Client) (err error) {
 		page, err = vendor.AppGroups(ctx, a.from)
 		return err
 	})
 	if err != nil {
-		return im.AppGroupsPage{}, fmt.Errorf("list the groups of the app: %w", err)
+		return imrest.AppGroupsPage{}, fmt.Errorf("list the groups of the app: %w", err)
 	}
 	return page, nil
 }
@@ -169,8 +171,8 @@ func (a *appSweep) look(ctx context.Context, ids []string) error {
 		if ask, ids, err = a.worthALook(ctx, app, ids); err != nil || len(ask) == 0 {
 			return err
 		}
-		var groups map[string]im.Group
-		err = a.call(ctx, func(vendor *im.Client) (err error) {
+		var groups map[string]imrest.Group
+		err = a.call(ctx, func(vendor *imrest.Client) (err error) {
 			// Groups that cannot be read are none of the sweep's business: a run of theirs says what is wrong.
 			groups, _, err = vendor.Groups(ctx, ask)
 			return err
@@ -191,13 +193,13 @@ func (a *appSweep) look(ctx context.Context, ids []string) error {
 func (a *appSweep) worthALook(ctx context.Context, app *policy.CompiledApp, ids []string) (ask, rest []string, err error) {
 	creator := a.creator()
 	for i, id := range ids {
-		if len(ask) == im.MaxGroupsPerCall {
+		if len(ask) == imrest.MaxGroupsPerCall {
 			return ask, ids[i:], nil
 		}
 		if !app.MayPrune(id) {
 			continue
 		}
-		key := groupKey{namespace: a.object.Namespace, app: a.object.Name, group: id}
+		key := prunerun.Key{Namespace: a.object.Namespace, App: a.object.Name, Group: id}
 		runs, err := cachedRuns(ctx, a.Client, key)
 		if err != nil {
 			return nil, nil, err
@@ -215,13 +217,13 @@ func (a *appSweep) creator() *runCreator {
 
 // ensureRun creates a run for a full group that a rule governs. Here the type is known, so that no run is made only to end NotGoverned.
 // A failure costs this group only, until the next sweep.
-func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group im.Group) {
+func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group imrest.Group) {
 	state := stateOf(group)
-	if _, governed := app.Governing(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
+	if _, governed := app.GoverningRule(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
 		return
 	}
-	key := groupKey{namespace: a.object.Namespace, app: a.object.Name, group: group.ID}
-	log := a.Log.WithValues("namespace", key.namespace, "app", key.app, "groupID", key.group, "trigger", v1alpha1.PruneTriggerSweep)
+	key := prunerun.Key{Namespace: a.object.Namespace, App: a.object.Name, Group: group.ID}
+	log := a.Log.WithValues("namespace", key.Namespace, "app", key.App, "groupID", key.Group, "trigger", v1alpha1.PruneTriggerSweep)
 	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
 	defer cancel()
 	got, err := a.creator().ensure(ctx, key, v1alpha1.PruneTriggerSweep, app)

@@ -10,7 +10,9 @@ import (
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 // Sweeper finds full groups whose callback was lost: the vendor sends each one at most once, and a process that was killed forgets
@@ -21,8 +23,8 @@ type Sweeper struct {
 	Client    client.Client
 	Live      client.Reader
 	Snapshots snapshots
-	Term      *Term
-	Vendor    *Vendor
+	Term      *term.Term
+	Vendor    *imclients.Pool
 	Now       func() time.Time
 	// Interval is the time between the end of an app's sweep and the beginning of its next one; a tenth of it, give or take, is left
 	// to chance.

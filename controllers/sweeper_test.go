@@ -28,6 +28,8 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 const apiGroups = "get_appid_group_list"
@@ -220,7 +222,7 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 		"the key is wrong meanwhile": {spoil: func(stop, *http.Request) string { return refusal(70009) }, mend: func(w stop) { w.clock.forward(time.Hour) }},
 		"the term is lost": {
 			spoil: func(w stop, r *http.Request) string {
-				w.r.Term.end()
+				w.endTerm(w.r)
 				<-r.Context().Done() // the vendor hangs, the sweep does not
 				return "never read"
 			},
@@ -280,7 +282,7 @@ func TestSweepLooksAgainAtAPageWhoseRunsItCouldNotCreate(t *testing.T) {
 		if run.Spec.GroupID != "d" {
 			return send()
 		}
-		r.Term.end()
+		w.endTerm(r)
 		<-ctx.Done() // the API server hangs, the sweep does not
 		return ctx.Err()
 	}}
@@ -507,7 +509,7 @@ func TestSweepFindsFullGroups(t *testing.T) {
 	sweep.inTerm(t.Context())
 	sweep.inTerm(t.Context())
 
-	want := []string{"busy", "cooling", groupKey{app: pruneApp, group: "full"}.runName(1)}
+	want := []string{"busy", "cooling", prunerun.Key{App: pruneApp, Group: "full"}.Name(1)}
 	slices.Sort(want)
 	if got := w.runNames(); !slices.Equal(got, want) {
 		t.Errorf("runs = %v, want %v", got, want)
@@ -525,7 +527,7 @@ func TestSweepFindsFullGroups(t *testing.T) {
 	sweep.inTerm(t.Context())
 	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningEnabled })
 	w.publish()
-	r.Term.end()
+	w.endTerm(r)
 	sweep.inTerm(t.Context())
 	if len(w.calls) != 0 {
 		t.Errorf("calls of a suspended app, or outside a term: %v", w.calls)
@@ -541,7 +543,7 @@ func TestSweeperGoesOnSweeping(t *testing.T) {
 	start(t, sweeper.Start) // before there is a snapshot that knows the policy
 	w.publish()
 	eventually(t, func() error {
-		if !w.exists(groupKey{app: pruneApp, group: "full"}.runName(1)) {
+		if !w.exists(prunerun.Key{App: pruneApp, Group: "full"}.Name(1)) {
 			return errors.New("no run yet")
 		}
 		return nil
@@ -628,7 +630,7 @@ func TestRhythmOfSweeps(t *testing.T) {
 		suspended.PruningSuspended = true
 		var store noticedLoads
 		store.Publish(policy.Compile(policy.Input{Apps: []policy.App{app}}))
-		sweeper := &Sweeper{Snapshots: &store, Term: &Term{}, Interval: 10 * time.Minute, Log: logr.Discard()}
+		sweeper := &Sweeper{Snapshots: &store, Term: &term.Term{}, Interval: 10 * time.Minute, Log: logr.Discard()}
 		start(t, func(ctx context.Context) error {
 			sweeper.keepSweeping(ctx, app.Object)
 			return nil

@@ -22,15 +22,17 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
 // replica is a manager with the snapshot and the status controller, as main makes it.
 type replica struct {
 	store   *policy.Store
 	metrics *Metrics
-	term    *Term
-	age     *WatchAge
+	term    *term.Term
+	age     *term.WatchAge
 	// wrote counts the status patches that the API server took, refused those that it was kept from seeing.
 	wrote, refused atomic.Int64
 	wroteOf        sync.Map // the same by the object's name
@@ -44,13 +46,13 @@ type replica struct {
 
 type replicaOptions struct {
 	config       *rest.Config // nil: apiServer
-	election     ElectionConfig
+	election     term.Election
 	reachability Reachability
 }
 
 // election is one that a test need not wait long for.
-func election(namespace string) ElectionConfig {
-	return ElectionConfig{
+func election(namespace string) term.Election {
+	return term.Election{
 		Enabled: true, ID: "groupgate", Namespace: namespace,
 		LeaseDuration: 4 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
 	}
@@ -63,16 +65,18 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	}
 	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
 	mgr, err := ctrl.NewManager(o.config, ctrl.Options{
-		Scheme:     testScheme(t),
-		Cache:      CacheOptions([]string{namespace}, o.election, r.store, time.Now),
+		Scheme: testScheme(t),
+		Cache: informers.CacheOptions(informers.Options{
+			Namespaces: []string{namespace}, Lease: o.election.Lease(), Store: r.store, Now: time.Now,
+		}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	must(t, err)
-	r.term, err = NewTerm(o.config, o.election, r.metrics, mgr.GetLogger())
+	r.term, err = term.New(o.config, o.election, r.metrics.termHeld, mgr.GetLogger())
 	must(t, err)
 	must(t, mgr.Add(r.term))
-	r.age = NewWatchAge(mgr.GetCache(), o.election.LeaseDuration, time.Now, prometheus.NewRegistry())
+	r.age = term.NewWatchAge(mgr.GetCache(), o.election.LeaseDuration, time.Now, prometheus.NewRegistry())
 	if o.election.Enabled {
 		must(t, mgr.Add(r.age))
 	}

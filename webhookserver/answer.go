@@ -4,7 +4,8 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
+	"github.com/groupgate/groupgate/internal/policy"
 )
 
 // answer is what goes over the wire.
@@ -21,12 +22,12 @@ type answer struct {
 var (
 	// continues lets the IM backend go on: a join with its own approval, a
 	// callback after the fact with nothing.
-	continues = encoded(http.StatusOK, im.Answer{OK: true})
+	continues = encoded(http.StatusOK, callback.Answer{OK: true})
 	// rejected refuses a join without words of a policy; the client sees 10016.
-	rejected = encoded(http.StatusOK, im.Answer{OK: true, Code: codeRejected, Info: "rejected"})
+	rejected = encoded(http.StatusOK, callback.Answer{OK: true, Code: policy.RefuseCode, Info: "rejected"})
 	// unreadableJoin refuses a join that cannot be made out. An HTTP error
 	// would admit it.
-	unreadableJoin = encoded(http.StatusOK, im.Answer{OK: true, Code: codeRejected, Info: "unreadable request"})
+	unreadableJoin = encoded(http.StatusOK, callback.Answer{OK: true, Code: policy.RefuseCode, Info: "unreadable request"})
 
 	notFound         = refusal(http.StatusNotFound, "no such path")
 	methodNotAllowed = refusal(http.StatusMethodNotAllowed, "use POST").with("Allow", http.MethodPost)
@@ -40,16 +41,13 @@ var (
 	internalError  = refusal(http.StatusInternalServerError, "internal error")
 )
 
-// codeRejected is the vendor's code for "no" (page 34370).
-const codeRejected = 1
-
 // refusal is an answer to somebody who is not known to be the vendor, or to a
 // callback that decides nothing.
 func refusal(status int, info string) *answer {
-	return encoded(status, im.Answer{Code: codeRejected, Info: info})
+	return encoded(status, callback.Answer{Code: policy.RefuseCode, Info: info})
 }
 
-func encoded(status int, a im.Answer) *answer {
+func encoded(status int, a callback.Answer) *answer {
 	return &answer{status: status, body: a.AppendJSON(nil)}
 }
 
@@ -72,10 +70,9 @@ var (
 
 // write sends the answer. A failure to write is not reported: whoever asked is
 // gone, and nobody else wants to know.
-func (a *answer) write(w http.ResponseWriter, date []string, lastOnConnection bool) {
+func (a *answer) write(w http.ResponseWriter, lastOnConnection bool) {
 	header := w.Header()
 	header["Content-Type"] = contentTypeJSON
-	header["Date"] = date
 	if len(a.body) >= countedBody {
 		header["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	}

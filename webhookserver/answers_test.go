@@ -3,12 +3,10 @@ package webhookserver
 import (
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -257,20 +255,6 @@ func TestFixtures(t *testing.T) {
 				t.Errorf("counted as unreadable: %v, want %v", got, wantUnreadable)
 			}
 		})
-	}
-}
-
-// TestDate: the second of an answer is told, and the next second is another one.
-func TestDate(t *testing.T) {
-	clock := wallClock
-	g := newGate(t, members("jared"), func(s *Server) { s.Now = func() time.Time { return clock } })
-	for _, after := range []time.Duration{0, 999 * time.Millisecond, time.Second, time.Hour, -time.Hour} {
-		clock = wallClock.Add(after)
-		recorder := httptest.NewRecorder()
-		g.handler.ServeHTTP(recorder, request(signed(query(applyCommand)), applyBody("jared")))
-		if got, want := recorder.Header().Get("Date"), clock.UTC().Format(http.TimeFormat); got != want {
-			t.Errorf("%v later: Date %q, want %q", after, got, want)
-		}
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -34,7 +34,7 @@ const (
 // findApp returns the app that a query is about, nil if there is none here.
 // SdkAppid is public and proves nothing; the vendor asks receivers to compare
 // it all the same (page 34354).
-func findApp(snapshot *policy.Snapshot, query *im.Query) *policy.CompiledApp {
+func findApp(snapshot *policy.Snapshot, query *callback.Query) *policy.CompiledApp {
 	if query.RepeatedSDKAppID {
 		return nil
 	}
@@ -48,7 +48,7 @@ func findApp(snapshot *policy.Snapshot, query *im.Query) *policy.CompiledApp {
 // authenticate decides whether a request comes from the vendor. A request that
 // does leaves its mark on the metrics: the token that verified it, which tells
 // when a rotation is over, and how far the clocks are apart.
-func (h *handler) authenticate(app *policy.CompiledApp, query *im.Query, now time.Time) authFailure {
+func (h *handler) authenticate(app *policy.CompiledApp, query *callback.Query, now time.Time) authFailure {
 	if app.Authentication() == policy.AuthenticateNone {
 		return authenticated
 	}
@@ -81,9 +81,9 @@ func (h *handler) authenticate(app *policy.CompiledApp, query *im.Query, now tim
 
 // verifyingToken tries every token, the first match or not, so that the time
 // it takes does not tell which one is in use.
-func verifyingToken(tokens []policy.Token, query *im.Query) (name policy.TokenName, ok bool) {
+func verifyingToken(tokens []policy.Token, query *callback.Query) (name policy.TokenName, ok bool) {
 	for i := range tokens {
-		if im.VerifySign(tokens[i].Value.Reveal(), query.RequestTime, query.Sign) && !ok {
+		if callback.VerifySign(tokens[i].Value.Reveal(), query.RequestTime, query.Sign) && !ok {
 			name, ok = tokens[i].Name, true
 		}
 	}

@@ -5,15 +5,16 @@ import (
 	"strings"
 
 	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
 // apply answers a client that applies to join (page 34370).
-func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callback) (result, *answer) {
+func (h *handler) apply(x *exchange, app *policy.CompiledApp, c *callback.Callback) (result, *answer) {
 	verdict := h.decide(app, &policy.JoinQuery{
-		Group:   callback.GroupID,
-		Type:    h.groupType(callback),
-		Account: callback.Requestor,
+		Group:   c.GroupID,
+		Type:    h.groupType(c),
+		Account: c.Requestor,
 		Trigger: policy.TriggerApply,
 		Now:     x.started,
 	})
@@ -27,19 +28,19 @@ func (h *handler) apply(x *exchange, app *policy.CompiledApp, callback *im.Callb
 // adds over REST (page 34371). Each is decided by itself. Where all of them are
 // refused, a list of names with code 0 would leave the inviter without an
 // error, so the first one's code and message refuse the whole invitation.
-func (h *handler) invite(x *exchange, app *policy.CompiledApp, callback *im.Callback, platform string) (result, *answer) {
+func (h *handler) invite(x *exchange, app *policy.CompiledApp, c *callback.Callback, platform string) (result, *answer) {
 	query := policy.JoinQuery{
-		Group:    callback.GroupID,
-		Type:     h.groupType(callback),
+		Group:    c.GroupID,
+		Type:     h.groupType(c),
 		Trigger:  policy.TriggerInvite,
-		Operator: callback.Operator,
+		Operator: c.Operator,
 		Now:      x.started,
 	}
 	if strings.EqualFold(platform, "RESTAPI") {
 		query.Trigger = policy.TriggerRESTAPI
 	}
 	var first policy.Verdict
-	for _, account := range callback.Members {
+	for _, account := range c.Members {
 		query.Account = account
 		verdict := h.decide(app, &query)
 		if verdict.Admit {
@@ -53,10 +54,10 @@ func (h *handler) invite(x *exchange, app *policy.CompiledApp, callback *im.Call
 	switch len(x.refused) {
 	case 0:
 		return resultAdmitted, continues
-	case len(callback.Members):
+	case len(c.Members):
 		return resultRejected, x.rejection(&first)
 	default:
-		return resultPartial, x.encode(im.Answer{OK: true, Refused: x.refused})
+		return resultPartial, x.encode(callback.Answer{OK: true, Refused: x.refused})
 	}
 }
 
@@ -74,8 +75,8 @@ func (h *handler) decide(app *policy.CompiledApp, query *policy.JoinQuery) polic
 // groupType translates the vendor's word. One that is absent or unknown passes
 // every filter of a policy, so that a gate does not open because the vendor
 // invents a word; it is counted, since a policy may then do more than it says.
-func (h *handler) groupType(callback *im.Callback) policy.GroupType {
-	groupType := policy.ParseGroupType(im.GroupType(callback.GroupType))
+func (h *handler) groupType(c *callback.Callback) policy.GroupType {
+	groupType := policy.ParseGroupType(im.GroupType(c.GroupType))
 	if groupType == policy.TypeUnknown {
 		h.metrics.unknownGroupType.Inc()
 	}
@@ -88,15 +89,15 @@ func (h *handler) groupType(callback *im.Callback) policy.GroupType {
 // Other full groups are told at V(1) only: the callback comes again with every
 // further attempt to join, for as long as the group is full, and would flood a
 // log that somebody reads. At the default level the counter shows them.
-func (h *handler) groupFull(app *policy.CompiledApp, callback *im.Callback) (result, *answer) {
-	if app.PruningSuspended() || !app.MayPrune(callback.GroupID) {
+func (h *handler) groupFull(app *policy.CompiledApp, c *callback.Callback) (result, *answer) {
+	if app.PruningSuspended() || !app.MayPrune(c.GroupID) {
 		if log := h.log.V(1); log.Enabled() {
-			log.Info("Full group is left alone", "app", app.Object().Key(), "group", callback.GroupID,
+			log.Info("Full group is left alone", "app", app.Object().Key(), "group", c.GroupID,
 				"suspended", app.PruningSuspended())
 		}
 		return resultIgnored, continues
 	}
-	h.fullGroups.GroupFull(app.Object(), callback.GroupID)
+	h.fullGroups.GroupFull(app.Object(), c.GroupID)
 	return resultAdmitted, continues
 }
 
@@ -105,17 +106,17 @@ func (h *handler) groupFull(app *policy.CompiledApp, callback *im.Callback) (res
 // client.
 func (x *exchange) rejection(verdict *policy.Verdict) *answer {
 	switch verdict.Code {
-	case 0, codeRejected:
+	case 0, policy.RefuseCode:
 		// Code 0 would admit. No policy has it, and this is not the place to
 		// rely on that.
 		return rejected
 	default:
-		return x.encode(im.Answer{OK: true, Code: verdict.Code, Info: verdict.Message})
+		return x.encode(callback.Answer{OK: true, Code: verdict.Code, Info: verdict.Message})
 	}
 }
 
 // encode writes an answer into memory that is used again.
-func (x *exchange) encode(a im.Answer) *answer {
+func (x *exchange) encode(a callback.Answer) *answer {
 	x.encoded.status = http.StatusOK
 	x.encoded.body = a.AppendJSON(x.encoded.body[:0])
 	return &x.encoded

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
 // exchange is one request and its answer, with the memory that the next one
@@ -13,7 +13,7 @@ type exchange struct {
 	started time.Time
 	// command is the best that is known of what is asked: first the query's
 	// word, then the body's.
-	command im.Command
+	command callback.Command
 	// answered is set with the first byte out: there is no second answer.
 	answered bool
 

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -134,7 +134,7 @@ func signed(query string) string { return signedBy(token, wallClock, query) }
 
 func signedBy(token string, at time.Time, query string) string {
 	seconds := strconv.FormatInt(at.Unix(), 10)
-	return query + "&Sign=" + im.Sign(token, seconds) + "&RequestTime=" + seconds
+	return query + "&Sign=" + callback.Sign(token, seconds) + "&RequestTime=" + seconds
 }
 
 func applyBody(account string) string {

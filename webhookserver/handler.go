@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -23,11 +23,9 @@ type handler struct {
 	snapshots  Snapshots
 	fullGroups FullGroups
 	now        func() time.Time
-	since      func(time.Time) time.Duration
 	log        logr.Logger
 	metrics    *Metrics
 	draining   *atomic.Bool
-	dates      dates
 }
 
 func (s *Server) handler() *handler {
@@ -40,9 +38,7 @@ func (s *Server) handler() *handler {
 		draining:   &s.draining,
 	}
 	if h.now == nil {
-		h.now, h.since = time.Now, time.Since // which reads one clock, where Now reads two
-	} else {
-		h.since = func(began time.Time) time.Duration { return h.now().Sub(began) }
+		h.now = time.Now
 	}
 	if h.metrics == nil {
 		h.metrics = NewMetrics(nil)
@@ -63,9 +59,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // send counts, then answers: whoever has read the answer can read the counter.
 func (h *handler) send(x *exchange, w http.ResponseWriter, became result, reply *answer) {
-	h.metrics.answered(x.command, became, h.since(x.started))
+	h.metrics.answered(x.command, became, h.now().Sub(x.started))
 	x.answered = true
-	reply.write(w, h.dates.at(x.started), h.draining.Load())
+	reply.write(w, h.draining.Load())
 }
 
 // rescue keeps a mistake of ours from opening a gate. net/http would hang up,
@@ -105,8 +101,8 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	if r.Method != http.MethodPost {
 		return resultBadRequest, methodNotAllowed
 	}
-	query := im.ParseQuery(r.URL.RawQuery)
-	x.command = im.Command(query.CommandText)
+	query := callback.ParseQuery(r.URL.RawQuery)
+	x.command = callback.Command(query.CommandText)
 	if r.ContentLength > maxBody {
 		return resultTooLarge, bodyTooLarge
 	}
@@ -140,24 +136,24 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 
 // dispatch goes by the command of the body: the query is not signed, but
 // neither is the body, and the body is what is decided on.
-func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *im.Query, body []byte) (result, *answer) {
-	callback, err := im.ParseCallback(body)
-	if callback.Command != "" {
-		x.command = callback.Command
+func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *callback.Query, body []byte) (result, *answer) {
+	c, err := callback.Parse(body)
+	if c.Command != "" {
+		x.command = c.Command
 	}
 	if err != nil && !isProbe(err, x.command) {
 		return unreadable(x.command)
 	}
-	if query.RepeatedCommand || h.contradicts(query, callback.Command) {
+	if query.RepeatedCommand || h.contradicts(query, c.Command) {
 		return resultBadRequest, wrongCommand
 	}
-	switch callback.Command {
-	case im.CommandBeforeApplyJoin:
-		return h.apply(x, app, &callback)
-	case im.CommandBeforeInviteJoin:
-		return h.invite(x, app, &callback, query.OptPlatform)
-	case im.CommandAfterGroupFull:
-		return h.groupFull(app, &callback)
+	switch c.Command {
+	case callback.CommandBeforeApplyJoin:
+		return h.apply(x, app, &c)
+	case callback.CommandBeforeInviteJoin:
+		return h.invite(x, app, &c, query.OptPlatform)
+	case callback.CommandAfterGroupFull:
+		return h.groupFull(app, &c)
 	default:
 		return resultIgnored, continues
 	}
@@ -166,13 +162,13 @@ func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *im.Query
 // isProbe reports whether a body is readable JSON that names no command, where
 // the query asks for nothing that we serve either. The console's "verify"
 // button sends something to the URL that is documented nowhere, and wants a 200.
-func isProbe(err error, claimed im.Command) bool {
-	return errors.Is(err, im.ErrNoCommand) && commandOf(claimed) == commandOther
+func isProbe(err error, claimed callback.Command) bool {
+	return errors.Is(err, callback.ErrNoCommand) && commandOf(claimed) == commandOther
 }
 
 // unreadable is the answer to a body that cannot be made out. Where it may be
 // about a join, that is refused: garbage must not be a way in.
-func unreadable(command im.Command) (result, *answer) {
+func unreadable(command callback.Command) (result, *answer) {
 	if command.BeforeJoin() {
 		return resultUnreadable, unreadableJoin
 	}
@@ -182,8 +178,8 @@ func unreadable(command im.Command) (result, *answer) {
 // contradicts reports whether the query names another command than the body.
 // A word that is no command at all does not count: the vendor's own pages
 // misprint one.
-func (h *handler) contradicts(query *im.Query, named im.Command) bool {
-	claimed := im.Command(query.CommandText)
+func (h *handler) contradicts(query *callback.Query, named callback.Command) bool {
+	claimed := callback.Command(query.CommandText)
 	if claimed == "" || claimed == named {
 		return false
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
 // lines is a log that can be read while it is written.
@@ -63,7 +63,7 @@ func TestLog(t *testing.T) {
 					t.Errorf("the log lacks %s:\n%s", want, got)
 				}
 			}
-			for _, unwant := range append(tc.unwant, token, im.Sign(token, "1700000000"), "Sign", "sneaky", "SdkAppid") {
+			for _, unwant := range append(tc.unwant, token, callback.Sign(token, "1700000000"), "Sign", "sneaky", "SdkAppid") {
 				if strings.Contains(got, unwant) {
 					t.Errorf("the log tells %s:\n%s", unwant, got)
 				}

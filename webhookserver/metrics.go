@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -21,13 +21,13 @@ const (
 	commandCount
 )
 
-func commandOf(c im.Command) command {
+func commandOf(c callback.Command) command {
 	switch c {
-	case im.CommandBeforeApplyJoin:
+	case callback.CommandBeforeApplyJoin:
 		return commandApply
-	case im.CommandBeforeInviteJoin:
+	case callback.CommandBeforeInviteJoin:
 		return commandInvite
-	case im.CommandAfterGroupFull:
+	case callback.CommandAfterGroupFull:
 		return commandGroupFull
 	default:
 		return commandOther
@@ -39,11 +39,11 @@ func commandOf(c im.Command) command {
 func (c command) String() string {
 	switch c {
 	case commandApply:
-		return string(im.CommandBeforeApplyJoin)
+		return string(callback.CommandBeforeApplyJoin)
 	case commandInvite:
-		return string(im.CommandBeforeInviteJoin)
+		return string(callback.CommandBeforeInviteJoin)
 	case commandGroupFull:
-		return string(im.CommandAfterGroupFull)
+		return string(callback.CommandAfterGroupFull)
 	default:
 		return "other"
 	}
@@ -154,7 +154,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) answered(named im.Command, r result, took time.Duration) {
+func (m *Metrics) answered(named callback.Command, r result, took time.Duration) {
 	c := commandOf(named)
 	m.requests[c][r].Inc()
 	m.durations[c].Observe(took.Seconds())

@@ -12,11 +12,11 @@ import (
 
 // TestRecordsAtTheGate holds what runs recorded against the callbacks as the vendor sends them.
 func TestRecordsAtTheGate(t *testing.T) {
-	refusal := policy.Record{
+	refusal := policy.Refusal{
 		Namespace: "chat", App: "prod", Group: group, UID: "run-1", Accounts: []string{"jared", "tommy"},
 		Until: wallClock.Add(time.Hour), Reject: policy.Rejection{Code: 10120, Message: "Come back later"},
 	}
-	undo := policy.Record{Namespace: "chat", App: "prod", Group: group, UID: "run-2", Accounts: []string{"jared", "tommy"}, Restoring: true}
+	undo := policy.Refusal{Namespace: "chat", App: "prod", Group: group, UID: "run-2", Accounts: []string{"jared", "tommy"}, Restoring: true}
 	invitedBy := func(operator string, accounts ...string) string {
 		return strings.Replace(inviteBody(accounts...), `"Operator_Account":"leckie"`, operator, 1)
 	}
@@ -29,7 +29,7 @@ func TestRecordsAtTheGate(t *testing.T) {
 	open := policy.JoinSection{Allow: &policy.AccountSelector{Accounts: []string{"jared", "tommy", "leckie"}}}
 
 	tests := map[string]struct {
-		record      policy.Record
+		record      policy.Refusal
 		join        policy.JoinSection
 		admin       string // default: administrator
 		now         time.Time
@@ -112,7 +112,7 @@ func TestRecordsAtTheGate(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			input := gated(tc.join)
-			input.Records = []policy.Record{tc.record}
+			input.Refusals = []policy.Refusal{tc.record}
 			input.Apps[0].AdminAccount = "administrator"
 			if tc.admin == "-" {
 				input.Apps[0].AdminAccount = ""

@@ -39,7 +39,7 @@ func servedAllocations(t *testing.T, configured func() *http.Server, handler htt
 	server := configured()
 	server.Handler = handler
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(timedListener{listener}) }() // ends with Close
+	go func() { ended <- server.Serve(listener) }() // ends with Close
 	defer func() {
 		_ = server.Close()
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {

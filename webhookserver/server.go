@@ -74,8 +74,7 @@ type Server struct {
 	// FullGroups is required.
 	FullGroups FullGroups
 	// Now is the one clock of a callback: RequestTime is held against it, records
-	// of removals end by it, answers are dated by it, and durations are taken
-	// from it. nil is time.Now.
+	// of removals end by it, and durations are taken from it. nil is time.Now.
 	Now func() time.Time
 	// Log never receives a query, a signature or a token, and accounts only at
 	// V(1). The zero value discards.
@@ -114,7 +113,7 @@ func (s *Server) Start(ctx context.Context) error {
 		stopped <- server.Shutdown(bounded)
 	})
 
-	if err := serve(server, timedListener{listener}); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(server, listener); !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("serve callbacks: %w", err)
 	}

@@ -21,10 +21,7 @@ var apiServer *rest.Config
 
 func TestMain(m *testing.M) {
 	logf.SetLogger(logr.Discard())
-	os.Exit(lab.RunTests(func(config *rest.Config) int {
-		apiServer = config
-		return m.Run()
-	}))
+	os.Exit(lab.RunWithCluster(m, lab.ClusterOptions{}, func(c *lab.Cluster) { apiServer = c.Config }))
 }
 
 // newClient is an uncached client that rejects unknown fields, as kubectl does.

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/groupgate/groupgate/internal/accounts"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -20,7 +21,7 @@ func (w world) input() policy.Input {
 		AdminAccount: "administrator", Tokens: []policy.Token{{Name: policy.TokenCurrent, Value: token}}, SecretFound: true, SecretKeyPresent: true,
 	}}}
 	for list := range w.lists() {
-		in.Lists = append(in.Lists, policy.List{Object: named("list", list), Labels: map[string]string{"list": "all"}, Accounts: policy.PackAccounts(w.listed(list))})
+		in.Lists = append(in.Lists, policy.List{Object: named("list", list), Labels: map[string]string{"list": "all"}, Accounts: accounts.NewSet(w.listed(list))})
 	}
 	for group := range w.groups {
 		ref := policy.ListRef{Name: in.Lists[group].Name}

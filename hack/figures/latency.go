@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
@@ -79,7 +79,7 @@ func (s *stage) firstRemoval(ctx context.Context, id, groupType string, members 
 	if err != nil {
 		return removal{}, err
 	}
-	told, err := s.im.Callbacks(ctx, emulator.RecordFilter{Command: string(im.CommandAfterGroupFull), Group: id})
+	told, err := s.im.Callbacks(ctx, emulator.RecordFilter{Command: string(callback.CommandAfterGroupFull), Group: id})
 	if err != nil {
 		return removal{}, err
 	}

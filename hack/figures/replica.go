@@ -26,7 +26,9 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
 	"github.com/groupgate/groupgate/webhookserver"
 )
 
@@ -64,16 +66,18 @@ func runReplica(ctx context.Context, args []string) error {
 	}
 	var offset atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
-	election := controllers.ElectionConfig{
+	election := term.Election{
 		Enabled: true, ID: "groupgate-manager", Namespace: "groupgate-system",
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 	}
 	store, registry := &policy.Store{}, prometheus.NewRegistry()
-	mgr, err := ctrl.NewManager(controllers.ConnectionConfig(config), ctrl.Options{
+	mgr, err := ctrl.NewManager(informers.ConnectionConfig(config), ctrl.Options{
 		Scheme:         objects,
-		MapperProvider: controllers.NewRESTMapper,
-		Cache:          controllers.CacheOptions([]string{namespace}, election, store, now),
-		Metrics:        metricsserver.Options{BindAddress: "0"},
+		MapperProvider: informers.NewRESTMapper,
+		Cache: informers.CacheOptions(informers.Options{
+			Namespaces: []string{namespace}, Lease: election.Lease(), Store: store, Now: now,
+		}),
+		Metrics: metricsserver.Options{BindAddress: "0"},
 	})
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/accounts"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -23,7 +24,7 @@ func TestList(t *testing.T) {
 	convert.PackList(packed)
 	again := packed.DeepCopy()
 	convert.PackList(again)
-	want := policy.List{Object: identity("vip"), Labels: map[string]string{"list": "vip"}, Accounts: policy.PackAccounts([]string{"jared", "tommy"})}
+	want := policy.List{Object: identity("vip"), Labels: map[string]string{"list": "vip"}, Accounts: accounts.NewSet([]string{"jared", "tommy"})}
 	for name, list := range map[string]*v1alpha1.AccountList{"AsDecoded": newList("jared", "tommy", "jared"), "Packed": packed, "PackedTwice": again} {
 		if diff := cmp.Diff(want, convert.List(list)); diff != "" {
 			t.Errorf("%s (-want,+got):\n%s", name, diff)
@@ -63,7 +64,7 @@ func TestNothingFromTheAPIIsTakenForPacked(t *testing.T) {
 		}
 		written := slices.Clone(list.Spec.Accounts)
 		convert.PackList(&list)
-		if got, want := convert.List(&list).Accounts, policy.PackAccounts(written); got != want || got.Len() != 2 {
+		if got, want := convert.List(&list).Accounts, accounts.NewSet(written); got != want || got.Len() != 2 {
 			t.Errorf("%s: %q is taken for %d accounts", name, written, got.Len())
 		}
 	}

@@ -6,11 +6,13 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
-// fillClub makes the Public group "club", full with members, of which inactive have neither joined nor spoken for 40 to 60 days.
+// fillClub makes the full Public group "club", of whose members inactive have neither joined nor spoken for 40 to 60
+// days.
 func fillClub(t *testing.T, w *world, members, inactive int) {
 	t.Helper()
 	_, err := w.im.CreateGroup(t.Context(), emulator.GroupSpec{
-		ID: "club", Type: "Public", MaxMembers: members, Owner: "olivia", CreatedAgo: "400d", ApplyJoinOption: "FreeAccess",
+		ID: "club", Type: "Public", MaxMembers: members, Owner: "olivia", CreatedAgo: "400d",
+		ApplyJoinOption: "FreeAccess",
 		Members: []emulator.MemberSpec{
 			{Prefix: "idle", Count: inactive / 2, InactiveFor: "60d"},
 			{Prefix: "quiet", Count: inactive - inactive/2, InactiveFor: "40d"},

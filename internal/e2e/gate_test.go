@@ -15,7 +15,7 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// allowJared is the policy that the documented requests are answered under.
+// allowJared is the policy of the documented requests.
 const allowJared = `
 groups: [{type: All}]
 join:
@@ -26,6 +26,7 @@ whenFull:
 `
 
 func TestDocumentedRequests(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile("testdata/callbacks.json")
 	if err != nil {
 		t.Fatal(err)
@@ -33,19 +34,16 @@ func TestDocumentedRequests(t *testing.T) {
 	var cases []struct {
 		Name, Query, Body, Effect, Policy string
 		Want                              struct {
-			Status                 int
-			ActionStatus           string
-			ErrorInfo              *string
-			ErrorCode              int
-			RefusedMembers_Account []string
+			lab.Answer
+			ErrorInfo *string // nil: any
 		}
 	}
 	if err := json.Unmarshal(data, &cases); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, &switchboard{})
+	w := newWorld(t)
 	w.app()
-	g := w.startReady(gateOptions{})
+	r := w.startReady(nil)
 
 	for _, reject := range []string{"", `reject: {code: 10110, message: "Members only"}`} {
 		w.policy("gate", fmt.Sprintf(allowJared, reject))
@@ -54,12 +52,14 @@ func TestDocumentedRequests(t *testing.T) {
 			if strings.Contains(tc.Policy, "10110") != (reject != "") {
 				continue
 			}
-			got, err := post(t.Context(), g.CallbackURL, sign(tc.Query, token, time.Now()), tc.Body)
+			query := lab.Sign(tc.Query, lab.CallbackToken, time.Now())
+			got, err := lab.Post(t.Context(), r.CallbackURL, query, []byte(tc.Body))
 			if err != nil {
 				t.Errorf("%s: %v", tc.Name, err)
 				continue
 			}
-			want := answer{Status: tc.Want.Status, ActionStatus: tc.Want.ActionStatus, ErrorCode: tc.Want.ErrorCode, RefusedMembers_: tc.Want.RefusedMembers_Account, ErrorInfo: got.ErrorInfo}
+			want := tc.Want.Answer
+			want.ErrorInfo = got.ErrorInfo
 			if tc.Want.ErrorInfo != nil {
 				want.ErrorInfo = *tc.Want.ErrorInfo
 			}
@@ -68,26 +68,29 @@ func TestDocumentedRequests(t *testing.T) {
 			}
 		}
 	}
-	if got := g.metric("groupgate_callback_requests_total", `result="unreadable"`); got != 2 {
+	if got := r.metric("groupgate_callback_requests_total", `result="unreadable"`); got != 2 {
 		t.Errorf("%v callbacks counted as unreadable, want 2", got)
 	}
 
 	// The documented full groups: one run each, although one of them was reported more than once.
 	groups := func() string {
-		return w.kubectl("get", "pruneruns", "--sort-by=.spec.groupID", "-o", `jsonpath={range .items[*]}{.spec.groupID}{"\n"}{end}`)
+		return w.kubectl("get", "pruneruns", "--sort-by=.spec.groupID",
+			"-o", `jsonpath={range .items[*]}{.spec.groupID}{"\n"}{end}`)
 	}
 	const want = "@TGS#2J4SZEAEL\n@TGS#_@TGS#cQVLVHIM62CJ\n"
 	eventually(t, "the PruneRuns of the documented full groups", func() bool { return groups() == want })
 	eventually(t, "the runs of groups that the backend does not have to fail", func() bool {
-		return w.kubectl("get", "pruneruns", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Failed")].reason}`) == "GroupNotFound GroupNotFound"
+		const failures = `jsonpath={.items[*].status.conditions[?(@.type=="Failed")].reason}`
+		return w.kubectl("get", "pruneruns", "-o", failures) == "GroupNotFound GroupNotFound"
 	})
 	if got := groups(); got != want {
 		t.Errorf("PruneRuns for %q, want %q", got, want)
 	}
 }
 
-func TestWaysAroundTheGateAreClosed(t *testing.T) {
-	w := newWorld(t, &switchboard{})
+func TestOnlySignedCallbacksOfListedAccountsAreAdmitted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
 	w.app()
 	w.policy("gate", `
 groups: [{value: club}]
@@ -95,40 +98,50 @@ groupTypes: [Work]
 join:
   allow: {accounts: [jared]}
 `)
-	g := w.startReady(gateOptions{})
+	r := w.startReady(nil)
 	w.ready("imapp/prod", "grouppolicy/gate")
 
 	now := time.Now()
 	apply := func(groupType string) string {
-		return fmt.Sprintf(`{"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup","GroupId":"club",%s"Requestor_Account":"mallory"}`, groupType)
+		return fmt.Sprintf(
+			`{"CallbackCommand":%q,"GroupId":"club",%s"Requestor_Account":"mallory"}`,
+			lab.CommandApply,
+			groupType,
+		)
 	}
-	const invite = `{"CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"club","Type":"Private","Operator_Account":"jared","DestinationMembers":[{"Member_Account":"mallory"}]}`
-	inviteQuery := strings.ReplaceAll(joinQuery, "BeforeApply", "BeforeInvite")
-	refused := answer{Status: http.StatusOK, ActionStatus: "OK", ErrorCode: 1}
-	failed := func(status int) answer { return answer{Status: status, ActionStatus: "FAIL", ErrorCode: 1} }
+	const invite = `{"CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"club","Type":"Private",
+		"Operator_Account":"jared","DestinationMembers":[{"Member_Account":"mallory"}]}`
+	join, foreign := lab.Query(lab.SDKAppID, lab.CommandApply), lab.Query(lab.SDKAppID+1, lab.CommandApply)
+	inviteQuery := lab.Query(lab.SDKAppID, lab.CommandInvite)
+	overREST := strings.ReplaceAll(inviteQuery, "iOS", "RESTAPI")
+	signed := func(query string) string { return lab.Sign(query, lab.CallbackToken, now) }
+	signedBy := func(token string) string { return lab.Sign(join, token, now) }
+	signedAt := func(at time.Time) string { return lab.Sign(join, lab.CallbackToken, at) }
+	refused := lab.Answer{Status: http.StatusOK, ActionStatus: "OK", ErrorCode: 1}
+	failed := func(status int) lab.Answer { return lab.Answer{Status: status, ActionStatus: "FAIL", ErrorCode: 1} }
 
 	for name, tc := range map[string]struct {
 		query, body string
-		want        answer
+		want        lab.Answer
 	}{
-		"application":              {sign(joinQuery, token, now), apply(`"Type":"Work",`), refused},
-		"alias of the group type":  {sign(joinQuery, token, now), apply(`"Type":"Private",`), refused},
-		"unknown group type":       {sign(joinQuery, token, now), apply(`"Type":"Clan",`), refused},
-		"no group type":            {sign(joinQuery, token, now), apply(""), refused},
-		"invitation":               {sign(inviteQuery, token, now), invite, refused},
-		"addition over REST":       {sign(strings.ReplaceAll(inviteQuery, "iOS", "RESTAPI"), token, now), invite, refused},
-		"unreadable body":          {sign(joinQuery, token, now), `{"GroupId":`, refused},
-		"body of another command":  {sign(joinQuery, token, now), invite, failed(http.StatusBadRequest)},
-		"unsigned":                 {joinQuery, apply(""), failed(http.StatusUnauthorized)},
-		"forged":                   {sign(joinQuery, "guess", now), apply(""), failed(http.StatusUnauthorized)},
-		"signed with empty token":  {sign(joinQuery, "", now), apply(""), failed(http.StatusUnauthorized)},
-		"replayed after a minute":  {sign(joinQuery, token, now.Add(-2*time.Minute)), apply(""), failed(http.StatusUnauthorized)},
-		"from the future":          {sign(joinQuery, token, now.Add(2*time.Minute)), apply(""), failed(http.StatusUnauthorized)},
-		"foreign SDKAppID":         {sign(strings.ReplaceAll(joinQuery, "1400000000", "1400000001"), token, now), apply(""), failed(http.StatusForbidden)},
-		"SDKAppID named two times": {sign(joinQuery+"&SdkAppid=1400000001", token, now), apply(""), failed(http.StatusForbidden)},
+		"application":              {signed(join), apply(`"Type":"Work",`), refused},
+		"alias of the group type":  {signed(join), apply(`"Type":"Private",`), refused},
+		"unknown group type":       {signed(join), apply(`"Type":"Clan",`), refused},
+		"no group type":            {signed(join), apply(""), refused},
+		"invitation":               {signed(inviteQuery), invite, refused},
+		"addition over REST":       {signed(overREST), invite, refused},
+		"unreadable body":          {signed(join), `{"GroupId":`, refused},
+		"body of another command":  {signed(join), invite, failed(http.StatusBadRequest)},
+		"unsigned":                 {join, apply(""), failed(http.StatusUnauthorized)},
+		"forged":                   {signedBy("guess"), apply(""), failed(http.StatusUnauthorized)},
+		"signed with empty token":  {signedBy(""), apply(""), failed(http.StatusUnauthorized)},
+		"replayed after a minute":  {signedAt(now.Add(-2 * time.Minute)), apply(""), failed(http.StatusUnauthorized)},
+		"from the future":          {signedAt(now.Add(2 * time.Minute)), apply(""), failed(http.StatusUnauthorized)},
+		"foreign SDKAppID":         {signed(foreign), apply(""), failed(http.StatusForbidden)},
+		"SDKAppID named two times": {signed(join + "&SdkAppid=1400000001"), apply(""), failed(http.StatusForbidden)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := post(t.Context(), g.CallbackURL, tc.query, tc.body)
+			got, err := lab.Post(t.Context(), r.CallbackURL, tc.query, []byte(tc.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,37 +151,33 @@ join:
 			}
 		})
 	}
-	if got := g.asked("club", "jared"); got.ErrorCode != 0 || got.Status != http.StatusOK {
+	if got := r.apply("club", "jared"); got.ErrorCode != 0 || got.Status != http.StatusOK {
 		t.Errorf("jared, who is listed: %+v", got)
 	}
 }
 
 func TestAStartingReplicaAdmitsNobody(t *testing.T) {
-	w := newWorld(t, &switchboard{})
+	t.Parallel()
+	w := newWorld(t)
 	w.app()
 	w.policy("gate", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}}")
 
-	// The API server cannot be reached at first: the replica knows nothing yet.
-	wire, err := lab.NewWire(t.Context(), plane.Address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = wire.Close() })
+	// The API server cannot be reached at first: the replica has no snapshot.
+	wire := newWire(t)
 	wire.Cut()
-	g := w.start(gateOptions{server: wire.Address()})
+	r, other := w.start(wire), w.start(wire)
 
-	eventually(t, "the replica to say that it is not ready", func() bool {
-		a, err := askToJoin(t.Context(), g.CallbackURL, "club", "mallory")
+	eventually(t, "the replica to answer that it is not ready", func() bool {
+		a, err := r.tryApply("club", "mallory")
 		return err == nil && a.Status == http.StatusServiceUnavailable && a.ErrorCode == 1
 	})
-	if g.Ready(t.Context()) {
+	if r.Ready(t.Context()) {
 		t.Error("ready before the first snapshot")
 	}
-	stopsOnSIGTERM(t, w.start(gateOptions{server: wire.Address()}))
+	stopsOnSIGTERM(t, other)
 	wire.Mend()
-	// From the first answer that is a decision on, mallory is refused.
 	eventually(t, "a decision", func() bool {
-		a, err := askToJoin(t.Context(), g.CallbackURL, "club", "mallory")
+		a, err := r.tryApply("club", "mallory")
 		if err != nil || a.Status == http.StatusServiceUnavailable {
 			return false
 		}
@@ -177,52 +186,59 @@ func TestAStartingReplicaAdmitsNobody(t *testing.T) {
 		}
 		return true
 	})
-	eventually(t, "readiness", func() bool { return g.Ready(t.Context()) })
+	eventually(t, "readiness", func() bool { return r.Ready(t.Context()) })
 }
 
-// stopsOnSIGTERM holds it for a replica that has not seen anything yet: its caches will never be filled.
-func stopsOnSIGTERM(t *testing.T, g *gate) {
+// stopsOnSIGTERM checks that of a replica whose caches cannot be filled.
+func stopsOnSIGTERM(t *testing.T, r *replica) {
 	t.Helper()
-	eventually(t, "the other replica to answer", func() bool {
-		_, err := askToJoin(t.Context(), g.CallbackURL, "club", "mallory")
+	eventually(t, "the replica to answer", func() bool {
+		_, err := r.tryApply("club", "mallory")
 		return err == nil
 	})
-	if err := g.Signal(syscall.SIGTERM); err != nil {
+	if err := r.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 30*time.Second, "the other replica to end on SIGTERM", func() bool { return !g.Running() })
-	if code := g.ExitCode(); code != 0 {
+	within(t, 30*time.Second, "the replica to end on SIGTERM", func() bool { return !r.Running() })
+	if code := r.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }
 
-func TestNothingIsAnAnswerToo(t *testing.T) {
-	w := newWorld(t, &switchboard{})
-	g := w.startReady(gateOptions{})
-	if got := g.asked("club", "jared"); got.Status != http.StatusForbidden {
+func TestAReplicaWithoutPoliciesIsReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.startReady(nil)
+	if got := r.apply("club", "jared"); got.Status != http.StatusForbidden {
 		t.Errorf("callback of an unknown app: %+v, want 403", got)
 	}
 
 	w.app()
 	w.policy("gate", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}}")
 	w.ready("imapp/prod", "grouppolicy/gate")
-	if got := g.asked("club", "mallory"); got.ErrorCode != 1 {
+	if got := r.apply("club", "mallory"); got.ErrorCode != 1 {
 		t.Errorf("mallory: %+v, want a refusal", got)
 	}
 	w.kubectl("delete", "grouppolicies,imapps,accountlists,pruneruns,secrets", "--all")
-	eventually(t, "the snapshot to be empty", func() bool { return g.asked("club", "mallory").Status == http.StatusForbidden })
-	if got := g.metric("groupgate_snapshot_policies"); got != 0 {
+	eventually(t, "the snapshot to be empty", func() bool {
+		return r.apply("club", "mallory").Status == http.StatusForbidden
+	})
+	if got := r.metric("groupgate_snapshot_policies"); got != 0 {
 		t.Errorf("%v policies in an empty snapshot", got)
 	}
-	if !g.Ready(t.Context()) {
+	if !r.Ready(t.Context()) {
 		t.Error("not ready with nothing to enforce")
 	}
 }
 
-func TestABadObjectCostsOnlyItself(t *testing.T) {
-	w := newWorld(t, &switchboard{})
+func TestAnInvalidObjectAffectsNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
 	w.app()
-	w.policy("good", "groups: [{value: good}]\njoin: {allow: {accounts: [jared]}, reject: {code: 10110, message: Members only}}")
+	w.policy("good", `
+groups: [{value: good}]
+join: {allow: {accounts: [jared]}, reject: {code: 10110, message: Members only}}
+`)
 	w.policy("invalid", `
 groups: [{value: bad}]
 join:
@@ -237,16 +253,13 @@ apiVersion: groupgate.io/v1alpha1
 kind: IMApp
 metadata: {name: second}
 spec: {sdkAppID: 1400000000, region: Singapore, adminAccount: administrator, credentialsSecretRef: {name: prod-im}}
-`)
-	w.policy("orphan", "groups: [{value: orphan}]\njoin: {allow: {}}")
-	w.kubectl("delete", "grouppolicy", "orphan")
-	w.apply(`
+---
 apiVersion: groupgate.io/v1alpha1
 kind: GroupPolicy
 metadata: {name: orphan}
 spec: {appRef: {name: nowhere}, groups: [{value: orphan}], join: {allow: {}}}
 `)
-	g := w.startReady(gateOptions{})
+	r := w.startReady(nil)
 	w.ready("imapp/prod", "grouppolicy/good", "grouppolicy/wider")
 
 	for resource, want := range map[string]string{
@@ -256,24 +269,25 @@ spec: {appRef: {name: nowhere}, groups: [{value: orphan}], join: {allow: {}}}
 		"imapp/second":        "Accepted=False/Conflicted",
 	} {
 		eventually(t, resource+" to be "+want, func() bool {
-			return strings.Contains(w.kubectl("get", resource, "-o",
-				`jsonpath={range .status.conditions[*]}{.type}={.status}/{.reason} {end}`), want)
+			values, _ := w.conditions(resource)
+			conditionType, value, _ := strings.Cut(want, "=")
+			return values[conditionType] == value
 		})
-		if ready := w.kubectl("get", resource, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`); ready != "False" {
-			t.Errorf("%s is Ready=%s, want False", resource, ready)
+		if values, _ := w.conditions(resource); !strings.HasPrefix(values["Ready"], "False/") {
+			t.Errorf("%s is Ready=%s, want False", resource, values["Ready"])
 		}
 	}
-	if message := w.kubectl("get", "imapp/second", "-o", `jsonpath={.status.conditions[?(@.type=="Accepted")].message}`); !strings.Contains(message, w.namespace+"/prod") {
-		t.Errorf("the loser's message %q does not name the winner", message)
+	if _, messages := w.conditions("imapp/second"); !strings.Contains(messages["Accepted"], w.Namespace+"/prod") {
+		t.Errorf("the message of imapp/second %q does not name the app that it conflicts with", messages["Accepted"])
 	}
 
 	for account, groups := range map[string]map[string]int{
 		"jared":   {"good": 0, "bad": 1, "listed": 1, "orphan": 1},
-		"mallory": {"good": 0, "bad": 0, "listed": 0, "orphan": 0}, // the union of all allow: the wider policy admits her everywhere
+		"mallory": {"good": 0, "bad": 0, "listed": 0, "orphan": 0}, // the wider policy admits her everywhere
 		"eve":     {"good": 10110, "bad": 1, "listed": 1, "orphan": 1},
 	} {
 		for group, want := range groups {
-			if got := g.asked(group, account); got.ErrorCode != want || got.Status != http.StatusOK {
+			if got := r.apply(group, account); got.ErrorCode != want || got.Status != http.StatusOK {
 				t.Errorf("%s into %s: %+v, want code %d", account, group, got, want)
 			}
 		}
@@ -281,14 +295,18 @@ spec: {appRef: {name: nowhere}, groups: [{value: orphan}], join: {allow: {}}}
 }
 
 func TestSIGTERMUnderLoadLosesNoAnswer(t *testing.T) {
-	w := newWorld(t, &switchboard{})
+	t.Parallel()
+	w := newWorld(t)
 	w.app()
-	w.policy("gate", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}, reject: {code: 10110, message: Members only}}")
-	g := w.startReady(gateOptions{})
+	w.policy("gate", `
+groups: [{type: All}]
+join: {allow: {accounts: [jared]}, reject: {code: 10110, message: Members only}}
+`)
+	r := w.startReady(nil)
 	w.ready("imapp/prod", "grouppolicy/gate")
 
-	// Clients with keep-alive connections, as the vendor's are, ask for as long as the replica is in the load balancer, that is
-	// for as long as it says that it is ready.
+	// Clients with keep-alive connections, as the vendor's are, send callbacks while the replica is in the load
+	// balancer, that is while it is ready.
 	const clients = 8
 	failures := make(chan string, clients)
 	started := make(chan struct{}, clients)
@@ -296,15 +314,20 @@ func TestSIGTERMUnderLoadLosesNoAnswer(t *testing.T) {
 		go func() { // ends when the replica is no longer ready
 			defer func() { failures <- "" }()
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
-			for n := 0; g.Ready(t.Context()); n++ {
+			for n := 0; r.Ready(t.Context()); n++ {
 				for account, want := range map[string]int{"jared": 0, "mallory": 10110} {
-					body := fmt.Sprintf(`{"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup","GroupId":"club","Requestor_Account":%q}`, account)
-					resp, err := client.Post(g.CallbackURL+"?"+sign(joinQuery, token, time.Now()), "application/json", strings.NewReader(body))
+					body := fmt.Sprintf(
+						`{"CallbackCommand":%q,"GroupId":"club","Requestor_Account":%q}`,
+						lab.CommandApply,
+						account,
+					)
+					query := lab.Sign(lab.Query(lab.SDKAppID, lab.CommandApply), lab.CallbackToken, time.Now())
+					resp, err := client.Post(r.CallbackURL+"?"+query, "application/json", strings.NewReader(body))
 					if err != nil {
 						failures <- err.Error()
 						return
 					}
-					var a answer
+					var a lab.Answer
 					err = json.NewDecoder(resp.Body).Decode(&a)
 					_ = resp.Body.Close()
 					if err != nil || a.ErrorCode != want {
@@ -325,7 +348,7 @@ func TestSIGTERMUnderLoadLosesNoAnswer(t *testing.T) {
 			t.Fatalf("before SIGTERM: %s", failure)
 		}
 	}
-	if err := g.Signal(syscall.SIGTERM); err != nil {
+	if err := r.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	for range clients {
@@ -333,7 +356,7 @@ func TestSIGTERMUnderLoadLosesNoAnswer(t *testing.T) {
 			t.Error(failure)
 		}
 	}
-	if code := g.ExitCode(); code != 0 {
+	if code := r.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }

@@ -6,84 +6,67 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// The outage is longer than the lease and than the minute after which client-go's own back-off would be at its longest.
+// The outage is longer than the lease, and long enough for client-go's own back-off to reach its maximum.
 func TestTheGateStandsThroughAnOutageOfTheAPIServer(t *testing.T) {
-	w := newWorld(t, &switchboard{})
-	w.app()
-	w.policy("gate", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}}\nwhenFull: {prune: {mode: Preview, inactiveFor: 30d}}")
-	wire, err := lab.NewWire(t.Context(), plane.Address())
-	if err != nil {
-		t.Fatal(err)
+	t.Parallel()
+	w := newWorld(t)
+	policy := func(listed string) {
+		w.policy("gate", fmt.Sprintf(`
+groups: [{type: All}]
+join: {allow: {accounts: [%s]}}
+whenFull: {prune: {mode: Preview, inactiveFor: 30d}}
+`, listed))
 	}
-	t.Cleanup(func() { _ = wire.Close() })
-	gates := []*gate{w.startReady(gateOptions{server: wire.Address()}), w.startReady(gateOptions{server: wire.Address()})}
+	w.app()
+	policy("jared")
+	wire := newWire(t)
+	one, two := w.startTwo(wire)
 	w.ready("imapp/prod", "grouppolicy/gate")
-	oneTerm := func() bool { return gates[0].holdsTerm() != gates[1].holdsTerm() }
-	eventually(t, "one of the two to hold the term", oneTerm)
 
-	check := func(admitted, refused string) {
-		t.Helper()
-		for i, g := range gates {
-			if !g.Running() || !g.Ready(t.Context()) {
-				t.Fatalf("manager %d: running %v, ready %v", i, g.Running(), g.Ready(t.Context()))
+	check := func(admitted, refused string) error {
+		for i, r := range []*replica{one, two} {
+			if running, ready := r.Running(), r.Ready(t.Context()); !running || !ready {
+				return fmt.Errorf("replica %d: running %v, ready %v", i, running, ready)
 			}
-			if got := g.asked("club", admitted); got.Status != http.StatusOK || got.ErrorCode != 0 {
-				t.Fatalf("manager %d: %s: %+v, want to be admitted", i, admitted, got)
-			}
-			if got := g.asked("club", refused); got.Status != http.StatusOK || got.ErrorCode != 1 {
-				t.Fatalf("manager %d: %s: %+v, want to be refused", i, refused, got)
+			for account, code := range map[string]int{admitted: 0, refused: 1} {
+				if got := r.apply("club", account); got.Status != http.StatusOK || got.ErrorCode != code {
+					return fmt.Errorf("replica %d: %s: %+v, want code %d", i, account, got, code)
+				}
 			}
 		}
+		return nil
 	}
-	check("jared", "mallory")
 
 	wire.Cut()
-	cut := time.Now()
-	// The edit reaches the API server, but not the managers.
-	w.policy("gate", "groups: [{type: All}]\njoin: {allow: {accounts: [tommy]}}\nwhenFull: {prune: {mode: Preview, inactiveFor: 30d}}")
-	if got := gates[1].reportFull("full-in-the-outage"); got.Status != http.StatusOK || got.ErrorCode != 0 {
-		t.Fatalf("a full group in the outage: %+v", got)
-	}
-	const outage = 65 * time.Second
-	within(t, outage+patience, "the end of the outage", func() bool {
-		check("jared", "mallory")
-		return time.Since(cut) > outage
-	})
-	for i, g := range gates {
-		if g.holdsTerm() {
-			t.Errorf("manager %d still holds a term that it cannot renew", i)
-		}
+	policy("tommy") // reaches the API server, but not the replicas
+	two.reportFull("full-in-the-outage")
+	throughout(t, 65*time.Second, func() error { return check("jared", "mallory") })
+	if one.leads() || two.leads() {
+		t.Error("a replica leads by a lease that it cannot renew")
 	}
 
 	wire.Mend()
+	mended := time.Now()
 	within(t, 5*time.Second, "the edit made in the outage to be in force on both", func() bool {
-		for _, g := range gates {
-			if g.asked("club", "tommy").ErrorCode != 0 || g.asked("club", "jared").ErrorCode != 1 {
-				return false
-			}
-		}
-		return true
+		return check("tommy", "jared") == nil
 	})
-	t.Logf("the edit was in force on both %s after the outage at the latest", time.Since(cut)-outage)
-	check("tommy", "jared")
+	t.Logf("the edit was in force on both %s after the outage", time.Since(mended))
 	eventually(t, "the full group of the outage to have a PruneRun", func() bool {
 		return w.kubectl("get", "pruneruns", "-o", "jsonpath={.items[*].spec.groupID}") == "full-in-the-outage"
 	})
-	eventually(t, "one of the two to hold the term again", oneTerm)
+	eventually(t, "one of the two to lead again", func() bool { return one.leads() != two.leads() })
 }
 
-func TestTheOtherFinishesWhatAKilledManagerBegan(t *testing.T) {
+func TestARunOfAKilledLeaderIsFinished(t *testing.T) {
+	t.Parallel()
 	const (
 		members  = 2000
 		inactive = 900
 		seats    = 600
 	)
-	board := &switchboard{}
-	w := newWorld(t, board)
+	w := newWorld(t)
 	w.app("rest: {requestsPerSecond: 20}")
 	w.policy("gate", fmt.Sprintf(`
 groups: [{value: club}]
@@ -91,19 +74,12 @@ join: {allow: {accounts: [jared]}}
 whenFull:
   prune: {mode: Enforce, inactiveFor: 30d, freeSeats: %d, maxRemovals: %[1]d, notification: Silent}
 `, seats))
-	gates := []*gate{w.startReady(gateOptions{}), w.startReady(gateOptions{})}
-	board.set(gates...)
+	first, second := w.startTwo(nil)
+	w.routeTo(first, second)
 	w.ready("imapp/prod", "grouppolicy/gate")
 	fillClub(t, w, members, inactive)
 
-	eventually(t, "one of the two to hold the term", func() bool { return gates[0].holdsTerm() != gates[1].holdsTerm() })
-	first, second := gates[0], gates[1]
-	if second.holdsTerm() {
-		first, second = second, first
-	}
-	if got := second.reportFull("club"); got.ErrorCode != 0 {
-		t.Fatalf("report: %+v", got)
-	}
+	second.reportFull("club")
 	removedSoFar := func() int { return members - groupSize(t, w, "club") }
 	eventually(t, "the second batch to be removed", func() bool { return removedSoFar() >= 200 })
 	if err := first.Kill(); err != nil {
@@ -114,15 +90,17 @@ whenFull:
 		t.Fatalf("%d were gone before the kill: it was not in the middle", atKill)
 	}
 	for _, account := range []string{"jared", "mallory"} {
-		if got := second.asked("club", account); (got.ErrorCode == 0) != (account == "jared") {
-			t.Errorf("%s, while nobody holds the term: %+v", account, got)
+		if got := second.apply("club", account); (got.ErrorCode == 0) != (account == "jared") {
+			t.Errorf("%s, while no replica leads: %+v", account, got)
 		}
 	}
 
 	status := func(path string) string {
 		return w.kubectl("get", "pruneruns", "-o", "jsonpath={.items[*].status."+path+"}")
 	}
-	eventually(t, "the other to finish the run", func() bool { return status(`conditions[?(@.type=="Complete")].reason`) == "Removed" })
+	eventually(t, "the other to finish the run", func() bool {
+		return status(`conditions[?(@.type=="Complete")].reason`) == "Removed"
+	})
 	if got := status("removed"); got != fmt.Sprint(seats) {
 		t.Errorf("status.removed is %s, want %d", got, seats)
 	}
@@ -137,7 +115,7 @@ whenFull:
 		}
 	}
 	if got, want := len(left), members-seats; got != want {
-		t.Errorf("%d members left, want %d: somebody went who was not planned", got, want)
+		t.Errorf("%d members left, want %d: a member was removed that was not planned", got, want)
 	}
 	t.Logf("killed after %d of %d removals", atKill, seats)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // conditions are those of a resource by type, as "status/reason", and their messages.
@@ -30,7 +31,7 @@ func (w *world) conditions(resource string) (values, messages map[string]string)
 	return values, messages
 }
 
-// prune asks for a run of the group club as a person does.
+// prune creates a run of the group club by hand.
 func (w *world) prune(name string) {
 	w.t.Helper()
 	w.apply(fmt.Sprintf(`
@@ -47,17 +48,20 @@ func (w *world) runs() []string {
 	return strings.Fields(w.kubectl("get", "pruneruns", "-o", "jsonpath={.items[*].metadata.name}"))
 }
 
-// What the vendor refuses for good ends the run in one try that says why, and no callback makes another one of it for as long as the cooldown
-// lasts. Once it is put right, the next run does what the first one should have.
+// A permanent refusal of the vendor ends the run at the first try, with a message that names the cause, and callbacks
+// create no other run during the cooldown. Once the cause is repaired, the next run prunes.
 func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
+	t.Parallel()
 	key := func(value string) func(w *world) {
 		return func(w *world) {
-			w.kubectl("patch", "secret", "prod-im", "--type=merge", "-p", fmt.Sprintf(`{"stringData":{"secretKey":%q}}`, value))
+			patch := fmt.Sprintf(`{"stringData":{"secretKey":%q}}`, value)
+			w.kubectl("patch", "secret", "prod-im", "--type=merge", "-p", patch)
 		}
 	}
 	admins := func(names ...string) func(w *world) {
 		return func(w *world) {
-			if _, err := w.im.Configure(w.t.Context(), func(s *emulator.Settings) { s.AdminAccounts = names }); err != nil {
+			_, err := w.im.Configure(w.t.Context(), func(s *emulator.Settings) { s.AdminAccounts = names })
+			if err != nil {
 				w.t.Fatal(err)
 			}
 		}
@@ -69,12 +73,14 @@ func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
 		reachable     string
 	}{
 		"wrong key": {
-			spoil: key("another-key"), repair: key(secretKey),
-			failed: "VendorRefused", says: []string{"get_group_info: code 70", "UserSig"}, reachable: "False/Unauthorized",
+			spoil: key("another-key"), repair: key(lab.SecretKey),
+			failed: "VendorRefused", reachable: "False/Unauthorized",
+			says: []string{"get_group_info: code 70", "UserSig"},
 		},
 		"revoked admin": {
 			spoil: admins("somebody"), repair: admins("administrator"),
-			failed: "VendorRefused", says: []string{"get_group_info: code 60010", `"administrator" is not an admin of the app`}, reachable: "False/Unauthorized",
+			failed: "VendorRefused", reachable: "False/Unauthorized",
+			says: []string{"get_group_info: code 60010", `"administrator" is not an admin of the app`},
 		},
 		"disbanded": {
 			spoil: func(w *world) {
@@ -90,33 +96,41 @@ func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
 				if err := w.im.DestroyGroup(w.t.Context(), "club"); err != nil {
 					w.t.Fatal(err)
 				}
-				if _, err := w.im.CreateGroup(w.t.Context(), emulator.GroupSpec{ID: "club", Type: "AVChatRoom", Owner: "olivia"}); err != nil {
+				room := emulator.GroupSpec{ID: "club", Type: "AVChatRoom", Owner: "olivia"}
+				if _, err := w.im.CreateGroup(w.t.Context(), room); err != nil {
 					w.t.Fatal(err)
 				}
 			},
-			failed: "UnsupportedGroupType", says: []string{`"AVChatRoom"`, "cannot be listed or removed"}, reachable: "True/Reachable",
+			failed: "UnsupportedGroupType", reachable: "True/Reachable",
+			says: []string{`"AVChatRoom"`, "cannot be listed or removed"},
 		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, &switchboard{})
+			t.Parallel()
+			w := newWorld(t)
 			w.app()
-			w.policy("prunes", "groups: [{value: club}]\nwhenFull: {prune: {mode: Enforce, inactiveFor: 30d, freeSeats: 5, notification: Silent}}")
+			w.policy("prunes", `
+groups: [{value: club}]
+whenFull: {prune: {mode: Enforce, inactiveFor: 30d, freeSeats: 5, notification: Silent}}
+`)
 			w.policy("gates", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}}")
 			fillClub(t, w, 20, 10)
 			tc.spoil(w)
-			g := w.startReady(gateOptions{})
-			eventually(t, "it to hold the term", g.holdsTerm)
+			r := w.startReady(nil)
+			eventually(t, "the manager to lead", r.leads)
 			w.ready("imapp/prod", "grouppolicy/prunes", "grouppolicy/gates")
 
-			g.reportFull("club")
+			r.reportFull("club")
 			w.kubectl("wait", "--for=condition=Failed", "--timeout="+patience.String(), "prunerun", "--all")
 			runs := w.runs()
 			if len(runs) != 1 {
 				t.Fatalf("runs %v, want one", runs)
 			}
 			values, messages := w.conditions("prunerun/" + runs[0])
-			want := map[string]string{"Planned": "False/" + tc.failed, "Complete": "False/" + tc.failed, "Failed": "True/" + tc.failed}
+			want := map[string]string{
+				"Planned": "False/" + tc.failed, "Complete": "False/" + tc.failed, "Failed": "True/" + tc.failed,
+			}
 			if diff := cmp.Diff(want, values); diff != "" {
 				t.Errorf("conditions (-want,+got)\n%s", diff)
 			}
@@ -129,16 +143,18 @@ func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
 				t.Errorf("message %q holds the key", messages["Failed"])
 			}
 
-			// For some seconds the vendor sends a callback for everybody who would like to join.
-			began, callbacks := time.Now(), 0
-			within(t, patience, "callbacks of some seconds", func() bool {
+			// The vendor sends a callback for every application to the full group.
+			callbacks := 0
+			throughout(t, 5*time.Second, func() error {
 				callbacks++
-				if got := g.reportFull("club"); got.ErrorCode != 0 {
-					t.Errorf("a callback was answered %+v", got)
-				}
-				return time.Since(began) > 5*time.Second
+				r.reportFull("club")
+				return nil
 			})
-			eventually(t, "the callbacks to be dealt with", func() bool { return g.metric("groupgate_prune_intake_pending") == 0 })
+			eventually(
+				t,
+				"the callbacks to be processed",
+				func() bool { return r.metric("groupgate_prune_intake_pending") == 0 },
+			)
 			calls, err := w.im.Calls(t.Context(), emulator.RecordFilter{})
 			if err != nil {
 				t.Fatal(err)
@@ -151,8 +167,10 @@ func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
 				values, _ := w.conditions("imapp/prod")
 				return values["VendorReachable"] == tc.reachable
 			})
-			if _, messages := w.conditions("imapp/prod"); strings.HasPrefix(tc.reachable, "False") && !strings.Contains(messages["VendorReachable"], tc.says[0]) {
-				t.Errorf("VendorReachable says %q, want %q in it", messages["VendorReachable"], tc.says[0])
+			_, messages = w.conditions("imapp/prod")
+			message, want0 := messages["VendorReachable"], tc.says[0]
+			if strings.HasPrefix(tc.reachable, "False") && !strings.Contains(message, want0) {
+				t.Errorf("VendorReachable says %q, want %q in it", message, want0)
 			}
 			for _, resource := range []string{"imapp/prod", "grouppolicy/prunes", "grouppolicy/gates"} {
 				if values, messages := w.conditions(resource); !strings.HasPrefix(values["Ready"], "True/") {
@@ -160,7 +178,7 @@ func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
 				}
 			}
 			for account, code := range map[string]int{"jared": 0, "mallory": 1} {
-				if got := g.asked("club", account); got.ErrorCode != code {
+				if got := r.apply("club", account); got.ErrorCode != code {
 					t.Errorf("%s: %+v, want code %d", account, got, code)
 				}
 			}
@@ -172,7 +190,7 @@ func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
 			w.prune("once-more")
 			w.kubectl("wait", "--for=condition=Complete", "--timeout="+patience.String(), "prunerun/once-more")
 			if got := groupSize(t, w, "club"); got != 15 {
-				t.Errorf("%d members after the run that a person asked for, want 15", got)
+				t.Errorf("%d members after the run that was created by hand, want 15", got)
 			}
 			eventually(t, "the vendor to be reachable again", func() bool {
 				values, _ := w.conditions("imapp/prod")

@@ -12,16 +12,18 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 )
 
-// A renewed certificate must be served without a restart: a restart of every replica at once would open every gate.
-func TestARenewedCertificateIsServed(t *testing.T) {
+// Restarting every replica at once for a renewed certificate would admit everybody meanwhile.
+func TestARenewedCertificateIsServedWithoutARestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	first := writeCertificate(t, dir)
-	w := newWorld(t, &switchboard{})
-	g := w.startReady(gateOptions{flags: []string{"--callback-insecure-http=false", "--callback-tls-cert-dir=" + dir}})
-	url := "https" + strings.TrimPrefix(g.CallbackURL, "http")
+	w := newWorld(t)
+	r := w.startReady(nil, "--callback-insecure-http=false", "--callback-tls-cert-dir="+dir)
+	url := "https" + strings.TrimPrefix(r.CallbackURL, "http")
 
 	answers := func(roots *x509.CertPool) bool {
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}
+		client := &http.Client{Transport: transport}
 		resp, err := client.Post(url, "application/json", http.NoBody)
 		if err != nil {
 			return false
@@ -37,7 +39,7 @@ func TestARenewedCertificateIsServed(t *testing.T) {
 	if answers(first) {
 		t.Error("the first certificate is still served")
 	}
-	if resp, err := http.Post(g.CallbackURL, "application/json", http.NoBody); err == nil {
+	if resp, err := http.Post(r.CallbackURL, "application/json", http.NoBody); err == nil {
 		_ = resp.Body.Close()
 		if resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("plain HTTP on the TLS port: %s", resp.Status)

@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,40 +11,47 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// TestUndo prunes a full group whose members may not come straight back, and undoes that through a gate that lists nobody.
+// TestUndo prunes a full group under rejoinAfter, and undoes that although the policy admits no account by then.
 func TestUndo(t *testing.T) {
-	board := &switchboard{}
-	w := newWorld(t, board)
+	t.Parallel()
+	w := newWorld(t)
 	w.app("rest: {requestsPerSecond: 200}")
 	fillClub(t, w, 40, 10)
-	everybody := memberSet(t, w, "club")
+	members := memberSet(t, w, "club")
 	const whenFull = `
 whenFull:
   prune: {mode: Enforce, inactiveFor: 30d, freeSeats: 10, rejoinAfter: 1h}
 `
-	w.policy("club", `
+	const gate = `
 groups: [{value: club}]
 join: {deny: {accounts: [idle3]}, reject: {code: 10110, message: Come back later}}
-`+whenFull)
-	one := w.startReady(gateOptions{flags: []string{"--sweep-interval=1s"}})
-	two := w.startReady(gateOptions{flags: []string{"--sweep-interval=1s"}})
-	gates := []*gate{one, two}
-	board.set(one, two)
+` + whenFull
+	w.policy("club", gate)
+	leader, follower := w.startTwo(nil, "--sweep-interval=1s")
+	replicas := []*replica{leader, follower}
+	w.routeTo(leader, follower)
 	w.ready("imapp/prod", "grouppolicy/club")
 
-	one.reportFull("club")
+	leader.reportFull("club")
 	run := firstRun(w)
 	w.kubectl("wait", run, "--for=condition=Complete", "--timeout="+patience.String())
 	if got := groupSize(t, w, "club"); got != 30 {
 		t.Fatalf("%d members after the run, want 30", got)
 	}
 
-	// Who was removed is refused on every replica, others are not; one of those takes a seat.
-	for i, g := range gates {
-		eventually(t, fmt.Sprintf("replica %d to refuse who was removed", i), func() bool { return g.asked("club", "quiet1").ErrorCode == 10110 })
-		if got := g.asked("club", "newcomer"); got.ErrorCode != 0 {
+	// Every replica refuses a removed account, and no other; a newcomer takes a seat.
+	onBoth := func(what string, holds func(*replica) bool) {
+		t.Helper()
+		for i, r := range replicas {
+			eventually(t, fmt.Sprintf("replica %d to %s", i, what), func() bool { return holds(r) })
+		}
+	}
+	onBoth("refuse a removed account", func(r *replica) bool { return r.apply("club", "quiet1").ErrorCode == 10110 })
+	for _, r := range replicas {
+		if got := r.apply("club", "newcomer"); got.ErrorCode != 0 {
 			t.Errorf("newcomer: %+v", got)
 		}
 	}
@@ -55,65 +62,67 @@ join: {deny: {accounts: [idle3]}, reject: {code: 10110, message: Come back later
 groups: [{value: club}]
 join: {allow: {}, deny: {accounts: [idle3]}, reject: {code: 10110, message: Come back later}}
 `+whenFull)
-	for i, g := range gates {
-		eventually(t, fmt.Sprintf("replica %d to list nobody", i), func() bool { return g.asked("club", "mallory").ErrorCode == 10110 })
-	}
-	longAgo(w, run) // so that not its own cooldown keeps the next run away
+	onBoth("admit no account", func(r *replica) bool { return r.apply("club", "mallory").ErrorCode == 10110 })
+	longAgo(w, run) // otherwise its cooldown would prevent the next run
 
-	// The replica that answers callbacks is not the one that writes: it learns of the record by its watch.
-	if one.holdsTerm() {
-		board.set(two, one)
-	}
+	// Callbacks go to the replica that does not write: it learns of the undo by its watch.
+	w.routeTo(follower, leader)
 	w.kubectl("patch", run, "--type=merge", "-p", `{"spec":{"undo":"Requested"}}`)
 	w.kubectl("wait", run, "--for=condition=Undone", "--timeout="+patience.String())
 
-	everybody["newcomer"] = true
-	delete(everybody, "idle3")
-	if diff := cmp.Diff(everybody, memberSet(t, w, "club")); diff != "" {
+	members["newcomer"] = true
+	delete(members, "idle3")
+	if diff := cmp.Diff(members, memberSet(t, w, "club")); diff != "" {
 		t.Errorf("members (-want,+got)\n%s", diff)
 	}
-	if got, want := w.kubectl("get", run, "-o", `jsonpath={.status.conditions[-1:].message}`), "9 of 10 accounts are back; 1 was refused."; got != want {
+	const want = "9 of 10 accounts are back; 1 was refused."
+	if got := w.kubectl("get", run, "-o", `jsonpath={.status.conditions[-1:].message}`); got != want {
 		t.Errorf("message = %q, want %q", got, want)
 	}
 	if got := restoredBy(t, w, run); got["Added"] != 9 || got["Refused"] != 1 {
 		t.Errorf("results = %v", got)
 	}
-	if got := one.metric("groupgate_prune_members_restored_total") + two.metric("groupgate_prune_members_restored_total"); got != 9 {
-		t.Errorf("prune_members_restored_total = %v, want 9", got)
+	const restored = "groupgate_prune_members_restored_total"
+	if got := leader.metric(restored) + follower.metric(restored); got != 9 {
+		t.Errorf("%s = %v, want 9", restored, got)
 	}
-	for i, g := range gates {
-		eventually(t, fmt.Sprintf("replica %d to be as before", i), func() bool { return g.invited("administrator", "quiet1").ErrorCode == 10110 })
-	}
+	onBoth(
+		"refuse invitations again",
+		func(r *replica) bool { return r.invite("administrator", "quiet1").ErrorCode == 10110 },
+	)
 
-	// The last one who came back filled the group, which was reported; neither that nor a sweep makes a run.
+	// The undo filled the group, which was reported; neither that nor a sweep creates a run.
 	callbacks, err := w.im.Callbacks(t.Context(), emulator.RecordFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(callbacks, func(c emulator.CallbackRecord) bool { return c.Command == "Group.CallbackAfterGroupFull" }) {
+	if !slices.ContainsFunc(
+		callbacks,
+		func(c emulator.CallbackRecord) bool { return c.Command == lab.CommandGroupFull },
+	) {
 		t.Error("the vendor reported no full group")
 	}
 	before, err := w.im.CallCount(t.Context(), "get_group_info")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sweeps := time.Now()
-	within(t, patience, "a few sweeps", func() bool { return time.Since(sweeps) > 5*time.Second })
-	if after, err := w.im.CallCount(t.Context(), "get_group_info"); err != nil || after.Calls != before.Calls {
-		t.Errorf("%d looks at a group that has just been filled by an undo, %v", after.Calls-before.Calls, err)
-	}
+	throughout(t, 5*time.Second, func() error { // several sweeps
+		after, err := w.im.CallCount(t.Context(), "get_group_info")
+		if err == nil && after.Calls != before.Calls {
+			err = errors.New("the group that the undo has filled was read")
+		}
+		return err
+	})
 	if got := strings.Fields(w.kubectl("get", "pruneruns", "-o", "name")); len(got) != 1 {
 		t.Errorf("runs = %v, want the one that was undone", got)
 	}
 
-	// Nobody is refused any more for having been removed once.
-	w.policy("club", "groups: [{value: club}]\njoin: {deny: {accounts: [idle3]}, reject: {code: 10110, message: Come back later}}"+whenFull)
-	for i, g := range gates {
-		eventually(t, fmt.Sprintf("replica %d to admit quiet1", i), func() bool { return g.asked("club", "quiet1").ErrorCode == 0 })
-	}
+	// No account is refused any more for having been removed.
+	w.policy("club", gate)
+	onBoth("admit quiet1", func(r *replica) bool { return r.apply("club", "quiet1").ErrorCode == 0 })
 }
 
-// firstRun waits for a run and returns it as kubectl names it.
+// firstRun waits for a run and returns its name as kubectl prints it.
 func firstRun(w *world) string {
 	w.t.Helper()
 	var name string
@@ -124,7 +133,7 @@ func firstRun(w *world) string {
 	return name
 }
 
-// apply is an application from a client, through the vendor and its callback.
+// apply sends an application of a client, through the backend and its callback.
 func apply(t *testing.T, w *world, account string, wantCode int) {
 	t.Helper()
 	got, err := w.im.Apply(t.Context(), "club", account)
@@ -133,32 +142,30 @@ func apply(t *testing.T, w *world, account string, wantCode int) {
 	}
 }
 
-// invited sends a signed invitation over REST.
-func (g *gate) invited(operator string, account string) answer {
-	g.t.Helper()
-	body, err := json.Marshal(map[string]any{
-		"CallbackCommand": "Group.CallbackBeforeInviteJoinGroup", "GroupId": "club", "Type": "Public",
-		"Operator_Account": operator, "DestinationMembers": []map[string]string{{"Member_Account": account}},
-	})
+// invite sends an invitation over REST.
+func (r *replica) invite(operator string, account string) lab.Answer {
+	r.t.Helper()
+	body := fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":"club","Type":"Public","Operator_Account":%q,
+		"DestinationMembers":[{"Member_Account":%q}]}`, lab.CommandInvite, operator, account)
+	query := strings.ReplaceAll(lab.Query(lab.SDKAppID, lab.CommandInvite), "iOS", "RESTAPI")
+	a, err := lab.Post(r.t.Context(), r.CallbackURL, lab.Sign(query, lab.CallbackToken, time.Now()), body)
 	if err != nil {
-		g.t.Fatal(err)
-	}
-	query := "SdkAppid=1400000000&CallbackCommand=Group.CallbackBeforeInviteJoinGroup&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI"
-	a, err := post(g.t.Context(), g.CallbackURL, sign(query, token, time.Now()), string(body))
-	if err != nil {
-		g.t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	return a
 }
 
-// longAgo makes a run look as if it had ended an hour ago.
+// longAgo moves the conditions of a run an hour into the past.
 func longAgo(w *world, run string) {
 	w.t.Helper()
 	conditions := strings.Fields(w.kubectl("get", run, "-o", "jsonpath={.status.conditions[*].type}"))
 	var patch []string
 	for i := range conditions {
-		patch = append(patch, fmt.Sprintf(`{"op":"replace","path":"/status/conditions/%d/lastTransitionTime","value":%q}`,
-			i, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)))
+		patch = append(
+			patch,
+			fmt.Sprintf(`{"op":"replace","path":"/status/conditions/%d/lastTransitionTime","value":%q}`,
+				i, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)),
+		)
 	}
 	w.kubectl("patch", run, "--subresource=status", "--type=json", "-p", "["+strings.Join(patch, ",")+"]")
 }

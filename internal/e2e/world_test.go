@@ -3,17 +3,12 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,320 +16,223 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-const (
-	sdkAppID  = 1400000000
-	secretKey = "5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e"
-	token     = "s3cr3t-token"
+// patience bounds every wait for something that must happen; only a broken product uses it up.
+const patience = 2 * time.Minute
 
-	// patience is how long a test waits for what must happen; only a broken product ever needs it all.
-	patience = 2 * time.Minute
-)
-
-// world is what one test plays in: a namespace of its own, an IM backend, and the managers that the test starts.
+// world is the namespace of one test, with an IM backend and the replicas that the test starts.
 type world struct {
-	t         *testing.T
-	namespace string
-	backend   *httptest.Server // the emulator's REST and control API
-	im        *emulator.Client
-	emulator  *emulator.Emulator
+	lab.World
+	t  *testing.T
+	im *emulator.Client
+
+	route atomic.Pointer[[]string] // callback URLs, in the order of the load balancer
 }
 
-// newWorld makes a namespace with the manager's RoleBinding, as config/default does for `chat`, and an IM backend whose
-// callbacks go to whatever gate says.
-func newWorld(t *testing.T, gate *switchboard) *world {
+// newWorld makes the namespace and the backend. Callbacks of the backend go nowhere before routeTo.
+func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))}
-	w.apply(fmt.Sprintf(`
-apiVersion: v1
-kind: Namespace
-metadata: {name: %[1]s}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: groupgate-manager, namespace: %[1]s}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: groupgate-manager}
-subjects:
-- {kind: ServiceAccount, name: groupgate-manager, namespace: groupgate-system}
-`, w.namespace))
-
-	entry := httptest.NewServer(gate)
-	t.Cleanup(entry.Close)
-	w.emulator = emulator.New(emulator.Config{
-		Apps:        []emulator.App{{SDKAppID: sdkAppID, SecretKey: secretKey, CallbackToken: token}},
-		CallbackURL: entry.URL + "/callback",
-	})
-	w.backend = httptest.NewServer(w.emulator)
-	w.im = &emulator.Client{BaseURL: w.backend.URL}
+	w := &world{t: t}
+	w.route.Store(&[]string{})
+	backend := lab.NewBackend([]lab.App{{}}, func() []string { return *w.route.Load() }, nil)
 	t.Cleanup(func() {
-		w.backend.Close()
-		if err := w.emulator.Close(); err != nil {
-			t.Errorf("close the emulator: %v", err)
+		if err := backend.Close(); err != nil {
+			t.Errorf("close the backend: %v", err)
 		}
 	})
+	w.World = lab.World{
+		ControlPlane: cluster.ControlPlane, Binary: cluster.Binary, IMEndpoint: backend.URL,
+		Namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())),
+	}
+	w.im = &emulator.Client{BaseURL: backend.URL}
+	if err := w.CreateNamespace(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	return w
+}
+
+// routeTo has the load balancer send callbacks to the first of the replicas that accepts a connection.
+func (w *world) routeTo(replicas ...*replica) {
+	var urls []string
+	for _, r := range replicas {
+		urls = append(urls, r.CallbackURL)
+	}
+	w.route.Store(&urls)
 }
 
 // kubectl runs kubectl in the world's namespace and returns what it printed.
 func (w *world) kubectl(args ...string) string {
 	w.t.Helper()
-	out, err := plane.Kubectl(w.t.Context(), "", append([]string{"--namespace=" + w.namespace}, args...)...)
+	out, err := w.Kubectl(w.t.Context(), "", args...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return out
 }
 
-// apply is what a person does: kubectl apply, server-side. Objects without a namespace land in the world's.
 func (w *world) apply(manifests string) {
 	w.t.Helper()
-	if _, err := plane.Kubectl(w.t.Context(), manifests, "--namespace="+w.namespace, "apply", "--server-side", "-f", "-"); err != nil {
+	if err := w.Apply(w.t.Context(), manifests); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// app applies a Secret and an IMApp named prod; spec is added to the IMApp's.
+// app applies the Secret and the IMApp prod; spec is added to the IMApp's.
 func (w *world) app(spec ...string) {
 	w.t.Helper()
-	w.apply(fmt.Sprintf(`
-apiVersion: v1
-kind: Secret
-metadata: {name: prod-im, labels: {groupgate.io/credentials: "true"}}
-stringData: {secretKey: %q, callbackToken: %q}
----
-apiVersion: groupgate.io/v1alpha1
-kind: IMApp
-metadata: {name: prod}
-spec:
-  sdkAppID: %d
-  region: Singapore
-  adminAccount: administrator
-  credentialsSecretRef: {name: prod-im}
-%s
-`, secretKey, token, sdkAppID, indent(strings.Join(spec, "\n"), 2)))
+	w.apply(lab.App{Spec: strings.Join(spec, "\n")}.Manifests())
 }
 
-// policy applies a GroupPolicy of the app prod with spec.
+// policy applies a GroupPolicy of the app prod.
 func (w *world) policy(name, spec string) {
 	w.t.Helper()
-	w.apply(fmt.Sprintf(`
-apiVersion: groupgate.io/v1alpha1
-kind: GroupPolicy
-metadata: {name: %s}
-spec:
-  appRef: {name: prod}
-%s
-`, name, indent(spec, 2)))
+	w.apply(lab.PolicyManifest(name, spec))
 }
 
-// ready waits, with kubectl wait, until the resources are.
+// ready waits until the resources are Ready.
 func (w *world) ready(resources ...string) {
 	w.t.Helper()
 	w.kubectl(append([]string{"wait", "--for=condition=Ready", "--timeout=" + patience.String()}, resources...)...)
 }
 
-func indent(s string, by int) string {
-	if s == "" {
-		return ""
-	}
-	margin := strings.Repeat(" ", by)
-	return margin + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n"+margin)
-}
-
-// gateOptions say how a manager is started; the zero value is as config/default has it.
-type gateOptions struct {
-	server string // address of the API server instead of its own
-	flags  []string
-}
-
-// gate is a manager process of the world.
-type gate struct {
+// replica is a manager process of the world.
+type replica struct {
 	*lab.Manager
-	t   *testing.T
-	log *lab.Log
+	t *testing.T
 }
 
-// start starts a manager with short election times, as the ServiceAccount of config/rbac, and does not wait for it.
-// When the test ends, it must not have been denied anything by RBAC, nor have raced.
-func (w *world) start(o gateOptions) *gate {
+// start starts a replica as the ServiceAccount of config/rbac, and does not wait for it. It reaches the API server
+// through wire, unless that is nil. When the test ends, RBAC must have denied it nothing, and it must not have a data
+// race.
+func (w *world) start(wire *lab.Wire, flags ...string) *replica {
 	w.t.Helper()
-	kubeconfig, err := plane.ServiceAccountKubeconfig("groupgate-system", "groupgate-manager", o.server)
-	if err != nil {
-		w.t.Fatal(err)
+	server := ""
+	if wire != nil {
+		server = wire.Address()
 	}
+	all := append([]string{"--shutdown-delay=1s", "--log-level=debug", "--log-format=console"}, lab.FastElection...)
 	log := &lab.Log{}
-	manager, err := lab.StartManager(log, binary, kubeconfig, append([]string{
-		"--namespace=" + w.namespace,
-		"--im-endpoint=" + w.backend.URL,
-		"--leader-election-lease-duration=4s",
-		"--leader-election-renew-deadline=3s",
-		"--leader-election-retry-period=500ms",
-		"--shutdown-delay=1s",
-		"--log-level=debug",
-		"--log-format=console",
-	}, o.flags...)...)
+	manager, err := w.StartManager(log, server, append(all, flags...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	g := &gate{Manager: manager, t: w.t, log: log}
+	r := &replica{Manager: manager, t: w.t}
 	w.t.Cleanup(func() {
-		if err := g.Stop(time.Minute); err != nil && g.ExitCode() != -1 {
+		if err := r.Stop(time.Minute); err != nil && r.ExitCode() != -1 {
 			w.t.Error(err)
 		}
 		if strings.Contains(log.String(), "DATA RACE") {
 			w.t.Error("the manager has a data race")
 		}
 		if w.t.Failed() {
-			w.t.Logf("log of the manager on %s:\n%s", g.CallbackURL, log.String())
+			w.t.Logf("log of the manager on %s:\n%s", r.CallbackURL, log)
 		}
 		checkNothingDenied(w.t)
 	})
-	return g
+	return r
 }
 
-// startReady starts a manager and waits until it is ready.
-func (w *world) startReady(o gateOptions) *gate {
+// startReady starts a replica and waits until it is ready.
+func (w *world) startReady(wire *lab.Wire, flags ...string) *replica {
 	w.t.Helper()
-	g := w.start(o)
+	r := w.start(wire, flags...)
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	if err := g.AwaitReady(ctx); err != nil {
+	if err := r.AwaitReady(ctx); err != nil {
 		w.t.Fatal(err)
 	}
-	return g
+	return r
 }
 
-// checkNothingDenied reads what the API server wrote down of the manager's requests.
-func checkNothingDenied(t *testing.T) {
+// startTwo starts two replicas and returns the leader first.
+func (w *world) startTwo(wire *lab.Wire, flags ...string) (leader, follower *replica) {
+	w.t.Helper()
+	leader, follower = w.startReady(wire, flags...), w.startReady(wire, flags...)
+	eventually(w.t, "one of two to lead", func() bool { return leader.leads() != follower.leads() })
+	if follower.leads() {
+		return follower, leader
+	}
+	return leader, follower
+}
+
+// newWire makes a connection to the API server that the test can cut.
+func newWire(t *testing.T) *lab.Wire {
 	t.Helper()
-	data, err := os.ReadFile(auditLog)
+	wire, err := lab.NewWire(t.Context(), cluster.Address())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var seen int
+	t.Cleanup(func() { _ = wire.Close() })
+	return wire
+}
+
+// checkNothingDenied reads the API server's log of the requests of all managers.
+func checkNothingDenied(t *testing.T) {
+	t.Helper()
+	data, err := os.ReadFile(cluster.AuditLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) == 0 {
+		t.Error("the API server logged no request of the manager: this check proves nothing")
+	}
 	for line := range bytes.Lines(data) {
-		var event struct {
-			Verb           string `json:"verb"`
-			RequestURI     string `json:"requestURI"`
-			ResponseStatus struct {
-				Code int `json:"code"`
-			} `json:"responseStatus"`
-			Annotations map[string]string `json:"annotations"`
+		if !bytes.Contains(line, []byte(`"code":403`)) {
+			continue
 		}
+		var event struct{ Verb, RequestURI string }
 		if json.Unmarshal(line, &event) != nil {
 			continue // the last line may be half written
 		}
-		seen++
-		if event.ResponseStatus.Code == http.StatusForbidden {
-			t.Errorf("RBAC denied the manager: %s %s", event.Verb, event.RequestURI)
-		}
-	}
-	if seen == 0 {
-		t.Error("the API server saw no request of the manager: this check proves nothing")
+		t.Errorf("RBAC denied the manager: %s %s", event.Verb, event.RequestURI)
 	}
 }
 
-// metric is the value of a metric without labels, or the sum of its series that hold every one of the labels (as `name="value"`).
-func (g *gate) metric(name string, labels ...string) float64 {
-	g.t.Helper()
-	resp, err := http.Get(g.MetricsURL)
+// metric is lab.Metric of the replica.
+func (r *replica) metric(name string, labels ...string) float64 {
+	r.t.Helper()
+	value, err := r.Metric(r.t.Context(), name, labels...)
 	if err != nil {
-		g.t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	var sum float64
-lines:
-	for line := range strings.Lines(string(body)) {
-		series, value, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if base, _, _ := strings.Cut(series, "{"); !ok || base != name {
-			continue
-		}
-		for _, label := range labels {
-			if !strings.Contains(series, label) {
-				continue lines
-			}
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		sum += v
-	}
-	return sum
+	return value
 }
 
-// holdsTerm says whether this manager is the one that writes.
-func (g *gate) holdsTerm() bool { return g.metric("groupgate_term") == 1 }
-
-// answer is what a manager answered to a callback.
-type answer struct {
-	Status          int
-	ActionStatus    string
-	ErrorInfo       string
-	ErrorCode       int
-	RefusedMembers_ []string `json:"RefusedMembers_Account"`
+// leads reports whether this replica is the leader.
+func (r *replica) leads() bool {
+	r.t.Helper()
+	return r.metric("groupgate_term") == 1
 }
 
-// sign appends RequestTime and Sign to a query.
-func sign(query, token string, at time.Time) string {
-	requestTime := strconv.FormatInt(at.Unix(), 10)
-	digest := sha256.Sum256([]byte(token + requestTime))
-	return query + "&RequestTime=" + requestTime + "&Sign=" + hex.EncodeToString(digest[:])
+// postSigned sends a signed callback of the app prod.
+func (r *replica) postSigned(command string, fields map[string]any) (lab.Answer, error) {
+	return lab.PostSigned(r.t.Context(), r.CallbackURL, lab.SDKAppID, command, fields)
 }
 
-// post sends a callback as it stands.
-func post(ctx context.Context, callbackURL, query, body string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callbackURL+"?"+query, strings.NewReader(body))
-	if err != nil {
-		return answer{}, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	a := answer{Status: resp.StatusCode}
-	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
-		return a, fmt.Errorf("HTTP %d without JSON: %w", resp.StatusCode, err)
-	}
-	return a, nil
+// tryApply sends an application to join. The error says that there was no answer.
+func (r *replica) tryApply(group, account string) (lab.Answer, error) {
+	return r.postSigned(
+		lab.CommandApply,
+		map[string]any{"GroupId": group, "Type": "Public", "Requestor_Account": account},
+	)
 }
 
-const joinQuery = "SdkAppid=1400000000&CallbackCommand=Group.CallbackBeforeApplyJoinGroup&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS"
-
-// askToJoin sends a signed application.
-func askToJoin(ctx context.Context, callbackURL, group, account string) (answer, error) {
-	body, err := json.Marshal(map[string]string{
-		"CallbackCommand": "Group.CallbackBeforeApplyJoinGroup", "GroupId": group, "Type": "Public", "Requestor_Account": account,
-	})
+// apply sends an application to join, which must be answered.
+func (r *replica) apply(group, account string) lab.Answer {
+	r.t.Helper()
+	a, err := r.tryApply(group, account)
 	if err != nil {
-		return answer{}, err
-	}
-	return post(ctx, callbackURL, sign(joinQuery, token, time.Now()), string(body))
-}
-
-// asked is askToJoin for who cannot go on without an answer.
-func (g *gate) asked(group, account string) answer {
-	g.t.Helper()
-	a, err := askToJoin(g.t.Context(), g.CallbackURL, group, account)
-	if err != nil {
-		g.t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	return a
 }
 
-// reportFull sends a signed group-full callback.
-func (g *gate) reportFull(group string) answer {
-	g.t.Helper()
-	body := fmt.Sprintf(`{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":%q}`, group)
-	a, err := post(g.t.Context(), g.CallbackURL, sign("SdkAppid=1400000000&CallbackCommand=Group.CallbackAfterGroupFull&contenttype=json", token, time.Now()), body)
-	if err != nil {
-		g.t.Fatal(err)
+// reportFull sends a group-full callback, which must be answered with success.
+func (r *replica) reportFull(group string) {
+	r.t.Helper()
+	a, err := r.postSigned(lab.CommandGroupFull, map[string]any{"GroupId": group})
+	if err != nil || a.Status != http.StatusOK || a.ErrorCode != 0 {
+		r.t.Fatalf("report %s as full: %+v, %v", group, a, err)
 	}
-	return a
 }
 
 // eventually polls until holds is true.
@@ -353,24 +251,14 @@ func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	}
 }
 
-// switchboard is the load balancer: it sends callbacks to the first of its managers that answers the connection.
-type switchboard struct {
-	mu      sync.Mutex
-	targets []string
-}
-
-func (s *switchboard) set(gates ...*gate) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.targets = nil
-	for _, g := range gates {
-		s.targets = append(s.targets, g.CallbackURL)
-	}
-}
-
-func (s *switchboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	targets := s.targets
-	s.mu.Unlock()
-	lab.Forward(w, r, targets...)
+// throughout polls for d and fails at the first problem that it is told of.
+func throughout(t *testing.T, d time.Duration, problem func() error) {
+	t.Helper()
+	begun := time.Now()
+	within(t, d+patience, fmt.Sprintf("%s to pass", d), func() bool {
+		if err := problem(); err != nil {
+			t.Fatalf("after %s: %v", time.Since(begun), err)
+		}
+		return time.Since(begun) > d
+	})
 }

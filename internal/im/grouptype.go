@@ -26,15 +26,3 @@ func GroupType(vendor string) string {
 	}
 	return ""
 }
-
-// documentedType is the word itself, without a copy, if the vendor documents it, old names included; "" for any other.
-func documentedType(word []byte) string {
-	for _, known := range [...]string{
-		TypePublic, TypeWork, TypeCommunity, TypeMeeting, TypeAVChatRoom, "Private", "ChatRoom", "Live", "BChatRoom",
-	} {
-		if string(word) == known {
-			return known
-		}
-	}
-	return ""
-}

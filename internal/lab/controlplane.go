@@ -23,8 +23,8 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Assets is the folder with kube-apiserver, etcd and kubectl: what KUBEBUILDER_ASSETS names, or bin/k8s.
-// The error says how to build them.
+// Assets is the folder with kube-apiserver, etcd and kubectl: the one that KUBEBUILDER_ASSETS names, or bin/k8s. The
+// error says how to build them.
 func Assets() (string, error) {
 	dir := os.Getenv("KUBEBUILDER_ASSETS")
 	if dir == "" {
@@ -40,7 +40,7 @@ func Assets() (string, error) {
 
 // ControlPlane is a real kube-apiserver with its etcd, on loopback, with RBAC on.
 type ControlPlane struct {
-	// Config is that of an admin.
+	// Config has the rights of an admin.
 	Config *rest.Config
 	// Kubeconfig is the path of the same admin's kubeconfig.
 	Kubeconfig string
@@ -50,8 +50,8 @@ type ControlPlane struct {
 	env    *envtest.Environment
 }
 
-// StartControlPlane starts one that writes its kubeconfigs into dir. apiServerFlags are added to those of kube-apiserver,
-// without the dashes. It must be stopped.
+// StartControlPlane starts one that writes its kubeconfigs into dir. apiServerFlags, without dashes, are added to those
+// of kube-apiserver. It must be stopped.
 func StartControlPlane(dir string, apiServerFlags map[string]string) (*ControlPlane, error) {
 	assets, err := Assets()
 	if err != nil {
@@ -84,7 +84,7 @@ func (c *ControlPlane) Address() string {
 	return c.env.ControlPlane.GetAPIServer().SecureServing.HostPort()
 }
 
-// EtcdURL is where etcd serves clients, and its metrics.
+// EtcdURL is the base URL of etcd for clients, with its metrics.
 func (c *ControlPlane) EtcdURL() string { return c.env.ControlPlane.Etcd.URL.String() }
 
 // Stop ends both processes.
@@ -95,8 +95,14 @@ func (c *ControlPlane) Stop() error {
 	return nil
 }
 
-// ServiceAccountKubeconfig writes a kubeconfig of a user whom RBAC takes for the ServiceAccount namespace/name, and returns its path.
-// server, if not empty, is the address (host:port) that it names instead of the API server's own.
+// Install applies config/default: the CustomResourceDefinitions, the manager's roles, and the namespace `chat`.
+func (c *ControlPlane) Install(ctx context.Context) error {
+	_, err := c.Kubectl(ctx, "", "apply", "--server-side", "-k", "config/default")
+	return err
+}
+
+// ServiceAccountKubeconfig writes a kubeconfig of a user that RBAC treats as the ServiceAccount namespace/name, and
+// returns its path. server, if not empty, is the address (host:port) that it names instead of the API server's own.
 func (c *ControlPlane) ServiceAccountKubeconfig(namespace, name, server string) (string, error) {
 	user, err := c.env.AddUser(envtest.User{
 		Name:   "system:serviceaccount:" + namespace + ":" + name,
@@ -144,8 +150,8 @@ func (c *ControlPlane) writeKubeconfig(name string, data []byte) (string, error)
 // KubectlPath is the kubectl that belongs to the control plane.
 func (c *ControlPlane) KubectlPath() string { return filepath.Join(c.assets, "kubectl") }
 
-// Kubectl runs kubectl as the admin, with stdin if it is not empty, in the top folder of the repository, and returns what it printed.
-// The error holds what it complained about.
+// Kubectl runs kubectl as the admin in the top folder of the repository, with stdin if it is not empty, and returns its
+// standard output. The error holds its standard error.
 func (c *ControlPlane) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.KubectlPath(), args...)
 	cmd.Dir = Root()
@@ -156,7 +162,8 @@ func (c *ControlPlane) Kubectl(ctx context.Context, stdin string, args ...string
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+		problem := strings.TrimSpace(stderr.String())
+		return stdout.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, problem)
 	}
 	return stdout.String(), nil
 }

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Log collects what processes have to say. Its zero value is ready; it is safe for concurrent use.
+// Log collects the output of processes. Its zero value is ready; it is safe for concurrent use.
 type Log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -13,14 +15,14 @@ type Manager struct {
 	*Process
 	// CallbackURL is what the vendor's console would be given.
 	CallbackURL string
-	// MetricsURL is where its metrics are, unauthenticated.
+	// MetricsURL serves its metrics, without authentication.
 	MetricsURL string
-	// ReadyURL is its readiness.
+	// ReadyURL is its readiness probe.
 	ReadyURL string
 }
 
-// StartManager starts binary as a manager with kubeconfig. extra flags come last and win.
-func StartManager(log io.Writer, binary, kubeconfig string, extra ...string) (*Manager, error) {
+// StartManager starts binary as a manager with kubeconfig. Other flags come last and win.
+func StartManager(log io.Writer, binary, kubeconfig string, flags ...string) (*Manager, error) {
 	var addresses [3]string
 	for i := range addresses {
 		var err error
@@ -36,8 +38,8 @@ func StartManager(log io.Writer, binary, kubeconfig string, extra ...string) (*M
 		"--metrics-secure=false",
 		"--metrics-bind-address=" + addresses[1],
 		"--health-probe-bind-address=" + addresses[2],
-		"--leader-election-namespace=groupgate-system",
-	}, extra...)...)
+		"--leader-election-namespace=" + managerNamespace,
+	}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -49,13 +51,9 @@ func StartManager(log io.Writer, binary, kubeconfig string, extra ...string) (*M
 	}, nil
 }
 
-// Ready says whether it answers that it is.
+// Ready asks the readiness probe.
 func (m *Manager) Ready(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.ReadyURL, http.NoBody)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := get(ctx, m.ReadyURL)
 	if err != nil {
 		return false
 	}
@@ -71,6 +69,56 @@ func (m *Manager) AwaitReady(ctx context.Context) error {
 		}
 		return m.Ready(ctx), nil
 	})
+}
+
+// Leads reports whether this replica is the leader.
+func (m *Manager) Leads(ctx context.Context) (bool, error) {
+	value, err := m.Metric(ctx, "groupgate_term")
+	return value == 1, err
+}
+
+// Metric is Metric of its own metrics.
+func (m *Manager) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
+	return Metric(ctx, m.MetricsURL, name, labels...)
+}
+
+// Metric sums the series of a metric that have every one of the labels (as `name="value"`); 0 if there are none (yet).
+func Metric(ctx context.Context, url, name string, labels ...string) (sum float64, err error) {
+	resp, err := get(ctx, url)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", url, err)
+	}
+lines:
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, name) || !strings.ContainsAny(line[len(name):][:1], "{ ") {
+			continue
+		}
+		end := strings.LastIndexByte(line, ' ')
+		for _, label := range labels {
+			if !strings.Contains(line[:end], label) {
+				continue lines
+			}
+		}
+		value, err := strconv.ParseFloat(strings.TrimSpace(line[end:]), 64)
+		if err != nil {
+			return 0, fmt.Errorf("read %s: %w", name, err)
+		}
+		sum += value
+	}
+	return sum, nil
+}
+
+func get(ctx context.Context, url string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return http.DefaultClient.Do(req)
 }
 
 // Await asks holds every 50 ms until it is true, it fails, or ctx ends.

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Build compiles the groupgate binary into dir and returns its path. With race, it reports data races and then exits with 66.
+// Build compiles the groupgate binary into dir and returns its path. With race, it reports data races and then exits
+// with 66.
 func Build(dir string, race bool) (string, error) {
 	path := filepath.Join(dir, "groupgate")
 	args := []string{"build", "-o", path}
@@ -29,8 +30,8 @@ func Build(dir string, race bool) (string, error) {
 	return path, nil
 }
 
-// Process is a process of ours. It has a process group of its own, so that Ctrl-C in a terminal reaches only who started it, and it is
-// killed when its parent dies.
+// Process is a child in a process group of its own, so that Ctrl-C in a terminal reaches the parent only. On Linux it
+// is killed when its parent dies.
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
@@ -52,13 +53,13 @@ func Start(log io.Writer, binary string, args ...string) (*Process, error) {
 	return p, nil
 }
 
-// PID is its number.
+// PID is its process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Running says whether it still runs.
+// Running reports whether it has not ended yet.
 func (p *Process) Running() bool {
 	select {
 	case <-p.done:
@@ -89,7 +90,7 @@ func (p *Process) Kill() error {
 	return err
 }
 
-// Stop asks it to end with SIGTERM and kills it if it has not after grace. The error says so, or that its exit code was not 0.
+// Stop sends SIGTERM, and SIGKILL after grace. It fails if that was needed, or if the exit code is not 0.
 func (p *Process) Stop(grace time.Duration) error {
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -105,8 +106,8 @@ func (p *Process) Stop(grace time.Duration) error {
 	return nil
 }
 
-// FreeAddress is a loopback address on which nothing listens right now. Its port lies below those that systems give to outgoing
-// connections, one of which could otherwise take it before the process that it is meant for does.
+// FreeAddress is a loopback address on which nothing listens right now. Its port lies below the ephemeral range: an
+// outgoing connection could otherwise take it before the intended process does.
 func FreeAddress() (string, error) {
 	const first, count, tries = 15000, 15000, 100
 	var err error

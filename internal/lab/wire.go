@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Wire is a TCP connection point in front of a server that can be cut and mended: an outage without stopping the server.
-// It does not look at the bytes, so TLS goes through it.
+// Wire is a TCP proxy in front of a server that can be cut and mended: an outage without stopping the server. It passes
+// bytes as they are, TLS included.
 type Wire struct {
 	target   string
 	listener net.Listener
@@ -42,7 +42,7 @@ func (w *Wire) Cut() {
 	defer w.mu.Unlock()
 	w.cut = true
 	for conn := range w.conns {
-		_ = conn.Close() // that is what a cut is
+		_ = conn.Close() // an error changes nothing
 	}
 }
 
@@ -81,7 +81,7 @@ func (w *Wire) accept() {
 
 func (w *Wire) forward(near net.Conn) {
 	defer w.drop(near)
-	if !w.keep(near) {
+	if !w.track(near) {
 		return
 	}
 	far, err := net.Dial("tcp", w.target)
@@ -89,7 +89,7 @@ func (w *Wire) forward(near net.Conn) {
 		return
 	}
 	defer w.drop(far)
-	if !w.keep(far) {
+	if !w.track(far) {
 		return
 	}
 	var both sync.WaitGroup
@@ -103,8 +103,8 @@ func (w *Wire) forward(near net.Conn) {
 	both.Wait()
 }
 
-// keep remembers conn so that a cut can close it; false while the wire is cut.
-func (w *Wire) keep(conn net.Conn) bool {
+// track remembers conn so that a cut can close it; false while the wire is cut.
+func (w *Wire) track(conn net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conns[conn] = struct{}{}

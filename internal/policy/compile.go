@@ -88,11 +88,11 @@ func (l *indexedList) len() int {
 	return l.set.Len()
 }
 
-// SetRecord adds a record, or puts it in the place of the one of its UID.
-func (c *Compiler) SetRecord(r Record) { note(&c.changes.records, r.UID, newRecordPart(&r)) }
+// SetRefusal adds a record, or puts it in the place of the one of its UID.
+func (c *Compiler) SetRefusal(r Refusal) { note(&c.changes.records, r.UID, newRecordPart(&r)) }
 
-// DeleteRecord takes a record away. One that is not there stays away.
-func (c *Compiler) DeleteRecord(uid string) { note(&c.changes.records, uid, nil) }
+// DeleteRefusal takes a record away. One that is not there stays away.
+func (c *Compiler) DeleteRefusal(uid string) { note(&c.changes.records, uid, nil) }
 
 // Compile makes the snapshot of an input, from nothing.
 func Compile(in Input) *Snapshot {
@@ -113,7 +113,7 @@ func (c *Compiler) Set(in Input) {
 	for _, p := range distinct(in.Policies, policyObject, policyContent) {
 		c.SetPolicy(*p)
 	}
-	for i, r := range distinctRecords(in.Records) {
+	for i, r := range distinctRecords(in.Refusals) {
 		uid := r.UID
 		if uid == "" {
 			uid = "/" + strconv.Itoa(i) // one for itself

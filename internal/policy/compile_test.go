@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 func TestPolicyVerdict(t *testing.T) {
@@ -429,7 +431,7 @@ func TestHashTellsAMissingListFromAnEmptyOne(t *testing.T) {
 func TestHash(t *testing.T) {
 	base := func() Input {
 		in := world(
-			policyNamed("p", 1, on(exact("g")), joining(allow("jared"), deny("mallory"), reject(10110, "m")), prune(protect(accounts("leckie")))),
+			policyNamed("p", 1, on(exact("g")), joining(allow("jared"), deny("mallory"), reject(10110, "m")), prune(protect(naming("leckie")))),
 			policyNamed("q", 1, joining(func(j *JoinSection) {
 				j.Allow = byLabels(Requirement{Key: "list", Op: OpIn, Values: []string{"vip"}})
 			})),
@@ -469,7 +471,7 @@ func TestHash(t *testing.T) {
 		"rejoinAfter":        func(in *Input) { in.Policies[0].Prune.RejoinAfter++ },
 		"refusal":            func(in *Input) { in.Policies[0].Prune.Reject.Code++ },
 		"words of a refusal": func(in *Input) { in.Policies[0].Prune.Reject.Message = "n" },
-		"record":             func(in *Input) { in.Records = []Record{recordOf("a", restoring, "x")} },
+		"record":             func(in *Input) { in.Refusals = []Refusal{recordOf("a", restoring, "x")} },
 		"protect":            func(in *Input) { in.Policies[0].Prune.Protect.Accounts[0] = "x" },
 		"cooldown":           func(in *Input) { in.Policies[0].Prune.Cooldown++ },
 		"silent":             func(in *Input) { in.Policies[0].Prune.Silent = true },
@@ -480,7 +482,7 @@ func TestHash(t *testing.T) {
 		"uid":                func(in *Input) { in.Policies[0].UID = "new" },
 		"age":                func(in *Input) { in.Policies[0].Created = t0.Add(time.Hour) },
 		"policy gone":        func(in *Input) { in.Policies = in.Policies[1:] },
-		"list content":       func(in *Input) { in.Lists[0].Accounts = PackAccounts([]string{"z"}) },
+		"list content":       func(in *Input) { in.Lists[0].Accounts = accounts.NewSet([]string{"z"}) },
 		"list selected":      func(in *Input) { in.Lists[1].Labels["list"] = "vip" },
 		"list not selected":  func(in *Input) { in.Lists[0].Labels["list"] = "none" },
 		"list gone":          func(in *Input) { in.Lists = in.Lists[1:] },
@@ -494,11 +496,11 @@ func TestHash(t *testing.T) {
 		}
 	}
 	harmless := map[string]func(*Input){
-		"a list that nobody refers to": func(in *Input) { in.Lists[1].Accounts = PackAccounts([]string{"z"}) },
+		"a list that nobody refers to": func(in *Input) { in.Lists[1].Accounts = accounts.NewSet([]string{"z"}) },
 		"a policy without an app": func(in *Input) {
 			in.Policies = append(in.Policies, policyNamed("z", 1, func(p *Policy) { p.App = "none" }))
 		},
-		"a repeated account": func(in *Input) { in.Lists[0].Accounts = PackAccounts([]string{"x", "x"}) },
+		"a repeated account": func(in *Input) { in.Lists[0].Accounts = accounts.NewSet([]string{"x", "x"}) },
 		"another time zone": func(in *Input) {
 			in.Policies[0].Created = in.Policies[0].Created.In(time.FixedZone("CST", 8*3600))
 		},
@@ -522,7 +524,7 @@ func TestSnapshotIsImmutable(t *testing.T) {
 			policyNamed("p", 1, on(exact("g"), prefix("g-")), joining(func(j *JoinSection) {
 				j.Allow = &AccountSelector{Accounts: []string{"jared"}, Prefixes: []string{"staff-", "vip-"}}
 				j.Deny = byLabels(Requirement{Key: "list", Op: OpIn, Values: []string{"bad"}})
-			}), prune(protect(accounts("leckie")))),
+			}), prune(protect(naming("leckie")))),
 		)
 		in.Lists = []List{listNamed("bad", map[string]string{"list": "bad"}, "mallory")}
 		return in
@@ -539,7 +541,7 @@ func TestSnapshotIsImmutable(t *testing.T) {
 	(*p.Join.Deny.Lists[0].Selector)[0].Values[0] = "x"
 	p.Prune.Protect.Accounts[0] = "x"
 	p.Prune.InactiveFor = 0
-	in.Lists[0].Accounts = PackAccounts([]string{"x"})
+	in.Lists[0].Accounts = accounts.NewSet([]string{"x"})
 	in.Apps[0].Tokens[0].Value = ""
 	if diff := cmp.Diff(want, dump(s, queries)); diff != "" {
 		t.Errorf("changing the input changed the snapshot (-want,+got):\n%s", diff)
@@ -568,7 +570,7 @@ func TestCompilerForgets(t *testing.T) {
 	)
 	in.Apps = append(in.Apps, copied)
 	in.Lists = []List{listNamed("l", nil, "x")}
-	in.Records = []Record{recordOf("a", restoring, "x")}
+	in.Refusals = []Refusal{recordOf("a", restoring, "x")}
 	var c Compiler
 	want := c.Build()
 	c.compile(in)

@@ -17,7 +17,7 @@ type compilerWorld struct {
 	apps     map[string]App
 	lists    map[string]List
 	policies map[string]Policy
-	records  map[string]Record
+	records  map[string]Refusal
 	edits    int64
 	// published are the snapshots so far, and said what each of them said when it was new.
 	published []*Snapshot
@@ -28,24 +28,24 @@ type compilerWorld struct {
 func TestCompilerIsACold(t *testing.T) {
 	queries := allQueries()
 	rapid.Check(t, func(t *rapid.T) {
-		w := &compilerWorld{queries: queries, apps: map[string]App{}, lists: map[string]List{}, policies: map[string]Policy{}, records: map[string]Record{}}
+		w := &compilerWorld{queries: queries, apps: map[string]App{}, lists: map[string]List{}, policies: map[string]Policy{}, records: map[string]Refusal{}}
 		t.Repeat(map[string]func(*rapid.T){
-			"SetApp":       w.setApp,
-			"RotateToken":  w.rotateToken,
-			"DeleteApp":    w.deleteApp,
-			"SetList":      w.setList,
-			"EditList":     w.editList,
-			"LabelList":    w.labelList,
-			"DeleteList":   w.deleteList,
-			"SetPolicy":    w.setPolicy,
-			"EditPolicy":   w.editPolicy,
-			"DeletePolicy": w.deletePolicy,
-			"SetRecord":    w.setRecord,
-			"DeleteRecord": w.deleteRecord,
-			"Restart":      w.restart,
-			"Build":        w.build,
-			"BuildAgain":   w.build,
-			"":             func(*rapid.T) {},
+			"SetApp":        w.setApp,
+			"RotateToken":   w.rotateToken,
+			"DeleteApp":     w.deleteApp,
+			"SetList":       w.setList,
+			"EditList":      w.editList,
+			"LabelList":     w.labelList,
+			"DeleteList":    w.deleteList,
+			"SetPolicy":     w.setPolicy,
+			"EditPolicy":    w.editPolicy,
+			"DeletePolicy":  w.deletePolicy,
+			"SetRefusal":    w.setRecord,
+			"DeleteRefusal": w.deleteRecord,
+			"Restart":       w.restart,
+			"Build":         w.build,
+			"BuildAgain":    w.build,
+			"":              func(*rapid.T) {},
 		})
 		w.build(t)
 		for i, s := range w.published {
@@ -59,7 +59,7 @@ func TestCompilerIsACold(t *testing.T) {
 func (w *compilerWorld) build(t *rapid.T) {
 	in := Input{
 		Apps: slices.Collect(maps.Values(w.apps)), Lists: slices.Collect(maps.Values(w.lists)),
-		Policies: slices.Collect(maps.Values(w.policies)), Records: slices.Collect(maps.Values(w.records)),
+		Policies: slices.Collect(maps.Values(w.policies)), Refusals: slices.Collect(maps.Values(w.records)),
 	}
 	cold, got := Compile(in), w.compiler.Build()
 	want := dump(cold, w.queries)
@@ -179,13 +179,13 @@ func (w *compilerWorld) deletePolicy(t *rapid.T) {
 func (w *compilerWorld) setRecord(t *rapid.T) {
 	r := drawRecord(t)
 	w.records[r.UID] = r
-	w.compiler.SetRecord(r)
+	w.compiler.SetRefusal(r)
 }
 
 func (w *compilerWorld) deleteRecord(t *rapid.T) {
 	uid := drawRecord(t).UID
 	delete(w.records, uid)
-	w.compiler.DeleteRecord(uid)
+	w.compiler.DeleteRefusal(uid)
 }
 
 // restart goes on with a compiler that has not seen the past; the next snapshot is compared with one of the old compiler.
@@ -201,7 +201,7 @@ func (w *compilerWorld) restart(*rapid.T) {
 		w.compiler.SetPolicy(p)
 	}
 	for _, r := range w.records {
-		w.compiler.SetRecord(r)
+		w.compiler.SetRefusal(r)
 	}
 }
 

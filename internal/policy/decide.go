@@ -1,5 +1,7 @@
 package policy
 
+import "github.com/groupgate/groupgate/internal/accounts"
+
 // DecideJoin answers whether the account may join. It allocates nothing and takes no lock.
 //
 // Before all else come the records of prune runs:
@@ -20,7 +22,7 @@ package policy
 // No client can reach the exemption of step 1: the vendor's backend itself says of a callback that it is about an
 // addition over REST, and who holds the key of the admin account could as well remove the gate.
 func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
-	hash := hashAccount(q.Account)
+	hash := accounts.Hash(q.Account)
 	var live, audited tally
 	if len(a.records) > 0 {
 		refusal, restored := a.recorded(&q, hash)
@@ -96,7 +98,7 @@ func (t *tally) verdict(rejectUnmatched bool) Verdict {
 	case t.speaks:
 		return Verdict{Admit: true, Reason: ReasonNotGated}
 	case rejectUnmatched:
-		return Verdict{Reason: ReasonUnmatched, Code: rejectCode}
+		return Verdict{Reason: ReasonUnmatched, Code: RefuseCode}
 	}
 	return Verdict{Admit: true, Reason: ReasonUnmatched}
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 func TestDecideJoin(t *testing.T) {
@@ -14,7 +16,7 @@ func TestDecideJoin(t *testing.T) {
 	}
 	differing := func(v Verdict) Verdict { v.AuditDiffers = true; return v }
 	members := reject(10110, "Members only")
-	vip := List{Object: object("vip-0", 0), Labels: map[string]string{"list": "vip"}, Accounts: PackAccounts([]string{"jared"})}
+	vip := List{Object: object("vip-0", 0), Labels: map[string]string{"list": "vip"}, Accounts: accounts.NewSet([]string{"jared"})}
 	rejectUnmatched := prodApp()
 	rejectUnmatched.RejectUnmatched = true
 

@@ -24,15 +24,15 @@
 //
 // A *rule* says whom to remove from a full group; it is that of the highest-ranked governing policy that has one. A
 // *protected* account is never removed; the protection of every governing policy that has a rule counts. See
-// [CompiledApp.Governing], [PlanPrune] and [Governing.LastLook].
+// [CompiledApp.GoverningRule], [PlanPrune] and [GoverningRule.Recheck].
 //
-// An *account set* is a [PackedAccounts]: the accounts of a list, or of a policy's own, in one string that is its own index.
-// Where a selector selects many lists, a *union* says which of them may hold an account, so that they are not asked one after
+// An *account set* is an [accounts.Set]: the accounts of a list, or of a policy's own, in one string that is its own index.
+// Where a selector selects many lists, a *accounts.Union* says which of them may hold an account, so that they are not asked one after
 // the other. Neither ever guesses: every answer compares all bytes of an account.
 //
 // A *record* is what a prune run has written down: the accounts that it removed from a group, and either how long they are
-// refused there or that they are being added back. Records are data, not policy: they outlive the policy by which the run
-// was planned. See [Record], and [CompiledApp.DecideJoin] for where they stand among the steps.
+// refused there or that they are being added back. Refusals are data, not policy: they outlive the policy by which the run
+// was planned. See [Refusal], and [CompiledApp.DecideJoin] for where they stand among the steps.
 //
 // A *verdict* ([PolicyVerdict], [AppVerdict], [ListVerdict]) says what became of one object, for its status.
 //

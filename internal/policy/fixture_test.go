@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // t0 is when the oldest object of the tests was created.
@@ -49,10 +51,10 @@ func joining(edit ...func(*JoinSection)) func(*Policy) {
 	}
 }
 
-func accounts(accounts ...string) *AccountSelector { return &AccountSelector{Accounts: accounts} }
-func allow(a ...string) func(*JoinSection)         { return func(j *JoinSection) { j.Allow = accounts(a...) } }
-func deny(a ...string) func(*JoinSection)          { return func(j *JoinSection) { j.Deny = accounts(a...) } }
-func audit(j *JoinSection)                         { j.Audit = true }
+func naming(names ...string) *AccountSelector { return &AccountSelector{Accounts: names} }
+func allow(a ...string) func(*JoinSection)    { return func(j *JoinSection) { j.Allow = naming(a...) } }
+func deny(a ...string) func(*JoinSection)     { return func(j *JoinSection) { j.Deny = naming(a...) } }
+func audit(j *JoinSection)                    { j.Audit = true }
 func reject(code int32, message string) func(*JoinSection) {
 	return func(j *JoinSection) { j.Reject = Rejection{Code: code, Message: message} }
 }
@@ -84,8 +86,8 @@ func byLabels(requirements ...Requirement) *AccountSelector {
 	return &AccountSelector{Lists: []ListRef{{Selector: &s}}}
 }
 
-func listNamed(name string, labels map[string]string, accounts ...string) List {
-	return List{Object: object(name, 0), Labels: labels, Accounts: PackAccounts(accounts)}
+func listNamed(name string, labels map[string]string, listed ...string) List {
+	return List{Object: object(name, 0), Labels: labels, Accounts: accounts.NewSet(listed)}
 }
 
 func world(policies ...Policy) Input { return Input{Apps: []App{prodApp()}, Policies: policies} }
@@ -101,7 +103,7 @@ func (c *Compiler) compile(in Input) *Snapshot {
 		c.DeletePolicy(name.namespace, name.name)
 	}
 	for uid := range c.records {
-		c.DeleteRecord(uid)
+		c.DeleteRefusal(uid)
 	}
 	for namespace, n := range c.lists.namespaces {
 		for name := range n.lists {
@@ -143,7 +145,7 @@ func dump(s *Snapshot, queries []JoinQuery) []string {
 	for a := range s.Apps() {
 		lines = append(lines, fmt.Sprintf("%v %v %d %v", a.Object(), a.SDKAppID(), len(a.Tokens()), slices.Collect(a.ExactPruneGroups())))
 		for _, q := range queries {
-			g, ok := a.Governing(q.Group, q.Type)
+			g, ok := a.GoverningRule(q.Group, q.Type)
 			lines = append(lines, fmt.Sprintf("%+v: %+v; %v %t %+v %+v %s %q %t", q, a.DecideJoin(q),
 				a.MayPrune(q.Group), ok, g.Policy, g.Rule, g.Invalid, g.Unresolved, g.Protects(q.Account)))
 		}

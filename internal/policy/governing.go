@@ -4,10 +4,12 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// Governing is the rule by which one group is pruned, together with everything that keeps accounts in the group.
-type Governing struct {
+// GoverningRule is the rule by which one group is pruned, together with everything that keeps accounts in the group.
+type GoverningRule struct {
 	// Policy is the policy that the rule comes from.
 	Policy Object
 	// Rule is its rule, less Protect.
@@ -62,10 +64,10 @@ func (a *CompiledApp) PrunesByPattern() bool {
 	return false
 }
 
-// Governing returns the rule by which a group of this id and type is pruned: that of the highest-ranked governing policy
+// GoverningRule returns the rule by which a group of this id and type is pruned: that of the highest-ranked governing policy
 // that has one. There is none for a group of unknown type.
-func (a *CompiledApp) Governing(group string, t GroupType) (Governing, bool) {
-	g := Governing{adminAccount: a.adminAccount}
+func (a *CompiledApp) GoverningRule(group string, t GroupType) (GoverningRule, bool) {
+	g := GoverningRule{adminAccount: a.adminAccount}
 	visited := map[*pruning]bool{}
 	for b := range a.groups.matching(group) {
 		for _, p := range b.prunings {
@@ -83,14 +85,14 @@ func (a *CompiledApp) Governing(group string, t GroupType) (Governing, bool) {
 	return g, len(visited) > 0
 }
 
-func (g *Governing) usable() bool { return g.Invalid == "" && len(g.Unresolved) == 0 }
+func (g *GoverningRule) usable() bool { return g.Invalid == "" && len(g.Unresolved) == 0 }
 
 // Protects reports whether account must stay, whatever its activity. The app's admin account is protected, too.
-func (g *Governing) Protects(account string) bool {
+func (g *GoverningRule) Protects(account string) bool {
 	if account == g.adminAccount {
 		return true
 	}
-	hash := hashAccount(account)
+	hash := accounts.Hash(account)
 	for _, s := range g.protect {
 		if s.contains(account, hash) {
 			return true
@@ -100,15 +102,17 @@ func (g *Governing) Protects(account string) bool {
 }
 
 // inactive reports whether somebody last active at that time may go: exactly InactiveFor ago is long enough.
-func (g *Governing) inactive(lastActive, now time.Time) bool {
+func (g *GoverningRule) inactive(lastActive, now time.Time) bool {
 	return !lastActive.After(now.Add(-g.Rule.InactiveFor))
 }
 
 // SeatsWanted is how many free seats the rule asks for in this group.
-func (g *Governing) SeatsWanted(group GroupState) int { return g.Rule.FreeSeats.Of(group.MaxMembers) }
+func (g *GoverningRule) SeatsWanted(group GroupState) int {
+	return g.Rule.FreeSeats.Of(group.MaxMembers)
+}
 
 // SeatsNeeded is how many members must go until that many seats are free; 0 when enough are, or the limit is not known.
-func (g *Governing) SeatsNeeded(group GroupState) int {
+func (g *GoverningRule) SeatsNeeded(group GroupState) int {
 	if group.MaxMembers <= 0 {
 		return 0
 	}

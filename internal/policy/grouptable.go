@@ -4,6 +4,8 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 const (
@@ -22,8 +24,8 @@ type groupTable struct {
 
 type groupPage [slotsPerPage]*bucket
 
-// hashGroup is [hashAccount] for groups.
-func hashGroup(group string) uint64 { return hashAccount(group) }
+// hashGroup is [accounts.Hash] for groups.
+func hashGroup(group string) uint64 { return accounts.Hash(group) }
 
 // find returns the bucket of that value, or nil.
 func (t *groupTable) find(value string) *bucket {

@@ -3,6 +3,8 @@ package policy
 import (
 	"strconv"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // Input is everything that decisions depend on, in any order.
@@ -10,12 +12,12 @@ type Input struct {
 	Apps     []App
 	Lists    []List
 	Policies []Policy
-	Records  []Record
+	Refusals []Refusal
 }
 
-// Record is what a prune run has written down that matters to joins: the accounts that it removed from a group, and either how
+// Refusal is what a prune run has written down that matters to joins: the accounts that it removed from a group, and either how
 // long they are refused or that they are being added back.
-type Record struct {
+type Refusal struct {
 	// Namespace and App name the app, Group the group.
 	Namespace, App, Group string
 	// UID is that of the run. There is one record of a UID.
@@ -75,7 +77,7 @@ type Token struct {
 type List struct {
 	Object
 	Labels   map[string]string
-	Accounts PackedAccounts
+	Accounts accounts.Set
 }
 
 // Policy is a GroupPolicy.
@@ -199,7 +201,7 @@ type PruneRule struct {
 	MaxRemovals int
 	// MaxRemovalsPerDay bounds all runs under policies of this name together, within any 24 hours: at least 1.
 	MaxRemovalsPerDay int
-	// Protect is never removed. In a rule handed out by [CompiledApp.Governing] it is nil: ask [Governing.Protects].
+	// Protect is never removed. In a rule handed out by [CompiledApp.GoverningRule] it is nil: ask [GoverningRule.Protects].
 	Protect  *AccountSelector
 	Cooldown time.Duration
 	// RejoinAfter is how long removed accounts are refused: 0..30 days. Reject is what they are told, that of the policy's join section.

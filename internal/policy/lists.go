@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // listIndex knows the lists, what the references of policies stand for, and so which policies a change of a list touches. Its zero
@@ -31,7 +33,7 @@ type listNamespace struct {
 type indexedList struct {
 	name   string
 	labels map[string]string
-	set    PackedAccounts
+	set    accounts.Set
 }
 
 // reference is one [ListRef]; all policies of a namespace that have it share it.
@@ -51,7 +53,7 @@ type reference struct {
 // resolved is what a reference stands for.
 type resolved struct {
 	// sets are those of the lists that have accounts, in the order of the lists' names.
-	sets []namedSet
+	sets []accounts.Named
 	// found says that at least one list exists, be it an empty one.
 	found bool
 	// content stands for the sets.
@@ -164,7 +166,7 @@ func (x *listIndex) resolveStale() []objectName {
 
 func (x *listIndex) crowd(r *reference) {
 	delete(x.crowded, r)
-	if r.union == nil && len(r.sets) > fewSets {
+	if r.union == nil && len(r.sets) >= minUnited {
 		x.crowded[r] = struct{}{}
 	}
 }
@@ -201,8 +203,8 @@ func newResolved(lists []*indexedList) resolved {
 	var t transcript
 	for _, l := range lists {
 		if l.set != "" {
-			r.sets = append(r.sets, namedSet{l.name, l.set})
-			t.part(l.set.fingerprint())
+			r.sets = append(r.sets, accounts.Named{Name: l.name, Accounts: l.set})
+			t.part(fingerprint(l.set.Fingerprint()))
 		}
 	}
 	r.content = t.sum()
@@ -238,6 +240,6 @@ func listContent(l *List) fingerprint {
 		t.text(key)
 		t.text(l.Labels[key])
 	}
-	t.part(l.Accounts.fingerprint())
+	t.part(fingerprint(l.Accounts.Fingerprint()))
 	return t.sum()
 }

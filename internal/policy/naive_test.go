@@ -149,7 +149,7 @@ func (n naive) selects(namespace string, a *AccountSelector, account string) boo
 	}
 	for _, ref := range a.Lists {
 		for _, l := range n.lists(namespace, ref) {
-			for x := range l.Accounts.all() {
+			for x := range l.Accounts.All() {
 				if x == account {
 					return true
 				}
@@ -163,7 +163,7 @@ func (n naive) selects(namespace string, a *AccountSelector, account string) boo
 func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 	var told *Verdict
 	var until time.Time
-	for _, r := range n.in.Records {
+	for _, r := range n.in.Refusals {
 		if r.Namespace != a.Namespace || r.App != a.Name || r.Group != q.Group || !r.Until.After(q.Now) || !slices.Contains(r.Accounts, q.Account) {
 			continue
 		}
@@ -184,7 +184,7 @@ func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 
 // restores reports whether the query is the operator adding back whom a run removed.
 func (n naive) restores(a *App, q JoinQuery) bool {
-	for _, r := range n.in.Records {
+	for _, r := range n.in.Refusals {
 		if r.Restoring && r.Namespace == a.Namespace && r.App == a.Name && r.Group == q.Group && slices.Contains(r.Accounts, q.Account) {
 			return q.Trigger == TriggerRESTAPI && a.AdminAccount != "" && q.Operator == a.AdminAccount
 		}

@@ -117,15 +117,16 @@ func (p *policyPart) unresolved(what string) string {
 // normal returns the rejection as the vendor understands it.
 func (r Rejection) normal() Rejection {
 	if r.Code < firstClientCode || r.Code > lastClientCode {
-		return Rejection{Code: rejectCode}
+		return Rejection{Code: RefuseCode}
 	}
 	return r
 }
 
-// Codes of the vendor's before-join callbacks (page 34370): 1 refuses, and 10100..10200 refuse and reach the client
-// together with the message.
+// Codes with which the answer to a before-join callback refuses (page 34370).
 const (
-	rejectCode      = 1
+	// RefuseCode refuses without a message: the client sees 10016.
+	RefuseCode = 1
+	// From firstClientCode to lastClientCode, code and message reach the client.
 	firstClientCode = 10100
 	lastClientCode  = 10200
 )

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // Reasons for which there is no plan. [PlanPrune] returns them wrapped or bare; use [errors.Is].
@@ -56,20 +58,20 @@ type Removal struct {
 // listed twice counts once, by its first row. PlanPrune holds as many members as it removes, and 8 to 24 bytes for each
 // account that it has seen. Once in some ten million plans of a million members, that makes it take a member for one it has
 // seen, and let it stay.
-func PlanPrune(g *Governing, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan, error) {
+func PlanPrune(g *GoverningRule, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan, error) {
 	if !g.usable() || !group.Type.known() {
 		return Plan{}, ErrRuleUnusable
 	}
 	var plan Plan
 	oldest := removalHeap{limit: max(0, min(g.SeatsNeeded(group), g.Rule.MaxRemovals, budget))}
-	seen := newSeenAccounts(group.Members)
+	seen := accounts.NewDedup(group.Members)
 	anybodySpoke := false
 	for m, err := range members {
 		if err != nil {
 			return Plan{}, fmt.Errorf("read the members: %w", err)
 		}
 		anybodySpoke = anybodySpoke || m.hasSpoken()
-		if seen.again(m.Account) {
+		if !seen.Add(m.Account) {
 			plan.Repeated++
 			continue
 		}
@@ -82,16 +84,13 @@ func PlanPrune(g *Governing, group GroupState, budget int, members iter.Seq2[Mem
 	return plan, nil
 }
 
-// maxAccount is the length in bytes of the longest account that a run can record, far beyond what the vendor allows: 32 bytes (page 33529).
-const maxAccount = 255
-
 // count puts m into the one class it belongs to.
-func (p *Plan) count(g *Governing, m Member, now time.Time, oldest *removalHeap) {
+func (p *Plan) count(g *GoverningRule, m Member, now time.Time, oldest *removalHeap) {
 	lastActive, known := m.lastActive(now)
 	switch {
 	case m.Role == RoleOwner, m.Role == RoleAdmin, m.Account == g.adminAccount:
 		p.Stay.Admin++
-	case m.Role != RoleMember, m.Account == "", len(m.Account) > maxAccount:
+	case m.Role != RoleMember, m.Account == "", len(m.Account) > accounts.MaxBytes:
 		p.Stay.Unknown++
 	case g.Protects(m.Account):
 		p.Stay.Protected++

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 )
 
 func TestPlanPruneWithinTheBudget(t *testing.T) {
@@ -38,43 +37,6 @@ func TestPlanPruneWithinTheBudget(t *testing.T) {
 				t.Errorf("%d candidates, %+v stay: the budget changes what is removed, not what is counted", plan.Candidates, plan.Stay)
 			}
 		})
-	}
-}
-
-func TestSeenAccounts(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		seen := newSeenAccounts(rapid.SampledFrom([]int{math.MinInt, 0, 10, 1000}).Draw(t, "expected"))
-		known := map[string]bool{}
-		for range rapid.IntRange(0, 500).Draw(t, "rows") {
-			account := strconv.Itoa(rapid.IntRange(0, 300).Draw(t, "account"))
-			if got := seen.again(account); got != known[account] {
-				t.Fatalf("again(%s) = %t, want %t", account, got, known[account])
-			}
-			known[account] = true
-		}
-	})
-}
-
-// TestSeenAccountsOfAwkwardHashes has hashes that meet in the last slot and go round, and the one that stands for a free slot.
-func TestSeenAccountsOfAwkwardHashes(t *testing.T) {
-	seen := newSeenAccounts(0)
-	hashes := []uint64{0}
-	for i := range uint64(200) {
-		hashes = append(hashes, math.MaxUint64-i, 2+i)
-	}
-	for _, want := range []bool{false, true} {
-		for _, hash := range hashes {
-			if got := seen.addAgain(hash); got != want {
-				t.Fatalf("addAgain(%#x) = %t, want %t", hash, got, want)
-			}
-		}
-	}
-}
-
-// TestSeenAccountsTrustsNoSize: what the vendor says of a group's size is a hint, and must not cost memory by itself.
-func TestSeenAccountsTrustsNoSize(t *testing.T) {
-	if got := len(newSeenAccounts(math.MaxInt).table) * 8; got > 12<<20 {
-		t.Errorf("%d bytes for a group that only claims to be large", got)
 	}
 }
 
@@ -107,7 +69,7 @@ func allocated(run func()) uint64 {
 
 func TestPlanOfAMillionMembersIsBounded(t *testing.T) {
 	const n, limit = 1_000_000, 40 << 20
-	p := policyNamed("p", 1, prune(func(r *PruneRule) { r.MaxRemovals = 1000; r.Protect = accounts("somebody") }))
+	p := policyNamed("p", 1, prune(func(r *PruneRule) { r.MaxRemovals = 1000; r.Protect = naming("somebody") }))
 	g := governing(t, world(p), "g", TypeCommunity)
 	members := manyMembers(n)
 	for name, claimed := range map[string]int{"as many as the vendor says": n, "many more than it says": 2} {
@@ -135,11 +97,11 @@ func TestPlanOfAMillionMembersIsBounded(t *testing.T) {
 }
 
 func BenchmarkPlanPrune(b *testing.B) {
-	p := policyNamed("p", 1, prune(func(r *PruneRule) { r.Protect = accounts("somebody") }))
+	p := policyNamed("p", 1, prune(func(r *PruneRule) { r.Protect = naming("somebody") }))
 	app := Compile(world(p)).App(appID)
 	for _, n := range []int{200, 2000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			g, _ := app.Governing("g", TypeCommunity)
+			g, _ := app.GoverningRule("g", TypeCommunity)
 			members := manyMembers(n)
 			group := GroupState{Type: TypeCommunity, Members: n, MaxMembers: n}
 			b.ReportAllocs()

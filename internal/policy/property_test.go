@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // Few words, so that what is drawn meets.
@@ -104,7 +106,7 @@ func drawPolicy(t *rapid.T) Policy {
 
 func drawList(t *rapid.T) List {
 	return List{
-		Object: drawObject(t, someLists), Accounts: PackAccounts(some(t, "accounts", someAccounts, 4)),
+		Object: drawObject(t, someLists), Accounts: accounts.NewSet(some(t, "accounts", someAccounts, 4)),
 		Labels: rapid.MapOfN(rapid.SampledFrom([]string{"x", "y"}), rapid.SampledFrom([]string{"1", "2"}), 0, 2).Draw(t, "labels"),
 	}
 }
@@ -117,8 +119,8 @@ func drawApp(t *rapid.T) App {
 	}
 }
 
-func drawRecord(t *rapid.T) Record {
-	r := Record{
+func drawRecord(t *rapid.T) Refusal {
+	r := Refusal{
 		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"), App: rapid.SampledFrom(append(someApps, "none")).Draw(t, "app"),
 		Group: rapid.SampledFrom(someGroups).Draw(t, "group"), UID: fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")),
 		Accounts: some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
@@ -139,7 +141,7 @@ func drawInput(t *rapid.T) Input {
 		Apps:     rapid.SliceOfNDistinct(rapid.Custom(drawApp), 1, 4, func(a App) string { return key(a.Object) }).Draw(t, "apps"),
 		Lists:    rapid.SliceOfNDistinct(rapid.Custom(drawList), 0, 12, func(l List) string { return key(l.Object) }).Draw(t, "lists"),
 		Policies: rapid.SliceOfNDistinct(rapid.Custom(drawPolicy), 0, 10, func(p Policy) string { return key(p.Object) }).Draw(t, "policies"),
-		Records:  rapid.SliceOfNDistinct(rapid.Custom(drawRecord), 0, 8, func(r Record) string { return r.UID }).Draw(t, "records"),
+		Refusals: rapid.SliceOfNDistinct(rapid.Custom(drawRecord), 0, 8, func(r Refusal) string { return r.UID }).Draw(t, "records"),
 	}
 }
 
@@ -210,7 +212,7 @@ func prunesAsTheModel(t *rapid.T) {
 	if got, want := app.MayPrune(group), model.mayPrune(holder, group); got != want {
 		t.Fatalf("MayPrune(%q) = %t, want %t", group, got, want)
 	}
-	g, governed := app.Governing(group, groupType)
+	g, governed := app.GoverningRule(group, groupType)
 	rules := model.pruning(holder, group, groupType)
 	if governed != (len(rules) > 0) {
 		t.Fatalf("governed: %t, want %t", governed, len(rules) > 0)
@@ -264,12 +266,12 @@ func prunesAsTheModel(t *rapid.T) {
 			wantRemove = append(wantRemove, r.Account)
 		}
 	}
-	remove, kept := g.LastLook(plan.Removals, current, later)
+	remove, kept := g.Recheck(plan.Removals, current, later)
 	if diff := cmp.Diff(wantRemove, remove); diff != "" {
-		t.Fatalf("LastLook (-want,+got):\n%s", diff)
+		t.Fatalf("Recheck (-want,+got):\n%s", diff)
 	}
 	if len(remove)+len(kept) != len(plan.Removals) {
-		t.Fatalf("LastLook: %d go and %d stay of %d", len(remove), len(kept), len(plan.Removals))
+		t.Fatalf("Recheck: %d go and %d stay of %d", len(remove), len(kept), len(plan.Removals))
 	}
 }
 
@@ -305,11 +307,11 @@ func allQueries() []JoinQuery {
 
 func shuffled(in Input, seed uint64) Input {
 	r := rand.New(rand.NewPCG(seed, 0))
-	out := Input{Apps: slices.Clone(in.Apps), Lists: slices.Clone(in.Lists), Policies: slices.Clone(in.Policies), Records: slices.Clone(in.Records)}
+	out := Input{Apps: slices.Clone(in.Apps), Lists: slices.Clone(in.Lists), Policies: slices.Clone(in.Policies), Refusals: slices.Clone(in.Refusals)}
 	r.Shuffle(len(out.Apps), func(i, j int) { out.Apps[i], out.Apps[j] = out.Apps[j], out.Apps[i] })
 	r.Shuffle(len(out.Lists), func(i, j int) { out.Lists[i], out.Lists[j] = out.Lists[j], out.Lists[i] })
 	r.Shuffle(len(out.Policies), func(i, j int) { out.Policies[i], out.Policies[j] = out.Policies[j], out.Policies[i] })
-	r.Shuffle(len(out.Records), func(i, j int) { out.Records[i], out.Records[j] = out.Records[j], out.Records[i] })
+	r.Shuffle(len(out.Refusals), func(i, j int) { out.Refusals[i], out.Refusals[j] = out.Refusals[j], out.Refusals[i] })
 	return out
 }
 
@@ -345,19 +347,19 @@ func drawNonsense(t *rapid.T) Input {
 		if odd("list") {
 			l := &in.Lists[i]
 			l.UID, l.Name = word.Draw(t, "uid"), word.Draw(t, "name")
-			l.Accounts = PackAccounts(append(slices.Collect(l.Accounts.all()), word.Draw(t, "account")))
+			l.Accounts = accounts.NewSet(append(slices.Collect(l.Accounts.All()), word.Draw(t, "account")))
 		}
 	}
-	for i := range in.Records {
+	for i := range in.Refusals {
 		if odd("record") {
-			r := &in.Records[i]
+			r := &in.Refusals[i]
 			r.UID, r.Group = word.Draw(t, "uid"), word.Draw(t, "group")
 			r.Until = time.Unix(int64(number.Draw(t, "until")), 0)
 			r.Reject.Code = int32(number.Draw(t, "code"))
 			r.Accounts = append(r.Accounts, word.Draw(t, "account"))
 		}
 	}
-	in.Records = append(in.Records, in.Records...)
+	in.Refusals = append(in.Refusals, in.Refusals...)
 	in.Policies = append(in.Policies, in.Policies...)
 	in.Lists = append(in.Lists, in.Lists...)
 	in.Apps = append(in.Apps, in.Apps...)
@@ -384,7 +386,7 @@ func compilesAnything(t *rapid.T) {
 			if v.Admit != (v.Code == 0) || v.Code != 0 && v.Code != 1 && (v.Code < 10100 || v.Code > 10200) || v.Code < 2 && v.Message != "" {
 				t.Fatalf("DecideJoin(%+v) = %+v", q, v)
 			}
-			g, ok := app.Governing(q.Group, q.Type)
+			g, ok := app.GoverningRule(q.Group, q.Type)
 			if !ok {
 				continue
 			}
@@ -411,15 +413,12 @@ func FuzzCompileDecide(f *testing.F) {
 	}))
 }
 
-func benchmarkInput(policies, accounts int) Input {
+// benchmarkInput has one list for each policy, and so many accounts in all lists.
+func benchmarkInput(policies, size int) Input {
 	in := Input{Apps: []App{prodApp()}}
-	each := accounts / policies
+	each := size / policies
 	for i := range policies {
-		accounts := make([]string, each)
-		for j := range accounts {
-			accounts[j] = fmt.Sprintf("account-%08d", i*each+j)
-		}
-		l := List{Object: object(fmt.Sprintf("list-%06d", i), i), Accounts: PackAccounts(accounts)}
+		l := List{Object: object(fmt.Sprintf("list-%06d", i), i), Accounts: numbered(i*each, each)}
 		in.Lists = append(in.Lists, l)
 		p := policyNamed(fmt.Sprintf("policy-%06d", i), i, on(exact(fmt.Sprintf("@TGS#%08d", i))), prune())
 		p.Join = &JoinSection{Allow: byListName(l.Name), Reject: Rejection{Code: 10110, Message: "Members only"}}
@@ -429,14 +428,14 @@ func benchmarkInput(policies, accounts int) Input {
 }
 
 func BenchmarkDecideJoin(b *testing.B) {
-	const policies, accounts = 10_000, 1_000_000
-	app := Compile(benchmarkInput(policies, accounts)).App(appID)
+	const policies, size = 10_000, 1_000_000
+	app := Compile(benchmarkInput(policies, size)).App(appID)
 	queries := make([]JoinQuery, 1<<16)
 	for i := range queries {
 		group := rand.IntN(policies)
-		q := JoinQuery{Group: fmt.Sprintf("@TGS#%08d", group), Type: TypePublic, Account: fmt.Sprintf("account-%08d", group*(accounts/policies)+rand.IntN(100))}
+		q := JoinQuery{Group: fmt.Sprintf("@TGS#%08d", group), Type: TypePublic, Account: fmt.Sprintf("account-%08d", group*(size/policies)+rand.IntN(100))}
 		if i%2 == 0 {
-			q.Account = fmt.Sprintf("strange-%08d", rand.IntN(accounts))
+			q.Account = fmt.Sprintf("strange-%08d", rand.IntN(size))
 		}
 		queries[i] = q
 	}
@@ -458,7 +457,7 @@ func benchmarkDecisions(b *testing.B, app *CompiledApp, queries []JoinQuery) {
 // BenchmarkDecideJoinShards asks one policy over a selector of 500 lists with 10,000,000 accounts.
 func BenchmarkDecideJoinShards(b *testing.B) {
 	const lists, each = 500, 20_000
-	app := Compile(shardedInput(shards(lists, each))).App(appID)
+	app := Compile(shardedInput(lists, each)).App(appID)
 	queries := make([]JoinQuery, 1<<16)
 	for i := range queries {
 		queries[i] = JoinQuery{Group: "g", Type: TypePublic, Account: fmt.Sprintf("account-%08d", rand.IntN(lists*each))}

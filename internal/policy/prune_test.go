@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 const day = 24 * time.Hour
@@ -39,9 +41,9 @@ func listed(members ...Member) iter.Seq2[Member, error] {
 	}
 }
 
-func governing(t *testing.T, in Input, group string, groupType GroupType) *Governing {
+func governing(t *testing.T, in Input, group string, groupType GroupType) *GoverningRule {
 	t.Helper()
-	g, ok := Compile(in).App(appID).Governing(group, groupType)
+	g, ok := Compile(in).App(appID).GoverningRule(group, groupType)
 	if !ok {
 		t.Fatalf("no rule governs %s", group)
 	}
@@ -82,10 +84,10 @@ func TestGoverning(t *testing.T) {
 		},
 		"the protection of every governing rule counts, and of no other": {
 			policies: []Policy{
-				policyNamed("p", 1, on(exact("vip-1")), prune(protect(accounts("leckie")))),
+				policyNamed("p", 1, on(exact("vip-1")), prune(protect(naming("leckie")))),
 				policyNamed("q", 2, prune(protect(&AccountSelector{Prefixes: []string{"jar"}}))),
-				policyNamed("other type", 2, ofTypes(TypeWork), prune(protect(accounts("tommy")))),
-				policyNamed("other group", 2, on(exact("x")), prune(protect(accounts("tommy")))),
+				policyNamed("other type", 2, ofTypes(TypeWork), prune(protect(naming("tommy")))),
+				policyNamed("other group", 2, on(exact("x")), prune(protect(naming("tommy")))),
 			},
 			groupType: TypePublic, want: "p", protected: []string{"leckie", "jared"}, mayPrune: true,
 		},
@@ -152,7 +154,7 @@ func TestGoverning(t *testing.T) {
 			in := world(tc.policies...)
 			in.Lists = tc.lists
 			app := Compile(in).App(appID)
-			g, ok := app.Governing("vip-1", tc.groupType)
+			g, ok := app.GoverningRule("vip-1", tc.groupType)
 			if g.Policy.Name != tc.want || ok != (tc.want != "") || g.Invalid != tc.invalid {
 				t.Errorf("governed by %q (%t, invalid %q), want %q (invalid %q)", g.Policy.Name, ok, g.Invalid, tc.want, tc.invalid)
 			}
@@ -172,7 +174,7 @@ func TestGoverning(t *testing.T) {
 }
 
 func TestGoverningRule(t *testing.T) {
-	p := policyNamed("p", 1, prune(protect(accounts("leckie"))))
+	p := policyNamed("p", 1, prune(protect(naming("leckie"))))
 	g := governing(t, world(p), "g", TypeWork)
 	want := *p.Prune
 	want.Protect = nil
@@ -248,7 +250,7 @@ func TestSeats(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			g := Governing{Rule: PruneRule{FreeSeats: tc.seats}}
+			g := GoverningRule{Rule: PruneRule{FreeSeats: tc.seats}}
 			group := GroupState{Members: tc.members, MaxMembers: tc.limit}
 			want := fmt.Sprint(tc.full, tc.free, tc.wanted, tc.needed)
 			if got := fmt.Sprint(group.Full(), group.FreeSeats(), g.SeatsWanted(group), g.SeatsNeeded(group)); got != want {
@@ -322,12 +324,12 @@ func TestPlanPrune(t *testing.T) {
 		"this very moment is not the future": {members: []Member{member("x", 0, 0)}, want: Plan{Stay: Stay{Active: 1}}},
 		"an account without a name stays":    {members: []Member{talker, idle("")}, want: Plan{Stay: Stay{Active: 1, Unknown: 1}}},
 		"admin is said before unknown activity, protected before it, too": {
-			rule:    protect(accounts("p")),
+			rule:    protect(naming("p")),
 			members: []Member{talker, {Account: "a", Role: RoleAdmin}, {Account: "p", Role: RoleMember}, {Account: "administrator", Role: RoleMember}},
 			want:    Plan{Stay: Stay{Active: 1, Admin: 2, Protected: 1}},
 		},
 		"unknown role is said before protected, admin account before unknown role": {
-			rule:    protect(accounts("p")),
+			rule:    protect(naming("p")),
 			members: []Member{talker, role(idle("p"), RoleUnknown), role(idle("administrator"), RoleUnknown)},
 			want:    Plan{Stay: Stay{Active: 1, Admin: 1, Unknown: 1}},
 		},
@@ -393,7 +395,7 @@ func TestNoPlan(t *testing.T) {
 	full := GroupState{Type: TypePublic, Members: 100, MaxMembers: 100}
 	idle := member("idle", 300*day, 200*day)
 	tests := map[string]struct {
-		edit    func(*Governing)
+		edit    func(*GoverningRule)
 		group   GroupState
 		members iter.Seq2[Member, error]
 		want    error
@@ -413,8 +415,8 @@ func TestNoPlan(t *testing.T) {
 				_ = yield(idle, nil) && yield(Member{}, broken) && yield(idle, nil)
 			}, want: broken,
 		},
-		"an invalid rule":         {edit: func(g *Governing) { g.Invalid = "bad" }, members: listed(idle), want: ErrRuleUnusable},
-		"a missing protection":    {edit: func(g *Governing) { g.Unresolved = []string{"staff"} }, members: listed(idle), want: ErrRuleUnusable},
+		"an invalid rule":         {edit: func(g *GoverningRule) { g.Invalid = "bad" }, members: listed(idle), want: ErrRuleUnusable},
+		"a missing protection":    {edit: func(g *GoverningRule) { g.Unresolved = []string{"staff"} }, members: listed(idle), want: ErrRuleUnusable},
 		"a group of unknown type": {group: GroupState{Members: 100, MaxMembers: 100}, members: listed(idle), want: ErrRuleUnusable},
 	}
 	for name, tc := range tests {
@@ -446,7 +448,7 @@ func TestLastLook(t *testing.T) {
 	}
 	tests := map[string]struct {
 		current *Member
-		rule    func(*Governing)
+		rule    func(*GoverningRule)
 		want    KeptReason // 0: goes
 	}{
 		"still idle":            {current: as(func(*Member) {})},
@@ -459,28 +461,28 @@ func TestLastLook(t *testing.T) {
 		"joined since":          {current: as(func(m *Member) { m.Joined = ago(day) }), want: KeptActiveAgain},
 		"spoke since, long ago": {current: as(func(m *Member) { m.LastSpoke = ago(100*day - time.Second) }), want: KeptActiveAgain},
 		"active by the rule as it is now": {
-			current: as(func(*Member) {}), rule: func(g *Governing) { g.Rule.InactiveFor = 101 * day }, want: KeptActiveAgain,
+			current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Rule.InactiveFor = 101 * day }, want: KeptActiveAgain,
 		},
 		"exactly as long ago as the rule says": {
-			current: as(func(*Member) {}), rule: func(g *Governing) { g.Rule.InactiveFor = 100 * day },
+			current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Rule.InactiveFor = 100 * day },
 		},
 		"activity missing now":  {current: as(func(m *Member) { m.ActivityKnown = false }), want: KeptUnknown},
 		"joined is missing now": {current: as(func(m *Member) { m.Joined = time.Time{} }), want: KeptUnknown},
 		"spoke in the future":   {current: as(func(m *Member) { m.LastSpoke = ago(-1) }), want: KeptUnknown},
 		"protected now": {
-			current: as(func(*Member) {}), rule: func(g *Governing) {
-				g.protect = append(g.protect, &selection{more: &sources{prefixes: newPrefixSet([]string{"x"})}})
+			current: as(func(*Member) {}), rule: func(g *GoverningRule) {
+				g.protect = append(g.protect, &selection{more: &sources{prefixes: accounts.NewPrefixes([]string{"x"})}})
 			}, want: KeptProtected,
 		},
-		"the admin account now":     {current: as(func(*Member) {}), rule: func(g *Governing) { g.adminAccount = "x" }, want: KeptProtected},
-		"the rule became invalid":   {current: as(func(*Member) {}), rule: func(g *Governing) { g.Invalid = "bad" }, want: KeptUnknown},
-		"the protection is missing": {current: as(func(*Member) {}), rule: func(g *Governing) { g.Unresolved = []string{"staff"} }, want: KeptUnknown},
-		"left is said first":        {rule: func(g *Governing) { g.adminAccount = "x" }, want: KeptLeft},
+		"the admin account now":     {current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptProtected},
+		"the rule became invalid":   {current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Invalid = "bad" }, want: KeptUnknown},
+		"the protection is missing": {current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Unresolved = []string{"staff"} }, want: KeptUnknown},
+		"left is said first":        {rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptLeft},
 		"the role is said before the protection": {
-			current: as(func(m *Member) { m.Role = RoleAdmin }), rule: func(g *Governing) { g.adminAccount = "x" }, want: KeptRoleChanged,
+			current: as(func(m *Member) { m.Role = RoleAdmin }), rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptRoleChanged,
 		},
 		"the protection is said before the activity": {
-			current: as(func(m *Member) { m.LastSpoke = now }), rule: func(g *Governing) { g.adminAccount = "x" }, want: KeptProtected,
+			current: as(func(m *Member) { m.LastSpoke = now }), rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptProtected,
 		},
 	}
 	for name, tc := range tests {
@@ -500,16 +502,16 @@ func TestLastLook(t *testing.T) {
 			} else {
 				wantKept = []Kept{{Account: "x", Reason: tc.want}}
 			}
-			remove, kept := g.LastLook([]Removal{planned}, current, now)
+			remove, kept := g.Recheck([]Removal{planned}, current, now)
 			if diff := cmp.Diff([]any{wantRemove, wantKept}, []any{remove, kept}); diff != "" {
-				t.Errorf("LastLook (-want,+got):\n%s", diff)
+				t.Errorf("Recheck (-want,+got):\n%s", diff)
 			}
 			if tc.want == KeptLeft || tc.current.Joined.After(planned.LastActive) { // who has come back had gone
 				wantRemoved, wantKept = []string{"x"}, nil
 			}
-			removed, remove, kept := g.ResumeLook([]Removal{planned}, current, now)
+			removed, remove, kept := g.RecheckInFlight([]Removal{planned}, current, now)
 			if diff := cmp.Diff([]any{wantRemoved, wantRemove, wantKept}, []any{removed, remove, kept}); diff != "" {
-				t.Errorf("ResumeLook (-want,+got):\n%s", diff)
+				t.Errorf("RecheckInFlight (-want,+got):\n%s", diff)
 			}
 		})
 	}
@@ -525,9 +527,9 @@ func TestLastLookKeepsTheOrderOfTheBatch(t *testing.T) {
 			current[account] = member(account, 100*day, never)
 		}
 	}
-	remove, kept := g.LastLook(batch, current, now)
+	remove, kept := g.Recheck(batch, current, now)
 	want := []any{[]string{"d", "a", "e"}, []Kept{{"c", KeptLeft}, {"b", KeptLeft}}}
 	if diff := cmp.Diff(want, []any{remove, kept}); diff != "" {
-		t.Errorf("LastLook (-want,+got):\n%s", diff)
+		t.Errorf("Recheck (-want,+got):\n%s", diff)
 	}
 }

@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // selection is the compiled form of an [AccountSelector]: its own accounts, the lists it refers to, and prefixes. The zero
@@ -10,16 +12,16 @@ import (
 type selection struct {
 	// set is one of the sources and most often the only one: standing here it is found without another look at memory, which
 	// is what a decision among thousands of policies costs.
-	set PackedAccounts
+	set accounts.Set
 	// more are the other sources; nil if there are none.
 	more *sources
 }
 
 // sources are what a selection is made of.
 type sources struct {
-	sets     []PackedAccounts
-	unions   []*union
-	prefixes prefixSet
+	sets     []accounts.Set
+	unions   []*accounts.Union
+	prefixes accounts.Prefixes
 }
 
 func (s sources) selection() selection {
@@ -34,27 +36,27 @@ func (s sources) selection() selection {
 }
 
 func (s *selection) contains(account string, hash uint64) bool {
-	return s.set.contains(account, hash) || s.more != nil && s.more.contain(account, hash)
+	return s.set.Contains(account, hash) || s.more != nil && s.more.contain(account, hash)
 }
 
 func (s *sources) contain(account string, hash uint64) bool {
 	for _, u := range s.unions {
-		if u.contains(account, hash) {
+		if u.Contains(account, hash) {
 			return true
 		}
 	}
 	for _, set := range s.sets {
-		if set.contains(account, hash) {
+		if set.Contains(account, hash) {
 			return true
 		}
 	}
-	return s.prefixes.contains(account)
+	return s.prefixes.Contains(account)
 }
 
 func (s *sources) describe(t *transcript) {
 	t.number(int64(len(s.sets)))
 	for _, set := range s.sets {
-		t.part(set.fingerprint())
+		t.part(fingerprint(set.Fingerprint()))
 	}
 	t.number(int64(len(s.prefixes)))
 	for _, prefix := range s.prefixes {
@@ -77,9 +79,9 @@ func newSelectionPart(a *AccountSelector) *selectionPart {
 	if a == nil {
 		return noSelection
 	}
-	part := &selectionPart{own: sources{prefixes: newPrefixSet(a.Prefixes)}}
-	if set := PackAccounts(a.Accounts); set != "" {
-		part.own.sets = []PackedAccounts{set}
+	part := &selectionPart{own: sources{prefixes: accounts.NewPrefixes(a.Prefixes)}}
+	if set := accounts.NewSet(a.Accounts); set != "" {
+		part.own.sets = []accounts.Set{set}
 		part.accounts = set.Len()
 	}
 	for _, ref := range a.Lists {
@@ -100,11 +102,11 @@ func (p *selectionPart) bind(namespace string, lists *listIndex, t *transcript) 
 		}
 		t.part(r.content)
 		if r.union != nil {
-			all.unions = append(all.unions, r.union.union)
+			all.unions = append(all.unions, r.union.Union)
 			continue
 		}
 		for _, set := range r.sets {
-			all.sets = append(all.sets, set.accounts)
+			all.sets = append(all.sets, set.Accounts)
 		}
 	}
 	return all.selection(), missing

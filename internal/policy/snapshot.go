@@ -3,6 +3,8 @@ package policy
 import (
 	"iter"
 	"slices"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // Snapshot is a compiled input. It never changes, so that any number of goroutines may read it without a lock.
@@ -81,7 +83,7 @@ func (s *Snapshot) ListVerdict(namespace, name, uid string) (ListVerdict, bool) 
 }
 
 // Accounts returns the accounts of the list of that name; none if there is no such list.
-func (s *Snapshot) Accounts(namespace, name string) PackedAccounts {
+func (s *Snapshot) Accounts(namespace, name string) accounts.Set {
 	if l := s.orEmpty().lists.find(objectName{namespace, name}); l != nil {
 		return l.accounts
 	}

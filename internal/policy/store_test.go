@@ -38,7 +38,7 @@ func TestReadersNeverWait(t *testing.T) {
 				if v := app.DecideJoin(JoinQuery{Group: "g", Account: "jared"}); !v.Admit {
 					t.Errorf("jared is refused: %+v", v)
 				}
-				app.Governing("g", TypePublic)
+				app.GoverningRule("g", TypePublic)
 			}
 		})
 	}

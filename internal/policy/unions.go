@@ -1,10 +1,17 @@
 package policy
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/groupgate/groupgate/internal/accounts"
+)
 
 // unionsPerAccount bounds the memory of selectors that overlap: all unions together have room for so many times the
 // accounts of all lists. Where that is used up, the sets of a selector are asked one after the other.
 const unionsPerAccount = 4
+
+// minUnited is how many sets make a union worth its memory: fewer are asked one after the other.
+const minUnited = 5
 
 // unions are those that references use, one for each result that several of them may have in common.
 type unions struct {
@@ -14,8 +21,8 @@ type unions struct {
 }
 
 type sharedUnion struct {
-	*union
-	sets       []namedSet
+	*accounts.Union
+	sets       []accounts.Named
 	content    fingerprint
 	accounts   int
 	references int
@@ -25,11 +32,11 @@ type sharedUnion struct {
 // to use. listed is how many accounts all lists have.
 func (x *unions) exchange(before *sharedUnion, now *resolved, listed int) *sharedUnion {
 	x.release(before)
-	if len(now.sets) <= fewSets {
+	if len(now.sets) < minUnited {
 		return nil
 	}
 	if known := x.inUse[now.content]; known != nil {
-		if !slices.EqualFunc(known.sets, now.sets, func(p, q namedSet) bool { return p.accounts == q.accounts }) {
+		if !slices.EqualFunc(known.sets, now.sets, func(p, q accounts.Named) bool { return p.Accounts == q.Accounts }) {
 			return nil // other accounts of the same fingerprints
 		}
 		known.references++
@@ -37,12 +44,12 @@ func (x *unions) exchange(before *sharedUnion, now *resolved, listed int) *share
 	}
 	made := &sharedUnion{sets: now.sets, content: now.content, references: 1}
 	for _, set := range now.sets {
-		made.accounts += set.accounts.Len()
+		made.accounts += set.Accounts.Len()
 	}
 	if x.accounts+made.accounts > unionsPerAccount*listed {
 		return nil
 	}
-	made.union = newUnion(now.sets, before.orNil())
+	made.Union = accounts.NewUnion(now.sets, before.orNil())
 	if x.inUse == nil {
 		x.inUse = map[fingerprint]*sharedUnion{}
 	}
@@ -51,11 +58,11 @@ func (x *unions) exchange(before *sharedUnion, now *resolved, listed int) *share
 	return made
 }
 
-func (u *sharedUnion) orNil() *union {
+func (u *sharedUnion) orNil() *accounts.Union {
 	if u == nil {
 		return nil
 	}
-	return u.union
+	return u.Union
 }
 
 // release takes back a union that a reference used.

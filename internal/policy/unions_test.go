@@ -6,21 +6,34 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 var everyShard = Requirement{Key: "list", Op: OpIn, Values: []string{"vip"}}
 
-// shardedInput is a policy over a selector of all the sets.
-func shardedInput(sets []namedSet) Input {
+// shardedInput is one policy over a selector of that many lists, each of that many accounts.
+func shardedInput(lists, each int) Input {
 	in := world(policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byLabels(everyShard) })))
-	for _, set := range sets {
-		in.Lists = append(in.Lists, List{Object: object(set.name, 0), Labels: map[string]string{"list": "vip"}, Accounts: set.accounts})
+	for i := range lists {
+		in.Lists = append(in.Lists, List{
+			Object: object(fmt.Sprintf("shard-%06d", i), 0), Labels: map[string]string{"list": "vip"}, Accounts: numbered(i*each, each),
+		})
 	}
 	return in
 }
 
+// numbered returns the accounts account-00000000 and so on, count of them from the one of that number.
+func numbered(from, count int) accounts.Set {
+	names := make([]string, count)
+	for i := range names {
+		names[i] = fmt.Sprintf("account-%08d", from+i)
+	}
+	return accounts.NewSet(names)
+}
+
 func TestDecideJoinOverShards(t *testing.T) {
-	app := Compile(shardedInput(shards(50, 200))).App(appID)
+	app := Compile(shardedInput(50, 200)).App(appID)
 	if more := app.groups.all.sections[0].allow.more; more == nil || len(more.unions) != 1 || len(more.sets) != 0 {
 		t.Fatalf("no union of 50 lists: %+v", more)
 	}
@@ -39,14 +52,14 @@ func TestDecideJoinOverShards(t *testing.T) {
 
 // TestUnionsAreShared has selectors that are not the same, but select the same.
 func TestUnionsAreShared(t *testing.T) {
-	in := shardedInput(shards(10, 20))
+	in := shardedInput(10, 20)
 	in.Policies = append(in.Policies, policyNamed("q", 2, joining(func(j *JoinSection) {
 		j.Allow = byLabels(Requirement{Key: "list", Op: OpExists})
 		j.Deny = byLabels(Requirement{Key: "list", Op: OpNotIn, Values: []string{"bad"}})
 	})))
 	var c Compiler
 	sections := c.compile(in).App(appID).groups.all.sections
-	used := []*union{sections[0].allow.more.unions[0], sections[1].allow.more.unions[0], sections[1].deny.more.unions[0]}
+	used := []*accounts.Union{sections[0].allow.more.unions[0], sections[1].allow.more.unions[0], sections[1].deny.more.unions[0]}
 	references := func() (n int) {
 		for _, u := range c.lists.unions.inUse {
 			n += u.references
@@ -61,7 +74,7 @@ func TestUnionsAreShared(t *testing.T) {
 	if len(c.lists.unions.inUse) != 1 || references() != 1 {
 		t.Errorf("%d unions with %d references are left of one selector", len(c.lists.unions.inUse), references())
 	}
-	for _, l := range in.Lists[fewSets:] {
+	for _, l := range in.Lists[minUnited-1:] {
 		c.DeleteList(l.Namespace, l.Name)
 	}
 	c.Build()
@@ -73,8 +86,8 @@ func TestUnionsAreShared(t *testing.T) {
 // TestAnEditOfAPolicyKeepsTheUnion counts on what makes such an edit cheap.
 func TestAnEditOfAPolicyKeepsTheUnion(t *testing.T) {
 	var c Compiler
-	in := shardedInput(shards(10, 20))
-	of := func(s *Snapshot) *union { return s.App(appID).groups.all.sections[0].allow.more.unions[0] }
+	in := shardedInput(10, 20)
+	of := func(s *Snapshot) *accounts.Union { return s.App(appID).groups.all.sections[0].allow.more.unions[0] }
 	before := of(c.compile(in))
 	in.Policies[0].Generation++
 	in.Policies[0].Join.Reject.Code = 10111
@@ -87,7 +100,7 @@ func TestAnEditOfAPolicyKeepsTheUnion(t *testing.T) {
 // TestUnionsAreBounded has ever more selectors that select nearly the same. Those that find no room decide as the others do.
 func TestUnionsAreBounded(t *testing.T) {
 	const lists, each = 20, 10
-	in := shardedInput(shards(lists, each))
+	in := shardedInput(lists, each)
 	for i := range in.Lists {
 		in.Lists[i].Labels["n"] = fmt.Sprint(i)
 		in.Policies = append(in.Policies, policyNamed(fmt.Sprint("without-", i), i, on(exact(fmt.Sprint(i))), joining(func(j *JoinSection) {
@@ -149,10 +162,13 @@ func TestUnionsAreBounded(t *testing.T) {
 // TestUnionsOfOneFingerprint asks for a union of sets that another one's content seems to be.
 func TestUnionsOfOneFingerprint(t *testing.T) {
 	var x unions
-	sets := shards(10, 20)
+	var sets []accounts.Named
+	for _, l := range shardedInput(10, 20).Lists {
+		sets = append(sets, accounts.Named{Name: l.Name, Accounts: l.Accounts})
+	}
 	first := x.exchange(nil, &resolved{sets: sets, content: 42}, 1000)
 	others := slices.Clone(sets)
-	others[3].accounts = PackAccounts([]string{"mallory"})
+	others[3].Accounts = accounts.NewSet([]string{"mallory"})
 	if got := x.exchange(nil, &resolved{sets: others, content: 42}, 1000); got == first {
 		t.Error("two contents with one fingerprint share a union")
 	}

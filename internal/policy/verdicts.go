@@ -3,6 +3,8 @@ package policy
 import (
 	"iter"
 	"slices"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
 // Acceptance says what became of a policy.
@@ -79,7 +81,7 @@ type (
 // compiledList is a list as a snapshot holds it.
 type compiledList struct {
 	ListVerdict
-	accounts PackedAccounts
+	accounts accounts.Set
 }
 
 func verdictsOn(lists iter.Seq[compiledList]) iter.Seq[ListVerdict] {

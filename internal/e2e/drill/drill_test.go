@@ -13,6 +13,8 @@ import (
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // patience is how long an episode may take to come to rest once nothing is in its way. Waits of a minute are among what it has to outlast.
@@ -96,7 +98,7 @@ func playEpisode(t *testing.T, seed uint64, n int) tally {
 		r.stop()
 	}
 
-	m := model{ledger: w.ledger, adminAccount: adminAccount}
+	m := model{ledger: w.ledger, adminAccount: lab.AdminAccount}
 	w.ledger.mu.Lock()
 	verdicts := append(m.judge(), w.complaints...)
 	result := w.ledger.tally()

@@ -140,7 +140,7 @@ func (w *world) witness(t emulator.Testimony) {
 	d := deed{at: time.Now(), app: w.appNamed(t.Group.SDKAppID), Testimony: t}
 	if t.API != "get_specified_group_member_info" {
 		var list v1alpha1.PruneRunList
-		err := w.api.List(w.ctx, &list, client.InNamespace(w.namespace),
+		err := w.api.List(w.ctx, &list, client.InNamespace(w.Namespace),
 			client.MatchingFields{"spec.appRef.name": d.app, "spec.groupID": t.Group.ID})
 		if err != nil {
 			w.complain("list the runs of %q: %v", t.Group.ID, err)
@@ -164,7 +164,7 @@ func (w *world) watchRuns(ctx context.Context) {
 	version := ""
 	for ctx.Err() == nil {
 		watcher, err := w.api.Watch(ctx, &v1alpha1.PruneRunList{}, &client.ListOptions{
-			Namespace: w.namespace, Raw: &metav1.ListOptions{ResourceVersion: version},
+			Namespace: w.Namespace, Raw: &metav1.ListOptions{ResourceVersion: version},
 		})
 		if err != nil {
 			if ctx.Err() == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // sin is a small episode in which everything is in order: a run under policy "club" has removed i1 and i2 from a full group, and has undone
@@ -88,7 +89,7 @@ func TestModelKnowsSinsFromAccidents(t *testing.T) {
 		"owner":             {func(s *sin) { s.looks[0].Found[1].Role = "Owner" }, "role Owner"},
 		"admin":             {func(s *sin) { s.looks[0].Found[1].Role = "Admin" }, "role Admin"},
 		"unknown role":      {func(s *sin) { s.looks[0].Found[1].Role = "" }, "not seen to be removable"},
-		"admin account":     {func(s *sin) { s.removals[0].Found[1].Account = adminAccount }, "is the admin account"},
+		"admin account":     {func(s *sin) { s.removals[0].Found[1].Account = lab.AdminAccount }, "is the admin account"},
 		"spoke":             {func(s *sin) { s.looks[0].Found[1].LastSpokeAt = s.at.Add(-time.Minute) }, "active at"},
 		"joined":            {func(s *sin) { s.looks[0].Found[1].JoinedAt = s.at.AddDate(0, 0, -29) }, "active at"},
 		"activity unknown":  {func(s *sin) { s.looks[0].Group.Quirks.OmitLastSendMsgTime = true }, "activity unknown"},
@@ -202,7 +203,7 @@ func TestModelKnowsSinsFromAccidents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := innocence()
 			tc.commit(s)
-			m := model{ledger: s.ledger, adminAccount: adminAccount}
+			m := model{ledger: s.ledger, adminAccount: lab.AdminAccount}
 			got := strings.Join(m.judge(), "\n")
 			if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
 				t.Errorf("verdicts:\n%s\nwant %q", got, tc.want)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // player plays the steps of one scenario. What the emulator refuses (somebody who has left cannot speak) is part of the game.
@@ -166,9 +167,8 @@ func (w *world) report(ctx context.Context, app, group string, first int) {
 	if err != nil {
 		return // it was disbanded
 	}
-	body := map[string]string{"CallbackCommand": "Group.CallbackAfterGroupFull", "GroupId": group}
 	for try := range 3 {
-		a, err := w.replicas[(first+try)%2].callback(ctx, full.SDKAppID, body)
+		a, err := w.replicas[(first+try)%2].callback(ctx, full.SDKAppID, lab.CommandGroupFull, map[string]any{"GroupId": group})
 		if err != nil || a.Status != 200 || a.ErrorCode != 0 {
 			continue
 		}
@@ -205,7 +205,7 @@ func (p player) unfinished(app string) (runs []v1alpha1.PruneRun) {
 
 func (w *world) createRun(name, app, group string) {
 	run := &v1alpha1.PruneRun{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name},
 		Spec:       v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: app}, GroupID: group, Trigger: v1alpha1.PruneTriggerManual},
 	}
 	if err := w.api.Create(w.ctx, run); err != nil {
@@ -308,7 +308,7 @@ func (w *world) deal(ctx context.Context, b blow) {
 	case blowKill:
 		target := w.replicas[b.Target]
 		for _, r := range w.replicas {
-			if r.holdsTerm(ctx) {
+			if r.leads(ctx) {
 				target = r
 			}
 		}

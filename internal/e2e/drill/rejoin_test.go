@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // checkRejoining asks every manager about some of those who were removed, and some who were not. A record that is about to expire is
@@ -38,7 +39,7 @@ func (p player) checkRejoining(ctx context.Context) {
 			if unclear {
 				continue
 			}
-			want := answer{Status: 200}
+			want := lab.Answer{Status: 200}
 			v := p.policy(p.Name)
 			switch {
 			case refusal != nil:
@@ -47,8 +48,8 @@ func (p player) checkRejoining(ctx context.Context) {
 				want.ErrorCode, want.ErrorInfo = v.rule.Code, v.rule.Message // a join section that cannot be read admits nobody
 			}
 			for i, r := range p.replicas {
-				got, err := r.callback(ctx, full.SDKAppID, map[string]string{
-					"CallbackCommand": "Group.CallbackBeforeApplyJoinGroup", "GroupId": g.ID, "Type": g.Type, "Requestor_Account": account,
+				got, err := r.callback(ctx, full.SDKAppID, lab.CommandApply, map[string]any{
+					"GroupId": g.ID, "Type": g.Type, "Requestor_Account": account,
 				})
 				if err != nil {
 					p.complain("%s: ask manager %d about %s: %v", p.Name, i, account, err)

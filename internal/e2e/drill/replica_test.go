@@ -1,15 +1,8 @@
 package drill
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,46 +12,33 @@ import (
 
 // replica is the place of one manager: a process, killed and started again, behind a wire of its own to the API server.
 type replica struct {
-	w          *world
-	wire       *lab.Wire
-	kubeconfig string
-	flags      []string
-	log        *lab.Log
+	w     *world
+	wire  *lab.Wire
+	flags []string
+	log   *lab.Log
 
 	killing sync.Mutex
 	mu      sync.Mutex
 	process *lab.Manager
 }
 
-// newReplica starts the first process of a place.
+// newReplica starts the first process.
 func (w *world) newReplica(flags ...string) (*replica, error) {
-	wire, err := lab.NewWire(w.ctx, plane.Address())
+	wire, err := lab.NewWire(w.ctx, w.Address())
 	if err != nil {
 		return nil, err
 	}
 	w.t.Cleanup(func() { _ = wire.Close() })
-	kubeconfig, err := plane.ServiceAccountKubeconfig("groupgate-system", "groupgate-manager", wire.Address())
-	if err != nil {
-		return nil, err
-	}
-	r := &replica{w: w, wire: wire, kubeconfig: kubeconfig, log: &lab.Log{}, flags: append([]string{
-		"--namespace=" + w.namespace,
-		"--im-endpoint=" + w.backend.URL,
-		"--leader-election-lease-duration=4s",
-		"--leader-election-renew-deadline=3s",
-		"--leader-election-retry-period=500ms",
-		"--shutdown-delay=100ms",
-		"--log-format=console",
-	}, flags...)}
-	// However the test ends, no process is left behind.
-	w.t.Cleanup(func() { _ = r.current().Kill() })
+	r := &replica{w: w, wire: wire, log: &lab.Log{}}
+	r.flags = slices.Concat([]string{"--shutdown-delay=100ms", "--log-format=console"}, lab.FastElection, flags)
+	w.t.Cleanup(func() { _ = r.current().Kill() }) // no process is left behind, however the test ends
 	return r, r.start()
 }
 
 func (r *replica) start() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	process, err := lab.StartManager(r.log, binary, r.kubeconfig, r.flags...)
+	process, err := r.w.StartManager(r.log, r.wire.Address(), r.flags...)
 	if err != nil {
 		return err
 	}
@@ -111,65 +91,17 @@ func (r *replica) stop() {
 	}
 }
 
-// holdsTerm says whether the process is the one that writes.
-func (r *replica) holdsTerm(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.current().MetricsURL, http.NoBody)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = resp.Body.Close() }()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if lines.Text() == "groupgate_term 1" {
-			return true
-		}
-	}
-	return false
-}
-
-// answer is what a manager answered to a callback.
-type answer struct {
-	Status    int
-	ErrorInfo string
-	ErrorCode int
+// leads reports whether the process is the leader; false if it does not answer.
+func (r *replica) leads(ctx context.Context) bool {
+	leads, err := r.current().Leads(ctx)
+	return err == nil && leads
 }
 
 // callback sends a signed callback to the process.
-func (r *replica) callback(ctx context.Context, sdkAppID uint64, body map[string]string) (answer, error) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		return answer{}, err
-	}
-	requestTime := strconv.FormatInt(time.Now().Unix(), 10)
-	digest := sha256.Sum256([]byte(token + requestTime))
-	url := fmt.Sprintf("%s?SdkAppid=%d&CallbackCommand=%s&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS&RequestTime=%s&Sign=%s",
-		r.current().CallbackURL, sdkAppID, body["CallbackCommand"], requestTime, hex.EncodeToString(digest[:]))
+func (r *replica) callback(
+	ctx context.Context, sdkAppID uint64, command string, fields map[string]any,
+) (lab.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(data))
-	if err != nil {
-		return answer{}, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	a := answer{Status: resp.StatusCode}
-	return a, json.NewDecoder(resp.Body).Decode(&a)
-}
-
-// ServeHTTP is the load balancer, through which the emulator's own callbacks go to the first manager that answers.
-func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	var targets []string
-	for _, replica := range w.replicas {
-		if replica != nil {
-			targets = append(targets, replica.current().CallbackURL)
-		}
-	}
-	lab.Forward(rw, r, targets...)
+	return lab.PostSigned(ctx, r.current().CallbackURL, sdkAppID, command, fields)
 }

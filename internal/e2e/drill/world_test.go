@@ -2,16 +2,12 @@ package drill
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,26 +15,18 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
-)
-
-const (
-	firstSDKAppID = 1400000000
-	adminAccount  = "administrator"
-	secretKey     = "5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e"
-	token         = "s3cr3t-token"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // world is what an episode plays in: a namespace of its own, an IM backend and two managers. It writes into the ledger what it does.
 type world struct {
-	t         *testing.T
-	ctx       context.Context
-	namespace string
-	apps      []string
-	api       client.WithWatch
-	emulator  *emulator.Emulator
-	backend   *httptest.Server
-	replicas  [2]*replica
-	ledger    *ledger
+	lab.World
+	t        *testing.T
+	ctx      context.Context
+	apps     []string
+	api      client.WithWatch
+	replicas [2]*replica
+	ledger   *ledger
 
 	mu         sync.Mutex
 	complaints []string
@@ -48,51 +36,45 @@ type world struct {
 func newWorld(t *testing.T, e episodeDraft) *world {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme)); err != nil {
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	api, err := client.NewWithWatch(plane.Config, client.Options{Scheme: scheme})
+	api, err := client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, ctx: t.Context(), namespace: fmt.Sprintf("drill-%d", e.Seed), apps: e.Apps, api: api, ledger: newLedger(),
+		World: lab.World{
+			ControlPlane: cluster.ControlPlane, Binary: cluster.Binary, Namespace: fmt.Sprintf("drill-%d", e.Seed),
+		},
+		t: t, ctx: t.Context(), apps: e.Apps, api: api, ledger: newLedger(),
 	}
-	balancer := httptest.NewServer(w)
-	t.Cleanup(balancer.Close)
-	var served []emulator.App
-	for i := range e.Apps {
-		served = append(served, emulator.App{SDKAppID: uint64(firstSDKAppID + i), SecretKey: secretKey, CallbackToken: token})
-	}
-	w.emulator = emulator.New(emulator.Config{Apps: served, CallbackURL: balancer.URL + "/callback", Witness: w.witness})
-	w.backend = httptest.NewServer(w.emulator)
-	t.Cleanup(func() {
-		_ = w.emulator.Close()
-		w.backend.Close()
-	})
-
-	w.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}})
-	w.create(&rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "groupgate-manager"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "groupgate-manager"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "groupgate-manager", Namespace: "groupgate-system"}},
-	})
+	manifests := []string{lab.NamespaceManifests(w.Namespace)}
+	var apps []lab.App
 	for i, name := range e.Apps {
-		w.create(&corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
-			StringData: map[string]string{v1alpha1.SecretKeySecretKey: secretKey, v1alpha1.SecretKeyCallbackToken: token},
-		})
-		w.create(&v1alpha1.IMApp{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
-			Spec: v1alpha1.IMAppSpec{
-				SDKAppID: int64(firstSDKAppID + i), Region: "Singapore", AdminAccount: adminAccount,
-				CredentialsSecretRef: v1alpha1.CredentialsSecretReference{Name: name},
-				REST:                 v1alpha1.RESTSettings{RequestsPerSecond: int32(e.Rate)},
-			},
-		})
+		app := lab.App{
+			Name: name, SDKAppID: uint64(lab.SDKAppID + i), Spec: fmt.Sprintf("rest: {requestsPerSecond: %d}", e.Rate),
+		}
+		apps, manifests = append(apps, app), append(manifests, app.Manifests())
 		w.ledger.note(func() { line(w.ledger.suspended, name).set(time.Time{}, time.Time{}, false) })
 	}
+	backend := lab.NewBackend(apps, w.callbackURLs, w.witness)
+	t.Cleanup(func() { _ = backend.Close() })
+	w.IMEndpoint = backend.URL
+	if err := w.Apply(t.Context(), manifests...); err != nil {
+		t.Fatal(err)
+	}
 	return w
+}
+
+// callbackURLs are those of both managers, whichever answers.
+func (w *world) callbackURLs() (urls []string) {
+	for _, r := range w.replicas {
+		if r != nil {
+			urls = append(urls, r.current().CallbackURL)
+		}
+	}
+	return urls
 }
 
 // complain writes down something that must not happen, whoever is to blame.
@@ -105,7 +87,7 @@ func (w *world) complain(format string, args ...any) {
 }
 
 func (w *world) appNamed(sdkAppID uint64) string {
-	if i := int(sdkAppID) - firstSDKAppID; i >= 0 && i < len(w.apps) {
+	if i := int(sdkAppID) - lab.SDKAppID; i >= 0 && i < len(w.apps) {
 		return w.apps[i]
 	}
 	return ""
@@ -113,24 +95,17 @@ func (w *world) appNamed(sdkAppID uint64) string {
 
 // im is the control API of the emulator for an app.
 func (w *world) im(app string) emulator.Client {
-	return emulator.Client{BaseURL: w.backend.URL, SDKAppID: uint64(firstSDKAppID + slices.Index(w.apps, app))}
-}
-
-func (w *world) create(object client.Object) {
-	w.t.Helper()
-	if err := w.api.Create(w.ctx, object); err != nil {
-		w.t.Fatalf("create %T %s: %v", object, object.GetName(), err)
-	}
+	return emulator.Client{BaseURL: w.IMEndpoint, SDKAppID: uint64(lab.SDKAppID + slices.Index(w.apps, app))}
 }
 
 // putPolicy creates or changes a policy.
 func (w *world) putPolicy(name string, r rule) {
 	begin := time.Now()
 	p := &v1alpha1.GroupPolicy{}
-	err := w.api.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, p)
+	err := w.api.Get(w.ctx, client.ObjectKey{Namespace: w.Namespace, Name: name}, p)
 	switch {
 	case apierrors.IsNotFound(err):
-		p = &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Spec: r.spec()}
+		p = &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}, Spec: r.spec()}
 		err = w.api.Create(w.ctx, p)
 	case err == nil:
 		before := p.DeepCopy()
@@ -148,7 +123,7 @@ func (w *world) putPolicy(name string, r rule) {
 
 func (w *world) dropPolicy(name string) {
 	begin := time.Now()
-	err := w.api.Delete(w.ctx, &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}})
+	err := w.api.Delete(w.ctx, &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}})
 	if client.IgnoreNotFound(err) != nil {
 		w.complain("delete policy %s: %v", name, err)
 		return
@@ -166,11 +141,11 @@ func (w *world) policy(name string) *version {
 func (w *world) putList(name string, accounts []string) {
 	begin := time.Now()
 	l := &v1alpha1.AccountList{}
-	err := w.api.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, l)
+	err := w.api.Get(w.ctx, client.ObjectKey{Namespace: w.Namespace, Name: name}, l)
 	switch {
 	case apierrors.IsNotFound(err):
 		l = &v1alpha1.AccountList{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: map[string]string{"list": name}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name, Labels: map[string]string{"list": name}},
 			Spec:       v1alpha1.AccountListSpec{Accounts: accounts},
 		}
 		err = w.api.Create(w.ctx, l)
@@ -188,7 +163,7 @@ func (w *world) putList(name string, accounts []string) {
 
 func (w *world) dropList(name string) {
 	begin := time.Now()
-	err := w.api.Delete(w.ctx, &v1alpha1.AccountList{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}})
+	err := w.api.Delete(w.ctx, &v1alpha1.AccountList{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}})
 	if client.IgnoreNotFound(err) != nil {
 		w.complain("delete list %s: %v", name, err)
 		return
@@ -210,7 +185,7 @@ func (w *world) suspend(app string, off bool) {
 	}
 	begin := time.Now()
 	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"pruning":%q}}`, state))
-	if err := w.api.Patch(w.ctx, &v1alpha1.IMApp{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: app}}, patch); err != nil {
+	if err := w.api.Patch(w.ctx, &v1alpha1.IMApp{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: app}}, patch); err != nil {
 		w.complain("suspend app %s: %v", app, err)
 		return
 	}

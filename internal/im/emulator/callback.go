@@ -14,18 +14,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
 // The commands of the group callbacks (page 34355) that Groupgate does not handle, so that package im has no names for
 // them.
 const (
-	commandBeforeCreate    im.Command = "Group.CallbackBeforeCreateGroup"
-	commandAfterCreate     im.Command = "Group.CallbackAfterCreateGroup"
-	commandAfterJoin       im.Command = "Group.CallbackAfterNewMemberJoin"
-	commandAfterExit       im.Command = "Group.CallbackAfterMemberExit"
-	commandAfterDestroyed  im.Command = "Group.CallbackAfterGroupDestroyed"
-	commandAfterInfoChange im.Command = "Group.CallbackAfterGroupInfoChanged"
+	commandBeforeCreate    callback.Command = "Group.CallbackBeforeCreateGroup"
+	commandAfterCreate     callback.Command = "Group.CallbackAfterCreateGroup"
+	commandAfterJoin       callback.Command = "Group.CallbackAfterNewMemberJoin"
+	commandAfterExit       callback.Command = "Group.CallbackAfterMemberExit"
+	commandAfterDestroyed  callback.Command = "Group.CallbackAfterGroupDestroyed"
+	commandAfterInfoChange callback.Command = "Group.CallbackAfterGroupInfoChanged"
 )
 
 // callbackTimeout is the time for a callback, connecting and TLS included; at the vendor it is fixed (page 34354).
@@ -41,9 +41,9 @@ type origin struct {
 	ip       string // ClientIP
 }
 
-// callback is one callback to be sent.
-type callback struct {
-	command im.Command
+// outgoing is one callback to be sent.
+type outgoing struct {
+	command callback.Command
 	group   string
 	from    origin
 	body    []byte
@@ -65,32 +65,32 @@ func memberRefs(accounts []string) []memberRef {
 // callbackBody is the body of every group callback. Each command uses some of the fields; their order is that of the
 // vendor's pages.
 type callbackBody struct {
-	Command     im.Command  `json:"CallbackCommand"`
-	GroupID     string      `json:"GroupId,omitempty"`
-	Type        string      `json:"Type,omitempty"`
-	JoinType    string      `json:"JoinType,omitempty"`
-	ExitType    string      `json:"ExitType,omitempty"`
-	Requestor   string      `json:"Requestor_Account,omitempty"`
-	Operator    string      `json:"Operator_Account,omitempty"`
-	Owner       string      `json:"Owner_Account,omitempty"`
-	Name        string      `json:"Name,omitempty"`
-	Intro       string      `json:"Introduction,omitempty"`
-	Notice      string      `json:"Notification,omitempty"`
-	FaceURL     string      `json:"FaceUrl,omitempty"`
-	CreateCount *int        `json:"CreateGroupNum,omitempty"`
-	Invited     []memberRef `json:"DestinationMembers,omitempty"`
-	Joined      []memberRef `json:"NewMemberList,omitempty"`
-	Left        []memberRef `json:"ExitMemberList,omitempty"`
-	Members     []memberRef `json:"MemberList,omitempty"`
-	ApplyMsg    string      `json:"ApplyMsg,omitempty"`
-	EventTime   any         `json:"EventTime,omitempty"` // milliseconds
+	Command     callback.Command `json:"CallbackCommand"`
+	GroupID     string           `json:"GroupId,omitempty"`
+	Type        string           `json:"Type,omitempty"`
+	JoinType    string           `json:"JoinType,omitempty"`
+	ExitType    string           `json:"ExitType,omitempty"`
+	Requestor   string           `json:"Requestor_Account,omitempty"`
+	Operator    string           `json:"Operator_Account,omitempty"`
+	Owner       string           `json:"Owner_Account,omitempty"`
+	Name        string           `json:"Name,omitempty"`
+	Intro       string           `json:"Introduction,omitempty"`
+	Notice      string           `json:"Notification,omitempty"`
+	FaceURL     string           `json:"FaceUrl,omitempty"`
+	CreateCount *int             `json:"CreateGroupNum,omitempty"`
+	Invited     []memberRef      `json:"DestinationMembers,omitempty"`
+	Joined      []memberRef      `json:"NewMemberList,omitempty"`
+	Left        []memberRef      `json:"ExitMemberList,omitempty"`
+	Members     []memberRef      `json:"MemberList,omitempty"`
+	ApplyMsg    string           `json:"ApplyMsg,omitempty"`
+	EventTime   any              `json:"EventTime,omitempty"` // milliseconds
 }
 
 // compose makes the callback, and reports false if the app's settings disable it.
-func (e *Emulator) compose(a *app, from origin, body callbackBody) (callback, bool) {
+func (e *Emulator) compose(a *app, from origin, body callbackBody) (outgoing, bool) {
 	settings, _, _ := a.config()
 	if settings.CallbackURL == "" || slices.Contains(settings.DisabledCallbacks, string(body.Command)) {
-		return callback{}, false
+		return outgoing{}, false
 	}
 	switch millis := e.clock.now().UnixMilli(); settings.EventTime {
 	case EventTimeNumber:
@@ -101,9 +101,9 @@ func (e *Emulator) compose(a *app, from origin, body callbackBody) (callback, bo
 	raw, err := json.Marshal(body)
 	if err != nil { // strings and numbers only
 		e.log.Error("Cannot compose callback", "command", body.Command, "error", err)
-		return callback{}, false
+		return outgoing{}, false
 	}
-	return callback{command: body.Command, group: body.GroupID, from: from, body: raw}, true
+	return outgoing{command: body.Command, group: body.GroupID, from: from, body: raw}, true
 }
 
 // queueAfter queues an after-callback. It may be called while the group is locked, since it sends nothing itself.
@@ -217,7 +217,7 @@ type delivery struct {
 }
 
 // deliver sends a callback, subject to the faults.
-func (e *Emulator) deliver(ctx context.Context, a *app, cb callback) (d delivery) {
+func (e *Emulator) deliver(ctx context.Context, a *app, cb outgoing) (d delivery) {
 	d.sentAt = e.clock.now()
 	start := time.Now()
 	defer func() { d.took = time.Since(start) }()
@@ -241,7 +241,7 @@ func (e *Emulator) deliver(ctx context.Context, a *app, cb callback) (d delivery
 }
 
 // injectIntoDelivery applies a fault to a callback.
-func (e *Emulator) injectIntoDelivery(ctx context.Context, a *app, cb callback, inj injected, d *delivery) {
+func (e *Emulator) injectIntoDelivery(ctx context.Context, a *app, cb outgoing, inj injected, d *delivery) {
 	if inj.is(FaultRepeat) {
 		e.post(ctx, a, cb, &delivery{sentAt: e.clock.now()})
 		return
@@ -265,12 +265,12 @@ func (e *Emulator) injectIntoDelivery(ctx context.Context, a *app, cb callback, 
 }
 
 // post makes the HTTP request and reads the answer (page 34354).
-func (e *Emulator) post(ctx context.Context, a *app, cb callback, d *delivery) {
+func (e *Emulator) post(ctx context.Context, a *app, cb outgoing, d *delivery) {
 	settings, _, token := a.config()
 	query := callbackQuery(a.id, cb)
 	if token != "" {
 		requestTime := strconv.FormatInt(d.sentAt.Unix(), 10)
-		query += "&Sign=" + im.Sign(token, requestTime) + "&RequestTime=" + requestTime
+		query += "&Sign=" + callback.Sign(token, requestTime) + "&RequestTime=" + requestTime
 	}
 	// The vendor documents no Content-Type, so none is sent.
 	//nolint:gosec // callbacks go to the configured URL
@@ -301,7 +301,7 @@ func (e *Emulator) post(ctx context.Context, a *app, cb callback, d *delivery) {
 }
 
 // callbackQuery is the query without the signature, with the parameters in the order of the vendor's sample.
-func callbackQuery(sdkAppID uint64, cb callback) string {
+func callbackQuery(sdkAppID uint64, cb outgoing) string {
 	return "SdkAppid=" + strconv.FormatUint(sdkAppID, 10) +
 		"&CallbackCommand=" + url.QueryEscape(string(cb.command)) +
 		"&contenttype=json" +
@@ -311,7 +311,7 @@ func callbackQuery(sdkAppID uint64, cb callback) string {
 
 // redactedQuery is the query for the record, without the signature: a signature is enough to forge callbacks for a
 // minute.
-func redactedQuery(a *app, cb callback) string {
+func redactedQuery(a *app, cb outgoing) string {
 	query := callbackQuery(a.id, cb)
 	if settings, _, _ := a.config(); settings.SignedCallbacks {
 		query += "&Sign=...&RequestTime=..."
@@ -331,7 +331,7 @@ func failureText(err error) string {
 	return err.Error()
 }
 
-func (e *Emulator) recordCallback(a *app, cb callback, d delivery, outcome string) {
+func (e *Emulator) recordCallback(a *app, cb outgoing, d delivery, outcome string) {
 	answer := string(d.answer[:min(len(d.answer), maxRecordedAnswer)])
 	e.callbacks.add(func(id int) CallbackRecord {
 		return CallbackRecord{

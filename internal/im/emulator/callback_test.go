@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
@@ -28,7 +28,7 @@ func TestCallbackFormat(t *testing.T) {
 	}
 	sent := w.backend.all()[0]
 	requestTime := sent.Query.Get("RequestTime")
-	if requestTime != "1793880000" || !im.VerifySign(testToken, requestTime, sent.Query.Get("Sign")) {
+	if requestTime != "1793880000" || !callback.VerifySign(testToken, requestTime, sent.Query.Get("Sign")) {
 		t.Errorf("RequestTime %q with Sign %q does not verify", requestTime, sent.Query.Get("Sign"))
 	}
 	sent.Query.Del("Sign")
@@ -48,7 +48,7 @@ func TestCallbackFormat(t *testing.T) {
 	}
 	records, err := w.Callbacks(t.Context(), filter{Command: "Group.CallbackBeforeApplyJoinGroup"})
 	w.must(err)
-	if len(records) != 1 || strings.Contains(records[0].Query, im.Sign(testToken, requestTime)) {
+	if len(records) != 1 || strings.Contains(records[0].Query, callback.Sign(testToken, requestTime)) {
 		t.Errorf("the record holds the signature: %+v", records)
 	}
 }
@@ -331,7 +331,7 @@ func TestGroupFull(t *testing.T) {
 	}
 	w.commands()
 	w.must(errOf(w.ChangeGroup(t.Context(), "g", emulator.GroupChange{MaxMembers: new(9)})))
-	records, err := w.Callbacks(t.Context(), filter{Command: string(im.CommandAfterGroupFull)})
+	records, err := w.Callbacks(t.Context(), filter{Command: string(callback.CommandAfterGroupFull)})
 	w.must(err)
 	want := `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g","EventTime":1793880000000}`
 	if string(records[0].Body) != want {
@@ -453,7 +453,7 @@ func TestCallbackOverTLS(t *testing.T) {
 			w.group(groupSpec{ID: "g", Type: "Meeting"})
 			_, err := w.Apply(t.Context(), "g", "jared")
 			w.must(err)
-			records, err := w.Callbacks(t.Context(), filter{Command: string(im.CommandBeforeApplyJoin)})
+			records, err := w.Callbacks(t.Context(), filter{Command: string(callback.CommandBeforeApplyJoin)})
 			w.must(err)
 			if len(records) != 1 || records[0].Outcome != tc.want {
 				t.Errorf("%+v, want %s", records, tc.want)

@@ -11,19 +11,20 @@ import (
 
 	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 // TestRESTClient runs the REST client against the emulator. Both define the vendor's wire format for themselves, so a
 // misspelling in one of them fails here.
 func TestRESTClient(t *testing.T) {
 	w := newWorld(t)
-	config := im.ClientConfig{
+	config := imrest.Config{
 		Endpoint: w.BaseURL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey,
 		RequestsPerSecond: 200,
 		Now:               func() time.Time { return testNow },
 		Sleep:             func(context.Context, time.Duration) error { return nil },
 	}
-	client, err := im.NewClient(config)
+	client, err := imrest.NewClient(config)
 	w.must(err)
 	for _, kind := range []string{"Private", "Public", "ChatRoom", "Community"} {
 		t.Run(kind, func(t *testing.T) {
@@ -32,7 +33,7 @@ func TestRESTClient(t *testing.T) {
 			}})
 			g, err := client.Group(t.Context(), kind, time.Time{})
 			w.must(err)
-			want := im.Group{ID: kind, Type: im.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300,
+			want := imrest.Group{ID: kind, Type: im.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300,
 				ServerTime: testNow}
 			same(t, "group", want, g)
 			var accounts []string
@@ -46,11 +47,11 @@ func TestRESTClient(t *testing.T) {
 			}
 			same(t, "members", append(wantAccounts, "bob"), accounts)
 			w.must(client.DeleteMembers(t.Context(), kind, []string{"u1", "u2"},
-				im.DeleteOptions{Silent: true, Reason: "inactive"}))
+				imrest.DeleteOptions{Silent: true, Reason: "inactive"}))
 			members, err := client.MembersNamed(t.Context(), kind, []string{"u1", "u3", "bob", "alice"}, time.Time{})
 			w.must(err)
 			old := testNow.AddDate(0, 0, -40)
-			wantMembers := map[string]im.Member{
+			wantMembers := map[string]imrest.Member{
 				"u3":    {Account: "u3", Role: "Member", Joined: old, LastSpoke: old, ActivityKnown: true},
 				"bob":   {Account: "bob", Role: "Member", Joined: testNow.AddDate(0, 0, -3), ActivityKnown: true},
 				"alice": {Account: "alice", Role: "Owner", Joined: testNow, ActivityKnown: true},
@@ -68,13 +69,13 @@ func TestRESTClient(t *testing.T) {
 		w.group(groupSpec{ID: id, Type: "Public", Owner: "alice", MaxMembers: 4,
 			Quirks: emulator.Quirks{AddAllOrNothing: strict}})
 		got, err := client.AddMembers(t.Context(), id, []string{"alice", "ghost", "a", "shy", "b", "busy"})
-		want := map[string]im.AddResult{
-			"alice": im.AddResultAlreadyMember, "ghost": im.AddResultRefused, "a": im.AddResultAdded,
-			"shy": im.AddResultAwaitingConfirmation,
-			"b":   im.AddResultAdded, "busy": im.AddResultGroupLimit,
+		want := map[string]imrest.AddResult{
+			"alice": imrest.AddResultAlreadyMember, "ghost": imrest.AddResultRefused, "a": imrest.AddResultAdded,
+			"shy": imrest.AddResultAwaitingConfirmation,
+			"b":   imrest.AddResultAdded, "busy": imrest.AddResultGroupLimit,
 		}
 		if strict {
-			want["ghost"] = im.AddResultNotFound
+			want["ghost"] = imrest.AddResultNotFound
 		}
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("strict %t: error %v (-want,+got)\n%s", strict, err, diff)
@@ -82,33 +83,33 @@ func TestRESTClient(t *testing.T) {
 	}
 	w.backend.willSay(says(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":1}`))
 	if got, err := client.AddMembers(t.Context(), "addtrue", []string{"c"}); err != nil ||
-		got["c"] != im.AddResultRefused {
+		got["c"] != imrest.AddResultRefused {
 		t.Errorf("refused: %v, %v", got, err)
 	}
 	w.backend.willSay(says(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`))
 	if got, err := client.AddMembers(t.Context(), "addtrue", []string{"c", "d"}); err != nil ||
-		got["c"] != im.AddResultAdded || got["d"] != im.AddResultNoSeat {
+		got["c"] != imrest.AddResultAdded || got["d"] != imrest.AddResultNoSeat {
 		t.Errorf("one seat for two: %v, %v", got, err)
 	}
 	page, err := client.AppGroups(t.Context(), 0)
 	w.must(err)
-	same(t, "all groups", im.AppGroupsPage{IDs: []string{"Private", "Public", "ChatRoom", "Community", "addfalse",
+	same(t, "all groups", imrest.AppGroupsPage{IDs: []string{"Private", "Public", "ChatRoom", "Community", "addfalse",
 		"addtrue"}}, page)
 	w.group(groupSpec{ID: "live", Type: "AVChatRoom"})
-	if _, err := client.AddMembers(t.Context(), "live", []string{"a"}); im.ClassOf(err) != im.ClassUnsupported {
+	if _, err := client.AddMembers(t.Context(), "live", []string{"a"}); imrest.ClassOf(err) != imrest.ClassUnsupported {
 		t.Errorf("adding to an AVChatRoom: %v", err)
 	}
 	if err := client.DeleteMembers(t.Context(), "live", []string{"u1"},
-		im.DeleteOptions{}); im.ClassOf(err) != im.ClassUnsupported {
+		imrest.DeleteOptions{}); imrest.ClassOf(err) != imrest.ClassUnsupported {
 		t.Errorf("AVChatRoom: %v", err)
 	}
-	if _, err := client.Group(t.Context(), "gone", time.Time{}); im.ClassOf(err) != im.ClassGroupGone {
+	if _, err := client.Group(t.Context(), "gone", time.Time{}); imrest.ClassOf(err) != imrest.ClassGroupGone {
 		t.Errorf("no such group: %v", err)
 	}
 	config.SecretKey = "another"
-	wrong, err := im.NewClient(config)
+	wrong, err := imrest.NewClient(config)
 	w.must(err)
-	if _, err := wrong.Group(t.Context(), "Public", time.Time{}); im.ClassOf(err) != im.ClassUnauthorized {
+	if _, err := wrong.Group(t.Context(), "Public", time.Time{}); imrest.ClassOf(err) != imrest.ClassUnauthorized {
 		t.Errorf("wrong key: %v", err)
 	}
 }

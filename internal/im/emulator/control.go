@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 const (
@@ -412,7 +412,7 @@ func (e *Emulator) signFor(r *http.Request) (any, error) {
 	const life = 24 * time.Hour
 	_, key, _ := a.config()
 	now := e.clock.now()
-	sig, err := im.NewUserSig(key, a.id, identifier, now, life)
+	sig, err := imrest.NewUserSig(key, a.id, identifier, now, life)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
@@ -142,7 +142,7 @@ func TestFaultsOfCallbacks(t *testing.T) {
 		"repeat":            {fault{Kind: "repeat"}, refused, 2, emulator.OutcomeRefused},
 		"hang":              {fault{Kind: "hang"}, joined, 0, failedOpen},
 		"too much latency":  {fault{Kind: "latency", Latency: "1m"}, joined, 0, failedOpen},
-		"another command": {fault{Kind: "drop", Callback: string(im.CommandAfterGroupFull)}, refused, 1,
+		"another command": {fault{Kind: "drop", Callback: string(callback.CommandAfterGroupFull)}, refused, 1,
 			emulator.OutcomeRefused},
 	}
 	for name, tc := range cases {
@@ -152,7 +152,7 @@ func TestFaultsOfCallbacks(t *testing.T) {
 			w.group(groupSpec{ID: "g", Type: "Meeting"})
 			w.backend.willSay(says(refusing))
 			if tc.fault.Callback == "" {
-				tc.fault.Callback = string(im.CommandBeforeApplyJoin)
+				tc.fault.Callback = string(callback.CommandBeforeApplyJoin)
 			}
 			w.must(errOf(w.AddFault(t.Context(), tc.fault)))
 			got, err := w.Apply(t.Context(), "g", "mallory")
@@ -160,14 +160,14 @@ func TestFaultsOfCallbacks(t *testing.T) {
 			if got.Result != tc.result {
 				t.Errorf("%+v, want %s", got, tc.result)
 			}
-			records, err := w.Callbacks(t.Context(), filter{Command: string(im.CommandBeforeApplyJoin)})
+			records, err := w.Callbacks(t.Context(), filter{Command: string(callback.CommandBeforeApplyJoin)})
 			w.must(err)
 			if len(records) != 1 || records[0].Outcome != tc.outcome {
 				t.Errorf("recorded %+v", records)
 			}
 			received := 0
 			for _, r := range w.backend.all() {
-				if r.Command == string(im.CommandBeforeApplyJoin) {
+				if r.Command == string(callback.CommandBeforeApplyJoin) {
 					received++
 				}
 			}

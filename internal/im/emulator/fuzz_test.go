@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 // FuzzREST checks that every request is answered with HTTP 200 and the three fields of the envelope, without a panic.
@@ -47,7 +47,7 @@ func FuzzREST(f *testing.F) {
 			em.ServeHTTP(httptest.NewRecorder(), r)
 		}
 		if signed {
-			sig, err := im.NewUserSig(testKey, testApp, "admin", testNow, time.Hour)
+			sig, err := imrest.NewUserSig(testKey, testApp, "admin", testNow, time.Hour)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
 // Joining and leaving a group with callbacks. What must not cause callbacks (members at creation, import, the control
@@ -39,7 +39,7 @@ func (e *Emulator) apply(ctx context.Context, g *group, from origin, message str
 		return false, fail(codeAlreadyMember, "the account is a member already")
 	}
 	v := e.sendBefore(ctx, g.app, from, callbackBody{
-		Command: im.CommandBeforeApplyJoin, GroupID: g.id, Type: g.typeName(),
+		Command: callback.CommandBeforeApplyJoin, GroupID: g.id, Type: g.typeName(),
 		Requestor: from.account, ApplyMsg: message,
 	})
 	if v.refusal != nil {
@@ -82,7 +82,7 @@ func (en entry) failure() *failure {
 // invite handles an invitation by a member or an addition over REST: one callback covers all accounts (page 34371).
 func (e *Emulator) invite(ctx context.Context, g *group, from origin, accounts []string) ([]entry, *failure) {
 	v := e.sendBefore(ctx, g.app, from, callbackBody{
-		Command: im.CommandBeforeInviteJoin, GroupID: g.id, Type: g.typeName(), Operator: from.account,
+		Command: callback.CommandBeforeInviteJoin, GroupID: g.id, Type: g.typeName(), Operator: from.account,
 		Invited: memberRefs(accounts),
 	})
 	if v.refusal != nil {
@@ -124,7 +124,7 @@ func (e *Emulator) obstacle(ctx context.Context, g *group, from origin, accounts
 		}
 	}
 	if wanted > g.free() {
-		e.queueAfter(ctx, g.app, from, callbackBody{Command: im.CommandAfterGroupFull, GroupID: g.id})
+		e.queueAfter(ctx, g.app, from, callbackBody{Command: callback.CommandAfterGroupFull, GroupID: g.id})
 		return errGroupFull
 	}
 	return nil
@@ -171,7 +171,7 @@ func (e *Emulator) admit(
 		})
 	}
 	if noSeat || len(joined) > 0 && g.full() {
-		e.queueAfter(ctx, g.app, from, callbackBody{Command: im.CommandAfterGroupFull, GroupID: g.id})
+		e.queueAfter(ctx, g.app, from, callbackBody{Command: callback.CommandAfterGroupFull, GroupID: g.id})
 	}
 	return entries
 }

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 const (
@@ -226,9 +226,9 @@ func (e *Emulator) authenticate(r *http.Request, now time.Time) (*app, string, *
 		return a, "", fail(codeNoIdentifier, "the parameter identifier is missing")
 	}
 	settings, key, _ := a.config()
-	if err := im.VerifyUserSig(query.Get("usersig"), key, id, identifier, now); err != nil {
+	if err := imrest.VerifyUserSig(query.Get("usersig"), key, id, identifier, now); err != nil {
 		code := codeUserSigMalformed
-		if refused := (*im.UserSigError)(nil); errors.As(err, &refused) {
+		if refused := (*imrest.UserSigError)(nil); errors.As(err, &refused) {
 			code = refused.Code
 		}
 		return a, identifier, fail(code, "%v", err)

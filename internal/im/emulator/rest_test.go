@@ -11,15 +11,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 func TestRESTAuthentication(t *testing.T) {
 	w := newWorld(t)
 	w.group(groupSpec{ID: "g", Type: "Public"})
 	sign := func(key string, app uint64, account string, at time.Time) string {
-		sig, err := im.NewUserSig(key, app, account, at, time.Hour)
+		sig, err := imrest.NewUserSig(key, app, account, at, time.Hour)
 		w.must(err)
 		return sig
 	}

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 func TestWitness(t *testing.T) {
@@ -21,7 +21,7 @@ func TestWitness(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	calls, err := im.NewClient(im.ClientConfig{
+	calls, err := imrest.NewClient(imrest.Config{
 		Endpoint: w.BaseURL, SDKAppID: testApp, AdminAccount: "administrator", SecretKey: testKey,
 		Now: func() time.Time { return testNow },
 	})
@@ -32,7 +32,7 @@ func TestWitness(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := calls.DeleteMembers(t.Context(), "club", []string{"ann", "nobody"},
-		im.DeleteOptions{NotAfter: testNow.Add(time.Hour)}); err != nil {
+		imrest.DeleteOptions{NotAfter: testNow.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := calls.AddMembers(t.Context(), "club", []string{"bob", "ann"}); err != nil {

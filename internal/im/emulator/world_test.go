@@ -16,8 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 const (
@@ -173,7 +173,7 @@ func (w *world) now() time.Time {
 // query is a valid query of a REST call.
 func (w *world) query() url.Values {
 	w.t.Helper()
-	sig, err := im.NewUserSig(testKey, testApp, "administrator", w.now(), time.Hour)
+	sig, err := imrest.NewUserSig(testKey, testApp, "administrator", w.now(), time.Hour)
 	w.must(err)
 	return url.Values{
 		"sdkappid": {strconv.Itoa(testApp)}, "identifier": {"administrator"}, "usersig": {sig},

@@ -1,0 +1,66 @@
+package callback
+
+import (
+	"strconv"
+	"unicode/utf8"
+)
+
+// Answer is what a callback is answered with (page 34354).
+type Answer struct {
+	// OK is ActionStatus: the callback was processed. A refusal is OK with a Code; what FAIL does to a join is undocumented.
+	OK bool
+	// Code is ErrorCode. For a before-join command 0 lets the vendor go on, 1 refuses with a fixed text (the client sees
+	// 10016), and 10100 to 10200 refuse with this code and Info.
+	Code int32
+	// Info is ErrorInfo. The client sees it with a code of 10100 to 10200.
+	Info string
+	// Refused are the accounts of an invitation that are refused while the others may join; only with Code 0 (page 34371).
+	Refused []string
+}
+
+// AppendJSON appends the answer as one JSON object. Its members always come in the same order, and it is valid JSON whatever
+// bytes the strings hold: bytes that are not UTF-8 become U+FFFD.
+func (a Answer) AppendJSON(b []byte) []byte {
+	if a.OK {
+		b = append(b, `{"ActionStatus":"OK","ErrorInfo":`...)
+	} else {
+		b = append(b, `{"ActionStatus":"FAIL","ErrorInfo":`...)
+	}
+	b = appendString(b, a.Info)
+	b = append(b, `,"ErrorCode":`...)
+	b = strconv.AppendInt(b, int64(a.Code), 10)
+	if len(a.Refused) > 0 {
+		b = append(b, `,"RefusedMembers_Account":`...)
+		separator := byte('[')
+		for _, account := range a.Refused {
+			b = appendString(append(b, separator), account)
+			separator = ','
+		}
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
+
+func appendString(b []byte, s string) []byte {
+	const hexDigits = "0123456789abcdef"
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+			i++
+		case c < 0x20 || c == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+			i++
+		default:
+			r, size := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += size
+		}
+	}
+	return append(b, '"')
+}

@@ -1,0 +1,46 @@
+package callback
+
+import "strings"
+
+// Command is the word by which a callback says what happened, as it stands in CallbackCommand.
+type Command string
+
+// The commands that Groupgate acts on; every other one is answered and otherwise ignored.
+const (
+	// CommandBeforeApplyJoin asks whether a user who applied may join (page 34370).
+	CommandBeforeApplyJoin Command = "Group.CallbackBeforeApplyJoinGroup"
+	// CommandBeforeInviteJoin asks which of the invited users may join, also when an app adds them over REST (page 34371).
+	CommandBeforeInviteJoin Command = "Group.CallbackBeforeInviteJoinGroup"
+	// CommandAfterGroupFull reports that a group has become full, or that somebody found it full (page 34376).
+	CommandAfterGroupFull Command = "Group.CallbackAfterGroupFull"
+)
+
+// BeforeJoin reports whether the answer to the command decides over a join, so that no answer at all lets the user in.
+func (c Command) BeforeJoin() bool {
+	return c == CommandBeforeApplyJoin || c == CommandBeforeInviteJoin
+}
+
+// Known reports whether the vendor documents the command (page 34355), or at least the family that it belongs to.
+func (c Command) Known() bool {
+	switch c {
+	case CommandBeforeApplyJoin, CommandBeforeInviteJoin, CommandAfterGroupFull,
+		"Group.CallbackBeforeCreateGroup", "Group.CallbackAfterCreateGroup",
+		"Group.CallbackAfterNewMemberJoin", "Group.CallbackAfterMemberExit",
+		"Group.CallbackBeforeSendMsg", "Group.CallbackAfterSendMsg",
+		"Group.CallbackAfterGroupDestroyed", "Group.CallbackAfterGroupInfoChanged",
+		"Group.CallbackOnMemberStateChange", "Group.CallbackSendMsgException", "Group.CallbackAfterRecallMsg",
+		"Group.CallbackBeforeCreateTopic", "Group.CallbackAfterCreateTopic",
+		"Group.CallbackAfterTopicDestroyed", "Group.CallbackAfterTopicInfoChanged",
+		"Group.CallbackAfterMemberFieldChanged", "Group.CallbackAfterGroupAttrChanged",
+		"Group.CallbackAfterReadReceipt", "Group.CallbackAfterChangeGroupOwner", "Group.CallbackOnDailyGroupQuotaAlarm",
+		"State.StateChange", "ContentCallback.ResultNotify", "Alert.RequestOverLimit":
+		return true
+	}
+	// These families are documented command by command on pages that change often; none of them is about groups.
+	for _, family := range [...]string{"Profile.", "Sns.", "Follow.", "C2C.", "OfficialAccount."} {
+		if len(c) > len(family) && strings.HasPrefix(string(c), family) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,164 @@
+package imrest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Class says what can be done about a failed call of the REST API.
+type Class string
+
+const (
+	// ClassTransient means: the network or the vendor's inside failed. Every call of this package may be repeated safely, and has
+	// been, several times, before the error is returned.
+	ClassTransient Class = "Transient"
+	// ClassThrottled means: the app calls too often, or the vendor told it to wait. Nothing helps but time; see Error.RetryAfter.
+	ClassThrottled Class = "Throttled"
+	// ClassUnauthorized means: the key, the admin account, the SDKAppID or the region is wrong, or the app is disabled. It lasts until
+	// somebody changes that.
+	ClassUnauthorized Class = "Unauthorized"
+	// ClassGroupGone means: the group does not exist, or no longer.
+	ClassGroupGone Class = "GroupGone"
+	// ClassUnsupported means: groups of this type cannot do that; live rooms (AVChatRoom) have no member list and nobody is removed
+	// from them.
+	ClassUnsupported Class = "Unsupported"
+	// ClassPermanent means: the vendor refuses for another reason, which a repetition does not change. Codes that are not
+	// documented belong here.
+	ClassPermanent Class = "Permanent"
+)
+
+// Error is a failed call of the REST API. It holds neither a URL nor anything secret.
+type Error struct {
+	// API is the command of the call, such as get_group_info.
+	API string
+	// Code is the vendor's ErrorCode (page 34348), 0 where there was no answer that could be read.
+	Code int
+	// Info is the vendor's ErrorInfo, one line of at most 256 bytes.
+	Info string
+	// HTTPStatus is the status of the answer, 0 without one.
+	HTTPStatus int
+	// Class says what can be done.
+	Class Class
+	// RetryAfter is how long the vendor wants to be left alone; no call of the client is sent meanwhile. 0: no wish known.
+	RetryAfter time.Duration
+	// Err is the failure of the network or of reading the answer, nil if the vendor answered.
+	Err error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var text strings.Builder
+	text.WriteString(e.API)
+	if e.Code != 0 {
+		fmt.Fprintf(&text, ": code %d", e.Code)
+	}
+	if e.HTTPStatus != 0 && e.HTTPStatus != 200 {
+		fmt.Fprintf(&text, ": HTTP status %d", e.HTTPStatus)
+	}
+	if e.Info != "" {
+		text.WriteString(": " + e.Info)
+	}
+	if e.Err != nil {
+		text.WriteString(": " + e.Err.Error())
+	}
+	return text.String()
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ClassOf returns the class of a failed call, "" for an error that is none: a context that ended, ErrTooLate, or a mistake of
+// the caller.
+func ClassOf(err error) Class {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Class
+	}
+	return ""
+}
+
+// Commands of the REST API, as they stand in its URLs and in Error.API.
+const (
+	apiGroupInfo       = "get_group_info"
+	apiMembers         = "get_group_member_info"
+	apiMembersNamed    = "get_specified_group_member_info"
+	apiDeleteMembers   = "delete_group_member"
+	apiAddMembers      = "add_group_member"
+	apiAppGroups       = "get_appid_group_list"
+	serviceGroup       = "group_open_http_svc"
+	codeUserSigExpired = 70001
+)
+
+// classOfCode sorts the vendor's codes (page 34348). A code means the same for every call with two exceptions: where a live
+// room is asked for what it has not, the vendor answers 10004 to a removal and 10007 to anything else about members, both of which
+// elsewhere say that the request or the permission is wrong.
+func classOfCode(api string, code int) Class {
+	switch code {
+	case 10002, 20004, 20005, 60008, 60013, 60014, 70169, 70202, 70500, 90992, 90994, 90995, 91000:
+		return ClassTransient
+	case 10006, 60007, 60011, 60018, 60019, 60028, 70050:
+		return ClassThrottled
+	case 10010, 10015:
+		return ClassGroupGone
+	case 10008, 10012, 60004, 60005, 60006, 60010, 60016, 60017, 60020, 60021, 60026, 60027,
+		codeUserSigExpired, 70002, 70003, 70005, 70009, 70013, 70014, 70016, 70020, 70051, 90009:
+		return ClassUnauthorized
+	case 10004:
+		if api == apiDeleteMembers {
+			return ClassUnsupported
+		}
+	case 10007:
+		if api != apiGroupInfo && api != apiAppGroups {
+			return ClassUnsupported
+		}
+	}
+	return ClassPermanent
+}
+
+// Pauses that the vendor asks for, or that its documentation makes sensible.
+const (
+	verificationPause = time.Minute      // 70050: too many failed verifications, and more of them only prolong it
+	quotaPause        = 10 * time.Minute // 60028: the trial's quota of 24 hours is used up; when it began is unknown
+	frequencyPause    = time.Second      // the frequency limits count by the second
+)
+
+// pauseOfCode is the least time without calls after a code.
+func pauseOfCode(code int) time.Duration {
+	switch code {
+	case 70050:
+		return verificationPause
+	case 60028:
+		return quotaPause
+	case 10006, 60007, 60011, 60018, 60019:
+		return frequencyPause
+	}
+	return 0
+}
+
+// resigns reports whether a fresh UserSig may help.
+func resigns(code int) bool {
+	return code == codeUserSigExpired || code == 60004 || code == 60005
+}
+
+const maxInfo = 256
+
+// tidy makes one bounded line of the vendor's words, and keeps out of it what a vendor might repeat of the request.
+func tidy(info string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			info = strings.ReplaceAll(info, secret, "REDACTED")
+		}
+	}
+	info = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(info, "\ufffd"))
+	if len(info) > maxInfo {
+		info = strings.ToValidUTF8(info[:maxInfo], "")
+	}
+	return strings.TrimSpace(info)
+}

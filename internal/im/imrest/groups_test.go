@@ -1,0 +1,197 @@
+package imrest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestGroup(t *testing.T) {
+	const top = `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","GroupInfo":`
+	cases := map[string]struct {
+		answer   string
+		want     Group
+		class    Class
+		code     int
+		says     string
+		attempts int
+	}{
+		"public":                        {answer: top + `[{"GroupId":"g","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200,"New":{}}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}, attempts: 1},
+		"old name":                      {answer: top + `[{"GroupId":"g","Type":"Private","MemberNum":0,"MaxMemberNum":1}]}`, want: Group{ID: "g", Type: "Work", VendorType: "Private", MaxMembers: 1}, attempts: 1},
+		"unknown type":                  {answer: top + `[{"GroupId":"g","Type":"Hall","MemberNum":1,"MaxMemberNum":1}]}`, want: Group{ID: "g", VendorType: "Hall", Members: 1, MaxMembers: 1}, attempts: 1},
+		"live room without counts":      {answer: top + `[{"GroupId":"g","Type":"Live"}]}`, want: Group{ID: "g", Type: "AVChatRoom", VendorType: "Live"}, attempts: 1},
+		"top level code is meaningless": {answer: `{"ActionStatus":"FAIL","ErrorCode":10004,"GroupInfo":[{"GroupId":"g","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}, attempts: 1},
+		"no top level at all":           {answer: `{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}, attempts: 1},
+
+		"gone inside a success":    {answer: top + `[{"GroupId":"g","ErrorCode":10010,"ErrorInfo":"gone"}]}`, class: ClassGroupGone, code: 10010, says: "get_group_info: code 10010: gone", attempts: 1},
+		"bad id inside a success":  {answer: top + `[{"GroupId":"g","ErrorCode":10015,"ErrorInfo":"bad"}]}`, class: ClassGroupGone, code: 10015, says: "bad", attempts: 1},
+		"internal, for this group": {answer: top + `[{"GroupId":"g","ErrorCode":10002}]}`, class: ClassTransient, code: 10002, says: "10002", attempts: 5},
+		"no permission":            {answer: top + `[{"GroupId":"g","ErrorCode":10007}]}`, class: ClassPermanent, code: 10007, says: "10007", attempts: 1},
+		"refused at the top":       {answer: refusal(60010, "not admin"), class: ClassUnauthorized, code: 60010, says: "not admin", attempts: 1},
+		"refused, empty list":      {answer: `{"ActionStatus":"FAIL","ErrorCode":60010,"GroupInfo":[]}`, class: ClassUnauthorized, code: 60010, says: "60010", attempts: 1},
+		"success about nothing":    {answer: okAnswer, class: ClassTransient, says: "describes no group", attempts: 5},
+		"about another group":      {answer: top + `[{"GroupId":"G","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, class: ClassTransient, says: "does not describe the group", attempts: 5},
+		"twice":                    {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200},{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, class: ClassTransient, says: "a group twice", attempts: 5},
+		"no type":                  {answer: top + `[{"GroupId":"g","MemberNum":7,"MaxMemberNum":200}]}`, class: ClassTransient, says: "no Type", attempts: 5},
+		"no MemberNum":             {answer: top + `[{"GroupId":"g","Type":"Public","MaxMemberNum":200}]}`, class: ClassTransient, says: "no MemberNum", attempts: 5},
+		"no MaxMemberNum":          {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7}]}`, class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
+		"MaxMemberNum null":        {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":null}]}`, class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
+		"MaxMemberNum 0":           {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":0}]}`, class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
+		"negative":                 {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":-1,"MaxMemberNum":200}]}`, class: ClassTransient, says: "no MemberNum", attempts: 5},
+		"a count that is a text":   {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":"x","MaxMemberNum":200}]}`, class: ClassTransient, says: "not the JSON", attempts: 5},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			date := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC)
+			v := newVendor(t, func(w http.ResponseWriter, _ int, _ request) (int, string) {
+				w.Header().Set("Date", date.Format(http.TimeFormat))
+				return 200, tc.answer
+			})
+			got, err := v.client(t).Group(t.Context(), "g", time.Time{})
+			if tc.class == "" {
+				tc.want.ServerTime = date
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("Group: -want, +got:\n%s", diff)
+			}
+			failed, _ := errors.AsType[*Error](err)
+			if ClassOf(err) != tc.class || (err == nil) != (tc.class == "") || failed != nil && (failed.Code != tc.code || !strings.Contains(err.Error(), tc.says)) {
+				t.Errorf("error %v, want class %q, code %d, saying %q", err, tc.class, tc.code, tc.says)
+			}
+			if n := len(v.seen()); n != tc.attempts {
+				t.Errorf("%d attempts, want %d", n, tc.attempts)
+			}
+			want := `{"GroupIdList":["g"],"ResponseFilter":{"GroupBaseInfoFilter":["Type","MemberNum","MaxMemberNum"]}}`
+			if body := v.seen()[0].body; body != want {
+				t.Errorf("body %s, want %s", body, want)
+			}
+		})
+	}
+}
+
+func TestGroupWithoutADate(t *testing.T) {
+	v := newVendor(t, func(w http.ResponseWriter, _ int, _ request) (int, string) {
+		w.Header()["Date"] = nil
+		return 200, `{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`
+	})
+	got, err := v.client(t).Group(t.Context(), "g", time.Time{})
+	if err != nil || !got.ServerTime.IsZero() {
+		t.Errorf("ServerTime %s, %v; want zero", got.ServerTime, err)
+	}
+}
+
+func TestGroups(t *testing.T) {
+	v := newVendor(t, func(w http.ResponseWriter, _ int, _ request) (int, string) {
+		w.Header()["Date"] = nil
+		return 200, `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[
+			{"GroupId":"b","ErrorCode":10010,"ErrorInfo":"gone"},
+			{"GroupId":"a","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200},
+			{"GroupId":"not asked for","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`
+	})
+	client := v.client(t)
+	groups, failures, err := client.Groups(t.Context(), []string{"a", "b", "c", "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]Group{"a": {ID: "a", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}}, groups); diff != "" {
+		t.Errorf("groups: -want, +got:\n%s", diff)
+	}
+	classes := map[string]Class{}
+	for id, err := range failures {
+		classes[id] = ClassOf(err)
+	}
+	if diff := cmp.Diff(map[string]Class{"b": ClassGroupGone, "c": ClassTransient}, classes); diff != "" {
+		t.Errorf("failures: -want, +got:\n%s", diff)
+	}
+	if n := len(v.seen()); n != 1 {
+		t.Errorf("%d requests, want 1: a group that fails costs only itself", n)
+	}
+	if _, _, err := client.Groups(t.Context(), make([]string, MaxGroupsPerCall+1)); err == nil {
+		t.Error("51 groups in one call are accepted")
+	}
+	if groups, failures, err := client.Groups(t.Context(), nil); len(groups)+len(failures) != 0 || err != nil || len(v.seen()) != 1 {
+		t.Errorf("no groups: %v, %v, %v", groups, failures, err)
+	}
+}
+
+// A frequency limit holds all calls back, wherever in the answer it stands.
+func TestGroupsAreThrottledAsAWhole(t *testing.T) {
+	v := newVendor(t, func(_ http.ResponseWriter, n int, _ request) (int, string) {
+		code := 0
+		if n == 1 {
+			code = 60018
+		}
+		return 200, fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[
+			{"GroupId":"a","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200},
+			{"GroupId":"b","ErrorCode":%d,"Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, code)
+	})
+	groups, failures, err := v.client(t).Groups(t.Context(), []string{"a", "b"})
+	if len(groups) != 2 || len(failures) != 0 || err != nil {
+		t.Errorf("got %v, %v, %v", groups, failures, err)
+	}
+	if seen := v.seen(); len(seen) != 2 || seen[1].at.Sub(seen[0].at) < frequencyPause {
+		t.Errorf("%d requests, want a second one, a second later", len(seen))
+	}
+}
+
+func TestGroupsFailAsAWhole(t *testing.T) {
+	v := newVendor(t, always(200, refusal(60010, "not admin")))
+	groups, failures, err := v.client(t).Groups(t.Context(), []string{"a"})
+	if groups != nil || failures != nil || ClassOf(err) != ClassUnauthorized {
+		t.Errorf("got %v, %v, %v", groups, failures, err)
+	}
+}
+
+func TestDeleteMembers(t *testing.T) {
+	v := newVendor(t, always(200, okAnswer))
+	client := v.client(t)
+	cases := map[string]struct {
+		opts DeleteOptions
+		want string
+	}{
+		"plain":            {DeleteOptions{}, `{"GroupId":"@TGS#1","MemberToDel_Account":["a","b"],"Silence":0}`},
+		"silent, reasoned": {DeleteOptions{Silent: true, Reason: `"inactive"`}, `{"GroupId":"@TGS#1","MemberToDel_Account":["a","b"],"Silence":1,"Reason":"\"inactive\""}`},
+	}
+	for name, tc := range cases {
+		if err := client.DeleteMembers(t.Context(), "@TGS#1", []string{"a", "b"}, tc.opts); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		seen := v.seen()
+		if got := seen[len(seen)-1].body; got != tc.want {
+			t.Errorf("%s: body %s, want %s", name, got, tc.want)
+		}
+	}
+	sent := len(v.seen())
+	if err := client.DeleteMembers(t.Context(), "g", make([]string, 101), DeleteOptions{}); err == nil {
+		t.Error("101 accounts in one removal are accepted")
+	}
+	if err := client.DeleteMembers(t.Context(), "g", nil, DeleteOptions{}); err != nil {
+		t.Errorf("nobody to remove: %v", err)
+	}
+	if len(v.seen()) != sent {
+		t.Error("a removal of nobody or of too many was sent")
+	}
+}
+
+func TestDeletionThatMayHaveTakenEffectIsNotRepeated(t *testing.T) {
+	for name, tc := range map[string]struct {
+		code int
+		want int
+	}{
+		"may have":                {60008, 1},
+		"was refused as frequent": {60007, maxAttempts},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newVendor(t, always(200, refusal(tc.code, "not now")))
+			err := v.client(t).DeleteMembers(t.Context(), "g", []string{"a"}, DeleteOptions{Once: true})
+			if calls := len(v.seen()); err == nil || calls != tc.want {
+				t.Errorf("%d calls, %v; want %d and an error", calls, err, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,274 @@
+package imrest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/groupgate/groupgate/internal/im"
+)
+
+const (
+	memberPage        = 100 // members per page: what the vendor advises, and the most that it allows for communities (page 34948)
+	maxNamedPerCall   = 50  // accounts per get_specified_group_member_info (page 64897)
+	roleOwner         = "Owner"
+	roleAdmin         = "Admin"
+	roleMember        = "Member"
+	vendorNotMember   = "NotMember"
+	latestVendorTime  = 253402300799 // the last second of the year 9999: what is later is no time in seconds
+	pagesPerListSlack = 10
+)
+
+// Member is a member of a group.
+type Member struct {
+	Account string
+	// Role is Owner, Admin or Member, "" if the answer did not say or used another word.
+	Role string
+	// Joined is zero if it is unknown.
+	Joined time.Time
+	// LastSpoke is zero if the member never spoke, or if it is unknown.
+	LastSpoke time.Time
+	// ActivityKnown says that the answer held both times and that they are possible. Without it nothing follows from a zero
+	// LastSpoke, and nothing from a zero Joined.
+	ActivityKnown bool
+}
+
+// memberFilter lists what is asked for besides the account.
+var memberFilter = []string{"Role", "JoinTime", "LastSendMsgTime"}
+
+type memberInfo struct {
+	Account   string     `json:"Member_Account"`
+	Role      string     `json:"Role"`
+	Joined    vendorTime `json:"JoinTime"`
+	LastSpoke vendorTime `json:"LastSendMsgTime"`
+}
+
+func (m memberInfo) member() Member {
+	member := Member{Account: m.Account, ActivityKnown: m.LastSpoke.known && m.Joined.known && m.Joined.seconds > 0}
+	// A sample of the vendor's has a blank after the role.
+	switch role := strings.TrimSpace(m.Role); role {
+	case roleOwner, roleAdmin, roleMember:
+		member.Role = role
+	}
+	if m.Joined.known && m.Joined.seconds > 0 {
+		member.Joined = time.Unix(m.Joined.seconds, 0).UTC()
+	}
+	if m.LastSpoke.known && m.LastSpoke.seconds > 0 {
+		member.LastSpoke = time.Unix(m.LastSpoke.seconds, 0).UTC()
+	}
+	return member
+}
+
+// vendorTime is Unix seconds. Absent, of another type, negative or beyond the year 9999 it is unknown: whoever reads
+// it must be able to tell that from 0, which means never.
+type vendorTime struct {
+	seconds int64
+	known   bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It takes a quoted number too, since the vendor's pages quote some times.
+func (t *vendorTime) UnmarshalJSON(raw []byte) error {
+	*t = vendorTime{}
+	var text json.Number
+	if json.Unmarshal(raw, &text) != nil {
+		return nil //nolint:nilerr // what is no time is unknown, not an error
+	}
+	if seconds, err := strconv.ParseInt(text.String(), 10, 64); err == nil && 0 <= seconds && seconds <= latestVendorTime {
+		*t = vendorTime{seconds: seconds, known: true}
+	}
+	return nil
+}
+
+type memberListRequest struct {
+	GroupID string   `json:"GroupId"`
+	Limit   int      `json:"Limit"`
+	Offset  *int     `json:"Offset,omitempty"` // all types but communities
+	Next    *string  `json:"Next,omitempty"`   // communities only
+	Filter  []string `json:"MemberInfoFilter"`
+}
+
+type memberListAnswer struct {
+	status
+	MemberNum *int         `json:"MemberNum"`
+	Members   []memberInfo `json:"MemberList"`
+	Next      string       `json:"Next"`
+}
+
+// Members lists all members of a group, whatever their role, in the vendor's order (get_group_member_info, page 34948). It
+// holds one page and what it takes to see that the pages lead on, however many members there are, so an account may come twice: where
+// members leave meanwhile, the vendor's offsets shift. g must be fresh: its Type selects the way of paging and its Members bound the pages. An error is the last thing that is
+// yielded, with a zero Member; what came before it is then not the whole list. Besides a failed call it says that an answer
+// repeats the one before, that a Next repeats an earlier one, or that there is no end in sight; a group
+// whose type has no list, or is not known, gives ClassUnsupported.
+func (c *Client) Members(ctx context.Context, g Group) iter.Seq2[Member, error] {
+	return func(yield func(Member, error) bool) {
+		if err := c.eachMember(ctx, g, func(m Member) bool { return yield(m, nil) }); err != nil {
+			yield(Member{}, err)
+		}
+	}
+}
+
+// eachMember reads page after page until the end of the list, or until yield wants no more.
+func (c *Client) eachMember(ctx context.Context, g Group, yield func(Member) bool) error {
+	if g.Type == im.TypeAVChatRoom || g.Type == "" {
+		return &Error{API: apiMembers, Class: ClassUnsupported, Err: fmt.Errorf("groups of type %q have no member list", g.VendorType)}
+	}
+	pages := newMemberPages(g)
+	for !pages.done {
+		page, err := c.memberPage(ctx, pages.request())
+		if err != nil {
+			return err
+		}
+		if err := pages.turn(page); err != nil {
+			return &Error{API: apiMembers, HTTPStatus: 200, Class: ClassTransient, Err: fmt.Errorf("list members: %w", err)}
+		}
+		for _, info := range page.Members {
+			if !yield(info.member()) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Client) memberPage(ctx context.Context, request memberListRequest) (memberListAnswer, error) {
+	var page memberListAnswer
+	err := c.do(ctx, call{api: apiMembers, body: request, decode: func(a answer) error {
+		page = memberListAnswer{}
+		if err := a.decode(&page); err != nil {
+			return err
+		}
+		if err := page.check(a); err != nil {
+			return err
+		}
+		return checkAccounts(page.Members)
+	}})
+	return page, err
+}
+
+func checkAccounts(members []memberInfo) error {
+	if slices.ContainsFunc(members, func(m memberInfo) bool { return m.Account == "" }) {
+		return errors.New("a member has no Member_Account")
+	}
+	return nil
+}
+
+// memberPages is the way through a list: by Next for communities, by Offset for all others. Both could go on for ever, or
+// end early, on a faulty answer; a list that looks complete and is not would be planned upon.
+type memberPages struct {
+	group    Group
+	done     bool
+	read     int // pages
+	offset   int
+	next     string
+	accounts []string // of the page before
+	// cursors holds every Next that was followed, as a hash: a community of a million has 10,000 of them, of a length that is not
+	// documented. Two that are different and have the same hash, once in a thousand million such lists, would end the list with an error.
+	cursors map[uint64]struct{}
+	seed    maphash.Seed
+}
+
+func newMemberPages(g Group) *memberPages {
+	p := &memberPages{group: g, cursors: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	p.follow("")
+	return p
+}
+
+// follow reports whether the cursor is new.
+func (p *memberPages) follow(next string) bool {
+	hash, before := maphash.String(p.seed, next), len(p.cursors)
+	p.cursors[hash] = struct{}{}
+	return len(p.cursors) > before
+}
+
+func (p *memberPages) byNext() bool { return p.group.Type == im.TypeCommunity }
+
+func (p *memberPages) request() memberListRequest {
+	request := memberListRequest{GroupID: p.group.ID, Limit: memberPage, Filter: memberFilter}
+	if p.byNext() {
+		request.Next = &p.next
+	} else {
+		request.Offset = &p.offset
+	}
+	return request
+}
+
+// turn takes note of a page and settles where the next one is.
+func (p *memberPages) turn(page memberListAnswer) error {
+	p.read++
+	accounts := make([]string, len(page.Members))
+	for i, member := range page.Members {
+		accounts[i] = member.Account
+	}
+	if len(accounts) > 0 && slices.Equal(accounts, p.accounts) {
+		return fmt.Errorf("page %d repeats the one before", p.read)
+	}
+	p.accounts = accounts
+	if p.byNext() {
+		p.done = page.Next == ""
+		if !p.done && !p.follow(page.Next) {
+			return fmt.Errorf("page %d leads back to an earlier one", p.read)
+		}
+		p.next = page.Next
+	} else {
+		p.offset += len(accounts)
+		// A short page ends the list only where the count agrees, since nothing promises that pages are filled.
+		switch {
+		case page.MemberNum == nil:
+			return fmt.Errorf("page %d has no MemberNum", p.read)
+		case p.offset >= *page.MemberNum:
+			p.done = true
+		case len(accounts) == 0:
+			return fmt.Errorf("the list ends after %d of %d members", p.offset, *page.MemberNum)
+		}
+	}
+	if limit := p.group.Members/(memberPage/2) + pagesPerListSlack; !p.done && p.read >= limit {
+		return fmt.Errorf("no end after %d pages for %d members", p.read, p.group.Members)
+	}
+	return nil
+}
+
+type namedMembersRequest struct {
+	GroupID  string   `json:"GroupId"`
+	Accounts []string `json:"Member_List_Account"`
+	Filter   []string `json:"MemberInfoFilter"`
+}
+
+// MembersNamed looks the accounts up in a group (get_specified_group_member_info, page 64897), 50 in a call. Who is no member
+// is not in the map; nor is anybody who was not asked for. With an error there is no map, since absence means something. Where
+// notAfter is not zero, no attempt starts later; see ErrTooLate.
+func (c *Client) MembersNamed(ctx context.Context, groupID string, accounts []string, notAfter time.Time) (map[string]Member, error) {
+	members := make(map[string]Member, len(accounts))
+	for chunk := range slices.Chunk(accounts, maxNamedPerCall) {
+		request := namedMembersRequest{GroupID: groupID, Accounts: chunk, Filter: memberFilter}
+		err := c.do(ctx, call{api: apiMembersNamed, body: request, notAfter: notAfter, decode: func(a answer) error {
+			var got memberListAnswer
+			if err := a.decode(&got); err != nil {
+				return err
+			}
+			if err := got.check(a); err != nil {
+				return err
+			}
+			if err := checkAccounts(got.Members); err != nil {
+				return err
+			}
+			for _, info := range got.Members {
+				if slices.Contains(chunk, info.Account) && strings.TrimSpace(info.Role) != vendorNotMember {
+					members[info.Account] = info.member()
+				}
+			}
+			return nil
+		}})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return members, nil
+}

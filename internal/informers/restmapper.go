@@ -1,0 +1,32 @@
+package informers
+
+import (
+	"net/http"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// NewRESTMapper is a manager's MapperProvider that knows the kinds used here and asks nobody. The usual one asks the API server, and a
+// process that starts during an outage would end instead of waiting for its return with the callback server up.
+func NewRESTMapper(*rest.Config, *http.Client) (meta.RESTMapper, error) {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	for kind, version := range map[string]schema.GroupVersion{
+		"IMApp":       v1alpha1.GroupVersion,
+		"AccountList": v1alpha1.GroupVersion,
+		"GroupPolicy": v1alpha1.GroupVersion,
+		"PruneRun":    v1alpha1.GroupVersion,
+		"Secret":      corev1.SchemeGroupVersion,
+		"Lease":       coordinationv1.SchemeGroupVersion,
+	} {
+		plural, singular := meta.UnsafeGuessKindToResource(version.WithKind(kind))
+		mapper.AddSpecific(version.WithKind(kind), plural, singular, meta.RESTScopeNamespace)
+		mapper.AddSpecific(version.WithKind(kind+"List"), plural, singular, meta.RESTScopeNamespace)
+	}
+	return mapper, nil
+}

@@ -1,0 +1,149 @@
+package prunerun_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+// cooldown is five minutes where the group is known to be a Public one.
+func cooldown(groupType v1alpha1.GroupType) time.Duration {
+	if groupType == v1alpha1.GroupTypePublic {
+		return 5 * time.Minute
+	}
+	return prunerun.DefaultCooldown
+}
+
+func TestHoldOff(t *testing.T) {
+	failed := func(reason string, minute int) func(*v1alpha1.PruneRun) {
+		return ended(v1alpha1.ConditionFailed, reason, minute)
+	}
+	run := named("run", 0)
+	removed := with(run, completed("Removed", 1), foundFull)
+	tests := map[string]struct {
+		runs []v1alpha1.PruneRun
+		want prunerun.HoldOff
+	}{
+		"no run": {},
+		"found full": {
+			runs: []v1alpha1.PruneRun{removed},
+			want: prunerun.HoldOff{CoolingUntil: minutes(6)},
+		},
+		"the last one that found it full counts": {
+			runs: []v1alpha1.PruneRun{with(run, completed("Previewed", 3), foundFull), removed},
+			want: prunerun.HoldOff{CoolingUntil: minutes(8)},
+		},
+		"NotFull delays by a minute and does not cool": {
+			runs: []v1alpha1.PruneRun{with(run, completed("NotFull", 2))},
+			want: prunerun.HoldOff{NotFullUntil: minutes(3)},
+		},
+		"NotFull does not end a cooldown": {
+			runs: []v1alpha1.PruneRun{removed, with(run, completed("NotFull", 2))},
+			want: prunerun.HoldOff{CoolingUntil: minutes(6), NotFullUntil: minutes(3)},
+		},
+		"CoolingDown does not prolong the cooldown": {
+			runs: []v1alpha1.PruneRun{removed, with(run, completed("CoolingDown", 4), foundFull)},
+			want: prunerun.HoldOff{CoolingUntil: minutes(6)},
+		},
+		"Expired asks for nothing": {
+			runs: []v1alpha1.PruneRun{with(run, completed("Expired", 4), foundFull)},
+		},
+		"failed before it read the group: the default": {
+			runs: []v1alpha1.PruneRun{with(run, failed("VendorRefused", 1))},
+			want: prunerun.HoldOff{CoolingUntil: minutes(11)},
+		},
+		"failed after it read the group": {
+			runs: []v1alpha1.PruneRun{with(run, failed("ActivityUnknown", 1), foundFull)},
+			want: prunerun.HoldOff{CoolingUntil: minutes(6)},
+		},
+		"suspended before it read the group": {
+			runs: []v1alpha1.PruneRun{with(run, completed("Suspended", 1))},
+		},
+		"unfinished": {
+			runs: []v1alpha1.PruneRun{with(run, foundFull)},
+		},
+		"an undo that was requested": {
+			runs: []v1alpha1.PruneRun{with(removed, undoRequested)},
+			want: prunerun.HoldOff{CoolingUntil: minutes(6), Undoing: true},
+		},
+		"an undo that is under way": {
+			runs: []v1alpha1.PruneRun{with(removed, undoRequested, undoBegun)},
+			want: prunerun.HoldOff{CoolingUntil: minutes(6), Undoing: true},
+		},
+		"an undo that has ended": {
+			runs: []v1alpha1.PruneRun{with(removed, undoRequested, undoEnded(21))},
+			want: prunerun.HoldOff{CoolingUntil: minutes(26)},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, prunerun.HoldOffAfter(tc.runs, cooldown)); diff != "" {
+				t.Errorf("(-want,+got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestKeepUntil(t *testing.T) {
+	const day = 24 * time.Hour
+	removed := with(named("run", 0), completed("Removed", 1), foundFull)
+	refusing := func(until time.Time) func(*v1alpha1.PruneRun) {
+		return func(run *v1alpha1.PruneRun) { run.Status.Refuse = &v1alpha1.PruneRefusal{Until: metav1.NewTime(until)} }
+	}
+	undone, later := with(removed, undoEnded(30)), minutes(9).Add(day)
+	long := func(v1alpha1.GroupType) time.Duration { return 3 * day }
+	tests := map[string]struct {
+		run      v1alpha1.PruneRun
+		ttl      time.Duration
+		cooldown prunerun.Cooldown
+		want     time.Time
+	}{
+		"its TTL":                            {removed, 7 * day, cooldown, minutes(1).Add(7 * day)},
+		"a day at least":                     {removed, time.Minute, nil, minutes(1).Add(day)},
+		"as long as it refuses":              {with(removed, refusing(later)), day, nil, later},
+		"a refusal that is over by then":     {with(removed, refusing(minutes(9))), day, nil, minutes(1).Add(day)},
+		"from the end of its undo on":        {undone, day, nil, minutes(30).Add(day)},
+		"as long as a cooldown counts by it": {removed, day, long, minutes(1).Add(3 * day)},
+		"as long as its undo holds off runs": {undone, day, long, minutes(30).Add(3 * day)},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := prunerun.KeepUntil(&tc.run, tc.ttl, tc.cooldown); !got.Equal(tc.want) {
+				t.Errorf("kept until %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestSurplus(t *testing.T) {
+	var runs []v1alpha1.PruneRun
+	for i := range 6 {
+		runs = append(runs, with(named(fmt.Sprint("run-", i), 0), completed("Previewed", i)))
+	}
+	runs[0] = with(runs[0], undoRequested)
+	runs = append(runs,
+		with(named("removed", 0), completed("Removed", 0), func(run *v1alpha1.PruneRun) { run.Status.Removed = 1 }),
+		with(named("perhaps", 0), completed("Suspended", 0), progress(0, 7)),
+		named("unfinished", 0),
+	)
+	var names []string
+	for _, run := range prunerun.Surplus(runs) {
+		names = append(names, run.Name)
+	}
+	if diff := cmp.Diff([]string{"run-2", "run-1"}, names); diff != "" {
+		t.Errorf("surplus (-want,+got)\n%s", diff)
+	}
+	tied := []v1alpha1.PruneRun{}
+	for _, name := range []string{"run-9", "run-10", "run-12", "run-11"} {
+		tied = append(tied, with(named(name, 0), completed("Previewed", 1)))
+	}
+	if got := prunerun.Surplus(tied); len(got) != 1 || got[0].Name != "run-9" {
+		t.Errorf("surplus = %v, want run-9, the first of four within a second", got)
+	}
+}

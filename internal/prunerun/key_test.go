@@ -1,0 +1,49 @@
+package prunerun_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+func TestNumberOfTheNextRun(t *testing.T) {
+	key := prunerun.Key{Namespace: "chat", App: "prod", Group: "@TGS#2J4SZEAEL"}
+	numbered := func(suffix string) v1alpha1.PruneRun { return named(key.App+"-"+key.GroupHash()+suffix, 0) }
+	tests := map[string]struct {
+		runs []v1alpha1.PruneRun
+		want uint64
+	}{
+		"none":              {want: 1},
+		"one":               {runs: []v1alpha1.PruneRun{numbered("-1")}, want: 2},
+		"highest, not last": {runs: []v1alpha1.PruneRun{numbered("-12"), numbered("-9")}, want: 13},
+		"gaps stay":         {runs: []v1alpha1.PruneRun{numbered("-4")}, want: 5},
+		"names of another form": {
+			runs: []v1alpha1.PruneRun{numbered("-x"), numbered(""), named("by-hand-7", 0)},
+			want: 1,
+		},
+		"a number beyond 32 bits": {runs: []v1alpha1.PruneRun{numbered("-18446744073709551615")}, want: 1},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := key.NextNumber(tc.runs); got != tc.want {
+				t.Errorf("next number = %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestGroupHash(t *testing.T) {
+	// printf %s 'group' | sha256sum | cut -c1-16
+	key := prunerun.Key{App: "prod", Group: "group"}
+	if got, want := key.GroupHash(), "ad936fcbed631fa6"; got != want {
+		t.Errorf("hash = %s, want %s", got, want)
+	}
+	if got, want := key.Name(3), "prod-ad936fcbed631fa6-3"; got != want {
+		t.Errorf("name = %s, want %s", got, want)
+	}
+	if other := (prunerun.Key{App: "prod", Group: strings.ToUpper(key.Group)}); other.GroupHash() == key.GroupHash() {
+		t.Errorf("two groups share the hash %s", key.GroupHash())
+	}
+}

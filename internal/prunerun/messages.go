@@ -1,0 +1,134 @@
+package prunerun
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// The messages of a run are read by people who manage a community, with kubectl describe: they are whole sentences, and
+// name what to change.
+
+// PlanMessage says what a plan comes to, for a reader who did not write the rule.
+func PlanMessage(candidates, removals int, inactiveFor time.Duration) string {
+	var sum string
+	switch {
+	case candidates == 0:
+		sum = "No member that may go is inactive"
+	case removals == 0:
+		inactive := Count(candidates, "inactive member", "inactive members")
+		sum = fmt.Sprintf("Enough seats are free, so that none of %s is to go", inactive)
+	case removals == 1:
+		sum = fmt.Sprintf("1 of %s is to go", Count(candidates, "inactive member", "inactive members"))
+	default:
+		sum = fmt.Sprintf("%d of %d inactive members are to go", removals, candidates)
+	}
+	return fmt.Sprintf("%s; inactive is who neither joined nor spoke for %s.", sum, inDays(inactiveFor))
+}
+
+// ApprovalMessage says what a plan that awaits approval asks for.
+func ApprovalMessage(plan *v1alpha1.PrunePlan) string {
+	return fmt.Sprintf("Nobody goes before a person approves: look at status.plan.removals (%s), "+
+		"then set spec.approval to Approved or Denied. The plan is void after %s.",
+		Count(len(plan.Removals), "member", "members"), plan.CreatedAt.Add(PlanLife).UTC().Format(time.RFC3339))
+}
+
+// ProgressMessage says how much of the plan is settled.
+func ProgressMessage(status *v1alpha1.PruneRunStatus) string {
+	return fmt.Sprintf("%d of %d positions of the plan are settled, %s removed.",
+		status.Progress.Settled, len(status.Plan.Removals), Count(int(status.Removed), "member was", "members were"))
+}
+
+// RemovalMessage says how many members of the plan were removed, and how many kept.
+func RemovalMessage(status *v1alpha1.PruneRunStatus) string {
+	removed := Count(int(status.Removed), "member was", "members were")
+	if len(status.Kept) == 0 {
+		return removed + " removed."
+	}
+	return fmt.Sprintf("%s removed, and %s kept.", removed, Count(len(status.Kept), "was", "were"))
+}
+
+// UndoMessage says what became of the accounts of an undo.
+func UndoMessage(undo *v1alpha1.PruneUndo) string {
+	count := map[v1alpha1.RestoreResult]int{}
+	for _, restored := range undo.Accounts {
+		count[restored.Result]++
+	}
+	already := count[v1alpha1.RestoreResultAlreadyMember]
+	back, are := count[v1alpha1.RestoreResultAdded]+already, "are"
+	if back == 1 {
+		are = "is"
+	}
+	parts := []string{fmt.Sprintf("%d of %d accounts %s back", back, len(undo.Accounts), are)}
+	for _, other := range []struct {
+		n         int
+		one, many string
+	}{
+		{already, "%d of them came back by itself", "%d of them came back by themselves"},
+		{count[v1alpha1.RestoreResultAwaitingConfirmation], "%d has yet to confirm", "%d have yet to confirm"},
+		{count[v1alpha1.RestoreResultRefused], "%d was refused", "%d were refused"},
+		{count[v1alpha1.RestoreResultNotFound], "%d no longer exists", "%d no longer exist"},
+		{count[v1alpha1.RestoreResultGroupLimit], "%d is in too many groups", "%d are in too many groups"},
+		{count[v1alpha1.RestoreResultNoSeat], "for %d no seat was free", "for %d no seat was free"},
+		{count[v1alpha1.RestoreResultFailed], "%d was not added", "%d were not added"},
+	} {
+		switch {
+		case other.n == 1:
+			parts = append(parts, fmt.Sprintf(other.one, other.n))
+		case other.n > 1:
+			parts = append(parts, fmt.Sprintf(other.many, other.n))
+		}
+	}
+	left, adding := count[v1alpha1.RestoreResultPending], count[v1alpha1.RestoreResultAdding]
+	switch {
+	case undo.FinishedAt.IsZero() && left+adding > 0:
+		parts = append(parts, Count(left+adding, "is", "are")+" still to come")
+	case adding > 0:
+		parts = append(parts, fmt.Sprintf("of %d it is not known", adding))
+	}
+	if len(parts) == 1 {
+		return parts[0] + "."
+	}
+	return parts[0] + "; " + strings.Join(parts[1:], ", ") + "."
+}
+
+// EarlyEndMessage says why an undo ended early, and what became of the accounts.
+func EarlyEndMessage(why string, undo *v1alpha1.PruneUndo) string {
+	return Clip(why, maxMessage/2) + " " + UndoMessage(undo)
+}
+
+// FailureMessage makes a sentence of a failed step, which is an infinitive. The vendor's text may end in full stops
+// already.
+func FailureMessage(step string, err error) string {
+	return fmt.Sprintf("Could not %s: %s.", step, strings.TrimRight(err.Error(), ". "))
+}
+
+// Count is a number with what it counts.
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Clip cuts text to at most limit bytes, between characters.
+func Clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
+}
+
+// inDays writes whole hours as the API does.
+func inDays(d time.Duration) string {
+	days, hours := d/(24*time.Hour), d%(24*time.Hour)/time.Hour
+	switch {
+	case hours == 0:
+		return fmt.Sprintf("%dd", days)
+	case days == 0:
+		return fmt.Sprintf("%dh", hours)
+	}
+	return fmt.Sprintf("%dd%dh", days, hours)
+}
