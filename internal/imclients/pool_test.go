@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
 const (
@@ -55,7 +55,8 @@ func TestClientLivesAsLongAsItsApp(t *testing.T) {
 		server.Close()
 		must(t, backend.Close())
 	})
-	_, err := (emulator.Client{BaseURL: server.URL}).CreateGroup(t.Context(), emulator.GroupSpec{ID: "lounge", Type: "Public", Owner: "owner"})
+	vendor := emulator.Client{BaseURL: server.URL}
+	_, err := vendor.CreateGroup(t.Context(), emulator.GroupSpec{ID: "lounge", Type: "Public", Owner: "owner"})
 	must(t, err)
 	metrics := NewMetrics(prometheus.NewRegistry())
 	pool := &Pool{

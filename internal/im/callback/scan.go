@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -120,17 +121,16 @@ func (s *scanner) key() (span, error) {
 // str reads a string whatever it holds: it ends at the next quote that no backslash precedes.
 func (s *scanner) str() (span, error) {
 	found := span{start: s.pos}
-	for i := s.pos + 1; ; i += 2 {
-		i = stringStop(s.text, i)
-		if i >= len(s.text) {
-			break
-		}
-		if s.text[i] == '"' {
+	for i := s.pos + 1; i < len(s.text); i++ {
+		switch s.text[i] {
+		case '"':
 			s.pos = i + 1
 			found.end = s.pos
 			return found, nil
+		case '\\':
+			found.escaped = true
+			i++ // what follows is part of the escape
 		}
-		found.escaped = true // over the backslash, and what follows it
 	}
 	s.pos = len(s.text)
 	return span{}, s.fail("string without an end")
@@ -277,13 +277,12 @@ func unquote(raw []byte, escaped bool) ([]byte, error) {
 		return nil, errNoString
 	}
 	text := raw[1 : len(raw)-1]
-	ascii, control := classify(text)
 	if escaped {
 		var err error
 		if text, err = unescape(text); err != nil {
 			return nil, err
 		}
-	} else if control {
+	} else if slices.ContainsFunc(text, isControl) {
 		return nil, errBadString
 	}
 	switch {
@@ -291,11 +290,13 @@ func unquote(raw []byte, escaped bool) ([]byte, error) {
 		return nil, errEmpty
 	case len(text) > maxText:
 		return nil, errTooLong
-	case !ascii && !utf8.Valid(text): // an escape is decoded to nothing but UTF-8
+	case !utf8.Valid(text):
 		return nil, errBadString
 	}
 	return text, nil
 }
+
+func isControl(c byte) bool { return c < ' ' }
 
 // keyText decodes a quoted key, nil if it is broken, empty or longer than any key that is looked for.
 func keyText(quoted []byte, escaped bool) []byte {
@@ -317,7 +318,7 @@ func unescape(text []byte) ([]byte, error) {
 			return nil, errTooLong
 		}
 		c := text[i]
-		if c < 0x20 {
+		if isControl(c) {
 			return nil, errBadString
 		}
 		if c != '\\' {

@@ -62,7 +62,7 @@ func TestUnionsAreShared(t *testing.T) {
 	used := []*accounts.Union{sections[0].allow.more.unions[0], sections[1].allow.more.unions[0], sections[1].deny.more.unions[0]}
 	references := func() (n int) {
 		for _, u := range c.lists.unions.inUse {
-			n += u.references
+			n += u.users
 		}
 		return n
 	}
@@ -116,7 +116,7 @@ func TestUnionsAreBounded(t *testing.T) {
 	}
 	united := func(s *Snapshot) (groups []string) {
 		for i := range lists {
-			if more := s.App(appID).groups.exact.find(fmt.Sprint(i)).sections[0].allow.more; len(more.unions) > 0 {
+			if more := s.App(appID).groups.exact[fmt.Sprint(i)].sections[0].allow.more; len(more.unions) > 0 {
 				groups = append(groups, fmt.Sprint(i))
 			}
 		}
@@ -166,10 +166,10 @@ func TestUnionsOfOneFingerprint(t *testing.T) {
 	for _, l := range shardedInput(10, 20).Lists {
 		sets = append(sets, accounts.Named{Name: l.Name, Accounts: l.Accounts})
 	}
-	first := x.exchange(nil, &resolved{sets: sets, content: 42}, 1000)
+	first := x.exchange(nil, &resolution{sets: sets, content: 42}, 1000)
 	others := slices.Clone(sets)
 	others[3].Accounts = accounts.NewSet([]string{"mallory"})
-	if got := x.exchange(nil, &resolved{sets: others, content: 42}, 1000); got == first {
+	if got := x.exchange(nil, &resolution{sets: others, content: 42}, 1000); got == first {
 		t.Error("two contents with one fingerprint share a union")
 	}
 }

@@ -1,0 +1,223 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/controllers"
+	"github.com/groupgate/groupgate/internal/informers"
+	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/term"
+	"github.com/groupgate/groupgate/webhookserver"
+)
+
+// Options are what a process is told by its flags. They are not validated again.
+type Options struct {
+	// RESTConfig reaches the API server; see RESTConfig.
+	RESTConfig *rest.Config
+	// Namespaces are those to watch; none means all of them.
+	Namespaces []string
+
+	// CallbackAddress is that of the callback server.
+	CallbackAddress string
+	// CallbackListener, if set, is used instead of CallbackAddress. Run closes it.
+	CallbackListener net.Listener
+	// CallbackCertDir holds tls.crt and tls.key of the callback server, which are reloaded when they change. Empty
+	// means plain HTTP.
+	CallbackCertDir string
+	// ShutdownDelay is how long callbacks are answered after the end of Run's context, so that load balancers notice.
+	ShutdownDelay time.Duration
+
+	// MetricsAddress and ProbeAddress are those of the endpoints; "0" turns one off.
+	MetricsAddress, ProbeAddress string
+	// MetricsSecure serves metrics over TLS to authenticated and authorised clients only.
+	MetricsSecure bool
+
+	Election term.Election
+
+	// IMEndpoint, if set, is used instead of the hosts of the regions.
+	IMEndpoint    string
+	SweepInterval time.Duration
+	PruneRunTTL   time.Duration
+
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Registerer gets the metrics; nil is the registry that the metrics endpoint serves.
+	Registerer prometheus.Registerer
+	Log        logr.Logger
+}
+
+// App is an assembled process that is not running yet.
+type App struct {
+	// Store has the published snapshot.
+	Store *policy.Store
+
+	options     Options
+	manager     manager.Manager
+	server      *webhookserver.Server
+	certificate *certwatcher.CertWatcher // nil without TLS
+}
+
+// New assembles a process. ctx must outlive Run.
+func New(ctx context.Context, o Options) (*App, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Registerer == nil {
+		o.Registerer = metrics.Registry
+	}
+	a := &App{Store: &policy.Store{}, options: o}
+	if err := a.newManager(); err != nil {
+		return nil, err
+	}
+	intake, err := controllers.Setup(ctx, a.manager, controllers.Config{
+		Store:         a.Store,
+		Election:      o.Election,
+		IMEndpoint:    o.IMEndpoint,
+		SweepInterval: o.SweepInterval,
+		PruneRunTTL:   o.PruneRunTTL,
+		Now:           o.Now,
+		Registerer:    o.Registerer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.server = &webhookserver.Server{
+		Addr:       o.CallbackAddress,
+		Listener:   o.CallbackListener,
+		Snapshots:  a.Store,
+		FullGroups: intake,
+		Now:        o.Now,
+		Log:        o.Log.WithName("callback"),
+		Metrics:    webhookserver.NewMetrics(o.Registerer),
+	}
+	if dir := o.CallbackCertDir; dir != "" {
+		a.certificate, err = certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+		if err != nil {
+			return nil, fmt.Errorf("load the callback certificate from --callback-tls-cert-dir: %w", err)
+		}
+		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.GetCertificate}
+	}
+	err = errors.Join(
+		a.manager.AddHealthzCheck("ping", healthz.Ping),
+		a.manager.AddReadyzCheck("snapshot", a.server.Ready),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("add the health checks: %w", err)
+	}
+	return a, nil
+}
+
+func (a *App) newManager() error {
+	o := a.options
+	objects := apiruntime.NewScheme()
+	if err := errors.Join(scheme.AddToScheme(objects), v1alpha1.AddToScheme(objects)); err != nil {
+		return fmt.Errorf("build the scheme: %w", err)
+	}
+	metricsOptions := metricsserver.Options{BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure}
+	if o.MetricsSecure {
+		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	severalPerProcess := true
+	mgr, err := ctrl.NewManager(informers.ConnectionConfig(o.RESTConfig), ctrl.Options{
+		Scheme:         objects,
+		MapperProvider: informers.NewRESTMapper,
+		Logger:         o.Log,
+		Cache: informers.CacheOptions(informers.Options{
+			Namespaces: o.Namespaces, Lease: o.Election.Lease(), Store: a.Store, Now: o.Now,
+		}),
+		Controller:             config.Controller{SkipNameValidation: &severalPerProcess},
+		Metrics:                metricsOptions,
+		HealthProbeBindAddress: o.ProbeAddress,
+		// The manager's own election ends the process when the Lease is lost, and callbacks with it; see term.Term.
+		LeaderElection: false,
+	})
+	if err != nil {
+		return fmt.Errorf("create the manager: %w", err)
+	}
+	a.manager = mgr
+	return nil
+}
+
+// Ready returns nil once a snapshot is published, until the end of Run's context.
+func (a *App) Ready() error { return a.server.Ready(nil) }
+
+// Run serves until ctx ends. Then it reports not ready at once, answers callbacks for ShutdownDelay more, stops and
+// returns nil. It returns an error if a part of the process fails, and ends the others.
+//
+// The callback server runs beside the manager, not inside it: it listens before the caches are filled, so that a
+// callback before the first snapshot gets an answer, and it outlives every controller during a stop. So does the
+// reloading of its certificate, which must not depend on the API server either.
+func (a *App) Run(ctx context.Context) error {
+	running, stop := drained(ctx, a.server, a.options.ShutdownDelay)
+	defer stop()
+	g, running := errgroup.WithContext(running)
+	if a.certificate != nil {
+		g.Go(func() error { return a.certificate.Start(running) })
+	}
+	g.Go(func() error { return a.server.Start(running) })
+	g.Go(func() error { return startManager(running, a.manager) })
+	return g.Wait()
+}
+
+// drained returns a context that ends delay after ctx. Readiness of the server is off from the end of ctx on.
+func drained(
+	ctx context.Context, server *webhookserver.Server, delay time.Duration,
+) (context.Context, context.CancelFunc) {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, func() {
+		server.Drain()
+		select {
+		case <-running.Done():
+		case <-time.After(delay):
+			stop()
+		}
+	})
+	return running, func() {
+		unhook()
+		stop()
+	}
+}
+
+// startManager runs mgr until ctx ends and everything that mgr runs has returned.
+//
+// A manager that still waits for its caches when ctx ends is not waited for: controller-runtime v0.25.2 would go on
+// waiting forever, in a busy loop, while the API server cannot be reached. Nothing that writes has started by then.
+func startManager(ctx context.Context, mgr manager.Manager) error {
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }() // ends after ctx, or with the process
+	select {
+	case err := <-ended:
+		return err
+	case <-mgr.Elected(): // without an election: everything has been started
+		return <-ended
+	case <-ctx.Done():
+	}
+	select {
+	case <-mgr.Elected():
+		return <-ended
+	default:
+		return nil
+	}
+}
