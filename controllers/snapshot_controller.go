@@ -34,6 +34,12 @@ const (
 
 	firstBuildRetry = 100 * time.Millisecond
 	lastBuildRetry  = 5 * time.Second
+
+	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause. A change after a quiet time
+	// is built at once, while a stream of changes is coalesced into builds that take a twentieth of one core, or ten a
+	// second.
+	pausePerBuild = 20
+	maxBuildPause = 100 * time.Millisecond
 )
 
 // SnapshotReconciler builds and publishes the snapshot whenever an object it depends on changes. It runs on every replica.
@@ -50,8 +56,9 @@ type SnapshotReconciler struct {
 	Metrics *Metrics
 
 	changes   changes
-	inputs    inputs // used by the one worker only
-	building  bool   // a build has begun and not ended: true between two of them only after a panic
+	inputs    inputs    // used by the one worker only
+	building  bool      // a build has begun and not ended: true between two of them only after a panic
+	notBefore time.Time // when the pause after the last build ends
 	published term.Notifier
 	ruled     term.Notifier
 }
@@ -103,6 +110,9 @@ func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []rec
 // the watches would be lost, and what it left half done could let somebody in.
 func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	began := r.Now()
+	if pause := r.notBefore.Sub(began); pause > 0 {
+		return reconcile.Result{RequeueAfter: pause}, nil
+	}
 	if r.building {
 		if err := r.startOver(ctx); err != nil {
 			return reconcile.Result{}, err
@@ -118,6 +128,7 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	r.building = false
 	// Counted first, then published: whoever sees the snapshot finds its figures.
 	ended := r.Now()
+	r.notBefore = ended.Add(min(pausePerBuild*ended.Sub(began), maxBuildPause))
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
 	r.published.Notify()

@@ -334,8 +334,7 @@ func TestInvalidPolicies(t *testing.T) {
 			change: func(s *v1alpha1.GroupPolicySpec) {
 				s.Join.Reject = &v1alpha1.Rejection{Code: new(int32(403)), Message: "no"}
 			},
-			want:  []string{"join.reject.code", "10100 to 10200"},
-			check: func(p policy.Policy) bool { return p.Join.Reject == policy.Rejection{} },
+			want: []string{"join.reject.code", "10100 to 10200"},
 		},
 		"SelectorKey": {
 			change: func(s *v1alpha1.GroupPolicySpec) {
@@ -384,7 +383,6 @@ func TestInvalidPolicies(t *testing.T) {
 		"InactiveForTooShort": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.InactiveFor = "23h" },
 			want:   []string{"whenFull.prune.inactiveFor", "at least 24h"},
-			check:  func(p policy.Policy) bool { return p.Prune.InactiveFor == math.MaxInt64 },
 		},
 		"InactiveForMinutes": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.InactiveFor = "1d30m" },
@@ -392,21 +390,20 @@ func TestInvalidPolicies(t *testing.T) {
 		},
 		"FreeSeatsZero": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.FreeSeats = seats(intstr.FromInt32(0)) },
-			want:   []string{"whenFull.prune.freeSeats", `"0"`, `"1%" to "100%"`},
-			check:  func(p policy.Policy) bool { return p.Prune.FreeSeats == policy.Seats{Count: 1} },
+			want:   []string{"whenFull.prune.freeSeats", `"1%" to "100%"`},
 		},
 		"FreeSeatsText": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.FreeSeats = seats(intstr.FromString("101%")) },
-			want:   []string{"whenFull.prune.freeSeats", `"101%"`},
+			want:   []string{"whenFull.prune.freeSeats", `"1%" to "100%"`},
 		},
 		"FreeSeatsNumberInQuotes": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.FreeSeats = seats(intstr.FromString("50")) },
 			want:   []string{"whenFull.prune.freeSeats", `"50"`},
+			check:  func(p policy.Policy) bool { return p.Prune.FreeSeats == policy.Seats{Count: 1} },
 		},
 		"MaxRemovals": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.MaxRemovals = 1001 },
 			want:   []string{"whenFull.prune.maxRemovals", "1001"},
-			check:  func(p policy.Policy) bool { return p.Prune.MaxRemovals == 100 },
 		},
 		"Cooldown": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.Cooldown = "soon" },
@@ -416,7 +413,6 @@ func TestInvalidPolicies(t *testing.T) {
 		"MaxRemovalsPerDay": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.MaxRemovalsPerDay = 1_000_001 },
 			want:   []string{"whenFull.prune.maxRemovalsPerDay", "1000001", "from 1 to 1000000"},
-			check:  func(p policy.Policy) bool { return p.Prune.MaxRemovalsPerDay == 1000 },
 		},
 		"MaxRemovalsPerDayNegative": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.MaxRemovalsPerDay = -1 },
@@ -439,8 +435,7 @@ func TestInvalidPolicies(t *testing.T) {
 		},
 		"RejoinAfterTooLong": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.RejoinAfter = "30d1s" },
-			want:   []string{"whenFull.prune.rejoinAfter", `"30d1s"`, "at most 30d"},
-			check:  func(p policy.Policy) bool { return p.Prune.RejoinAfter == 0 },
+			want:   []string{"whenFull.prune.rejoinAfter", "at most 30d"},
 		},
 		"ManyAreBounded": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.Groups = make([]v1alpha1.GroupMatcher, 256) },

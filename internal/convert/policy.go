@@ -25,13 +25,6 @@ const (
 	defaultMaxRemovalsPerDay = 1000
 	defaultCooldown          = 10 * time.Minute
 
-	leastInactiveFor   = 24 * time.Hour
-	mostRemovals       = 1000
-	mostRemovalsPerDay = 1_000_000
-	mostRejoinAfter    = 30 * 24 * time.Hour
-	leastCode          = 10100
-	mostCode           = 10200
-
 	// never is the inactivity of a rule whose own cannot be read: no member has been silent for 292 years.
 	never = time.Duration(math.MaxInt64)
 )
@@ -143,7 +136,7 @@ func joinSection(join *v1alpha1.JoinSection, wrong *problems) *policy.JoinSectio
 		Triggers: triggers(join.Triggers, wrong),
 		Allow:    accountSelector(join.Allow),
 		Deny:     accountSelector(join.Deny),
-		Reject:   rejection(join.Reject, wrong),
+		Reject:   rejection(join.Reject),
 	}
 }
 
@@ -164,12 +157,8 @@ func triggers(names []v1alpha1.JoinTrigger, wrong *problems) policy.TriggerSet {
 	return policy.NewTriggerSet(known...)
 }
 
-func rejection(r *v1alpha1.Rejection, wrong *problems) policy.Rejection {
+func rejection(r *v1alpha1.Rejection) policy.Rejection {
 	if r == nil || r.Code == nil {
-		return policy.Rejection{}
-	}
-	if *r.Code < leastCode || *r.Code > mostCode {
-		wrong.add("join.reject.code", "%d does not reach the client: use a number from %d to %d", *r.Code, leastCode, mostCode)
 		return policy.Rejection{}
 	}
 	return policy.Rejection{Code: *r.Code, Message: r.Message}
@@ -183,8 +172,8 @@ func pruneRule(rule *v1alpha1.PruneRule, wrong *problems) *policy.PruneRule {
 	converted := &policy.PruneRule{
 		InactiveFor:       inactiveFor(rule.InactiveFor, field+".inactiveFor", wrong),
 		FreeSeats:         freeSeats(rule.FreeSeats, field+".freeSeats", wrong),
-		MaxRemovals:       removals(rule.MaxRemovals, defaultMaxRemovals, mostRemovals, field+".maxRemovals", wrong),
-		MaxRemovalsPerDay: removals(rule.MaxRemovalsPerDay, defaultMaxRemovalsPerDay, mostRemovalsPerDay, field+".maxRemovalsPerDay", wrong),
+		MaxRemovals:       cmp.Or(int(rule.MaxRemovals), defaultMaxRemovals),
+		MaxRemovalsPerDay: cmp.Or(int(rule.MaxRemovalsPerDay), defaultMaxRemovalsPerDay),
 		Protect:           accountSelector(rule.Protect),
 		Cooldown:          cooldown(rule.Cooldown, field+".cooldown", wrong),
 		RejoinAfter:       rejoinAfter(rule.RejoinAfter, field+".rejoinAfter", wrong),
@@ -201,18 +190,6 @@ func pruneRule(rule *v1alpha1.PruneRule, wrong *problems) *policy.PruneRule {
 		wrong.add(field+".mode", "%q is not known: use Preview, Approve or Enforce", rule.Mode)
 	}
 	return converted
-}
-
-// removals reads a bound of at least 1; 0 is one that is absent.
-func removals(n int32, absent, most int, field string, wrong *problems) int {
-	switch {
-	case n == 0:
-		return absent
-	case n < 0 || int(n) > most:
-		wrong.add(field, "%d is out of range: use a number from 1 to %d", n, most)
-		return absent
-	}
-	return int(n)
 }
 
 func cooldown(text, field string, wrong *problems) time.Duration {
@@ -232,15 +209,11 @@ func rejoinAfter(text, field string, wrong *problems) time.Duration {
 		return 0
 	}
 	d, err := parsePreciseDuration(text)
-	switch {
-	case err != nil:
+	if err != nil {
 		wrong.add(field, "%v", err)
-	case d > mostRejoinAfter:
-		wrong.add(field, "%q is too long: use at most 30d", text)
-	default:
-		return d
+		return 0
 	}
-	return 0
+	return d
 }
 
 func inactiveFor(text, field string, wrong *problems) time.Duration {
@@ -250,8 +223,6 @@ func inactiveFor(text, field string, wrong *problems) time.Duration {
 		wrong.add(field, "%v", err)
 	case strings.Contains(text, "m"):
 		wrong.add(field, "%q has minutes: use days and hours, such as 30d or 1d12h", text)
-	case d < leastInactiveFor:
-		wrong.add(field, "%q is too short: use at least 24h", text)
 	default:
 		return d
 	}
@@ -262,15 +233,15 @@ func freeSeats(value *intstr.IntOrString, field string, wrong *problems) policy.
 	if value == nil {
 		return policy.Seats{Percent: defaultFreeSeatsPercent}
 	}
-	if value.Type == intstr.Int && value.IntVal >= 1 {
+	if value.Type == intstr.Int {
 		return policy.Seats{Count: int(value.IntVal)}
 	}
-	if digits, ok := strings.CutSuffix(value.StrVal, "%"); ok && value.Type == intstr.String {
-		if percent, err := strconv.Atoi(digits); err == nil && percent >= 1 && percent <= 100 {
+	if digits, ok := strings.CutSuffix(value.StrVal, "%"); ok {
+		if percent, err := strconv.Atoi(digits); err == nil {
 			return policy.Seats{Percent: percent}
 		}
 	}
-	wrong.add(field, "%q is not a number of seats: use a number of at least 1, or a percentage from \"1%%\" to \"100%%\"", value.String())
+	wrong.add(field, "%q is not a number of seats: use a number, or a percentage such as \"5%%\"", value.String())
 	return policy.Seats{Count: 1}
 }
 

@@ -1,31 +1,89 @@
 package policy
 
-import "github.com/groupgate/groupgate/internal/accounts"
+import (
+	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
+)
+
+// JoinQuery asks whether one account may join one group.
+type JoinQuery struct {
+	Group   string
+	Type    GroupType
+	Account string
+	Trigger Trigger
+	// Operator is the account that invites or adds; empty for an application, and if it is not known.
+	Operator string
+	// Now is the time of the query: refusals end.
+	Now time.Time
+}
+
+// Verdict answers a [JoinQuery].
+type Verdict struct {
+	Admit  bool
+	Reason Reason
+	// Code is 0 when Admit, else 1 or 10100..10200. Message is for the client; it is empty unless the code reaches the
+	// client.
+	Code    int32
+	Message string
+	// AuditDiffers says that the answer, admit or not, would be the other one if every audit section spoke as well.
+	AuditDiffers bool
+}
+
+// Reason is the step that decided a join.
+type Reason uint8
+
+// The reasons.
+const (
+	// ReasonDenied refuses: a section that speaks denies the account.
+	ReasonDenied Reason = iota + 1
+	// ReasonAllowed admits: a section that speaks allows the account.
+	ReasonAllowed
+	// ReasonNotListed refuses: a section that speaks has a gate and none allows the account.
+	ReasonNotListed
+	// ReasonNotGated admits: sections speak and none has a gate.
+	ReasonNotGated
+	// ReasonUnmatched admits or refuses as the app says: no section speaks.
+	ReasonUnmatched
+	// ReasonPruned refuses: the account was removed from the group, and may not come back yet.
+	ReasonPruned
+	// ReasonRestored admits: the account was removed from the group, and is being added back.
+	ReasonRestored
+)
+
+var reasonNames = [...]string{"Unknown", "Denied", "Allowed", "NotListed", "NotGated", "Unmatched", "Pruned", "Restored"}
+
+// String returns the label value of the reason.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return reasonNames[0]
+}
 
 // DecideJoin answers whether the account may join. It allocates nothing and takes no lock.
 //
-// Before all else come the records of prune runs:
-//  0. a record refuses the account at the time of the query, which is no addition over REST: reject, with the rejection
-//     of the record; of several, that of the one that refuses for longest. A section that allows the account does not
-//     change that.
+// Refusals of prune runs come first:
+//  0. one refuses the account at the time of the query, which is no addition over REST: reject, with its rejection; of
+//     several, that of the one that ends last. A section that allows the account does not change that.
 //
 // Of the sections that speak, in this order:
-//  1. one denies the account: reject, with the rejection of the highest-ranked that does; else, where a record says that
-//     the account is being added back, and the app's admin account adds it over REST: admit;
+//  1. one denies the account: reject, with the rejection of the highest-ranked that does; else, if the account is being
+//     restored, and the app's admin account adds it over REST: admit;
 //  2. one allows it: admit;
 //  3. one has a gate: reject, with the rejection of the highest-ranked that has;
 //  4. one speaks: admit;
 //  5. none speaks: as the app says of unmatched groups.
 //
-// The audited answer is that of the same steps with every audit section speaking as well.
+// The audited answer follows the same steps with every audit section speaking as well.
 //
-// No client can reach the exemption of step 1: the vendor's backend itself says of a callback that it is about an
-// addition over REST, and who holds the key of the admin account could as well remove the gate.
+// A client cannot reach the exemption of step 1: the vendor's backend marks a callback as an addition over REST, and the
+// holder of the admin account's key could remove the gate as well.
 func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	hash := accounts.Hash(q.Account)
 	var live, audited tally
-	if len(a.records) > 0 {
-		refusal, restored := a.recorded(&q, hash)
+	if len(a.refusals) > 0 {
+		refusal, restored := a.applyRefusals(&q, hash)
 		if refusal != nil {
 			return refusal.verdict(ReasonPruned)
 		}
@@ -39,9 +97,9 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 			}
 			denies := s.deny.contains(q.Account, hash)
 			allows := s.gated && s.allow.contains(q.Account, hash)
-			audited.hear(s, denies, allows)
+			audited.add(s, denies, allows)
 			if !s.audit {
-				live.hear(s, denies, allows)
+				live.add(s, denies, allows)
 			}
 		}
 	}
@@ -52,29 +110,41 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	return verdict
 }
 
-// recorded returns what the records say of the account: that it is refused and with which words, or that it is being added
-// back by the app's admin account. An account without a name is no admin.
-func (a *CompiledApp) recorded(q *JoinQuery, hash uint64) (refusal *Rejection, restored bool) {
-	records := a.records[q.Group]
+// applyRefusals returns the rejection of an account that is refused, or that the app's admin account is restoring it. An
+// empty operator is no admin.
+func (a *CompiledApp) applyRefusals(q *JoinQuery, hash uint64) (refusal *Rejection, restored bool) {
+	refusals := a.refusals[q.Group]
 	if q.Trigger != TriggerRESTAPI {
-		return records.refusal(q.Account, hash, q.Now), false
+		return refusals.rejection(q.Account, hash, q.Now), false
 	}
 	isAdmin := q.Operator != "" && q.Operator == a.adminAccount
-	return nil, isAdmin && records.restores(q.Account, hash)
+	return nil, isAdmin && refusals.restore(q.Account, hash)
 }
 
-// tally is what the sections heard so far say. Sections are heard in the order of their rank, so that the first of a kind
-// is the highest-ranked.
+// section is the compiled form of a [JoinSection].
+type section struct {
+	types    TypeSet
+	triggers TriggerSet
+	audit    bool
+	// gated says that the section has an allow, even if it is empty.
+	gated  bool
+	allow  selection
+	deny   selection
+	reject Rejection
+}
+
+// tally is the result of the sections added so far. They are added in the order of their rank, so that the first of a
+// kind is the highest-ranked.
 type tally struct {
 	speaks  bool
 	allowed bool
-	// restored is what the records say; no section says it.
+	// restored comes from the refusals; no section sets it.
 	restored bool
 	denial   *Rejection
 	gate     *Rejection
 }
 
-func (t *tally) hear(s *section, denies, allows bool) {
+func (t *tally) add(s *section, denies, allows bool) {
 	t.speaks = true
 	t.allowed = t.allowed || allows
 	if denies && t.denial == nil {
@@ -105,4 +175,23 @@ func (t *tally) verdict(rejectUnmatched bool) Verdict {
 
 func (r *Rejection) verdict(reason Reason) Verdict {
 	return Verdict{Reason: reason, Code: r.Code, Message: r.Message}
+}
+
+// Codes with which the answer to a before-join callback refuses (page 34370).
+const (
+	// RefuseCode refuses without a message: the client sees 10016.
+	RefuseCode = 1
+	// From minClientCode to maxClientCode, code and message reach the client.
+	minClientCode = 10100
+	maxClientCode = 10200
+)
+
+func (r Rejection) reachesClient() bool { return r.Code >= minClientCode && r.Code <= maxClientCode }
+
+// normal returns the rejection as the vendor understands it.
+func (r Rejection) normal() Rejection {
+	if !r.reachesClient() {
+		return Rejection{Code: RefuseCode}
+	}
+	return r
 }

@@ -3,11 +3,15 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// fingerprint stands for a content: the same in every process, on every machine. It is a hash that keeps secrets (the
-// tokens of an app are in it), cut to 64 bits.
+// fingerprint is a hash of a content: the same in every process, on every machine. It is a cryptographic hash, since an
+// app's tokens go into it, cut to 64 bits.
 type fingerprint uint64
 
 func fingerprintOf(content []byte) fingerprint {
@@ -15,8 +19,8 @@ func fingerprintOf(content []byte) fingerprint {
 	return fingerprint(binary.BigEndian.Uint64(sum[:]))
 }
 
-// transcript is an unambiguous account of a content, made to be fingerprinted. Texts carry their length, so that no two
-// contents write the same bytes.
+// transcript is an unambiguous encoding of a content, made to be hashed. Texts are preceded by their length, so that no
+// two contents have the same bytes.
 type transcript []byte
 
 func (t *transcript) text(s string) {
@@ -47,28 +51,123 @@ func (t *transcript) object(o Object) {
 	t.time(o.Created)
 }
 
-func (t *transcript) part(f fingerprint) { t.number(int64(f)) }
+func (t *transcript) hash(f fingerprint) { t.number(int64(f)) }
 
-func (t *transcript) sum() fingerprint { return fingerprintOf(*t) }
+func (t *transcript) accounts(set accounts.Set) { t.hash(fingerprint(set.Fingerprint())) }
 
-// multiset stands for fingerprints of which neither the order nor the history counts: it is the same however they were added
-// and taken away.
+// multiset hashes fingerprints independently of their order.
 type multiset struct {
-	parts int
-	total fingerprint // of all of them, modulo 1<<64
+	size int
+	sum  fingerprint // of all of them, modulo 1<<64
 }
 
 func (m *multiset) add(f fingerprint) {
-	m.parts++
-	m.total += f
-}
-
-func (m *multiset) take(f fingerprint) {
-	m.parts--
-	m.total -= f
+	m.size++
+	m.sum += f
 }
 
 func (t *transcript) multiset(m multiset) {
-	t.number(int64(m.parts))
-	t.part(m.total)
+	t.number(int64(m.size))
+	t.hash(m.sum)
+}
+
+func (t *transcript) sum() fingerprint { return fingerprintOf(*t) }
+
+func (a *App) fingerprint() fingerprint {
+	var t transcript
+	t.object(a.Object)
+	t.number(int64(a.SDKAppID))
+	t.text(a.AdminAccount)
+	t.number(int64(a.Authentication))
+	tokens := a.usableTokens()
+	t.number(int64(len(tokens)))
+	for _, token := range tokens {
+		t.text(string(token.Name))
+		t.text(token.Value.Reveal())
+	}
+	t.flag(a.RejectUnmatched)
+	t.flag(a.PruningSuspended)
+	t.flag(a.SecretFound)
+	t.flag(a.SecretKeyPresent)
+	return t.sum()
+}
+
+func (l *List) fingerprint() fingerprint {
+	var t transcript
+	t.number(int64(len(l.Labels)))
+	for _, key := range slices.Sorted(maps.Keys(l.Labels)) {
+		t.text(key)
+		t.text(l.Labels[key])
+	}
+	t.accounts(l.Accounts)
+	return t.sum()
+}
+
+func (p *Policy) fingerprint() fingerprint { return parsePolicy(p).fingerprint }
+
+// computeFingerprint covers everything in the policy that a decision or a plan depends on.
+func (p *parsedPolicy) computeFingerprint() fingerprint {
+	var t transcript
+	t.object(p.object)
+	t.text(p.app.name)
+	t.number(int64(len(p.groups)))
+	for _, m := range p.groups {
+		t.number(int64(m.Kind))
+		t.text(m.Value)
+	}
+	t.number(int64(p.types))
+	t.text(p.invalid)
+	t.flag(p.section != nil)
+	if s := p.section; s != nil {
+		t.flag(s.audit)
+		t.flag(s.gated)
+		t.number(int64(s.triggers))
+		t.rejection(s.reject)
+		t.selector(p.allow)
+		t.selector(p.deny)
+	}
+	t.flag(p.pruning != nil)
+	if pr := p.pruning; pr != nil {
+		t.rule(&pr.rule)
+		t.number(int64(len(pr.unresolved)))
+		for _, u := range pr.unresolved {
+			t.text(u)
+		}
+		t.selector(p.protect)
+	}
+	return t.sum()
+}
+
+func (t *transcript) rejection(r Rejection) {
+	t.number(int64(r.Code))
+	t.text(r.Message)
+}
+
+func (t *transcript) rule(r *PruneRule) {
+	t.number(int64(r.Mode))
+	t.number(int64(r.InactiveFor))
+	t.number(int64(r.FreeSeats.Count))
+	t.number(int64(r.FreeSeats.Percent))
+	t.number(int64(r.MaxRemovals))
+	t.number(int64(r.MaxRemovalsPerDay))
+	t.number(int64(r.Cooldown))
+	t.number(int64(r.RejoinAfter))
+	t.rejection(r.Reject)
+	t.flag(r.Silent)
+	t.text(r.Reason)
+}
+
+func (t *transcript) selector(p *parsedSelector) {
+	t.number(int64(len(p.own.sets)))
+	for _, set := range p.own.sets {
+		t.accounts(set)
+	}
+	t.number(int64(len(p.own.prefixes)))
+	for _, prefix := range p.own.prefixes {
+		t.text(prefix)
+	}
+	t.number(int64(len(p.refs)))
+	for i := range p.refs {
+		t.text(p.refs[i].key)
+	}
 }

@@ -94,15 +94,13 @@ func world(policies ...Policy) Input { return Input{Apps: []App{prodApp()}, Poli
 
 // compile tells the compiler of a whole world: of all that is in it, and of all that no longer is.
 func (c *Compiler) compile(in Input) *Snapshot {
-	for name, app := range c.apps {
-		if app.app != nil {
-			c.DeleteApp(name.namespace, name.name)
-		}
+	for name := range c.apps {
+		c.DeleteApp(name.namespace, name.name)
 	}
-	for name := range c.policies {
-		c.DeletePolicy(name.namespace, name.name)
+	for _, p := range c.policies {
+		c.DeletePolicy(p.object.Namespace, p.object.Name)
 	}
-	for uid := range c.records {
+	for uid := range c.refusals {
 		c.DeleteRefusal(uid)
 	}
 	for namespace, n := range c.lists.namespaces {

@@ -8,16 +8,16 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// GoverningRule is the rule by which one group is pruned, together with everything that keeps accounts in the group.
+// GoverningRule is the rule by which one group is pruned, together with the protection of all governing policies.
 type GoverningRule struct {
 	// Policy is the policy that the rule comes from.
 	Policy Object
 	// Rule is its rule, less Protect.
 	Rule PruneRule
-	// Invalid says why the rule cannot be used; nobody may be removed then. Empty when it can.
+	// Invalid says why the rule cannot be used: no member may be removed then. Empty if it can.
 	Invalid string
-	// Unresolved lists what is missing of the protection; nobody may be removed then. Empty when nothing is. It covers
-	// every governing policy that has a rule, since the protection of each one counts.
+	// Unresolved lists the references in protect that cannot be resolved: no member may be removed then. It covers every
+	// governing policy that has a rule, since the protection of each one counts.
 	Unresolved []string
 
 	adminAccount string
@@ -41,7 +41,7 @@ func (b *bucket) mayPrune() bool {
 // ExactPruneGroups returns the groups that accepted policies with a prune rule name exactly, each once, sorted.
 func (a *CompiledApp) ExactPruneGroups() iter.Seq[string] {
 	var groups []string
-	for b := range a.groups.exact.buckets() {
+	for _, b := range a.groups.exact {
 		if b.mayPrune() {
 			groups = append(groups, b.matcher.Value)
 		}
@@ -51,12 +51,12 @@ func (a *CompiledApp) ExactPruneGroups() iter.Seq[string] {
 }
 
 // PrunesByPattern reports whether an accepted policy with a prune rule names groups by a prefix, or all of them: then
-// ExactPruneGroups are not all that MayPrune.
+// MayPrune is true for other groups than ExactPruneGroups as well.
 func (a *CompiledApp) PrunesByPattern() bool {
 	if a.groups.all != nil && a.groups.all.mayPrune() {
 		return true
 	}
-	for b := range a.groups.prefixes.buckets() {
+	for _, b := range a.groups.prefixes {
 		if b.mayPrune() {
 			return true
 		}
@@ -87,7 +87,7 @@ func (a *CompiledApp) GoverningRule(group string, t GroupType) (GoverningRule, b
 
 func (g *GoverningRule) usable() bool { return g.Invalid == "" && len(g.Unresolved) == 0 }
 
-// Protects reports whether account must stay, whatever its activity. The app's admin account is protected, too.
+// Protects reports whether account must stay, whatever its activity. The app's admin account must.
 func (g *GoverningRule) Protects(account string) bool {
 	if account == g.adminAccount {
 		return true
@@ -101,7 +101,7 @@ func (g *GoverningRule) Protects(account string) bool {
 	return false
 }
 
-// inactive reports whether somebody last active at that time may go: exactly InactiveFor ago is long enough.
+// inactive reports whether a member last active at that time may be removed: exactly InactiveFor ago is long enough.
 func (g *GoverningRule) inactive(lastActive, now time.Time) bool {
 	return !lastActive.After(now.Add(-g.Rule.InactiveFor))
 }
@@ -111,10 +111,21 @@ func (g *GoverningRule) SeatsWanted(group GroupState) int {
 	return g.Rule.FreeSeats.Of(group.MaxMembers)
 }
 
-// SeatsNeeded is how many members must go until that many seats are free; 0 when enough are, or the limit is not known.
+// SeatsNeeded is how many members must go until that many seats are free; 0 if enough are, or the limit is not known.
 func (g *GoverningRule) SeatsNeeded(group GroupState) int {
 	if group.MaxMembers <= 0 {
 		return 0
 	}
 	return max(0, g.SeatsWanted(group)-group.FreeSeats())
+}
+
+// pruning is the compiled form of a [PruneRule].
+type pruning struct {
+	policy Object
+	types  TypeSet
+	rule   PruneRule
+	// invalid says what is wrong with the policy, unresolved what is missing of its protection.
+	invalid    string
+	unresolved []string
+	protect    selection
 }

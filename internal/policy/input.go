@@ -2,6 +2,7 @@ package policy
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/groupgate/groupgate/internal/accounts"
@@ -15,24 +16,49 @@ type Input struct {
 	Refusals []Refusal
 }
 
-// Refusal is what a prune run has written down that matters to joins: the accounts that it removed from a group, and either how
-// long they are refused or that they are being added back.
-type Refusal struct {
-	// Namespace and App name the app, Group the group.
-	Namespace, App, Group string
-	// UID is that of the run. There is one record of a UID.
-	UID string
-	// Accounts longer than 255 bytes cannot be on it and are left out.
-	Accounts []string
-	// Until is when the accounts may apply and be invited again, Reject what they are told before. Zero: they are not refused.
-	Until  time.Time
-	Reject Rejection
-	// Restoring says that the accounts are being added back: the app's admin account may add them over REST unless a section denies
-	// them.
-	Restoring bool
+// Object is the identity of one version of one API object.
+type Object struct {
+	Namespace  string
+	Name       string
+	UID        string
+	Generation int64
+	// Created is the creation timestamp. Kubernetes records whole seconds, so that ties are common.
+	Created time.Time
 }
 
-// App is one app of the vendor together with what was found in its Secret.
+// Key is "namespace/name".
+func (o Object) Key() string { return o.Namespace + "/" + o.Name }
+
+// objectName identifies an object among those of its kind at any one time.
+type objectName struct{ namespace, name string }
+
+func (n objectName) compare(other objectName) int {
+	if order := strings.Compare(n.namespace, other.namespace); order != 0 {
+		return order
+	}
+	return strings.Compare(n.name, other.name)
+}
+
+func (o *Object) objectName() objectName { return objectName{o.Namespace, o.Name} }
+
+// comparable returns o with its time in a form that == compares as [time.Time.Equal] does.
+func (o Object) comparable() Object {
+	o.Created = o.Created.Round(0).UTC()
+	return o
+}
+
+// byAge orders objects that compete for something: the older first, then by name. The UID makes the order total.
+func byAge(a, b *Object) int {
+	if order := a.Created.Compare(b.Created); order != 0 {
+		return order
+	}
+	if order := a.objectName().compare(b.objectName()); order != 0 {
+		return order
+	}
+	return strings.Compare(a.UID, b.UID)
+}
+
+// App is one app of the vendor together with the content of its Secret.
 type App struct {
 	Object
 	SDKAppID uint64
@@ -41,7 +67,7 @@ type App struct {
 	Authentication Authentication
 	// Tokens verify callbacks; each one of them does. Tokens without a value are dropped.
 	Tokens []Token
-	// RejectUnmatched refuses a join that no join section speaks about.
+	// RejectUnmatched refuses a join for which no join section speaks.
 	RejectUnmatched  bool
 	PruningSuspended bool
 	// SecretFound says that the Secret exists and may be read, SecretKeyPresent that it holds the key for REST calls.
@@ -49,7 +75,7 @@ type App struct {
 	SecretKeyPresent bool
 }
 
-// Authentication says how callbacks prove that they are the vendor's.
+// Authentication says how a callback proves that the vendor sent it.
 type Authentication uint8
 
 // The ways of authentication. AuthenticateToken without a token refuses every callback.
@@ -61,7 +87,7 @@ const (
 // TokenName tells the tokens of an app apart in metrics.
 type TokenName string
 
-// The tokens of an app; two of them hold during a rotation.
+// The tokens of an app; both are valid during a rotation.
 const (
 	TokenCurrent  TokenName = "current"
 	TokenPrevious TokenName = "previous"
@@ -73,11 +99,28 @@ type Token struct {
 	Value Secret
 }
 
-// List is an AccountList. Accounts longer than 255 bytes cannot be on it and are left out.
+// List is an AccountList.
 type List struct {
 	Object
 	Labels   map[string]string
 	Accounts accounts.Set
+}
+
+// Refusal is the part of a PruneRun's record that concerns joins: the accounts that the run removed from a group, and
+// either how long they are refused or that an undo is adding them back.
+type Refusal struct {
+	// Namespace and App name the app, Group the group.
+	Namespace, App, Group string
+	// UID is that of the run, which has at most one refusal.
+	UID string
+	// Accounts longer than [accounts.MaxBytes] are left out.
+	Accounts []string
+	// Until is when the accounts may apply and be invited again; zero if they are not refused. Reject answers them before.
+	Until  time.Time
+	Reject Rejection
+	// Restoring says that the accounts are being added back: the app's admin account may add them over REST unless a
+	// section denies them.
+	Restoring bool
 }
 
 // Policy is a GroupPolicy.
@@ -91,8 +134,8 @@ type Policy struct {
 	// Join is nil when the policy says nothing about joins, Prune when it says nothing about full groups.
 	Join  *JoinSection
 	Prune *PruneRule
-	// Invalid says what is wrong with the policy; empty when nothing is. An invalid policy keeps its place: it admits
-	// nobody by itself, still denies and protects what can be read of it, and removes nobody.
+	// Invalid says which fields cannot be read; empty if all can. An invalid policy still ranks among the others, denies
+	// and protects with the fields that can be read, admits no account by itself and removes none.
 	Invalid string
 }
 
@@ -102,13 +145,13 @@ type JoinSection struct {
 	Audit bool
 	// Triggers are the ways of joining that the section speaks about; the zero value stands for all of them.
 	Triggers TriggerSet
-	// Allow nil is no gate. Present and empty it admits nobody by itself.
+	// Allow nil is no gate. An empty one is a gate that admits no account by itself.
 	Allow  *AccountSelector
 	Deny   *AccountSelector
 	Reject Rejection
 }
 
-// Trigger is the way in which somebody is about to join.
+// Trigger is the way in which an account is about to join.
 type Trigger uint8
 
 // The triggers: an application, an invitation by a client, members added over the vendor's REST API.
@@ -145,7 +188,7 @@ func (s TriggerSet) holds(t Trigger) bool {
 	return s == 0 || int(t) >= len(triggerNames) || s&(1<<t) != 0
 }
 
-// Rejection is what a refused user is told.
+// Rejection is the answer to a refused join.
 type Rejection struct {
 	// Code 10100..10200 reaches the client together with the message. Any other value counts as unset: the answer is 1,
 	// without a message.
@@ -153,12 +196,12 @@ type Rejection struct {
 	Message string
 }
 
-// AccountSelector is a set of accounts, compared byte for byte: the union of its parts.
+// AccountSelector is a set of accounts, compared byte for byte: the union of its fields.
 type AccountSelector struct {
 	Accounts []string
 	Prefixes []string
 	Lists    []ListRef
-	// Invalid says what could not be read of the selector; empty when nothing. It makes the policy invalid.
+	// Invalid says which fields cannot be read; empty if all can. It makes the policy invalid.
 	Invalid string
 }
 
@@ -171,7 +214,7 @@ type ListRef struct {
 // PruneMode says what a plan is for.
 type PruneMode uint8
 
-// The modes. Preview, the zero value, plans and removes nobody; Approve removes once a person says so.
+// The modes. Preview, the zero value, only plans; Approve removes once the plan is approved.
 const (
 	ModePreview PruneMode = iota
 	ModeApprove
@@ -191,20 +234,21 @@ func (m PruneMode) String() string {
 	return "Unknown"
 }
 
-// PruneRule says whom to remove from a full group.
+// PruneRule says which members to remove from a full group.
 type PruneRule struct {
 	Mode PruneMode
-	// InactiveFor is how long a member has neither joined nor spoken; at least 24 hours.
+	// InactiveFor is how long a member must neither have joined nor spoken: at least 24 hours.
 	InactiveFor time.Duration
 	FreeSeats   Seats
 	// MaxRemovals bounds one run: 1..1000.
 	MaxRemovals int
-	// MaxRemovalsPerDay bounds all runs under policies of this name together, within any 24 hours: at least 1.
+	// MaxRemovalsPerDay bounds all runs under policies of this name together, within any 24 hours: 1..1,000,000.
 	MaxRemovalsPerDay int
-	// Protect is never removed. In a rule handed out by [CompiledApp.GoverningRule] it is nil: ask [GoverningRule.Protects].
+	// Protect is never removed. It is nil in the rule of a [GoverningRule]: ask [GoverningRule.Protects].
 	Protect  *AccountSelector
 	Cooldown time.Duration
-	// RejoinAfter is how long removed accounts are refused: 0..30 days. Reject is what they are told, that of the policy's join section.
+	// RejoinAfter is how long removed accounts are refused: 0..30 days. Reject, that of the policy's join section, answers
+	// them.
 	RejoinAfter time.Duration
 	Reject      Rejection
 	Silent      bool
@@ -229,7 +273,7 @@ func (s Seats) Of(limit int) int {
 	case s.Percent >= 100:
 		return limit
 	}
-	// In two parts, so that no limit overflows.
+	// Computed in two steps, so that no limit overflows.
 	return limit/100*s.Percent + (limit%100*s.Percent+99)/100
 }
 

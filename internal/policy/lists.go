@@ -9,13 +9,13 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// listIndex knows the lists, what the references of policies stand for, and so which policies a change of a list touches. Its zero
-// value is empty.
+// listIndex resolves the references of policies to lists. It knows the lists of each reference, so that a list that
+// changes is compared with every selector once, and not every selector with every list. Its zero value is empty.
 type listIndex struct {
 	namespaces map[string]*listNamespace
-	// stale are the references that may stand for something else since they were resolved.
+	// stale are the references whose lists changed since they were resolved.
 	stale map[*reference]struct{}
-	// crowded are those that stand for many lists and found no room for a union.
+	// crowded are those to many lists for which there was no room for a union.
 	crowded map[*reference]struct{}
 	unions  unions
 	// accounts is how many all lists have together.
@@ -24,44 +24,79 @@ type listIndex struct {
 
 // listNamespace is one namespace. References never lead out of it.
 type listNamespace struct {
-	lists      map[string]*indexedList
+	lists      map[string]*labeledList
 	references map[string]*reference // by their keys
 	// selecting are those of the references that select by labels.
 	selecting map[*reference]struct{}
 }
 
-type indexedList struct {
-	name   string
+// labeledList is a list as the compiler knows it. Labels are no part of the verdict.
+type labeledList struct {
+	compiledList
 	labels map[string]string
-	set    accounts.Set
 }
+
+// changedLists returns changes of lists as a snapshot stores them.
+func changedLists(changes map[objectName]*labeledList) map[objectName]*compiledList {
+	changed := make(map[objectName]*compiledList, len(changes))
+	for name, list := range changes {
+		changed[name] = nil
+		if list != nil {
+			changed[name] = &list.compiledList
+		}
+	}
+	return changed
+}
+
+func (l *labeledList) size() int {
+	if l == nil {
+		return 0
+	}
+	return l.Accounts
+}
+
+func (l *labeledList) selectedBy(r *reference) bool { return l != nil && r.selector.Matches(l.labels) }
 
 // reference is one [ListRef]; all policies of a namespace that have it share it.
 type reference struct {
 	listRef
 	namespace string
-	// policies are the names of those that have the reference, once for each time. Nearly always it is one, and a map of one costs a
-	// quarter of all that is kept of a policy.
-	policies []string
-	// lists are those that a selector selects, in the order of their names.
-	lists []*indexedList
-	resolved
-	// union is an index over the sets where they are many; nil otherwise.
+	// users counts the policies that have the reference, once for each time.
+	users int
+	// lists are those that a selector selects, ordered by name.
+	lists []*labeledList
+	resolution
+	// union is an index over the sets if they are many; nil otherwise.
 	union *sharedUnion
+	// changed says that this build resolved the reference to something else than the last one.
+	changed bool
 }
 
-// resolved is what a reference stands for.
-type resolved struct {
-	// sets are those of the lists that have accounts, in the order of the lists' names.
+// resolution is the accounts that a reference resolves to.
+type resolution struct {
+	// sets are those of the lists that have accounts, ordered by the lists' names.
 	sets []accounts.Named
-	// found says that at least one list exists, be it an empty one.
+	// found says that at least one list exists, even if it is empty.
 	found bool
-	// content stands for the sets.
+	// content is a hash of the sets.
 	content fingerprint
 }
 
-// put puts a list in the place of that of its name, or takes that away if list is nil.
-func (x *listIndex) put(name objectName, list *indexedList) {
+func resolutionOf(lists []*labeledList) resolution {
+	r := resolution{found: len(lists) > 0}
+	var t transcript
+	for _, l := range lists {
+		if l.accounts != "" {
+			r.sets = append(r.sets, accounts.Named{Name: l.Name, Accounts: l.accounts})
+			t.accounts(l.accounts)
+		}
+	}
+	r.content = t.sum()
+	return r
+}
+
+// put adds a list, or replaces the one of its name, or removes that one if list is nil.
+func (x *listIndex) put(name objectName, list *labeledList) {
 	n := x.namespace(name.namespace)
 	before := n.lists[name.name]
 	if list != nil {
@@ -69,7 +104,7 @@ func (x *listIndex) put(name objectName, list *indexedList) {
 	} else {
 		delete(n.lists, name.name)
 	}
-	x.accounts += list.len() - before.len()
+	x.accounts += list.size() - before.size()
 	if r, ok := n.references[nameKey(name.name)]; ok {
 		x.stale[r] = struct{}{}
 	}
@@ -79,12 +114,12 @@ func (x *listIndex) put(name objectName, list *indexedList) {
 			x.stale[r] = struct{}{}
 		}
 	}
-	x.tidy(name.namespace)
+	x.dropIfEmpty(name.namespace)
 }
 
-// put notes what has become of a list that the selector selects, or has selected.
-func (r *reference) put(name string, list *indexedList, selected bool) {
-	at, known := slices.BinarySearchFunc(r.lists, name, func(l *indexedList, name string) int { return strings.Compare(l.name, name) })
+// put updates a list that the selector selects or has selected.
+func (r *reference) put(name string, list *labeledList, selected bool) {
+	at, known := slices.BinarySearchFunc(r.lists, name, func(l *labeledList, name string) int { return strings.Compare(l.Name, name) })
 	switch {
 	case known && selected:
 		r.lists[at] = list
@@ -95,15 +130,9 @@ func (r *reference) put(name string, list *indexedList, selected bool) {
 	}
 }
 
-func (l *indexedList) selectedBy(r *reference) bool { return l != nil && r.selector.Matches(l.labels) }
-
-// of returns what a reference in use stands for.
-func (x *listIndex) of(namespace string, ref *listRef) *reference {
-	return x.namespaces[namespace].references[ref.key]
-}
-
-// use notes that a policy has its references. What is new of them is stale.
-func (x *listIndex) use(p *policyPart) {
+// use returns the references of a policy, in the order of refs. New ones are stale.
+func (x *listIndex) use(p *parsedPolicy) []*reference {
+	var references []*reference
 	for ref := range p.refs() {
 		n := x.namespace(p.object.Namespace)
 		r, known := n.references[ref.key]
@@ -116,99 +145,78 @@ func (x *listIndex) use(p *policyPart) {
 				r.lists = n.selected(ref.selector)
 			}
 		}
-		r.policies = append(r.policies, p.object.Name)
+		r.users++
+		references = append(references, r)
+	}
+	return slices.Clip(references)
+}
+
+// release undoes a use.
+func (x *listIndex) release(references []*reference) {
+	for _, r := range references {
+		r.users--
+		if r.users > 0 {
+			continue
+		}
+		n := x.namespaces[r.namespace]
+		delete(n.references, r.key)
+		delete(n.selecting, r)
+		delete(x.stale, r)
+		delete(x.crowded, r)
+		x.unions.release(r.union)
+		x.dropIfEmpty(r.namespace)
 	}
 }
 
-// release takes back a use.
-func (x *listIndex) release(p *policyPart) {
-	for ref := range p.refs() {
-		n := x.namespace(p.object.Namespace)
-		r := n.references[ref.key]
-		at, last := slices.Index(r.policies, p.object.Name), len(r.policies)-1
-		r.policies[at] = r.policies[last]
-		r.policies = slices.Delete(r.policies, last, last+1)
-		if len(r.policies) == 0 {
-			delete(n.references, ref.key)
-			delete(n.selecting, r)
-			delete(x.stale, r)
-			delete(x.crowded, r)
-			x.unions.release(r.union)
-			x.tidy(p.object.Namespace)
-		}
-	}
-}
-
-// resolveStale brings all references up to date, and returns the policies that have one that was not.
-func (x *listIndex) resolveStale() []objectName {
-	var policies []objectName
-	touch := func(r *reference) {
-		for _, policy := range r.policies {
-			policies = append(policies, objectName{r.namespace, policy})
-		}
-	}
+// resolveStale resolves the references whose lists changed, and returns those that are marked as changed.
+func (x *listIndex) resolveStale() (changed []*reference) {
 	for _, r := range slices.SortedFunc(maps.Keys(x.stale), byKey) {
-		r.resolved = x.namespaces[r.namespace].resolve(r)
-		r.union = x.unions.exchange(r.union, &r.resolved, x.accounts)
-		x.crowd(r)
-		touch(r)
+		r.resolution = x.namespaces[r.namespace].resolve(r)
+		r.union = x.unions.exchange(r.union, &r.resolution, x.accounts)
+		delete(x.crowded, r)
+		if r.union == nil && len(r.sets) >= minUnited {
+			x.crowded[r] = struct{}{}
+		}
+		r.changed = true
+		changed = append(changed, r)
 	}
 	clear(x.stale)
-	// What has changed may have left room.
+	// The changes may have made room.
 	for _, r := range slices.SortedFunc(maps.Keys(x.crowded), byKey) {
-		if r.union = x.unions.exchange(nil, &r.resolved, x.accounts); r.union != nil {
+		if r.union = x.unions.exchange(nil, &r.resolution, x.accounts); r.union != nil {
 			delete(x.crowded, r)
-			touch(r)
+			r.changed = true
+			changed = append(changed, r)
 		}
 	}
-	return policies
+	return changed
 }
 
-func (x *listIndex) crowd(r *reference) {
-	delete(x.crowded, r)
-	if r.union == nil && len(r.sets) >= minUnited {
-		x.crowded[r] = struct{}{}
-	}
-}
-
-// byKey orders references, so that which ones have a union is no matter of chance where not all can.
+// byKey orders references, so that which ones have a union does not depend on chance if there is no room for all.
 func byKey(r, s *reference) int {
 	return cmp.Or(strings.Compare(r.namespace, s.namespace), strings.Compare(r.key, s.key))
 }
 
-func (n *listNamespace) resolve(r *reference) resolved {
+func (n *listNamespace) resolve(r *reference) resolution {
 	if r.selects() {
-		return newResolved(r.lists)
+		return resolutionOf(r.lists)
 	}
 	if l, found := n.lists[r.name()]; found {
-		return newResolved([]*indexedList{l})
+		return resolutionOf([]*labeledList{l})
 	}
-	return newResolved(nil)
+	return resolutionOf(nil)
 }
 
-// selected returns the lists that a selector selects, in the order of their names.
-func (n *listNamespace) selected(selector Selector) []*indexedList {
-	var selected []*indexedList
+// selected returns the lists that a selector selects, ordered by name.
+func (n *listNamespace) selected(selector Selector) []*labeledList {
+	var selected []*labeledList
 	for _, l := range n.lists {
 		if selector.Matches(l.labels) {
 			selected = append(selected, l)
 		}
 	}
-	slices.SortFunc(selected, func(l, m *indexedList) int { return strings.Compare(l.name, m.name) })
+	slices.SortFunc(selected, func(l, m *labeledList) int { return strings.Compare(l.Name, m.Name) })
 	return selected
-}
-
-func newResolved(lists []*indexedList) resolved {
-	r := resolved{found: len(lists) > 0}
-	var t transcript
-	for _, l := range lists {
-		if l.set != "" {
-			r.sets = append(r.sets, accounts.Named{Name: l.name, Accounts: l.set})
-			t.part(fingerprint(l.set.Fingerprint()))
-		}
-	}
-	r.content = t.sum()
-	return r
 }
 
 func (x *listIndex) namespace(name string) *listNamespace {
@@ -221,25 +229,85 @@ func (x *listIndex) namespace(name string) *listNamespace {
 		x.stale = map[*reference]struct{}{}
 		x.crowded = map[*reference]struct{}{}
 	}
-	n = &listNamespace{lists: map[string]*indexedList{}, references: map[string]*reference{}, selecting: map[*reference]struct{}{}}
+	n = &listNamespace{
+		lists:      map[string]*labeledList{},
+		references: map[string]*reference{},
+		selecting:  map[*reference]struct{}{},
+	}
 	x.namespaces[name] = n
 	return n
 }
 
-// tidy forgets a namespace that holds nothing.
-func (x *listIndex) tidy(name string) {
-	if n := x.namespaces[name]; len(n.lists)+len(n.references) == 0 {
-		delete(x.namespaces, name)
+func (x *listIndex) dropIfEmpty(namespace string) {
+	if n := x.namespaces[namespace]; len(n.lists)+len(n.references) == 0 {
+		delete(x.namespaces, namespace)
 	}
 }
 
-func listContent(l *List) fingerprint {
-	var t transcript
-	t.number(int64(len(l.Labels)))
-	for _, key := range slices.Sorted(maps.Keys(l.Labels)) {
-		t.text(key)
-		t.text(l.Labels[key])
+const (
+	// minUnited is how many sets make a union worth its memory: fewer are asked one after the other.
+	minUnited = 5
+	// unionsPerAccount bounds the memory of selectors that overlap: all unions together have at most so many times the
+	// accounts of all lists. Without a union the sets of a selector are asked one after the other.
+	unionsPerAccount = 4
+)
+
+// unions are those that references use. References that resolve to the same sets share one.
+type unions struct {
+	inUse map[fingerprint]*sharedUnion // by content
+	// accounts is how many the members of all unions have.
+	accounts int
+}
+
+type sharedUnion struct {
+	*accounts.Union
+	sets     []accounts.Named
+	content  fingerprint
+	accounts int
+	users    int
+}
+
+// exchange releases the union that a reference has used, and returns that of its new resolution; nil if it gets none.
+// listed is how many accounts all lists have.
+func (x *unions) exchange(before *sharedUnion, now *resolution, listed int) *sharedUnion {
+	x.release(before)
+	if len(now.sets) < minUnited {
+		return nil
 	}
-	t.part(fingerprint(l.Accounts.Fingerprint()))
-	return t.sum()
+	if known := x.inUse[now.content]; known != nil {
+		if !slices.EqualFunc(known.sets, now.sets, func(p, q accounts.Named) bool { return p.Accounts == q.Accounts }) {
+			return nil // other accounts with the same fingerprints
+		}
+		known.users++
+		return known
+	}
+	made := &sharedUnion{sets: now.sets, content: now.content, users: 1}
+	for _, set := range now.sets {
+		made.accounts += set.Accounts.Len()
+	}
+	if x.accounts+made.accounts > unionsPerAccount*listed {
+		return nil
+	}
+	var unionBefore *accounts.Union
+	if before != nil {
+		unionBefore = before.Union
+	}
+	made.Union = accounts.NewUnion(now.sets, unionBefore)
+	if x.inUse == nil {
+		x.inUse = map[fingerprint]*sharedUnion{}
+	}
+	x.inUse[now.content] = made
+	x.accounts += made.accounts
+	return made
+}
+
+// release ends the use of a union; nil is none.
+func (x *unions) release(u *sharedUnion) {
+	if u == nil {
+		return
+	}
+	if u.users--; u.users == 0 {
+		delete(x.inUse, u.content)
+		x.accounts -= u.accounts
+	}
 }

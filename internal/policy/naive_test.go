@@ -92,6 +92,9 @@ func (n naive) invalid(p Policy) bool {
 	if p.Join != nil && (p.Join.Allow != nil && p.Join.Allow.Invalid != "" || p.Join.Deny != nil && p.Join.Deny.Invalid != "") {
 		return true
 	}
+	if p.Join != nil && p.Join.Reject.Code != 0 && (p.Join.Reject.Code < 10100 || p.Join.Reject.Code > 10200) {
+		return true
+	}
 	return p.Prune != nil && (p.Prune.InactiveFor < 24*time.Hour || p.Prune.Protect != nil && p.Prune.Protect.Invalid != "")
 }
 

@@ -13,16 +13,16 @@ import (
 
 // Reasons for which there is no plan. [PlanPrune] returns them wrapped or bare; use [errors.Is].
 var (
-	// ErrActivityUnknown says that no member is known to have ever spoken, so that silence proves nothing.
+	// ErrActivityUnknown: no member is known to have ever spoken, so that silence proves nothing.
 	ErrActivityUnknown = errors.New("no member of the group has a time of last speaking")
-	// ErrRuleUnusable says that the rule is invalid, its protection incomplete, or the group's type unknown.
+	// ErrRuleUnusable: the rule is invalid, its protection incomplete, or the group's type unknown.
 	ErrRuleUnusable = errors.New("the prune rule cannot be used")
 )
 
-// Plan says who goes, and counts who stays and why. Every member of the list is counted once.
+// Plan names the members to remove and counts those that stay, by reason. Every member of the list is counted once.
 type Plan struct {
-	// Repeated is how many rows of the list were left out because their account came before: the vendor's pages overlap when
-	// somebody joins or leaves between them.
+	// Repeated is how many rows of the list were left out because their account came before: the vendor's pages overlap
+	// when a member joins or leaves between them.
 	Repeated int
 	// Candidates is how many could go; Removals holds as many of them as needed and allowed.
 	Candidates int
@@ -42,7 +42,7 @@ type Stay struct {
 	Unknown int
 }
 
-// Removal is one member that is to go.
+// Removal is one member to remove.
 type Removal struct {
 	Account string
 	// LastActive is when the member last joined or spoke.
@@ -51,33 +51,32 @@ type Removal struct {
 }
 
 // PlanPrune plans which members leave the group: inactive ones, those inactive for longest first, until the seats that
-// the rule asks for are free, and never more than the rule allows at once, nor more than budget, which is what the removals of the
-// last 24 hours leave of the rule's MaxRemovalsPerDay.
+// the rule asks for are free. It never plans more than the rule allows at once, nor more than budget, which is what the
+// removals of the last 24 hours leave of the rule's MaxRemovalsPerDay.
 //
-// members must be the complete list. An error in it ends planning: there is no plan from half a list. An account that is
-// listed twice counts once, by its first row. PlanPrune holds as many members as it removes, and 8 to 24 bytes for each
-// account that it has seen. Once in some ten million plans of a million members, that makes it take a member for one it has
-// seen, and let it stay.
+// members must be the complete list: an error in it ends planning. An account that is listed twice counts once, by its
+// first row. PlanPrune holds as many members as it removes, and an [accounts.Dedup]: once in some ten million plans of a
+// million members it takes a new member for a repeated one, which then stays.
 func PlanPrune(g *GoverningRule, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan, error) {
 	if !g.usable() || !group.Type.known() {
 		return Plan{}, ErrRuleUnusable
 	}
 	var plan Plan
 	oldest := removalHeap{limit: max(0, min(g.SeatsNeeded(group), g.Rule.MaxRemovals, budget))}
-	seen := accounts.NewDedup(group.Members)
-	anybodySpoke := false
+	listed := accounts.NewDedup(group.Members)
+	anySpoke := false
 	for m, err := range members {
 		if err != nil {
 			return Plan{}, fmt.Errorf("read the members: %w", err)
 		}
-		anybodySpoke = anybodySpoke || m.hasSpoken()
-		if !seen.Add(m.Account) {
+		anySpoke = anySpoke || m.hasSpoken()
+		if !listed.Add(m.Account) {
 			plan.Repeated++
 			continue
 		}
 		plan.count(g, m, now, &oldest)
 	}
-	if !anybodySpoke {
+	if !anySpoke {
 		return Plan{}, ErrActivityUnknown
 	}
 	plan.Removals = oldest.sorted()
@@ -104,7 +103,7 @@ func (p *Plan) count(g *GoverningRule, m Member, now time.Time, oldest *removalH
 	}
 }
 
-// removalHeap keeps the limit removals that come first in the plan's order; the last of them is on top.
+// removalHeap holds the limit removals that come first in the plan's order; the last of them is on top.
 type removalHeap struct {
 	limit    int
 	removals []Removal
@@ -144,4 +143,62 @@ func (h *removalHeap) Pop() any {
 	last := h.removals[len(h.removals)-1]
 	h.removals = h.removals[:len(h.removals)-1]
 	return last
+}
+
+// Role is what a member may do in a group.
+type Role uint8
+
+// The roles. RoleUnknown stands for one that this version does not know.
+const (
+	RoleUnknown Role = iota
+	RoleOwner
+	RoleAdmin
+	RoleMember
+)
+
+// Member is one row of a group's member list.
+type Member struct {
+	Account string
+	Role    Role
+	// Joined is zero when the vendor did not say.
+	Joined time.Time
+	// LastSpoke is zero when the member never spoke. It means nothing unless ActivityKnown.
+	LastSpoke     time.Time
+	ActivityKnown bool
+}
+
+// GroupState is a group as the vendor describes it at one moment.
+type GroupState struct {
+	Type       GroupType
+	Members    int
+	MaxMembers int
+}
+
+// Full reports whether no other member fits in. A group without a known limit is never full.
+func (g GroupState) Full() bool { return g.MaxMembers > 0 && g.Members >= g.MaxMembers }
+
+// FreeSeats is how many more members fit in; negative when the group is over its limit.
+func (g GroupState) FreeSeats() int { return g.MaxMembers - g.Members }
+
+// isSet reports whether the vendor gave the time. Its 0, read as the first second of 1970 or as Go's zero time, is none.
+func isSet(t time.Time) bool { return t.Unix() > 0 }
+
+func (m Member) hasSpoken() bool { return m.ActivityKnown && isSet(m.LastSpoke) }
+
+// lastActive is when the member last joined or spoke. It is not known if a time is missing or after now: a clock that is
+// wrong about that is wrong about inactivity as well.
+func (m Member) lastActive(now time.Time) (last time.Time, known bool) {
+	if !m.ActivityKnown || !isSet(m.Joined) || m.Joined.After(now) {
+		return time.Time{}, false
+	}
+	last = m.Joined
+	if isSet(m.LastSpoke) {
+		if m.LastSpoke.After(now) {
+			return time.Time{}, false
+		}
+		if m.LastSpoke.After(last) {
+			last = m.LastSpoke
+		}
+	}
+	return last, true
 }

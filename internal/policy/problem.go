@@ -1,11 +1,20 @@
 package policy
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
-// The schema bounds nearly everything, but the core must be safe without it: whatever it cannot make sense of makes a
-// policy invalid instead of wider.
+// The bounds of a policy's values. The schema of GroupPolicy has the same ones; this is their only check in code, so that
+// an object that was stored under another schema, or a mistake in the schema, makes a policy invalid instead of wider.
+const (
+	minInactiveFor       = 24 * time.Hour
+	maxMaxRemovals       = 1000
+	maxMaxRemovalsPerDay = 1_000_000
+	maxRejoinAfter       = 30 * 24 * time.Hour
+)
 
-// problem says what is wrong with the policy and what to change, or nothing.
+// problem says what is wrong with the policy and what to change; empty if nothing is.
 func (p *Policy) problem() string {
 	if p.Invalid != "" {
 		return p.Invalid
@@ -16,11 +25,8 @@ func (p *Policy) problem() string {
 		}
 	}
 	if p.Join != nil {
-		if problem := p.Join.Allow.problem(); problem != "" {
-			return "join.allow: " + problem
-		}
-		if problem := p.Join.Deny.problem(); problem != "" {
-			return "join.deny: " + problem
+		if problem := p.Join.problem(); problem != "" {
+			return "join." + problem
 		}
 	}
 	if p.Prune != nil {
@@ -31,11 +37,19 @@ func (p *Policy) problem() string {
 	return ""
 }
 
-const (
-	minInactiveFor = 24 * time.Hour
-	maxMaxRemovals = 1000
-	maxRejoinAfter = 30 * 24 * time.Hour
-)
+func (j *JoinSection) problem() string {
+	if problem := j.Allow.problem(); problem != "" {
+		return "allow: " + problem
+	}
+	if problem := j.Deny.problem(); problem != "" {
+		return "deny: " + problem
+	}
+	if code := j.Reject.Code; code != 0 && !j.Reject.reachesClient() {
+		return fmt.Sprintf("reject.code: %d does not reach the client: use a number from %d to %d",
+			code, minClientCode, maxClientCode)
+	}
+	return ""
+}
 
 func (r *PruneRule) problem() string {
 	protect := r.Protect.problem()
@@ -43,29 +57,33 @@ func (r *PruneRule) problem() string {
 	case r.Mode > ModeEnforce:
 		return "mode: unknown: use Preview, Approve or Enforce"
 	case r.InactiveFor < minInactiveFor:
-		return "inactiveFor: must be at least 24h"
-	case !r.FreeSeats.sensible():
-		return "freeSeats: must be a number of at least 1 or a percentage from 1% to 100%"
+		return "inactiveFor: too short: use at least 24h"
+	case !r.FreeSeats.valid():
+		return `freeSeats: use a number of at least 1, or a percentage from "1%" to "100%"`
 	case r.MaxRemovals < 1 || r.MaxRemovals > maxMaxRemovals:
-		return "maxRemovals: must be from 1 to 1000"
-	case r.MaxRemovalsPerDay < 1:
-		return "maxRemovalsPerDay: must be at least 1"
+		return outOfRange("maxRemovals", r.MaxRemovals, maxMaxRemovals)
+	case r.MaxRemovalsPerDay < 1 || r.MaxRemovalsPerDay > maxMaxRemovalsPerDay:
+		return outOfRange("maxRemovalsPerDay", r.MaxRemovalsPerDay, maxMaxRemovalsPerDay)
 	case r.RejoinAfter < 0 || r.RejoinAfter > maxRejoinAfter:
-		return "rejoinAfter: must be at most 30d"
+		return "rejoinAfter: too long: use at most 30d"
 	case protect != "":
 		return "protect: " + protect
 	}
 	return ""
 }
 
-func (s Seats) sensible() bool {
+func outOfRange(field string, value, highest int) string {
+	return fmt.Sprintf("%s: %d is out of range: use a number from 1 to %d", field, value, highest)
+}
+
+func (s Seats) valid() bool {
 	if s.Count != 0 {
 		return s.Count > 0 && s.Percent == 0
 	}
 	return s.Percent >= 1 && s.Percent <= 100
 }
 
-// problem says what is wrong with the selector; nil has no problem.
+// problem says what is wrong with the selector; empty if nothing is, as with nil.
 func (a *AccountSelector) problem() string {
 	if a == nil {
 		return ""

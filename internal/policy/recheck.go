@@ -2,10 +2,10 @@ package policy
 
 import "time"
 
-// KeptReason says why a member that was planned to go stays.
+// KeptReason says why a planned removal is not carried out.
 type KeptReason uint8
 
-// The reasons for which the last look keeps a member.
+// The reasons for which Recheck keeps a member.
 const (
 	// KeptLeft: the account is no longer in the group.
 	KeptLeft KeptReason = iota + 1
@@ -15,7 +15,7 @@ const (
 	KeptActiveAgain
 	// KeptProtected: it is protected now, or is the app's admin account.
 	KeptProtected
-	// KeptUnknown: its role or activity is not known, or lies in the future, or the rule cannot be used.
+	// KeptUnknown: its role or activity is not known, its activity lies in the future, or the rule cannot be used.
 	KeptUnknown
 )
 
@@ -29,20 +29,20 @@ func (r KeptReason) String() string {
 	return keptReasonNames[KeptUnknown]
 }
 
-// Kept is one member that was planned to go and stays.
+// Kept is one member whose removal was planned and that stays.
 type Kept struct {
 	Account string
 	Reason  KeptReason
 }
 
-// Recheck goes through a batch of planned removals once more, right before it is deleted, with the members as they are
-// now: remove may go, kept stays, both in the order of the batch. An account that is absent from current has left.
+// Recheck applies the rule once more to a batch of planned removals, right before it is deleted, with the members as they
+// are now: remove may go, kept stays, both in the order of the batch. An account that is absent from current has left.
 //
-// The rule may have changed since the plan: g is the one in force now. While g.Invalid or g.Unresolved is set, nobody may
-// be removed and Recheck keeps everyone; callers wait instead of calling it then.
+// The rule may have changed since the plan: g is the one in force now. While g.Invalid or g.Unresolved is set, Recheck
+// keeps every member; callers wait instead of calling it then.
 func (g *GoverningRule) Recheck(batch []Removal, current map[string]Member, now time.Time) (remove []string, kept []Kept) {
 	for _, planned := range batch {
-		if reason := g.keeps(planned, current, now); reason != 0 {
+		if reason := g.keptFor(planned, current, now); reason != 0 {
 			kept = append(kept, Kept{Account: planned.Account, Reason: reason})
 			continue
 		}
@@ -51,30 +51,30 @@ func (g *GoverningRule) Recheck(batch []Removal, current map[string]Member, now 
 	return remove, kept
 }
 
-// RecheckInFlight is Recheck for a batch whose deletion was recorded and may have happened: who has gone since counts as removed
-// by the run, whether or not it has come back. Leave out of batch whom the run has recorded as kept already.
+// RecheckInFlight is Recheck for a batch whose deletion was recorded and may have happened: a member that has left since
+// counts as removed by the run, even if it has joined again. batch must not hold members that the run has recorded as kept.
 func (g *GoverningRule) RecheckInFlight(batch []Removal, current map[string]Member, now time.Time) (removed, remove []string, kept []Kept) {
-	var there []Removal
+	var present []Removal
 	for _, planned := range batch {
-		m, present := current[planned.Account]
-		if HasLeft(planned, m, present) {
+		m, isMember := current[planned.Account]
+		if HasLeft(planned, m, isMember) {
 			removed = append(removed, planned.Account)
 			continue
 		}
-		there = append(there, planned)
+		present = append(present, planned)
 	}
-	remove, kept = g.Recheck(there, current, now)
+	remove, kept = g.Recheck(present, current, now)
 	return removed, remove, kept
 }
 
-// HasLeft says whether a member whose removal was recorded has left the group since: it is absent, or it is a member anew. The look before
-// the record would have kept it, had it joined before that.
+// HasLeft reports whether a member whose removal was recorded has left the group since: it is absent, or has joined again.
+// Had it joined again before the record, Recheck would have kept it.
 func HasLeft(planned Removal, now Member, present bool) bool {
 	return !present || !planned.LastActive.IsZero() && now.Joined.After(planned.LastActive)
 }
 
-// keeps returns why the account stays, or 0.
-func (g *GoverningRule) keeps(planned Removal, current map[string]Member, now time.Time) KeptReason {
+// keptFor returns why the account stays, or 0.
+func (g *GoverningRule) keptFor(planned Removal, current map[string]Member, now time.Time) KeptReason {
 	m, present := current[planned.Account]
 	lastActive, known := m.lastActive(now)
 	switch {

@@ -8,22 +8,22 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// recordPart is the compiled form of a [Refusal].
-type recordPart struct {
+// compiledRefusal is the compiled form of a [Refusal].
+type compiledRefusal struct {
 	app      objectName
 	group    string
 	accounts accounts.Set
-	// until is when the refusal ends; zero where there is none.
+	// until is when the refusal ends; zero if the accounts are not refused.
 	until     time.Time
 	reject    Rejection
 	restoring bool
 
-	// fingerprint stands for what the record says: which run holds it is no matter.
+	// fingerprint leaves out the run's UID, on which no decision depends.
 	fingerprint fingerprint
 }
 
-func newRecordPart(r *Refusal) *recordPart {
-	part := &recordPart{
+func compileRefusal(r *Refusal) *compiledRefusal {
+	compiled := &compiledRefusal{
 		app:       objectName{r.Namespace, r.App},
 		group:     r.Group,
 		accounts:  accounts.NewSet(r.Accounts),
@@ -32,32 +32,31 @@ func newRecordPart(r *Refusal) *recordPart {
 		restoring: r.Restoring,
 	}
 	var t transcript
-	t.text(part.group)
-	t.part(fingerprint(part.accounts.Fingerprint()))
-	t.time(part.until)
-	t.number(int64(part.reject.Code))
-	t.text(part.reject.Message)
-	t.flag(part.restoring)
-	part.fingerprint = t.sum()
-	return part
+	t.text(compiled.group)
+	t.accounts(compiled.accounts)
+	t.time(compiled.until)
+	t.rejection(compiled.reject)
+	t.flag(compiled.restoring)
+	compiled.fingerprint = t.sum()
+	return compiled
 }
 
-// matters reports whether any verdict can depend on the record.
-func (p *recordPart) matters() bool {
-	return p.accounts != "" && (p.restoring || !p.until.IsZero())
+// matters reports whether any decision can depend on the refusal.
+func (r *compiledRefusal) matters() bool {
+	return r.accounts != "" && (r.restoring || !r.until.IsZero())
 }
 
-// groupRecords are those of one group. The refusal that ends last comes first: it is the one that counts. Of two that end
-// together, what they say decides, so that the order of the input never does.
-type groupRecords []*recordPart
+// groupRefusals are those of one group. The one that ends last comes first: its rejection counts. Of two that end
+// together the content decides, so that the order of the input never does.
+type groupRefusals []*compiledRefusal
 
-func byEnd(a, b *recordPart) int {
+func byEnd(a, b *compiledRefusal) int {
 	return cmp.Or(b.until.Compare(a.until), cmp.Compare(a.reject.Code, b.reject.Code),
 		strings.Compare(a.reject.Message, b.reject.Message), cmp.Compare(a.fingerprint, b.fingerprint))
 }
 
-// refusal returns what the account is told at that time; nil where it is not refused.
-func (g groupRecords) refusal(account string, hash uint64, now time.Time) *Rejection {
+// rejection returns the answer to the account at that time; nil if it is not refused.
+func (g groupRefusals) rejection(account string, hash uint64, now time.Time) *Rejection {
 	for _, r := range g {
 		if !now.Before(r.until) {
 			return nil // and those after it end no later
@@ -69,8 +68,8 @@ func (g groupRecords) refusal(account string, hash uint64, now time.Time) *Rejec
 	return nil
 }
 
-// restores reports whether the account is being added back.
-func (g groupRecords) restores(account string, hash uint64) bool {
+// restore reports whether the account is being added back.
+func (g groupRefusals) restore(account string, hash uint64) bool {
 	for _, r := range g {
 		if r.restoring && r.accounts.Contains(account, hash) {
 			return true
@@ -79,26 +78,26 @@ func (g groupRecords) restores(account string, hash uint64) bool {
 	return false
 }
 
-// distinctRecords returns one record for each UID. There is never more than one; should there be, what they hold decides.
-func distinctRecords(records []Refusal) []*Refusal {
-	distinct := make([]*Refusal, 0, len(records))
-	byUID := make(map[string]int, len(records))
-	for i := range records {
-		r := &records[i]
+// distinctRefusals returns one refusal for each UID. Of several, which Kubernetes rules out, the content decides.
+func distinctRefusals(refusals []Refusal) []*Refusal {
+	distinct := make([]*Refusal, 0, len(refusals))
+	byUID := make(map[string]int, len(refusals))
+	for i := range refusals {
+		r := &refusals[i]
 		at, again := byUID[r.UID]
 		switch {
 		case r.UID == "" || !again:
 			byUID[r.UID] = len(distinct)
 			distinct = append(distinct, r)
-		case r.order(distinct[at]) > 0:
+		case r.compare(distinct[at]) > 0:
 			distinct[at] = r
 		}
 	}
 	return distinct
 }
 
-// order is total on what records hold.
-func (r *Refusal) order(other *Refusal) int {
+// compare orders refusals by their content.
+func (r *Refusal) compare(other *Refusal) int {
 	return cmp.Or(strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
-		strings.Compare(r.Group, other.Group), cmp.Compare(newRecordPart(r).fingerprint, newRecordPart(other).fingerprint))
+		strings.Compare(r.Group, other.Group), cmp.Compare(compileRefusal(r).fingerprint, compileRefusal(other).fingerprint))
 }

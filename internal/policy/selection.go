@@ -7,11 +7,11 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// selection is the compiled form of an [AccountSelector]: its own accounts, the lists it refers to, and prefixes. The zero
-// value selects nobody.
+// selection is the compiled form of an [AccountSelector]: its own accounts, the lists that it refers to, and prefixes. The
+// zero value selects no account.
 type selection struct {
-	// set is one of the sources and most often the only one: standing here it is found without another look at memory, which
-	// is what a decision among thousands of policies costs.
+	// set is one of the sources and most often the only one. It is stored here because a pointer to it would cost another
+	// cache miss, of which a decision among thousands of policies consists.
 	set accounts.Set
 	// more are the other sources; nil if there are none.
 	more *sources
@@ -53,54 +53,43 @@ func (s *sources) contain(account string, hash uint64) bool {
 	return s.prefixes.Contains(account)
 }
 
-func (s *sources) describe(t *transcript) {
-	t.number(int64(len(s.sets)))
-	for _, set := range s.sets {
-		t.part(fingerprint(set.Fingerprint()))
-	}
-	t.number(int64(len(s.prefixes)))
-	for _, prefix := range s.prefixes {
-		t.text(prefix)
-	}
-}
-
-// selectionPart is what a selector says by itself, before its references are looked up: what they stand for changes without a
-// new version of the policy, because lists come and go, and their labels change.
-type selectionPart struct {
-	own      sources
+// parsedSelector is an [AccountSelector] before its references are resolved: they resolve to something else when lists come
+// and go or their labels change, without a new version of the policy.
+type parsedSelector struct {
+	own sources
+	// accounts is how many the selector names itself.
 	accounts int
 	refs     []listRef
 }
 
-// noSelection is what most policies have in place of one. It is never written.
-var noSelection = &selectionPart{}
+// noSelector stands for an absent selector, so that the many policies without one share it. It is never written to.
+var noSelector = &parsedSelector{}
 
-func newSelectionPart(a *AccountSelector) *selectionPart {
+func parseSelector(a *AccountSelector) *parsedSelector {
 	if a == nil {
-		return noSelection
+		return noSelector
 	}
-	part := &selectionPart{own: sources{prefixes: accounts.NewPrefixes(a.Prefixes)}}
+	parsed := &parsedSelector{own: sources{prefixes: accounts.NewPrefixes(a.Prefixes)}}
 	if set := accounts.NewSet(a.Accounts); set != "" {
-		part.own.sets = []accounts.Set{set}
-		part.accounts = set.Len()
+		parsed.own.sets = []accounts.Set{set}
+		parsed.accounts = set.Len()
 	}
 	for _, ref := range a.Lists {
-		part.refs = append(part.refs, newListRef(ref))
+		parsed.refs = append(parsed.refs, newListRef(ref))
 	}
-	return part
+	return parsed
 }
 
-// bind looks the references up, and describes what they stand for. missing names those that resolve to nothing, each once;
-// they count as empty.
-func (p *selectionPart) bind(namespace string, lists *listIndex, t *transcript) (bound selection, missing []string) {
+// resolve takes the references of the selector, in the order of refs, and writes to t what they resolve to. missing names
+// those that resolve to no list, each once; they count as empty.
+func (p *parsedSelector) resolve(references []*reference, t *transcript) (found selection, missing []string) {
 	all := p.own
 	all.sets = slices.Clone(all.sets)
-	for i := range p.refs {
-		r := lists.of(namespace, &p.refs[i])
-		if !r.found && !slices.Contains(missing, p.refs[i].String()) {
-			missing = append(missing, p.refs[i].String())
+	for _, r := range references {
+		if !r.found && !slices.Contains(missing, r.String()) {
+			missing = append(missing, r.String())
 		}
-		t.part(r.content)
+		t.hash(r.content)
 		if r.union != nil {
 			all.unions = append(all.unions, r.union.Union)
 			continue
@@ -114,20 +103,20 @@ func (p *selectionPart) bind(namespace string, lists *listIndex, t *transcript) 
 
 // listRef is the compiled form of a [ListRef].
 type listRef struct {
-	// key is the same for references that are the same, and for no others.
+	// key is equal for equal references, and for no others.
 	key      string
 	selector Selector
 }
 
 func nameKey(name string) string { return "n" + name }
 
-// selects reports whether the reference is one by labels.
+// selects reports whether the reference selects by labels.
 func (r *listRef) selects() bool { return r.key[0] == 's' }
 
-// name is that of the list, of a reference by name.
+// name is the list's, of a reference by name.
 func (r *listRef) name() string { return r.key[1:] }
 
-// String is what a status calls the reference.
+// String is how a status names the reference.
 func (r *listRef) String() string {
 	if r.selects() {
 		return "AccountLists selected by " + quote(abridged(r.selector.String()))
@@ -154,7 +143,7 @@ func newListRef(ref ListRef) listRef {
 	return compiled
 }
 
-// maxRefText bounds what a status says about one reference, in bytes; no name or ordinary selector is longer.
+// maxRefText bounds the name of one reference in a status, in bytes; no list's name or ordinary selector is longer.
 const maxRefText = 256
 
 func abridged(text string) string {
@@ -162,4 +151,76 @@ func abridged(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:maxRefText], "") + "..."
+}
+
+// Selector selects lists by their labels: every requirement must hold. Without requirements it selects every list.
+type Selector []Requirement
+
+// Requirement is one condition on one label, with the meaning that Kubernetes gives it.
+type Requirement struct {
+	Key    string
+	Op     Operator
+	Values []string
+}
+
+// Operator relates a label to the values of a requirement, in the spelling of Kubernetes.
+type Operator string
+
+// The operators. OpNotIn holds for objects without the label, too.
+const (
+	OpIn           Operator = "In"
+	OpNotIn        Operator = "NotIn"
+	OpExists       Operator = "Exists"
+	OpDoesNotExist Operator = "DoesNotExist"
+)
+
+// Matches reports whether an object with these labels is selected. A requirement with an unknown operator never holds.
+func (s Selector) Matches(labels map[string]string) bool {
+	for _, r := range s {
+		if !r.matches(labels) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r Requirement) matches(labels map[string]string) bool {
+	value, present := labels[r.Key]
+	switch r.Op {
+	case OpIn:
+		return present && slices.Contains(r.Values, value)
+	case OpNotIn:
+		return !present || !slices.Contains(r.Values, value)
+	case OpExists:
+		return present
+	case OpDoesNotExist:
+		return !present
+	}
+	return false
+}
+
+// String writes the selector as kubectl does.
+func (s Selector) String() string {
+	terms := make([]string, len(s))
+	for i, r := range s {
+		terms[i] = r.String()
+	}
+	return strings.Join(terms, ",")
+}
+
+// String writes the requirement as kubectl does.
+func (r Requirement) String() string {
+	switch {
+	case r.Op == OpExists:
+		return r.Key
+	case r.Op == OpDoesNotExist:
+		return "!" + r.Key
+	case r.Op == OpIn && len(r.Values) == 1:
+		return r.Key + "=" + r.Values[0]
+	case r.Op == OpIn:
+		return r.Key + " in (" + strings.Join(r.Values, ",") + ")"
+	case r.Op == OpNotIn:
+		return r.Key + " notin (" + strings.Join(r.Values, ",") + ")"
+	}
+	return r.Key + " " + string(r.Op)
 }

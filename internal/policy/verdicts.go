@@ -2,12 +2,11 @@ package policy
 
 import (
 	"iter"
-	"slices"
 
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// Acceptance says what became of a policy.
+// Acceptance says whether a policy is in force.
 type Acceptance uint8
 
 // The acceptances.
@@ -16,8 +15,8 @@ const (
 	Accepted Acceptance = iota
 	// TargetNotFound policies name an IMApp that is missing or conflicted. They govern nothing.
 	TargetNotFound
-	// Invalid policies hold a value that the schema could not rule out. They keep their place, admit nobody by
-	// themselves, and remove nobody.
+	// Invalid policies hold a value that the schema could not rule out. They still rank among the others, admit no account
+	// by themselves, and remove none.
 	Invalid
 )
 
@@ -31,7 +30,7 @@ func (a Acceptance) String() string {
 	return "Unknown"
 }
 
-// PolicyVerdict says what became of one policy. Verdicts are compared with ==.
+// PolicyVerdict is the status of one policy. Verdicts are compared with ==.
 type PolicyVerdict struct {
 	Object
 	Acceptance Acceptance
@@ -40,13 +39,13 @@ type PolicyVerdict struct {
 	// MissingRefs lists the references that resolve to no AccountList, in the order of the fields, separated by "; ";
 	// of more than 10 it names the first and counts the rest.
 	MissingRefs string
-	// OverriddenBy is the name of a higher-ranked policy whose rule takes every group of OverriddenMatcher, a matcher of
-	// this policy. Both are empty when there is none.
+	// OverriddenBy is the name of a higher-ranked policy whose rule applies to every group of OverriddenMatcher, a matcher
+	// of this policy. Both are empty when there is none.
 	OverriddenBy      string
 	OverriddenMatcher string
 }
 
-// AppVerdict says what became of one app. Verdicts are compared with ==.
+// AppVerdict is the status of one app. Verdicts are compared with ==.
 type AppVerdict struct {
 	Object
 	// HeldBy is the "namespace/name" of the app that holds the SDKAppID, when that is another one.
@@ -59,26 +58,20 @@ type AppVerdict struct {
 	PruningSuspended bool
 }
 
-// ListVerdict says what became of one list. Verdicts are compared with ==.
+// ListVerdict is the status of one list. Verdicts are compared with ==.
 type ListVerdict struct {
 	Object
 	// Accounts is the number of distinct accounts.
 	Accounts int
 }
 
-// verdicts are those on all objects of one kind, ordered by name. They never change; edited returns others.
-type verdicts[V comparable, P interface {
-	*V
-	objectName() objectName
-}] []*V
-
 type (
-	policyVerdicts = verdicts[PolicyVerdict, *PolicyVerdict]
-	appVerdicts    = verdicts[AppVerdict, *AppVerdict]
-	compiledLists  = verdicts[compiledList, *compiledList]
+	policyVerdicts = ordered[PolicyVerdict, *PolicyVerdict]
+	appVerdicts    = ordered[AppVerdict, *AppVerdict]
+	compiledLists  = ordered[compiledList, *compiledList]
 )
 
-// compiledList is a list as a snapshot holds it.
+// compiledList is a list in a snapshot.
 type compiledList struct {
 	ListVerdict
 	accounts accounts.Set
@@ -94,72 +87,52 @@ func verdictsOn(lists iter.Seq[compiledList]) iter.Seq[ListVerdict] {
 	}
 }
 
-// edited returns the verdicts with those that changed in their places; nil stands for an object that is gone. What is the same
-// as before stays the very same, which since tells by its address.
-func (v verdicts[V, P]) edited(changed map[objectName]*V) verdicts[V, P] {
-	names := make([]objectName, 0, len(changed))
-	for name, now := range changed {
-		if before := v.find(name); before != now && (before == nil || now == nil || *before != *now) {
-			names = append(names, name)
-		}
+// PolicyVerdict returns the verdict on the policy of that name and UID.
+func (s *Snapshot) PolicyVerdict(namespace, name, uid string) (PolicyVerdict, bool) {
+	if v := s.policies.find(objectName{namespace, name}); v != nil && v.UID == uid {
+		return *v, true
 	}
-	if len(names) == 0 {
-		return v
-	}
-	slices.SortFunc(names, objectName.compare)
-	edited := make(verdicts[V, P], 0, len(v)+len(names))
-	for _, name := range names {
-		at, found := v.search(name)
-		edited = append(edited, v[:at]...)
-		if now := changed[name]; now != nil {
-			edited = append(edited, now)
-		}
-		if found {
-			at++
-		}
-		v = v[at:]
-	}
-	return append(edited, v...)
+	return PolicyVerdict{}, false
 }
 
-func (v verdicts[V, P]) search(name objectName) (at int, found bool) {
-	return slices.BinarySearchFunc(v, name, func(v *V, name objectName) int { return P(v).objectName().compare(name) })
+// AppVerdict returns the verdict on the app of that name and UID.
+func (s *Snapshot) AppVerdict(namespace, name, uid string) (AppVerdict, bool) {
+	if v := s.appVerdicts.find(objectName{namespace, name}); v != nil && v.UID == uid {
+		return *v, true
+	}
+	return AppVerdict{}, false
 }
 
-// find returns the verdict on the object of that name, or nil.
-func (v verdicts[V, P]) find(name objectName) *V {
-	at, found := v.search(name)
-	if !found {
-		return nil
+// ListVerdict returns the verdict on the list of that name and UID.
+func (s *Snapshot) ListVerdict(namespace, name, uid string) (ListVerdict, bool) {
+	if l := s.lists.find(objectName{namespace, name}); l != nil && l.UID == uid {
+		return l.ListVerdict, true
 	}
-	return v[at]
+	return ListVerdict{}, false
 }
 
-// all yields the verdicts in their order.
-func (v verdicts[V, P]) all() iter.Seq[V] {
-	return func(yield func(V) bool) {
-		for _, verdict := range v {
-			if !yield(*verdict) {
-				return
-			}
-		}
-	}
+// PolicyVerdicts returns the verdicts on all policies, ordered by namespace and name.
+func (s *Snapshot) PolicyVerdicts() iter.Seq[PolicyVerdict] { return s.policies.all() }
+
+// AppVerdicts returns the verdicts on all apps, ordered by namespace and name.
+func (s *Snapshot) AppVerdicts() iter.Seq[AppVerdict] { return s.appVerdicts.all() }
+
+// ListVerdicts returns the verdicts on all lists, ordered by namespace and name.
+func (s *Snapshot) ListVerdicts() iter.Seq[ListVerdict] { return verdictsOn(s.lists.all()) }
+
+// PolicyVerdictsSince returns the verdicts on policies that are new or changed since an earlier snapshot of the same
+// Compiler, in the order of PolicyVerdicts; all of them if before is nil. It compares addresses. Policies that are gone
+// are left out.
+func (s *Snapshot) PolicyVerdictsSince(before *Snapshot) iter.Seq[PolicyVerdict] {
+	return s.policies.since(before.orEmpty().policies)
 }
 
-// since yields the verdicts that are not the same in before, which costs no more than a look at the addresses of both.
-func (v verdicts[V, P]) since(before verdicts[V, P]) iter.Seq[V] {
-	return func(yield func(V) bool) {
-		for _, verdict := range v {
-			for len(before) > 0 && before[0] != verdict && P(before[0]).objectName().compare(P(verdict).objectName()) < 0 {
-				before = before[1:]
-			}
-			if len(before) > 0 && before[0] == verdict {
-				before = before[1:]
-				continue
-			}
-			if !yield(*verdict) {
-				return
-			}
-		}
-	}
+// AppVerdictsSince is PolicyVerdictsSince for apps.
+func (s *Snapshot) AppVerdictsSince(before *Snapshot) iter.Seq[AppVerdict] {
+	return s.appVerdicts.since(before.orEmpty().appVerdicts)
+}
+
+// ListVerdictsSince is PolicyVerdictsSince for lists.
+func (s *Snapshot) ListVerdictsSince(before *Snapshot) iter.Seq[ListVerdict] {
+	return verdictsOn(s.lists.since(before.orEmpty().lists))
 }

@@ -1,0 +1,187 @@
+package policy
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// Compiler makes snapshots of a set of objects that changes. Its zero value has no objects. Call Set or Delete for every
+// object that is new, changed or gone, in any order, and then Build. The snapshot depends only on the objects as they
+// are, not on the order of edits: it is equal to that of a new Compiler with the same objects.
+//
+// Set and Delete only note the change. Build resolves the references of policies anew where the policy or one of its
+// lists changed, and remembers the others; then it assembles the whole snapshot. See ADR 8.
+//
+// Build never fails: an object that is wrong affects only itself. It is pure: nothing depends on the clock or on chance.
+// The arguments of Set may be changed afterwards. A Compiler is not for concurrent use; its snapshots are.
+type Compiler struct {
+	apps     map[objectName]*App
+	lists    listIndex
+	policies ordered[compiledPolicy, *compiledPolicy]
+	refusals map[string]*compiledRefusal
+	snapshot *Snapshot // of the last build
+	changes  changes
+}
+
+// changes are those since the last build, by name; nil stands for an object that is gone.
+type changes struct {
+	apps     map[objectName]*App
+	lists    map[objectName]*labeledList
+	policies map[objectName]*parsedPolicy
+	refusals map[string]*compiledRefusal
+}
+
+func (c *changes) none() bool { return len(c.apps)+len(c.lists)+len(c.policies)+len(c.refusals) == 0 }
+
+func note[K comparable, V any](changes *map[K]*V, key K, object *V) {
+	if *changes == nil {
+		*changes = map[K]*V{}
+	}
+	(*changes)[key] = object
+}
+
+// SetApp adds an app, or replaces the one of its name.
+func (c *Compiler) SetApp(a App) {
+	a.Tokens = slices.Clone(a.Tokens)
+	note(&c.changes.apps, a.objectName(), &a)
+}
+
+// DeleteApp removes an app, if there is one of that name.
+func (c *Compiler) DeleteApp(namespace, name string) {
+	note(&c.changes.apps, objectName{namespace, name}, nil)
+}
+
+// SetPolicy adds a policy, or replaces the one of its name.
+func (c *Compiler) SetPolicy(p Policy) {
+	note(&c.changes.policies, p.objectName(), parsePolicy(&p))
+}
+
+// DeletePolicy removes a policy, if there is one of that name.
+func (c *Compiler) DeletePolicy(namespace, name string) {
+	note(&c.changes.policies, objectName{namespace, name}, nil)
+}
+
+// SetList adds a list, or replaces the one of its name.
+func (c *Compiler) SetList(l List) {
+	verdict := ListVerdict{Object: l.Object.comparable(), Accounts: l.Accounts.Len()}
+	note(&c.changes.lists, l.objectName(), &labeledList{compiledList{verdict, l.Accounts}, maps.Clone(l.Labels)})
+}
+
+// DeleteList removes a list, if there is one of that name.
+func (c *Compiler) DeleteList(namespace, name string) {
+	note(&c.changes.lists, objectName{namespace, name}, nil)
+}
+
+// SetRefusal adds a refusal, or replaces the one of its UID.
+func (c *Compiler) SetRefusal(r Refusal) { note(&c.changes.refusals, r.UID, compileRefusal(&r)) }
+
+// DeleteRefusal removes a refusal, if there is one of that UID.
+func (c *Compiler) DeleteRefusal(uid string) { note(&c.changes.refusals, uid, nil) }
+
+// Build returns the snapshot of the objects as they are now: the last one if nothing changed.
+func (c *Compiler) Build() *Snapshot {
+	if c.snapshot != nil && c.changes.none() {
+		return c.snapshot
+	}
+	c.applyChanges()
+	c.resolvePolicies()
+	c.snapshot = assemble(c)
+	c.changes = changes{}
+	return c.snapshot
+}
+
+func (c *Compiler) applyChanges() {
+	apply(&c.apps, c.changes.apps)
+	apply(&c.refusals, c.changes.refusals)
+	for name, list := range c.changes.lists {
+		c.lists.put(name, list)
+	}
+	changed := make(map[objectName]*compiledPolicy, len(c.changes.policies))
+	for name, parsed := range c.changes.policies {
+		before := c.policies.find(name)
+		changed[name] = nil
+		if parsed != nil {
+			changed[name] = &compiledPolicy{parsedPolicy: parsed, references: c.lists.use(parsed), verdict: before.lastVerdict()}
+		}
+		// After use, so that a reference of both versions is not forgotten and resolved anew.
+		if before != nil {
+			c.lists.release(before.references)
+		}
+	}
+	c.policies = c.policies.with(changed)
+}
+
+func apply[K comparable, V any](objects *map[K]*V, changes map[K]*V) {
+	if *objects == nil {
+		*objects = map[K]*V{}
+	}
+	for key, object := range changes {
+		if object == nil {
+			delete(*objects, key)
+			continue
+		}
+		(*objects)[key] = object
+	}
+}
+
+func (c *Compiler) resolvePolicies() {
+	changed := c.lists.resolveStale()
+	for _, p := range c.policies {
+		if p.resolved == nil || len(changed) > 0 && p.refersToChanged() {
+			p.resolved = p.resolve(p.references)
+		}
+	}
+	for _, r := range changed {
+		r.changed = false
+	}
+}
+
+// Compile returns the snapshot of an input, which may be changed afterwards.
+func Compile(in Input) *Snapshot {
+	var c Compiler
+	c.Set(in)
+	return c.Build()
+}
+
+// Set sets all objects of an input, and removes none. Of several objects of one kind and name, which Kubernetes rules
+// out, the latest version counts.
+func (c *Compiler) Set(in Input) {
+	for _, l := range distinct(in.Lists, func(l *List) *Object { return &l.Object }, (*List).fingerprint) {
+		c.SetList(*l)
+	}
+	for _, a := range distinct(in.Apps, func(a *App) *Object { return &a.Object }, (*App).fingerprint) {
+		c.SetApp(*a)
+	}
+	for _, p := range distinct(in.Policies, func(p *Policy) *Object { return &p.Object }, (*Policy).fingerprint) {
+		c.SetPolicy(*p)
+	}
+	for i, r := range distinctRefusals(in.Refusals) {
+		uid := r.UID
+		if uid == "" {
+			uid = "/" + strconv.Itoa(i) // one for itself
+		}
+		note(&c.changes.refusals, uid, compileRefusal(r))
+	}
+}
+
+// distinct returns one object for each name: the latest version. Among equal versions the content decides, so that the
+// order of the input never does.
+func distinct[T any](objects []T, identity func(*T) *Object, content func(*T) fingerprint) []*T {
+	sorted := make([]*T, len(objects))
+	for i := range objects {
+		sorted[i] = &objects[i]
+	}
+	slices.SortFunc(sorted, func(p, q *T) int {
+		a, b := identity(p), identity(q)
+		if order := a.objectName().compare(b.objectName()); order != 0 {
+			return order
+		}
+		if order := cmp.Or(cmp.Compare(b.Generation, a.Generation), byAge(b, a)); order != 0 {
+			return order
+		}
+		return cmp.Compare(content(p), content(q))
+	})
+	return slices.CompactFunc(sorted, func(p, q *T) bool { return identity(p).objectName() == identity(q).objectName() })
+}
