@@ -208,7 +208,7 @@ func (r *replica) postSigned(command string, fields map[string]any) (lab.Answer,
 	return lab.PostSigned(r.t.Context(), r.CallbackURL, lab.SDKAppID, command, fields)
 }
 
-// tryApply sends an application to join. The error says that there was no answer.
+// tryApply sends an application to join. It fails if there is no answer.
 func (r *replica) tryApply(group, account string) (lab.Answer, error) {
 	return r.postSigned(lab.CommandApply,
 		map[string]any{"GroupId": group, "Type": "Public", "Requestor_Account": account})
@@ -249,7 +249,7 @@ func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	}
 }
 
-// throughout polls for d and fails at the first problem that it is told of.
+// throughout polls for d and fails at the first problem.
 func throughout(t *testing.T, d time.Duration, problem func() error) {
 	t.Helper()
 	begun := time.Now()
