@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,9 +45,11 @@ func newWorld(t *testing.T) *world {
 		Namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())),
 	}
 	w.im = &emulator.Client{BaseURL: backend.URL}
-	if err := w.CreateNamespace(t.Context()); err != nil {
+	lease, err := lab.LeaseManifests(w.Namespace)
+	if err != nil {
 		t.Fatal(err)
 	}
+	w.apply(lab.NamespaceManifests(w.Namespace) + "---\n" + lease)
 	return w
 }
 
@@ -109,9 +112,12 @@ func (w *world) start(wire *lab.Wire, flags ...string) *replica {
 	if wire != nil {
 		server = wire.Address()
 	}
-	all := append([]string{"--shutdown-delay=1s", "--log-level=debug", "--log-format=console"}, lab.FastElection...)
+	all := slices.Concat(lab.FastElection, []string{
+		"--leader-election-namespace=" + w.Namespace, // tests run side by side
+		"--shutdown-delay=1s", "--log-level=debug", "--log-format=console",
+	}, flags)
 	log := &lab.Log{}
-	manager, err := w.StartManager(log, server, append(all, flags...)...)
+	manager, err := w.StartManager(log, server, all...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
