@@ -68,7 +68,7 @@ func (m *Metrics) built(snapshot *policy.Snapshot, at time.Time, took time.Durat
 	}
 	m.buildDuration.Observe(took.Seconds())
 	m.lastBuildSuccess.Set(float64(at.UnixNano()) / 1e9)
-	// A float64 holds 53 bits exactly; two hashes that differ in the others only would be a rare thing.
+	// A float64 holds 53 bits exactly. That two hashes differ in the other 11 bits only is improbable.
 	m.snapshotHash.Set(float64(snapshot.Hash() & (1<<53 - 1)))
 	stats := snapshot.Stats()
 	for acceptance, count := range stats.Policies {

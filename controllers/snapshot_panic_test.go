@@ -21,7 +21,7 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	r := &SnapshotReconciler{Client: cached, Store: &policy.Store{}, Now: time.Now}
 	happens := func(object client.Object) {
 		must(t, cached.Create(t.Context(), object))
-		r.changes.note(object, false)
+		r.changed.add(object, false)
 	}
 	app := newApp("a", "prod", testSDKAppID)
 	app.UID = "app"
@@ -33,7 +33,7 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	poison := newList("a", "poison", nil)
 	convert.PackList(poison)
 	poison.Spec.Accounts[1] = "x"
-	r.changes.note(poison, false)
+	r.changed.add(poison, false)
 	for i := range gates {
 		p := newPolicy("a", fmt.Sprint("gate-", i), fmt.Sprint("g-", i))
 		p.UID, p.Generation = types.UID(p.Name), 1
@@ -47,7 +47,7 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	}
 
 	gone := newPolicy("a", "gate-0", "g-0") // deleted after the panic, and still in the cache when the next build lists it
-	r.changes.note(gone, true)
+	r.changed.add(gone, true)
 	build(t, r)
 	for i := range gates {
 		verdict := r.Store.Load().App(testSDKAppID).DecideJoin(policy.JoinQuery{Group: fmt.Sprint("g-", i), Account: "mallory"})
@@ -84,8 +84,8 @@ func TestAClockPutBackRefusesAgain(t *testing.T) {
 	app.UID = "app"
 	run := refusingRun("a", "one", now.Add(time.Hour), "i1")
 	run.UID = "run"
-	r.changes.note(app, false)
-	r.changes.note(run, false)
+	r.changed.add(app, false)
+	r.changed.add(run, false)
 	build(t, r)
 	must(t, applies("i1", now, toldLater)(r.Store.Load()))
 	hash := r.Store.Load().Hash()
