@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
 )
@@ -55,7 +56,7 @@ func TestNoMemoryIsReleasedDuringAStop(t *testing.T) {
 		Store: &store, Published: (&term.Notifier{}).Next, Began: (&term.Notifier{}).Next,
 		Delay: time.Hour, Release: func() { t.Error("released") },
 	}
-	must(t, l.Start(ctx))
+	labtest.Must(t, l.Start(ctx))
 	store.Publish(&policy.Snapshot{})
-	must(t, l.Start(ctx))
+	labtest.Must(t, l.Start(ctx))
 }
