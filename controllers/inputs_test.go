@@ -28,8 +28,9 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// lossy is a way to the API server that can lose the watches that go through it, and what happened meanwhile: afterwards every watch
-// is told that its version is too old, as after a compaction, and only a new list can tell what is gone.
+// lossy is a way to the API server that can lose the watches that go through it, and what happened meanwhile:
+// afterwards every watch is told that its version is too old, as after a compaction, and only a new list can tell what
+// is gone.
 type lossy struct {
 	mu    sync.Mutex
 	lost  bool
@@ -107,7 +108,8 @@ func (l *lossy) lose(during func()) {
 	}
 }
 
-// What was deleted while nobody watched must leave the snapshot, and what was made again under its name must take its place.
+// What was deleted while nobody watched must leave the snapshot, and what was made again under its name must take its
+// place.
 func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 	namespace := labtest.NewNamespace(t)
 	unseen := &lossy{}

@@ -36,7 +36,8 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		}),
 		snapshotHash: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "groupgate_snapshot_hash",
-			Help: "Low 53 bits of the hash of the published snapshot; equal on all replicas that serve the same objects.",
+			Help: "Low 53 bits of the hash of the published snapshot; " +
+				"equal on all replicas that serve the same objects.",
 		}),
 		snapshotPolicies: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "groupgate_snapshot_policies",
@@ -47,7 +48,8 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			Help: "Accounts held by the published snapshot, over all lists and policies.",
 		}),
 	}
-	registerer.MustRegister(m.term, m.buildDuration, m.lastBuildSuccess, m.snapshotHash, m.snapshotPolicies, m.snapshotAccounts)
+	registerer.MustRegister(
+		m.term, m.buildDuration, m.lastBuildSuccess, m.snapshotHash, m.snapshotPolicies, m.snapshotAccounts)
 	return m
 }
 
@@ -92,8 +94,8 @@ func NewIntakeMetrics(registerer prometheus.Registerer) *IntakeMetrics {
 		}),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "groupgate_prune_intake_total",
-			Help: "Group-full callbacks (coalesced, overflow) and what became of the pending groups (created, unfinished, " +
-				"cooling, suspended, not_governed), and attempts that failed and are repeated (retried).",
+			Help: "Group-full callbacks (coalesced, overflow) and what became of the pending groups (created, " +
+				"unfinished, cooling, suspended, not_governed), and attempts that failed and are repeated (retried).",
 		}, []string{"result"}),
 	}
 	registerer.MustRegister(m.pending, m.results)

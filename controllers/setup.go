@@ -40,7 +40,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		return nil, err
 	}
 	recorder := mgr.GetEventRecorder("groupgate")
-	vendor := &imclients.Pool{
+	clients := &imclients.Pool{
 		Reader:   mgr.GetClient(),
 		Endpoint: c.IMEndpoint,
 		Now:      c.Now,
@@ -51,7 +51,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
 		Term:         leader,
-		Reachability: vendor,
+		Reachability: clients,
 		Events:       recorder,
 		Now:          c.Now,
 	}
@@ -59,7 +59,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
-		Clients:   vendor,
+		Clients:   clients,
 		Events:    recorder,
 		Now:       c.Now,
 		Metrics:   pruning.NewMetrics(c.Registerer),
@@ -78,7 +78,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
 		Term:      leader,
-		Vendor:    vendor,
+		Clients:   clients,
 		Now:       c.Now,
 		Interval:  c.SweepInterval,
 		Log:       mgr.GetLogger().WithName("sweeper"),

@@ -253,8 +253,7 @@ func feed[T any, P interface {
 	}
 }
 
-// build builds and publishes.
-// build builds at once, whenever the last build was.
+// build builds and publishes. build builds at once, whenever the last build was.
 func build(t *testing.T, r *SnapshotReconciler) reconcile.Result {
 	t.Helper()
 	r.notBefore = time.Time{}

@@ -14,8 +14,8 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// A build that panics is recovered from by controller-runtime, and asked for again: nothing of what it had taken may be lost, and nobody
-// may be let in meanwhile.
+// A build that panics is recovered from by controller-runtime, and asked for again: nothing of what it had taken may be
+// lost, and nobody may be let in meanwhile.
 func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	const gates = 50
 	cached := fake.NewClientBuilder().WithScheme(labtest.Scheme()).Build()
