@@ -2,35 +2,43 @@ package webhookserver
 
 import (
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"testing"
 )
 
-// TestAllocationsAboveBare counts what a callback allocates on a real connection, above a bare handler with the same
-// timeouts, the share of net/http included. Four come with any header that a handler sets: the memory of the map that
-// it goes into, and the copy of map, memory and values that net/http makes when the answer begins. One is for the ids
-// of the body. And there is one less, since the body is closed.
+// TestAllocationsAboveBare counts the allocations of a callback on a real connection, net/http included, above those of a
+// bare handler with the same timeouts. Four come with the headers: the room for the map, and net/http's copy of map, room
+// and values. One is for the ids of the body, and one is saved by closing the body.
 func TestAllocationsAboveBare(t *testing.T) {
 	most := 4.0
 	if lossyPools {
 		most += 2
 	}
 	g := newGate(t, members("jared"))
-	floor := servedAllocations(t, g.server.httpServer, bare(), `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`, applyBody("jared"))
+	least := func(handler http.Handler, answer, account string) float64 {
+		count := math.Inf(1)
+		for range 3 { // on a busy machine, net/http's read in the background may cost one more
+			count = min(count, servedAllocations(t, g.server.httpServer, handler, answer, applyBody(account)))
+		}
+		return count
+	}
+	const admitted = `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`
+	floor := least(bare(), admitted, "jared")
 	for account, answer := range map[string]string{
-		"jared":   `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`,
+		"jared":   admitted,
 		"mallory": `{"ActionStatus":"OK","ErrorInfo":"Members only","ErrorCode":10110}`,
 	} {
-		got := servedAllocations(t, g.server.httpServer, g.handler, answer, applyBody(account))
-		if got-floor > most {
+		if got := least(g.handler, answer, account); got-floor > most {
 			t.Errorf("%s: %v allocations, a bare handler %v: want at most %v more", account, got, floor, most)
 		}
 	}
 }
 
 // servedAllocations are those of one request, on a connection that has had others.
-func servedAllocations(t *testing.T, configured func() *http.Server, handler http.Handler, answer, body string) float64 {
+func servedAllocations(t *testing.T, configured func() *http.Server, handler http.Handler, answer,
+	body string) float64 {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,5 +76,5 @@ func servedAllocations(t *testing.T, configured func() *http.Server, handler htt
 	for range 50 {
 		exchange()
 	}
-	return testing.AllocsPerRun(500, exchange)
+	return testing.AllocsPerRun(200, exchange)
 }
