@@ -1,4 +1,4 @@
-package controllers
+package pruning
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
@@ -34,26 +35,26 @@ func TestConflictStorm(t *testing.T) {
 	for name, write := range writers {
 		t.Run(name, func(t *testing.T) {
 			w := enforcing(t)
-			before := w.members(fullGroup)
-			other, n := testClient(t), 0
-			w.patch = func(run *v1alpha1.PruneRun, send func() error) error {
+			before := w.Members(labtest.FullGroup)
+			other, n := labtest.Client(t), 0
+			w.EachPatch(func(run *v1alpha1.PruneRun, send func() error) error {
 				if n++; n%3 != 0 {
-					must(t, write(other, &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}, n))
+					labtest.Must(t, write(other, &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}, n))
 				}
 				return send()
-			}
-			r := w.process()
-			if _, err := w.reconcile(r, "one"); err != nil {
+			})
+			r := w.replica()
+			if _, err := r.step("one"); err != nil {
 				t.Fatal(err)
 			}
-			run := w.get("one")
+			run := w.Get("one")
 			if !prunerun.Finished(run) || run.Status.Removed != plannedRemovals {
-				t.Fatalf("removed %d, %v, want the run to end in one pass", run.Status.Removed, conditions(run))
+				t.Fatalf("removed %d, %v, want the run to end in one pass", run.Status.Removed, labtest.Conditions(run))
 			}
-			if diff := cmp.Diff(without(before, planAccounts(run)), w.members(fullGroup)); diff != "" {
+			if diff := cmp.Diff(labtest.Without(before, labtest.Planned(run)), w.Members(labtest.FullGroup)); diff != "" {
 				t.Errorf("members (-want,+got)\n%s", diff)
 			}
-			if lists, deletions := w.happened(apiList), w.happened(apiDelete); lists != 3 || deletions != 3 {
+			if lists, deletions := w.Happened(labtest.ListMembers), w.Happened(labtest.Delete); lists != 3 || deletions != 3 {
 				t.Errorf("%d pages listed, %d deletions, want 3 of each: a lost write costs the vendor nothing", lists, deletions)
 			}
 			if name != "labels" && apimeta.FindStatusCondition(run.Status.Conditions, "example.com/Scanned") == nil {
@@ -69,28 +70,28 @@ func TestConflictThatMattersIsOne(t *testing.T) {
 		meanwhile func(w *world)
 		want      string
 	}{
-		"denied": {meanwhile: func(w *world) { w.say("one", v1alpha1.ApprovalDenied) }, want: "Denied"},
+		"denied": {meanwhile: func(w *world) { w.Decide("one", v1alpha1.ApprovalDenied) }, want: "Denied"},
 		"another fence": {meanwhile: func(w *world) {
-			run := w.get("one")
-			run.Status.Progress = &v1alpha1.PruneProgress{InFlight: 7, LastBatchAt: metav1.NewTime(w.clock.Now())}
-			must(w.t, testClient(w.t).Status().Update(w.t.Context(), run))
+			run := w.Get("one")
+			run.Status.Progress = &v1alpha1.PruneProgress{InFlight: 7, LastBatchAt: metav1.NewTime(w.Clock.Now())}
+			labtest.Must(w.t, labtest.Client(w.t).Status().Update(w.t.Context(), run))
 		}, want: "Removed"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := enforcing(t)
-			r := w.process()
-			w.onPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error { // the first fence
+			r := w.replica()
+			w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error { // the first fence
 				tc.meanwhile(w)
 				return send()
 			})
-			if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter != soon {
-				t.Errorf("result = %v, %v, want to look again soon", result, err)
+			if next, err := r.step("one"); err != nil || next.After != soon {
+				t.Errorf("next = %v, %v, want to look again soon", next, err)
 			}
-			if got := w.happened(apiDelete); got != 0 {
+			if got := w.Happened(labtest.Delete); got != 0 {
 				t.Errorf("%d deletions over what somebody else has written", got)
 			}
-			if end, _ := prunerun.Completion(w.finish(r, "one")); end.Reason != tc.want {
+			if end, _ := prunerun.Completion(r.finish("one")); end.Reason != tc.want {
 				t.Errorf("ended %s, want %s", end.Reason, tc.want)
 			}
 		})

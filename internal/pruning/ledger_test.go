@@ -1,4 +1,4 @@
-package controllers
+package pruning
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
@@ -20,79 +21,79 @@ func rationed(t *testing.T, mode v1alpha1.PruneMode) *world {
 	t.Helper()
 	w := newWorld(t)
 	for _, group := range []string{"a", "b"} {
-		w.group(group, 5, 250)
+		w.Group(group, 5, 250)
 	}
 	w.rationing(mode)
-	w.runFor("of-a", "a", v1alpha1.PruneTriggerGroupFull)
-	w.runFor("of-b", "b", v1alpha1.PruneTriggerGroupFull)
+	w.RunFor("of-a", "a", v1alpha1.PruneTriggerGroupFull)
+	w.RunFor("of-b", "b", v1alpha1.PruneTriggerGroupFull)
 	return w
 }
 
 func (w *world) rationing(mode v1alpha1.PruneMode) {
 	w.t.Helper()
-	w.policyFor("lounge", "x", v1alpha1.PruneRule{Mode: mode, FreeSeats: seats(plannedRemovals), MaxRemovals: 1000, MaxRemovalsPerDay: 150})
+	w.PolicyFor("lounge", "x", v1alpha1.PruneRule{Mode: mode, FreeSeats: labtest.Seats(plannedRemovals), MaxRemovals: 1000, MaxRemovalsPerDay: 150})
 	change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) {
 		p.Spec.Groups = []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherAll}}
 	})
-	w.publish()
+	w.Publish()
 }
 
 func TestManyRunsKeepToTheBudgetOfADay(t *testing.T) {
 	w := rationed(t, v1alpha1.PruneModeEnforce)
-	r := w.process()
-	first := w.finish(r, "of-a")
-	if got := len(planAccounts(first)); got != 150 || first.Status.Removed != 150 {
+	r := w.replica()
+	first := r.finish("of-a")
+	if got := len(labtest.Planned(first)); got != 150 || first.Status.Removed != 150 {
 		t.Fatalf("planned %d, removed %d, want 150", got, first.Status.Removed)
 	}
-	w.forget()
-	w.look(r, "of-b")
-	wantConditions(t, w.get("of-b"), exhausted)
-	w.look(r, "of-b")
-	if got := w.happened(apiGroup); w.happened(apiList) != 0 || got != 1 {
-		t.Errorf("%v: want the group read once, and no list, while nothing is left", w.calls)
+	w.Forget()
+	r.mustStep("of-b")
+	labtest.WantConditions(t, w.Get("of-b"), exhausted)
+	r.mustStep("of-b")
+	if got := w.Happened(labtest.GetGroup); w.Happened(labtest.ListMembers) != 0 || got != 1 {
+		t.Errorf("%v: want the group read once, and no list, while nothing is left", w.Calls())
 	}
 
 	// Neither another process nor a policy that is made again starts anew.
-	remove(w, &v1alpha1.GroupPolicy{}, "lounge")
+	w.Remove(&v1alpha1.GroupPolicy{}, "lounge")
 	w.rationing(v1alpha1.PruneModeEnforce)
-	other := w.process()
-	w.clock.forward(24*time.Hour - 10*time.Second)
-	w.look(other, "of-b")
-	wantConditions(t, w.get("of-b"), exhausted)
+	other := w.replica()
+	w.Clock.Forward(24*time.Hour - 10*time.Second)
+	other.mustStep("of-b")
+	labtest.WantConditions(t, w.Get("of-b"), exhausted)
 
-	w.clock.forward(11 * time.Second)
-	if second := w.finish(other, "of-b"); second.Status.Removed != 150 {
+	w.Clock.Forward(11 * time.Second)
+	if second := other.finish("of-b"); second.Status.Removed != 150 {
 		t.Errorf("a day later removed %d, want 150", second.Status.Removed)
 	}
 }
 
 func TestBudgetIsThatOfThePolicysName(t *testing.T) {
 	w := rationed(t, v1alpha1.PruneModeEnforce)
-	w.policy("only-b", v1alpha1.PruneRule{FreeSeats: seats(plannedRemovals), MaxRemovals: 1000, MaxRemovalsPerDay: 20})
+	w.Policy("only-b", v1alpha1.PruneRule{FreeSeats: labtest.Seats(plannedRemovals), MaxRemovals: 1000, MaxRemovalsPerDay: 20})
 	change(w, &v1alpha1.GroupPolicy{}, "only-b", func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = "b" })
-	w.publish()
-	r := w.process()
-	if a, b := w.finish(r, "of-a").Status.Removed, w.finish(r, "of-b").Status.Removed; a != 150 || b != 20 {
+	w.Publish()
+	r := w.replica()
+	if a, b := r.finish("of-a").Status.Removed, r.finish("of-b").Status.Removed; a != 150 || b != 20 {
 		t.Errorf("removed %d and %d, want 150 and 20", a, b)
 	}
 }
 
 func TestApprovedPlansShareTheBudget(t *testing.T) {
 	w := rationed(t, v1alpha1.PruneModeApprove)
-	r := w.process()
+	r := w.replica()
 	for _, name := range []string{"of-a", "of-b"} {
-		w.look(r, name)
-		w.say(name, v1alpha1.ApprovalApproved)
+		r.mustStep(name)
+		w.Decide(name, v1alpha1.ApprovalApproved)
 	}
-	if got := w.finish(r, "of-a").Status.Removed; got != 150 {
+	if got := r.finish("of-a").Status.Removed; got != 150 {
 		t.Fatalf("removed %d, want 150", got)
 	}
-	w.look(r, "of-b")
-	wantConditions(t, w.get("of-b"), "Planned=True/Planned", "Complete=False/BudgetExhausted")
-	if requested(r.waitingRuns(t.Context()), w.namespace, "of-b") {
+	r.mustStep("of-b")
+	labtest.WantConditions(t, w.Get("of-b"), "Planned=True/Planned", "Complete=False/BudgetExhausted")
+	if Wakes(w.Store.Load(), w.Get("of-b")) {
 		t.Error("an edit that does not concern the plan has the vendor called for it")
 	}
-	if got := w.get("of-b").Status.Removed; got != 0 {
+	if got := w.Get("of-b").Status.Removed; got != 0 {
 		t.Errorf("removed %d", got)
 	}
 }
@@ -102,34 +103,32 @@ func TestBudgetIsExactAfterACrash(t *testing.T) {
 	for name, carriedOut := range map[string]bool{"before the deletion": false, "after the deletion": true} {
 		t.Run(name, func(t *testing.T) {
 			w := rationed(t, v1alpha1.PruneModeEnforce)
-			r := w.process()
+			r := w.replica()
 			if carriedOut {
-				w.onPatch(5, func(*v1alpha1.PruneRun, func() error) error { w.kill(r); return errCrash }) // plan, fence, settle, fence, settle
+				w.OnPatch(5, func(*v1alpha1.PruneRun, func() error) error { r.kill(); return errCrash }) // plan, fence, settle, fence, settle
 			} else {
-				w.onPatch(4, func(_ *v1alpha1.PruneRun, send func() error) error {
+				w.OnPatch(4, func(_ *v1alpha1.PruneRun, send func() error) error {
 					err := send()
-					w.kill(r)
+					r.kill()
 					return err
 				})
 			}
 			for range 3 {
-				_, _ = w.reconcile(r, "of-a")
+				_, _ = r.step("of-a")
 			}
-			w.mu.Lock()
-			w.patch = nil
-			w.mu.Unlock()
-			if got := prunerun.Progress(w.get("of-a")).InFlight; got != 50 {
+			w.EachPatch(nil)
+			if got := prunerun.Progress(w.Get("of-a")).InFlight; got != 50 {
 				t.Fatalf("%d in flight, want the test to crash with 50", got)
 			}
-			other := w.process()
-			w.look(other, "of-b") // sees the batch in flight of the other run
-			wantConditions(t, w.get("of-b"), exhausted)
-			if got := w.finish(other, "of-a").Status.Removed; got != 150 {
+			other := w.replica()
+			other.mustStep("of-b") // sees the batch in flight of the other run
+			labtest.WantConditions(t, w.Get("of-b"), exhausted)
+			if got := other.finish("of-a").Status.Removed; got != 150 {
 				t.Errorf("removed %d, want 150", got)
 			}
-			w.look(other, "of-b")
-			wantConditions(t, w.get("of-b"), exhausted)
-			if got := 2*257 - len(w.members("a")) - len(w.members("b")); got != 150 {
+			other.mustStep("of-b")
+			labtest.WantConditions(t, w.Get("of-b"), exhausted)
+			if got := 2*257 - len(w.Members("a")) - len(w.Members("b")); got != 150 {
 				t.Errorf("%d are gone, want 150", got)
 			}
 		})
@@ -149,41 +148,48 @@ func TestBatchThatWasRecordedTooLateGivesWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := rationed(t, v1alpha1.PruneModeApprove)
-			r := w.process()
+			r := w.replica()
 			for _, run := range []string{"of-a", "of-b"} {
-				w.look(r, run)
-				w.say(run, v1alpha1.ApprovalApproved)
+				r.mustStep(run)
+				w.Decide(run, v1alpha1.ApprovalApproved)
 			}
-			w.finish(r, "of-a")
-			late := w.get("of-b")
-			for _, account := range planAccounts(late)[:tc.left] {
-				_, err := w.emulator.Quit(t.Context(), "b", account)
-				must(t, err)
+			r.finish("of-a")
+			late := w.Get("of-b")
+			for _, account := range labtest.Planned(late)[:tc.left] {
+				_, err := w.Emulator.Quit(t.Context(), "b", account)
+				labtest.Must(t, err)
 			}
-			late.Status.Progress = &v1alpha1.PruneProgress{InFlight: 50, LastBatchAt: metav1.NewTime(w.clock.Now())}
-			must(t, w.client.Status().Update(t.Context(), late))
-			w.forget()
+			late.Status.Progress = &v1alpha1.PruneProgress{InFlight: 50, LastBatchAt: metav1.NewTime(w.Clock.Now())}
+			labtest.Must(t, w.Client.Status().Update(t.Context(), late))
+			w.Forget()
 
-			w.look(r, "of-b")
-			run := w.get("of-b")
-			wantConditions(t, run, "Planned=True/Planned", tc.want)
+			r.mustStep("of-b")
+			run := w.Get("of-b")
+			labtest.WantConditions(t, run, "Planned=True/Planned", tc.want)
 			if run.Status.Removed != tc.wantRemoved || len(run.Status.Kept) != tc.wantKept || prunerun.Progress(run).InFlight != 0 {
 				t.Errorf("removed %d, kept %d, %+v", run.Status.Removed, len(run.Status.Kept), run.Status.Progress)
 			}
-			for account, reason := range kept(run) {
+			for account, reason := range labtest.Kept(run) {
 				if reason != v1alpha1.KeptReasonBudgetExhausted {
 					t.Errorf("%s was kept because %s", account, reason)
 				}
 			}
-			if got := w.happened(apiDelete); got != 0 {
+			if got := w.Happened(labtest.Delete); got != 0 {
 				t.Errorf("%d deletions beyond the budget", got)
 			}
 		})
 	}
 }
 
+// filledLedger is a ledger that has read the records of its app: none.
+func filledLedger() *ledger {
+	l := newLedger(types.NamespacedName{}, nil)
+	l.filled = true
+	return l
+}
+
 func TestConcurrentBatchesNeverExceedTheBudget(t *testing.T) {
-	l, now := newLedger(), time.Now()
+	l, now := filledLedger(), time.Now()
 	var (
 		wg  sync.WaitGroup
 		mu  sync.Mutex
@@ -191,9 +197,8 @@ func TestConcurrentBatchesNeverExceedTheBudget(t *testing.T) {
 	)
 	for i := range 50 {
 		wg.Go(func() {
-			l.mu.Lock()
-			granted, _ := l.reserve("p", types.UID(fmt.Sprint(i)), 30, 1000, now)
-			l.mu.Unlock()
+			b := budget{policy: "p", limit: 1000, run: types.UID(fmt.Sprint(i)), now: now}
+			granted, _, _ := l.Reserve(t.Context(), b, 30)
 			mu.Lock()
 			defer mu.Unlock()
 			sum += granted
@@ -205,14 +210,14 @@ func TestConcurrentBatchesNeverExceedTheBudget(t *testing.T) {
 	}
 }
 
-func TestLedgerOfAnEarlierTermIsNobodys(t *testing.T) {
+func TestLedgerOfAnEarlierTermIsPrivate(t *testing.T) {
 	var l ledgers
-	app := appKey{"ns", "app"}
-	now := l.of(2, app)
-	if l.of(1, app) == now || l.of(2, app) != now {
+	app := types.NamespacedName{Namespace: "ns", Name: "app"}
+	now := l.of(2, app, nil)
+	if l.of(1, app, nil) == now || l.of(2, app, nil) != now {
 		t.Error("a straggler of an earlier term reaches the ledger of this one, or throws it away")
 	}
-	if l.of(3, app) == now {
+	if l.of(3, app, nil) == now {
 		t.Error("a ledger outlives its term")
 	}
 }
@@ -225,25 +230,25 @@ func TestRunsOfOtherTimesDoNotCount(t *testing.T) {
 			Progress: &v1alpha1.PruneProgress{Settled: removed, LastBatchAt: metav1.NewTime(at)},
 		}}
 	}
-	l := newLedger()
-	l.enter(run("old", 5, now.Add(-budgetWindow)))
-	l.enter(run("new", 7, now.Add(-budgetWindow+time.Second)))
-	l.enter(run("ahead", 11, now.Add(time.Hour))) // by another clock
-	left, more := l.left("p", 100, now, "")
+	l := filledLedger()
+	l.Release(run("old", 5, now.Add(-budgetWindow)))
+	l.Release(run("new", 7, now.Add(-budgetWindow+time.Second)))
+	l.Release(run("ahead", 11, now.Add(time.Hour))) // by another clock
+	left, more := l.left(budget{policy: "p", limit: 100, now: now})
 	if left != 82 || !more.Equal(now.Add(time.Second)) {
 		t.Errorf("left %d until %s, want 82 until a second from now", left, more.Sub(now))
 	}
-	if left, _ := l.left("other", 100, now, ""); left != 100 {
+	if left, _ := l.left(budget{policy: "other", limit: 100, now: now}); left != 100 {
 		t.Errorf("another policy has %d left", left)
 	}
 }
 
 func TestPreviewShowsADayAtMost(t *testing.T) {
 	w := rationed(t, v1alpha1.PruneModePreview)
-	r := w.process()
+	r := w.replica()
 	for _, name := range []string{"of-a", "of-b"} {
-		if run := w.finish(r, name); len(planAccounts(run)) != 150 || run.Status.Refuse != nil {
-			t.Errorf("%s: %d planned, refuse %v; want 150, and nobody refused", name, len(planAccounts(run)), run.Status.Refuse)
+		if run := r.finish(name); len(labtest.Planned(run)) != 150 || run.Status.Refuse != nil {
+			t.Errorf("%s: %d planned, refuse %v; want 150, and nobody refused", name, len(labtest.Planned(run)), run.Status.Refuse)
 		}
 	}
 }
@@ -256,12 +261,12 @@ func TestBatchThatIsNeverSettledCountsForADay(t *testing.T) {
 		Plan:     &v1alpha1.PrunePlan{Removals: make([]v1alpha1.PlannedRemoval, 3)},
 		Progress: &v1alpha1.PruneProgress{Settled: 1, InFlight: 2, LastBatchAt: metav1.NewTime(now)},
 	}}
-	l := newLedger()
-	l.enter(run)
-	if left, _ := l.left("p", 3, now.Add(budgetWindow-time.Second), ""); left != 0 {
+	l := filledLedger()
+	l.Release(run)
+	if left, _ := l.left(budget{policy: "p", limit: 3, now: now.Add(budgetWindow - time.Second)}); left != 0 {
 		t.Errorf("%d are left within a day, want none", left)
 	}
-	if left, more := l.left("p", 3, now.Add(budgetWindow), ""); left != 3 {
+	if left, more := l.left(budget{policy: "p", limit: 3, now: now.Add(budgetWindow)}); left != 3 {
 		t.Errorf("%d are left a day later, want 3; more at %s", left, more)
 	}
 }
@@ -269,21 +274,21 @@ func TestBatchThatIsNeverSettledCountsForADay(t *testing.T) {
 // A waiting run that is looked at while the clock is ahead, before the vendor's time shows it, must not make the removals of today forgotten.
 func TestClockThatJumpsAheadAndBackMakesNoRoom(t *testing.T) {
 	w := rationed(t, v1alpha1.PruneModeEnforce)
-	r := w.process()
-	w.finish(r, "of-a")
-	w.look(r, "of-b")
-	wantConditions(t, w.get("of-b"), exhausted)
+	r := w.replica()
+	r.finish("of-a")
+	r.mustStep("of-b")
+	labtest.WantConditions(t, w.Get("of-b"), exhausted)
 
-	right := w.clock.Now
+	right := w.Clock.Now
 	r.Now = func() time.Time { return right().Add(25 * time.Hour) }
-	w.look(r, "of-b")
-	wantConditions(t, w.get("of-b"), "Planned=False/ClockSkew", "Complete=False/ClockSkew", "Failed=True/ClockSkew")
+	r.mustStep("of-b")
+	labtest.WantConditions(t, w.Get("of-b"), "Planned=False/ClockSkew", "Complete=False/ClockSkew", "Failed=True/ClockSkew")
 
 	r.Now = right
-	w.runFor("again", "b", v1alpha1.PruneTriggerManual)
-	w.look(r, "again")
-	if got := w.get("again").Status.Removed; got != 0 {
+	w.RunFor("again", "b", v1alpha1.PruneTriggerManual)
+	r.mustStep("again")
+	if got := w.Get("again").Status.Removed; got != 0 {
 		t.Errorf("removed %d more within a day", got)
 	}
-	wantConditions(t, w.get("again"), exhausted)
+	labtest.WantConditions(t, w.Get("again"), exhausted)
 }

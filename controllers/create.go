@@ -13,10 +13,11 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/pruning"
 )
 
 const (
-	// maxCollisions bounds how many taken names the creator of a run passes over before it gives up and is called again.
+	// maxCollisions bounds how many names in a row may turn out to be taken before ensure gives up.
 	maxCollisions = 8
 
 	// groupIndex finds the runs of one group in the cache; see IndexPruneRuns.
@@ -48,32 +49,7 @@ func cachedRuns(ctx context.Context, reader client.Reader, key prunerun.Key) ([]
 	return list.Items, nil
 }
 
-// liveRuns returns the runs of a group as the API server has them now. live is a reader without a cache.
-func liveRuns(ctx context.Context, live client.Reader, key prunerun.Key) ([]v1alpha1.PruneRun, error) {
-	var list v1alpha1.PruneRunList
-	err := live.List(ctx, &list, client.InNamespace(key.Namespace),
-		client.MatchingFields{"spec.appRef.name": key.App, "spec.groupID": key.Group})
-	if err != nil {
-		return nil, fmt.Errorf("list the prune runs of the group live: %w", err)
-	}
-	return list.Items, nil
-}
-
-// cooldownNow returns the cooldown of the rule that governs the group now. app may be nil.
-func cooldownNow(app *policy.CompiledApp, group string) prunerun.Cooldown {
-	return func(groupType v1alpha1.GroupType) time.Duration {
-		if app == nil {
-			return prunerun.DefaultCooldown
-		}
-		governing, ok := app.GoverningRule(group, policy.ParseGroupType(string(groupType)))
-		if !ok || governing.Invalid != "" {
-			return prunerun.DefaultCooldown
-		}
-		return governing.Rule.Cooldown
-	}
-}
-
-// creation is what became of the wish for a run.
+// creation is the result of ensure.
 type creation struct {
 	outcome creationOutcome
 	// until is when to try again if the outcome is runNotYet.
@@ -84,13 +60,13 @@ type creationOutcome uint8
 
 const (
 	runCreated creationOutcome = iota + 1
-	// runPlanned: an unfinished run has found the group full, so the wish is fulfilled.
+	// runPlanned: an unfinished run has found the group full, so that no other is needed.
 	runPlanned
-	// runPending: an unfinished run has yet to look at the group, or is looking now.
+	// runPending: an unfinished run has yet to read the group, or is reading it now.
 	runPending
-	// runCooling: the group cools down, or gets members back, and the wish lapses.
+	// runCooling: the group cools down, or gets members back, and needs no run.
 	runCooling
-	// runNotYet: the last run found the group not full; the wish stays.
+	// runNotYet: the last run found the group not full; the group may have its run later.
 	runNotYet
 )
 
@@ -102,17 +78,19 @@ type runCreator struct {
 	Now    func() time.Time
 }
 
-// ensure creates a run for the group unless one is unfinished or the group pauses. Creators that see the same thing on different
-// replicas collide on purpose: the name holds neither a clock nor a policy, so that all but one find the run made already.
-// What the cache did not show yet is learnt from the collision.
-func (c *runCreator) ensure(ctx context.Context, key prunerun.Key, trigger v1alpha1.PruneTrigger, app *policy.CompiledApp) (creation, error) {
+// ensure creates a run for the group unless one is unfinished or the group is held off. Creators on several replicas
+// that see the same runs collide on purpose: the name holds neither a clock nor a policy, so that all but one find the
+// run made already. A run that the cache does not show yet is learnt from the collision.
+func (c *runCreator) ensure(
+	ctx context.Context, key prunerun.Key, trigger v1alpha1.PruneTrigger, app *policy.CompiledApp,
+) (creation, error) {
 	runs, err := cachedRuns(ctx, c.Client, key)
 	if err != nil {
 		return creation{}, err
 	}
 	for range maxCollisions {
-		if have, wait := c.waits(key, runs, app); wait {
-			return have, nil
+		if why, heldOff := c.heldOff(key, runs, app); heldOff {
+			return why, nil
 		}
 		run := &v1alpha1.PruneRun{
 			ObjectMeta: metav1.ObjectMeta{
@@ -120,7 +98,9 @@ func (c *runCreator) ensure(ctx context.Context, key prunerun.Key, trigger v1alp
 				Name:      key.Name(key.NextNumber(runs)),
 				Labels:    map[string]string{v1alpha1.LabelApp: key.App, v1alpha1.LabelGroupHash: key.GroupHash()},
 			},
-			Spec: v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: key.App}, GroupID: key.Group, Trigger: trigger},
+			Spec: v1alpha1.PruneRunSpec{
+				AppRef: v1alpha1.AppReference{Name: key.App}, GroupID: key.Group, Trigger: trigger,
+			},
 		}
 		err := c.Client.Create(ctx, run)
 		if err == nil {
@@ -138,9 +118,11 @@ func (c *runCreator) ensure(ctx context.Context, key prunerun.Key, trigger v1alp
 	return creation{}, fmt.Errorf("create a prune run: %d names were taken already", maxCollisions)
 }
 
-// waits says whether no run is to be created now, given runs, and why.
-func (c *runCreator) waits(key prunerun.Key, runs []v1alpha1.PruneRun, app *policy.CompiledApp) (creation, bool) {
-	// A name that belongs to another group (made by hand) is only taken, nothing else.
+// heldOff reports whether no run is to be created now, given runs, and why.
+func (c *runCreator) heldOff(
+	key prunerun.Key, runs []v1alpha1.PruneRun, app *policy.CompiledApp,
+) (why creation, heldOff bool) {
+	// A run of another group that has one of our names was created by hand: the name is taken, and that is all.
 	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool { return prunerun.KeyOf(&run) != key })
 	for i := range runs {
 		switch {
@@ -151,14 +133,14 @@ func (c *runCreator) waits(key prunerun.Key, runs []v1alpha1.PruneRun, app *poli
 			return creation{outcome: runPending}, true
 		}
 	}
-	now, p := c.Now(), prunerun.HoldOffAfter(runs, cooldownNow(app, key.Group))
+	now, holdOff := c.Now(), prunerun.HoldOffAfter(runs, pruning.CooldownOf(app, key.Group))
 	switch {
-	case p.Undoing:
+	case holdOff.Undoing:
 		return creation{outcome: runCooling}, true
-	case p.NotFullUntil.After(now):
-		return creation{outcome: runNotYet, until: p.NotFullUntil}, true
-	case p.CoolingUntil.After(now):
-		return creation{outcome: runCooling, until: p.CoolingUntil}, true
+	case holdOff.NotFullUntil.After(now):
+		return creation{outcome: runNotYet, until: holdOff.NotFullUntil}, true
+	case holdOff.CoolingUntil.After(now):
+		return creation{outcome: runCooling, until: holdOff.CoolingUntil}, true
 	}
 	return creation{}, false
 }

@@ -1,4 +1,4 @@
-package controllers
+package pruning
 
 import (
 	"encoding/json"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
@@ -24,9 +25,9 @@ var errCrash = errors.New("the process died")
 func enforcing(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.group(fullGroup, 5, 250)
-	w.policy("lounge", v1alpha1.PruneRule{FreeSeats: seats(230), MaxRemovals: 1000, Notification: v1alpha1.NotificationSilent, Reason: "idle"})
-	w.run("one", v1alpha1.PruneTriggerGroupFull)
+	w.Group(labtest.FullGroup, 5, 250)
+	w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: labtest.Seats(230), MaxRemovals: 1000, Notification: v1alpha1.NotificationSilent, Reason: "idle"})
+	w.Run("one", v1alpha1.PruneTriggerGroupFull)
 	return w
 }
 
@@ -34,18 +35,6 @@ const (
 	plannedRemovals = 230
 	removedWord     = "Complete=True/Removed"
 )
-
-// onPatch stands between the nth status patch from now on and the API server.
-func (w *world) onPatch(nth int, hook func(run *v1alpha1.PruneRun, send func() error) error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.patch = func(run *v1alpha1.PruneRun, send func() error) error {
-		if nth--; nth == 0 {
-			return hook(run, send)
-		}
-		return send()
-	}
-}
 
 // positions are the progress of a run, without its time.
 func positions(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
@@ -56,17 +45,17 @@ func positions(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
 
 func TestEnforceRemovesExactlyThePlanned(t *testing.T) {
 	w := enforcing(t)
-	before := w.members(fullGroup)
-	r := w.process()
-	r.Metrics = NewPruneMetrics(prometheus.NewRegistry())
+	before := w.Members(labtest.FullGroup)
+	r := w.replica()
+	r.Metrics = NewMetrics(prometheus.NewRegistry())
 
-	run := w.finish(r, "one")
+	run := r.finish("one")
 
-	wantConditions(t, run, "Planned=True/Planned", removedWord)
-	if got := len(planAccounts(run)); got != plannedRemovals {
+	labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+	if got := len(labtest.Planned(run)); got != plannedRemovals {
 		t.Fatalf("%d are planned, want %d", got, plannedRemovals)
 	}
-	if diff := cmp.Diff(without(before, planAccounts(run)), w.members(fullGroup)); diff != "" {
+	if diff := cmp.Diff(labtest.Without(before, labtest.Planned(run)), w.Members(labtest.FullGroup)); diff != "" {
 		t.Errorf("members (-want,+got)\n%s", diff)
 	}
 	if run.Status.Removed != plannedRemovals || len(run.Status.Kept) != 0 {
@@ -75,7 +64,7 @@ func TestEnforceRemovesExactlyThePlanned(t *testing.T) {
 	if diff := cmp.Diff(v1alpha1.PruneProgress{Settled: plannedRemovals}, positions(run)); diff != "" {
 		t.Errorf("progress (-want,+got)\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"Planned", "Removed"}, w.events.all()); diff != "" {
+	if diff := cmp.Diff([]string{"Planned", "Removed"}, w.Events.Reasons()); diff != "" {
 		t.Errorf("events (-want,+got)\n%s", diff)
 	}
 	if got := testutil.ToFloat64(r.Metrics.removed); got != plannedRemovals {
@@ -85,8 +74,8 @@ func TestEnforceRemovesExactlyThePlanned(t *testing.T) {
 		t.Errorf("prune_runs_total = %v", got)
 	}
 
-	calls, err := w.emulator.Calls(t.Context(), emulator.RecordFilter{API: apiDelete})
-	must(t, err)
+	calls, err := w.Emulator.Calls(t.Context(), emulator.RecordFilter{API: labtest.Delete})
+	labtest.Must(t, err)
 	var sizes []int
 	for _, call := range calls {
 		var body struct {
@@ -94,7 +83,7 @@ func TestEnforceRemovesExactlyThePlanned(t *testing.T) {
 			Silence  int      `json:"Silence"`
 			Reason   string   `json:"Reason"`
 		}
-		must(t, json.Unmarshal(call.Body, &body))
+		labtest.Must(t, json.Unmarshal(call.Body, &body))
 		sizes = append(sizes, len(body.Accounts))
 		if body.Silence != 1 || body.Reason != "idle" {
 			t.Errorf("silence %d, reason %q", body.Silence, body.Reason)
@@ -107,23 +96,23 @@ func TestEnforceRemovesExactlyThePlanned(t *testing.T) {
 
 func TestEveryDeletionFollowsItsFence(t *testing.T) {
 	w := enforcing(t)
-	w.finish(w.process(), "one")
-	writes := slices.DeleteFunc(slices.Clone(w.calls), func(call string) bool { return call != "patch" && call != apiDelete })
+	w.replica().finish("one")
+	writes := slices.DeleteFunc(slices.Clone(w.Calls()), func(call string) bool { return call != labtest.StatusPatch && call != labtest.Delete })
 	want := []string{
-		"patch",                     // the plan
-		"patch", apiDelete, "patch", // fence, deletion, settlement
-		"patch", apiDelete, "patch",
-		"patch", apiDelete, "patch",
-		"patch", // the end
+		labtest.StatusPatch,                                      // the plan
+		labtest.StatusPatch, labtest.Delete, labtest.StatusPatch, // fence, deletion, settlement
+		labtest.StatusPatch, labtest.Delete, labtest.StatusPatch,
+		labtest.StatusPatch, labtest.Delete, labtest.StatusPatch,
+		labtest.StatusPatch, // the end
 	}
 	if diff := cmp.Diff(want, writes); diff != "" {
 		t.Errorf("writes (-want,+got)\n%s", diff)
 	}
-	for i, call := range w.calls {
-		if call != apiDelete {
+	for i, call := range w.Calls() {
+		if call != labtest.Delete {
 			continue
 		}
-		if diff := cmp.Diff([]string{apiGroup, apiLook}, lastBefore(w.calls[:i], apiGroup, apiLook)); diff != "" {
+		if diff := cmp.Diff([]string{labtest.GetGroup, labtest.NamedMembers}, lastBefore(w.Calls()[:i], labtest.GetGroup, labtest.NamedMembers)); diff != "" {
 			t.Errorf("before deletion %d (-want,+got)\n%s", i, diff)
 		}
 	}
@@ -155,10 +144,10 @@ func TestCrash(t *testing.T) {
 	for n := 1; n <= 8; n++ {
 		places = append(places,
 			place{fmt.Sprintf("before status patch %d", n), func(w *world, die func()) {
-				w.onPatch(n, func(*v1alpha1.PruneRun, func() error) error { die(); return errCrash })
+				w.OnPatch(n, func(*v1alpha1.PruneRun, func() error) error { die(); return errCrash })
 			}},
 			place{fmt.Sprintf("after status patch %d", n), func(w *world, die func()) {
-				w.onPatch(n, func(_ *v1alpha1.PruneRun, send func() error) error {
+				w.OnPatch(n, func(_ *v1alpha1.PruneRun, send func() error) error {
 					err := send()
 					die()
 					return errors.Join(err, errCrash)
@@ -167,50 +156,50 @@ func TestCrash(t *testing.T) {
 	}
 	for n := 1; n <= 3; n++ {
 		places = append(places,
-			place{fmt.Sprintf("before the answer to deletion %d", n), func(w *world, die func()) { w.once(apiDelete, n, die) }},
-			place{fmt.Sprintf("in look %d", n), func(w *world, die func()) { w.once(apiLook, n, die) }})
+			place{fmt.Sprintf("before the answer to deletion %d", n), func(w *world, die func()) { w.Once(labtest.Delete, n, die) }},
+			place{fmt.Sprintf("in look %d", n), func(w *world, die func()) { w.Once(labtest.NamedMembers, n, die) }})
 	}
 	for _, place := range places {
 		t.Run(place.name, func(t *testing.T) {
 			w := enforcing(t)
-			before := w.members(fullGroup)
-			first := w.process()
+			before := w.Members(labtest.FullGroup)
+			first := w.replica()
 			died := false
-			place.set(w, func() { died = true; w.kill(first) })
+			place.set(w, func() { died = true; first.kill() })
 			for range 3 {
-				if _, err := w.reconcile(first, "one"); err != nil {
+				if _, err := first.step("one"); err != nil {
 					t.Fatalf("a process that has lost its term reports %v", err)
 				}
 			}
 			if !died {
 				t.Fatal("the place was never reached")
 			}
-			w.serving.Wait()
-			w.onPatch(0, nil)
-			w.once(apiDelete, 0, nil)
-			w.once(apiLook, 0, nil)
+			w.Serving.Wait()
+			w.EachPatch(nil)
+			w.Once(labtest.Delete, 0, nil)
+			w.Once(labtest.NamedMembers, 0, nil)
 
 			// The last one of the plan has not been removed yet, unless everybody has.
 			speaker := "i250"
-			if planned := planAccounts(w.get("one")); len(planned) > 0 {
+			if planned := labtest.Planned(w.Get("one")); len(planned) > 0 {
 				speaker = planned[len(planned)-1]
 			}
-			spoke := slices.Contains(w.members(fullGroup), speaker)
+			spoke := slices.Contains(w.Members(labtest.FullGroup), speaker)
 			if spoke {
-				_, err := w.emulator.Speak(t.Context(), fullGroup, speaker)
-				must(t, err)
+				_, err := w.Emulator.Speak(t.Context(), labtest.FullGroup, speaker)
+				labtest.Must(t, err)
 			}
-			run := w.finish(w.process(), "one")
+			run := w.replica().finish("one")
 
-			wantConditions(t, run, "Planned=True/Planned", removedWord)
-			gone := planAccounts(run)
+			labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+			gone := labtest.Planned(run)
 			if spoke && slices.Contains(gone, speaker) {
-				gone = without(gone, []string{speaker})
-				if diff := cmp.Diff(map[string]v1alpha1.KeptReason{speaker: v1alpha1.KeptReasonActiveAgain}, kept(run)); diff != "" {
+				gone = labtest.Without(gone, []string{speaker})
+				if diff := cmp.Diff(map[string]v1alpha1.KeptReason{speaker: v1alpha1.KeptReasonActiveAgain}, labtest.Kept(run)); diff != "" {
 					t.Errorf("kept (-want,+got)\n%s", diff)
 				}
 			}
-			if diff := cmp.Diff(without(before, gone), w.members(fullGroup)); diff != "" {
+			if diff := cmp.Diff(labtest.Without(before, gone), w.Members(labtest.FullGroup)); diff != "" {
 				t.Errorf("members (-want,+got)\n%s", diff)
 			}
 			if got, want := int(run.Status.Removed), len(gone); got != want {
@@ -226,74 +215,74 @@ func TestCrash(t *testing.T) {
 func TestFormerHolderOfTheTermIsFenced(t *testing.T) {
 	t.Run("before its fence", func(t *testing.T) {
 		w := enforcing(t)
-		before := w.members(fullGroup)
-		former, next := w.process(), w.process()
+		before := w.Members(labtest.FullGroup)
+		former, next := w.replica(), w.replica()
 		// It stops right before its first fence, for long enough that another one does all the work.
-		w.onPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
-			w.onPatch(0, nil)
-			w.finish(next, "one")
-			w.forget()
+		w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+			w.EachPatch(nil)
+			next.finish("one")
+			w.Forget()
 			return send()
 		})
-		if result, err := w.reconcile(former, "one"); err != nil || result.RequeueAfter == 0 {
-			t.Errorf("result = %v, %v, want to look again", result, err)
+		if next, err := former.step("one"); err != nil || next.After == 0 {
+			t.Errorf("next = %v, %v, want to look again", next, err)
 		}
-		if got := w.happened(apiDelete); got != 0 {
+		if got := w.Happened(labtest.Delete); got != 0 {
 			t.Errorf("%d deletions after losing the fence", got)
 		}
 		wantRemoved(t, w, before)
 	})
 	t.Run("between its fence and its deletion", func(t *testing.T) {
 		w := enforcing(t)
-		before := w.members(fullGroup)
-		former, next := w.process(), w.process()
-		w.onPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+		before := w.Members(labtest.FullGroup)
+		former, next := w.replica(), w.replica()
+		w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
 			err := send()
-			w.onPatch(0, nil)
-			w.clock.forward(20 * time.Second)
-			w.finish(next, "one")
-			w.forget()
+			w.EachPatch(nil)
+			w.Clock.Forward(20 * time.Second)
+			next.finish("one")
+			w.Forget()
 			return err
 		})
-		if _, err := w.reconcile(former, "one"); err != nil {
+		if _, err := former.step("one"); err != nil {
 			t.Error(err)
 		}
-		if got := w.happened(apiDelete) + w.happened("patch"); got != 0 {
-			t.Errorf("%d deletions and patches by a look of 20 seconds ago: %v", got, w.calls)
+		if got := w.Happened(labtest.Delete) + w.Happened(labtest.StatusPatch); got != 0 {
+			t.Errorf("%d deletions and patches by a look of 20 seconds ago: %v", got, w.Calls())
 		}
 		wantRemoved(t, w, before)
 	})
 	t.Run("a resumed batch makes its copy stale", func(t *testing.T) {
 		w := enforcing(t)
-		before := w.members(fullGroup)
-		former, next := w.process(), w.process()
+		before := w.Members(labtest.FullGroup)
+		former, next := w.replica(), w.replica()
 		// The next one has only just fenced the same batch when the former one wakes up before its settlement.
-		w.onPatch(3, func(_ *v1alpha1.PruneRun, send func() error) error {
-			w.onPatch(0, nil)
-			_, err := w.emulator.PutMembers(t.Context(), fullGroup, emulator.MemberSpec{Accounts: []string{"i1"}, InactiveFor: "40d"})
-			must(t, err)
-			version := w.get("one").ResourceVersion
-			w.once(apiDelete, 1, func() {
-				if w.get("one").ResourceVersion == version {
+		w.OnPatch(3, func(_ *v1alpha1.PruneRun, send func() error) error {
+			w.EachPatch(nil)
+			_, err := w.Emulator.PutMembers(t.Context(), labtest.FullGroup, emulator.MemberSpec{Accounts: []string{"i1"}, InactiveFor: "40d"})
+			labtest.Must(t, err)
+			version := w.Get("one").ResourceVersion
+			w.Once(labtest.Delete, 1, func() {
+				if w.Get("one").ResourceVersion == version {
 					t.Error("the second fence wrote nothing")
 				}
 				if err := send(); err == nil {
 					t.Error("a stale copy was written over the fence")
 				}
 			})
-			w.finish(next, "one")
+			next.finish("one")
 			return errCrash
 		})
-		_, _ = w.reconcile(former, "one")
+		_, _ = former.step("one")
 		wantRemoved(t, w, before)
 	})
 }
 
 func wantRemoved(t *testing.T, w *world, before []string) {
 	t.Helper()
-	run := w.get("one")
-	wantConditions(t, run, "Planned=True/Planned", removedWord)
-	if diff := cmp.Diff(without(before, planAccounts(run)), w.members(fullGroup)); diff != "" || run.Status.Removed != plannedRemovals {
+	run := w.Get("one")
+	labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+	if diff := cmp.Diff(labtest.Without(before, labtest.Planned(run)), w.Members(labtest.FullGroup)); diff != "" || run.Status.Removed != plannedRemovals {
 		t.Errorf("removed %d, members (-want,+got)\n%s", run.Status.Removed, diff)
 	}
 }
@@ -302,25 +291,23 @@ func TestNothingIsWrittenOrCalledAfterTheTerm(t *testing.T) {
 	for _, place := range []struct {
 		what string
 		nth  int
-	}{{apiGroup, 1}, {apiList, 2}, {"patch", 1}, {apiGroup, 2}, {apiLook, 1}, {"patch", 2}, {apiDelete, 1}, {"patch", 3}, {apiLook, 4}, {apiDelete, 2}} {
+	}{{labtest.GetGroup, 1}, {labtest.ListMembers, 2}, {labtest.StatusPatch, 1}, {labtest.GetGroup, 2}, {labtest.NamedMembers, 1}, {labtest.StatusPatch, 2}, {labtest.Delete, 1}, {labtest.StatusPatch, 3}, {labtest.NamedMembers, 4}, {labtest.Delete, 2}} {
 		t.Run(fmt.Sprintf("%s %d", place.what, place.nth), func(t *testing.T) {
 			w := enforcing(t)
-			r := w.process()
+			r := w.replica()
 			calls := 0
-			w.once(place.what, place.nth, func() {
-				w.mu.Lock()
-				calls = len(w.calls)
-				w.mu.Unlock()
-				w.kill(r)
+			w.Once(place.what, place.nth, func() {
+				calls = len(w.Calls())
+				r.kill()
 			})
 			for range 3 {
-				if _, err := w.reconcile(r, "one"); err != nil {
+				if _, err := r.step("one"); err != nil {
 					t.Errorf("err = %v", err)
 				}
 			}
-			w.serving.Wait()
-			if calls == 0 || len(w.calls) != calls {
-				t.Errorf("after the end of the term, at %d: %v", calls, w.calls)
+			w.Serving.Wait()
+			if calls == 0 || len(w.Calls()) != calls {
+				t.Errorf("after the end of the term, at %d: %v", calls, w.Calls())
 			}
 		})
 	}
@@ -337,68 +324,68 @@ func TestRunIsOvertakenByEvents(t *testing.T) {
 		"policy edited: Superseded": {
 			meanwhile: func(w *world) {
 				change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.WhenFull.Prune.MaxRemovals = 999 })
-				w.publish()
+				w.Publish()
 			},
 			want: []string{"Planned=True/Planned", "Complete=True/Superseded"}, removed: 100,
 		},
 		"another policy outranks it: Superseded": {
 			meanwhile: func(w *world) {
 				change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Labels = map[string]string{"a": "b"} })
-				w.policyFor("b-exact", fullGroup, v1alpha1.PruneRule{})
-				w.publish()
+				w.PolicyFor("b-exact", labtest.FullGroup, v1alpha1.PruneRule{})
+				w.Publish()
 			},
 			want: []string{"Planned=True/Planned", "Complete=True/Superseded"}, removed: 100,
 			rule: func(*v1alpha1.PruneRule) {},
 		},
 		"policy deleted: NotGoverned": {
 			meanwhile: func(w *world) {
-				remove(w, &v1alpha1.GroupPolicy{}, "lounge")
-				w.publish()
+				w.Remove(&v1alpha1.GroupPolicy{}, "lounge")
+				w.Publish()
 			},
 			want: []string{"Planned=True/Planned", "Complete=True/NotGoverned"}, removed: 100,
 		},
 		"pruning suspended": {
 			meanwhile: func(w *world) {
-				change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+				change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
 			},
 			want: []string{"Planned=True/Planned", "Complete=True/Suspended"}, removed: 100,
 		},
 		"app deleted": {
-			meanwhile: func(w *world) { remove(w, &v1alpha1.IMApp{}, pruneApp) },
+			meanwhile: func(w *world) { w.Remove(&v1alpha1.IMApp{}, labtest.App) },
 			want:      []string{"Planned=True/Planned", "Complete=False/AppNotFound", "Failed=True/AppNotFound"}, removed: 100,
 		},
 		"group disbanded": {
 			meanwhile: func(w *world) {
-				w.once(apiGroup, 1, func() { must(w.t, w.emulator.DestroyGroup(w.t.Context(), fullGroup)) })
+				w.Once(labtest.GetGroup, 1, func() { labtest.Must(w.t, w.Emulator.DestroyGroup(w.t.Context(), labtest.FullGroup)) })
 			},
 			want: []string{"Planned=True/Planned", "Complete=False/GroupNotFound", "Failed=True/GroupNotFound"}, removed: 100,
 		},
 		"admin revoked": {
-			meanwhile: func(w *world) { w.fault(emulator.Fault{API: apiGroup, Kind: emulator.FaultCode, Code: 60010}) },
+			meanwhile: func(w *world) { w.Fault(emulator.Fault{API: labtest.GetGroup, Kind: emulator.FaultCode, Code: 60010}) },
 			want:      []string{"Planned=True/Planned", "Complete=False/VendorRefused", "Failed=True/VendorRefused"}, removed: 100,
 		},
 		"enough seats are free": {
 			meanwhile: func(w *world) {
-				w.once(apiGroup, 1, func() {
-					_, err := w.emulator.ChangeGroup(w.t.Context(), fullGroup, emulator.GroupChange{MaxMembers: new(1000)})
-					must(w.t, err)
+				w.Once(labtest.GetGroup, 1, func() {
+					_, err := w.Emulator.ChangeGroup(w.t.Context(), labtest.FullGroup, emulator.GroupChange{MaxMembers: new(1000)})
+					labtest.Must(w.t, err)
 				})
 			},
 			want: []string{"Planned=True/Planned", removedWord}, removed: 100,
 		},
 		"a few seats are missing": {
 			meanwhile: func(w *world) {
-				w.once(apiGroup, 1, func() {
-					_, err := w.emulator.ChangeGroup(w.t.Context(), fullGroup, emulator.GroupChange{MaxMembers: new(257 + 123)})
-					must(w.t, err)
+				w.Once(labtest.GetGroup, 1, func() {
+					_, err := w.Emulator.ChangeGroup(w.t.Context(), labtest.FullGroup, emulator.GroupChange{MaxMembers: new(257 + 123)})
+					labtest.Must(w.t, err)
 				})
 			},
 			want: []string{"Planned=True/Planned", removedWord}, removed: 107,
 		},
 		"plan too old": {
 			meanwhile: func(w *world) {
-				w.onPatch(1, func(_ *v1alpha1.PruneRun, send func() error) error {
-					w.clock.forward(24*time.Hour + time.Second)
+				w.OnPatch(1, func(_ *v1alpha1.PruneRun, send func() error) error {
+					w.Clock.Forward(24*time.Hour + time.Second)
 					return send()
 				})
 			},
@@ -412,18 +399,18 @@ func TestRunIsOvertakenByEvents(t *testing.T) {
 				change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) {
 					p.Spec.Groups = []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherAll}}
 				})
-				w.publish()
+				w.Publish()
 			}
-			w.once(apiDelete, 1, func() { tc.meanwhile(w) })
-			r := w.process()
-			run := w.finish(r, "one")
-			wantConditions(t, run, tc.want...)
+			w.Once(labtest.Delete, 1, func() { tc.meanwhile(w) })
+			r := w.replica()
+			run := r.finish("one")
+			labtest.WantConditions(t, run, tc.want...)
 			if run.Status.Removed != tc.removed || run.Status.Progress.InFlight != 0 {
 				t.Errorf("removed = %d, want %d; progress %+v", run.Status.Removed, tc.removed, run.Status.Progress)
 			}
-			w.forget()
-			if _, err := w.reconcile(r, "one"); err != nil || len(w.calls) != 0 {
-				t.Errorf("after its end: %v, %v", w.calls, err)
+			w.Forget()
+			if _, err := r.step("one"); err != nil || len(w.Calls()) != 0 {
+				t.Errorf("after its end: %v, %v", w.Calls(), err)
 			}
 		})
 	}
@@ -432,46 +419,46 @@ func TestRunIsOvertakenByEvents(t *testing.T) {
 func TestSuspendedRunDoesNotResume(t *testing.T) {
 	w := enforcing(t)
 	suspend := func(state v1alpha1.PruningState) {
-		change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = state })
-		w.publish()
+		change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = state })
+		w.Publish()
 	}
-	w.once(apiDelete, 1, func() { suspend(v1alpha1.PruningSuspended) })
-	r := w.process()
-	w.finish(r, "one")
+	w.Once(labtest.Delete, 1, func() { suspend(v1alpha1.PruningSuspended) })
+	r := w.replica()
+	r.finish("one")
 	suspend(v1alpha1.PruningEnabled)
-	if _, err := w.reconcile(r, "one"); err != nil || w.get("one").Status.Removed != 100 {
-		t.Errorf("removed = %d, %v, want 100 for good", w.get("one").Status.Removed, err)
+	if _, err := r.step("one"); err != nil || w.Get("one").Status.Removed != 100 {
+		t.Errorf("removed = %d, %v, want 100 for good", w.Get("one").Status.Removed, err)
 	}
 }
 
 func TestLastLookKeeps(t *testing.T) {
 	w := enforcing(t)
 	ctx := t.Context()
-	w.once(apiLook, 1, func() {
-		_, err := w.emulator.Speak(ctx, fullGroup, "i1")
-		_, err2 := w.emulator.Quit(ctx, fullGroup, "i10", "i100")
-		_, err3 := w.emulator.PutMembers(ctx, fullGroup, emulator.MemberSpec{Accounts: []string{"i10"}, SpokeAgo: "39d", JoinedAgo: "1m"}) // he has rejoined
-		_, err4 := w.emulator.PutMembers(ctx, fullGroup, emulator.MemberSpec{Accounts: []string{"i101"}, Role: "Admin"})
-		must(t, errors.Join(err, err2, err3, err4))
+	w.Once(labtest.NamedMembers, 1, func() {
+		_, err := w.Emulator.Speak(ctx, labtest.FullGroup, "i1")
+		_, err2 := w.Emulator.Quit(ctx, labtest.FullGroup, "i10", "i100")
+		_, err3 := w.Emulator.PutMembers(ctx, labtest.FullGroup, emulator.MemberSpec{Accounts: []string{"i10"}, SpokeAgo: "39d", JoinedAgo: "1m"}) // he has rejoined
+		_, err4 := w.Emulator.PutMembers(ctx, labtest.FullGroup, emulator.MemberSpec{Accounts: []string{"i101"}, Role: "Admin"})
+		labtest.Must(t, errors.Join(err, err2, err3, err4))
 	})
-	before := w.members(fullGroup)
+	before := w.Members(labtest.FullGroup)
 
-	run := w.finish(w.process(), "one")
+	run := w.replica().finish("one")
 
 	want := map[string]v1alpha1.KeptReason{
 		"i1": v1alpha1.KeptReasonActiveAgain, "i10": v1alpha1.KeptReasonActiveAgain,
 		"i100": v1alpha1.KeptReasonLeft, "i101": v1alpha1.KeptReasonRoleChanged,
 	}
-	if diff := cmp.Diff(want, kept(run)); diff != "" {
+	if diff := cmp.Diff(want, labtest.Kept(run)); diff != "" {
 		t.Errorf("kept (-want,+got)\n%s", diff)
 	}
 	// One seat less was needed, since one has left; those who were kept are not replaced.
-	wantConditions(t, run, "Planned=True/Planned", removedWord)
+	labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
 	if got := run.Status.Removed; got != plannedRemovals-4 {
 		t.Errorf("removed = %d, want %d", got, plannedRemovals-4)
 	}
-	gone := append(without(planAccounts(run), []string{"i1", "i10", "i101"}), "i100")
-	if diff := cmp.Diff(without(before, gone), w.members(fullGroup)); diff != "" {
+	gone := append(labtest.Without(labtest.Planned(run), []string{"i1", "i10", "i101"}), "i100")
+	if diff := cmp.Diff(labtest.Without(before, gone), w.Members(labtest.FullGroup)); diff != "" {
 		t.Errorf("members (-want,+got)\n%s", diff)
 	}
 }
@@ -480,62 +467,62 @@ func TestProtectionIsTheCurrentOne(t *testing.T) {
 	vip := &v1alpha1.AccountList{Spec: v1alpha1.AccountListSpec{Accounts: []string{"t1"}}}
 	begin := func(t *testing.T) *world {
 		w := newWorld(t)
-		w.group(fullGroup, 5, 250)
+		w.Group(labtest.FullGroup, 5, 250)
 		list := vip.DeepCopy()
-		list.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "vip"}
-		must(t, w.client.Create(t.Context(), list))
-		w.policy("lounge", v1alpha1.PruneRule{FreeSeats: seats(plannedRemovals), MaxRemovals: 1000,
+		list.ObjectMeta = metav1.ObjectMeta{Namespace: w.Namespace, Name: "vip"}
+		labtest.Must(t, w.Client.Create(t.Context(), list))
+		w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: labtest.Seats(plannedRemovals), MaxRemovals: 1000,
 			Protect: &v1alpha1.AccountSelector{Lists: []v1alpha1.AccountListReference{{Name: "vip"}}}})
-		w.run("one", v1alpha1.PruneTriggerGroupFull)
+		w.Run("one", v1alpha1.PruneTriggerGroupFull)
 		return w
 	}
 	t.Run("added in the middle: kept", func(t *testing.T) {
 		w := begin(t)
 		var late []string
-		w.once(apiDelete, 1, func() {
-			late = planAccounts(w.get("one"))[150:153]
+		w.Once(labtest.Delete, 1, func() {
+			late = labtest.Planned(w.Get("one"))[150:153]
 			change(w, &v1alpha1.AccountList{}, "vip", func(l *v1alpha1.AccountList) { l.Spec.Accounts = append(l.Spec.Accounts, late...) })
-			w.publish()
+			w.Publish()
 		})
-		run := w.finish(w.process(), "one")
+		run := w.replica().finish("one")
 		want := map[string]v1alpha1.KeptReason{}
 		for _, account := range late {
 			want[account] = v1alpha1.KeptReasonProtected
 		}
-		if diff := cmp.Diff(want, kept(run)); diff != "" || run.Status.Removed != plannedRemovals-3 {
+		if diff := cmp.Diff(want, labtest.Kept(run)); diff != "" || run.Status.Removed != plannedRemovals-3 {
 			t.Errorf("removed %d, kept (-want,+got)\n%s", run.Status.Removed, diff)
 		}
 		for _, account := range late {
-			if !slices.Contains(w.members(fullGroup), account) {
+			if !slices.Contains(w.Members(labtest.FullGroup), account) {
 				t.Errorf("%s is gone", account)
 			}
 		}
 	})
 	t.Run("list deleted in the middle: waits", func(t *testing.T) {
 		w := begin(t)
-		w.once(apiDelete, 1, func() {
-			remove(w, &v1alpha1.AccountList{}, "vip")
-			w.publish()
+		w.Once(labtest.Delete, 1, func() {
+			w.Remove(&v1alpha1.AccountList{}, "vip")
+			w.Publish()
 		})
-		r := w.process()
+		r := w.replica()
 		for range 3 {
-			if _, err := w.reconcile(r, "one"); err != nil {
+			if _, err := r.step("one"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		run := w.get("one")
-		wantConditions(t, run, "Planned=True/Planned", "Complete=False/ProtectionUnresolved")
-		if run.Status.Removed != 100 || w.happened(apiDelete) != 1 {
-			t.Errorf("removed = %d in %d deletions, want 100 in 1", run.Status.Removed, w.happened(apiDelete))
+		run := w.Get("one")
+		labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=False/ProtectionUnresolved")
+		if run.Status.Removed != 100 || w.Happened(labtest.Delete) != 1 {
+			t.Errorf("removed = %d in %d deletions, want 100 in 1", run.Status.Removed, w.Happened(labtest.Delete))
 		}
-		if got := r.waitingRuns(t.Context()); !requested(got, w.namespace, "one") {
+		if !Wakes(w.Store.Load(), w.Get("one")) {
 			t.Error("a new snapshot would not wake it")
 		}
 		list := vip.DeepCopy()
-		list.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "vip"}
-		must(t, w.client.Create(t.Context(), list))
-		w.publish()
-		if got := w.finish(r, "one").Status.Removed; got != plannedRemovals {
+		list.ObjectMeta = metav1.ObjectMeta{Namespace: w.Namespace, Name: "vip"}
+		labtest.Must(t, w.Client.Create(t.Context(), list))
+		w.Publish()
+		if got := r.finish("one").Status.Removed; got != plannedRemovals {
 			t.Errorf("removed = %d, want %d", got, plannedRemovals)
 		}
 	})
@@ -545,18 +532,18 @@ func TestFailedDeletionIsTakenUp(t *testing.T) {
 	for name, afterEffect := range map[string]bool{"it had no effect": false, "it had been carried out": true} {
 		t.Run(name, func(t *testing.T) {
 			w := enforcing(t)
-			before := w.members(fullGroup)
-			w.fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultHTTP, Status: 504, Skip: 1, Count: 5, AfterEffect: afterEffect})
-			r := w.process()
-			if _, err := w.reconcile(r, "one"); err == nil {
+			before := w.Members(labtest.FullGroup)
+			w.Fault(emulator.Fault{API: labtest.Delete, Kind: emulator.FaultHTTP, Status: 504, Skip: 1, Count: 5, AfterEffect: afterEffect})
+			r := w.replica()
+			if _, err := r.step("one"); err == nil {
 				t.Error("no error: the queue would not come back")
 			}
-			run := w.get("one")
-			wantConditions(t, run, "Planned=True/Planned", "Complete=False/VendorUnavailable")
+			run := w.Get("one")
+			labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=False/VendorUnavailable")
 			if diff := cmp.Diff(v1alpha1.PruneProgress{Settled: 100, InFlight: 100}, positions(run)); diff != "" {
 				t.Errorf("progress (-want,+got)\n%s", diff)
 			}
-			w.finish(r, "one")
+			r.finish("one")
 			wantRemoved(t, w, before)
 		})
 	}
@@ -565,62 +552,62 @@ func TestFailedDeletionIsTakenUp(t *testing.T) {
 // comesBack makes an account a member anew.
 func (w *world) comesBack(account string) {
 	w.t.Helper()
-	w.clock.forward(time.Second)
-	_, err := w.emulator.PutMembers(w.t.Context(), fullGroup, emulator.MemberSpec{Accounts: []string{account}})
-	must(w.t, err)
+	w.Clock.Forward(time.Second)
+	_, err := w.Emulator.PutMembers(w.t.Context(), labtest.FullGroup, emulator.MemberSpec{Accounts: []string{account}})
+	labtest.Must(w.t, err)
 }
 
 func TestWhoCameBackBeforeTheBatchWasTakenUpWasRemoved(t *testing.T) {
 	w := enforcing(t)
-	w.fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultHTTP, Status: 504, Count: 5, AfterEffect: true})
-	r := w.process()
-	_, _ = w.reconcile(r, "one")
+	w.Fault(emulator.Fault{API: labtest.Delete, Kind: emulator.FaultHTTP, Status: 504, Count: 5, AfterEffect: true})
+	r := w.replica()
+	_, _ = r.step("one")
 	w.comesBack("i1")
-	run := w.finish(r, "one")
+	run := r.finish("one")
 	if run.Status.Removed != plannedRemovals || len(run.Status.Kept) != 0 {
 		t.Errorf("removed %d, kept %v; want %d removed, one of whom came back", run.Status.Removed, run.Status.Kept, plannedRemovals)
 	}
-	if !slices.Contains(w.members(fullGroup), "i1") {
+	if !slices.Contains(w.Members(labtest.FullGroup), "i1") {
 		t.Error("who came back was removed again")
 	}
 }
 
 func TestRefusedDeletionFailsTheRun(t *testing.T) {
 	w := enforcing(t)
-	w.fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultCode, Code: 10007, Info: "no permission", Skip: 1})
-	run := w.finish(w.process(), "one")
-	wantConditions(t, run, "Planned=True/Planned", "Complete=False/UnsupportedGroupType", "Failed=True/UnsupportedGroupType")
+	w.Fault(emulator.Fault{API: labtest.Delete, Kind: emulator.FaultCode, Code: 10007, Info: "no permission", Skip: 1})
+	run := w.replica().finish("one")
+	labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=False/UnsupportedGroupType", "Failed=True/UnsupportedGroupType")
 	if diff := cmp.Diff(v1alpha1.PruneProgress{Settled: 100}, positions(run)); diff != "" || run.Status.Removed != 100 {
 		t.Errorf("removed %d, progress (-want,+got)\n%s", run.Status.Removed, diff)
 	}
-	if got := w.happened(apiDelete); got != 2 {
+	if got := w.Happened(labtest.Delete); got != 2 {
 		t.Errorf("%d deletions, want no repetition of one that was refused", got)
 	}
 }
 
 func TestClockThatGoesWrongInTheMiddleRemovesNobody(t *testing.T) {
 	w := enforcing(t)
-	w.once(apiDelete, 1, func() {
-		_, err := w.emulator.MoveClock(t.Context(), emulator.ClockChange{Forward: "-10m"})
-		must(t, err)
+	w.Once(labtest.Delete, 1, func() {
+		_, err := w.Emulator.MoveClock(t.Context(), emulator.ClockChange{Forward: "-10m"})
+		labtest.Must(t, err)
 	})
-	r := w.process()
-	if _, err := w.reconcile(r, "one"); err == nil {
+	r := w.replica()
+	if _, err := r.step("one"); err == nil {
 		t.Error("no error: the queue would not come back")
 	}
-	wantConditions(t, w.get("one"), "Planned=True/Planned", "Complete=False/ClockSkew")
-	if got := w.happened(apiDelete); got != 1 {
+	labtest.WantConditions(t, w.Get("one"), "Planned=True/Planned", "Complete=False/ClockSkew")
+	if got := w.Happened(labtest.Delete); got != 1 {
 		t.Errorf("%d deletions, want 1", got)
 	}
-	_, err := w.emulator.MoveClock(t.Context(), emulator.ClockChange{Reset: true})
-	must(t, err)
-	wantConditions(t, w.finish(r, "one"), "Planned=True/Planned", removedWord)
+	_, err := w.Emulator.MoveClock(t.Context(), emulator.ClockChange{Reset: true})
+	labtest.Must(t, err)
+	labtest.WantConditions(t, r.finish("one"), "Planned=True/Planned", removedWord)
 }
 
 // TestRunEndsWithABatchInFlight ends a run whose process died around the first deletion.
 func TestRunEndsWithABatchInFlight(t *testing.T) {
 	suspend := func(w *world) {
-		change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+		change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
 	}
 	tests := map[string]struct {
 		deleted      bool
@@ -639,8 +626,8 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 		},
 		"suspended, somebody left": {
 			meanwhile: func(w *world) {
-				_, err := w.emulator.Quit(w.t.Context(), fullGroup, "i1")
-				must(w.t, err)
+				_, err := w.Emulator.Quit(w.t.Context(), labtest.FullGroup, "i1")
+				labtest.Must(w.t, err)
 				suspend(w)
 			},
 			wantReason: "Suspended", wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 1, wantKept: 99,
@@ -648,7 +635,7 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 		"suspended, the vendor is out of reach": {
 			deleted: true,
 			meanwhile: func(w *world) {
-				w.fault(emulator.Fault{API: "*", Kind: emulator.FaultHTTP, Status: 502})
+				w.Fault(emulator.Fault{API: "*", Kind: emulator.FaultHTTP, Status: 502})
 				suspend(w)
 			},
 			wantReason: "Suspended", wantProgress: v1alpha1.PruneProgress{InFlight: 100},
@@ -662,14 +649,14 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 			wantReason: "Suspended", wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 100,
 		},
 		"expired, it was carried out": {
-			deleted: true, meanwhile: func(w *world) { w.clock.forward(25 * time.Hour) }, wantReason: "Expired",
+			deleted: true, meanwhile: func(w *world) { w.Clock.Forward(25 * time.Hour) }, wantReason: "Expired",
 			wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 100,
 		},
 		"superseded, it was carried out": {
 			deleted: true,
 			meanwhile: func(w *world) {
 				change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.WhenFull.Prune.Reason = "other" })
-				w.publish()
+				w.Publish()
 			},
 			wantReason:   "Superseded",
 			wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 100,
@@ -678,34 +665,34 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := enforcing(t)
-			first := w.process()
+			first := w.replica()
 			if tc.deleted {
-				w.once(apiDelete, 1, func() { w.kill(first) })
+				w.Once(labtest.Delete, 1, func() { first.kill() })
 			} else {
-				w.onPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+				w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
 					err := send()
-					w.kill(first)
+					first.kill()
 					return err
 				})
 			}
-			_, err := w.reconcile(first, "one")
-			must(t, err)
-			w.serving.Wait()
-			w.onPatch(0, nil)
-			w.once(apiDelete, 0, nil)
+			_, err := first.step("one")
+			labtest.Must(t, err)
+			w.Serving.Wait()
+			w.EachPatch(nil)
+			w.Once(labtest.Delete, 0, nil)
 			tc.meanwhile(w)
-			w.forget()
+			w.Forget()
 
-			run := w.finish(w.process(), "one")
+			run := w.replica().finish("one")
 
-			wantConditions(t, run, "Planned=True/Planned", "Complete=True/"+tc.wantReason)
+			labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=True/"+tc.wantReason)
 			if diff := cmp.Diff(tc.wantProgress, positions(run)); diff != "" || run.Status.Removed != tc.wantRemoved {
 				t.Errorf("removed %d, want %d; progress (-want,+got)\n%s", run.Status.Removed, tc.wantRemoved, diff)
 			}
 			if len(run.Status.Kept) != tc.wantKept || (tc.wantKept > 0 && run.Status.Kept[0].Reason != v1alpha1.KeptReasonRunEnded) {
 				t.Errorf("kept = %v, want %d", run.Status.Kept, tc.wantKept)
 			}
-			if got := w.happened(apiDelete); got != 0 {
+			if got := w.Happened(labtest.Delete); got != 0 {
 				t.Errorf("%d deletions by a run that ends", got)
 			}
 		})
@@ -714,17 +701,17 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 
 func TestOldLookIsRepeatedBeforeTheDeletion(t *testing.T) {
 	w := enforcing(t)
-	before := w.members(fullGroup)
-	w.onPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
-		w.clock.forward(6 * time.Second) // the first fence takes long, and somebody speaks meanwhile
-		_, err := w.emulator.Speak(t.Context(), fullGroup, "i1")
+	before := w.Members(labtest.FullGroup)
+	w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+		w.Clock.Forward(6 * time.Second) // the first fence takes long, and somebody speaks meanwhile
+		_, err := w.Emulator.Speak(t.Context(), labtest.FullGroup, "i1")
 		return errors.Join(err, send())
 	})
-	run := w.finish(w.process(), "one")
-	if diff := cmp.Diff(map[string]v1alpha1.KeptReason{"i1": v1alpha1.KeptReasonActiveAgain}, kept(run)); diff != "" {
+	run := w.replica().finish("one")
+	if diff := cmp.Diff(map[string]v1alpha1.KeptReason{"i1": v1alpha1.KeptReasonActiveAgain}, labtest.Kept(run)); diff != "" {
 		t.Errorf("kept (-want,+got)\n%s", diff)
 	}
-	if diff := cmp.Diff(without(before, without(planAccounts(run), []string{"i1"})), w.members(fullGroup)); diff != "" {
+	if diff := cmp.Diff(labtest.Without(before, labtest.Without(labtest.Planned(run), []string{"i1"})), w.Members(labtest.FullGroup)); diff != "" {
 		t.Errorf("members (-want,+got)\n%s", diff)
 	}
 	if got := run.Status.Removed; got != plannedRemovals-1 {
@@ -734,32 +721,30 @@ func TestOldLookIsRepeatedBeforeTheDeletion(t *testing.T) {
 
 func TestLookThatTookTooLongIsNone(t *testing.T) {
 	w := enforcing(t)
-	w.once(apiLook, 2, func() { // the second half of the first batch
-		w.clock.forward(16 * time.Second)
-		_, err := w.emulator.Speak(t.Context(), fullGroup, "i1") // who is in the first half
-		must(t, err)
+	w.Once(labtest.NamedMembers, 2, func() { // the second half of the first batch
+		w.Clock.Forward(16 * time.Second)
+		_, err := w.Emulator.Speak(t.Context(), labtest.FullGroup, "i1") // who is in the first half
+		labtest.Must(t, err)
 	})
-	run := w.finish(w.process(), "one")
-	if diff := cmp.Diff(map[string]v1alpha1.KeptReason{"i1": v1alpha1.KeptReasonActiveAgain}, kept(run)); diff != "" {
+	run := w.replica().finish("one")
+	if diff := cmp.Diff(map[string]v1alpha1.KeptReason{"i1": v1alpha1.KeptReasonActiveAgain}, labtest.Kept(run)); diff != "" {
 		t.Errorf("kept (-want,+got)\n%s", diff)
 	}
 }
 
 func TestLooksThatAreAlwaysTooLateGiveWay(t *testing.T) {
 	w := enforcing(t)
-	w.mu.Lock()
-	w.before[apiLook] = func() { w.clock.forward(16 * time.Second) }
-	w.mu.Unlock()
-	r := w.process()
-	if _, err := w.reconcile(r, "one"); err == nil {
+	w.Before(labtest.NamedMembers, func() { w.Clock.Forward(16 * time.Second) })
+	r := w.replica()
+	if _, err := r.step("one"); err == nil {
 		t.Error("no error: the queue would not come back")
 	}
-	wantConditions(t, w.get("one"), "Planned=True/Planned", "Complete=False/VendorUnavailable")
-	if got := w.happened(apiDelete); got != 0 {
+	labtest.WantConditions(t, w.Get("one"), "Planned=True/Planned", "Complete=False/VendorUnavailable")
+	if got := w.Happened(labtest.Delete); got != 0 {
 		t.Errorf("%d deletions, want none", got)
 	}
-	w.once(apiLook, 0, nil)
-	if got := w.finish(r, "one").Status.Removed; got != plannedRemovals {
+	w.Once(labtest.NamedMembers, 0, nil)
+	if got := r.finish("one").Status.Removed; got != plannedRemovals {
 		t.Errorf("removed = %d, want %d", got, plannedRemovals)
 	}
 }
@@ -769,33 +754,33 @@ func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
 	for name, goneOfBatch := range map[string]int{"nobody of the batch is gone": 0, "some of the batch are gone": 10} {
 		t.Run(name, func(t *testing.T) {
 			w := enforcing(t)
-			first := w.process()
-			w.once(apiLook, 1, func() {
-				_, err := w.emulator.Speak(t.Context(), fullGroup, planAccounts(w.get("one"))[0])
-				must(t, err)
+			first := w.replica()
+			w.Once(labtest.NamedMembers, 1, func() {
+				_, err := w.Emulator.Speak(t.Context(), labtest.FullGroup, labtest.Planned(w.Get("one"))[0])
+				labtest.Must(t, err)
 			})
-			w.onPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+			w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
 				err := send()
-				w.kill(first)
+				first.kill()
 				return err
 			})
-			_, _ = w.reconcile(first, "one")
-			w.onPatch(0, nil)
-			batch := planAccounts(w.get("one"))[:100]
-			for _, account := range append(without(w.members(fullGroup), append(batch, "owner", "boss", "t1", "t2", "t3", "t4", "t5")), batch[1:1+goneOfBatch]...) {
-				_, err := w.emulator.Quit(t.Context(), fullGroup, account)
-				must(t, err)
+			_, _ = first.step("one")
+			w.EachPatch(nil)
+			batch := labtest.Planned(w.Get("one"))[:100]
+			for _, account := range append(labtest.Without(w.Members(labtest.FullGroup), append(batch, "owner", "boss", "t1", "t2", "t3", "t4", "t5")), batch[1:1+goneOfBatch]...) {
+				_, err := w.Emulator.Quit(t.Context(), labtest.FullGroup, account)
+				labtest.Must(t, err)
 			}
 
-			run := w.finish(w.process(), "one")
-			wantConditions(t, run, "Planned=True/Planned", removedWord)
-			if got, want := len(w.members(fullGroup)), 257-plannedRemovals; got != want {
+			run := w.replica().finish("one")
+			labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+			if got, want := len(w.Members(labtest.FullGroup)), 257-plannedRemovals; got != want {
 				t.Errorf("%d members are left, want %d: as many as leave %d seats free", got, want, plannedRemovals)
 			}
 			if run.Status.Removed != 80 {
 				t.Errorf("removed %d, want 80: 150 others left by themselves", run.Status.Removed)
 			}
-			stay := kept(run)
+			stay := labtest.Kept(run)
 			if len(stay) != len(run.Status.Kept) {
 				t.Errorf("somebody is on record twice: %v", run.Status.Kept)
 			}
@@ -815,17 +800,17 @@ func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
 func TestWhoComesBackAtOnceIsNotRemovedAgainByARepetition(t *testing.T) {
 	w := enforcing(t)
 	// The first answer is lost; before anything else reaches the vendor, one of those who went has come back.
-	w.fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultCode, Code: 60008, Info: "timeout", Count: 1, AfterEffect: true})
-	r := w.process()
-	if _, err := w.reconcile(r, "one"); err == nil {
+	w.Fault(emulator.Fault{API: labtest.Delete, Kind: emulator.FaultCode, Code: 60008, Info: "timeout", Count: 1, AfterEffect: true})
+	r := w.replica()
+	if _, err := r.step("one"); err == nil {
 		t.Error("no error: the queue would not come back")
 	}
-	if got := w.happened(apiDelete); got != 1 {
+	if got := w.Happened(labtest.Delete); got != 1 {
 		t.Errorf("%d deletions without another look", got)
 	}
 	w.comesBack("i1")
-	run := w.finish(r, "one")
-	if run.Status.Removed != plannedRemovals || !slices.Contains(w.members(fullGroup), "i1") {
+	run := r.finish("one")
+	if run.Status.Removed != plannedRemovals || !slices.Contains(w.Members(labtest.FullGroup), "i1") {
 		t.Errorf("removed %d, want %d, and i1 to be a member again", run.Status.Removed, plannedRemovals)
 	}
 }

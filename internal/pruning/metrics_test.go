@@ -1,4 +1,4 @@
-package controllers
+package pruning
 
 import (
 	"context"
@@ -61,7 +61,7 @@ func TestLongestWaits(t *testing.T) {
 		gone,
 	}}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(newRunWaits(t.Context(), cache, func() time.Time { return now }))
+	registry.MustRegister(NewWaitCollector(t.Context(), cache, func() time.Time { return now }))
 
 	want := `
 # HELP groupgate_prune_wait_seconds For how long the prune run, or undo, has been waiting that waits longest with this reason; 0 if none does.
