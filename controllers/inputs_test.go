@@ -48,7 +48,8 @@ func (l *lossy) wrap(next http.RoundTripper) http.RoundTripper {
 			return next.RoundTrip(request)
 		}
 		ctx, sever := context.WithCancel(request.Context())
-		tooOld, err := l.admit(request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:], query.Get("sendInitialEvents") == "", sever)
+		tooOld, err := l.admit(request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:],
+			query.Get("sendInitialEvents") == "", sever)
 		switch {
 		case err != nil:
 			sever()
@@ -56,8 +57,10 @@ func (l *lossy) wrap(next http.RoundTripper) http.RoundTripper {
 		case tooOld:
 			sever()
 			return &http.Response{
-				StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}}, Request: request,
-				Body: io.NopCloser(strings.NewReader(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`)),
+				StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}},
+				Request: request,
+				Body: io.NopCloser(strings.NewReader(
+					`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`)),
 			}, nil
 		}
 		return next.RoundTrip(request.WithContext(ctx)) // severed by lose, or with the request
@@ -117,7 +120,8 @@ func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 	config.Wrap(unseen.wrap)
 	r := startReplica(t, namespace, replicaOptions{config: config})
 	secret, app := newCredentials(namespace), newApp(namespace, "prod", testSDKAppID)
-	vip, lounge, again := newList(namespace, "vip", nil, "jared"), newPolicy(namespace, "lounge", "lounge", byName("vip")), newPolicy(namespace, "again", "bar")
+	vip, lounge, again := newList(namespace, "vip", nil, "jared"),
+		newPolicy(namespace, "lounge", "lounge", byName("vip")), newPolicy(namespace, "again", "bar")
 	run := refusingRun(namespace, "one", time.Time{})
 	create(t, secret, app, vip, lounge, again, run)
 	now := time.Now().Truncate(time.Second)
@@ -135,14 +139,16 @@ func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 	})
 	r.published(t, func(snapshot *policy.Snapshot) error {
 		verdicts := slices.Collect(snapshot.PolicyVerdicts())
-		if len(verdicts) != 1 || verdicts[0].UID != string(again.UID) || len(slices.Collect(snapshot.ListVerdicts())) > 0 {
+		if len(verdicts) != 1 || verdicts[0].UID != string(again.UID) ||
+			len(slices.Collect(snapshot.ListVerdicts())) > 0 {
 			return fmt.Errorf("policies %+v, lists %+v", verdicts, slices.Collect(snapshot.ListVerdicts()))
 		}
 		if v, _ := snapshot.AppVerdict(namespace, "prod", string(app.UID)); v.SecretFound {
 			return errors.New("the Secret is still known")
 		}
 		return errors.Join(
-			admits("jared", "garden", false)(snapshot), admits("jared", "bar", true)(snapshot), admits("mallory", "lounge", true)(snapshot),
+			admits("jared", "garden", false)(snapshot), admits("jared", "bar", true)(snapshot),
+			admits("mallory", "lounge", true)(snapshot),
 			applies("i1", now, policy.Verdict{Admit: true, Reason: policy.ReasonUnmatched})(snapshot))
 	})
 	labtest.Eventually(t, func() error {
@@ -199,15 +205,25 @@ func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 		found         bool
 		tokens        []string
 	}{
-		"the Secret comes first":        {before: []changedObject{same(credentials("one", "x"))}, after: []changedObject{same(app("one", "u"))}, found: true, tokens: []string{"x"}},
-		"the Secret comes last":         {before: []changedObject{same(app("one", "u"))}, after: []changedObject{same(credentials("one", "x"))}, found: true, tokens: []string{"x"}},
-		"another Secret":                {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{same(app("two", "u"))}},
-		"an empty Secret":               {after: []changedObject{same(app("one", "u")), same(unlabelled)}, found: true},
-		"the Secret goes":               {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{gone(credentials("one", "x"))}},
-		"the Secret rotates":            {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
-		"a Secret comes and goes":       {before: []changedObject{same(app("one", "u"))}, after: []changedObject{same(credentials("one", "x")), gone(credentials("one", "x"))}},
-		"a Secret goes and comes back":  {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{gone(credentials("one", "x")), same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
-		"the app is made again at once": {before: []changedObject{same(app("one", "old")), same(credentials("one", "x"))}, after: []changedObject{gone(app("one", "old")), same(app("one", "u"))}, found: true, tokens: []string{"x"}},
+		"the Secret comes first": {before: []changedObject{same(credentials("one", "x"))},
+			after: []changedObject{same(app("one", "u"))}, found: true, tokens: []string{"x"}},
+		"the Secret comes last": {before: []changedObject{same(app("one", "u"))},
+			after: []changedObject{same(credentials("one", "x"))}, found: true, tokens: []string{"x"}},
+		"another Secret": {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))},
+			after: []changedObject{same(app("two", "u"))}},
+		"an empty Secret": {after: []changedObject{same(app("one", "u")), same(unlabelled)}, found: true},
+		"the Secret goes": {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))},
+			after: []changedObject{gone(credentials("one", "x"))}},
+		"the Secret rotates": {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))},
+			after: []changedObject{same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
+		"a Secret comes and goes": {before: []changedObject{same(app("one", "u"))},
+			after: []changedObject{same(credentials("one", "x")), gone(credentials("one", "x"))}},
+		"a Secret goes and comes back": {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))},
+			after: []changedObject{gone(credentials("one", "x")), same(credentials("one", "y"))}, found: true,
+			tokens: []string{"y"}},
+		"the app is made again at once": {before: []changedObject{same(app("one", "old")),
+			same(credentials("one", "x"))}, after: []changedObject{gone(app("one", "old")), same(app("one", "u"))},
+			found: true, tokens: []string{"x"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -244,7 +260,8 @@ func BenchmarkEdit(b *testing.B) {
 		r.changed.add(list, false)
 		r.changed.add(edits[i], false)
 	}
-	statuses := kindOf("", nil, r.Store, (*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince).changed
+	statuses := kindOf("", nil, r.Store, (*policy.Snapshot).PolicyVerdicts,
+		(*policy.Snapshot).PolicyVerdictsSince).changed
 	edit := func() {
 		r.notBefore = time.Time{} // builds without pauses
 		if _, err := r.Reconcile(b.Context(), buildRequest()); err != nil {

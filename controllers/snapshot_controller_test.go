@@ -126,7 +126,9 @@ func TestControllersRunOnEveryReplica(t *testing.T) {
 	mgr := &recordingManager{Manager: inner}
 	snapshots := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
 	labtest.Must(t, snapshots.SetupWithManager(mgr))
-	labtest.Must(t, (&StatusReconciler{Snapshots: snapshots.Store, Term: &term.Term{}, Now: time.Now}).SetupWithManager(mgr, snapshots.Published))
+	labtest.Must(t,
+		(&StatusReconciler{Snapshots: snapshots.Store, Term: &term.Term{}, Now: time.Now}).SetupWithManager(mgr,
+			snapshots.Published))
 	if len(mgr.added) != 4 {
 		t.Errorf("%d controllers, want 4", len(mgr.added))
 	}
@@ -189,7 +191,8 @@ func TestDeletionLeavesNothing(t *testing.T) {
 		newPolicy(namespace, "lounge", "lounge", byName("vip")), newApp(namespace, "prod", testSDKAppID),
 	}
 	empty := func(snapshot *policy.Snapshot) error {
-		verdicts := len(slices.Collect(snapshot.AppVerdicts())) + len(slices.Collect(snapshot.ListVerdicts())) + len(slices.Collect(snapshot.PolicyVerdicts()))
+		verdicts := len(slices.Collect(snapshot.AppVerdicts())) + len(slices.Collect(snapshot.ListVerdicts())) +
+			len(slices.Collect(snapshot.PolicyVerdicts()))
 		if verdicts > 0 || snapshot.Stats().Accounts > 0 || snapshot.App(testSDKAppID) != nil {
 			return fmt.Errorf("%d verdicts, %+v", verdicts, snapshot.Stats())
 		}
@@ -269,13 +272,16 @@ func TestEveryOrderGivesOneHash(t *testing.T) {
 		object.SetCreationTimestamp(metav1.Unix(1700000000, 0)) // a tie
 	}
 	var (
-		apps     = []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID), *newApp("b", "prod", testSDKAppID), *newApp("a", "test", 2)}
-		lists    = []v1alpha1.AccountList{*newList("a", "vip", nil, "jared"), *newList("a", "x", map[string]string{"list": "vip"}, "tommy")}
+		apps = []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID), *newApp("b", "prod", testSDKAppID),
+			*newApp("a", "test", 2)}
+		lists = []v1alpha1.AccountList{*newList("a", "vip", nil, "jared"),
+			*newList("a", "x", map[string]string{"list": "vip"}, "tommy")}
 		policies = []v1alpha1.GroupPolicy{
 			*newPolicy("a", "one", "lounge", byName("vip")), *newPolicy("a", "two", "lounge", byLabel("list", "vip")),
 			*newPolicy("a", "three", "lounge", byName("missing")), *newPolicy("b", "four", "lounge"),
 		}
-		runs = []v1alpha1.PruneRun{*refusingRun("a", "one", time.Now().Add(time.Hour), "i1"), *refusingRun("a", "two", time.Now().Add(time.Hour), "i2")}
+		runs = []v1alpha1.PruneRun{*refusingRun("a", "one", time.Now().Add(time.Hour), "i1"),
+			*refusingRun("a", "two", time.Now().Add(time.Hour), "i2")}
 	)
 	for i := range apps {
 		made(&apps[i], i)
@@ -334,7 +340,8 @@ func TestWhatBuilds(t *testing.T) {
 		return &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{UID: uid, Generation: generation}}
 	}
 	secret := func(value string, annotations map[string]string) *corev1.Secret {
-		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}, Data: map[string][]byte{"callbackToken": []byte(value)}}
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: annotations},
+			Data: map[string][]byte{"callbackToken": []byte(value)}}
 	}
 	soon := time.Now().Add(time.Hour)
 	removed := func(change func(*v1alpha1.PruneRun)) *v1alpha1.PruneRun {
@@ -357,34 +364,47 @@ func TestWhatBuilds(t *testing.T) {
 			r.ResourceVersion, r.Labels, r.Status.Removed = "9", map[string]string{"touched": "yes"}, 1
 			r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}}
 		}), false},
-		"RunWithoutARecord": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }), removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Refuse, r.Status.Progress.Settled = nil, 1
-		}), false},
-		"RunSettled":       {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
-		"RunBatchRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }), removed(same), true},
-		"RunBatchFirst":    {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }), removed(same), true},
+		"RunWithoutARecord": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }),
+			removed(func(r *v1alpha1.PruneRun) {
+				r.Status.Refuse, r.Status.Progress.Settled = nil, 1
+			}), false},
+		"RunSettled": {refusalChanged, removed(same),
+			removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
+		"RunBatchRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }),
+			removed(same), true},
+		"RunBatchFirst": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }),
+			removed(same), true},
 		"RunKeptSomebody": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}}
 		}), true},
 		"RunKeptAnother": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i1"}}
 		}), removed(func(r *v1alpha1.PruneRun) { r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}} }), true},
-		"RunRefusesLonger": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }), true},
-		"RunUndoRequested": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
-		"RunUndoRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
-		}), true},
+		"RunRefusesLonger": {refusalChanged, removed(same),
+			removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }),
+			true},
+		"RunUndoRequested": {refusalChanged, removed(same),
+			removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
+		"RunUndoRecorded": {refusalChanged,
+			removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }),
+			removed(func(r *v1alpha1.PruneRun) {
+				r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
+			}), true},
 		"RunUndoGoesOn": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdding}}}
+			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1",
+				Result: v1alpha1.RestoreResultAdding}}}
 		}), removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdded}}}
+			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1",
+				Result: v1alpha1.RestoreResultAdded}}}
 		}), false},
 		"RunUndone": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(soon), Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
+			r.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(soon),
+				Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), true},
-		"RunRecreatedInAnOutage": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
+		"RunRecreatedInAnOutage": {refusalChanged, removed(same),
+			removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

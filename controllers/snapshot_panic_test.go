@@ -47,11 +47,13 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 		t.Error("a build that panicked has published something")
 	}
 
-	gone := newPolicy("a", "gate-0", "g-0") // deleted after the panic, and still in the cache when the next build lists it
+	// Deleted after the panic, and still in the cache when the next build lists it.
+	gone := newPolicy("a", "gate-0", "g-0")
 	r.changed.add(gone, true)
 	build(t, r)
 	for i := range gates {
-		verdict := r.Store.Load().App(testSDKAppID).DecideJoin(policy.JoinQuery{Group: fmt.Sprint("g-", i), Account: "mallory"})
+		verdict := r.Store.Load().App(testSDKAppID).DecideJoin(policy.JoinQuery{Group: fmt.Sprint("g-", i),
+			Account: "mallory"})
 		if want := i == 0; verdict.Admit != want {
 			t.Errorf("gate-%d: admits a stranger: %t, want %t", i, verdict.Admit, want)
 		}

@@ -32,7 +32,8 @@ import (
 func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
-	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newList(namespace, "vip", nil, "jared"))
+	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
+		newList(namespace, "vip", nil, "jared"))
 	var good []*v1alpha1.GroupPolicy
 	for i := range 20 {
 		p := newPolicy(namespace, fmt.Sprintf("good-%d", i), fmt.Sprintf("group-%d", i), byName("vip"))
@@ -112,7 +113,8 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 		if generation == 1 {
 			create(t, gate)
 		} else {
-			edit(t, gate, func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = fmt.Sprintf("lounge-%d", generation) })
+			edit(t, gate,
+				func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = fmt.Sprintf("lounge-%d", generation) })
 		}
 		status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		if gate.Status.ObservedGeneration != generation {
@@ -167,7 +169,8 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 	status(t, vip, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if diff := cmp.Diff(*wantList, vip.Spec); diff != "" || vip.Generation != 1 || vip.Status.Accounts != 2 {
-		t.Errorf("list of generation %d with %d accounts, spec (-want,+got):\n%s", vip.Generation, vip.Status.Accounts, diff)
+		t.Errorf("list of generation %d with %d accounts, spec (-want,+got):\n%s", vip.Generation, vip.Status.Accounts,
+			diff)
 	}
 	if vip.Annotations["owner"] != "marketing" || vip.Labels["list"] != "vip" {
 		t.Errorf("left of the metadata: %+v", vip.ObjectMeta)
@@ -185,7 +188,8 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 		body, _ := r.written.Load(name)
 		var patch map[string]map[string]any
 		labtest.Must(t, json.Unmarshal([]byte(body.(string)), &patch))
-		if diff := cmp.Diff([]string{"metadata", "status"}, slices.Sorted(maps.Keys(patch))); diff != "" || len(patch["metadata"]) != 1 || patch["metadata"]["resourceVersion"] == "" {
+		if diff := cmp.Diff([]string{"metadata", "status"}, slices.Sorted(maps.Keys(patch))); diff != "" ||
+			len(patch["metadata"]) != 1 || patch["metadata"]["resourceVersion"] == "" {
 			t.Errorf("%s: patched with %s", name, body)
 		}
 		if answer, _ := r.read.Load(name); answer != nil {
@@ -235,7 +239,8 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 	create(t, newCredentials(namespace), app, newPolicy(namespace, "gate", "lounge"))
 	r.published(t, admits("mallory", "lounge", false))
 	app.Status = v1alpha1.IMAppStatus{ObservedGeneration: 1, Conditions: []metav1.Condition{{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Stale", ObservedGeneration: 1, LastTransitionTime: metav1.Now(),
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Stale", ObservedGeneration: 1,
+		LastTransitionTime: metav1.Now(),
 	}}}
 	labtest.Must(t, labtest.Client(t).Status().Update(t.Context(), app))
 	pause(t, time.Second)
@@ -246,9 +251,9 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// What is not looked at is not queued either: at the start, and on every replica that only answers.
+// Events are dropped at the start, and on every replica that does not lead.
 func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
-	store, leader := &policy.Store{}, &term.Term{Log: logr.Discard()} // without a lease the term lasts as long as it runs
+	store, leader := &policy.Store{}, &term.Term{Log: logr.Discard()}
 	r := &StatusReconciler{Snapshots: store, Term: leader}
 	if r.canWrite() {
 		t.Error("with neither")
@@ -282,8 +287,10 @@ func TestForeignStatusIsPutRight(t *testing.T) {
 	create(t, newCredentials(namespace), app)
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	app.Status.Conditions = []metav1.Condition{
-		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Forged", ObservedGeneration: 1, LastTransitionTime: metav1.Now()},
-		{Type: "Audited", Status: metav1.ConditionTrue, Reason: "ByOthers", ObservedGeneration: 1, LastTransitionTime: metav1.Now()},
+		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Forged", ObservedGeneration: 1,
+			LastTransitionTime: metav1.Now()},
+		{Type: "Audited", Status: metav1.ConditionTrue, Reason: "ByOthers", ObservedGeneration: 1,
+			LastTransitionTime: metav1.Now()},
 	}
 	labtest.Must(t, labtest.Client(t).Status().Update(t.Context(), app))
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -374,14 +381,18 @@ func (m *moody) Reachability(string) (reason, message string, ok bool) {
 }
 
 func (m *moody) Source() source.Source {
-	return source.Func(func(context.Context, workqueue.TypedRateLimitingInterface[reconcile.Request]) error { return nil })
+	return source.Func(func(context.Context,
+		workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		return nil
+	})
 }
 
 func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
 	since := metav1.NewTime(time.Unix(1700000000, 0))
 	now := metav1.NewTime(time.Unix(1700000600, 0))
 	throttled := metav1.Condition{
-		Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonThrottled, Message: "as it was",
+		Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonThrottled,
+		Message:            "as it was",
 		ObservedGeneration: 1, LastTransitionTime: since,
 	}
 	cases := map[string]struct {
@@ -389,25 +400,31 @@ func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
 		vendor   Reachability
 		want     *metav1.Condition
 	}{
-		"NothingKnown":       {nil, &moody{}, nil},
-		"NobodyToAsk":        {[]metav1.Condition{throttled}, nil, &throttled},
-		"NoNews":             {[]metav1.Condition{throttled}, &moody{}, &throttled},
-		"SameReasonNewWords": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonThrottled, message: "as it is", known: true}, &throttled},
-		"StillDown": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonUnreachable, message: "no answer", known: true}, &metav1.Condition{
-			Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonUnreachable, Message: "no answer",
-			ObservedGeneration: 2, LastTransitionTime: since,
-		}},
-		"Up": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonReachable, message: "fine", known: true}, &metav1.Condition{
-			Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReachable, Message: "fine",
-			ObservedGeneration: 2, LastTransitionTime: now,
-		}},
+		"NothingKnown": {nil, &moody{}, nil},
+		"NobodyToAsk":  {[]metav1.Condition{throttled}, nil, &throttled},
+		"NoNews":       {[]metav1.Condition{throttled}, &moody{}, &throttled},
+		"SameReasonNewWords": {[]metav1.Condition{throttled},
+			&moody{reason: v1alpha1.ReasonThrottled, message: "as it is", known: true}, &throttled},
+		"StillDown": {[]metav1.Condition{throttled},
+			&moody{reason: v1alpha1.ReasonUnreachable, message: "no answer", known: true}, &metav1.Condition{
+				Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse,
+				Reason: v1alpha1.ReasonUnreachable, Message: "no answer",
+				ObservedGeneration: 2, LastTransitionTime: since,
+			}},
+		"Up": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonReachable, message: "fine", known: true},
+			&metav1.Condition{
+				Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReachable,
+				Message:            "fine",
+				ObservedGeneration: 2, LastTransitionTime: now,
+			}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			app := newApp("chat", "prod", testSDKAppID)
 			app.UID, app.Generation, app.Status.Conditions = "uid", 2, tc.standing
 			snapshot := policy.Compile(policy.Input{Apps: []policy.App{{
-				Object: policy.Object{Namespace: "chat", Name: "prod", UID: "uid", Generation: 2}, SDKAppID: testSDKAppID, SecretFound: true,
+				Object:   policy.Object{Namespace: "chat", Name: "prod", UID: "uid", Generation: 2},
+				SDKAppID: testSDKAppID, SecretFound: true,
 			}}})
 			r := &StatusReconciler{Reachability: tc.vendor, Now: func() time.Time { return now.Time }}
 			if !r.update(snapshot, app) {
@@ -417,7 +434,8 @@ func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("VendorReachable (-want,+got):\n%s", diff)
 			}
-			if tc.want != nil && app.Status.Conditions[len(app.Status.Conditions)-1].Type != v1alpha1.ConditionVendorReachable {
+			if tc.want != nil &&
+				app.Status.Conditions[len(app.Status.Conditions)-1].Type != v1alpha1.ConditionVendorReachable {
 				t.Errorf("order of conditions: %+v", app.Status.Conditions)
 			}
 		})
@@ -442,13 +460,15 @@ func TestStatusIsNotWrittenForAnotherVersion(t *testing.T) {
 
 func TestEventsTellTransitionsOnly(t *testing.T) {
 	condition := func(conditionType string, status metav1.ConditionStatus, reason string) metav1.Condition {
-		return metav1.Condition{Type: conditionType, Status: status, Reason: reason, Message: strings.Repeat("why ", 1000)}
+		return metav1.Condition{Type: conditionType, Status: status, Reason: reason,
+			Message: strings.Repeat("why ", 1000)}
 	}
 	good := []metav1.Condition{
 		condition(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted),
 		condition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady),
 	}
-	unresolved := []metav1.Condition{good[0], condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)}
+	unresolved := []metav1.Condition{good[0],
+		condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)}
 	invalid := []metav1.Condition{
 		condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid),
 		condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid),
