@@ -11,9 +11,9 @@ import (
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
-// A list is kept packed by a real informer, which streams the first objects, and whatever somebody has made its
-// accounts look like.
+// A real informer, which streams the first objects, packs lists, whatever their accounts look like.
 func TestCacheKeepsListsPacked(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	model := newList(namespace, "model", nil)

@@ -28,9 +28,8 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// lossy is a way to the API server that can lose the watches that go through it, and what happened meanwhile:
-// afterwards every watch is told that its version is too old, as after a compaction, and only a new list can tell what
-// is gone.
+// lossy is a transport that can lose watches together with the events of that time: afterwards every watch is answered
+// that its version is too old, as after a compaction, and only a new list shows which objects were deleted.
 type lossy struct {
 	mu    sync.Mutex
 	lost  bool
@@ -85,14 +84,14 @@ func (l *lossy) admit(resource string, resumes bool, sever context.CancelFunc) (
 	return tooOld, nil
 }
 
-// resumed returns the resources that nobody was told to list anew.
+// resumed returns the resources whose watch went on without a new list.
 func (l *lossy) resumed() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Keys(l.old))
 }
 
-// lose ends all watches, for as long as during takes.
+// lose interrupts all watches while during runs.
 func (l *lossy) lose(during func()) {
 	l.mu.Lock()
 	l.lost = true
@@ -111,9 +110,10 @@ func (l *lossy) lose(during func()) {
 	}
 }
 
-// What was deleted while nobody watched must leave the snapshot, and what was made again under its name must take its
-// place.
-func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
+// An object that was deleted without an event must leave the snapshot, and one that was created again under its name
+// must replace it.
+func TestChangesDuringALostWatchReachTheSnapshot(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	unseen := &lossy{}
 	config := rest.CopyConfig(labtest.APIServer)
@@ -159,8 +159,8 @@ func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 	})
 }
 
-// What is gone must not be left behind, whatever it said last.
-func TestDeletionsAreAlwaysNoted(t *testing.T) {
+// A deletion counts whatever the last state of the object was.
+func TestEveryDeletionIsCollected(t *testing.T) {
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer queue.ShutDown()
@@ -184,7 +184,8 @@ func TestDeletionsAreAlwaysNoted(t *testing.T) {
 	}
 }
 
-// Between two builds an object may change its Secret, come, go, and come back: only what it is in the end counts.
+// Between two builds an object may change its Secret, be created, deleted and created again: only its last state
+// counts.
 func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 	credentials := func(name, token string) *corev1.Secret {
 		s := newCredentials("a")
@@ -246,7 +247,7 @@ func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 	}
 }
 
-// BenchmarkEdit is what an edit of one policy of 10,000 costs from its event to the requests for its status.
+// BenchmarkEdit measures an edit of one policy of 10,000, from its event to the requests for its status.
 func BenchmarkEdit(b *testing.B) {
 	const policies = 10_000
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now, Metrics: NewMetrics(prometheus.NewRegistry())}

@@ -123,7 +123,7 @@ func (r *refusing) Create(ctx context.Context, obj client.Object, opts ...client
 	return r.Client.Create(ctx, obj, opts...)
 }
 
-func TestIntakeTriesUntilItSucceedsAndHoldsNobodyUp(t *testing.T) {
+func TestIntakeRetriesAGroupWithoutDelayingOthers(t *testing.T) {
 	w := newWorld(t)
 	w.PolicyFor("a", "a", v1alpha1.PruneRule{})
 	w.PolicyFor("b", "b", v1alpha1.PruneRule{})
@@ -202,7 +202,7 @@ func TestCallbackAfterNotFullStaysPendingForAMinute(t *testing.T) {
 	}
 }
 
-func TestCallbackIsLetGoWhereARunAnswersIt(t *testing.T) {
+func TestPendingGroupIsDroppedOnceARunCoversIt(t *testing.T) {
 	w := newWorld(t)
 	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
 	intake := w.intake()
@@ -292,7 +292,7 @@ func (c *troubled) Create(ctx context.Context, obj client.Object, opts ...client
 	return c.create(ctx, run, func() error { return c.Client.Create(ctx, obj, opts...) })
 }
 
-func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
+func TestIntakeRetriesUntilTheAPIServerCreatesTheRun(t *testing.T) {
 	resource := schema.GroupResource{Group: "groupgate.io", Resource: "pruneruns"}
 	tests := map[string]func(w *world, ctx context.Context, run *v1alpha1.PruneRun, send func() error) error{
 		"down": func(*world, context.Context, *v1alpha1.PruneRun, func() error) error { return errBroken },
@@ -367,7 +367,7 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 	}
 }
 
-func TestIntakeOfOneGroupThatHangsHoldsUpNoOther(t *testing.T) {
+func TestHangingCreationDelaysNoOtherGroup(t *testing.T) {
 	w := newWorld(t)
 	w.PolicyFor("hangs", "hangs", v1alpha1.PruneRule{})
 	w.PolicyFor("other", "other", v1alpha1.PruneRule{})
@@ -398,7 +398,7 @@ func TestIntakeOfOneGroupThatHangsHoldsUpNoOther(t *testing.T) {
 }
 
 // A real admission policy answers 422, as a CRD does that is older than the operator.
-func TestIntakeOutlastsAnAdmissionPolicy(t *testing.T) {
+func TestIntakeRetriesWhileAnAdmissionPolicyRefuses(t *testing.T) {
 	w := newWorld(t)
 	w.Policy("lounge", v1alpha1.PruneRule{})
 	lift := w.forbid("pruneruns", admissionv1.Create, "false", "no runs this week", func() error {
@@ -447,7 +447,7 @@ func (l *logLines) all() []string {
 	return slices.Clone(l.lines)
 }
 
-func TestStaleCallbacksDelayNoRealOne(t *testing.T) {
+func TestStaleCallbacksDoNotDelayAFullGroup(t *testing.T) {
 	w := newWorld(t)
 	w.Clock.UseRealTime()
 	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
@@ -476,7 +476,7 @@ func TestStaleCallbacksDelayNoRealOne(t *testing.T) {
 	w.hasRuns(labtest.FullGroup, labtest.FullGroup)
 }
 
-func TestSweepFindsWhatTheIntakeHadNoRoomFor(t *testing.T) {
+func TestSweepFindsGroupsThatOverflowedTheIntake(t *testing.T) {
 	w := newWorld(t)
 	w.Group(labtest.FullGroup, 1, 1)
 	w.pattern("all", "")

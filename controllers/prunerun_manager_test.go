@@ -150,7 +150,7 @@ func TestFinishedRunsAreCollectedAsTheyEnd(t *testing.T) {
 	})
 }
 
-func TestAnEditedRateIsInForceInTheMiddleOfAList(t *testing.T) {
+func TestEditedRateAppliesDuringAListing(t *testing.T) {
 	w := newWorld(t)
 	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = 1 })
 	w.Group(labtest.FullGroup, 2, 20_000) // 201 pages: at the old rate more than three minutes
@@ -212,7 +212,7 @@ func (w *world) forbid(resource string, operation admissionv1.OperationType, exp
 }
 
 // A record that the API server refuses is tried again ever more rarely, since each try asks the vendor again.
-func TestPlanThatTheAPIServerRefusesIsNotHammered(t *testing.T) {
+func TestRefusedPlanIsRetriedWithBackoff(t *testing.T) {
 	w := newWorld(t)
 	w.Group(labtest.FullGroup, 2, 5)
 	w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: labtest.Seats(2)})

@@ -37,7 +37,8 @@ func byLabel(key, value string) v1alpha1.AccountListReference {
 	return v1alpha1.AccountListReference{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}}
 }
 
-func TestZeroObjectsPublish(t *testing.T) {
+func TestSnapshotIsPublishedWithoutAnyObject(t *testing.T) {
+	t.Parallel()
 	r := startReplica(t, labtest.NewNamespace(t), replicaOptions{})
 	r.published(t, func(snapshot *policy.Snapshot) error {
 		if snapshot.App(testSDKAppID) != nil {
@@ -50,8 +51,9 @@ func TestZeroObjectsPublish(t *testing.T) {
 	}
 }
 
-// Every one of the five matters: without the runs, whoever was removed would come back after a restart.
+// All five kinds matter: without the runs, removed members would be admitted after a restart.
 func TestFirstBuildWaitsForAllInformers(t *testing.T) {
+	t.Parallel()
 	for _, resource := range []string{"imapps", "accountlists", "grouppolicies", "secrets", "pruneruns"} {
 		t.Run(resource, func(t *testing.T) {
 			namespace := labtest.NewNamespace(t)
@@ -115,7 +117,7 @@ func (m *recordingManager) Add(runnable manager.Runnable) error {
 	return m.Manager.Add(runnable)
 }
 
-// One stray default would put the gate behind the lease.
+// A controller with the default NeedLeaderElection would run on one replica only.
 func TestControllersRunOnEveryReplica(t *testing.T) {
 	inner, err := ctrl.NewManager(labtest.APIServer, ctrl.Options{
 		Scheme:     labtest.Scheme(),
@@ -141,6 +143,7 @@ func TestControllersRunOnEveryReplica(t *testing.T) {
 }
 
 func TestEditsReachTheSnapshot(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	vip := newList(namespace, "vip", nil, "jared")
@@ -183,7 +186,8 @@ func TestEditsReachTheSnapshot(t *testing.T) {
 	}
 }
 
-func TestDeletionLeavesNothing(t *testing.T) {
+func TestDeletedObjectsLeaveTheSnapshot(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	objects := []client.Object{
@@ -218,6 +222,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 }
 
 func TestTokenRotationIsVisible(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	secret := newCredentials(namespace)
@@ -246,7 +251,7 @@ func TestTokenRotationIsVisible(t *testing.T) {
 	r.published(t, tokens(map[policy.TokenName]string{policy.TokenCurrent: "fresh"}))
 }
 
-// feed tells the reconciler of objects, in their order, as the watches would.
+// feed delivers objects in their order, as the watches would.
 func feed[T any, P interface {
 	*T
 	client.Object
@@ -256,7 +261,7 @@ func feed[T any, P interface {
 	}
 }
 
-// build builds and publishes. build builds at once, whenever the last build was.
+// build builds and publishes, without the pause after the last build.
 func build(t *testing.T, r *SnapshotReconciler) reconcile.Result {
 	t.Helper()
 	r.notBefore = time.Time{}
@@ -335,7 +340,7 @@ func permute[T any](items []T, visit func()) {
 	}
 }
 
-func TestWhatBuilds(t *testing.T) {
+func TestChangesThatCauseABuild(t *testing.T) {
 	was := func(uid types.UID, generation int64) *v1alpha1.GroupPolicy {
 		return &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{UID: uid, Generation: generation}}
 	}

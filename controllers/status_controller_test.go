@@ -30,6 +30,7 @@ import (
 )
 
 func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
@@ -57,7 +58,8 @@ func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
 	r.published(t, admits("jared", "bad", false))
 }
 
-func TestConflictNamesTheHolderAndHeals(t *testing.T) {
+func TestConflictNamesTheOtherAppAndResolves(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	first, second := newApp(namespace, "first", testSDKAppID), newApp(namespace, "second", testSDKAppID)
@@ -73,7 +75,8 @@ func TestConflictNamesTheHolderAndHeals(t *testing.T) {
 	status(t, second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-func TestReferencesHeal(t *testing.T) {
+func TestMissingReferencesAreResolvedOnceTheyExist(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	secret := newCredentials(namespace)
@@ -104,6 +107,7 @@ func TestReferencesHeal(t *testing.T) {
 }
 
 func TestOneStatusPatchPerChange(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	app, gate := newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "gate", "lounge")
@@ -159,6 +163,7 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 
 // The cached list is packed: a patch that carried the spec would write that into etcd.
 func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	vip := newList(namespace, "vip", map[string]string{"list": "vip"}, "jared", "tommy")
@@ -201,6 +206,7 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 }
 
 func TestBuildsGoOnWithoutStatuses(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	r.refuse.Store(true)
@@ -226,7 +232,8 @@ func TestBuildsGoOnWithoutStatuses(t *testing.T) {
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-func TestNewTermRepairsStaleStatuses(t *testing.T) {
+func TestNewLeaderCorrectsStaleStatuses(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	// Somebody else holds the term and does nothing.
 	idle, err := term.New(labtest.APIServer, election(namespace), nil, logr.Discard())
@@ -252,7 +259,7 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 }
 
 // Events are dropped at the start, and on every replica that does not lead.
-func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
+func TestStatusesAreQueuedOnlyWithASnapshotAndATerm(t *testing.T) {
 	store, leader := &policy.Store{}, &term.Term{Log: logr.Discard()}
 	r := &StatusReconciler{Snapshots: store, Term: leader}
 	if r.canWrite() {
@@ -279,8 +286,9 @@ func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
 	}
 }
 
-// A status that somebody else has written is put right by the event of that, without a publication.
-func TestForeignStatusIsPutRight(t *testing.T) {
+// The event of the write is enough, without a publication.
+func TestStatusWrittenByOthersIsCorrected(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	app := newApp(namespace, "prod", testSDKAppID)
@@ -298,6 +306,7 @@ func TestForeignStatusIsPutRight(t *testing.T) {
 }
 
 func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	first := startReplica(t, namespace, replicaOptions{election: election(namespace)})
 	labtest.Eventually(t, held(first.term, true))
@@ -346,8 +355,9 @@ func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 	})
 }
 
-// The term ends with an outage, the rest does not; with the API server everything comes back.
+// An outage ends the term and nothing else.
 func TestOutageEndsNothingButTheTerm(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	cut, through := newProxy(t, labtest.APIServer)
 	r := startReplica(t, namespace, replicaOptions{config: through, election: election(namespace)})
@@ -370,24 +380,24 @@ func TestOutageEndsNothingButTheTerm(t *testing.T) {
 	status(t, vip, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// moody is a Reachability that a test sets.
-type moody struct {
+// fixedReachability reports what a test sets.
+type fixedReachability struct {
 	reason, message string
 	known           bool
 }
 
-func (m *moody) Reachability(string) (reason, message string, ok bool) {
+func (m *fixedReachability) Reachability(string) (reason, message string, ok bool) {
 	return m.reason, m.message, m.known
 }
 
-func (m *moody) Source() source.Source {
+func (m *fixedReachability) Source() source.Source {
 	return source.Func(func(context.Context,
 		workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		return nil
 	})
 }
 
-func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
+func TestVendorReachableChangesWithItsReasonOnly(t *testing.T) {
 	since := metav1.NewTime(time.Unix(1700000000, 0))
 	now := metav1.NewTime(time.Unix(1700000600, 0))
 	throttled := metav1.Condition{
@@ -400,18 +410,20 @@ func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
 		vendor   Reachability
 		want     *metav1.Condition
 	}{
-		"NothingKnown": {nil, &moody{}, nil},
+		"NothingKnown": {nil, &fixedReachability{}, nil},
 		"NobodyToAsk":  {[]metav1.Condition{throttled}, nil, &throttled},
-		"NoNews":       {[]metav1.Condition{throttled}, &moody{}, &throttled},
+		"NoNews":       {[]metav1.Condition{throttled}, &fixedReachability{}, &throttled},
 		"SameReasonNewWords": {[]metav1.Condition{throttled},
-			&moody{reason: v1alpha1.ReasonThrottled, message: "as it is", known: true}, &throttled},
+			&fixedReachability{reason: v1alpha1.ReasonThrottled, message: "as it is", known: true}, &throttled},
 		"StillDown": {[]metav1.Condition{throttled},
-			&moody{reason: v1alpha1.ReasonUnreachable, message: "no answer", known: true}, &metav1.Condition{
+			&fixedReachability{reason: v1alpha1.ReasonUnreachable, message: "no answer", known: true},
+			&metav1.Condition{
 				Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse,
 				Reason: v1alpha1.ReasonUnreachable, Message: "no answer",
 				ObservedGeneration: 2, LastTransitionTime: since,
 			}},
-		"Up": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonReachable, message: "fine", known: true},
+		"Up": {[]metav1.Condition{throttled},
+			&fixedReachability{reason: v1alpha1.ReasonReachable, message: "fine", known: true},
 			&metav1.Condition{
 				Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReachable,
 				Message:            "fine",
@@ -458,7 +470,7 @@ func TestStatusIsNotWrittenForAnotherVersion(t *testing.T) {
 	}
 }
 
-func TestEventsTellTransitionsOnly(t *testing.T) {
+func TestEventsAreForTransitionsOnly(t *testing.T) {
 	condition := func(conditionType string, status metav1.ConditionStatus, reason string) metav1.Condition {
 		return metav1.Condition{Type: conditionType, Status: status, Reason: reason,
 			Message: strings.Repeat("why ", 1000)}

@@ -60,14 +60,14 @@ func (w *world) pattern(name, prefix string) {
 	w.Publish()
 }
 
-// sweepCall is what a sweep asked of the vendor: a page, or groups.
+// sweepCall is one call of a sweep: for a page, or for groups.
 type sweepCall struct {
 	API    string
 	Page   uint64
 	Groups []string
 }
 
-// smallPages stands between a sweep and the vendor: two groups are a page.
+// smallPages is a proxy between a sweep and the vendor that makes pages of two groups.
 type smallPages struct {
 	vendor http.Handler
 
@@ -210,7 +210,7 @@ func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
 	}
 }
 
-func TestSweepGoesOnWhereItStopped(t *testing.T) {
+func TestSweepResumesWhereItStopped(t *testing.T) {
 	type stop struct {
 		*world
 		r     *PruneRunReconciler
@@ -278,7 +278,7 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestSweepLooksAgainAtAPageWhoseRunsItCouldNotCreate(t *testing.T) {
+func TestSweepRepeatsAPageWhoseRunsItCouldNotCreate(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a", "b", "c", "d", "e")
 	w.pattern("all", "")
@@ -309,7 +309,7 @@ func (w *world) pruning(state v1alpha1.PruningState) {
 	w.Publish()
 }
 
-func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
+func TestSweepRestartsWhenThePageIsNoLongerKnown(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a", "b", "c")
 	w.pattern("all", "")
@@ -329,7 +329,7 @@ func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
 	}
 }
 
-func TestSweepOfAListingWithoutAnEndIsGivenUpAndBegunAnew(t *testing.T) {
+func TestSweepOfAnEndlessListingIsStoppedAndRestarted(t *testing.T) {
 	for name, next := range map[string]map[uint64]uint64{
 		"a page leads to itself":         {0: 1, 1: 1},
 		"a page leads to an earlier one": {0: 1, 1: 2, 2: 1},
@@ -362,7 +362,7 @@ func TestSweepOfAListingWithoutAnEndIsGivenUpAndBegunAnew(t *testing.T) {
 	}
 }
 
-func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
+func TestSweepUsesTheCurrentSnapshot(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a-1", "b-1", "a-2", "b-2", "a-3", "b-3")
 	w.pattern("as", "a-")
@@ -388,7 +388,7 @@ func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
 	}
 }
 
-func TestSweepPassesOverWhatIsRefused(t *testing.T) {
+func TestSweepSkipsRefusedPages(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a", "b", "c", "d", "e")
 	w.PolicyFor("exact", "e", v1alpha1.PruneRule{})
@@ -407,7 +407,7 @@ func TestSweepPassesOverWhatIsRefused(t *testing.T) {
 	w.hasRuns("d")
 }
 
-func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
+func TestSweepOfOneAppDelaysNoOther(t *testing.T) {
 	w := newWorld(t)
 	w.PolicyFor("exact", "full", v1alpha1.PruneRule{})
 	labtest.Must(t, w.Client.Create(t.Context(), &corev1.Secret{
@@ -469,7 +469,7 @@ func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-func TestRhythmEndsWithItsApp(t *testing.T) {
+func TestSweepsEndWithTheirApp(t *testing.T) {
 	w := newWorld(t)
 	w.Group("full", 1, 1)
 	w.pattern("all", "")
@@ -555,7 +555,7 @@ func TestSweepFindsFullGroups(t *testing.T) {
 	}
 }
 
-func TestSweeperGoesOnSweeping(t *testing.T) {
+func TestSweepsAreRepeated(t *testing.T) {
 	w := newWorld(t)
 	w.Group("full", 2, 5)
 	w.PolicyFor("exact", "full", v1alpha1.PruneRule{})
@@ -644,7 +644,7 @@ func (n *noticedLoads) gaps() []time.Duration {
 	return gaps
 }
 
-func TestRhythmOfSweeps(t *testing.T) {
+func TestTimesBetweenSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		app := policy.App{Object: policy.Object{Namespace: "chat", Name: "prod", UID: "one"}, SDKAppID: 1}
 		suspended := app

@@ -59,7 +59,7 @@ var (
 	welcome   = policy.Verdict{Admit: true, Reason: policy.ReasonAllowed}
 )
 
-// writeStatus writes the status of a run as the one with the term does.
+// writeStatus writes the status of a run as the leader does.
 func writeStatus(t *testing.T, run *v1alpha1.PruneRun, change func(*v1alpha1.PruneRunStatus)) {
 	t.Helper()
 	c := labtest.Client(t)
@@ -70,7 +70,8 @@ func writeStatus(t *testing.T, run *v1alpha1.PruneRun, change func(*v1alpha1.Pru
 	})
 }
 
-func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
+func TestRefusalHoldsOnEveryReplicaOnceRecorded(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	first, second := startReplica(t, namespace, replicaOptions{}), startReplica(t, namespace, replicaOptions{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
@@ -145,7 +146,8 @@ func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
 	}
 }
 
-func TestDeletedRunRefusesNobody(t *testing.T) {
+func TestDeletedRunRefusesNoAccount(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	run := refusingRun(namespace, "one", time.Time{})
@@ -158,6 +160,7 @@ func TestDeletedRunRefusesNobody(t *testing.T) {
 }
 
 func TestUndoReachesTheSnapshot(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	run := refusingRun(namespace, "one", time.Time{})
@@ -231,7 +234,7 @@ func TestSnapshotIsBuiltAgainWhenARefusalEnds(t *testing.T) {
 	}
 }
 
-func TestRunsWithoutARecordComeUnnoticed(t *testing.T) {
+func TestRunsThatRefuseNothingCauseNoBuild(t *testing.T) {
 	silent := refusingRun("a", "one", time.Now().Add(time.Hour), "i1")
 	silent.Status.Refuse = nil
 	telling := refusingRun("a", "one", time.Now().Add(time.Hour), "i1")
@@ -242,7 +245,7 @@ func TestRunsWithoutARecordComeUnnoticed(t *testing.T) {
 	}
 }
 
-func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
+func TestRefusalsDoNotWakeRunsThatWaitForARule(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: func() time.Time { return now }}
 	run, lounge := refusingRun("a", "one", now.Add(time.Hour), "i1"), newPolicy("a", "lounge", "lounge")
