@@ -49,7 +49,8 @@ func (r *PruneRunReconciler) SetupWithManager(
 		Named("prunerun").
 		For(&v1alpha1.PruneRun{}, builder.WithPredicates(runEvents)).
 		// The end of one run of a group is the beginning of the next one.
-		Watches(&v1alpha1.PruneRun{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
+		Watches(&v1alpha1.PruneRun{}, handler.EnqueueRequestsFromMapFunc(r.siblings),
+			builder.WithPredicates(runEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
 		WatchesRawSource(published(r.waitingRuns)).
@@ -57,7 +58,8 @@ func (r *PruneRunReconciler) SetupWithManager(
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: pruning.MaxSteps,
 			CacheSyncTimeout:        forever,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry,
+				lastRetry),
 		}).
 		Complete(r)
 	if err != nil {
