@@ -106,7 +106,8 @@ func TestUndoHoldsOffRuns(t *testing.T) {
 	}
 }
 
-// A key that was corrected in place counts from the next callback after the cooldown on, or at once for a person who asks.
+// A key that was corrected in place counts from the next callback after the cooldown on, or at once for a person who
+// asks.
 func TestCorrectedKeyCounts(t *testing.T) {
 	key := func(w *world, value string) {
 		change(w, &corev1.Secret{}, labtest.Secret, func(s *corev1.Secret) { s.Data[v1alpha1.SecretKeySecretKey] = []byte(value) })

@@ -19,7 +19,8 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-// TestRunMadeAgainUnderItsNameIsLookedAt is about a list after an outage, which tells of a deletion and a creation as of one update.
+// TestRunMadeAgainUnderItsNameIsLookedAt is about a list after an outage, which tells of a deletion and a creation as
+// of one update.
 func TestRunMadeAgainUnderItsNameIsLookedAt(t *testing.T) {
 	run := func(uid types.UID) *v1alpha1.PruneRun {
 		return &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Name: "one", UID: uid, Generation: 1}}

@@ -163,8 +163,8 @@ func TestAnEditedRateIsInForceInTheMiddleOfAList(t *testing.T) {
 	w.reaches("look", v1alpha1.ReasonPreviewed)
 }
 
-// forbid makes the API server refuse with 422 what the expression is false for, in the namespace of the world, until lift is called.
-// attempt is something that is refused once the API server knows.
+// forbid makes the API server refuse with 422 what the expression is false for, in the namespace of the world, until
+// lift is called. attempt is something that is refused once the API server knows.
 func (w *world) forbid(resource string, operation admissionv1.OperationType, expression, message string, attempt func() error) (lift func()) {
 	w.t.Helper()
 	name := metav1.ObjectMeta{Name: "drill-" + w.Namespace}
