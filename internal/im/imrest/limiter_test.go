@@ -16,7 +16,7 @@ import (
 
 const gap = 50 * time.Millisecond // 20 calls a second
 
-// advance lets time pass, which is that of a bubble of synctest.
+// advance lets the time of a synctest bubble pass.
 func advance(ctx context.Context, d time.Duration) { _ = sleep(ctx, d) }
 
 // queue is a limiter under test, and the order in which it admits calls.
