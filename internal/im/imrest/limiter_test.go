@@ -419,7 +419,7 @@ func TestLimiterUnderLoad(t *testing.T) {
 	var calls sync.WaitGroup
 	var mu sync.Mutex
 	var at []time.Time
-	for i := range 300 {
+	for i := range 100 {
 		calls.Go(func() {
 			for range 10 {
 				ctx, cancel := context.WithCancelCause(t.Context())
