@@ -16,7 +16,7 @@ import (
 
 const gap = 50 * time.Millisecond // 20 calls a second
 
-// advance lets time pass, which is that of a bubble of synctest.
+// advance lets the time of a synctest bubble pass.
 func advance(ctx context.Context, d time.Duration) { _ = sleep(ctx, d) }
 
 // queue is a limiter under test, and the order in which it admits calls.
@@ -419,7 +419,7 @@ func TestLimiterUnderLoad(t *testing.T) {
 	var calls sync.WaitGroup
 	var mu sync.Mutex
 	var at []time.Time
-	for i := range 300 {
+	for i := range 100 {
 		calls.Go(func() {
 			for range 10 {
 				ctx, cancel := context.WithCancelCause(t.Context())
