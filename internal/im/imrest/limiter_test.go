@@ -352,8 +352,12 @@ func TestCallsDoNotRushOutOfAPause(t *testing.T) {
 func TestLongPauseFailsWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t)
-		for _, waiting := range []call{{api: apiMembers}, {api: apiMembers, notAfter: sometime()}, {api: apiMembers,
-			sweep: true}} {
+		for _, waiting := range []call{
+			{api: apiMembers},
+			{api: apiMembers, notAfter: sometime()},
+			{api: apiMembers, notAfter: q.begin.Add(15 * time.Second)}, // within the pause
+			{api: apiMembers, sweep: true},
+		} {
 			q.calls.Go(func() {
 				err := q.admit(t.Context(), waiting, time.Time{})
 				failed, ok := errors.AsType[*Error](err)
