@@ -36,19 +36,19 @@ func (w *world) startManager() *Intake {
 	w.Clock.UseRealTime()
 	store := &policy.Store{}
 	mgr := newManager(w.t, w.Namespace, store, replicaOptions{})
-	intake, err := Setup(w.t.Context(), mgr, Config{
+	controllers, err := Setup(w.t.Context(), mgr, Config{
 		Store: store, IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: time.Now, Registerer: prometheus.NewRegistry(),
 	})
 	labtest.Must(w.t, err)
 	start(w.t, mgr.Start)
 	labtest.Eventually(w.t, func() error {
-		if intake.Snapshots.Load() == nil {
+		if store.Load() == nil {
 			return errors.New("no snapshot yet")
 		}
 		return nil
 	})
-	return intake
+	return controllers.Intake
 }
 
 // reaches polls until the last condition of a run has this reason.
