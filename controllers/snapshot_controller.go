@@ -197,12 +197,6 @@ type objectKey struct {
 	name types.NamespacedName
 }
 
-// changedObject is the state of an object that changed. The object is shared with the cache and must not be written to.
-type changedObject struct {
-	object  client.Object
-	deleted bool
-}
-
 func (c *changedObjects) add(object client.Object, deleted bool) {
 	key := objectKey{kind: reflect.TypeOf(object), name: client.ObjectKeyFromObject(object)}
 	c.mu.Lock()
