@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,31 +15,39 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-// Config is what the controllers are told by the command line.
+// Config is the part of the flags that concerns the controllers.
 type Config struct {
 	// Store is where the snapshot is published.
 	Store    *policy.Store
 	Election term.Election
 	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
 	IMEndpoint string
-	// SweepInterval is the time between two looks for full groups.
+	// SweepInterval is the time between two sweeps of an app.
 	SweepInterval time.Duration
-	// PruneRunTTL is how long records of runs are kept.
+	// PruneRunTTL is how long finished runs are retained.
 	PruneRunTTL time.Duration
 	Now         func() time.Time
 	Registerer  prometheus.Registerer
 }
 
-// Setup adds to mgr everything that watches and writes, and joins it together. mgr must have been made with CacheOptions. The intake
-// is what the callback server tells of full groups.
-func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) {
+// Controllers are the parts of the controllers that the rest of the process uses.
+type Controllers struct {
+	// Intake is where the callback server reports full groups.
+	Intake *Intake
+	// Published and TermBegan return channels that the next publication, and the beginning of the next term, close.
+	Published, TermBegan func() <-chan struct{}
+}
+
+// Setup adds every controller to mgr, which must have been made with informers.CacheOptions. ctx must not end before
+// mgr.
+func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, error) {
 	metrics := NewMetrics(c.Registerer)
 	leader, err := term.New(mgr.GetConfig(), c.Election, metrics.termHeld, mgr.GetLogger().WithName("term"))
 	if err != nil {
 		return nil, err
 	}
 	recorder := mgr.GetEventRecorder("groupgate")
-	vendor := &imclients.Pool{
+	clients := &imclients.Pool{
 		Reader:   mgr.GetClient(),
 		Endpoint: c.IMEndpoint,
 		Now:      c.Now,
@@ -51,7 +58,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
 		Term:         leader,
-		Reachability: vendor,
+		Reachability: clients,
 		Events:       recorder,
 		Now:          c.Now,
 	}
@@ -59,7 +66,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
-		Clients:   vendor,
+		Clients:   clients,
 		Events:    recorder,
 		Now:       c.Now,
 		Metrics:   pruning.NewMetrics(c.Registerer),
@@ -78,16 +85,13 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
 		Term:      leader,
-		Vendor:    vendor,
+		Clients:   clients,
 		Now:       c.Now,
 		Interval:  c.SweepInterval,
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
 	c.Registerer.MustRegister(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now))
-	runnables := []manager.Runnable{
-		leader, intake, sweeper,
-		&loadRelease{Store: c.Store, Published: snapshot.published.Next, Began: leader.Began, Delay: afterLoad, Release: debug.FreeOSMemory},
-	}
+	runnables := []manager.Runnable{leader, intake, sweeper}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
 		engine.Stale = watches.Silent
@@ -106,5 +110,5 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 	if err != nil {
 		return nil, fmt.Errorf("set up the controllers: %w", err)
 	}
-	return intake, nil
+	return &Controllers{Intake: intake, Published: snapshot.published.Next, TermBegan: leader.Began}, nil
 }

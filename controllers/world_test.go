@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,16 +29,16 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-// replica is a manager with the snapshot and the status controller, as main makes it.
+// replica is a manager with the snapshot and the status controller, whose patches a test can count and refuse.
 type replica struct {
 	store   *policy.Store
 	metrics *Metrics
 	term    *term.Term
 	age     *term.WatchAge
-	// wrote counts the status patches that the API server took, refused those that it was kept from seeing.
+	// wrote counts the status patches that the API server accepted, refused those that were not sent.
 	wrote, refused atomic.Int64
 	wroteOf        sync.Map // the same by the object's name
-	// written holds the last status patch by the object's name, read what came back of it.
+	// written holds the last status patch by the object's name, read its answer.
 	written, read sync.Map
 	cache         client.Reader
 	// refuse makes every status patch fail.
@@ -51,7 +52,7 @@ type replicaOptions struct {
 	reachability Reachability
 }
 
-// election is one that a test need not wait long for.
+// election has durations short enough for a test.
 func election(namespace string) term.Election {
 	return term.Election{
 		Enabled: true, ID: "groupgate", Namespace: namespace,
@@ -59,21 +60,27 @@ func election(namespace string) term.Election {
 	}
 }
 
-func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
+// newManager makes a manager with the cache of a namespace, as package app does.
+func newManager(t *testing.T, namespace string, store *policy.Store, o replicaOptions) ctrl.Manager {
 	t.Helper()
-	if o.config == nil {
-		o.config = labtest.APIServer
-	}
-	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
-	mgr, err := ctrl.NewManager(o.config, ctrl.Options{
+	mgr, err := ctrl.NewManager(cmp.Or(o.config, labtest.APIServer), ctrl.Options{
 		Scheme: labtest.Scheme(),
 		Cache: informers.CacheOptions(informers.Options{
-			Namespaces: []string{namespace}, Lease: o.election.Lease(), Store: r.store, Now: time.Now,
+			Namespaces: []string{namespace}, Lease: o.election.Lease(), Store: store, Now: time.Now,
 		}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	labtest.Must(t, err)
+	return mgr
+}
+
+func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
+	t.Helper()
+	o.config = cmp.Or(o.config, labtest.APIServer)
+	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
+	mgr := newManager(t, namespace, r.store, o)
+	var err error
 	r.term, err = term.New(o.config, o.election, r.metrics.termHeld, mgr.GetLogger())
 	labtest.Must(t, err)
 	labtest.Must(t, mgr.Add(r.term))
@@ -85,11 +92,13 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Metrics: r.metrics}
 	labtest.Must(t, snapshots.SetupWithManager(mgr))
 
-	writer, err := client.NewWithWatch(o.config, client.Options{Scheme: labtest.Scheme(), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
+	writer, err := client.NewWithWatch(o.config,
+		client.Options{Scheme: labtest.Scheme(), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
 	labtest.Must(t, err)
 	statuses := &StatusReconciler{
 		Client: interceptor.NewClient(writer, interceptor.Funcs{
-			SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object,
+				patch client.Patch, opts ...client.SubResourcePatchOption) error {
 				if r.refuse.Load() {
 					r.refused.Add(1)
 					return errors.New("no status today")
@@ -129,8 +138,8 @@ func (r *replica) builds(t *testing.T) uint64 {
 	return m.GetHistogram().GetSampleCount()
 }
 
-// settledBuilds is builds once it has stood still for a while: an object can be in the cache, and so in a build, a moment before
-// its event asks for one more.
+// settledBuilds is builds once it has stood still for a while: an object can be in the cache, and so in a build, a
+// moment before its event asks for one more.
 func (r *replica) settledBuilds(t *testing.T) uint64 {
 	t.Helper()
 	last, still := r.builds(t), 0
@@ -184,8 +193,10 @@ func newApp(namespace, name string, sdkAppID int64) *v1alpha1.IMApp {
 
 func newCredentials(namespace string) *corev1.Secret {
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials", Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
-		Data:       map[string][]byte{v1alpha1.SecretKeySecretKey: []byte("key\n"), v1alpha1.SecretKeyCallbackToken: []byte("token\n")},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials",
+			Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
+		Data: map[string][]byte{v1alpha1.SecretKeySecretKey: []byte("key\n"),
+			v1alpha1.SecretKeyCallbackToken: []byte("token\n")},
 	}
 }
 
@@ -228,7 +239,8 @@ func edit[T client.Object](t *testing.T, object T, change func(T)) {
 }
 
 // status polls until the object has the condition, for its present generation.
-func status(t *testing.T, object client.Object, conditionType string, want metav1.ConditionStatus, reason string) metav1.Condition {
+func status(t *testing.T, object client.Object, conditionType string, want metav1.ConditionStatus,
+	reason string) metav1.Condition {
 	t.Helper()
 	c := labtest.Client(t)
 	var condition *metav1.Condition
@@ -237,8 +249,10 @@ func status(t *testing.T, object client.Object, conditionType string, want metav
 			return err
 		}
 		condition = meta.FindStatusCondition(conditionsOf(object), conditionType)
-		if condition == nil || condition.Status != want || condition.Reason != reason || condition.ObservedGeneration != object.GetGeneration() {
-			return fmt.Errorf("%s: %s is %+v, want %s/%s for generation %d", object.GetName(), conditionType, condition, want, reason, object.GetGeneration())
+		if condition == nil || condition.Status != want || condition.Reason != reason ||
+			condition.ObservedGeneration != object.GetGeneration() {
+			return fmt.Errorf("%s: %s is %+v, want %s/%s for generation %d", object.GetName(), conditionType, condition,
+				want, reason, object.GetGeneration())
 		}
 		return nil
 	})

@@ -13,7 +13,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// TestAnswers takes every step of the order, and every way in which it can end a request.
+// TestAnswers covers every step in its order, and every way in which it can end a request.
 func TestAnswers(t *testing.T) {
 	const (
 		closeJoin = "200 OK 1" // refuses a join
@@ -40,97 +40,178 @@ func TestAnswers(t *testing.T) {
 		failure string // reason of a 401
 	}{
 		// Path and method.
-		"another path":          {path: "/", query: signed(query(applyCommand)), body: applyBody("jared"), want: "404 FAIL 1", counted: "other bad_request"},
-		"path below":            {path: "/callback/", query: signed(query(applyCommand)), body: applyBody("jared"), want: "404 FAIL 1", counted: "other bad_request"},
-		"path with two slashes": {path: "//callback", query: signed(query(applyCommand)), body: applyBody("jared"), want: "404 FAIL 1", counted: "other bad_request"},
-		"GET":                   {method: http.MethodGet, query: signed(query(applyCommand)), want: "405 FAIL 1", counted: "other bad_request"},
-		"PUT":                   {method: http.MethodPut, query: signed(query(applyCommand)), body: applyBody("jared"), want: "405 FAIL 1", counted: "other bad_request"},
+		"another path": {path: "/", query: signed(query(applyCommand)), body: applyBody("jared"),
+			want: "404 FAIL 1", counted: "other bad_request"},
+		"path below": {path: "/callback/", query: signed(query(applyCommand)), body: applyBody("jared"),
+			want: "404 FAIL 1", counted: "other bad_request"},
+		"path with two slashes": {path: "//callback", query: signed(query(applyCommand)), body: applyBody("jared"),
+			want: "404 FAIL 1", counted: "other bad_request"},
+		"GET": {method: http.MethodGet, query: signed(query(applyCommand)), want: "405 FAIL 1",
+			counted: "other bad_request"},
+		"PUT": {method: http.MethodPut, query: signed(query(applyCommand)), body: applyBody("jared"),
+			want: "405 FAIL 1", counted: "other bad_request"},
 
 		// Size.
-		"1 MiB": {query: signed(query(applyCommand)), body: applyBody("jared") + strings.Repeat(" ", maxBody-len(applyBody("jared"))),
+		"1 MiB": {query: signed(query(applyCommand)), body: applyBody("jared") + strings.Repeat(" ",
+			maxBody-len(applyBody("jared"))),
 			want: goOn, counted: applyCommand + " admitted"},
-		"1 MiB and one byte": {query: signed(query(applyCommand)), body: applyBody("jared") + strings.Repeat(" ", maxBody+1-len(applyBody("jared"))),
+		"1 MiB and one byte": {query: signed(query(applyCommand)), body: applyBody("jared") + strings.Repeat(" ",
+			maxBody+1-len(applyBody("jared"))),
 			want: "413 FAIL 1", counted: applyCommand + " too_large"},
 
 		// Readiness.
-		"before the first snapshot":              {never: true, query: signed(query(applyCommand)), body: applyBody("jared"), want: "503 FAIL 1", counted: applyCommand + " not_ready"},
-		"before the first snapshot, another app": {never: true, query: "SdkAppid=1", body: applyBody("jared"), want: "503 FAIL 1", counted: "other not_ready"},
-		"empty snapshot":                         {input: &policy.Input{}, query: signed(query(applyCommand)), body: applyBody("jared"), want: "403 FAIL 1", counted: applyCommand + " unknown_app"},
+		"before the first snapshot": {never: true, query: signed(query(applyCommand)),
+			body: applyBody("jared"), want: "503 FAIL 1", counted: applyCommand + " not_ready"},
+		"before the first snapshot, another app": {never: true, query: "SdkAppid=1", body: applyBody("jared"),
+			want: "503 FAIL 1", counted: "other not_ready"},
+		"empty snapshot": {input: &policy.Input{}, query: signed(query(applyCommand)),
+			body: applyBody("jared"), want: "403 FAIL 1", counted: applyCommand + " unknown_app"},
 
 		// SdkAppid.
-		"SdkAppid missing":             {query: signed("CallbackCommand=" + applyCommand), body: applyBody("jared"), want: "403 FAIL 1", counted: applyCommand + " unknown_app"},
-		"SdkAppid empty":               {query: signed("SdkAppid=&CallbackCommand=" + applyCommand), body: applyBody("jared"), want: "403 FAIL 1", counted: applyCommand + " unknown_app"},
-		"SdkAppid no number":           {query: signed("SdkAppid=0x53724E00"), body: applyBody("jared"), want: "403 FAIL 1", counted: "other unknown_app"},
-		"SdkAppid over 64 bits":        {query: signed("SdkAppid=18446744075109551616"), body: applyBody("jared"), want: "403 FAIL 1", counted: "other unknown_app"},
-		"SdkAppid unknown":             {query: signed("SdkAppid=1400000001"), body: applyBody("jared"), want: "403 FAIL 1", counted: "other unknown_app"},
-		"SdkAppid repeated":            {query: signed("SdkAppid=1400000000&SdkAppid=1400000001"), body: applyBody("jared"), want: "403 FAIL 1", counted: "other unknown_app"},
-		"SdkAppid repeated, other way": {query: signed("SdkAppid=1400000001&SdkAppid=1400000000"), body: applyBody("jared"), want: "403 FAIL 1", counted: "other unknown_app"},
-		"SdkAppid repeated alike":      {query: signed("SdkAppid=1400000000&SdkAppid=1400000000"), body: applyBody("jared"), want: goOn, counted: applyCommand + " admitted"},
-		"SDKAppID in another case":     {query: signed("SDKAppID=1400000000"), body: applyBody("jared"), want: goOn, counted: applyCommand + " admitted"},
+		"SdkAppid missing": {query: signed("CallbackCommand=" + applyCommand), body: applyBody("jared"),
+			want: "403 FAIL 1", counted: applyCommand + " unknown_app"},
+		"SdkAppid empty": {query: signed("SdkAppid=&CallbackCommand=" + applyCommand),
+			body: applyBody("jared"), want: "403 FAIL 1", counted: applyCommand + " unknown_app"},
+		"SdkAppid no number": {query: signed("SdkAppid=0x53724E00"), body: applyBody("jared"),
+			want: "403 FAIL 1", counted: "other unknown_app"},
+		"SdkAppid over 64 bits": {query: signed("SdkAppid=18446744075109551616"), body: applyBody("jared"),
+			want: "403 FAIL 1", counted: "other unknown_app"},
+		"SdkAppid unknown": {query: signed("SdkAppid=1400000001"), body: applyBody("jared"),
+			want: "403 FAIL 1", counted: "other unknown_app"},
+		"SdkAppid repeated": {query: signed("SdkAppid=1400000000&SdkAppid=1400000001"),
+			body: applyBody("jared"), want: "403 FAIL 1", counted: "other unknown_app"},
+		"SdkAppid repeated, other way": {query: signed("SdkAppid=1400000001&SdkAppid=1400000000"),
+			body: applyBody("jared"), want: "403 FAIL 1", counted: "other unknown_app"},
+		"SdkAppid repeated alike": {query: signed("SdkAppid=1400000000&SdkAppid=1400000000"),
+			body: applyBody("jared"), want: goOn, counted: applyCommand + " admitted"},
+		"SDKAppID in another case": {query: signed("SDKAppID=1400000000"), body: applyBody("jared"), want: goOn,
+			counted: applyCommand + " admitted"},
 
 		// Sign.
-		"Sign and RequestTime missing": {query: query(applyCommand), body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "missing"},
-		"Sign missing":                 {query: query(applyCommand) + "&RequestTime=1700000000", body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "missing"},
-		"RequestTime missing":          {query: strings.Split(signed(query(applyCommand)), "&RequestTime")[0], body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "missing"},
-		"Sign empty":                   {query: query(applyCommand) + "&Sign=&RequestTime=1700000000", body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "missing"},
-		"Sign wrong":                   {query: query(applyCommand) + "&RequestTime=1700000000&Sign=" + badSign, body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "wrong"},
-		"Sign no hex":                  {query: query(applyCommand) + "&RequestTime=1700000000&Sign=" + strings.Repeat("x", 64), body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "wrong"},
-		"Sign cut short":               {query: strings.Replace(signed(query(applyCommand)), "&RequestTime", "zz&RequestTime", 1), body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "wrong"},
-		"Sign by another token":        {query: signedBy("other", wallClock, query(applyCommand)), body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "wrong"},
-		"Sign repeated":                {query: signed(query(applyCommand)) + "&Sign=" + badSign, body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "repeated"},
-		"RequestTime repeated":         {query: signed(query(applyCommand)) + "&RequestTime=1700000000", body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "repeated"},
-		"RequestTime no number":        {query: query(applyCommand) + "&RequestTime=-1&Sign=" + badSign, body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "malformed"},
-		"RequestTime in milliseconds":  {query: query(applyCommand) + "&RequestTime=1700000000000&Sign=" + badSign, body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "malformed"},
-		"app without a token":          {input: withoutTokens, query: signed(query(applyCommand)), body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "no_token"},
-		"app with an empty token":      {input: withEmptyToken, query: signedBy("", wallClock, query(applyCommand)), body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "no_token"},
-		"app without authentication":   {input: unsigned, query: query(applyCommand), body: applyBody("jared"), want: goOn, counted: applyCommand + " admitted"},
-		"unsigned and unreadable":      {query: query(applyCommand), body: "{", want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "missing"},
+		"Sign and RequestTime missing": {query: query(applyCommand), body: applyBody("jared"), want: "401 FAIL 1",
+			counted: applyCommand + " unauthorized", failure: "missing"},
+		"Sign missing": {query: query(applyCommand) + "&RequestTime=1700000000",
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "missing"},
+		"RequestTime missing": {query: strings.Split(signed(query(applyCommand)), "&RequestTime")[0],
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "missing"},
+		"Sign empty": {query: query(applyCommand) + "&Sign=&RequestTime=1700000000",
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "missing"},
+		"Sign wrong": {query: query(applyCommand) + "&RequestTime=1700000000&Sign=" + badSign,
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "wrong"},
+		"Sign no hex": {query: query(applyCommand) + "&RequestTime=1700000000&Sign=" +
+			strings.Repeat("x", 64), body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand +
+			" unauthorized", failure: "wrong"},
+		"Sign cut short": {query: strings.Replace(signed(query(applyCommand)), "&RequestTime",
+			"zz&RequestTime", 1), body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized",
+			failure: "wrong"},
+		"Sign by another token": {query: signedBy("other", wallClock, query(applyCommand)),
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "wrong"},
+		"Sign repeated": {query: signed(query(applyCommand)) + "&Sign=" + badSign,
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "repeated"},
+		"RequestTime repeated": {query: signed(query(applyCommand)) + "&RequestTime=1700000000",
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "repeated"},
+		"RequestTime no number": {query: query(applyCommand) + "&RequestTime=-1&Sign=" + badSign,
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized",
+			failure: "malformed"},
+		"RequestTime in milliseconds": {query: query(applyCommand) + "&RequestTime=1700000000000&Sign=" + badSign,
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized",
+			failure: "malformed"},
+		"app without a token": {input: withoutTokens, query: signed(query(applyCommand)),
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "no_token"},
+		"app with an empty token": {input: withEmptyToken, query: signedBy("", wallClock, query(applyCommand)),
+			body: applyBody("jared"), want: "401 FAIL 1", counted: applyCommand + " unauthorized", failure: "no_token"},
+		"app without authentication": {input: unsigned, query: query(applyCommand), body: applyBody("jared"),
+			want: goOn, counted: applyCommand + " admitted"},
+		"unsigned and unreadable": {query: query(applyCommand), body: "{", want: "401 FAIL 1",
+			counted: applyCommand + " unauthorized", failure: "missing"},
 
-		// Body: a join that cannot be made out is refused.
-		"unreadable, join by the query":               {query: signed(query(applyCommand)), body: "{", want: closeJoin, counted: applyCommand + " unreadable"},
-		"empty, join by the query":                    {query: signed(query(inviteCommand)), want: closeJoin, counted: inviteCommand + " unreadable"},
-		"array, join by the query":                    {query: signed(query(applyCommand)), body: "[]", want: closeJoin, counted: applyCommand + " unreadable"},
-		"data after the object, join by the query":    {query: signed(query(applyCommand)), body: applyBody("jared") + "x", want: closeJoin, counted: applyCommand + " unreadable"},
-		"unreadable, join by the body":                {query: signed("SdkAppid=1400000000"), body: `{"CallbackCommand":"` + applyCommand + `","GroupId":1}`, want: closeJoin, counted: applyCommand + " unreadable"},
-		"unreadable, join by the body, not the query": {query: signed(query(fullCommand)), body: `{"CallbackCommand":"` + inviteCommand + `","GroupId":"g"}`, want: closeJoin, counted: inviteCommand + " unreadable"},
-		"unreadable, command given twice": {query: signed("SdkAppid=1400000000"), body: `{"CallbackCommand":"` + otherCommand + `","CallbackCommand":"` + applyCommand + `"}`,
+		// Body: an unreadable join is refused.
+		"unreadable, join by the query": {query: signed(query(applyCommand)), body: "{", want: closeJoin,
+			counted: applyCommand + " unreadable"},
+		"empty, join by the query": {query: signed(query(inviteCommand)), want: closeJoin,
+			counted: inviteCommand + " unreadable"},
+		"array, join by the query": {query: signed(query(applyCommand)), body: "[]", want: closeJoin,
+			counted: applyCommand + " unreadable"},
+		"data after the object, join by the query": {query: signed(query(applyCommand)), body: applyBody("jared") +
+			"x", want: closeJoin, counted: applyCommand + " unreadable"},
+		"unreadable, join by the body": {query: signed("SdkAppid=1400000000"),
+			body: `{"CallbackCommand":"` + applyCommand + `","GroupId":1}`, want: closeJoin, counted: applyCommand +
+				" unreadable"},
+		"unreadable, join by the body, not the query": {query: signed(query(fullCommand)),
+			body: `{"CallbackCommand":"` + inviteCommand + `","GroupId":"g"}`, want: closeJoin, counted: inviteCommand +
+				" unreadable"},
+		"unreadable, command given twice": {query: signed("SdkAppid=1400000000"), body: `{"CallbackCommand":"` +
+			otherCommand + `","CallbackCommand":"` + applyCommand + `"}`,
 			want: closeJoin, counted: applyCommand + " unreadable"},
-		"invitation of nobody":             {query: signed(query(inviteCommand)), body: inviteBody(), want: closeJoin, counted: inviteCommand + " unreadable"},
-		"account empty":                    {query: signed(query(applyCommand)), body: applyBody(""), want: closeJoin, counted: applyCommand + " unreadable"},
-		"account of 256 bytes":             {query: signed(query(applyCommand)), body: applyBody(strings.Repeat("a", 256)), want: closeJoin, counted: applyCommand + " unreadable"},
-		"account of 255 bytes":             {query: signed(query(applyCommand)), body: applyBody(strings.Repeat("a", 255)), want: "200 OK 10110", counted: applyCommand + " rejected"},
-		"no command, join by the query":    {query: signed(query(applyCommand)), body: `{"GroupId":"g"}`, want: closeJoin, counted: applyCommand + " unreadable"},
-		"unreadable, full by the query":    {query: signed(query(fullCommand)), body: "{", want: bad, counted: fullCommand + " bad_request"},
-		"unreadable, nothing by the query": {query: signed("SdkAppid=1400000000"), body: "{", want: bad, counted: "other bad_request"},
-		"empty, nothing by the query":      {query: signed("SdkAppid=1400000000"), want: bad, counted: "other bad_request"},
-		"unreadable, other by the query":   {query: signed(query(otherCommand)), body: "{", want: bad, counted: "other bad_request"},
-		"unreadable full group":            {query: signed(query(fullCommand)), body: `{"CallbackCommand":"` + fullCommand + `"}`, want: bad, counted: fullCommand + " bad_request"},
-		"no command, full by the query":    {query: signed(query(fullCommand)), body: `{"GroupId":"g"}`, want: bad, counted: fullCommand + " bad_request"},
-		"no command, unknown by the query": {query: signed(query("Console.Verify")), body: `{}`, want: goOn, counted: "other ignored"},
-		"no command, other by the query":   {query: signed(query(otherCommand)), body: `{}`, want: goOn, counted: "other ignored"},
-		"no command at all":                {query: signed("SdkAppid=1400000000"), body: `{"hello":"world"}`, want: goOn, counted: "other ignored"},
+		"invitation of nobody": {query: signed(query(inviteCommand)), body: inviteBody(), want: closeJoin,
+			counted: inviteCommand + " unreadable"},
+		"account empty": {query: signed(query(applyCommand)), body: applyBody(""), want: closeJoin,
+			counted: applyCommand + " unreadable"},
+		"account of 256 bytes": {query: signed(query(applyCommand)), body: applyBody(strings.Repeat("a",
+			256)), want: closeJoin, counted: applyCommand + " unreadable"},
+		"account of 255 bytes": {query: signed(query(applyCommand)), body: applyBody(strings.Repeat("a",
+			255)), want: "200 OK 10110", counted: applyCommand + " rejected"},
+		"no command, join by the query": {query: signed(query(applyCommand)), body: `{"GroupId":"g"}`,
+			want: closeJoin, counted: applyCommand + " unreadable"},
+		"unreadable, full by the query": {query: signed(query(fullCommand)), body: "{", want: bad,
+			counted: fullCommand + " bad_request"},
+		"unreadable, nothing by the query": {query: signed("SdkAppid=1400000000"), body: "{", want: bad,
+			counted: "other bad_request"},
+		"empty, nothing by the query": {query: signed("SdkAppid=1400000000"), want: bad,
+			counted: "other bad_request"},
+		"unreadable, other by the query": {query: signed(query(otherCommand)), body: "{", want: bad,
+			counted: "other bad_request"},
+		"unreadable full group": {query: signed(query(fullCommand)), body: `{"CallbackCommand":"` +
+			fullCommand + `"}`, want: bad, counted: fullCommand + " bad_request"},
+		"no command, full by the query": {query: signed(query(fullCommand)), body: `{"GroupId":"g"}`, want: bad,
+			counted: fullCommand + " bad_request"},
+		"no command, unknown by the query": {query: signed(query("Console.Verify")), body: `{}`, want: goOn,
+			counted: "other ignored"},
+		"no command, other by the query": {query: signed(query(otherCommand)), body: `{}`, want: goOn,
+			counted: "other ignored"},
+		"no command at all": {query: signed("SdkAppid=1400000000"), body: `{"hello":"world"}`,
+			want: goOn, counted: "other ignored"},
 
 		// Command.
-		"query names another known command":       {query: signed(query(inviteCommand)), body: applyBody("jared"), want: bad, counted: applyCommand + " bad_request"},
-		"query names a command we do not serve":   {query: signed(query(otherCommand)), body: applyBody("jared"), want: bad, counted: applyCommand + " bad_request"},
-		"query names a join, body something else": {query: signed(query(applyCommand)), body: `{"CallbackCommand":"` + otherCommand + `"}`, want: bad, counted: "other bad_request"},
-		"query names an unknown command":          {query: signed(query("Group.CallbackBeforeAplyJoinGroup")), body: applyBody("mallory"), want: "200 OK 10110", counted: applyCommand + " rejected"},
-		"query names no command":                  {query: signed("SdkAppid=1400000000"), body: applyBody("mallory"), want: "200 OK 10110", counted: applyCommand + " rejected"},
-		"command repeated alike in the query":     {query: signed(query(applyCommand) + "&CallbackCommand=" + applyCommand), body: applyBody("jared"), want: bad, counted: applyCommand + " bad_request"},
-		"command repeated in the query":           {query: signed(query("x") + "&CallbackCommand=" + applyCommand), body: applyBody("jared"), want: bad, counted: applyCommand + " bad_request"},
-		"command we do not serve":                 {query: signed(query(otherCommand)), body: `{"CallbackCommand":"` + otherCommand + `","GroupId":7}`, want: goOn, counted: "other ignored"},
-		"command nobody knows":                    {query: signed(query("A.B")), body: `{"CallbackCommand":"A.B"}`, want: goOn, counted: "other ignored"},
+		"query names another known command": {query: signed(query(inviteCommand)), body: applyBody("jared"),
+			want: bad, counted: applyCommand + " bad_request"},
+		"query names a command we do not serve": {query: signed(query(otherCommand)), body: applyBody("jared"),
+			want: bad, counted: applyCommand + " bad_request"},
+		"query names a join, body something else": {query: signed(query(applyCommand)), body: `{"CallbackCommand":"` +
+			otherCommand + `"}`, want: bad, counted: "other bad_request"},
+		"query names an unknown command": {query: signed(query("Group.CallbackBeforeAplyJoinGroup")),
+			body: applyBody("mallory"), want: "200 OK 10110", counted: applyCommand + " rejected"},
+		"query names no command": {query: signed("SdkAppid=1400000000"), body: applyBody("mallory"),
+			want: "200 OK 10110", counted: applyCommand + " rejected"},
+		"command repeated alike in the query": {query: signed(query(applyCommand) + "&CallbackCommand=" +
+			applyCommand), body: applyBody("jared"), want: bad, counted: applyCommand + " bad_request"},
+		"command repeated in the query": {query: signed(query("x") + "&CallbackCommand=" + applyCommand),
+			body: applyBody("jared"), want: bad, counted: applyCommand + " bad_request"},
+		"command we do not serve": {query: signed(query(otherCommand)), body: `{"CallbackCommand":"` +
+			otherCommand + `","GroupId":7}`, want: goOn, counted: "other ignored"},
+		"command nobody knows": {query: signed(query("A.B")), body: `{"CallbackCommand":"A.B"}`,
+			want: goOn, counted: "other ignored"},
 
 		// Decisions.
-		"apply, listed":             {query: signed(query(applyCommand)), body: applyBody("jared"), want: goOn, counted: applyCommand + " admitted"},
-		"apply, not listed":         {query: signed(query(applyCommand)), body: applyBody("mallory"), want: "200 OK 10110", counted: applyCommand + " rejected"},
-		"apply, no code":            {input: gated(policy.JoinSection{Allow: &policy.AccountSelector{}}), query: signed(query(applyCommand)), body: applyBody("mallory"), want: closeJoin, counted: applyCommand + " rejected"},
-		"invite, all listed":        {query: signed(query(inviteCommand)), body: inviteBody("jared"), want: goOn, counted: inviteCommand + " admitted"},
-		"invite, some listed":       {query: signed(query(inviteCommand)), body: inviteBody("mallory", "jared", "trent", "mallory"), want: "200 OK 0 [mallory trent]", counted: inviteCommand + " partial"},
-		"invite, none listed":       {query: signed(query(inviteCommand)), body: inviteBody("mallory", "trent"), want: "200 OK 10110", counted: inviteCommand + " rejected"},
-		"invite, one twice, listed": {query: signed(query(inviteCommand)), body: inviteBody("jared", "jared"), want: goOn, counted: inviteCommand + " admitted"},
-		"full, not pruned":          {query: signed(query(fullCommand)), body: fullBody(group), want: goOn, counted: fullCommand + " ignored"},
-		"full, pruned":              {input: prunable(group), query: signed(query(fullCommand)), body: fullBody(group), want: goOn, counted: fullCommand + " admitted"},
+		"apply, listed": {query: signed(query(applyCommand)), body: applyBody("jared"), want: goOn,
+			counted: applyCommand + " admitted"},
+		"apply, not listed": {query: signed(query(applyCommand)), body: applyBody("mallory"),
+			want: "200 OK 10110", counted: applyCommand + " rejected"},
+		"apply, no code": {input: gated(policy.JoinSection{Allow: &policy.AccountSelector{}}),
+			query: signed(query(applyCommand)), body: applyBody("mallory"), want: closeJoin, counted: applyCommand +
+				" rejected"},
+		"invite, all listed": {query: signed(query(inviteCommand)), body: inviteBody("jared"), want: goOn,
+			counted: inviteCommand + " admitted"},
+		"invite, some listed": {query: signed(query(inviteCommand)), body: inviteBody("mallory", "jared", "trent",
+			"mallory"), want: "200 OK 0 [mallory trent]", counted: inviteCommand + " partial"},
+		"invite, none listed": {query: signed(query(inviteCommand)), body: inviteBody("mallory", "trent"),
+			want: "200 OK 10110", counted: inviteCommand + " rejected"},
+		"invite, one twice, listed": {query: signed(query(inviteCommand)), body: inviteBody("jared", "jared"),
+			want: goOn, counted: inviteCommand + " admitted"},
+		"full, not pruned": {query: signed(query(fullCommand)), body: fullBody(group), want: goOn,
+			counted: fullCommand + " ignored"},
+		"full, pruned": {input: prunable(group), query: signed(query(fullCommand)), body: fullBody(group),
+			want: goOn, counted: fullCommand + " admitted"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -171,28 +252,32 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestRefusalsSayNothing holds that no answer tells more than the policy's author wrote.
+// TestRefusalsSayNothing checks that no answer says more than the policy's author wrote.
 func TestRefusalsSayNothing(t *testing.T) {
 	tests := map[string]struct {
 		input *policy.Input
 		want  string
 	}{
 		"message of the policy": {members("jared"), "Members only"},
-		"code without message":  {gated(policy.JoinSection{Allow: &policy.AccountSelector{}, Reject: policy.Rejection{Code: 10150}}), ""},
-		"no code":               {gated(policy.JoinSection{Allow: &policy.AccountSelector{}}), "rejected"},
-		"code out of range":     {gated(policy.JoinSection{Allow: &policy.AccountSelector{}, Reject: policy.Rejection{Code: 7, Message: "psst"}}), "rejected"},
-		"message to be escaped": {gated(policy.JoinSection{Allow: &policy.AccountSelector{}, Reject: policy.Rejection{Code: 10100, Message: "\"\\\n</script>\u2028会员"}}), "\"\\\n</script>\u2028会员"},
+		"code without message": {gated(policy.JoinSection{Allow: &policy.AccountSelector{},
+			Reject: policy.Rejection{Code: 10150}}), ""},
+		"no code": {gated(policy.JoinSection{Allow: &policy.AccountSelector{}}), "rejected"},
+		"code out of range": {gated(policy.JoinSection{Allow: &policy.AccountSelector{},
+			Reject: policy.Rejection{Code: 7, Message: "psst"}}), "rejected"},
+		"message to be escaped": {gated(policy.JoinSection{Allow: &policy.AccountSelector{},
+			Reject: policy.Rejection{Code: 10100, Message: "\"\\\n</script>\u2028会员"}}), "\"\\\n</script>\u2028会员"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := startGate(t, tc.input).post(t, signed(query(applyCommand)), applyBody("mallory")); got.ErrorInfo != tc.want {
+			if got := startGate(t, tc.input).post(t, signed(query(applyCommand)),
+				applyBody("mallory")); got.ErrorInfo != tc.want {
 				t.Errorf("got %q, want %q", got.ErrorInfo, tc.want)
 			}
 		})
 	}
 }
 
-// TestFixtures answers what the vendor documents, and what was captured of it.
+// TestFixtures answers documented and captured callbacks.
 func TestFixtures(t *testing.T) {
 	type fixture struct {
 		Name, Query, Body, Effect, Policy string
@@ -207,7 +292,8 @@ func TestFixtures(t *testing.T) {
 	policies := map[string]policy.Policy{
 		"": {},
 		"any with whenFull.prune {mode: Preview, inactiveFor: 30d} on the group": prunable("").Policies[0],
-		"allow jared":                            gated(policy.JoinSection{Allow: &policy.AccountSelector{Accounts: []string{"jared"}}}).Policies[0],
+		"allow " +
+			"jared": gated(policy.JoinSection{Allow: &policy.AccountSelector{Accounts: []string{"jared"}}}).Policies[0],
 		"allow jared; reject 10110 Members only": members("jared").Policies[0],
 	}
 	document, err := os.ReadFile("testdata/callbacks.json")
@@ -231,7 +317,8 @@ func TestFixtures(t *testing.T) {
 			}
 			g := startGate(t, &input)
 			got := g.post(t, signed(tc.Query), tc.Body)
-			want := reply{Status: tc.Want.Status, ActionStatus: tc.Want.ActionStatus, ErrorCode: &tc.Want.ErrorCode, Refused: tc.Want.Refused}
+			want := reply{Status: tc.Want.Status, ActionStatus: tc.Want.ActionStatus, ErrorCode: &tc.Want.ErrorCode,
+				Refused: tc.Want.Refused}
 			if got.shape() != want.shape() {
 				t.Errorf("got %s, want %s", got.shape(), want.shape())
 			}
@@ -258,7 +345,7 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
-// TestContentLength: net/http tells it for short answers, we for long ones, and nothing is sent in chunks.
+// TestContentLength: net/http sets it for short answers, the server for long ones, and none is sent in chunks.
 func TestContentLength(t *testing.T) {
 	g := startGate(t, members("jared"))
 	shortest, longest := 2*countedBody, 0

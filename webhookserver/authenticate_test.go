@@ -46,7 +46,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestClockSkewIsMeasuredByTheVendorOnly: a stranger must not be able to raise an alert, nor to hide one.
+// TestClockSkewIsMeasuredByTheVendorOnly: an unauthenticated client must neither raise an alert nor hide one.
 func TestClockSkewIsMeasuredByTheVendorOnly(t *testing.T) {
 	g := startGate(t, members("jared"))
 	g.post(t, signedBy(token, wallClock.Add(-7*time.Second), query(applyCommand)), applyBody("jared"))
@@ -77,14 +77,20 @@ func TestTokenRotation(t *testing.T) {
 		verified map[string]float64
 	}{
 		{"before", app(current("old")), "old", 200, map[string]float64{"current": 1}},
-		{"both, vendor still old", app(current("new"), previous("old")), "old", 200, map[string]float64{"current": 1, "previous": 1}},
-		{"both, vendor already new", app(current("new"), previous("old")), "new", 200, map[string]float64{"current": 2, "previous": 1}},
-		{"both, order does not matter", app(previous("old"), current("new")), "new", 200, map[string]float64{"current": 3, "previous": 1}},
+		{"both, vendor still old", app(current("new"), previous("old")), "old", 200, map[string]float64{"current": 1,
+			"previous": 1}},
+		{"both, vendor already new", app(current("new"), previous("old")), "new", 200, map[string]float64{"current": 2,
+			"previous": 1}},
+		{"both, order does not matter", app(previous("old"), current("new")), "new", 200,
+			map[string]float64{"current": 3, "previous": 1}},
 		{"after, old refused", app(current("new")), "old", 401, map[string]float64{"current": 3, "previous": 1}},
 		{"after", app(current("new")), "new", 200, map[string]float64{"current": 4, "previous": 1}},
-		{"current empty, previous holds", app(current(""), previous("old")), "old", 200, map[string]float64{"current": 4, "previous": 2}},
-		{"both the same", app(current("old"), previous("old")), "old", 200, map[string]float64{"current": 5, "previous": 2}},
-		{"empty verifies nothing", app(current(""), previous("old")), "", 401, map[string]float64{"current": 5, "previous": 2}},
+		{"current empty, previous holds", app(current(""), previous("old")), "old", 200,
+			map[string]float64{"current": 4, "previous": 2}},
+		{"both the same", app(current("old"), previous("old")), "old", 200, map[string]float64{"current": 5,
+			"previous": 2}},
+		{"empty verifies nothing", app(current(""), previous("old")), "", 401, map[string]float64{"current": 5,
+			"previous": 2}},
 	}
 	for _, step := range steps {
 		g.store.Publish(step.snapshot)
@@ -98,7 +104,7 @@ func TestTokenRotation(t *testing.T) {
 	}
 }
 
-// TestSignInUpperCase: the vendor says hex, not which.
+// TestSignInUpperCase: the vendor documents hex, but not its case.
 func TestSignInUpperCase(t *testing.T) {
 	g := startGate(t, members("jared"))
 	before, rest, _ := strings.Cut(signed(query(applyCommand)), "&Sign=")
@@ -108,7 +114,7 @@ func TestSignInUpperCase(t *testing.T) {
 	}
 }
 
-// TestAppsAreKeptApart: what verifies one app verifies no other one.
+// TestAppsAreKeptApart: the token of one app verifies no other app.
 func TestAppsAreKeptApart(t *testing.T) {
 	input := members("jared")
 	second := theApp()
@@ -121,7 +127,8 @@ func TestAppsAreKeptApart(t *testing.T) {
 	if got := g.post(t, signed(other), applyBody("mallory")); got.Status != 401 {
 		t.Errorf("another app's token: got %s, want 401", got.shape())
 	}
-	if got, want := g.post(t, signedBy("another", wallClock, other), applyBody("mallory")).shape(), "200 OK 0"; got != want {
+	if got, want := g.post(t, signedBy("another", wallClock, other), applyBody("mallory")).shape(),
+		"200 OK 0"; got != want {
 		t.Errorf("another app's policies: got %s, want %s", got, want)
 	}
 	if got, want := g.post(t, signed(query(applyCommand)), applyBody("mallory")).shape(), "200 OK 10110"; got != want {

@@ -20,7 +20,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// What the tests talk about, unless they say otherwise.
+// Defaults of the tests.
 const (
 	appID = 1400000000
 	token = "s3cr3t-token"
@@ -34,10 +34,10 @@ const (
 	listening = 30 * time.Second // how long a test waits for what must happen
 )
 
-// wallClock is the time at which the tests happen.
+// wallClock is the time of the tests.
 var wallClock = time.Unix(1700000000, 0)
 
-// gate is a server on loopback, with all that it is joined to.
+// gate is a server on loopback with its dependencies.
 type gate struct {
 	server   *Server
 	handler  http.Handler
@@ -49,7 +49,7 @@ type gate struct {
 	stop     func() // as SIGTERM does after the delay; waits for Start
 }
 
-// fullGroups remembers what it was told.
+// fullGroups records full groups.
 type fullGroups struct {
 	mu  sync.Mutex
 	got []string
@@ -67,7 +67,7 @@ func (f *fullGroups) groups() []string {
 	return append([]string(nil), f.got...)
 }
 
-// newGate joins the parts without listening.
+// newGate returns a gate that does not listen.
 func newGate(t testing.TB, input *policy.Input, adjust ...func(*Server)) *gate {
 	t.Helper()
 	g := &gate{store: new(policy.Store), full: new(fullGroups), registry: prometheus.NewPedanticRegistry()}
@@ -124,12 +124,12 @@ func startGate(t testing.TB, input *policy.Input, adjust ...func(*Server)) *gate
 	return g
 }
 
-// query is a query string as the vendor writes it, unsigned.
+// query is an unsigned query as the vendor sends it.
 func query(command string) string {
 	return "SdkAppid=1400000000&CallbackCommand=" + command + "&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS"
 }
 
-// signed adds what the vendor adds when callback authentication is on.
+// signed adds the parameters of callback authentication.
 func signed(query string) string { return signedBy(token, wallClock, query) }
 
 func signedBy(token string, at time.Time, query string) string {
@@ -138,7 +138,8 @@ func signedBy(token string, at time.Time, query string) string {
 }
 
 func applyBody(account string) string {
-	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Requestor_Account":%q,"EventTime":"1670574414123"}`,
+	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Requestor_Account":%q,`+
+		`"EventTime":"1670574414123"}`,
 		applyCommand, group, account)
 }
 
@@ -147,7 +148,8 @@ func inviteBody(accounts ...string) string {
 	for _, account := range accounts {
 		members = append(members, fmt.Sprintf(`{"Member_Account":%q}`, account))
 	}
-	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Operator_Account":"leckie","DestinationMembers":[%s]}`,
+	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Operator_Account":"leckie",`+
+		`"DestinationMembers":[%s]}`,
 		inviteCommand, group, strings.Join(members, ","))
 }
 
@@ -165,7 +167,7 @@ type reply struct {
 	Header       http.Header
 }
 
-// shape is the part of an answer that decides something.
+// shape is the part of an answer that decides.
 func (r reply) shape() string {
 	s := fmt.Sprintf("%d %s %d", r.Status, r.ActionStatus, *r.ErrorCode)
 	if r.Refused != nil {
@@ -192,7 +194,7 @@ func (g *gate) do(t testing.TB, method, target string, body io.Reader) reply {
 	return readReply(t, response)
 }
 
-// readReply insists on everything that holds for every answer on the wire.
+// readReply checks what is true of all answers on the wire.
 func readReply(t testing.TB, response *http.Response) reply {
 	t.Helper()
 	defer response.Body.Close()
@@ -267,7 +269,7 @@ func valueOf(metric *dto.Metric) float64 {
 	}
 }
 
-// moved are the series of a metric that are not 0.
+// moved returns the series of a metric that are not 0.
 func (g *gate) moved(t testing.TB, name string) map[string]float64 {
 	t.Helper()
 	values := g.series(t, name)
@@ -281,7 +283,8 @@ func (g *gate) moved(t testing.TB, name string) map[string]float64 {
 
 // object is the identity of an object of the test's namespace.
 func object(name string) policy.Object {
-	return policy.Object{Namespace: "chat", Name: name, UID: "uid-" + name, Generation: 1, Created: time.Unix(1600000000, 0)}
+	return policy.Object{Namespace: "chat", Name: name, UID: "uid-" + name, Generation: 1,
+		Created: time.Unix(1600000000, 0)}
 }
 
 // theApp is the one app, with the token that signed uses.
@@ -293,7 +296,7 @@ func theApp() policy.App {
 	}
 }
 
-// everyGroup is the matcher of a policy that speaks about them all.
+// everyGroup matches all groups.
 func everyGroup() []policy.GroupMatcher { return []policy.GroupMatcher{{Kind: policy.MatchAll}} }
 
 // gated is the app with one policy over every group.
@@ -304,7 +307,7 @@ func gated(join policy.JoinSection) *policy.Input {
 	}
 }
 
-// members is a gate that admits the accounts and refuses everybody else with a code of its own.
+// members admits the accounts and refuses all others with a code of its own.
 func members(accounts ...string) *policy.Input {
 	return gated(policy.JoinSection{
 		Allow:  &policy.AccountSelector{Accounts: accounts},
@@ -319,7 +322,8 @@ func prunable(groupID string) *policy.Input {
 		Policies: []policy.Policy{{
 			Object: object("prune"), App: "prod",
 			Groups: []policy.GroupMatcher{{Kind: policy.MatchExact, Value: groupID}},
-			Prune:  &policy.PruneRule{InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5}, MaxRemovals: 100, MaxRemovalsPerDay: 1000},
+			Prune: &policy.PruneRule{InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5},
+				MaxRemovals: 100, MaxRemovalsPerDay: 1000},
 		}},
 	}
 }

@@ -41,19 +41,20 @@ func (r *replay) through(h http.Handler) {
 	h.ServeHTTP(r, r.request)
 }
 
-// TestHandlerAllocations: what remains is one string for all ids of the body, a list of those invited, and the command
-// where it is none that Groupgate acts on. What net/http allocates for a header is not seen here.
+// TestHandlerAllocations allows one string for all ids of the body, the list of an invitation, and an unknown command.
+// It does not see what net/http allocates for headers.
 func TestHandlerAllocations(t *testing.T) {
 	g := newGate(t, members("jared"))
 	tests := map[string]struct {
 		query, body string
 		most        float64
 	}{
-		"apply, admitted":   {signed(query(applyCommand)), applyBody("jared"), 1},
-		"apply, refused":    {signed(query(applyCommand)), applyBody("mallory"), 1},
-		"invite, in part":   {signed(query(inviteCommand)), inviteBody("jared", "mallory"), 2},
-		"full, not pruned":  {signed(query(fullCommand)), fullBody(group), 1},
-		"another command":   {signed(query(otherCommand)), `{"CallbackCommand":"` + otherCommand + `","MsgBody":[{"a":1}]}`, 1},
+		"apply, admitted":  {signed(query(applyCommand)), applyBody("jared"), 1},
+		"apply, refused":   {signed(query(applyCommand)), applyBody("mallory"), 1},
+		"invite, in part":  {signed(query(inviteCommand)), inviteBody("jared", "mallory"), 2},
+		"full, not pruned": {signed(query(fullCommand)), fullBody(group), 1},
+		"another command": {signed(query(otherCommand)), `{"CallbackCommand":"` + otherCommand +
+			`","MsgBody":[{"a":1}]}`, 1},
 		"unreadable":        {signed(query(applyCommand)), applyBody("jared") + "x", 2},
 		"unauthenticated":   {query(applyCommand), applyBody("jared"), 0},
 		"of an unknown app": {"SdkAppid=7", applyBody("jared"), 0},
@@ -72,8 +73,7 @@ func TestHandlerAllocations(t *testing.T) {
 	}
 }
 
-// bare is the least that a handler can do: it reads the body into memory that is used again, and answers with a
-// constant.
+// bare is a minimal handler: it reads the body into reused memory, and answers with a constant.
 func bare() http.Handler {
 	buffers := sync.Pool{New: func() any { return new([firstRead]byte) }}
 	constant := []byte(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`)
@@ -105,7 +105,8 @@ func BenchmarkHandler(b *testing.B) {
 		})
 	}
 	apply := func(account string) string {
-		return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":"group-500","Type":"Public","Requestor_Account":%q,"EventTime":"1670574414123"}`, applyCommand, account)
+		return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":"group-500","Type":"Public","Requestor_Account":%q,`+
+			`"EventTime":"1670574414123"}`, applyCommand, account)
 	}
 	gate := newGate(b, &input).handler
 	for _, bc := range []struct {

@@ -11,11 +11,12 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// TestMetrics holds the names and label values, which are API, and that every series is there from the start.
+// TestMetrics pins the names and label values, which are API, and that all series exist from the start.
 func TestMetrics(t *testing.T) {
 	g := newGate(t, nil)
 	commands := []string{applyCommand, inviteCommand, fullCommand, "other"}
-	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "unauthorized", "unknown_app", "too_large", "not_ready", "bad_request", "failed"}
+	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "unauthorized", "unknown_app",
+		"too_large", "not_ready", "bad_request", "failed"}
 	want := map[string][]string{
 		"callback_requests_total":      cross(commands, results),
 		"callback_duration_seconds":    commands,
@@ -26,8 +27,11 @@ func TestMetrics(t *testing.T) {
 		"join_audit_differences_total": {""},
 	}
 	for _, trigger := range []string{"Apply", "Invite", "RESTAPI"} {
-		for _, v := range []string{"Allowed %s admitted", "NotGated %s admitted", "Unmatched %s admitted", "Denied %s rejected", "NotListed %s rejected", "Unmatched %s rejected", "Pruned %s rejected", "Restored %s admitted"} {
-			want["join_decisions_total"] = append(want["join_decisions_total"], v[:len(v)-len("%s admitted")]+trigger+v[len(v)-len(" admitted"):])
+		for _, v := range []string{"Allowed %s admitted", "NotGated %s admitted", "Unmatched %s admitted",
+			"Denied %s rejected", "NotListed %s rejected", "Unmatched %s rejected", "Pruned %s rejected",
+			"Restored %s admitted"} {
+			want["join_decisions_total"] = append(want["join_decisions_total"],
+				v[:len(v)-len("%s admitted")]+trigger+v[len(v)-len(" admitted"):])
 		}
 	}
 	for name, series := range want {
@@ -69,7 +73,7 @@ func cross(a, b []string) (pairs []string) {
 	return pairs
 }
 
-// TestEveryVerdictIsCounted fails when package policy gives a reason that has no series here.
+// TestEveryVerdictIsCounted fails for a reason of package policy without a series.
 func TestEveryVerdictIsCounted(t *testing.T) {
 	for v := range int(policy.ReasonRestored) {
 		reason := policy.Reason(v + 1)
@@ -87,7 +91,7 @@ func TestEveryVerdictIsCounted(t *testing.T) {
 	}
 }
 
-// TestDurationsHaveAnEdgeAtTheVendorsTimeout: how many callbacks were too late must be a plain difference of buckets.
+// TestDurationsHaveAnEdgeAtTheVendorsTimeout: the number of late callbacks must be a difference of buckets.
 func TestDurationsHaveAnEdgeAtTheVendorsTimeout(t *testing.T) {
 	if !slices.Contains(durationBuckets, 2.0) {
 		t.Errorf("no edge at 2 s: %v", durationBuckets)

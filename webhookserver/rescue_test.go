@@ -10,14 +10,14 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// broken panics wherever the server calls out.
+// broken panics in all calls of the server.
 type broken struct{}
 
 func (broken) Load() *policy.Snapshot          { panic("no snapshot today") }
 func (broken) GroupFull(policy.Object, string) { panic("no intake today") }
 
-// TestPanicAdmitsNobody: a connection that just ends lets the user in.
-func TestPanicAdmitsNobody(t *testing.T) {
+// TestPanicAdmitsNoUser: a connection that is closed without an answer lets the user in.
+func TestPanicAdmitsNoUser(t *testing.T) {
 	noSnapshots := func(s *Server) { s.Snapshots = broken{} }
 	noIntake := func(s *Server) { s.FullGroups = broken{} }
 	tests := map[string]struct {
@@ -26,12 +26,17 @@ func TestPanicAdmitsNobody(t *testing.T) {
 		want        string
 		counted     string
 	}{
-		"application":           {noSnapshots, signed(query(applyCommand)), applyBody("jared"), "200 OK 1", applyCommand + " failed"},
-		"invitation":            {noSnapshots, signed(query(inviteCommand)), inviteBody("jared"), "200 OK 1", inviteCommand + " failed"},
-		"may be an application": {noSnapshots, signed(query("Group.CallbackBeforeAplyJoinGroup")), applyBody("jared"), "200 OK 1", "other failed"},
-		"no command":            {noSnapshots, signed("SdkAppid=1400000000"), applyBody("jared"), "200 OK 1", "other failed"},
-		"another command":       {noSnapshots, signed(query(otherCommand)), "{}", "500 FAIL 1", "other failed"},
-		"full group":            {noIntake, signed(query(fullCommand)), fullBody(group), "500 FAIL 1", fullCommand + " failed"},
+		"application": {noSnapshots, signed(query(applyCommand)), applyBody("jared"), "200 OK 1",
+			applyCommand + " failed"},
+		"invitation": {noSnapshots, signed(query(inviteCommand)), inviteBody("jared"), "200 OK 1",
+			inviteCommand + " failed"},
+		"may be an application": {noSnapshots, signed(query("Group.CallbackBeforeAplyJoinGroup")), applyBody("jared"),
+			"200 OK 1", "other failed"},
+		"no command": {noSnapshots, signed("SdkAppid=1400000000"), applyBody("jared"), "200 OK 1",
+			"other failed"},
+		"another command": {noSnapshots, signed(query(otherCommand)), "{}", "500 FAIL 1", "other failed"},
+		"full group": {noIntake, signed(query(fullCommand)), fullBody(group), "500 FAIL 1", fullCommand +
+			" failed"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +61,7 @@ func TestPanicAdmitsNobody(t *testing.T) {
 	}
 }
 
-// TestRejectionIsNeverCodeZero: whatever package policy came to return, a refusal must not read as an admission.
+// TestRejectionIsNeverCodeZero: whatever package policy returns, a refusal must not read as an admission.
 func TestRejectionIsNeverCodeZero(t *testing.T) {
 	if got := new(exchange).rejection(&policy.Verdict{}); string(got.body) != string(rejected.body) {
 		t.Errorf("got %s, want %s", got.body, rejected.body)

@@ -17,17 +17,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// FuzzParseCallbackAgainstEncodingJSON holds Parse against a reader that leaves JSON to encoding/json: what one accepts
-// the other does, with the same result, and what Parse refuses it refuses for a reason that the other reader has found,
-// too.
+// FuzzParseAgainstEncodingJSON compares Parse with an oracle that leaves JSON to encoding/json. Both accept the same
+// bodies with the same result, and the reason for which Parse refuses a body is among the oracle's.
 //
-// They differ, and the oracle says so, in that encoding/json by itself
-//   - minds what stands in strings that nobody reads (control characters, escapes that are none): the oracle shows it the body with
-//     harmless strings instead;
-//   - takes the last of repeated members, and keys in any case: the oracle cuts the members out itself, and compares their keys;
-//   - puts U+FFFD for bytes that are not UTF-8 and for half a surrogate pair, and allows NUL: the oracle looks for them;
-//   - nests 10,000 deep: the oracle counts.
-func FuzzParseCallbackAgainstEncodingJSON(f *testing.F) {
+// The oracle makes up for the differences of encoding/json, which
+//   - checks strings that no command needs (control characters, invalid escapes): the oracle replaces them first;
+//   - takes the last of repeated fields, and keys in any case: the oracle cuts out the fields itself, and compares their
+//     keys;
+//   - replaces invalid UTF-8 and half a surrogate pair by U+FFFD, and allows NUL: the oracle searches for them;
+//   - allows 10,000 levels of nesting: the oracle counts.
+func FuzzParseAgainstEncodingJSON(f *testing.F) {
 	raw, err := os.ReadFile("testdata/callbacks.json")
 	if err != nil {
 		f.Fatal(err)
@@ -41,8 +40,10 @@ func FuzzParseCallbackAgainstEncodingJSON(f *testing.F) {
 	}
 	const ids = `"GroupId":"g","Type":"Public","Requestor_Account":"jared"`
 	for _, body := range []string{
-		invite(`"x":[{"a":[1,-2.5e3,null]},"\ud800` + "\x01" + `\q"],"DestinationMembers":[{"Member_Account":"a","y":{}},{"Member\u005fAccount":"\ud83d\ude00"}]`),
-		invite(`"Operator_Account":"administrator","Operator\u005fAccount":"x","DestinationMembers":[{"Member_Account":"a"}]`),
+		invite(`"x":[{"a":[1,-2.5e3,null]},"\ud800` + "\x01" + `\q"],"DestinationMembers":[{"Member_Account":"a",` +
+			`"y":{}},{"Member\u005fAccount":"\ud83d\ude00"}]`),
+		invite(`"Operator_Account":"administrator","Operator\u005fAccount":"x",` +
+			`"DestinationMembers":[{"Member_Account":"a"}]`),
 		invite(`"DestinationMembers":[{"Member_Account":"a","Member_Account":"a"},{},{"Member_Account":""},"x"]`),
 		apply(`"Group\u0049d":"g","Requestor_Account":"a\u0000"`),
 		apply(ids + `,"GROUPID":"other","requestor_account":1,"CallbackCommand":"C2C.CallbackAfterSendMsg"`),
@@ -50,7 +51,8 @@ func FuzzParseCallbackAgainstEncodingJSON(f *testing.F) {
 		apply(ids + `,"x":` + strings.Repeat(`[`, 65) + strings.Repeat(`]`, 65)),
 		apply(ids+`,"a":"\\","b":"\"","c":"`+"seven77\\\"eight888"+`"`) + " \r\n\t",
 		apply(ids) + "\x00",
-		apply(`"GroupId":"` + strings.Repeat(`\u0061`, 255) + `","Requestor_Account":"` + strings.Repeat("é", 128) + `"`),
+		apply(`"GroupId":"` + strings.Repeat(`\u0061`, 255) + `","Requestor_Account":"` + strings.Repeat("é", 128) +
+			`"`),
 		"\ufeff" + apply(ids), `[` + apply(ids) + `]`, `{"CallbackCommand":null}`, ``,
 	} {
 		f.Add([]byte(body))
@@ -58,19 +60,23 @@ func FuzzParseCallbackAgainstEncodingJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) { agreesWithOracle(t, body) })
 }
 
-// TestParseCallbackAgainstEncodingJSON does the same with bodies that are nearly right, which random bytes seldom are.
-func TestParseCallbackAgainstEncodingJSON(t *testing.T) {
+// TestParseAgainstEncodingJSON does the same with bodies that are nearly valid, which random bytes rarely are.
+func TestParseAgainstEncodingJSON(t *testing.T) {
 	blank := rapid.SampledFrom([]string{"", "", "", " ", "\r\n\t "})
 	text := rapid.SampledFrom([]string{
-		`"g"`, `"jared"`, `"Public"`, `"@TGS#2J4SZEAEL"`, `"exactly8"`, `"seven77"`, `"é\u00e9"`, `"\ud83d\ude00"`, `"a\\"`, `"a\"b,]}"`, `"1234567\"9"`,
-		`""`, `"\ud800"`, `"\u0000"`, "\"a\x00\"", "\"a\xff\"", "\"1234567\x1f\"", `"\q"`, `"` + strings.Repeat("x", 255) + `"`, `"` + strings.Repeat("é", 128) + `"`,
+		`"g"`, `"jared"`, `"Public"`, `"@TGS#2J4SZEAEL"`, `"exactly8"`, `"seven77"`, `"é\u00e9"`, `"\ud83d\ude00"`,
+		`"a\\"`, `"a\"b,]}"`, `"1234567\"9"`,
+		`""`, `"\ud800"`, `"\u0000"`, "\"a\x00\"", "\"a\xff\"", "\"1234567\x1f\"", `"\q"`, `"` + strings.Repeat("x",
+			255) + `"`, `"` + strings.Repeat("é", 128) + `"`,
 	})
 	value := rapid.OneOf(text, text, rapid.SampledFrom([]string{
 		`null`, `true`, `-0.5e+3`, `01`, `[]`, `{}`, `[1,{"GroupId":"x"},[[]]]`, `{"a":{"b":[null]}}`, `[1,]`, `tru`,
-		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), strings.Repeat(`{"":`, maxDepth+1) + "1" + strings.Repeat("}", maxDepth+1),
+		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), strings.Repeat(`{"":`, maxDepth+1) + "1" +
+			strings.Repeat("}", maxDepth+1),
 	}))
 	pair := func(t *rapid.T, keys []string, value *rapid.Generator[string]) string {
-		return blank.Draw(t, "blank") + rapid.SampledFrom(keys).Draw(t, "key") + blank.Draw(t, "blank") + ":" + blank.Draw(t, "blank") + value.Draw(t, "value") + blank.Draw(t, "blank")
+		return blank.Draw(t, "blank") + rapid.SampledFrom(keys).Draw(t, "key") + blank.Draw(t, "blank") + ":" +
+			blank.Draw(t, "blank") + value.Draw(t, "value") + blank.Draw(t, "blank")
 	}
 	item := rapid.Custom(func(t *rapid.T) string {
 		keys := []string{`"Member_Account"`, `"Member_Account"`, `"x"`, `"Member\u005fAccount"`, `"member_account"`}
@@ -86,11 +92,15 @@ func TestParseCallbackAgainstEncodingJSON(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		command := rapid.SampledFrom([]string{
-			string(CommandBeforeApplyJoin), string(CommandBeforeInviteJoin), string(CommandAfterGroupFull), "C2C.CallbackAfterSendMsg", `Group.Callback\u0041fterGroupFull`,
+			string(CommandBeforeApplyJoin), string(CommandBeforeInviteJoin), string(CommandAfterGroupFull),
+			"C2C.CallbackAfterSendMsg", `Group.Callback\u0041fterGroupFull`,
 		}).Draw(t, "command")
-		pairs := []string{`"CallbackCommand":"` + command + `"`, `"GroupId":` + text.Draw(t, "group"), `"Requestor_Account":` + text.Draw(t, "requestor"), `"DestinationMembers":` + destinations.Draw(t, "destinations")}
+		pairs := []string{`"CallbackCommand":"` + command + `"`, `"GroupId":` + text.Draw(t, "group"),
+			`"Requestor_Account":` + text.Draw(t, "requestor"), `"DestinationMembers":` + destinations.Draw(t,
+				"destinations")}
 		keys := []string{
-			`"x"`, `"x"`, `"Type"`, `"Type"`, `"Operator_Account"`, `"GroupId"`, `"groupid"`, `"Group\u0049d"`, `"Requestor_Account"`, `"CallbackCommand"`, `"DestinationMembers"`, "\"\xff\\q\"",
+			`"x"`, `"x"`, `"Type"`, `"Type"`, `"Operator_Account"`, `"GroupId"`, `"groupid"`, `"Group\u0049d"`,
+			`"Requestor_Account"`, `"CallbackCommand"`, `"DestinationMembers"`, "\"\xff\\q\"",
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "more") {
 			pairs = append(pairs, pair(t, keys, value))
@@ -99,13 +109,15 @@ func TestParseCallbackAgainstEncodingJSON(t *testing.T) {
 			pairs = slices.Delete(pairs, 0, 1)
 		}
 		body := "{" + strings.Join(rapid.Permutation(pairs).Draw(t, "order"), ",") + "}" + blank.Draw(t, "blank")
-		switch at := rapid.IntRange(0, len(body)-1).Draw(t, "at"); rapid.SampledFrom([]string{"", "", "cut", "cut out", "put in"}).Draw(t, "harm") {
+		switch at := rapid.IntRange(0, len(body)-1).Draw(t, "at"); rapid.SampledFrom([]string{"", "", "cut", "cut out",
+			"put in"}).Draw(t, "harm") {
 		case "cut":
 			body = body[:at]
 		case "cut out":
 			body = body[:at] + body[at+1:]
 		case "put in":
-			body = body[:at] + rapid.SampledFrom([]string{`"`, `\`, `,`, `}`, `]`, "\x00", "é"}).Draw(t, "what") + body[at:]
+			body = body[:at] + rapid.SampledFrom([]string{`"`, `\`, `,`, `}`, `]`, "\x00", "é"}).Draw(t, "what") +
+				body[at:]
 		}
 		agreesWithOracle(t, []byte(body))
 	})
@@ -140,7 +152,7 @@ func agreesWithOracle(t rapid.TB, body []byte) {
 	unmarshalled(t, body, &got)
 }
 
-// unmarshalled compares with encoding/json without any help, for the bodies in which it has no choice between keys.
+// unmarshalled compares with plain encoding/json, for bodies without repeated or similar keys.
 func unmarshalled(t rapid.TB, body []byte, got *Callback) {
 	var all map[string]json.RawMessage
 	var items []map[string]json.RawMessage
@@ -191,7 +203,7 @@ func unmarshalled(t rapid.TB, body []byte, got *Callback) {
 	}
 }
 
-// Reasons why a body is unreadable as a whole. Those of a member are its name and what is wrong with it.
+// Reasons why a body is unreadable as a whole. Those of a field are its name and what is wrong with it.
 const (
 	notWellFormed = "not well-formed"
 	noObject      = "no object"
@@ -219,7 +231,7 @@ func reasonOf(err error) string {
 	return err.Error() // none that is known
 }
 
-// oracle reads a callback, or gives every reason why it cannot be read; with reasons it knows the command, if at all.
+// oracle reads a callback, or returns all reasons why it is unreadable, with the command if that is readable.
 func oracle(body []byte) (Callback, []string) {
 	fields, reasons := oracleObject(body)
 	if reasons != nil {
@@ -228,7 +240,8 @@ func oracle(body []byte) (Callback, []string) {
 	got := Callback{}
 	for _, value := range fields["CallbackCommand"] {
 		text, bad := oracleText("", []string{value})
-		if command := Command(text); bad == nil && (got.Command == "" || !got.Command.BeforeJoin() && command.BeforeJoin()) {
+		if command := Command(text); bad == nil && (got.Command == "" || !got.Command.BeforeJoin() &&
+			command.BeforeJoin()) {
 			got.Command = command
 		}
 	}
@@ -299,7 +312,7 @@ func oracleDestinations(values []string) (accounts, reasons []string) {
 	return accounts, reasons
 }
 
-// oracleObject gives the values of an object by key, as they were written.
+// oracleObject returns the raw values of an object by key.
 func oracleObject(body []byte) (fields map[string][]string, reasons []string) {
 	text := strings.TrimLeft(string(body), " \t\r\n")
 	if !strings.HasPrefix(text, "{") {
@@ -344,7 +357,7 @@ func oracleOnce(name string, values []string) (string, []string) {
 	return "", []string{name + " is given more than once"}
 }
 
-// oracleText reads the only value given, a string of 1 to 255 bytes that two readers cannot read differently.
+// oracleText reads the only value, a string of 1 to 255 bytes that no two readers read differently.
 func oracleText(name string, values []string) (string, []string) {
 	value, reasons := oracleOnce(name, values)
 	if reasons != nil {
@@ -354,7 +367,8 @@ func oracleText(name string, values []string) (string, []string) {
 		return "", []string{name + " is not a string"}
 	}
 	var text string
-	if json.Unmarshal([]byte(value), &text) != nil || !utf8.ValidString(value) || strings.Contains(text, "\x00") || halfPairs(value, text) {
+	if json.Unmarshal([]byte(value), &text) != nil || !utf8.ValidString(value) || strings.Contains(text, "\x00") ||
+		halfPairs(value, text) {
 		reasons = append(reasons, name+" is not a valid string")
 		if len(value) > maxText { // which of them comes first
 			reasons = append(reasons, name+" has more than 255 bytes")
@@ -370,8 +384,8 @@ func oracleText(name string, values []string) (string, []string) {
 	return text, nil
 }
 
-// halfPairs reports whether encoding/json has put U+FFFD for half a surrogate pair: then there are more of them than
-// were written.
+// halfPairs reports whether encoding/json has replaced half a surrogate pair: then there are more U+FFFD than were
+// written.
 func halfPairs(written, text string) bool {
 	escaped := strings.ReplaceAll(strings.ToLower(written), `\\`, "")
 	return strings.Count(text, "\ufffd") != strings.Count(written, "\ufffd")+strings.Count(escaped, `\ufffd`)
@@ -391,7 +405,7 @@ func depthOf(body []byte) int {
 	return deepest
 }
 
-// cutValue cuts the first JSON value off a text that is known to be well-formed.
+// cutValue cuts off the first value of well-formed JSON.
 func cutValue(text string) (value, rest string) {
 	depth, inString := 0, false
 	for i := 0; i < len(text); i++ {

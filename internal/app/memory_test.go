@@ -1,16 +1,15 @@
-package controllers
+package app
 
 import (
 	"context"
 	"testing"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T) {
+func TestMemoryIsReleasedAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T) {
 	for name, early := range map[string]bool{"PublishedBefore": true, "PublishedLater": false} {
 		t.Run(name, func(t *testing.T) {
 			var (
@@ -25,15 +24,17 @@ func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T)
 			if early {
 				publish()
 			}
-			l := &loadRelease{
+			l := &memoryRelease{
 				Store: &store, Published: published.Next, Began: began.Next, Delay: time.Millisecond,
 				Release: func() { released <- store.Load() != nil },
 			}
-			stop := start(t, l.Start)
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- l.Start(ctx) }() // received below
 			if !early {
 				publish()
 			}
-			// Whether the publication came before it listened or after, it is one release.
+			// One release, whether the publication came before Start or after.
 			if !<-released {
 				t.Error("released before anything was loaded")
 			}
@@ -41,19 +42,29 @@ func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T)
 			began.Notify()
 			<-released
 			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 			if len(released) != 0 {
-				t.Error("an edit gave memory back")
+				t.Error("an edit released memory")
 			}
 		})
 	}
 }
 
-func TestNothingIsGivenBackOnTheWayOut(t *testing.T) {
+func TestNoMemoryIsReleasedDuringAStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var store policy.Store
-	l := &loadRelease{Store: &store, Published: (&term.Notifier{}).Next, Began: (&term.Notifier{}).Next, Delay: time.Hour, Release: func() { t.Error("released") }}
-	labtest.Must(t, l.Start(ctx))
+	l := &memoryRelease{
+		Store: &store, Published: (&term.Notifier{}).Next, Began: (&term.Notifier{}).Next,
+		Delay: time.Hour, Release: func() { t.Error("released") },
+	}
+	if err := l.Start(ctx); err != nil {
+		t.Error(err)
+	}
 	store.Publish(&policy.Snapshot{})
-	labtest.Must(t, l.Start(ctx))
+	if err := l.Start(ctx); err != nil {
+		t.Error(err)
+	}
 }
