@@ -31,8 +31,7 @@ type appAssembly struct {
 func assemble(c *Compiler) *Snapshot {
 	a := assembly{Compiler: c, before: c.snapshot.orEmpty(), apps: make(map[objectName]*appAssembly, len(c.apps))}
 	a.addApps()
-	s := &Snapshot{accounts: c.lists.accounts}
-	s.lists = a.before.lists.with(changedLists(c.changes.lists))
+	s := &Snapshot{accounts: c.lists.accounts, lists: withLists(a.before.lists, c.changes.lists)}
 	a.addPolicies(s)
 	a.addRefusals()
 	for _, app := range a.apps {
