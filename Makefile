@@ -14,9 +14,8 @@ PKG ?= ./...
 DEMO_ARGS ?=
 # Arguments of `make drill`: make drill DRILL_ARGS="-drill.seed=42 -drill.scenarios=24" replays one episode.
 DRILL_ARGS ?= -drill.scenarios=500
-# What `make figures` measures.
-FIGURES ?= latency,memory,week
 # Arguments of `make bench`: make bench BENCH_ARGS="-sections=path,latency -rounds=9"; -docs writes docs/performance.md.
+# What pruning costs, about half an hour: BENCH_ARGS=-sections=prune-latency,prune-memory,prune-week
 BENCH_ARGS ?=
 # Arguments of `make run`.
 RUN_ARGS ?= --callback-insecure-http --metrics-secure=false --leader-election-namespace=default
@@ -75,11 +74,6 @@ callback-profile: ## Renew hack/callback.pgo, the profile that the image is buil
 .PHONY: microbench
 microbench: ## Run the Go benchmarks of the decision and the callback path.
 	go test -run='^$$' -bench=. -benchmem ./internal/policy ./internal/im/callback ./webhookserver
-
-.PHONY: figures
-figures: build ## Measure what pruning costs in memory, time and etcd, about half an hour; FIGURES=latency,memory,week.
-	go build -o bin/figures ./hack/figures
-	@assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" exec bin/figures -only=$(FIGURES)
 
 .PHONY: fmt
 fmt: ## Format the Go code.

@@ -9,16 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
-	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/convert"
-	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
-	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 // refusingRun is a run with the removal of the accounts under way.
@@ -267,132 +262,4 @@ func fired(signal <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// What the cache keeps of a run says to joins what the run says.
-func TestSlimRunsRefuseTheSame(t *testing.T) {
-	now := time.Now().Truncate(time.Second)
-	until := now.Add(time.Hour)
-	finished := []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRemoved}}
-	undo := func(end time.Time) *v1alpha1.PruneUndo {
-		return &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(end), Added: 1, Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
-	}
-	cases := map[string]struct {
-		change func(*v1alpha1.PruneRun)
-		want   []v1alpha1.PlannedRemoval // left of the plan
-		undo   *v1alpha1.PruneUndo
-	}{
-		"AtWork": {
-			change: func(r *v1alpha1.PruneRun) { r.Status.Conditions = nil }, want: []v1alpha1.PlannedRemoval{{Account: "i1"}, {Account: "i3"}},
-		},
-		"Waiting":         {change: func(r *v1alpha1.PruneRun) { r.Status.Conditions, r.Status.Progress, r.Status.Kept = nil, nil, nil }},
-		"Refusing":        {change: func(*v1alpha1.PruneRun) {}, want: []v1alpha1.PlannedRemoval{{Account: "i1"}, {Account: "i3"}}},
-		"NobodyRefused":   {change: func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }},
-		"NoLongerRefused": {change: func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(now) }},
-		"UndoRequested":   {change: func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }},
-		"UndoUnderWay":    {change: func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(time.Time{}) }, undo: undo(time.Time{})},
-		"Undone": {
-			change: func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(now) },
-			undo:   &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(now), Added: 1},
-		},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			run := refusingRun("a", "one", until, "i1", "i2", "i3", "i4")
-			run.Status.Progress = &v1alpha1.PruneProgress{Settled: 2, InFlight: 1}
-			run.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2", Reason: v1alpha1.KeptReasonActiveAgain}}
-			run.Status.Removed, run.Status.Conditions = 1, finished
-			tc.change(run)
-			record, ok := convert.Refusal(run)
-			want := run.DeepCopy()
-			want.Status.Kept, want.Status.Plan.Removals, want.Status.Undo = nil, tc.want, tc.undo
-			slimRun := slimPruneRun(func() time.Time { return now })
-			for range 2 { // of what is slim it makes the same
-				got, err := slimRun(run)
-				must(t, err)
-				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("kept in memory (-want,+got):\n%s", diff)
-				}
-			}
-			slim, still := convert.Refusal(run)
-			if name == "NoLongerRefused" {
-				if still {
-					t.Error("a refusal that is over costs memory")
-				}
-				return
-			}
-			if diff := cmp.Diff(record, slim); diff != "" || ok != still {
-				t.Errorf("record (-want,+got):\n%s", diff)
-			}
-		})
-	}
-}
-
-// Whatever a run has recorded, and however often the cache stores it, joins are decided as by the whole run.
-func TestSlimRunsDecideAsWholeOnes(t *testing.T) {
-	now := time.Now().Truncate(time.Second)
-	accounts := []string{"i1", "i2", "i3", "i4", "i5", "i\u00fc"}
-	rapid.Check(t, func(t *rapid.T) {
-		n := func(label string, most int) int { return rapid.IntRange(0, most).Draw(t, label) }
-		whole := refusingRun("a", "one", now.Add(time.Duration(n("until", 4))*time.Minute), accounts[:n("planned", len(accounts))]...)
-		whole.Status.Progress = &v1alpha1.PruneProgress{Settled: int32(n("settled", 7)), InFlight: int32(n("inFlight", 7))}
-		for _, account := range rapid.SliceOfDistinct(rapid.SampledFrom(accounts), rapid.ID).Draw(t, "kept") {
-			whole.Status.Kept = append(whole.Status.Kept, v1alpha1.KeptAccount{Account: account})
-		}
-		switch n("odd", 9) {
-		case 0:
-			whole.Status.Refuse = nil
-		case 1:
-			whole.Status.Plan = nil
-		case 2:
-			whole.Status.Progress = nil
-		}
-		if n("finished", 4) > 0 {
-			whole.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}}
-		}
-		undo := n("undo", 6)
-		if undo < 3 {
-			whole.Spec.Undo = v1alpha1.UndoRequested
-		}
-		if undo < 2 {
-			whole.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(now)}
-			for _, account := range accounts[:n("undone", len(accounts))] {
-				whole.Status.Undo.Accounts = append(whole.Status.Undo.Accounts, v1alpha1.RestoredAccount{Account: account})
-			}
-		}
-		if undo < 1 {
-			whole.Status.Undo.FinishedAt = metav1.NewTime(now)
-		}
-		slim := whole.DeepCopy()
-		for at := now; n("stored", 2) > 0; at = at.Add(time.Duration(n("later", 3)) * time.Minute) {
-			if _, err := slimPruneRun(func() time.Time { return at })(slim); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(recordThatMatters(whole, at), recordThatMatters(slim, at)); diff != "" {
-				t.Fatalf("record (-whole,+slim):\n%s", diff)
-			}
-			if prunerun.WantsUndo(whole) != prunerun.WantsUndo(slim) || prunerun.Undoing(whole) != prunerun.Undoing(slim) ||
-				prunerun.HasPlan(whole) != prunerun.HasPlan(slim) {
-				t.Fatalf("the slim run is in another state: %+v", slim.Status)
-			}
-		}
-	})
-}
-
-func recordThatMatters(run *v1alpha1.PruneRun, now time.Time) *policy.Refusal {
-	record := recordOf(run)
-	if record == nil || !record.Restoring && !now.Before(record.Until) {
-		return nil
-	}
-	return record
-}
-
-// slimPruneRun is the transform of the cache for PruneRuns.
-func slimPruneRun(now func() time.Time) toolscache.TransformFunc {
-	for object, by := range informers.CacheOptions(informers.Options{Now: now}).ByObject {
-		if _, ok := object.(*v1alpha1.PruneRun); ok {
-			return by.Transform
-		}
-	}
-	return nil
 }

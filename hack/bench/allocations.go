@@ -13,12 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/groupgate/groupgate/hack/bench/peers"
+	"github.com/groupgate/groupgate/internal/lab"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/webhookserver"
 )
 
-// allocations counts those of a callback above the bare handler's: both run in this process, each behind a real connection, so that
-// what net/http allocates on behalf of a handler (such as the map of its headers) counts too.
+// allocations counts those of a callback above the bare handler's: both run in this process, each behind a real
+// connection, so that what net/http allocates on behalf of a handler (such as the map of its headers) counts too.
 func (b *bench) allocations(ctx context.Context) (err error) {
 	store := &policy.Store{}
 	store.Publish(policy.Compile(streamWorld.input()))
@@ -42,7 +43,7 @@ func (b *bench) allocations(ctx context.Context) (err error) {
 		"admitted": {group: 7, account: p.member(7, 7), listed: true},
 		"refused":  {group: 7, account: stranger(7)},
 	} {
-		r := request{bytes: p.asVendor(&c, token, now), want: []byte(c.want())}
+		r := request{bytes: p.asVendor(&c, lab.CallbackToken, now), want: []byte(c.want())}
 		for range b.rounds {
 			var each [3]float64
 			for i, s := range []*server{bare, ours, typed} {
@@ -70,11 +71,15 @@ func serveGate(ctx context.Context, store *policy.Store) (*server, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	gate := &webhookserver.Server{
-		Listener: listener, Snapshots: store, FullGroups: nobodyPrunes{}, Metrics: webhookserver.NewMetrics(prometheus.NewRegistry()),
+		Listener: listener, Snapshots: store, FullGroups: noPruning{},
+		Metrics: webhookserver.NewMetrics(prometheus.NewRegistry()),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- gate.Start(ctx) }() // ends with ctx
-	return &server{target: target{address: listener.Addr().String()}, end: func() error { cancel(); return <-ended }}, nil
+	return &server{
+		target: target{address: listener.Addr().String()},
+		end:    func() error { cancel(); return <-ended },
+	}, nil
 }
 
 // serveHandler serves a handler in this process, with Groupgate's timeouts.
@@ -95,9 +100,9 @@ func serveHandler(ctx context.Context, handler http.Handler) (*server, error) {
 	}}, nil
 }
 
-type nobodyPrunes struct{}
+type noPruning struct{}
 
-func (nobodyPrunes) GroupFull(policy.Object, string) {}
+func (noPruning) GroupFull(policy.Object, string) {}
 
 // allocationsOf sends one request again and again, and returns the allocations of this process for each.
 func allocationsOf(ctx context.Context, address string, r request) (float64, error) {

@@ -9,13 +9,12 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// compile times the build after an edit: of 1,000,000 accounts in as many lists as there are policies. As in the manager, the
-// compiler is told of what changed alone. The conversion of that one object from the API is left out, and the packing of a list's
-// accounts, which both happen before.
+// compile times the build after an edit: of 1,000,000 accounts in as many lists as there are policies. As in the
+// manager, the compiler is told of what changed alone. The conversion of that one object from the API is left out, and
+// the packing of a list's accounts, which both happen before.
 func (b *bench) compile(ctx context.Context) error {
-	onePolicy := curve{Panel: panelBuild, Name: "after an edit of one policy"}
-	oneList := curve{Panel: panelBuild, Name: "after an edit of one list"}
-	cold := curve{Panel: panelBuild, Name: "cold"}
+	growth := b.results.table("How a build of 1,000,000 accounts grows, in ms:",
+		"policies", "cold", "after an edit of one policy", "after an edit of one list")
 	for _, policies := range []int{1_000, 3_000, 10_000, 30_000, 100_000} {
 		w := manyWorld
 		w.groups, w.accounts = policies, 1_000_000/policies
@@ -24,7 +23,7 @@ func (b *bench) compile(ctx context.Context) error {
 		begun := time.Now()
 		compiler.Set(in)
 		compiler.Build()
-		cold.add(float64(policies), milliseconds(time.Since(begun)))
+		cold := milliseconds(time.Since(begun))
 
 		var ofPolicy, ofList []float64
 		for i := range 2 * b.rounds {
@@ -42,14 +41,11 @@ func (b *bench) compile(ctx context.Context) error {
 			compiler.Build()
 			ofList = append(ofList, milliseconds(time.Since(begun)))
 		}
-		onePolicy.add(float64(policies), median(ofPolicy))
-		oneList.add(float64(policies), median(ofList))
+		growth.add(policies, cold, median(ofPolicy), median(ofList))
 		b.results.add(fmt.Sprintf("compile/%d", policies), ofPolicy...)
-		b.say("build of %d policies: %.3f ms after an edit of a policy, %.3f ms of a list", policies, median(ofPolicy), median(ofList))
+		b.say("build of %d policies: %.3f ms after an edit of a policy, %.3f ms of a list", policies, median(ofPolicy),
+			median(ofList))
 		debug.FreeOSMemory()
 	}
-	b.results.Curves = append(b.results.Curves, onePolicy, oneList, cold)
 	return nil
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

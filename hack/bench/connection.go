@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// connection is a keep-alive connection that costs the load generator as little as possible: requests are sent as they stand, and of
-// an answer only the status and the length are read.
+// connection is a keep-alive connection that costs the load generator as little as possible: requests are sent as they
+// stand, and of an answer only the status and the length are read.
 type connection struct {
 	net.Conn
 	reader *bufio.Reader

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,27 +28,42 @@ type contender struct {
 	start   func(ctx context.Context, b *bench, procs int) (*server, error)
 }
 
-// server is a contender that runs.
-type server struct {
-	target
-	end func() error
-}
-
 func contenders() []*contender {
 	peer := func(name, title string, required, decides bool) *contender {
 		return &contender{name: name, title: title, required: required, decides: decides, encode: population.asVendor,
-			start: func(ctx context.Context, b *bench, procs int) (*server, error) { return b.startPeer(ctx, name, procs) }}
+			start: func(ctx context.Context, b *bench, procs int) (*server, error) {
+				return b.startPeer(ctx, name, procs)
+			}}
 	}
 	return []*contender{
 		peer("bare", "bare net/http", true, false),
-		{name: "groupgate", title: "Groupgate", required: true, decides: true, encode: population.asVendor, start: startGroupgate},
+		{
+			name:     "groupgate",
+			title:    "Groupgate",
+			required: true,
+			decides:  true,
+			encode:   population.asVendor,
+			start:    startGroupgate,
+		},
 		peer("bare-typed", "bare net/http with our headers", true, false),
 		peer("fasthttp", "bare fasthttp with our headers", false, false),
 		peer("handwritten", "handwritten", true, true),
-		{name: "opa", title: "Open Policy Agent " + opaVersion, decides: true, encode: population.asOPA, start: startOPA},
+		{
+			name:    "opa",
+			title:   "Open Policy Agent " + opaVersion,
+			decides: true,
+			encode:  population.asOPA,
+			start:   startOPA,
+		},
 		peer("cedar", "cedar-go behind net/http", false, true),
 		peer("casbin", "casbin behind net/http", false, true),
-		{name: "redis", title: "Redis SISMEMBER behind net/http", decides: true, encode: population.asVendor, start: startWithRedis},
+		{
+			name:    "redis",
+			title:   "Redis SISMEMBER behind net/http",
+			decides: true,
+			encode:  population.asVendor,
+			start:   startWithRedis,
+		},
 	}
 }
 
@@ -59,7 +73,7 @@ func (c *contender) requests(p population) []request {
 	out := make([]request, len(drawn))
 	now := time.Now()
 	for i := range drawn {
-		out[i].bytes = c.encode(p, &drawn[i], token, now)
+		out[i].bytes = c.encode(p, &drawn[i], lab.CallbackToken, now)
 		if c.decides {
 			out[i].want = []byte(drawn[i].want())
 		}
@@ -67,8 +81,8 @@ func (c *contender) requests(p population) []request {
 	return out
 }
 
-// verify asks a server everything once, and then as somebody who is not the vendor: a contender that is fast because it does less than
-// it should is none.
+// verify asks a server everything once, and then as somebody who is not the vendor: a contender that is fast because it
+// does less than it should is none.
 func (c *contender) verify(ctx context.Context, s *server, p population) error {
 	conn, err := dial(ctx, s.address, s.tls)
 	if err != nil {
@@ -88,8 +102,8 @@ func (c *contender) verify(ctx context.Context, s *server, p population) error {
 	foreign.sdkAppID++
 	for what, forged := range map[string][]byte{
 		"signed with a wrong token": c.encode(p, &member, "another token", time.Now()),
-		"signed an hour ago":        c.encode(p, &member, token, time.Now().Add(-time.Hour)),
-		"of an unknown app":         c.encode(foreign, &member, token, time.Now()),
+		"signed an hour ago":        c.encode(p, &member, lab.CallbackToken, time.Now().Add(-time.Hour)),
+		"of an unknown app":         c.encode(foreign, &member, lab.CallbackToken, time.Now()),
 	} {
 		status, body, err := conn.exchange(forged)
 		if err != nil {
@@ -106,7 +120,7 @@ func (c *contender) verify(ctx context.Context, s *server, p population) error {
 func (b *bench) startAll(ctx context.Context, procs int, all []*contender) (map[*contender]*server, error) {
 	running := map[*contender]*server{}
 	for _, c := range all {
-		if b.results.leftOut(c.title) != "" {
+		if b.results.LeftOut[c.title] != "" {
 			continue
 		}
 		b.say("starting %s", c.title)
@@ -123,7 +137,7 @@ func (b *bench) startAll(ctx context.Context, procs int, all []*contender) (map[
 			return running, fmt.Errorf("%s: %w", c.title, err)
 		default:
 			b.say("left out: %s: %v", c.title, err)
-			b.results.leaveOut(c.title, err)
+			b.results.LeftOut[c.title] = err.Error()
 		}
 	}
 	return running, nil
@@ -143,7 +157,7 @@ func startGroupgate(ctx context.Context, b *bench, procs int) (*server, error) {
 }
 
 func (b *bench) startGate(ctx context.Context, procs int, secured *tls.Config, flags ...string) (*server, error) {
-	m, err := b.startSettled(ctx, procs, streamWorld, flags...)
+	m, err := b.startQuiet(ctx, procs, streamWorld, flags...)
 	if err != nil {
 		return nil, err
 	}
@@ -164,33 +178,12 @@ func (b *bench) startPeer(ctx context.Context, kind string, procs int, flags ...
 	if err != nil {
 		return nil, err
 	}
-	return b.startServer(ctx, procs, address, binary, append([]string{"-kind=" + kind, "-address=" + address, "-data=" + data}, flags...)...)
-}
-
-// startServer starts a process and waits until it listens.
-func (b *bench) startServer(ctx context.Context, procs int, address, binary string, args ...string) (*server, error) {
-	var process *lab.Process
-	if err := withProcs(procs, func() (err error) {
-		process, err = lab.Start(b.log, binary, args...)
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	if err := lab.Await(ctx, filepath.Base(binary)+" to listen", func(ctx context.Context) (bool, error) {
-		if !process.Running() {
-			return false, fmt.Errorf("it ended with exit code %d: see %s", process.ExitCode(), b.log.Name())
-		}
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-		if err != nil {
-			return false, nil //nolint:nilerr // not yet
-		}
-		return true, conn.Close()
-	}); err != nil {
-		return nil, errors.Join(err, process.Kill())
-	}
-	return &server{target: target{address: address, pids: []int{process.PID()}}, end: process.Kill}, nil
+	return b.startServer(
+		ctx,
+		withProcs(procs),
+		address,
+		binary,
+		append([]string{"-kind=" + kind, "-address=" + address, "-data=" + data}, flags...)...)
 }
 
 // data writes the data of the stream for the contenders, once, and returns the path.
@@ -199,7 +192,11 @@ func (b *bench) data() (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	data := peers.Data{SDKAppID: fmt.Sprint(streamWorld.sdkAppID), Token: token, Members: map[string]map[string]bool{}}
+	data := peers.Data{
+		SDKAppID: fmt.Sprint(streamWorld.sdkAppID),
+		Token:    lab.CallbackToken,
+		Members:  map[string]map[string]bool{},
+	}
 	for group := range streamWorld.groups {
 		members := map[string]bool{}
 		for _, account := range streamWorld.members(group) {

@@ -15,7 +15,7 @@ import (
 
 // decide times CompiledApp.DecideJoin alone, half of the accounts listed, groups and accounts at random.
 func (b *bench) decide(ctx context.Context) error {
-	lists := curve{Panel: panelDecision, Name: "one list a policy, 100 accounts each"}
+	growth := b.results.table("How DecideJoin grows, in ns:", "lists", "accounts", "a decision")
 	for _, accounts := range []int{10_000, 100_000, 1_000_000, 10_000_000} {
 		w := manyWorld
 		w.groups, w.accounts = accounts/100, 100
@@ -23,9 +23,8 @@ func (b *bench) decide(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		lists.add(float64(accounts), median)
+		growth.add("one a policy, 100 accounts each", accounts, median)
 	}
-	shards := curve{Panel: panelDecision, Name: "one policy over a selector of shards, 20,000 accounts each"}
 	for _, accounts := range []int{20_000, 200_000, 2_000_000, 10_000_000} {
 		w := shardsWorld
 		w.accounts, w.shards = accounts, accounts/20_000
@@ -33,13 +32,13 @@ func (b *bench) decide(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		shards.add(float64(accounts), median)
+		growth.add("one policy over a selector of shards, 20,000 accounts each", accounts, median)
 	}
-	b.results.Curves = append(b.results.Curves, lists, shards)
 	return nil
 }
 
-// timeDecisions returns the median of the rounds in nanoseconds, and adds it to the results where it is a figure of its own.
+// timeDecisions returns the median of the rounds in nanoseconds, and adds it to the results where it is a figure of its
+// own.
 func (b *bench) timeDecisions(ctx context.Context, w world, figure bool, key string) (float64, error) {
 	defer debug.FreeOSMemory()
 	app := policy.Compile(w.input()).App(w.sdkAppID)
@@ -69,8 +68,8 @@ func (b *bench) timeDecisions(ctx context.Context, w world, figure bool, key str
 	return median(times), nil
 }
 
-// timeEach calls do with one query after the other for a second, and returns nanoseconds and allocations of a call. It reads the clock of
-// the thread, which stands still while others have the CPU.
+// timeEach calls do with one query after the other for a second, and returns nanoseconds and allocations of a call. It
+// reads the clock of the thread, which stands still while others have the CPU.
 func timeEach[T any](queries []T, do func(*T)) (nanoseconds, allocations float64, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// editor edits policies. Every edit is an edition: the message of a refusal tells which one has answered.
+// editor edits policies. Every edit is an edition: the message of a refusal names the one that has answered.
 type editor struct {
 	cluster *cluster
 	world   world
@@ -21,14 +23,15 @@ type editor struct {
 	editions [][]edition // of each group; edition n stands at n-1
 }
 
-// edition is when an edit was sent, and when the API server had it; zero while it has not.
+// edition is when an edit was sent, and when the API server had stored it; zero before that.
 type edition struct{ sent, stored time.Time }
 
 func newEditor(c *cluster, w world) *editor {
 	return &editor{cluster: c, world: w, editions: make([][]edition, w.groups)}
 }
 
-// begin makes the next edition of a group's policy and returns its number. One edition of a group is under way at a time.
+// begin makes the next edition of a group's policy and returns its number. One edition of a group is under way at a
+// time.
 func (e *editor) begin(group int) (number int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -38,9 +41,8 @@ func (e *editor) begin(group int) (number int) {
 
 // store writes the edition to the API server.
 func (e *editor) store(ctx context.Context, group, number int) error {
-	if err := e.cluster.mergePatch(ctx, e.world.policyPath(group), object{"spec": object{"join": object{"reject": object{
-		"message": refusal + editionMark + strconv.Itoa(number),
-	}}}}); err != nil {
+	edit := refusing(refusal + editionMark + strconv.Itoa(number))
+	if err := e.cluster.mergePatch(ctx, e.world.policyPath(group), edit); err != nil {
 		return err
 	}
 	e.mu.Lock()
@@ -50,6 +52,11 @@ func (e *editor) store(ctx context.Context, group, number int) error {
 }
 
 const editionMark = ", edition "
+
+// refusing is a patch of a policy.
+func refusing(message string) object {
+	return object{"spec": object{"join": object{"reject": object{"message": message}}}}
+}
 
 // editionOf is the edition that an answer names; 0 is the policy as it was made.
 func editionOf(answer []byte) (number int, ok bool) {
@@ -67,8 +74,8 @@ func editionOf(answer []byte) (number int, ok bool) {
 // staleAfter is how long an edition may still answer after the next one was stored.
 const staleAfter = time.Second
 
-// age is how old an answer of that edition was: how long ago the next edition of the group had been stored when the callback was sent. It
-// is false for an edition that had not been sent yet when the answer came.
+// age is how old an answer of that edition was: how long before the callback the next edition of the group had been
+// stored. It is false for an edition that had not been sent yet when the answer came.
 func (e *editor) age(group, number int, sent, received time.Time) (time.Duration, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -82,33 +89,28 @@ func (e *editor) age(group, number int, sent, received time.Time) (time.Duration
 	return max(0, sent.Sub(all[number].stored)), true
 }
 
-// everyTenMilliseconds calls do 100 times a second, with a running number, until stop is closed, and lets the last calls end. Calls that
-// take long run side by side.
-func everyTenMilliseconds(ctx context.Context, stop <-chan struct{}, do func(ctx context.Context, n int) error) error {
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	doing, ctx := errgroup.WithContext(ctx)
-	doing.SetLimit(32)
-	for n := 0; ; n++ {
-		select {
-		case <-stop:
-			return doing.Wait()
-		case <-ctx.Done():
-			return doing.Wait()
-		case <-ticker.C:
-			doing.Go(func() error { return do(ctx, n) })
-		}
-	}
-}
-
-// during runs do while background, if not nil, is called 100 times a second.
-func during(ctx context.Context, background func(ctx context.Context, n int) error, do func(ctx context.Context) error) error {
-	if background == nil {
+// during runs do while the background, if not nil, goes on.
+func during(ctx context.Context, b background, do func(ctx context.Context) error) error {
+	if b == nil {
 		return do(ctx)
 	}
 	both, ctx := errgroup.WithContext(ctx)
+	both.SetLimit(2 + 32) // calls of the background that take long run side by side
 	stop := make(chan struct{})
-	both.Go(func() error { return everyTenMilliseconds(ctx, stop, background) })
+	both.Go(func() error { // ends by stop
+		ticker := time.NewTicker(10 * time.Millisecond)
+		defer ticker.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return nil
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+				both.Go(func() error { return b(ctx, n) })
+			}
+		}
+	})
 	both.Go(func() error {
 		defer close(stop)
 		if err := wait(ctx, time.Second); err != nil { // until it is in its stride
@@ -119,7 +121,8 @@ func during(ctx context.Context, background func(ctx context.Context, n int) err
 	return both.Wait()
 }
 
-// untilEnforced edits the policy of a group and returns how long it took from sending the edit to the first answer of the new policy.
+// untilEnforced edits the policy of a group and returns the time from sending the edit to the first answer of the new
+// policy.
 func (e *editor) untilEnforced(ctx context.Context, m *manager, group int) (time.Duration, error) {
 	conn, err := dial(ctx, m.address(), nil)
 	if err != nil {
@@ -127,13 +130,21 @@ func (e *editor) untilEnforced(ctx context.Context, m *manager, group int) (time
 	}
 	defer func() { _ = conn.Close() }()
 	number := e.begin(group)
-	return untilAnswered(ctx, conn, e.world.asVendor(&callback{group: group, account: stranger(group)}, token, time.Now()),
+	question := e.world.asVendor(&callback{group: group, account: stranger(group)}, lab.CallbackToken, time.Now())
+	return untilAnswered(ctx, conn, question,
 		func(answer []byte) bool { got, ok := editionOf(answer); return ok && got == number },
 		func(ctx context.Context) error { return e.store(ctx, group, number) })
 }
 
-// untilAnswered runs change, asks every millisecond meanwhile, and returns how long it took until the answer was as wanted.
-func untilAnswered(ctx context.Context, conn *connection, question []byte, wanted func([]byte) bool, change func(context.Context) error) (took time.Duration, err error) {
+// untilAnswered runs change, sends the question every millisecond meanwhile, and returns the time until the wanted
+// answer.
+func untilAnswered(
+	ctx context.Context,
+	conn *connection,
+	question []byte,
+	wanted func([]byte) bool,
+	change func(context.Context) error,
+) (took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	both, ctx := errgroup.WithContext(ctx)

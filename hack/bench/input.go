@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/groupgate/groupgate/internal/accounts"
+	"github.com/groupgate/groupgate/internal/lab"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -14,14 +15,34 @@ func (w world) input() policy.Input {
 	created := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	named := func(kind string, number int) policy.Object {
 		name := fmt.Sprintf("%s-%06d", kind, number)
-		return policy.Object{Namespace: w.namespace, Name: name, UID: "uid-" + name, Generation: 1, Created: created.Add(time.Duration(number) * time.Second)}
+		return policy.Object{
+			Namespace:  w.namespace,
+			Name:       name,
+			UID:        "uid-" + name,
+			Generation: 1,
+			Created:    created.Add(time.Duration(number) * time.Second),
+		}
 	}
 	in := policy.Input{Apps: []policy.App{{
-		Object: policy.Object{Namespace: w.namespace, Name: "prod", UID: "uid-prod", Generation: 1, Created: created}, SDKAppID: w.sdkAppID,
-		AdminAccount: "administrator", Tokens: []policy.Token{{Name: policy.TokenCurrent, Value: token}}, SecretFound: true, SecretKeyPresent: true,
+		Object: policy.Object{
+			Namespace:  w.namespace,
+			Name:       "prod",
+			UID:        "uid-prod",
+			Generation: 1,
+			Created:    created,
+		}, SDKAppID: w.sdkAppID,
+		AdminAccount: lab.AdminAccount, SecretFound: true, SecretKeyPresent: true,
+		Tokens: []policy.Token{{Name: policy.TokenCurrent, Value: lab.CallbackToken}},
 	}}}
 	for list := range w.lists() {
-		in.Lists = append(in.Lists, policy.List{Object: named("list", list), Labels: map[string]string{"list": "all"}, Accounts: accounts.NewSet(w.listed(list))})
+		in.Lists = append(
+			in.Lists,
+			policy.List{
+				Object:   named("list", list),
+				Labels:   map[string]string{"list": "all"},
+				Accounts: accounts.NewSet(w.listed(list)),
+			},
+		)
 	}
 	for group := range w.groups {
 		ref := policy.ListRef{Name: in.Lists[group].Name}
@@ -48,7 +69,13 @@ func (p population) queries(n int) ([]policy.JoinQuery, []callback) {
 	drawn := p.callbacks(n)
 	queries := make([]policy.JoinQuery, n)
 	for i, c := range drawn {
-		queries[i] = policy.JoinQuery{Group: groupID(c.group), Type: policy.TypePublic, Account: c.account, Trigger: policy.TriggerApply, Now: time.Now()}
+		queries[i] = policy.JoinQuery{
+			Group:   groupID(c.group),
+			Type:    policy.TypePublic,
+			Account: c.account,
+			Trigger: policy.TriggerApply,
+			Now:     time.Now(),
+		}
 	}
 	return queries, drawn
 }

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/groupgate/groupgate/hack/bench/peers"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // small is the stream in little.
 var small = population{sdkAppID: 1400000001, groups: 4, accounts: 8}
 
 func smallData() *peers.Data {
-	data := &peers.Data{SDKAppID: "1400000001", Token: token, Members: map[string]map[string]bool{}}
+	data := &peers.Data{SDKAppID: "1400000001", Token: lab.CallbackToken, Members: map[string]map[string]bool{}}
 	for group := range small.groups {
 		members := map[string]bool{}
 		for _, account := range small.members(group) {
@@ -106,7 +107,7 @@ func TestOpenLoopOmitsNothing(t *testing.T) {
 		_, _ = io.WriteString(w, admission)
 	}))
 	c := callback{group: 1, account: small.member(1, 1), listed: true}
-	requests := []request{{bytes: small.asVendor(&c, token, time.Now())}}
+	requests := []request{{bytes: small.asVendor(&c, lab.CallbackToken, time.Now())}}
 	h, err := openLoop(t.Context(), s.target, requests, 1, 200, time.Second, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +124,8 @@ func TestOpenLoopOmitsNothing(t *testing.T) {
 func TestOpenLoopEndsWithAServerThatFails(t *testing.T) {
 	s := serve(t, http.NotFoundHandler())
 	c := callback{group: 1, account: small.member(1, 1)}
-	_, err := openLoop(t.Context(), s.target, []request{{bytes: small.asVendor(&c, token, time.Now())}}, 2, 100, 10*time.Second, nil)
+	_, err := openLoop(t.Context(), s.target, []request{{bytes: small.asVendor(&c, lab.CallbackToken, time.Now())}}, 2,
+		100, 10*time.Second, nil)
 	if err == nil || !strings.Contains(err.Error(), "HTTP 404") {
 		t.Errorf("got %v, want HTTP 404", err)
 	}

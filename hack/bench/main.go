@@ -1,8 +1,9 @@
-// Command bench measures Groupgate side by side with what a team would use instead. It builds and starts everything itself: a
-// kube-apiserver with its etcd, `groupgate manager` with policies that come through that API server, and the peers as processes of
-// their own. It prints a table, writes JSON, and fails where a threshold is exceeded. Linux only: it reads /proc.
+// Command bench measures Groupgate side by side with what a team would use instead. It builds and starts everything
+// itself: a kube-apiserver with its etcd, `groupgate manager` with policies that come through that API server, and the
+// peers as processes. It prints tables, writes JSON, and fails where a limit is exceeded. Linux only: it reads /proc.
 //
-// docs/performance.md says how it measures and why so.
+// docs/performance.md says how it measures and why so, docs/pruning-figures.md has the tables of the sections on
+// pruning.
 package main
 
 import (
@@ -22,33 +23,51 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// The worlds that sections share. Each is made once, in a namespace of its own, when a section first needs it.
+// The worlds that sections share. Each has a namespace of its own.
 var (
 	// streamWorld is what the contenders decide on.
-	streamWorld = world{namespace: "bench-stream", population: population{sdkAppID: 1400000001, groups: 1000, accounts: 1000}}
+	streamWorld = world{
+		namespace:  "bench-stream",
+		population: population{sdkAppID: 1400000001, groups: 1000, accounts: 1000},
+	}
 	// manyWorld has 10,000 policies and 1,000,000 accounts.
-	manyWorld = world{namespace: "bench-many", population: population{sdkAppID: 1400000002, groups: 10_000, accounts: 100}}
+	manyWorld = world{
+		namespace:  "bench-many",
+		population: population{sdkAppID: 1400000002, groups: 10_000, accounts: 100},
+	}
 	// shardsWorld has one policy over a selector of 500 shards with 10,000,000 accounts.
-	shardsWorld = world{namespace: "bench-shards", population: population{sdkAppID: 1400000003, groups: 1, accounts: 10_000_000}, shards: 500}
+	shardsWorld = world{
+		namespace:  "bench-shards",
+		population: population{sdkAppID: 1400000003, groups: 1, accounts: 10_000_000},
+		shards:     500,
+	}
 )
 
-// sections are what can be measured, in the order in which they run.
-var sections = []struct {
+// section is one part of a run.
+type section struct {
 	name    string
 	measure func(*bench, context.Context) error
-}{
-	{"allocations", (*bench).allocations},
-	{"decide", (*bench).decide},
-	{"index", (*bench).index},
-	{"compile", (*bench).compile},
-	{"profile", (*bench).profile},
-	{"path", (*bench).path},
-	{"tls", (*bench).tls},
-	{"latency", (*bench).latency},
-	{"enforce", (*bench).enforce},
-	{"status", (*bench).status},
-	{"many", (*bench).many},
-	{"shards", (*bench).shards},
+	// long ones run only when they are named.
+	long bool
+}
+
+// sections are in the order in which they run.
+var sections = []section{
+	{"allocations", (*bench).allocations, false},
+	{"decide", (*bench).decide, false},
+	{"index", (*bench).index, false},
+	{"compile", (*bench).compile, false},
+	{"profile", (*bench).profile, false},
+	{"path", (*bench).path, false},
+	{"tls", (*bench).tls, false},
+	{"latency", (*bench).latency, false},
+	{"enforce", (*bench).enforce, false},
+	{"status", (*bench).status, false},
+	{"many", (*bench).many, false},
+	{"shards", (*bench).shards, false},
+	{"prune-latency", (*bench).pruneLatency, true},
+	{"prune-memory", (*bench).pruneMemory, true},
+	{"prune-week", (*bench).pruneWeek, true},
 }
 
 // bench is one run.
@@ -64,7 +83,6 @@ type bench struct {
 
 	results *results
 	plane   *cluster
-	worlds  []string
 }
 
 func main() {
@@ -79,25 +97,38 @@ func main() {
 }
 
 func run(ctx context.Context) (code int, err error) {
-	var names []string
+	if len(os.Args) > 1 && os.Args[1] == replicaCommand {
+		return 0, runReplica(ctx, os.Args[2:])
+	}
+	var names, defaults []string
 	for _, s := range sections {
 		names = append(names, s.name)
+		if !s.long {
+			defaults = append(defaults, s.name)
+		}
 	}
 	b := &bench{}
-	chosen := flag.String("sections", strings.Join(names, ","), "what to measure")
+	chosen := flag.String("sections", strings.Join(defaults, ","), "what to measure; all: "+strings.Join(names, ","))
 	out := flag.String("o", filepath.Join(lab.Root(), "bin", "bench.json"), "file for the results")
-	docs := flag.Bool("docs", false, "write the table and the plot into docs/performance.md and docs/performance.svg")
+	docs := flag.Bool("docs", false, "write the results into docs/performance.md")
 	flag.StringVar(&b.groupgate, "groupgate", filepath.Join(lab.Root(), "bin", "groupgate"), "the binary to measure")
-	flag.IntVar(&b.rounds, "rounds", 5, "how often each figure is measured, contenders interleaved; the table holds medians")
-	flag.DurationVar(&b.round, "round", 3*time.Second, "how long a contender is under load in a round; three times that for a latency")
+	flag.IntVar(&b.rounds, "rounds", 5,
+		"how often each figure is measured, contenders interleaved; the table holds medians")
+	flag.DurationVar(&b.round, "round", 3*time.Second,
+		"how long a contender is under load in a round; three times that for a latency")
 	flag.IntVar(&b.connections, "connections", 32, "keep-alive connections of the load generator")
 	flag.IntVar(&b.edits, "edits", 300, "edits whose way to being enforced is timed")
 	flag.Parse()
 	if b.rounds < 1 || b.connections < 1 || b.edits < 1 || b.round < time.Millisecond {
 		return 0, errors.New("-rounds, -connections and -edits must be at least 1, -round at least 1ms")
 	}
-	if *docs && *chosen != strings.Join(names, ",") {
-		return 0, errors.New("-docs writes a whole table: leave -sections out")
+	if *docs && *chosen != strings.Join(defaults, ",") {
+		return 0, errors.New("-docs writes all tables of the page: leave -sections out")
+	}
+	for _, name := range strings.Split(*chosen, ",") {
+		if !slices.Contains(names, name) {
+			return 0, fmt.Errorf("-sections: there is no section %q: use some of %s", name, strings.Join(names, ","))
+		}
 	}
 	limits, err := loadThresholds()
 	if err != nil {
@@ -121,13 +152,13 @@ func run(ctx context.Context) (code int, err error) {
 	if b.plane != nil {
 		measured = errors.Join(measured, b.plane.Stop())
 	}
-	table, exceeded := b.results.table(limits)
-	fmt.Println(table)
+	text, exceeded := b.results.markdown(limits)
+	fmt.Println(text)
 	if err := errors.Join(measured, b.results.writeJSON(*out)); err != nil {
 		return 0, err
 	}
 	if *docs {
-		if err := b.results.writeDocs(table); err != nil {
+		if err := writeDocs(text); err != nil {
 			return 0, err
 		}
 	}
@@ -139,17 +170,7 @@ func run(ctx context.Context) (code int, err error) {
 }
 
 func (b *bench) measure(ctx context.Context, chosen []string) error {
-	for _, name := range chosen {
-		if !slices.ContainsFunc(sections, func(s struct {
-			name    string
-			measure func(*bench, context.Context) error
-		}) bool {
-			return s.name == name
-		}) {
-			return fmt.Errorf("-sections: there is no section %q", name)
-		}
-	}
-	// A section that fails is no reason not to know the rest.
+	// The sections after one that fails are still measured.
 	var errs []error
 	for _, s := range sections {
 		if !slices.Contains(chosen, s.name) {
@@ -169,7 +190,7 @@ func (b *bench) measure(ctx context.Context, chosen []string) error {
 	return errors.Join(errs...)
 }
 
-// say tells how far the run is.
+// say reports progress.
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
 }
@@ -189,29 +210,21 @@ func (b *bench) build(ctx context.Context, name, pkg string) (string, error) {
 	return path, nil
 }
 
-// cluster starts the control plane when a section first needs it.
-func (b *bench) cluster(ctx context.Context) (*cluster, error) {
+// world makes a world, and starts the control plane, when a section first needs it.
+func (b *bench) world(ctx context.Context, w world) (err error) {
 	if b.plane == nil {
 		b.say("starting the control plane")
-		plane, err := startCluster(ctx, b.dir)
-		if err != nil {
-			return nil, err
+		if b.plane, err = startCluster(ctx, b.dir); err != nil {
+			return err
 		}
-		b.plane = plane
 	}
-	return b.plane, nil
-}
-
-// world makes a world when a section first needs it.
-func (b *bench) world(ctx context.Context, w world) error {
-	c, err := b.cluster(ctx)
-	if err != nil || slices.Contains(b.worlds, w.namespace) {
-		return err
+	if b.plane.worlds[w.namespace] {
+		return nil
 	}
 	b.say("making %s: %d policies, %d accounts", w.namespace, w.groups, w.groups*w.accounts)
-	if err := c.build(ctx, w); err != nil {
+	if err := b.plane.build(ctx, w); err != nil {
 		return fmt.Errorf("make %s: %w", w.namespace, err)
 	}
-	b.worlds = append(b.worlds, w.namespace)
+	b.plane.worlds[w.namespace] = true
 	return nil
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// many measures the manager with 10,000 policies and 1,000,000 accounts: from start to ready, in memory, and under edits.
+// many measures the manager with 10,000 policies and 1,000,000 accounts: from start to ready, in memory, and under
+// edits.
 func (b *bench) many(ctx context.Context) error {
 	// The first one writes every status; those that follow find everything as it should be.
-	m, err := b.startSettled(ctx, 0, manyWorld)
+	m, err := b.startQuiet(ctx, 0, manyWorld)
 	if err != nil {
 		return err
 	}
@@ -21,7 +22,7 @@ func (b *bench) many(ctx context.Context) error {
 		return err
 	}
 	for round := range b.rounds {
-		if m, err = b.startManager(ctx, 0, []string{manyWorld.namespace}); err != nil {
+		if m, err = b.startManager(ctx, 0, manyWorld); err != nil {
 			return err
 		}
 		b.results.add("many/ready", m.ready.Seconds())
@@ -39,7 +40,7 @@ func (b *bench) many(ctx context.Context) error {
 			if err := b.steadyMemory(ctx, m, "many"); err != nil {
 				return errors.Join(err, informers.end(), m.end())
 			}
-			rss, err := memory(informers.pids[0], "VmRSS")
+			rss, err := memory(informers.pids[0], resident)
 			b.results.add("many/plain-informers-rss-mib", rss)
 			if err := errors.Join(err, informers.end()); err != nil {
 				return errors.Join(err, m.end())
@@ -53,7 +54,8 @@ func (b *bench) many(ctx context.Context) error {
 	return errors.Join(b.underEdits(ctx, m), m.end())
 }
 
-// startInformers starts a process that only holds the objects of a world, and returns how long it took until it had them.
+// startInformers starts a process that only holds the objects of a world, and returns how long it took until it had
+// them.
 func (b *bench) startInformers(ctx context.Context, w world) (*server, time.Duration, error) {
 	binary, err := b.build(ctx, "contender", "./contender")
 	if err != nil {
@@ -63,8 +65,13 @@ func (b *bench) startInformers(ctx context.Context, w world) (*server, time.Dura
 	if err != nil {
 		return nil, 0, err
 	}
+	kubeconfig, err := b.plane.ManagerKubeconfig("")
+	if err != nil {
+		return nil, 0, err
+	}
 	begun := time.Now()
-	s, err := b.startServer(ctx, 0, address, binary, "-kind=informers", "-address="+address, "-kubeconfig="+b.plane.kubeconfig, "-namespace="+w.namespace)
+	s, err := b.startServer(ctx, nil, address, binary,
+		"-kind=informers", "-address="+address, "-kubeconfig="+kubeconfig, "-namespace="+w.namespace)
 	return s, time.Since(begun), err
 }
 
@@ -78,7 +85,7 @@ func (b *bench) underEdits(ctx context.Context, m *manager) error {
 		if err := b.timeEdits(ctx, m, e, "many/enforce"); err != nil {
 			return err
 		}
-		rss, err := memory(m.PID(), "VmRSS")
+		rss, err := memory(m.PID(), resident)
 		b.results.add("many/rss-under-edits-mib", rss)
 		return err
 	})
@@ -92,23 +99,25 @@ func askAll(ctx context.Context, m *manager, w world) error {
 	}
 	defer func() { _ = conn.Close() }()
 	for _, c := range w.callbacks(4096) {
-		if err := conn.checked(&request{bytes: w.asVendor(&c, token, time.Now()), want: []byte(c.want())}); err != nil {
+		r := request{bytes: w.asVendor(&c, lab.CallbackToken, time.Now()), want: []byte(c.want())}
+		if err := conn.checked(&r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// steadyMemory waits until what the manager holds has not changed by more than 1 % for 30 s, and records it, and the most it has held. It
-// waits for two and a half minutes at least: a Go program that has nothing to do collects its garbage every two.
+// steadyMemory waits until what the manager holds has not changed by more than 1 % for 30 s, and records it, and the
+// most it has held. It waits for two and a half minutes at least: a Go program that has nothing to do collects its
+// garbage every two.
 func (b *bench) steadyMemory(ctx context.Context, m *manager, key string) error {
-	const window, least, most = 30, 150, 300
+	const window, least, limit = 30, 150, 300
 	var samples []float64
-	for len(samples) < most {
+	for len(samples) < limit {
 		if err := wait(ctx, time.Second); err != nil {
 			return err
 		}
-		rss, err := memory(m.PID(), "VmRSS")
+		rss, err := memory(m.PID(), resident)
 		if err != nil {
 			return err
 		}
@@ -120,13 +129,13 @@ func (b *bench) steadyMemory(ctx context.Context, m *manager, key string) error 
 			}
 		}
 	}
-	peak, err := memory(m.PID(), "VmHWM")
+	most, err := memory(m.PID(), peak)
 	if err != nil {
 		return err
 	}
 	rss := samples[len(samples)-1]
-	b.say("%s: RSS %.0f MiB after %d s, at most %.0f MiB", key, rss, len(samples), peak)
+	b.say("%s: RSS %.0f MiB after %d s, at most %.0f MiB", key, rss, len(samples), most)
 	b.results.add(key+"/rss", rss)
-	b.results.add(key+"/rss-peak-mib", peak)
+	b.results.add(key+"/rss-peak-mib", most)
 	return nil
 }

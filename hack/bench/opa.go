@@ -18,7 +18,8 @@ const opaVersion = "v1.22.0"
 //go:embed policy.rego
 var regoRule []byte
 
-// startOPA builds Open Policy Agent from its module, with the dependencies that its own go.mod names, and has it serve the rule.
+// startOPA builds Open Policy Agent from its module, with the dependencies that its own go.mod names, and has it serve
+// the rule.
 func startOPA(ctx context.Context, b *bench, procs int) (*server, error) {
 	binary := filepath.Join(b.cache, "opa-"+opaVersion, "opa")
 	if _, err := os.Stat(binary); err != nil {
@@ -41,5 +42,6 @@ func startOPA(ctx context.Context, b *bench, procs int) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.startServer(ctx, procs, address, binary, "run", "--server", "--addr="+address, "--log-level=error", "--disable-telemetry", rule, data)
+	return b.startServer(ctx, withProcs(procs), address, binary, "run", "--server", "--addr="+address,
+		"--log-level=error", "--disable-telemetry", rule, data)
 }

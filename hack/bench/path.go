@@ -34,13 +34,15 @@ func (b *bench) tls(ctx context.Context) error {
 		return s, err
 	}
 	groupgate.start = func(ctx context.Context, b *bench, procs int) (*server, error) {
-		return b.startGate(ctx, procs, client, "--callback-insecure-http=false", "--callback-tls-cert-dir="+filepath.Dir(certificate))
+		return b.startGate(ctx, procs, client, "--callback-insecure-http=false",
+			"--callback-tls-cert-dir="+filepath.Dir(certificate))
 	}
 	return b.compare(ctx, "https", []*contender{bare, groupgate})
 }
 
-// compare puts the contenders under load in turn, round after round, so that whatever else goes on in the machine meets all of them.
-// It does so with GOMAXPROCS=1, where server and load generator have CPUs of their own, and at full cores, where they share them.
+// compare puts the contenders under load in turn, round after round, so that whatever else goes on in the machine meets
+// all of them. It does so with GOMAXPROCS=1, where server and load generator have CPUs of their own, and at full cores,
+// where they share them.
 func (b *bench) compare(ctx context.Context, protocol string, all []*contender) error {
 	for _, procs := range []int{1, runtime.NumCPU()} {
 		if err := b.compareWith(ctx, protocol, procs, all); err != nil {
@@ -78,14 +80,17 @@ func (b *bench) compareWith(ctx context.Context, protocol string, procs int, all
 			}
 			costs[c.name] = append(costs[c.name], measured.cpuEach())
 			rates[c.name] = append(rates[c.name], measured.perSecond())
-			b.say("%s round %d: %-28s %6.1f us CPU, %6.0f/s", mode, round+1, c.title, measured.cpuEach()/1e3, measured.perSecond())
+			b.say("%s round %d: %-28s %6.1f us CPU, %6.0f/s", mode, round+1, c.title, measured.cpuEach()/1e3,
+				measured.perSecond())
 		}
 	}
 	for _, c := range all {
 		if costs[c.name] == nil {
 			continue
 		}
-		b.results.addCost(contenderCost{Contender: c.title, Mode: mode, MicrosecondsEach: median(costs[c.name]) / 1e3, PerSecond: median(rates[c.name])})
+		table := b.results.table("", "contender", "mode", "CPU per callback", "callbacks per second")
+		cpu, rate := fmt.Sprintf("%.1f us", median(costs[c.name])/1e3), fmt.Sprintf("%.0f", median(rates[c.name]))
+		table.add(c.title, mode, cpu, rate)
 		switch c.name {
 		case "groupgate":
 			b.results.add(mode+"/groupgate-per-bare", ratios(costs["groupgate"], costs["bare"])...)
@@ -111,8 +116,8 @@ func procsName(procs int) string {
 	return "all"
 }
 
-// separate gives the servers a CPU of their own and the load generator the others, where there is but one P. The function it returns
-// takes that back for the load generator.
+// separate gives the servers a CPU of their own and the load generator the others, where there is but one P. The
+// function it returns takes that back for the load generator.
 func separate(procs int, running map[*contender]*server) (func() error, error) {
 	cpus := make([]int, runtime.NumCPU())
 	for i := range cpus {

@@ -14,8 +14,8 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// profile writes a CPU profile of the callback path, from a server in this process. It measures nothing: callback.pprof is for who asks
-// why, callback.pgo, which has the server's side only, for the compiler.
+// profile writes a CPU profile of the callback path, from a server in this process. It measures nothing: callback.pprof
+// is for who asks why, callback.pgo, which has the server's side only, for the compiler.
 func (b *bench) profile(ctx context.Context) (err error) {
 	store := &policy.Store{}
 	store.Publish(policy.Compile(streamWorld.input()))
@@ -57,7 +57,8 @@ func forCompiler(from, to string) (err error) {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", from, err)
 	}
-	if found, _, _, _ := p.FilterSamplesByName(regexp.MustCompile(`^net/http\.\(\*conn\)\.serve$`), nil, nil, nil); !found {
+	serving := regexp.MustCompile(`^net/http\.\(\*conn\)\.serve$`)
+	if found, _, _, _ := p.FilterSamplesByName(serving, nil, nil, nil); !found {
 		return fmt.Errorf("%s has no sample of the server", from)
 	}
 	p = p.Compact()

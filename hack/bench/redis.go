@@ -13,7 +13,17 @@ import (
 )
 
 // redisPackages are Debian's redis-server with the libraries of which a machine without it may lack.
-var redisPackages = []string{"redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1", "liblua5.1-0", "lua-bitop", "lua-cjson", "libhiredis0.14"}
+var redisPackages = []string{
+	"redis-server",
+	"redis-tools",
+	"libatomic1",
+	"libjemalloc2",
+	"liblzf1",
+	"liblua5.1-0",
+	"lua-bitop",
+	"lua-cjson",
+	"libhiredis0.14",
+}
 
 // startWithRedis starts a Redis and the server in front of it. The CPU time of both counts.
 func startWithRedis(ctx context.Context, b *bench, procs int) (*server, error) {
@@ -29,7 +39,12 @@ func startWithRedis(ctx context.Context, b *bench, procs int) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := b.startServer(ctx, 0, address, command[0], append(command[1:], "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no")...)
+	store, err := b.startServer(
+		ctx,
+		nil,
+		address,
+		command[0],
+		append(command[1:], "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no")...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -17,7 +19,7 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// results are what a run has found out.
+// results are the findings of a run.
 type results struct {
 	Date    string `json:"date"`
 	Commit  string `json:"commit"`
@@ -25,22 +27,57 @@ type results struct {
 	Rounds  int    `json:"rounds"`
 	// Figures has all samples of each figure; its value is their median.
 	Figures map[string][]float64 `json:"figures"`
-	Costs   []contenderCost      `json:"costs"`
-	Curves  []curve              `json:"curves"`
+	Tables  []*table             `json:"tables"`
 	LeftOut map[string]string    `json:"leftOut"`
 }
 
-// contenderCost is a row of the table of contenders.
-type contenderCost struct {
-	Contender        string  `json:"contender"`
-	Mode             string  `json:"mode"`
-	MicrosecondsEach float64 `json:"microsecondsEach"`
-	PerSecond        float64 `json:"perSecond"`
+// table is one of Markdown.
+type table struct {
+	Title string   `json:"title"`
+	Head  []string `json:"head"`
+	Rows  [][]any  `json:"rows"`
+}
+
+func (t *table) add(cells ...any) { t.Rows = append(t.Rows, cells) }
+
+// String writes numbers that are not whole with four digits.
+func (t *table) String() string {
+	var b strings.Builder
+	if t.Title != "" {
+		fmt.Fprintf(&b, "\n%s\n", t.Title)
+	}
+	fmt.Fprintf(&b, "\n| %s |\n|%s\n", strings.Join(t.Head, " | "), strings.Repeat("---|", len(t.Head)))
+	for _, row := range t.Rows {
+		b.WriteByte('|')
+		for _, cell := range row {
+			if number, ok := cell.(float64); ok {
+				cell = fmt.Sprintf("%.4g", number)
+			}
+			fmt.Fprintf(&b, " %v |", cell)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// table returns the table with that head, made if need be.
+func (r *results) table(title string, head ...string) *table {
+	for _, t := range r.Tables {
+		if t.Title == title && slices.Equal(t.Head, head) {
+			return t
+		}
+	}
+	t := &table{Title: title, Head: head}
+	r.Tables = append(r.Tables, t)
+	return t
 }
 
 func newResults(ctx context.Context, b *bench) *results {
 	return &results{
-		Date: time.Now().UTC().Format(time.DateTime) + " UTC", Commit: commit(ctx), Machine: machine(), Rounds: b.rounds,
+		Date: time.Now().
+			UTC().
+			Format(time.DateTime) +
+			" UTC", Commit: commit(ctx), Machine: machine(), Rounds: b.rounds,
 		Figures: map[string][]float64{}, LeftOut: map[string]string{},
 	}
 }
@@ -55,45 +92,36 @@ func commit(ctx context.Context) string {
 	return strings.TrimSpace(string(out))
 }
 
+// machine describes the hardware and how busy it was before the run: a reader should know how far to trust the figures.
 func machine() string {
 	model := "unknown CPU"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-				model = strings.TrimSpace(value)
-				break
-			}
+	for line := range strings.Lines(read("/proc/cpuinfo")) {
+		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
 		}
 	}
-	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		kernel = []byte("unknown")
+	load, _, _ := strings.Cut(read("/proc/loadavg"), " ")
+	about := fmt.Sprintf("%d x %s, Linux %s, %s, load %s before",
+		runtime.NumCPU(), model, strings.TrimSpace(read("/proc/sys/kernel/osrelease")), runtime.Version(), load)
+	// The system call answers with 20 minus the niceness.
+	if priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil && priority != 20 {
+		about += fmt.Sprintf(", nice %d", 20-priority)
 	}
-	return fmt.Sprintf("%d x %s, Linux %s, %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version(), company())
+	return about
 }
 
-// company says what else the machine was doing when the run began: a reader should know how far to trust it.
-func company() string {
-	load, err := os.ReadFile("/proc/loadavg")
+func read(path string) string {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return "load unknown"
+		return "unknown"
 	}
-	minute, _, _ := strings.Cut(string(load), " ")
-	company := "load " + minute + " before"
-	if priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil && priority != 20 {
-		company += fmt.Sprintf(", nice %d", 20-priority) // the system call answers with 20 minus the value
-	}
-	return company
+	return string(text)
 }
 
 func (r *results) add(figure string, samples ...float64) {
 	r.Figures[figure] = append(r.Figures[figure], samples...)
 }
-
-func (r *results) addCost(c contenderCost) { r.Costs = append(r.Costs, c) }
-
-func (r *results) leaveOut(title string, err error) { r.LeftOut[title] = err.Error() }
-func (r *results) leftOut(title string) string      { return r.LeftOut[title] }
 
 func (r *results) writeJSON(path string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
@@ -103,17 +131,16 @@ func (r *results) writeJSON(path string) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// table is what is printed, in Markdown, and how many limits are exceeded.
-func (r *results) table(t *thresholds) (table string, exceeded int) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s, commit %s, %s; medians of %d interleaved rounds.\n\n", r.Date, r.Commit, r.Machine, r.Rounds)
-	fmt.Fprintln(&b, "| figure | goal | measured | |\n|---|---|---|---|")
+// markdown is what is printed, and how many limits are exceeded.
+func (r *results) markdown(t *thresholds) (text string, exceeded int) {
+	goals := table{Head: []string{"figure", "goal", "measured", ""}}
+	hasGoal := map[string]bool{}
 	for _, g := range t.Goals {
 		figure, goal := g.Figure, g.Goal
 		for _, l := range g.Limits {
-			samples, ok := r.Figures[l.Key]
+			hasGoal[l.Key] = true
 			measured, verdict := "-", "not measured"
-			if ok {
+			if samples, ok := r.Figures[l.Key]; ok {
 				value := median(samples)
 				measured, verdict = l.format(value), "met"
 				if l.exceeded(value) {
@@ -124,30 +151,54 @@ func (r *results) table(t *thresholds) (table string, exceeded int) {
 			if l.Label != "" {
 				measured += " (" + l.Label + ")"
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", figure, goal, measured, verdict)
-			figure, goal = "", "" // said once
+			goals.add(figure, goal, measured, verdict)
+			figure, goal = "", "" // in the first row only
 		}
 	}
-	if len(r.Costs) > 0 {
-		fmt.Fprintln(&b, "\n| contender | mode | CPU per callback | callbacks per second |\n|---|---|---|---|")
-		for _, c := range r.Costs {
-			fmt.Fprintf(&b, "| %s | %s | %.1f us | %.0f |\n", c.Contender, c.Mode, c.MicrosecondsEach, c.PerSecond)
-		}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, commit %s, %s; medians of %d interleaved rounds.\n", r.Date, r.Commit, r.Machine, r.Rounds)
+	b.WriteString(goals.String())
+	for _, t := range r.Tables {
+		b.WriteString(t.String())
 	}
 	for _, title := range slices.Sorted(maps.Keys(r.LeftOut)) {
 		fmt.Fprintf(&b, "\nLeft out: %s: %s\n", title, r.LeftOut[title])
 	}
-	known := t.keys()
-	var more []string
+	others := table{Head: []string{"without a goal", "measured"}}
 	for _, key := range slices.Sorted(maps.Keys(r.Figures)) {
-		if !known[key] {
-			more = append(more, fmt.Sprintf("| %s | %.4g |", key, median(r.Figures[key])))
+		if !hasGoal[key] {
+			others.add(key, median(r.Figures[key]))
 		}
 	}
-	if len(more) > 0 {
-		fmt.Fprintf(&b, "\n| without a goal | measured |\n|---|---|\n%s\n", strings.Join(more, "\n"))
+	if len(others.Rows) > 0 {
+		b.WriteString(others.String())
 	}
 	return b.String(), exceeded
+}
+
+// The results stand between these in docs/performance.md.
+const docsBegin, docsEnd = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+
+func writeDocs(text string) error {
+	path := filepath.Join(lab.Root(), "docs", "performance.md")
+	page, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the page: %w", err)
+	}
+	changed, err := replaceResults(string(page), text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return os.WriteFile(path, []byte(changed), 0o644)
+}
+
+func replaceResults(page, text string) (string, error) {
+	before, rest, found := strings.Cut(page, docsBegin)
+	_, after, closed := strings.Cut(rest, docsEnd)
+	if !found || !closed {
+		return "", errors.New("the marks of the table are missing")
+	}
+	return before + docsBegin + "\n" + text + "\n" + docsEnd + after, nil
 }
 
 // median is that of a copy; of an even number of samples the mean of the middle two.
@@ -160,7 +211,7 @@ func median(samples []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// ratios are those of the rounds: what was measured side by side is compared.
+// ratios are those of each round: only samples of the same round were measured side by side.
 func ratios(over, under []float64) []float64 {
 	out := make([]float64, min(len(over), len(under)))
 	for i := range out {
@@ -168,3 +219,5 @@ func ratios(over, under []float64) []float64 {
 	}
 	return out
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

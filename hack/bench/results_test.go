@@ -43,7 +43,7 @@ func TestTableCountsWhatIsExceeded(t *testing.T) {
 		Figures: map[string][]float64{"met": {1.0, 1.1, 9}, "missed": {1.2}, "short": {2.9}, "more": {7}},
 		LeftOut: map[string]string{"Redis": "no redis-server here"},
 	}
-	table, exceeded := r.table(goals)
+	table, exceeded := r.markdown(goals)
 	if exceeded != 2 {
 		t.Errorf("%d limits exceeded, want 2", exceeded)
 	}
@@ -67,15 +67,15 @@ func TestThresholdsCanBeRead(t *testing.T) {
 	}
 }
 
-func TestReplaceTable(t *testing.T) {
-	got, err := replaceTable("before\n"+tableBegin+"old\n"+tableEnd+"after\n", "new")
+func TestReplaceResults(t *testing.T) {
+	got, err := replaceResults("before\n"+docsBegin+"old\n"+docsEnd+"after\n", "new")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("before\n"+tableBegin+"\nnew\n"+tableEnd+"after\n", got); diff != "" {
+	if diff := cmp.Diff("before\n"+docsBegin+"\nnew\n"+docsEnd+"after\n", got); diff != "" {
 		t.Errorf("(-want,+got)\n%s", diff)
 	}
-	if _, err := replaceTable("no marks", "new"); err == nil {
+	if _, err := replaceResults("no marks", "new"); err == nil {
 		t.Error("a page without marks was changed")
 	}
 }

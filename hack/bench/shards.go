@@ -6,20 +6,22 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // shards measures the manager with one policy over a selector of 500 shards with 10,000,000 accounts.
 func (b *bench) shards(ctx context.Context) (err error) {
 	w := shardsWorld
 	// As with many policies: the first one writes every status.
-	m, err := b.startSettled(ctx, 0, w)
+	m, err := b.startQuiet(ctx, 0, w)
 	if err != nil {
 		return err
 	}
 	if err := m.end(); err != nil {
 		return err
 	}
-	if m, err = b.startManager(ctx, 0, []string{w.namespace}); err != nil {
+	if m, err = b.startManager(ctx, 0, w); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.end()) }()
@@ -42,7 +44,7 @@ func (b *bench) shards(ctx context.Context) (err error) {
 	}
 	b.results.add("shards/enforce", took...)
 	b.results.add("shards/enforce-worst-ms", slices.Max(took))
-	rss, err := memory(m.PID(), "VmRSS")
+	rss, err := memory(m.PID(), resident)
 	b.results.add("shards/rss-after-edits-mib", rss)
 	return err
 }
@@ -57,7 +59,7 @@ func (b *bench) editShard(ctx context.Context, m *manager, w world, shard, n int
 	accounts := w.listed(shard)
 	newcomer := account(w.accounts + n)
 	accounts[len(accounts)-1] = newcomer
-	return untilAnswered(ctx, conn, w.asVendor(&callback{account: newcomer}, token, time.Now()),
+	return untilAnswered(ctx, conn, w.asVendor(&callback{account: newcomer}, lab.CallbackToken, time.Now()),
 		func(answer []byte) bool { return bytes.Contains(answer, []byte(admission)) },
 		func(ctx context.Context) error {
 			return b.plane.mergePatch(ctx, w.listPath(shard), object{"spec": object{"accounts": accounts}})

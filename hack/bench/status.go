@@ -9,7 +9,7 @@ import (
 // status counts the status writes that edits cause: 50 policies and 50 lists, each edited once.
 func (b *bench) status(ctx context.Context) (err error) {
 	const each = 50
-	m, err := b.startSettled(ctx, 0, streamWorld)
+	m, err := b.startQuiet(ctx, 0, streamWorld)
 	if err != nil {
 		return err
 	}
@@ -24,17 +24,18 @@ func (b *bench) status(ctx context.Context) (err error) {
 			return err
 		}
 		accounts := append(streamWorld.members(n), fmt.Sprintf("another-%08d", n))
-		if err := b.plane.mergePatch(ctx, streamWorld.listPath(n), object{"spec": object{"accounts": accounts}}); err != nil {
+		edit := object{"spec": object{"accounts": accounts}}
+		if err := b.plane.mergePatch(ctx, streamWorld.listPath(n), edit); err != nil {
 			return err
 		}
 	}
-	if err := b.plane.settle(ctx); err != nil {
+	if err := b.plane.awaitStatuses(ctx); err != nil {
 		return err
 	}
 	after, err := b.plane.statusWrites(ctx)
 	if err != nil {
 		return err
 	}
-	b.results.add("status/writes", float64(after-before)/(2*each))
+	b.results.add("status/writes", (after-before)/(2*each))
 	return b.restore(ctx, e)
 }

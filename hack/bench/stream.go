@@ -1,24 +1,22 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"time"
+
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 const (
-	token = "b3nch-t0ken"
-
-	// refusal is what a stranger is told, admission what shows that an account was let in.
+	// refusal is in the answer to a stranger, admission in that to a listed account.
 	refusal   = "Members only"
 	admission = `"ErrorCode":0`
 )
 
-// population says who may join what: each group admits the accounts of its own list.
+// population are groups, each of which admits the accounts of its own list.
 type population struct {
 	sdkAppID         uint64
 	groups, accounts int // accounts of each group
@@ -69,37 +67,26 @@ func (c *callback) want() string {
 
 func (c *callback) body() map[string]string {
 	return map[string]string{
-		"CallbackCommand": applyCommand, "GroupId": groupID(c.group), "Type": "Public", "Requestor_Account": c.account, "EventTime": "1670574414123",
+		"CallbackCommand": lab.CommandApply, "GroupId": groupID(c.group), "Type": "Public",
+		"Requestor_Account": c.account, "EventTime": "1670574414123",
 	}
-}
-
-const applyCommand = "Group.CallbackBeforeApplyJoinGroup"
-
-// signature is RequestTime and Sign at a time. It holds for a minute.
-func signature(token string, at time.Time) (requestTime, sign string) {
-	requestTime = strconv.FormatInt(at.Unix(), 10)
-	digest := sha256.Sum256([]byte(token + requestTime))
-	return requestTime, hex.EncodeToString(digest[:])
 }
 
 // asVendor writes a callback as the IM backend sends it.
 func (p population) asVendor(c *callback, token string, at time.Time) []byte {
-	requestTime, sign := signature(token, at)
-	target := fmt.Sprintf("/callback?SdkAppid=%d&CallbackCommand=%s&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS&Sign=%s&RequestTime=%s",
-		p.sdkAppID, applyCommand, sign, requestTime)
-	return post(target, c.body())
+	return post("/callback?"+lab.Sign(lab.Query(p.sdkAppID, lab.CommandApply), token, at), c.body())
 }
 
-// asOPA writes a callback for the REST API of Open Policy Agent, which has what the query and the body say under "input".
+// asOPA writes a callback for the REST API of Open Policy Agent, with the fields of query and body as its input.
 func (p population) asOPA(c *callback, token string, at time.Time) []byte {
 	input := c.body()
 	input["SdkAppid"] = strconv.FormatUint(p.sdkAppID, 10)
-	input["RequestTime"], input["Sign"] = signature(token, at)
+	input["RequestTime"], input["Sign"] = lab.Signature(token, at)
 	return post("/v1/data/groupgate/answer", map[string]any{"input": input})
 }
 
 func post(target string, body any) []byte {
 	text, _ := json.Marshal(body) // maps of strings cannot fail
-	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", target, len(text))
-	return append([]byte(head), text...)
+	const head = "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+	return fmt.Appendf(nil, head, target, len(text), text)
 }

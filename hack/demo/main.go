@@ -1,7 +1,8 @@
-// Command demo tells the story of Groupgate on one machine: a real control plane, an IM backend, the manager, and people who join.
+// Command demo tells the story of Groupgate on one machine: a real control plane, an IM backend, the manager, and
+// accounts that join.
 //
-// It needs the binaries of `make control-plane` and bin/groupgate; `make demo` builds both. With --once it ends after the last chapter,
-// with exit code 0 if everything went as told; otherwise everything stays up until Ctrl-C.
+// It needs the binaries of `make control-plane` and bin/groupgate; `make demo` builds both. With --once it ends after
+// the last chapter, with exit code 0 if every result was as expected; otherwise everything stays up until Ctrl-C.
 package main
 
 import (
@@ -17,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
@@ -41,19 +41,19 @@ func main() {
 	}
 }
 
-// run sets the stage, tells the story, and clears the stage, whatever happens.
+// run sets the stage, tells the story, and clears the stage also after an error.
 func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	dir, err := os.MkdirTemp("", "groupgate-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	defer func() {
-		// The logs are what one wants to read when something went wrong.
+		// After an error the logs are kept.
 		if err == nil || ctx.Err() != nil {
 			err = errors.Join(err, os.RemoveAll(dir))
 			return
 		}
-		err = fmt.Errorf("%w\nThe logs are in %s", err, dir)
+		err = fmt.Errorf("%w\nThe log is in %s", err, dir)
 	}()
 
 	n := newNarrator(out, isTerminal(os.Stdout))
@@ -63,7 +63,7 @@ func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	if ctx.Err() == nil {
 		return err
 	}
-	// Whatever failed, failed because it was interrupted. Only --once promises to get to the end.
+	// The error is the interrupt's. Only --once promises to get to the end.
 	if once {
 		return errors.New("interrupted before the story was told")
 	}
@@ -98,109 +98,87 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
 }
 
-// The credentials of the app in config/samples; the emulator knows the same.
-const (
-	sdkAppID      = "1400000000"
-	secretKey     = "replace-with-the-secret-key-of-the-app"
-	callbackToken = "replace-with-the-callback-token"
-)
+// sampleApp is the emulator's app: that of config/samples, with its credentials.
+const sampleApp = "1400000000:replace-with-the-secret-key-of-the-app:replace-with-the-callback-token"
 
-// stage is what the story plays on.
+// stage is what the story is shown on.
 type stage struct {
+	lab.World
 	dir      string
 	narrator *narrator
-
-	plane   *lab.ControlPlane
-	manager *lab.Manager
-	backend *lab.Process
-	im      emulator.Client
-	logs    []*os.File
+	log      *os.File // of both processes
+	manager  *lab.Manager
+	backend  *lab.Emulator
 }
 
 // set brings up the control plane, installs the manifests and starts the two processes.
-func (s *stage) set(ctx context.Context) error {
+func (s *stage) set(ctx context.Context) (err error) {
 	n := s.narrator
+	if s.log, err = os.Create(filepath.Join(s.dir, "processes.log")); err != nil {
+		return fmt.Errorf("make a log file: %w", err)
+	}
 	n.begin("A control plane")
 	began := time.Now()
-	var err error
-	if s.plane, err = lab.StartControlPlane(s.dir, nil); err != nil {
+	plane, err := lab.StartControlPlane(s.dir, nil)
+	if err != nil {
 		return err
 	}
-	n.plane = s.plane
-	n.say("A real kube-apiserver and etcd, up in %s at %s.", time.Since(began).Round(100*time.Millisecond), s.plane.Config.Host)
+	s.World = lab.World{
+		ControlPlane: plane, Namespace: "chat", Binary: filepath.Join(lab.Root(), "bin", "groupgate"),
+	}
+	n.plane = plane
+	took := time.Since(began).Round(100 * time.Millisecond)
+	n.say("A real kube-apiserver and etcd, up in %s at %s.", took, plane.Config.Host)
 	n.say("Groupgate's CustomResourceDefinitions, its roles, and a namespace for the chat app:")
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := n.kubectl(ctx, "apply", "--server-side", "-k", "config/default"); err != nil {
-		return err
+	if n.kubectl(ctx, "apply", "--server-side", "-k", "config/default"); n.err != nil {
+		return n.err
 	}
 
 	n.begin("An IM backend and Groupgate")
-	binary := filepath.Join(lab.Root(), "bin", "groupgate")
-	if _, err := os.Stat(binary); err != nil {
+	if _, err := os.Stat(s.Binary); err != nil {
 		return fmt.Errorf("no bin/groupgate (%w): run `make build`", err)
 	}
-	address, err := lab.FreeAddress()
-	if err != nil {
-		return err
-	}
-	s.im.BaseURL = "http://" + address
-	// The manager runs as its ServiceAccount, so that the demo would notice a right that is missing.
-	kubeconfig, err := s.plane.ServiceAccountKubeconfig("groupgate-system", "groupgate-manager", "")
-	if err != nil {
-		return err
-	}
-	managerLog, err := s.logFile("manager.log")
-	if err != nil {
-		return err
-	}
-	s.manager, err = lab.StartManager(managerLog, binary, kubeconfig,
-		"--namespace=chat", "--im-endpoint="+s.im.BaseURL, "--shutdown-delay=0s", "--log-format=console")
-	if err != nil {
-		return err
-	}
-	backendLog, err := s.logFile("emulator.log")
-	if err != nil {
-		return err
-	}
-	s.backend, err = lab.Start(backendLog, binary, "emulator", "--bind-address="+address, "--callback-url="+s.manager.CallbackURL,
-		"--app="+sdkAppID+":"+secretKey+":"+callbackToken, "--log-format=console")
-	if err != nil {
-		return err
-	}
-	bounded, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := s.manager.AwaitReady(bounded); err != nil {
+	s.backend, err = lab.StartEmulator(ctx, s.log, s.Binary, "--app="+sampleApp, "--log-format=console")
+	if err != nil {
 		return err
 	}
-	if err := lab.Await(bounded, "the emulator to answer", func(ctx context.Context) (bool, error) {
-		_, err := s.im.Groups(ctx)
-		return err == nil, nil
-	}); err != nil {
+	s.IMEndpoint = s.backend.BaseURL
+	// The manager runs as its ServiceAccount: a missing right would show.
+	if s.manager, err = s.StartManager(s.log, "", "--shutdown-delay=0s", "--log-format=console"); err != nil {
 		return err
 	}
-	n.say("An emulated IM backend   %s", s.im.BaseURL)
+	if err := s.manager.AwaitReady(ctx); err != nil {
+		return err
+	}
+	if err := s.backend.SendCallbacksTo(ctx, s.manager.CallbackURL); err != nil {
+		return err
+	}
+	n.say("An emulated IM backend   %s", s.IMEndpoint)
 	n.say("groupgate manager        %s   (ready, with nothing to enforce yet)", s.manager.CallbackURL)
 	return nil
 }
 
-// invite says where to look, now that the story is told.
+// invite lists commands to go on with.
 func (s *stage) invite() {
 	n := s.narrator
 	n.begin("Your turn: everything stays up until Ctrl-C")
 	n.say("%s", strings.Join([]string{
-		"export KUBECONFIG=" + s.plane.Kubeconfig,
-		"export PATH=" + filepath.Dir(s.plane.KubectlPath()) + ":$PATH",
+		"export KUBECONFIG=" + s.Kubeconfig,
+		"export PATH=" + filepath.Dir(s.KubectlPath()) + ":$PATH",
 		"",
 		"kubectl get groupgate -n chat",
 		"kubectl explain grouppolicy.spec.join",
 		"kubectl edit grouppolicy vip-lounge -n chat",
 		"kubectl describe pruneruns -n chat",
-		"curl -s " + s.im.BaseURL + "/emulator/",
-		"curl -s " + s.im.BaseURL + "/emulator/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
+		"curl -s " + s.IMEndpoint + "/emulator/",
+		"curl -s " + s.IMEndpoint + "/emulator/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
 		"curl -s " + s.manager.MetricsURL + " | grep ^groupgate_",
-		"tail -f " + filepath.Join(s.dir, "manager.log"),
+		"tail -f " + s.log.Name(),
 	}, "\n"))
 }
 
@@ -213,20 +191,8 @@ func (s *stage) clear() error {
 	if s.backend != nil {
 		errs = append(errs, s.backend.Stop(10*time.Second))
 	}
-	if s.plane != nil {
-		errs = append(errs, s.plane.Stop())
+	if s.ControlPlane != nil {
+		errs = append(errs, s.ControlPlane.Stop())
 	}
-	for _, f := range s.logs {
-		errs = append(errs, f.Close())
-	}
-	return errors.Join(errs...)
-}
-
-func (s *stage) logFile(name string) (*os.File, error) {
-	f, err := os.Create(filepath.Join(s.dir, name))
-	if err != nil {
-		return nil, fmt.Errorf("make a log file: %w", err)
-	}
-	s.logs = append(s.logs, f)
-	return f, nil
+	return errors.Join(append(errs, s.log.Close())...)
 }

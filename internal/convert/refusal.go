@@ -3,14 +3,14 @@ package convert
 import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
-	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// Refusal converts what a PruneRun has written down that matters to joins; false where nothing does. It goes by what is recorded, and by
-// no clock: a refusal that is over is a record still.
+// Refusal converts what a PruneRun, packed or not, has written down that matters to joins; false where nothing does. It
+// goes by what is recorded, and by no clock: a refusal that is over is a record still.
 //
-// Accounts are refused from the moment that their batch is recorded, which is before the deletion is sent. Those that the run kept are
-// not. An undo ends the refusal as soon as it is requested, and restores the accounts that it recorded until it is finished.
+// Accounts are refused from the moment that their batch is recorded, which is before the deletion is sent. Those that
+// the run kept are not. An undo ends the refusal as soon as it is requested, and restores the accounts that it recorded
+// until it is finished.
 func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
 	record := policy.Refusal{
 		Namespace: run.Namespace,
@@ -31,7 +31,7 @@ func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
 	default:
 		record.Until = status.Refuse.Until.Time
 		record.Reject = policy.Rejection{Code: status.Refuse.Code, Message: status.Refuse.Message}
-		record.Accounts = prunerun.RemovedAccounts(run)
+		record.Accounts = removedAccounts(run)
 	}
 	return record, len(record.Accounts) > 0
 }

@@ -86,10 +86,8 @@ whenFull: {prune: {mode: Enforce, inactiveFor: 30d, freeSeats: 120, maxRemovals:
 	if got := len(all); got >= pages {
 		t.Fatalf("%d calls by now: the large group could have been done", got)
 	}
-	deletions := slices.DeleteFunc(
-		slices.Clone(all),
-		func(c emulator.CallRecord) bool { return c.API != "delete_group_member" },
-	)
+	deletions := slices.DeleteFunc(slices.Clone(all),
+		func(c emulator.CallRecord) bool { return c.API != "delete_group_member" })
 	if len(deletions) != 2 {
 		t.Fatalf("%d deletions, want 2: %+v", len(deletions), deletions)
 	}
@@ -107,11 +105,8 @@ whenFull: {prune: {mode: Enforce, inactiveFor: 30d, freeSeats: 120, maxRemovals:
 	took := last.ReceivedAt.Sub(reports[0].SentAt).Round(time.Millisecond)
 	t.Logf("from the callback to the last removal: %s, %d calls, %d of them of the large group", took, between, ofCrowd)
 	if between > promised {
-		t.Errorf(
-			"the small group was pruned after %d calls of the app, want at most %d, which is 10 s",
-			between,
-			promised,
-		)
+		t.Errorf("the small group was pruned after %d calls of the app, want at most %d, which is 10 s", between,
+			promised)
 	}
 	if ofCrowd == 0 {
 		t.Error("the large group was not being planned meanwhile: this proves nothing")

@@ -103,11 +103,8 @@ join:
 
 	now := time.Now()
 	apply := func(groupType string) string {
-		return fmt.Sprintf(
-			`{"CallbackCommand":%q,"GroupId":"club",%s"Requestor_Account":"mallory"}`,
-			lab.CommandApply,
-			groupType,
-		)
+		return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":"club",%s"Requestor_Account":"mallory"}`, lab.CommandApply,
+			groupType)
 	}
 	const invite = `{"CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"club","Type":"Private",
 		"Operator_Account":"jared","DestinationMembers":[{"Member_Account":"mallory"}]}`
@@ -316,11 +313,8 @@ join: {allow: {accounts: [jared]}, reject: {code: 10110, message: Members only}}
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
 			for n := 0; r.Ready(t.Context()); n++ {
 				for account, want := range map[string]int{"jared": 0, "mallory": 10110} {
-					body := fmt.Sprintf(
-						`{"CallbackCommand":%q,"GroupId":"club","Requestor_Account":%q}`,
-						lab.CommandApply,
-						account,
-					)
+					body := fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":"club","Requestor_Account":%q}`,
+						lab.CommandApply, account)
 					query := lab.Sign(lab.Query(lab.SDKAppID, lab.CommandApply), lab.CallbackToken, time.Now())
 					resp, err := client.Post(r.CallbackURL+"?"+query, "application/json", strings.NewReader(body))
 					if err != nil {

@@ -150,11 +150,8 @@ whenFull: {prune: {mode: Enforce, inactiveFor: 30d, freeSeats: 5, notification: 
 				r.reportFull("club")
 				return nil
 			})
-			eventually(
-				t,
-				"the callbacks to be processed",
-				func() bool { return r.metric("groupgate_prune_intake_pending") == 0 },
-			)
+			eventually(t, "the callbacks to be processed",
+				func() bool { return r.metric("groupgate_prune_intake_pending") == 0 })
 			calls, err := w.im.Calls(t.Context(), emulator.RecordFilter{})
 			if err != nil {
 				t.Fatal(err)

@@ -86,10 +86,8 @@ join: {allow: {}, deny: {accounts: [idle3]}, reject: {code: 10110, message: Come
 	if got := leader.metric(restored) + follower.metric(restored); got != 9 {
 		t.Errorf("%s = %v, want 9", restored, got)
 	}
-	onBoth(
-		"refuse invitations again",
-		func(r *replica) bool { return r.invite("administrator", "quiet1").ErrorCode == 10110 },
-	)
+	onBoth("refuse invitations again",
+		func(r *replica) bool { return r.invite("administrator", "quiet1").ErrorCode == 10110 })
 
 	// The undo filled the group, which was reported; neither that nor a sweep creates a run.
 	callbacks, err := w.im.Callbacks(t.Context(), emulator.RecordFilter{})

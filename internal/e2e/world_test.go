@@ -210,10 +210,8 @@ func (r *replica) postSigned(command string, fields map[string]any) (lab.Answer,
 
 // tryApply sends an application to join. The error says that there was no answer.
 func (r *replica) tryApply(group, account string) (lab.Answer, error) {
-	return r.postSigned(
-		lab.CommandApply,
-		map[string]any{"GroupId": group, "Type": "Public", "Requestor_Account": account},
-	)
+	return r.postSigned(lab.CommandApply,
+		map[string]any{"GroupId": group, "Type": "Public", "Requestor_Account": account})
 }
 
 // apply sends an application to join, which must be answered.

@@ -9,15 +9,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// These bound what an interner itself holds. What thousands say alike is short.
+// These bound what an interner itself holds. Texts that thousands of objects have in common are short.
 const (
 	mostInterned    = 4096
 	longestInterned = 256 // bytes
 )
 
-// interner lets objects share what thousands of them say alike: every one that is decoded brings its own copies of its namespace,
-// of its reasons, of the defaults of its fields. Its zero value is ready. It is for the transforms of the cache, which run at the
-// same time for several kinds.
+// interner stores equal strings and label sets of different objects once: every decoded object has its own copies of
+// its namespace, its reasons and the defaults of its fields. Its zero value is ready. It is safe for concurrent use,
+// since the informers of several kinds run at the same time.
 type interner struct {
 	mu     sync.Mutex
 	texts  map[string]string
@@ -37,14 +37,14 @@ func (n *interner) text(s string) string {
 // shareText is text in place.
 func shareText[S ~string](n *interner, s *S) { *s = S(n.text(string(*s))) }
 
-// labelSet returns a map that is equal to labels; nobody may write to it.
+// labelSet returns a map that is equal to labels. It is shared and must not be changed.
 func (n *interner) labelSet(labels map[string]string) map[string]string {
 	if len(labels) == 0 {
 		return nil
 	}
 	var key strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		// A label holds neither of the two.
+		// Labels contain neither = nor a comma.
 		key.WriteString(name + "=" + labels[name] + ",")
 	}
 	n.mu.Lock()
@@ -52,8 +52,8 @@ func (n *interner) labelSet(labels map[string]string) map[string]string {
 	return remember(&n.labels, key.String(), labels)
 }
 
-// remember returns what is known under the key, or makes value known. When too much is known all is forgotten; what has been
-// handed out goes on being shared by those who have it.
+// remember returns the value known under the key, or makes value known. When the map is full it is dropped, so that it
+// stays bounded; values that objects share already stay shared.
 func remember[V any](known *map[string]V, key string, value V) V {
 	if v, ok := (*known)[key]; ok {
 		return v
@@ -65,7 +65,7 @@ func remember[V any](known *map[string]V, key string, value V) V {
 	return value
 }
 
-// conditions returns conditions without room for more, whose texts are shared.
+// conditions returns conditions with shared texts and without spare capacity.
 func (n *interner) conditions(conditions []metav1.Condition) []metav1.Condition {
 	conditions = exact(conditions)
 	for i := range conditions {
@@ -78,7 +78,7 @@ func (n *interner) conditions(conditions []metav1.Condition) []metav1.Condition 
 	return conditions
 }
 
-// exact returns s without room for more. Decoding makes room for four elements at least.
+// exact returns s without spare capacity. Decoding allocates at least four elements.
 func exact[E any](s []E) []E {
 	if cap(s) == len(s) {
 		return s

@@ -20,8 +20,8 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// dialTimeout bounds one attempt to connect. The kernel repeats a lost SYN after 1, 3, 7, 15 s: an attempt that began
-// in an outage would learn of its end up to 15 s late, a fresh one is through at once.
+// dialTimeout bounds one attempt to connect. The kernel repeats a lost SYN after 1, 3, 7 and 15 s: an attempt that
+// started during an outage would succeed up to 15 s after its end, a new attempt succeeds at once.
 const dialTimeout = 3 * time.Second
 
 // errWatchClosedUnopened stands for the connection error that client-go swallows (see reconnecting).
@@ -30,9 +30,9 @@ var errWatchClosedUnopened = errors.New("the connection was closed before the wa
 // ConnectionConfig returns a copy of config for connections to the API server that come back quickly after an outage:
 // an attempt to connect lasts at most 3 s.
 //
-// A connection that is open but dead is noticed by HTTP/2 pings: after HTTP2_READ_IDLE_TIMEOUT_SECONDS (client-go: 30) without
-// a frame one is sent, and after another HTTP2_PING_TIMEOUT_SECONDS (15) without an answer every watch on it ends and is
-// opened again. client-go reads both from the environment only, when the first client is made.
+// A connection that is open but dead is noticed by HTTP/2 pings: after HTTP2_READ_IDLE_TIMEOUT_SECONDS (client-go: 30)
+// without a frame one is sent, and after another HTTP2_PING_TIMEOUT_SECONDS (15) without an answer every watch on it
+// ends and is opened again. client-go reads both from the environment only, when the first client is made.
 func ConnectionConfig(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	if config.Dial == nil {
@@ -41,16 +41,21 @@ func ConnectionConfig(config *rest.Config) *rest.Config {
 	return config
 }
 
-// NewInformer makes informers that are current within seconds of the API server's return; it is cache.Options.NewInformer.
+// NewInformer makes informers that are current within seconds of the API server's return; it is
+// cache.Options.NewInformer.
 //
-// client-go's reflector doubles its wait after every failure, up to [30, 60) s, and cannot be told otherwise: a minute's outage
-// would be followed by a minute of answers from yesterday's policies. So connection errors are retried below the reflector,
-// every 1 to 2 s, and it never hears of them. Whatever the API server itself answers is the reflector's business.
-func NewInformer(lw toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+// client-go's reflector doubles its wait after every failure, up to [30, 60) s, which is not configurable: after an
+// outage of a minute, callbacks would be answered from old policies for another minute. So connection errors are
+// retried below the reflector, every 1 to 2 s, without the reflector noticing. It handles the answers of the API
+// server, errors included.
+func NewInformer(
+	lw toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers,
+) toolscache.SharedIndexInformer {
 	return toolscache.NewSharedIndexInformer(reconnecting(lw), example, resync, indexers)
 }
 
-// reconnecting wraps lw so that List and Watch return only with an answer of the API server, or when their ctx has ended.
+// reconnecting wraps lw so that List and Watch return only with an answer of the API server, or when their ctx has
+// ended.
 func reconnecting(lw toolscache.ListerWatcher) toolscache.ListerWatcher {
 	inner := toolscache.ToListerWatcherWithContext(lw)
 	outer := &toolscache.ListWatch{
@@ -60,8 +65,8 @@ func reconnecting(lw toolscache.ListerWatcher) toolscache.ListerWatcher {
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return persist(ctx, func() (watch.Interface, error) {
 				w, err := inner.WatchWithContext(ctx, options)
-				// rest.Request.Watch turns EOF and timeouts into an empty watch and no error; the reflector
-				// would call that a very short watch, and back off.
+				// rest.Request.Watch turns EOF and timeouts into an empty watch without an error, which the reflector
+				// would take for a very short watch, and back off.
 				if err == nil && reflect.TypeOf(w) == reflect.TypeOf(watch.NewEmptyWatch()) {
 					return nil, errWatchClosedUnopened
 				}
@@ -69,7 +74,7 @@ func reconnecting(lw toolscache.ListerWatcher) toolscache.ListerWatcher {
 			})
 		},
 	}
-	// Whether lw can stream its list (WatchList) is still for lw to say.
+	// Whether lists are streamed (WatchList) depends on lw.
 	return toolscache.ToListWatcherWithWatchListSemantics(outer, lw)
 }
 
@@ -95,7 +100,7 @@ func persist[T any](ctx context.Context, attempt func() (T, error)) (T, error) {
 	}
 }
 
-// unreachable says whether err means that no answer came, as opposed to an answer that is an error.
+// unreachable reports whether err means that no answer came, as opposed to an answer that is an error.
 func unreachable(err error) bool {
 	var answered apierrors.APIStatus
 	if err == nil || errors.As(err, &answered) {

@@ -12,8 +12,9 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-// NewRESTMapper is a manager's MapperProvider that knows the kinds used here and asks nobody. The usual one asks the API server, and a
-// process that starts during an outage would end instead of waiting for its return with the callback server up.
+// NewRESTMapper is a manager's MapperProvider with a static list of the kinds used here. The default one asks the API
+// server, and a process that starts during an outage would end, instead of running its callback server until the API
+// server is back.
 func NewRESTMapper(*rest.Config, *http.Client) (meta.RESTMapper, error) {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	for kind, version := range map[string]schema.GroupVersion{

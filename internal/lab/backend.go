@@ -81,19 +81,25 @@ func forwardTo(w http.ResponseWriter, r *http.Request, body []byte, target strin
 	return true
 }
 
-// Emulator is a `groupgate emulator` process with one app.
+// Emulator is a `groupgate emulator` process.
 type Emulator struct {
 	*Process
 	emulator.Client
 }
 
-// StartEmulator starts binary as an emulator of the app SDKAppID and waits until it answers. Other flags come last.
+// SendCallbacksTo sets the callback URL.
+func (e *Emulator) SendCallbacksTo(ctx context.Context, url string) error {
+	_, err := e.Configure(ctx, func(s *emulator.Settings) { s.CallbackURL = url })
+	return err
+}
+
+// StartEmulator starts binary as an emulator and waits until it answers.
 func StartEmulator(ctx context.Context, log io.Writer, binary string, flags ...string) (*Emulator, error) {
 	address, err := FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	process, err := Start(log, binary, append([]string{"emulator", "--bind-address=" + address}, flags...)...)
+	process, err := Start(log, nil, binary, append([]string{"emulator", "--bind-address=" + address}, flags...)...)
 	if err != nil {
 		return nil, err
 	}

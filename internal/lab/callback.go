@@ -30,11 +30,8 @@ type Answer struct {
 
 // Query is the query of a callback of an app, not yet signed.
 func Query(sdkAppID uint64, command string) string {
-	return fmt.Sprintf(
-		"SdkAppid=%d&CallbackCommand=%s&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS",
-		sdkAppID,
-		command,
-	)
+	return fmt.Sprintf("SdkAppid=%d&CallbackCommand=%s&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS", sdkAppID,
+		command)
 }
 
 // Sign adds RequestTime and Sign to a query. A signature is valid for a minute.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -48,6 +49,9 @@ type ControlPlane struct {
 	dir    string
 	assets string
 	env    *envtest.Environment
+
+	mu          sync.Mutex
+	kubeconfigs map[string]string // of the manager, by the address of the API server
 }
 
 // StartControlPlane starts one that writes its kubeconfigs into dir. apiServerFlags, without dashes, are added to those
@@ -58,8 +62,9 @@ func StartControlPlane(dir string, apiServerFlags map[string]string) (*ControlPl
 		return nil, err
 	}
 	c := &ControlPlane{
-		dir:    dir,
-		assets: assets,
+		dir:         dir,
+		assets:      assets,
+		kubeconfigs: map[string]string{},
 		env: &envtest.Environment{
 			BinaryAssetsDirectory:    assets,
 			ControlPlaneStartTimeout: 2 * time.Minute,
@@ -101,12 +106,17 @@ func (c *ControlPlane) Install(ctx context.Context) error {
 	return err
 }
 
-// ServiceAccountKubeconfig writes a kubeconfig of a user that RBAC treats as the ServiceAccount namespace/name, and
-// returns its path. server, if not empty, is the address (host:port) that it names instead of the API server's own.
-func (c *ControlPlane) ServiceAccountKubeconfig(namespace, name, server string) (string, error) {
+// ManagerKubeconfig is the path of a kubeconfig of a user that RBAC treats as the manager's ServiceAccount of config/default.
+// server, if not empty, is the address (host:port) that it names instead of the API server's own.
+func (c *ControlPlane) ManagerKubeconfig(server string) (path string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if path := c.kubeconfigs[server]; path != "" {
+		return path, nil
+	}
 	user, err := c.env.AddUser(envtest.User{
-		Name:   "system:serviceaccount:" + namespace + ":" + name,
-		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+		Name:   "system:serviceaccount:" + managerNamespace + ":" + managerAccount,
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + managerNamespace, "system:authenticated"},
 	}, nil)
 	if err != nil {
 		return "", fmt.Errorf("add a user: %w", err)
@@ -120,7 +130,10 @@ func (c *ControlPlane) ServiceAccountKubeconfig(namespace, name, server string) 
 			return "", err
 		}
 	}
-	return c.writeKubeconfig(strings.NewReplacer(":", "_", "/", "_").Replace(name+"-"+server), kubeconfig)
+	if path, err = c.writeKubeconfig("manager-"+strings.ReplaceAll(server, ":", "-"), kubeconfig); err == nil {
+		c.kubeconfigs[server] = path
+	}
+	return path, err
 }
 
 // redirected returns kubeconfig with another address for its clusters.

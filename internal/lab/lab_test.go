@@ -83,11 +83,8 @@ func TestCallbacksGoToTheFirstManagerThatAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			forward(
-				w,
-				httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/callback?a=b", http.NoBody),
-				tc.targets,
-			)
+			forward(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/callback?a=b", http.NoBody),
+				tc.targets)
 			if got := w.Body.String(); w.Code != tc.status || got != tc.body {
 				t.Errorf("%d %q, want %d %q", w.Code, got, tc.status, tc.body)
 			}

@@ -21,17 +21,22 @@ type Manager struct {
 	ReadyURL string
 }
 
-// StartManager starts binary as a manager with kubeconfig. Other flags come last and win.
-func StartManager(log io.Writer, binary, kubeconfig string, flags ...string) (*Manager, error) {
+// StartManager starts a manager of the namespace as the ServiceAccount of config/default. server, if not empty, is the
+// address (host:port) at which it reaches the API server. Other flags come last and win.
+func (w *World) StartManager(log io.Writer, server string, flags ...string) (*Manager, error) {
+	kubeconfig, err := w.ManagerKubeconfig(server)
+	if err != nil {
+		return nil, err
+	}
 	var addresses [3]string
 	for i := range addresses {
-		var err error
 		if addresses[i], err = FreeAddress(); err != nil {
 			return nil, err
 		}
 	}
-	process, err := Start(log, binary, append([]string{
+	all := []string{
 		"manager",
+		"--namespace=" + w.Namespace,
 		"--kubeconfig=" + kubeconfig,
 		"--callback-insecure-http",
 		"--callback-bind-address=" + addresses[0],
@@ -39,7 +44,11 @@ func StartManager(log io.Writer, binary, kubeconfig string, flags ...string) (*M
 		"--metrics-bind-address=" + addresses[1],
 		"--health-probe-bind-address=" + addresses[2],
 		"--leader-election-namespace=" + managerNamespace,
-	}, flags...)...)
+	}
+	if w.IMEndpoint != "" {
+		all = append(all, "--im-endpoint="+w.IMEndpoint)
+	}
+	process, err := Start(log, w.Env, w.Binary, append(all, flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +102,13 @@ func Metric(ctx context.Context, url, name string, labels ...string) (sum float6
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", url, err)
 	}
+	return SumMetric(string(text), name, labels...)
+}
+
+// SumMetric is Metric of text in the exposition format.
+func SumMetric(text, name string, labels ...string) (sum float64, err error) {
 lines:
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, name) || !strings.ContainsAny(line[len(name):][:1], "{ ") {
 			continue
 		}
@@ -121,9 +135,14 @@ func get(ctx context.Context, url string) (*http.Response, error) {
 	return http.DefaultClient.Do(req)
 }
 
-// Await asks holds every 50 ms until it is true, it fails, or ctx ends.
+// Await calls holds every 50 ms until it is true, it fails, or ctx ends.
 func Await(ctx context.Context, what string, holds func(context.Context) (bool, error)) error {
-	ticker := time.NewTicker(50 * time.Millisecond)
+	return Poll(ctx, 50*time.Millisecond, what, holds)
+}
+
+// Poll is Await with another interval.
+func Poll(ctx context.Context, interval time.Duration, what string, holds func(context.Context) (bool, error)) error {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		ok, err := holds(ctx)

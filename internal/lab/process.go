@@ -37,9 +37,10 @@ type Process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// Start runs binary with args; both of its outputs go to log.
-func Start(log io.Writer, binary string, args ...string) (*Process, error) {
+// Start runs binary with args; both of its outputs go to log. env is added to the environment of this process.
+func Start(log io.Writer, env []string, binary string, args ...string) (*Process, error) {
 	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = childAttributes()
 	if err := cmd.Start(); err != nil {

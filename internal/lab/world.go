@@ -38,6 +38,8 @@ type World struct {
 	Namespace string
 	// Binary is the path of groupgate.
 	Binary string
+	// Env is added to the environment of managers.
+	Env []string
 	// IMEndpoint is the base URL of the backend's REST API; empty for none.
 	IMEndpoint string
 }
@@ -56,20 +58,6 @@ func (w *World) Kubectl(ctx context.Context, stdin string, args ...string) (stri
 func (w *World) Apply(ctx context.Context, manifests ...string) error {
 	_, err := w.Kubectl(ctx, strings.Join(manifests, "\n---\n"), "apply", "--server-side", "-f", "-")
 	return err
-}
-
-// StartManager starts a manager of the namespace as the ServiceAccount of config/default. server, if not empty, is the
-// address (host:port) at which it reaches the API server. Other flags come last and win.
-func (w *World) StartManager(log io.Writer, server string, flags ...string) (*Manager, error) {
-	kubeconfig, err := w.ServiceAccountKubeconfig(managerNamespace, managerAccount, server)
-	if err != nil {
-		return nil, err
-	}
-	all := []string{"--namespace=" + w.Namespace}
-	if w.IMEndpoint != "" {
-		all = append(all, "--im-endpoint="+w.IMEndpoint)
-	}
-	return StartManager(log, w.Binary, kubeconfig, append(all, flags...)...)
 }
 
 // NamespaceManifests are a namespace and the RoleBinding that gives the manager its rights in it.

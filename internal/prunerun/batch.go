@@ -32,8 +32,6 @@ func RemovedAccounts(run *v1alpha1.PruneRun) []string {
 		return nil
 	}
 	begun := int(run.Status.Progress.Settled) + int(run.Status.Progress.InFlight)
-	// The plan that the cache holds of a run is cut down to the accounts that are refused, and so may be shorter than
-	// the progress.
 	removals := withoutKept(run, run.Status.Plan.Removals[:min(max(begun, 0), len(run.Status.Plan.Removals))])
 	accounts := make([]string, len(removals))
 	for i := range removals {

@@ -79,7 +79,10 @@ func newHandler(ctx context.Context, kind, file, redisAddress string) (http.Hand
 	case "redis":
 		admits, err = peers.FromRedis(ctx, data, redisAddress)
 	default:
-		return nil, fmt.Errorf("-kind=%s: name one of bare, bare-typed, fasthttp, handwritten, cedar, casbin, redis, informers", kind)
+		return nil, fmt.Errorf(
+			"-kind=%s: name one of bare, bare-typed, fasthttp, handwritten, cedar, casbin, redis, informers",
+			kind,
+		)
 	}
 	if err != nil {
 		return nil, err

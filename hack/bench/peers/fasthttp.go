@@ -7,7 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// ServeFastHTTP is BareTyped behind another HTTP server than net/http. It shows what that choice costs: docs/adr says why Groupgate makes it.
+// ServeFastHTTP is BareTyped behind another HTTP server than net/http. It shows what that choice costs: docs/adr says
+// why Groupgate makes it.
 func ServeFastHTTP(listener net.Listener) error {
 	server := &fasthttp.Server{
 		Handler: func(ctx *fasthttp.RequestCtx) {

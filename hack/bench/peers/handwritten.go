@@ -19,8 +19,8 @@ func FromMaps(data *Data) Decider {
 	return func(_ context.Context, group, account string) (bool, error) { return data.Members[group][account], nil }
 }
 
-// Handwritten is the handler that a team would write by hand around a decider: net/http and encoding/json. It checks SdkAppid and
-// Sign and answers refusals as Groupgate does. It counts nothing, logs nothing, and knows one command.
+// Handwritten is the handler that a team would write by hand around a decider: net/http and encoding/json. It checks
+// SdkAppid and Sign and answers refusals as Groupgate does. It counts nothing, logs nothing, and knows one command.
 func Handwritten(data *Data, admits Decider) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {

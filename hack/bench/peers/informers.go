@@ -17,8 +17,9 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-// ServeInformers holds the IMApps, AccountLists and GroupPolicies of a namespace in controller-runtime's cache, as they are, and does nothing
-// with them: what any operator that watches them pays. It begins to listen once it has all of them.
+// ServeInformers holds the IMApps, AccountLists and GroupPolicies of a namespace in controller-runtime's cache, as they
+// are, and does nothing with them: what any operator that watches them pays. It begins to listen once it has all of
+// them.
 func ServeInformers(ctx context.Context, kubeconfig, namespace, address string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -31,7 +32,8 @@ func ServeInformers(ctx context.Context, kubeconfig, namespace, address string) 
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return err
 	}
-	informers, err := cache.New(config, cache.Options{Scheme: scheme, DefaultNamespaces: map[string]cache.Config{namespace: {}}})
+	informers, err := cache.New(config,
+		cache.Options{Scheme: scheme, DefaultNamespaces: map[string]cache.Config{namespace: {}}})
 	if err != nil {
 		return fmt.Errorf("make the informers: %w", err)
 	}

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// Data is what every contender decides on, as its process reads it from a file. It is the data.json of Open Policy Agent, too.
+// Data is what every contender decides on, as its process reads it from a file. It is the data.json of Open Policy
+// Agent, too.
 type Data struct {
 	SDKAppID string `json:"sdkAppID"`
 	Token    string `json:"token"`
-	// Members are the accounts that each group admits. They are objects and not arrays, because Open Policy Agent looks up a key
-	// of an object at once, and searches an array from its beginning.
+	// Members are the accounts that each group admits. They are objects and not arrays, because Open Policy Agent looks
+	// up a key of an object at once, and searches an array from its beginning.
 	Members map[string]map[string]bool `json:"members"`
 }
 

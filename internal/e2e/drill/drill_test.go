@@ -17,7 +17,7 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// patience is how long an episode may take to come to rest once nothing is in its way. Waits of a minute are among what it has to outlast.
+// patience is how long an episode may take to become idle once all faults are over. That includes waits of a minute.
 const patience = 5 * time.Minute
 
 func TestDrill(t *testing.T) {
@@ -26,21 +26,21 @@ func TestDrill(t *testing.T) {
 	for seed := *firstSeed; left > 0; seed++ {
 		n := min(left, *perEpisode)
 		left -= n
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { total.add(playEpisode(t, seed, n)) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { total.add(runEpisode(t, seed, n)) })
 	}
 	t.Logf("%d scenarios in %s: %s", *scenarios, time.Since(start).Round(time.Second), total)
 }
 
-// playEpisode plays n scenarios side by side and judges what happened.
-func playEpisode(t *testing.T, seed uint64, n int) tally {
+// runEpisode runs n scenarios side by side and checks the outcome.
+func runEpisode(t *testing.T, seed uint64, n int) tally {
 	start := time.Now()
 	e := drawEpisode(seed)
 	w := newWorld(t, e)
-	var players []player
+	var runners []runner
 	script := e.String()
 	for i := range n {
 		s := drawScenario(seed, i, e)
-		players = append(players, player{world: w, scenario: s})
+		runners = append(runners, runner{world: w, scenario: s})
 		script += s.String()
 	}
 	t.Logf("replay with -drill.seed=%d -drill.scenarios=%d", seed, n)
@@ -53,8 +53,8 @@ func playEpisode(t *testing.T, seed uint64, n int) tally {
 		watch.Wait()
 	}()
 
-	if e.Net != nil {
-		w.putPolicy("net", *e.Net)
+	if e.Fallback != nil {
+		w.putPolicy("fallback", *e.Fallback)
 	}
 	sweep := "10m"
 	if e.Sweep {
@@ -67,8 +67,8 @@ func playEpisode(t *testing.T, seed uint64, n int) tally {
 		}
 		w.replicas[i] = r
 	}
-	for _, p := range players {
-		p.begin()
+	for _, p := range runners {
+		p.prepare()
 	}
 	for _, r := range w.replicas {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -79,19 +79,19 @@ func playEpisode(t *testing.T, seed uint64, n int) tally {
 		}
 	}
 
-	chaos := time.Now()
-	w.storm(t.Context(), e.Blows, func(ctx context.Context) {
+	begun := time.Now()
+	w.withFaults(t.Context(), e.Faults, func(ctx context.Context) {
 		var all sync.WaitGroup
-		for _, p := range players {
-			all.Go(func() { p.play(ctx) })
+		for _, p := range runners {
+			all.Go(func() { p.run(ctx) })
 		}
 		all.Wait()
 	})
-	settling := time.Now()
-	w.settle(players, e.Sweep)
+	calm := time.Now()
+	w.awaitIdle(runners, e.Sweep)
 	late := time.Now()
-	undone := w.undoSome(players, e)
-	for _, p := range players {
+	undone := w.undoSome(runners, e)
+	for _, p := range runners {
 		p.checkRejoining(t.Context())
 	}
 	for _, r := range w.replicas {
@@ -100,49 +100,58 @@ func playEpisode(t *testing.T, seed uint64, n int) tally {
 
 	m := model{ledger: w.ledger, adminAccount: lab.AdminAccount}
 	w.ledger.mu.Lock()
-	verdicts := append(m.judge(), w.complaints...)
+	violations := append(m.check(), w.violations...)
 	result := w.ledger.tally()
 	w.ledger.mu.Unlock()
 	result.scenarios, result.undone = n, undone
-	t.Logf("start %s, chaos %s, rest %s, undo %s, all %s: %s", chaos.Sub(start).Round(time.Second), settling.Sub(chaos).Round(time.Second),
-		late.Sub(settling).Round(time.Second), time.Since(late).Round(time.Second), time.Since(start).Round(time.Second), result)
-	if len(verdicts) > 0 {
-		t.Errorf("%s\n\nthe script:\n%s\nlogs and records: %s", strings.Join(verdicts, "\n"), script, w.dump(verdicts, script))
+	t.Logf(
+		"start %s, faults %s, until idle %s, undo %s, all %s: %s",
+		begun.Sub(start).Round(time.Second),
+		calm.Sub(begun).Round(time.Second),
+		late.Sub(calm).
+			Round(time.Second),
+		time.Since(late).Round(time.Second),
+		time.Since(start).Round(time.Second),
+		result,
+	)
+	if len(violations) > 0 {
+		t.Errorf("%s\n\nthe script:\n%s\nlogs and records: %s", strings.Join(violations, "\n"), script,
+			w.dump(violations, script))
 	} else if testing.Verbose() {
 		t.Log("the script:\n" + script)
 	}
 	return result
 }
 
-// storm lets blows strike while play goes on, and ends all trouble when both are over.
-func (w *world) storm(ctx context.Context, blows []blow, play func(context.Context)) {
-	feeling, stop := context.WithCancel(ctx)
-	var feel, both sync.WaitGroup
-	feel.Go(func() { w.feelFaults(feeling) })
-	both.Go(func() { w.strike(ctx, blows) })
-	both.Go(func() { play(ctx) })
+// withFaults injects faults while run goes on, and ends all of them when both are over.
+func (w *world) withFaults(ctx context.Context, faults []fault, run func(context.Context)) {
+	watching, stop := context.WithCancel(ctx)
+	var watch, both sync.WaitGroup
+	watch.Go(func() { w.recordVendorFaults(watching) })
+	both.Go(func() { w.injectAll(ctx, faults) })
+	both.Go(func() { run(ctx) })
 	both.Wait()
 	stop()
-	feel.Wait()
-	w.calm(ctx)
+	watch.Wait()
+	w.endFaults(ctx)
 }
 
-// settle waits until every group is as it should be.
-func (w *world) settle(players []player, sweep bool) {
+// awaitIdle waits until no group has unfinished work.
+func (w *world) awaitIdle(runners []runner, sweep bool) {
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
-	told := time.Now()
+	logged := time.Now()
 	for {
-		open := w.unsettled(players, sweep)
+		open := w.unfinishedWork(runners, sweep)
 		if len(open) == 0 {
 			return
 		}
-		if time.Since(told) > 30*time.Second {
-			told = time.Now()
-			w.t.Logf("not at rest yet:\n  %s", strings.Join(open, "\n  "))
+		if time.Since(logged) > 30*time.Second {
+			logged = time.Now()
+			w.t.Logf("not idle yet:\n  %s", strings.Join(open, "\n  "))
 		}
 		if ctx.Err() != nil {
-			w.complain("still after %s:\n  %s", patience, strings.Join(open, "\n  "))
+			w.violation("not idle after %s:\n  %s", patience, strings.Join(open, "\n  "))
 			return
 		}
 		for _, r := range w.replicas {
@@ -154,11 +163,11 @@ func (w *world) settle(players []player, sweep bool) {
 	}
 }
 
-// undoSome undoes what the runs of some scenarios removed, while the late blows strike, and returns how many.
-func (w *world) undoSome(players []player, e episodeDraft) int {
+// undoSome undoes the removals of some scenarios' runs, under the late faults, and returns the number of runs.
+func (w *world) undoSome(runners []runner, e episodeDraft) int {
 	requested := map[string]bool{}
-	w.storm(w.ctx, e.Late, func(context.Context) {
-		for _, p := range players {
+	w.withFaults(w.ctx, e.Late, func(context.Context) {
+		for _, p := range runners {
 			for _, g := range p.Groups {
 				for _, run := range w.ledger.runsOf(p.Rule.App, g.ID) {
 					if p.Undo && ended(&run) && run.Status.Removed > 0 && len(inFlight(&run)) == 0 {
@@ -176,10 +185,11 @@ func (w *world) undoSome(players []player, e episodeDraft) int {
 	defer cancel()
 	for {
 		var open []string
-		for _, p := range players {
+		for _, p := range runners {
 			for _, g := range p.Groups {
 				for _, run := range w.ledger.runsOf(p.Rule.App, g.ID) {
-					if u := run.Status.Undo; requested[run.Name] && (u == nil || u.FinishedAt.IsZero()) && !apimeta.IsStatusConditionTrue(run.Status.Conditions, "Undone") {
+					if u := run.Status.Undo; requested[run.Name] && (u == nil || u.FinishedAt.IsZero()) &&
+						!apimeta.IsStatusConditionTrue(run.Status.Conditions, "Undone") {
 						open = append(open, fmt.Sprintf("%s: %+v", run.Name, run.Status.Conditions))
 					}
 				}
@@ -189,20 +199,20 @@ func (w *world) undoSome(players []player, e episodeDraft) int {
 			return len(requested)
 		}
 		if ctx.Err() != nil {
-			w.complain("the undo is still under way after %s:\n  %s", patience, strings.Join(open, "\n  "))
+			w.violation("the undo is still under way after %s:\n  %s", patience, strings.Join(open, "\n  "))
 			return len(requested)
 		}
 		pause(ctx, 100*time.Millisecond)
 	}
 }
 
-// dump writes what there is to know into a folder of its own, which is kept, and returns its path.
-func (w *world) dump(verdicts []string, script string) string {
-	dir, err := os.MkdirTemp("", "groupgate-drill-failure-") // it is there to be read after the test
+// dump writes logs and records into a folder, which is kept, and returns its path.
+func (w *world) dump(violations []string, script string) string {
+	dir, err := os.MkdirTemp("", "groupgate-drill-failure-")
 	if err != nil {
 		return err.Error()
 	}
-	files := map[string]string{"verdicts": strings.Join(verdicts, "\n"), "script": script}
+	files := map[string]string{"violations": strings.Join(violations, "\n"), "script": script}
 	for i, r := range w.replicas {
 		files[fmt.Sprintf("manager-%d.log", i)] = r.log.String()
 	}
@@ -215,17 +225,25 @@ func (w *world) dump(verdicts []string, script string) string {
 		}
 		files[h.last().Name+".json"] = string(data)
 	}
-	var deeds []string
-	for _, list := range [][]deed{w.ledger.looks, w.ledger.removals, w.ledger.additions} {
+	var events []string
+	for _, list := range [][]event{w.ledger.rechecks, w.ledger.removals, w.ledger.additions} {
 		for _, d := range list {
-			deeds = append(deeds, fmt.Sprintf("%s %s %q %d/%d %s named %v found %+v", d.at.Format("15:04:05.000"), d.app, d.Group.ID, d.Group.Members, d.Group.MaxMembers, d.API, d.Named, d.Found))
+			events = append(
+				events,
+				fmt.Sprintf("%s %s %q %d/%d %s named %v found %+v", d.at.Format("15:04:05.000"), d.app, d.Group.ID,
+					d.Group.Members, d.Group.MaxMembers, d.API, d.Named, d.Found),
+			)
 		}
 	}
 	for _, d := range w.ledger.departures {
-		deeds = append(deeds, fmt.Sprintf("%s %s %q left %q, %d seats", d.begin.Format("15:04:05.000"), d.app, d.group, d.account, d.seats))
+		events = append(
+			events,
+			fmt.Sprintf("%s %s %q left %q, %d seats", d.begin.Format("15:04:05.000"), d.app, d.group, d.account,
+				d.seats),
+		)
 	}
-	slices.Sort(deeds)
-	files["deeds"] = strings.Join(deeds, "\n")
+	slices.Sort(events)
+	files["events"] = strings.Join(events, "\n")
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return err.Error()
@@ -234,7 +252,7 @@ func (w *world) dump(verdicts []string, script string) string {
 	return dir
 }
 
-// tally counts what happened: a drill in which nothing does proves nothing.
+// tally counts events: a drill without any proves nothing.
 type tally struct {
 	scenarios, runs, resumed, removed, calls, kept, added, undone, reports, faults int
 	ends                                                                           map[string]int
@@ -287,6 +305,17 @@ func (t *tally) add(o tally) {
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d runs %v, %d reports, %d troubles, %d removed in %d calls, %d batches taken up again, %d kept, %d undone with %d added",
-		t.runs, t.ends, t.reports, t.faults, t.removed, t.calls, t.resumed, t.kept, t.undone, t.added)
+	return fmt.Sprintf(
+		"%d runs %v, %d reports, %d faults, %d removed in %d calls, %d batches resumed, %d kept, %d undone with %d added",
+		t.runs,
+		t.ends,
+		t.reports,
+		t.faults,
+		t.removed,
+		t.calls,
+		t.resumed,
+		t.kept,
+		t.undone,
+		t.added,
+	)
 }

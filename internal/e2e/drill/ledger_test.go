@@ -14,14 +14,14 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
-// ledger is all that is known of an episode, in the order in which it happened. Its times are those of this machine, whatever the clock of
-// the emulator says, except for those inside what the emulator says of its members.
+// ledger is all that is known of an episode, in order. Its times are those of this machine, whatever the clock of the
+// emulator says, except for those of members, which are the emulator's.
 type ledger struct {
 	mu sync.Mutex
 
-	looks     []deed // get_specified_group_member_info
-	removals  []deed // delete_group_member
-	additions []deed // add_group_member
+	rechecks  []event // get_specified_group_member_info
+	removals  []event // delete_group_member
+	additions []event // add_group_member
 
 	policies  map[string]*timeline[*version]  // by name; nil: there is none
 	lists     map[string]*timeline[*[]string] // by name; nil: there is none
@@ -30,15 +30,16 @@ type ledger struct {
 
 	departures []departure
 	reports    []report
-	faults     []time.Time // at which a fault, an outage or a kill was felt
+	faults     []time.Time // when a fault of the vendor fired, and when another one began or ended
 
-	outages []time.Time // at which one began or ended
+	outages []time.Time // when one began or ended
 
 	runs map[types.UID]*history
 }
 
-// deed is a call of the vendor's REST API that took effect, and the runs of the group as the API server had them at that moment.
-type deed struct {
+// event is a call of the vendor's REST API that took effect, and the runs of the group in the API server at that
+// moment.
+type event struct {
 	at   time.Time
 	app  string
 	runs []v1alpha1.PruneRun
@@ -52,7 +53,7 @@ type version struct {
 	rule       rule
 }
 
-// departure is one member less, or one seat more, for which no run is to blame.
+// departure is one member less, or one seat more, that no run has caused.
 type departure struct {
 	app, group  string
 	account     string // "" if the group's limit was raised, or all are gone
@@ -60,7 +61,7 @@ type departure struct {
 	begin, done time.Time
 }
 
-// report is a full group that a manager has taken note of.
+// report is a full group that a manager has accepted.
 type report struct {
 	app, group string
 	at         time.Time
@@ -69,7 +70,7 @@ type report struct {
 // history is every version of a run that the watch saw.
 type history struct {
 	versions []v1alpha1.PruneRun
-	seen     []time.Time // when the watch told of each
+	seen     []time.Time // when the watch delivered each
 	deleted  bool
 }
 
@@ -77,7 +78,8 @@ func (h *history) last() *v1alpha1.PruneRun { return &h.versions[len(h.versions)
 
 func newLedger() *ledger {
 	return &ledger{
-		policies: map[string]*timeline[*version]{}, lists: map[string]*timeline[*[]string]{}, suspended: map[string]*timeline[bool]{},
+		policies: map[string]*timeline[*version]{}, lists: map[string]*timeline[*[]string]{},
+		suspended: map[string]*timeline[bool]{},
 		approvals: map[types.UID]*timeline[v1alpha1.Approval]{}, runs: map[types.UID]*history{},
 	}
 }
@@ -97,9 +99,9 @@ func line[K comparable, T any](lines map[K]*timeline[T], key K) *timeline[T] {
 	return lines[key]
 }
 
-func (l *ledger) trouble() { l.note(func() { l.faults = append(l.faults, time.Now()) }) }
+func (l *ledger) recordFault() { l.note(func() { l.faults = append(l.faults, time.Now()) }) }
 
-// seen takes in a version of a run.
+// seen adds a version of a run.
 func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,16 +136,16 @@ func (l *ledger) runsOf(app, group string) []v1alpha1.PruneRun {
 	return runs
 }
 
-// witness is told by the emulator, which holds the group still meanwhile: what the API server has of the group's runs now is what it
-// had when the call took effect.
+// witness is called by the emulator while it holds the lock of the group: the runs that the API server has now are
+// those of the moment at which the call took effect.
 func (w *world) witness(t emulator.Testimony) {
-	d := deed{at: time.Now(), app: w.appNamed(t.Group.SDKAppID), Testimony: t}
+	d := event{at: time.Now(), app: w.appNamed(t.Group.SDKAppID), Testimony: t}
 	if t.API != "get_specified_group_member_info" {
 		var list v1alpha1.PruneRunList
 		err := w.api.List(w.ctx, &list, client.InNamespace(w.Namespace),
 			client.MatchingFields{"spec.appRef.name": d.app, "spec.groupID": t.Group.ID})
 		if err != nil {
-			w.complain("list the runs of %q: %v", t.Group.ID, err)
+			w.violation("list the runs of %q: %v", t.Group.ID, err)
 		}
 		d.runs = list.Items
 	}
@@ -154,12 +156,12 @@ func (w *world) witness(t emulator.Testimony) {
 		case "add_group_member":
 			w.ledger.additions = append(w.ledger.additions, d)
 		default:
-			w.ledger.looks = append(w.ledger.looks, d)
+			w.ledger.rechecks = append(w.ledger.rechecks, d)
 		}
 	})
 }
 
-// watchRuns takes in every version of every run until ctx ends. A watch that ends is begun anew where it was.
+// watchRuns records every version of every run until ctx ends. A watch that ends is resumed.
 func (w *world) watchRuns(ctx context.Context) {
 	version := ""
 	for ctx.Err() == nil {
@@ -168,7 +170,7 @@ func (w *world) watchRuns(ctx context.Context) {
 		})
 		if err != nil {
 			if ctx.Err() == nil {
-				w.complain("watch the runs: %v", err)
+				w.violation("watch the runs: %v", err)
 			}
 			return
 		}

@@ -10,10 +10,10 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
-// unsettled says of every group of the players what is still to come, now that nothing is in the way any more: nothing of those that are
-// fine. Without a sweep only the reported groups need a run.
-func (w *world) unsettled(players []player, sweep bool) (open []string) {
-	for _, p := range players {
+// unfinishedWork lists what the managers still have to do for the groups, now that all faults are over. Without a sweep
+// only the reported groups need a run.
+func (w *world) unfinishedWork(runners []runner, sweep bool) (open []string) {
+	for _, p := range runners {
 		groups := map[string]emulator.Group{}
 		all, err := w.im(p.Rule.App).Groups(w.ctx)
 		if err != nil {
@@ -23,7 +23,7 @@ func (w *world) unsettled(players []player, sweep bool) (open []string) {
 			groups[g.ID] = g
 		}
 		for _, g := range p.Groups {
-			for _, what := range p.unsettledGroup(groups[g.ID], g.ID, sweep) {
+			for _, what := range p.unfinishedGroup(groups[g.ID], g.ID, sweep) {
 				open = append(open, fmt.Sprintf("%s %q: %s", p.Name, g.ID, what))
 			}
 		}
@@ -31,9 +31,9 @@ func (w *world) unsettled(players []player, sweep bool) (open []string) {
 	return open
 }
 
-func (p player) unsettledGroup(g emulator.Group, id string, sweep bool) (open []string) {
+func (p runner) unfinishedGroup(g emulator.Group, id string, sweep bool) (open []string) {
 	runs := p.ledger.runsOf(p.Rule.App, id)
-	found := false // a run has dealt with the group as it is, or waits with a good reason
+	found := false // a run has handled the group as it is, or waits for a good reason
 	for i := range runs {
 		run := &runs[i]
 		if !ended(run) {
@@ -44,11 +44,12 @@ func (p player) unsettledGroup(g emulator.Group, id string, sweep bool) (open []
 			}
 			continue
 		}
-		// Without a sweep it is enough that the report was answered: not by "not full", unless somebody had just left.
+		// Without a sweep it is enough that the report led to a run. NotFull counts only if a member has left.
 		complete := apimeta.FindStatusCondition(run.Status.Conditions, "Complete")
-		answered := !sweep && complete != nil && (complete.Reason != "NotFull" || p.somebodyLeft(id))
+		answered := !sweep && complete != nil && (complete.Reason != "NotFull" || p.memberLeft(id))
 		s := run.Status.Group
-		found = found || answered || apimeta.IsStatusConditionTrue(run.Status.Conditions, "Failed") || s != nil && s.MaxMembers > 0 && s.Members >= s.MaxMembers
+		found = found || answered || apimeta.IsStatusConditionTrue(run.Status.Conditions, "Failed") ||
+			s != nil && s.MaxMembers > 0 && s.Members >= s.MaxMembers
 	}
 	v := p.policy(p.Name)
 	reported := slices.ContainsFunc(p.reported(), func(r report) bool { return r.app == p.Rule.App && r.group == id })
@@ -56,37 +57,39 @@ func (p player) unsettledGroup(g emulator.Group, id string, sweep bool) (open []
 	case found || g.ID == "" || !g.Full || modernType(g.Type) == "AVChatRoom":
 	case v == nil || !v.rule.governs(p.Rule.App, g.ID, g.Type) || v.rule.Invalid && len(runs) > 0:
 	case reported || sweep:
-		open = append(open, fmt.Sprintf("it is full (%d), reported %v, and no run has dealt with it", g.Members, reported))
+		open = append(open, fmt.Sprintf("it is full (%d), reported %v, and no run has handled it", g.Members, reported))
 	}
 	return open
 }
 
-func (p player) somebodyLeft(group string) bool {
+func (p runner) memberLeft(group string) bool {
 	p.ledger.mu.Lock()
 	defer p.ledger.mu.Unlock()
-	return slices.ContainsFunc(p.ledger.departures, func(d departure) bool { return d.app == p.Rule.App && d.group == group })
+	return slices.ContainsFunc(p.ledger.departures,
+		func(d departure) bool { return d.app == p.Rule.App && d.group == group })
 }
 
-func (p player) reported() []report {
+func (p runner) reported() []report {
 	p.ledger.mu.Lock()
 	defer p.ledger.mu.Unlock()
 	return slices.Clone(p.ledger.reports)
 }
 
-// waiting says what a run waits for, and whether it does well to.
-func (p player) waiting(run *v1alpha1.PruneRun, runs []v1alpha1.PruneRun) (reason string, good bool) {
+// waiting returns what a run waits for, and whether it should.
+func (p runner) waiting(run *v1alpha1.PruneRun, runs []v1alpha1.PruneRun) (reason string, good bool) {
 	condition := apimeta.FindStatusCondition(run.Status.Conditions, "Planned")
 	if run.Status.Plan != nil {
 		condition = apimeta.FindStatusCondition(run.Status.Conditions, "Complete")
 	}
 	if condition == nil {
-		return "it says nothing", false
+		return "no condition", false
 	}
 	reason = condition.Reason + ": " + condition.Message
 	v := p.policy(p.Name)
 	switch condition.Reason {
 	case "AwaitingApproval":
-		return reason, run.Status.Policy.Mode == v1alpha1.PruneModeApprove && run.Spec.Approval == v1alpha1.ApprovalPending
+		return reason, run.Status.Policy.Mode == v1alpha1.PruneModeApprove &&
+			run.Spec.Approval == v1alpha1.ApprovalPending
 	case "BudgetExhausted":
 		return reason, v != nil && p.spent() >= v.rule.PerDay
 	case "ProtectionUnresolved":
@@ -111,8 +114,8 @@ func (p player) waiting(run *v1alpha1.PruneRun, runs []v1alpha1.PruneRun) (reaso
 	return reason, false
 }
 
-// spent is what the runs have on record under the name of the policy.
-func (p player) spent() (n int) {
+// spent is how many removals the runs have recorded under the name of the policy.
+func (p runner) spent() (n int) {
 	p.ledger.mu.Lock()
 	defer p.ledger.mu.Unlock()
 	for _, h := range p.ledger.runs {

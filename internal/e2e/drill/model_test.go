@@ -14,42 +14,43 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
-// How long what allowed a removal may be gone when the removal takes effect. A removal begins with live reads, is followed by a last look at the
-// members, and has to start within 5 s of that look; then it is on its way. Nobody can do better than that without a lock that is shared
-// with the vendor.
+// How long a fact that allowed a removal may be outdated when the removal takes effect. A batch begins with live reads,
+// then rechecks the members, and has to be sent within 5 s of the recheck. Without a lock shared with the vendor no
+// product can do better.
 const (
-	lookLife = 5 * time.Second
-	// delivery is what the way to the vendor takes: a call is given up after 5 s, and a busy machine is slow.
+	recheckValidity = 5 * time.Second
+	// delivery bounds the way to the vendor: a call times out after 5 s, and a busy machine is slow.
 	delivery = 7 * time.Second
-	// lookPatience is how long the live reads and the look may take together while calls are repeated.
-	lookPatience = 15 * time.Second
+	// recheckPatience bounds the live reads and the recheck together, with repeated calls.
+	recheckPatience = 15 * time.Second
 
-	// snapshotLag is how much later than the API server a snapshot may know something, or the watch of the drill; outageLag is that after an
-	// outage, whose end nobody need have noticed for 5 s.
+	// snapshotLag is how far a snapshot, or the watch of the drill, may be behind the API server; outageLag is that
+	// after an outage, whose end may go unnoticed for 5 s.
 	snapshotLag = 2 * time.Second
 	outageLag   = 7 * time.Second
 
-	// calmGrace is enough where no call has failed; troubledGrace covers repetitions, and the 5 s of a snapshot after an outage.
-	calmGrace     = lookLife + delivery
-	troubledGrace = lookPatience + lookLife + delivery
+	// quietGrace is enough if no call has failed; faultGrace covers repetitions, and the 5 s of a snapshot after an
+	// outage.
+	quietGrace = recheckValidity + delivery
+	faultGrace = recheckPatience + recheckValidity + delivery
 )
 
-// model judges a ledger. It knows the contract and nothing of the code.
+// model checks a ledger. It knows the contract, and nothing of the code.
 type model struct {
 	*ledger
 	adminAccount string
-	verdicts     []string
+	violations   []string
 }
 
-// blame writes down what must not have happened.
-func (m *model) blame(format string, args ...any) {
-	if len(m.verdicts) < 100 {
-		m.verdicts = append(m.verdicts, fmt.Sprintf(format, args...))
+// violation records something that must not happen.
+func (m *model) violation(format string, args ...any) {
+	if len(m.violations) < 100 {
+		m.violations = append(m.violations, fmt.Sprintf(format, args...))
 	}
 }
 
-// judge reads the whole ledger of an episode that is over.
-func (m *model) judge() []string {
+// check reads the whole ledger of an episode that is over.
+func (m *model) check() []string {
 	removed := map[types.UID]map[string]bool{}
 	perPolicy := map[string]int{}
 	for _, d := range m.removals {
@@ -59,19 +60,22 @@ func (m *model) judge() []string {
 		m.record(h, removed[uid])
 	}
 	m.undos(removed)
-	slices.Sort(m.verdicts)
-	return m.verdicts
+	slices.Sort(m.violations)
+	return m.violations
 }
 
 func (m *model) grace(at time.Time) time.Duration {
-	if slices.ContainsFunc(m.faults, func(f time.Time) bool { return f.Before(at) && f.After(at.Add(-troubledGrace-5*time.Second)) }) {
-		return troubledGrace
+	if slices.ContainsFunc(
+		m.faults,
+		func(f time.Time) bool { return f.Before(at) && f.After(at.Add(-faultGrace-5*time.Second)) },
+	) {
+		return faultGrace
 	}
-	return calmGrace
+	return quietGrace
 }
 
-// begin is a moment before which everything must have been taken into account. A removal is recorded under optimistic lock, so that what it rests on
-// was read after the version of the run before that record was written.
+// begin is a moment of which a removal must respect every earlier change. A batch is recorded under optimistic locking:
+// what it rests on was read after the version before that record was written.
 func (m *model) begin(run *v1alpha1.PruneRun, at time.Time) time.Time {
 	grace, lag := m.grace(at), snapshotLag
 	if slices.ContainsFunc(m.outages, func(o time.Time) bool { return o.Before(at) && o.After(at.Add(-2*outageLag)) }) {
@@ -82,9 +86,10 @@ func (m *model) begin(run *v1alpha1.PruneRun, at time.Time) time.Time {
 	if h == nil {
 		return from
 	}
-	i := slices.IndexFunc(h.versions, func(v v1alpha1.PruneRun) bool { return v.ResourceVersion == run.ResourceVersion })
+	i := slices.IndexFunc(h.versions,
+		func(v v1alpha1.PruneRun) bool { return v.ResourceVersion == run.ResourceVersion })
 	for i > 0 && cmp.Equal(h.versions[i].Status, h.versions[i-1].Status) {
-		i-- // what people say of a run is a version of it, too
+		i-- // an edit of the spec is a version, too
 	}
 	if i < 1 {
 		return from
@@ -95,87 +100,92 @@ func (m *model) begin(run *v1alpha1.PruneRun, at time.Time) time.Time {
 	return from
 }
 
-// removal judges one call of delete_group_member that took effect.
-func (m *model) removal(d deed, removed map[types.UID]map[string]bool, perPolicy map[string]int) {
-	blame := func(format string, args ...any) {
-		m.blame("%s: removal of %v from %q at %s: %s", d.app, accountsOf(d.Found), d.Group.ID, d.at.Format("15:04:05.000"), fmt.Sprintf(format, args...))
+// removal checks one call of delete_group_member that took effect.
+func (m *model) removal(d event, removed map[types.UID]map[string]bool, perPolicy map[string]int) {
+	violation := func(format string, args ...any) {
+		m.violation("%s: removal of %v from %q at %s: %s", d.app, accountsOf(d.Found), d.Group.ID,
+			d.at.Format("15:04:05.000"), fmt.Sprintf(format, args...))
 	}
 	// The record comes first: a run of the group has these accounts in flight.
-	i := slices.IndexFunc(d.runs, func(run v1alpha1.PruneRun) bool { return !ended(&run) && subset(d.Named, inFlight(&run)) })
+	i := slices.IndexFunc(d.runs,
+		func(run v1alpha1.PruneRun) bool { return !ended(&run) && subset(d.Named, inFlight(&run)) })
 	if i < 0 {
-		blame("no run of the group has %v in flight", d.Named)
+		violation("no run of the group has %v in flight", d.Named)
 		return
 	}
 	run := &d.runs[i]
 	if len(d.Found) == 0 {
-		return // nobody was harmed
+		return // no member was removed
 	}
 	from := m.begin(run, d.at)
 	switch modernType(d.Group.Type) {
 	case "Work", "Public", "Meeting", "Community":
 	default:
-		blame("the group is of type %s", d.Group.Type)
+		violation("the group is of type %s", d.Group.Type)
 	}
 
 	if m.suspendedThroughout(d.app, from, d.at) {
-		blame("pruning is Suspended")
+		violation("pruning is Suspended")
 	}
 	v := m.version(run)
 	if v == nil {
-		blame("nobody ever wrote the policy %+v of run %s", run.Status.Policy, run.Name)
+		violation("the policy %+v of run %s never existed", run.Status.Policy, run.Name)
 		return
 	}
-	if !m.policies[run.Status.Policy.Name].possible(from, d.at, func(now *version) bool { return now != nil && now.uid == v.uid && now.generation == v.generation }) {
-		blame("policy %s, generation %d, is no more", run.Status.Policy.Name, v.generation)
+	unchanged := func(now *version) bool { return now != nil && now.uid == v.uid && now.generation == v.generation }
+	if !m.policies[run.Status.Policy.Name].possible(from, d.at, unchanged) {
+		violation("policy %s, generation %d, was replaced", run.Status.Policy.Name, v.generation)
 	}
-	m.consent(blame, run, v, from, d.at)
+	m.approval(violation, run, v, from, d.at)
 	if !v.rule.governs(d.app, d.Group.ID, d.Group.Type) || v.rule.Invalid {
-		blame("policy %s does not govern the group, or is invalid", run.Status.Policy.Name)
+		violation("policy %s does not govern the group, or is invalid", run.Status.Policy.Name)
 	}
-	m.seats(blame, d, v, from)
+	m.seats(violation, d, v, from)
 
 	if removed[run.UID] == nil {
 		removed[run.UID] = map[string]bool{}
 	}
 	for _, member := range d.Found {
-		m.member(blame, d, member, v, from)
+		m.member(violation, d, member, v, from)
 		if removed[run.UID][member.Account] {
-			blame("%s was removed by run %s before", member.Account, run.Name)
+			violation("%s was removed by run %s before", member.Account, run.Name)
 		}
 		removed[run.UID][member.Account] = true
 	}
 	if n := len(removed[run.UID]); n > v.rule.MaxRemovals {
-		blame("run %s has removed %d, maxRemovals is %d", run.Name, n, v.rule.MaxRemovals)
+		violation("run %s has removed %d, maxRemovals is %d", run.Name, n, v.rule.MaxRemovals)
 	}
 	// An episode is shorter than 24 hours: everything counts.
 	name := d.app + "/" + run.Status.Policy.Name
 	if perPolicy[name] += len(d.Found); perPolicy[name] > v.rule.PerDay {
-		blame("%d removed under policies named %s, maxRemovalsPerDay is %d", perPolicy[name], run.Status.Policy.Name, v.rule.PerDay)
+		violation("%d removed under policies named %s, maxRemovalsPerDay is %d", perPolicy[name],
+			run.Status.Policy.Name, v.rule.PerDay)
 	}
 }
 
-type blameFunc func(format string, args ...any)
+type violationFunc func(format string, args ...any)
 
-// consent: what mode and approval say.
-func (m *model) consent(blame blameFunc, run *v1alpha1.PruneRun, v *version, from, to time.Time) {
-	said := line(m.approvals, run.UID)
+// approval checks mode and approval.
+func (m *model) approval(violation violationFunc, run *v1alpha1.PruneRun, v *version, from, to time.Time) {
+	approvals := line(m.approvals, run.UID)
 	switch v.rule.Mode {
 	case "Enforce":
 	case "Approve":
-		withdrawn := said.possible(from, to, func(word v1alpha1.Approval) bool { return word == v1alpha1.ApprovalApproved })
-		if run.Spec.Approval != v1alpha1.ApprovalApproved && !withdrawn {
-			blame("run %s is not approved but %s", run.Name, run.Spec.Approval)
+		approved := func(now v1alpha1.Approval) bool { return now == v1alpha1.ApprovalApproved }
+		if run.Spec.Approval != v1alpha1.ApprovalApproved && !approvals.possible(from, to, approved) {
+			violation("run %s is not approved but %s", run.Name, run.Spec.Approval)
 		}
 	default:
-		blame("the mode is %s", v.rule.Mode)
+		violation("the mode is %s", v.rule.Mode)
 	}
-	if said.throughout(from, to, func(now v1alpha1.Approval) bool { return now == v1alpha1.ApprovalDenied }) {
-		blame("run %s is denied", run.Name)
+	if approvals.throughout(from, to, func(now v1alpha1.Approval) bool { return now == v1alpha1.ApprovalDenied }) {
+		violation("run %s is denied", run.Name)
 	}
 }
 
-// seats: no more than the group needs, as it was when the removal took effect, but for seats that others left meanwhile.
-func (m *model) seats(blame blameFunc, d deed, v *version, from time.Time) {
+// seats checks that no more were removed than the group needed at that moment; seats freed by departures in between are
+// allowed for.
+func (m *model) seats(violation violationFunc, d event, v *version, from time.Time) {
 	needed := max(0, v.rule.wanted(d.Group.MaxMembers)-max(0, d.Group.MaxMembers-d.Group.Members))
 	meanwhile := 0
 	for _, left := range m.departures {
@@ -184,48 +194,47 @@ func (m *model) seats(blame blameFunc, d deed, v *version, from time.Time) {
 		}
 	}
 	if len(d.Found) > needed+meanwhile {
-		blame("%d seats are needed (%d of %d taken, %d wanted, %d left by others), %d removed",
+		violation("%d seats are needed (%d of %d taken, %d wanted, %d freed by departures), %d removed",
 			needed, d.Group.Members, d.Group.MaxMembers, v.rule.wanted(d.Group.MaxMembers), meanwhile, len(d.Found))
 	}
 }
 
-// member: only who was seen, shortly before, to be removable, and is not protected.
-func (m *model) member(blame blameFunc, d deed, member emulator.Member, v *version, from time.Time) {
+// member checks that a recheck shortly before found the member removable, and that it is not protected.
+func (m *model) member(violation violationFunc, d event, member emulator.Member, v *version, from time.Time) {
 	if member.Account == m.adminAccount {
-		blame("%s is the admin account", member.Account)
+		violation("%s is the admin account", member.Account)
 	}
-	looked, seen := false, false
+	rechecked, removable := false, false
 	var last string
-	for _, look := range m.looks {
-		if look.app != d.app || look.Group.ID != d.Group.ID || look.at.After(d.at) {
+	for _, recheck := range m.rechecks {
+		if recheck.app != d.app || recheck.Group.ID != d.Group.ID || recheck.at.After(d.at) {
 			continue
 		}
-		looked = looked || !look.at.Before(d.at.Add(-calmGrace))
-		if look.at.Before(from) || !slices.Contains(look.Named, member.Account) {
+		rechecked = rechecked || !recheck.at.Before(d.at.Add(-quietGrace))
+		if recheck.at.Before(from) || !slices.Contains(recheck.Named, member.Account) {
 			continue
 		}
-		complaint := unremovable(look, member.Account, v.rule, d.at)
-		seen = seen || complaint == ""
-		last = complaint
+		last = unremovable(recheck, member.Account, v.rule, d.at)
+		removable = removable || last == ""
 	}
 	switch {
-	case !looked:
-		blame("nobody has looked at the members for %s", calmGrace)
-	case !seen:
-		blame("%s was not seen to be removable within %s: %s (now %+v)", member.Account, d.at.Sub(from), last, member)
+	case !rechecked:
+		violation("no recheck of the members for %s", quietGrace)
+	case !removable:
+		violation("no recheck found %s removable within %s: %s (now %+v)", member.Account, d.at.Sub(from), last, member)
 	}
 	for _, name := range m.protectors(d, member.Account, from) {
-		blame("%s is protected by policy %s", member.Account, name)
+		violation("%s is protected by policy %s", member.Account, name)
 	}
 }
 
-// unremovable says what a look has to say against the removal of an account, "" for nothing.
-func unremovable(look deed, account string, r rule, at time.Time) string {
-	i := slices.IndexFunc(look.Found, func(m emulator.Member) bool { return m.Account == account })
+// unremovable is why an account must not be removed by a recheck; "" if it may.
+func unremovable(recheck event, account string, r rule, at time.Time) string {
+	i := slices.IndexFunc(recheck.Found, func(m emulator.Member) bool { return m.Account == account })
 	if i < 0 {
 		return "not in the group"
 	}
-	member := look.Found[i]
+	member := recheck.Found[i]
 	active := member.JoinedAt
 	if member.LastSpokeAt.After(active) {
 		active = member.LastSpokeAt
@@ -233,7 +242,7 @@ func unremovable(look deed, account string, r rule, at time.Time) string {
 	switch {
 	case member.Role != "Member":
 		return "role " + member.Role
-	case look.Group.Quirks.OmitLastSendMsgTime:
+	case recheck.Group.Quirks.OmitLastSendMsgTime:
 		return "activity unknown"
 	case active.After(at.Add(time.Second - r.inactiveFor())):
 		return "active at " + active.String()
@@ -241,8 +250,9 @@ func unremovable(look deed, account string, r rule, at time.Time) string {
 	return ""
 }
 
-// protectors are the policies that protect an account, or cannot say whether they do, all the time from then until the removal.
-func (m *model) protectors(d deed, account string, from time.Time) (names []string) {
+// protectors are the policies that protect an account, or whose protection is unresolved, all the time from then until
+// the removal.
+func (m *model) protectors(d event, account string, from time.Time) (names []string) {
 	for name, versions := range m.policies {
 		moments := append(versions.changes(from, d.at), from, d.at)
 		var lists []string
@@ -256,7 +266,8 @@ func (m *model) protectors(d deed, account string, from time.Time) (names []stri
 		}
 		if !slices.ContainsFunc(moments, func(at time.Time) bool {
 			values := versions.at(at)
-			return len(values) == 0 || slices.ContainsFunc(values, func(v *version) bool { return !m.protectsAt(v, d, account, at) })
+			return len(values) == 0 ||
+				slices.ContainsFunc(values, func(v *version) bool { return !m.protectsAt(v, d, account, at) })
 		}) {
 			names = append(names, name)
 		}
@@ -264,16 +275,17 @@ func (m *model) protectors(d deed, account string, from time.Time) (names []stri
 	return names
 }
 
-// protectsAt says whether a policy protects an account at a moment, or has a reference that resolves to nothing, for certain.
-func (m *model) protectsAt(v *version, d deed, account string, at time.Time) bool {
+// protectsAt reports whether at a moment a policy certainly protects an account, or has an unresolved reference.
+func (m *model) protectsAt(v *version, d event, account string, at time.Time) bool {
 	if v == nil || !v.rule.governs(d.app, d.Group.ID, d.Group.Type) {
 		return false
 	}
-	if slices.Contains(v.rule.Accounts, account) || slices.ContainsFunc(v.rule.Prefixes, func(p string) bool { return strings.HasPrefix(account, p) }) {
+	begins := func(prefix string) bool { return strings.HasPrefix(account, prefix) }
+	if slices.Contains(v.rule.Accounts, account) || slices.ContainsFunc(v.rule.Prefixes, begins) {
 		return true
 	}
 	for _, name := range v.rule.Lists {
-		// A list that is not there protects everybody.
+		// A list that does not exist protects every account.
 		if !slices.ContainsFunc(line(m.lists, name).at(at), func(accounts *[]string) bool {
 			return accounts != nil && !slices.Contains(*accounts, account)
 		}) {
@@ -287,32 +299,35 @@ func (m *model) suspendedThroughout(app string, from, to time.Time) bool {
 	return line(m.suspended, app).throughout(from, to, func(off bool) bool { return off })
 }
 
-// version is the policy that a run was planned by, as it was written then.
+// version is the policy that a run was planned by.
 func (m *model) version(run *v1alpha1.PruneRun) *version {
 	if run.Status.Policy == nil {
 		return nil
 	}
 	for _, c := range *line(m.policies, run.Status.Policy.Name) {
-		if c.value != nil && c.value.uid == run.Status.Policy.UID && c.value.generation == run.Status.Policy.Generation {
+		if c.value != nil && c.value.uid == run.Status.Policy.UID &&
+			c.value.generation == run.Status.Policy.Generation {
 			return c.value
 		}
 	}
 	return nil
 }
 
-// ended says whether a run has come to its end.
+// ended reports whether a run is finished.
 func ended(run *v1alpha1.PruneRun) bool {
-	return apimeta.IsStatusConditionTrue(run.Status.Conditions, "Complete") || apimeta.IsStatusConditionTrue(run.Status.Conditions, "Failed")
+	return apimeta.IsStatusConditionTrue(run.Status.Conditions, "Complete") ||
+		apimeta.IsStatusConditionTrue(run.Status.Conditions, "Failed")
 }
 
-// settled are the planned removals that a run is done with.
-func settled(run *v1alpha1.PruneRun) []string { return planned(run, 0, progress(run).Settled) }
+// done are the planned removals that a run has finished.
+func done(run *v1alpha1.PruneRun) []string { return planned(run, 0, progress(run).Settled) }
 
-// inFlight are the planned removals that a run has recorded to be under way, less those that it keeps.
+// inFlight are the planned removals of the batch in flight, without those that the run keeps.
 func inFlight(run *v1alpha1.PruneRun) []string {
 	p := progress(run)
 	kept := keptBy(run)
-	return slices.DeleteFunc(planned(run, p.Settled, p.Settled+p.InFlight), func(account string) bool { return slices.Contains(kept, account) })
+	return slices.DeleteFunc(planned(run, p.Settled, p.Settled+p.InFlight),
+		func(account string) bool { return slices.Contains(kept, account) })
 }
 
 func progress(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {

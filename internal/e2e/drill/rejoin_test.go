@@ -9,9 +9,9 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// checkRejoining asks every manager about some of those who were removed, and some who were not. A record that is about to expire is
-// left alone.
-func (p player) checkRejoining(ctx context.Context) {
+// checkRejoining sends every manager applications of some accounts that were removed, and of one that was not. Records
+// that are about to expire are skipped.
+func (p runner) checkRejoining(ctx context.Context) {
 	const margin = 3 * time.Second
 	for _, g := range p.Groups {
 		full, err := p.im(p.Rule.App).Group(ctx, g.ID)
@@ -19,7 +19,7 @@ func (p player) checkRejoining(ctx context.Context) {
 			continue
 		}
 		accounts := p.gone(g.ID)
-		accounts = append(choose(step{N: 4, Pick: uint64(len(accounts))}, accounts), "somebody-else")
+		accounts = append(choose(step{N: 4, Pick: uint64(len(accounts))}, accounts), "stranger")
 		runs := p.ledger.runsOf(p.Rule.App, g.ID)
 		for _, account := range accounts {
 			now := time.Now()
@@ -27,7 +27,8 @@ func (p player) checkRejoining(ctx context.Context) {
 			unclear := false
 			for i := range runs {
 				r := runs[i].Status.Refuse
-				if r == nil || runs[i].Spec.Undo != "" || !slices.Contains(append(settled(&runs[i]), inFlight(&runs[i])...), account) ||
+				if r == nil || runs[i].Spec.Undo != "" ||
+					!slices.Contains(append(done(&runs[i]), inFlight(&runs[i])...), account) ||
 					slices.Contains(keptBy(&runs[i]), account) {
 					continue
 				}
@@ -45,18 +46,21 @@ func (p player) checkRejoining(ctx context.Context) {
 			case refusal != nil:
 				want.ErrorCode, want.ErrorInfo = int(refusal.Code), refusal.Message
 			case v != nil && v.rule.Invalid && v.rule.Code > 0 && v.rule.governs(p.Rule.App, g.ID, g.Type):
-				want.ErrorCode, want.ErrorInfo = v.rule.Code, v.rule.Message // a join section that cannot be read admits nobody
+				// An invalid join section admits no account.
+				want.ErrorCode, want.ErrorInfo = v.rule.Code, v.rule.Message
 			}
 			for i, r := range p.replicas {
 				got, err := r.callback(ctx, full.SDKAppID, lab.CommandApply, map[string]any{
 					"GroupId": g.ID, "Type": g.Type, "Requestor_Account": account,
 				})
 				if err != nil {
-					p.complain("%s: ask manager %d about %s: %v", p.Name, i, account, err)
+					p.violation("%s: send manager %d the application of %s: %v", p.Name, i, account, err)
 					continue
 				}
-				if got.Status != want.Status || got.ErrorCode != want.ErrorCode || want.ErrorInfo != "" && got.ErrorInfo != want.ErrorInfo {
-					p.complain("%s: manager %d answers %+v to %s, who applies to %q, want %+v", p.Name, i, got, account, g.ID, want)
+				if got.Status != want.Status || got.ErrorCode != want.ErrorCode ||
+					want.ErrorInfo != "" && got.ErrorInfo != want.ErrorInfo {
+					p.violation("%s: manager %d answers %+v to %s, who applies to %q, want %+v", p.Name, i, got,
+						account, g.ID, want)
 				}
 			}
 		}

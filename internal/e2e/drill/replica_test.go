@@ -10,7 +10,8 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// replica is the place of one manager: a process, killed and started again, behind a wire of its own to the API server.
+// replica is one of the two managers: a process that is killed and started again, with a wire of its own to the API
+// server.
 type replica struct {
 	w     *world
 	wire  *lab.Wire
@@ -52,7 +53,7 @@ func (r *replica) current() *lab.Manager {
 	return r.process
 }
 
-// killAndRestart ends the process as kill -9 does; another one starts after a while.
+// killAndRestart ends the process as kill -9 does, and starts another one after a while.
 func (r *replica) killAndRestart(ctx context.Context, after time.Duration) {
 	r.killing.Lock()
 	defer r.killing.Unlock()
@@ -60,19 +61,19 @@ func (r *replica) killAndRestart(ctx context.Context, after time.Duration) {
 		return
 	}
 	if err := r.current().Kill(); err != nil {
-		r.w.complain("kill a manager: %v", err)
+		r.w.violation("kill a manager: %v", err)
 	}
 	pause(ctx, after)
 	if err := r.start(); err != nil {
-		r.w.complain("start a manager: %v", err)
+		r.w.violation("start a manager: %v", err)
 	}
 }
 
-// check says whether the process runs, and complains if it has ended without having been told to.
+// check reports whether the process runs. It is a violation if it has ended by itself.
 func (r *replica) check() bool {
 	p := r.current()
 	if !p.Running() {
-		r.w.complain("a manager has ended by itself with exit code %d", p.ExitCode())
+		r.w.violation("a manager has ended by itself with exit code %d", p.ExitCode())
 		return false
 	}
 	return true
@@ -84,10 +85,10 @@ func (r *replica) stop() {
 		return
 	}
 	if err := r.current().Stop(time.Minute); err != nil {
-		r.w.complain("stop a manager: %v", err)
+		r.w.violation("stop a manager: %v", err)
 	}
 	if strings.Contains(r.log.String(), "DATA RACE") {
-		r.w.complain("a manager has a data race")
+		r.w.violation("a manager has a data race")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-// rule is a policy with a prune rule, as the harness writes it and as the model reads it.
+// rule is a policy with a prune rule, as the drill writes it and as the model reads it.
 type rule struct {
 	App          string
 	Groups       []string // ids
@@ -30,14 +30,14 @@ type rule struct {
 	Prefixes     []string // protected
 	Lists        []string // protected: AccountLists by name
 	BySelector   bool     // the lists are picked by their label instead
-	Invalid      bool     // a selector that the schema lets through and nobody can read
+	Invalid      bool     // has a selector that the schema admits and the product does not
 	Code         int      // of join.reject; 0: none
 	Message      string
 }
 
 func (r rule) inactiveFor() time.Duration { return time.Duration(r.InactiveDays) * 24 * time.Hour }
 
-// wanted is how many seats are to be free in a group of this limit.
+// wanted is how many seats are to be free in a group with this limit.
 func (r rule) wanted(limit int) int {
 	if r.Percent {
 		return (limit*r.FreeSeats + 99) / 100
@@ -45,7 +45,7 @@ func (r rule) wanted(limit int) int {
 	return r.FreeSeats
 }
 
-// governs says whether the policy governs a group of this type, spelled as the vendor does.
+// governs reports whether the policy governs a group of this type, spelled as the vendor does.
 func (r rule) governs(app, group, groupType string) bool {
 	if r.App != app || len(r.Types) > 0 && !slices.Contains(r.Types, modernType(groupType)) {
 		return false
@@ -90,7 +90,9 @@ func (r rule) spec() v1alpha1.GroupPolicySpec {
 	for _, name := range r.Lists {
 		ref := v1alpha1.AccountListReference{Name: name}
 		if r.BySelector {
-			ref = v1alpha1.AccountListReference{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"list": name}}}
+			ref = v1alpha1.AccountListReference{
+				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"list": name}},
+			}
 		}
 		protect.Lists = append(protect.Lists, ref)
 	}
@@ -103,7 +105,9 @@ func (r rule) spec() v1alpha1.GroupPolicySpec {
 		AppRef: v1alpha1.AppReference{Name: r.App}, Groups: matchers, GroupTypes: types,
 		WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{
 			Mode: v1alpha1.PruneMode(r.Mode), InactiveFor: fmt.Sprintf("%dd", r.InactiveDays), FreeSeats: &seats,
-			MaxRemovals: int32(r.MaxRemovals), MaxRemovalsPerDay: int32(r.PerDay), Protect: protect, Cooldown: r.Cooldown,
+			MaxRemovals: int32(
+				r.MaxRemovals,
+			), MaxRemovalsPerDay: int32(r.PerDay), Protect: protect, Cooldown: r.Cooldown,
 			RejoinAfter: fmt.Sprintf("%ds", int(r.RejoinAfter.Seconds())), Notification: v1alpha1.NotificationSilent,
 		}},
 	}

@@ -10,17 +10,17 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
-// scenario is one policy with its groups, and what happens to them. All of it is drawn before anything starts.
+// scenario is one policy with its groups and the steps that change them, drawn before anything starts.
 type scenario struct {
 	Name   string
 	Rule   rule
 	Groups []emulator.GroupSpec
 	List   []string `json:",omitempty"` // the accounts of its AccountList, if the rule names one
 	Steps  []step
-	Undo   bool `json:",omitempty"` // in the end, of its runs that removed somebody
+	Undo   bool `json:",omitempty"` // its removals are undone in the end
 }
 
-// String is the script, one line a step, for a person who reads why a scenario failed.
+// String is the script, one line a step.
 func (s scenario) String() string {
 	var b strings.Builder
 	line := func(label string, v any) {
@@ -44,28 +44,28 @@ func (s scenario) String() string {
 	return b.String()
 }
 
-// dice are the random choices of one seed.
-type dice struct{ *rand.Rand }
+// rng makes the random choices of one seed.
+type rng struct{ *rand.Rand }
 
-func newDice(seed, stream uint64) dice { return dice{rand.New(rand.NewPCG(seed, stream))} }
+func newRNG(seed, stream uint64) rng { return rng{rand.New(rand.NewPCG(seed, stream))} }
 
-// between is a number from low to high, both included.
-func (d dice) between(low, high int) int { return low + d.IntN(high-low+1) }
+// between returns a number from low to high, both included.
+func (d rng) between(low, high int) int { return low + d.IntN(high-low+1) }
 
 // chance is true in percent of 100 cases.
-func (d dice) chance(percent int) bool { return d.IntN(100) < percent }
+func (d rng) chance(percent int) bool { return d.IntN(100) < percent }
 
-func (d dice) duration(low, high time.Duration) time.Duration {
+func (d rng) duration(low, high time.Duration) time.Duration {
 	return low + time.Duration(d.Int64N(int64(high-low)+1)).Truncate(time.Millisecond)
 }
 
-func oneOf[T any](d dice, choices ...T) T { return choices[d.IntN(len(choices))] }
+func oneOf[T any](d rng, choices ...T) T { return choices[d.IntN(len(choices))] }
 
 const owner = "olivia"
 
 // drawScenario draws the n-th scenario of an episode.
 func drawScenario(seed uint64, n int, e episodeDraft) scenario {
-	d := newDice(seed, uint64(n)+1)
+	d := newRNG(seed, uint64(n)+1)
 	s := scenario{Name: fmt.Sprintf("s%02d", n), Undo: d.chance(30)}
 	s.Rule = drawRule(d, oneOf(d, e.Apps...))
 	groups := 1
@@ -73,7 +73,8 @@ func drawScenario(seed uint64, n int, e episodeDraft) scenario {
 		groups = d.between(2, 3)
 	}
 	for g := range groups {
-		s.Groups = append(s.Groups, drawGroup(d, fmt.Sprintf("%s%s-%d", oneOf(d, "", "", "@TGS#_@TGS#c", "a b/%", "x'\""), s.Name, g)))
+		s.Groups = append(s.Groups,
+			drawGroup(d, fmt.Sprintf("%s%s-%d", oneOf(d, "", "", "@TGS#_@TGS#c", "a b/%", "x'\""), s.Name, g)))
 		s.Rule.Groups = append(s.Rule.Groups, s.Groups[g].ID)
 	}
 	if groups == 1 && d.chance(20) {
@@ -94,7 +95,7 @@ func drawScenario(seed uint64, n int, e episodeDraft) scenario {
 	return s
 }
 
-func drawRule(d dice, app string) rule {
+func drawRule(d rng, app string) rule {
 	r := rule{
 		App: app, Match: "Exact",
 		Mode:         oneOf(d, "Preview", "Approve", "Approve", "Enforce", "Enforce", "Enforce", "Enforce"),
@@ -127,7 +128,7 @@ func drawRule(d dice, app string) rule {
 	return r
 }
 
-func drawGroup(d dice, id string) emulator.GroupSpec {
+func drawGroup(d rng, id string) emulator.GroupSpec {
 	kinds := []string{"Work", "Private", "Public", "Public", "Public", "Meeting", "ChatRoom", "Community"}
 	if d.chance(5) {
 		kinds = []string{"AVChatRoom"}

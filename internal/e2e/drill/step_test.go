@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// step is one thing that happens in a scenario, After the one before. What it picks is drawn, too.
+// step is one change in a scenario, After the one before.
 type step struct {
 	After time.Duration
 	Do    string
 	Group int    `json:",omitempty"` // index of the group
 	N     int    `json:",omitempty"` // how many, or which manager
-	Pick  uint64 `json:",omitempty"` // seed of who
+	Pick  uint64 `json:",omitempty"` // seed of the accounts
 }
 
 // String is a line of the script.
@@ -19,36 +19,36 @@ func (s step) String() string {
 	return fmt.Sprintf("after %s %s, group %d, n %d, pick %d", s.After, s.Do, s.Group, s.N, s.Pick)
 }
 
-// What a step can do.
+// The kinds of steps.
 const (
 	doReport     = "report"     // the vendor reports the group as full, to manager N first
-	doHold       = "hold"       // the next N looks, removals or readings of the group take long, so that other things can happen meanwhile
+	doHold       = "hold"       // the next N calls of one kind take long, so that other steps fall between
 	doAwaitPlan  = "await plan" // for some seconds
-	doSpeak      = "speak"      // N members who are planned, or idle
+	doSpeak      = "speak"      // N planned accounts, or members
 	doQuit       = "quit"       // N of them leave
-	doReturn     = "return"     // N of those who left or were removed come back, unseen by any gate
-	doApply      = "apply"      // N of those who left or were removed apply to join, and somebody new does
+	doReturn     = "return"     // N accounts that left or were removed become members without an application
+	doApply      = "apply"      // N accounts that left or were removed apply to join, and a new one
 	doPromote    = "promote"    // N become admins
-	doSilence    = "silence"    // the vendor no longer tells who spoke when
+	doSilence    = "silence"    // the vendor no longer returns when members spoke
 	doRaise      = "raise"      // the group's limit, by N
-	doDisband    = "disband"    //
-	doApprove    = "approve"    // every run that waits
-	doDeny       = "deny"       // every unfinished run
-	doManual     = "manual run" //
+	doDisband    = "disband"
+	doApprove    = "approve" // every run with a plan
+	doDeny       = "deny"    // every unfinished run
+	doManual     = "manual run"
 	doTighten    = "tighten"    // the policy protects N more
 	doLoosen     = "loosen"     // the policy wants more seats
 	doPreview    = "preview"    // the policy's mode becomes Preview
-	doInvalidate = "invalidate" // the policy cannot be read any more
-	doRepair     = "repair"     // it can be again
+	doInvalidate = "invalidate" // the policy becomes invalid
+	doRepair     = "repair"     // it becomes valid
 	doDelete     = "delete"     // the policy
 	doRecreate   = "recreate"   // the policy, if it was deleted
-	doListGrow   = "list grows" // by N who are planned
-	doListDrop   = "list goes"  //
+	doListGrow   = "list grows" // by N planned accounts
+	doListDrop   = "list goes"
 	doListBack   = "list is back"
 )
 
-// drawSteps draws what happens. Times are between steps; a scenario takes up to 20 s or so.
-func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
+// drawSteps draws the steps of a scenario, which takes up to some 20 s.
+func drawSteps(d rng, s scenario, e episodeDraft) (steps []step) {
 	group := func() int { return d.IntN(len(s.Groups)) }
 	add := func(after time.Duration, do string, n int) {
 		steps = append(steps, step{After: after, Do: do, Group: group(), N: n, Pick: d.Uint64()})
@@ -56,12 +56,12 @@ func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
 	short := func() time.Duration { return d.duration(0, oneOf(d, 10*time.Millisecond, 700*time.Millisecond)) }
 	long := func() time.Duration { return d.duration(0, 3*time.Second) }
 
-	begin := d.duration(0, chaosFor*2/3)
+	begin := d.duration(0, faultsFor*2/3)
 	for range d.IntN(3) {
 		steps = append(steps, step{Do: doHold, Group: group(), N: d.between(1, 4), Pick: d.Uint64()})
 	}
 	for g := range s.Groups {
-		if d.chance(75) || !e.Sweep { // the others are for the sweeper to find
+		if d.chance(75) || !e.Sweep { // the others are left to the sweep
 			steps = append(steps, step{After: begin + short(), Do: doReport, Group: g, N: d.IntN(2)})
 			begin = 0
 		}
@@ -69,7 +69,7 @@ func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
 	if d.chance(20) {
 		add(short(), doReport, d.IntN(2))
 	}
-	meddle := func() {
+	interfere := func() {
 		switch n := d.IntN(100); {
 		case n < 18:
 			add(short(), doSpeak, d.between(1, 8))
@@ -117,18 +117,18 @@ func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
 		}
 	}
 	if d.chance(25) {
-		meddle() // before anybody has looked
+		interfere() // before the plan
 	}
 	add(0, doAwaitPlan, 0)
 	if s.Rule.Mode == "Approve" {
 		var pauseBefore time.Duration
 		if len(s.Rule.Lists) > 0 && d.chance(60) {
-			// The list grows by planned ones, every replica knows by the time of the approval, and nothing else is in the way.
+			// The list grows by planned accounts, and every replica has that snapshot before the approval.
 			add(short(), doListGrow, d.between(1, 20))
 			pauseBefore = d.duration(2*time.Second, 4*time.Second)
 		} else {
 			for range d.IntN(3) {
-				meddle()
+				interfere()
 			}
 		}
 		switch n := d.IntN(100); {
@@ -142,7 +142,7 @@ func drawSteps(d dice, s scenario, e episodeDraft) (steps []step) {
 		}
 	}
 	for range d.IntN(3) {
-		meddle()
+		interfere()
 	}
 	if d.chance(30) {
 		add(d.duration(time.Second, 5*time.Second), doApply, d.between(1, 3))

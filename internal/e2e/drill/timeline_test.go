@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// timeline is what something was, and when. A change takes effect somewhere between the moment before it was asked for and the moment at
-// which the answer was there.
+// timeline is the history of a value. A change takes effect at some moment between its request and the answer.
 type timeline[T any] []change[T]
 
 type change[T any] struct {
@@ -26,7 +25,7 @@ func (t timeline[T]) now() (value T) {
 	return value
 }
 
-// at are the values that it may have had at a moment: none before the first, two while a change was under way.
+// at are the possible values at a moment: none before the first, two during a change.
 func (t timeline[T]) at(moment time.Time) (values []T) {
 	for i, c := range t {
 		over := i+1 < len(t) && !t[i+1].done.After(moment)
@@ -37,15 +36,9 @@ func (t timeline[T]) at(moment time.Time) (values []T) {
 	return values
 }
 
-// throughout says whether something holds of every value that it may have had from one moment to another; not if it had none.
+// throughout reports whether holds is true of every possible value from one moment to another; false if there is none.
 func (t timeline[T]) throughout(from, to time.Time, holds func(T) bool) bool {
-	values := t.at(from)
-	for _, c := range t {
-		if c.begin.After(from) && !c.begin.After(to) {
-			values = append(values, c.value)
-		}
-	}
-	return len(t.at(from)) > 0 && !slices.ContainsFunc(values, func(v T) bool { return !holds(v) })
+	return len(t.at(from)) > 0 && !t.possible(from, to, func(v T) bool { return !holds(v) })
 }
 
 // changes are the moments from one to another at which a change began.
@@ -58,7 +51,7 @@ func (t timeline[T]) changes(from, to time.Time) (moments []time.Time) {
 	return moments
 }
 
-// possible says whether something may have held at any moment from one to another.
+// possible reports whether holds is true of any possible value from one moment to another.
 func (t timeline[T]) possible(from, to time.Time, holds func(T) bool) bool {
 	values := t.at(from)
 	for _, c := range t {
@@ -68,3 +61,6 @@ func (t timeline[T]) possible(from, to time.Time, holds func(T) bool) bool {
 	}
 	return slices.ContainsFunc(values, holds)
 }
+
+// becomes is set for a change without duration.
+func (t *timeline[T]) becomes(at time.Time, value T) { t.set(at, at, value) }

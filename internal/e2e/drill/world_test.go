@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -18,7 +19,8 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// world is what an episode plays in: a namespace of its own, an IM backend and two managers. It writes into the ledger what it does.
+// world is the namespace of an episode, with an IM backend and two managers. All of its changes are recorded in the
+// ledger.
 type world struct {
 	lab.World
 	t        *testing.T
@@ -29,10 +31,10 @@ type world struct {
 	ledger   *ledger
 
 	mu         sync.Mutex
-	complaints []string
+	violations []string
 }
 
-// newWorld makes the namespace, the apps and the backend. The managers are started by the caller.
+// newWorld makes the namespace, the apps and the backend. The caller starts the managers.
 func newWorld(t *testing.T, e episodeDraft) *world {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -77,12 +79,12 @@ func (w *world) callbackURLs() (urls []string) {
 	return urls
 }
 
-// complain writes down something that must not happen, whoever is to blame.
-func (w *world) complain(format string, args ...any) {
+// violation records something that must not happen, in the product or in the drill.
+func (w *world) violation(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.complaints) < 200 {
-		w.complaints = append(w.complaints, fmt.Sprintf(format, args...))
+	if len(w.violations) < 200 {
+		w.violations = append(w.violations, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -110,10 +112,10 @@ func (w *world) putPolicy(name string, r rule) {
 	case err == nil:
 		before := p.DeepCopy()
 		p.Spec = r.spec()
-		err = w.api.Patch(w.ctx, p, client.MergeFrom(before)) // a status that is written at the same time must not get in the way
+		err = w.api.Patch(w.ctx, p, client.MergeFrom(before)) // a status may be written at the same time
 	}
 	if err != nil {
-		w.complain("put policy %s: %v", name, err)
+		w.violation("put policy %s: %v", name, err)
 		return
 	}
 	w.ledger.note(func() {
@@ -125,13 +127,13 @@ func (w *world) dropPolicy(name string) {
 	begin := time.Now()
 	err := w.api.Delete(w.ctx, &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}})
 	if client.IgnoreNotFound(err) != nil {
-		w.complain("delete policy %s: %v", name, err)
+		w.violation("delete policy %s: %v", name, err)
 		return
 	}
 	w.ledger.note(func() { line(w.ledger.policies, name).set(begin, time.Now(), nil) })
 }
 
-// policy is the policy as it was put last, nil if there is none.
+// policy is the current policy, nil if there is none.
 func (w *world) policy(name string) *version {
 	w.ledger.mu.Lock()
 	defer w.ledger.mu.Unlock()
@@ -155,7 +157,7 @@ func (w *world) putList(name string, accounts []string) {
 		err = w.api.Patch(w.ctx, l, client.MergeFrom(before))
 	}
 	if err != nil {
-		w.complain("put list %s: %v", name, err)
+		w.violation("put list %s: %v", name, err)
 		return
 	}
 	w.ledger.note(func() { line(w.ledger.lists, name).set(begin, time.Now(), &accounts) })
@@ -165,7 +167,7 @@ func (w *world) dropList(name string) {
 	begin := time.Now()
 	err := w.api.Delete(w.ctx, &v1alpha1.AccountList{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}})
 	if client.IgnoreNotFound(err) != nil {
-		w.complain("delete list %s: %v", name, err)
+		w.violation("delete list %s: %v", name, err)
 		return
 	}
 	w.ledger.note(func() { line(w.ledger.lists, name).set(begin, time.Now(), nil) })
@@ -177,45 +179,48 @@ func (w *world) list(name string) *[]string {
 	return line(w.ledger.lists, name).now()
 }
 
-// suspend turns the pruning of an app off or on.
+// suspend switches the pruning of an app off or on.
 func (w *world) suspend(app string, off bool) {
 	state := v1alpha1.PruningEnabled
 	if off {
 		state = v1alpha1.PruningSuspended
 	}
 	begin := time.Now()
-	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"pruning":%q}}`, state))
-	if err := w.api.Patch(w.ctx, &v1alpha1.IMApp{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: app}}, patch); err != nil {
-		w.complain("suspend app %s: %v", app, err)
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"pruning":%q}}`, state))
+	object := &v1alpha1.IMApp{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: app}}
+	if err := w.api.Patch(w.ctx, object, patch); err != nil {
+		w.violation("suspend app %s: %v", app, err)
 		return
 	}
 	w.ledger.note(func() { line(w.ledger.suspended, app).set(begin, time.Now(), off) })
 }
 
-// say sets the approval of a run. What the schema does not allow is no error: the run may have ended meanwhile.
-func (w *world) say(run *v1alpha1.PruneRun, word v1alpha1.Approval) {
+// setApproval sets the approval of a run. A refusal by the schema is no violation: the run may have ended.
+func (w *world) setApproval(run *v1alpha1.PruneRun, approval v1alpha1.Approval) {
 	begin := time.Now()
-	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"approval":%q}}`, word))
-	err := w.api.Patch(w.ctx, &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}, patch)
+	err := w.patchRun(run, `{"spec":{"approval":%q}}`, approval)
 	switch {
 	case err == nil:
-		w.ledger.note(func() { line(w.ledger.approvals, run.UID).set(begin, time.Now(), word) })
+		w.ledger.note(func() { line(w.ledger.approvals, run.UID).set(begin, time.Now(), approval) })
 	case apierrors.IsInvalid(err), apierrors.IsNotFound(err):
 	default:
-		w.complain("set the approval of %s to %s: %v", run.Name, word, err)
+		w.violation("set the approval of %s to %s: %v", run.Name, approval, err)
 	}
 }
 
-// requestUndo asks for the removals of a run to be undone.
+// requestUndo requests the undo of a run.
 func (w *world) requestUndo(run *v1alpha1.PruneRun) {
-	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"undo":"Requested"}}`))
-	err := w.api.Patch(w.ctx, &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}, patch)
-	if err != nil {
-		w.complain("request the undo of %s: %v", run.Name, err)
+	if err := w.patchRun(run, `{"spec":{"undo":"Requested"}}`); err != nil {
+		w.violation("request the undo of %s: %v", run.Name, err)
 	}
 }
 
-// pause waits, unless the test ends first.
+func (w *world) patchRun(run *v1alpha1.PruneRun, patch string, args ...any) error {
+	object := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}
+	return w.api.Patch(w.ctx, object, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, patch, args...)))
+}
+
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -14,17 +14,17 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// player plays the steps of one scenario. What the emulator refuses (somebody who has left cannot speak) is part of the game.
-type player struct {
+// runner runs the steps of one scenario. The emulator may refuse some: an account that has left cannot speak.
+type runner struct {
 	*world
 	scenario
 }
 
-// begin makes the groups, the list and the policy.
-func (p player) begin() {
+// prepare makes the groups, the list and the policy.
+func (p runner) prepare() {
 	for _, g := range p.Groups {
 		if _, err := p.im(p.Rule.App).CreateGroup(p.ctx, g); err != nil {
-			p.complain("%s: make group %q: %v", p.Name, g.ID, err)
+			p.violation("%s: make group %q: %v", p.Name, g.ID, err)
 		}
 	}
 	if p.List != nil {
@@ -33,8 +33,8 @@ func (p player) begin() {
 	p.putPolicy(p.Name, p.Rule)
 }
 
-// play plays the steps, one after the other.
-func (p player) play(ctx context.Context) {
+// run runs the steps, one after the other.
+func (p runner) run(ctx context.Context) {
 	for _, s := range p.Steps {
 		pause(ctx, s.After)
 		if ctx.Err() != nil {
@@ -44,20 +44,22 @@ func (p player) play(ctx context.Context) {
 	}
 }
 
-func (p player) do(ctx context.Context, s step) {
+func (p runner) do(ctx context.Context, s step) {
 	app, g := p.Rule.App, p.Groups[s.Group]
 	im := p.im(app)
 	switch s.Do {
 	case doReport:
 		p.report(ctx, app, g.ID, s.N)
 	case doHold:
-		d := newDice(s.Pick, 1)
+		d := newRNG(s.Pick, 1)
 		fault := emulator.Fault{
-			API:   oneOf(d, "get_group_info", "get_specified_group_member_info", "get_specified_group_member_info", "delete_group_member"),
-			Group: g.ID, Kind: emulator.FaultLatency, Latency: d.duration(200*time.Millisecond, 2*time.Second).String(), Skip: d.IntN(2), Count: s.N,
+			API: oneOf(d, "get_group_info", "get_specified_group_member_info", "get_specified_group_member_info",
+				"delete_group_member"),
+			Group: g.ID, Kind: emulator.FaultLatency, Latency: d.duration(200*time.Millisecond, 2*time.Second).String(),
+			Skip: d.IntN(2), Count: s.N,
 		}
 		if _, err := im.AddFault(ctx, fault); err != nil {
-			p.complain("%s: hold %q: %v", p.Name, g.ID, err)
+			p.violation("%s: hold %q: %v", p.Name, g.ID, err)
 		}
 	case doAwaitPlan:
 		p.awaitPlan(ctx, app, g.ID)
@@ -82,8 +84,9 @@ func (p player) do(ctx context.Context, s step) {
 		}
 	case doPromote:
 		for _, account := range p.pick(ctx, g.ID, s) {
-			// Only who is in: PutMembers would let others in.
-			if members, err := im.Members(ctx, g.ID); err == nil && slices.ContainsFunc(members, func(m emulator.Member) bool { return m.Account == account }) {
+			// Only members: PutMembers would add others.
+			if members, err := im.Members(ctx, g.ID); err == nil &&
+				slices.ContainsFunc(members, func(m emulator.Member) bool { return m.Account == account }) {
 				_, _ = im.PutMembers(ctx, g.ID, emulator.MemberSpec{Accounts: []string{account}, Role: "Admin"})
 			}
 		}
@@ -106,12 +109,12 @@ func (p player) do(ctx context.Context, s step) {
 	case doApprove:
 		for _, run := range p.unfinished(app) {
 			if run.Status.Plan != nil {
-				p.say(&run, v1alpha1.ApprovalApproved)
+				p.setApproval(&run, v1alpha1.ApprovalApproved)
 			}
 		}
 	case doDeny:
 		for _, run := range p.unfinished(app) {
-			p.say(&run, v1alpha1.ApprovalDenied)
+			p.setApproval(&run, v1alpha1.ApprovalDenied)
 		}
 	case doManual:
 		p.createRun(fmt.Sprintf("%s-by-hand-%d", p.Name, s.Pick%1000), app, g.ID)
@@ -143,12 +146,12 @@ func (p player) do(ctx context.Context, s step) {
 			p.putList(p.Name, p.List)
 		}
 	default:
-		p.complain("%s: nobody knows how to %q", p.Name, s.Do)
+		p.violation("%s: unknown step %q", p.Name, s.Do)
 	}
 }
 
 // edit changes the policy, if there is one.
-func (p player) edit(change func(*rule)) {
+func (p runner) edit(change func(*rule)) {
 	if v := p.policy(p.Name); v != nil {
 		r := v.rule
 		change(&r)
@@ -161,30 +164,36 @@ func (w *world) departed(d departure) {
 	w.ledger.note(func() { w.ledger.departures = append(w.ledger.departures, d) })
 }
 
-// report is the vendor's callback, sent until a manager has taken note of it. Where none is there to do so it is lost, as at the vendor.
+// report sends the group-full callback until a manager accepts it. If none does it is lost, as with the vendor.
 func (w *world) report(ctx context.Context, app, group string, first int) {
 	full, err := w.im(app).Group(ctx, group)
 	if err != nil {
-		return // it was disbanded
+		return // the group was disbanded
 	}
 	for try := range 3 {
-		a, err := w.replicas[(first+try)%2].callback(ctx, full.SDKAppID, lab.CommandGroupFull, map[string]any{"GroupId": group})
+		a, err := w.replicas[(first+try)%2].callback(ctx, full.SDKAppID, lab.CommandGroupFull,
+			map[string]any{"GroupId": group})
 		if err != nil || a.Status != 200 || a.ErrorCode != 0 {
 			continue
 		}
 		if full.Full {
-			w.ledger.note(func() { w.ledger.reports = append(w.ledger.reports, report{app: app, group: group, at: time.Now()}) })
+			w.ledger.note(
+				func() { w.ledger.reports = append(w.ledger.reports, report{app: app, group: group, at: time.Now()}) },
+			)
 		}
 		return
 	}
 }
 
-// awaitPlan waits some seconds for a run of the group that has a plan.
-func (p player) awaitPlan(ctx context.Context, app, group string) {
+// awaitPlan waits some seconds for a plan of the group.
+func (p runner) awaitPlan(ctx context.Context, app, group string) {
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
-		if slices.ContainsFunc(p.ledger.runsOf(app, group), func(run v1alpha1.PruneRun) bool { return run.Status.Plan != nil }) {
+		if slices.ContainsFunc(
+			p.ledger.runsOf(app, group),
+			func(run v1alpha1.PruneRun) bool { return run.Status.Plan != nil },
+		) {
 			return
 		}
 		pause(ctx, 5*time.Millisecond)
@@ -192,7 +201,7 @@ func (p player) awaitPlan(ctx context.Context, app, group string) {
 }
 
 // unfinished are the runs of the scenario's groups that have not ended.
-func (p player) unfinished(app string) (runs []v1alpha1.PruneRun) {
+func (p runner) unfinished(app string) (runs []v1alpha1.PruneRun) {
 	for _, g := range p.Groups {
 		for _, run := range p.ledger.runsOf(app, g.ID) {
 			if !ended(&run) {
@@ -206,15 +215,19 @@ func (p player) unfinished(app string) (runs []v1alpha1.PruneRun) {
 func (w *world) createRun(name, app, group string) {
 	run := &v1alpha1.PruneRun{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name},
-		Spec:       v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: app}, GroupID: group, Trigger: v1alpha1.PruneTriggerManual},
+		Spec: v1alpha1.PruneRunSpec{
+			AppRef:  v1alpha1.AppReference{Name: app},
+			GroupID: group,
+			Trigger: v1alpha1.PruneTriggerManual,
+		},
 	}
 	if err := w.api.Create(w.ctx, run); err != nil {
-		w.complain("create run %s: %v", name, err)
+		w.violation("create run %s: %v", name, err)
 	}
 }
 
-// pick chooses among the planned members of the latest plan, or among all ordinary members where there is none.
-func (p player) pick(ctx context.Context, group string, s step) []string {
+// pick chooses among the accounts of the latest plan, or among ordinary members if there is none.
+func (p runner) pick(ctx context.Context, group string, s step) []string {
 	var accounts []string
 	for _, run := range p.ledger.runsOf(p.Rule.App, group) {
 		if run.Status.Plan == nil {
@@ -239,8 +252,8 @@ func (p player) pick(ctx context.Context, group string, s step) []string {
 	return choose(s, accounts)
 }
 
-// gone are those who have left the group or were removed from it.
-func (p player) gone(group string) (accounts []string) {
+// gone are the accounts that have left the group or were removed from it.
+func (p runner) gone(group string) (accounts []string) {
 	p.ledger.mu.Lock()
 	defer p.ledger.mu.Unlock()
 	for _, d := range p.ledger.departures {
@@ -259,71 +272,75 @@ func (p player) gone(group string) (accounts []string) {
 	return slices.Compact(accounts)
 }
 
-// choose picks as many as the step says; the same ones out of the same.
+// choose picks s.N accounts; which, depends on s.Pick alone.
 func choose(s step, accounts []string) []string {
 	accounts = slices.Clone(accounts)
-	newDice(s.Pick, 0).Shuffle(len(accounts), func(i, j int) { accounts[i], accounts[j] = accounts[j], accounts[i] })
+	newRNG(s.Pick, 0).Shuffle(len(accounts), func(i, j int) { accounts[i], accounts[j] = accounts[j], accounts[i] })
 	return accounts[:min(len(accounts), s.N)]
 }
 
-// strike deals the blows, each at its time and whatever the others do, and returns when the last one is over.
-func (w *world) strike(ctx context.Context, blows []blow) {
+// injectAll injects each fault at its time, and returns when the last one is over.
+func (w *world) injectAll(ctx context.Context, faults []fault) {
 	var all sync.WaitGroup
-	for _, b := range blows {
+	for _, f := range faults {
 		all.Go(func() {
-			pause(ctx, b.At)
+			pause(ctx, f.At)
 			if ctx.Err() == nil {
-				w.deal(ctx, b)
+				w.inject(ctx, f)
 			}
 		})
 	}
 	all.Wait()
 }
 
-// awaitNext waits for the next look or removal, for some seconds; what strikes then, strikes in the middle of a batch.
+// awaitNext waits some seconds for the next recheck or removal, so that a fault hits the middle of a batch.
 func (w *world) awaitNext(ctx context.Context, what string) {
 	count := func() (n int) {
 		w.ledger.note(func() {
 			switch what {
-			case "look":
-				n = len(w.ledger.looks)
+			case "recheck":
+				n = len(w.ledger.rechecks)
 			case "removal":
 				n = len(w.ledger.removals)
 			}
 		})
 		return n
 	}
-	for before, start := count(), time.Now(); what != "" && count() == before && time.Since(start) < chaosFor/2 && ctx.Err() == nil; {
+	if what == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, faultsFor/2)
+	defer cancel()
+	for before := count(); count() == before && ctx.Err() == nil; {
 		pause(ctx, time.Millisecond)
 	}
 }
 
-func (w *world) deal(ctx context.Context, b blow) {
-	switch b.Do {
-	case blowFault:
-		// A fault that is added twice, once for each app, is one more: they are not told apart.
-		if _, err := w.im(w.apps[0]).AddFault(ctx, *b.Fault); err != nil {
-			w.complain("add a fault: %v", err)
+func (w *world) inject(ctx context.Context, f fault) {
+	switch f.Do {
+	case faultVendor:
+		if _, err := w.im(w.apps[0]).AddFault(ctx, *f.Vendor); err != nil {
+			w.violation("add a fault: %v", err)
 		}
-	case blowKill:
-		target := w.replicas[b.Target]
+	case faultKill:
+		target := w.replicas[f.Target]
 		for _, r := range w.replicas {
 			if r.leads(ctx) {
 				target = r
 			}
 		}
-		// Who it is was found out before: a batch takes only milliseconds.
-		w.awaitNext(ctx, b.When)
-		w.ledger.trouble()
-		target.killAndRestart(ctx, b.For)
-		w.ledger.trouble()
-	case blowOutage:
-		w.awaitNext(ctx, b.When)
-		w.during(ctx, b, func(cut bool) {
+		// The target is known by now: a batch takes only milliseconds.
+		w.awaitNext(ctx, f.When)
+		w.ledger.recordFault()
+		target.killAndRestart(ctx, f.For)
+		w.ledger.recordFault()
+	case faultOutage:
+		w.awaitNext(ctx, f.When)
+		w.during(ctx, f, func(cut bool) {
 			w.ledger.note(func() { w.ledger.outages = append(w.ledger.outages, time.Now()) })
 			for i, r := range w.replicas {
 				switch {
-				case b.Target != 2 && b.Target != i:
+				case f.Target != 2 && f.Target != i:
 				case cut:
 					r.wire.Cut()
 				default:
@@ -331,54 +348,54 @@ func (w *world) deal(ctx context.Context, b blow) {
 				}
 			}
 		})
-	case blowClock:
-		w.during(ctx, b, func(wrong bool) {
+	case faultClock:
+		w.during(ctx, f, func(wrong bool) {
 			change := emulator.ClockChange{Reset: true}
 			if wrong {
-				change = emulator.ClockChange{Forward: b.Move.String()}
+				change = emulator.ClockChange{Forward: f.Move.String()}
 			}
 			if _, err := w.im(w.apps[0]).MoveClock(ctx, change); err != nil {
-				w.complain("move the clock: %v", err)
+				w.violation("move the clock: %v", err)
 			}
 		})
-	case blowSuspend:
-		w.during(ctx, b, func(off bool) { w.suspend(w.apps[b.Target], off) })
+	case faultSuspend:
+		w.during(ctx, f, func(off bool) { w.suspend(w.apps[f.Target], off) })
 	}
 }
 
-// during switches something on, and off after a while.
-func (w *world) during(ctx context.Context, b blow, set func(on bool)) {
-	w.ledger.trouble()
+// during calls set(true), and set(false) after the time of the fault.
+func (w *world) during(ctx context.Context, f fault, set func(on bool)) {
+	w.ledger.recordFault()
 	set(true)
-	pause(ctx, b.For)
+	pause(ctx, f.For)
 	set(false)
-	w.ledger.trouble()
+	w.ledger.recordFault()
 }
 
-// feelFaults writes down when faults of the vendor struck, until ctx ends.
-func (w *world) feelFaults(ctx context.Context) {
-	struck := 0
+// recordVendorFaults records when faults of the vendor fired, until ctx ends.
+func (w *world) recordVendorFaults(ctx context.Context) {
+	fired := 0
 	for ctx.Err() == nil {
 		rules, err := w.im(w.apps[0]).Faults(ctx)
 		now := 0
 		for _, f := range rules {
 			now += f.Fired
 		}
-		if err == nil && now != struck {
-			struck = now
-			w.ledger.trouble()
+		if err == nil && now != fired {
+			fired = now
+			w.ledger.recordFault()
 		}
 		pause(ctx, 500*time.Millisecond)
 	}
 }
 
-// calm ends all trouble.
-func (w *world) calm(ctx context.Context) {
+// endFaults ends all faults.
+func (w *world) endFaults(ctx context.Context) {
 	if err := w.im(w.apps[0]).ClearFaults(ctx); err != nil {
-		w.complain("end the faults: %v", err)
+		w.violation("end the faults: %v", err)
 	}
 	if _, err := w.im(w.apps[0]).MoveClock(ctx, emulator.ClockChange{Reset: true}); err != nil {
-		w.complain("set the clock right: %v", err)
+		w.violation("set the clock right: %v", err)
 	}
 	for _, r := range w.replicas {
 		r.wire.Mend()
@@ -387,9 +404,9 @@ func (w *world) calm(ctx context.Context) {
 		}
 		waiting, cancel := context.WithTimeout(ctx, patience)
 		if err := r.current().AwaitReady(waiting); err != nil {
-			w.complain("%v", err)
+			w.violation("%v", err)
 		}
 		cancel()
 	}
-	w.ledger.trouble()
+	w.ledger.recordFault()
 }

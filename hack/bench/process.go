@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,11 +12,56 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// cpuTime is the CPU time that the processes have used so far, user and system, of all their threads. The kernel counts it in
-// nanoseconds here, where /proc/PID/stat has ticks of 10 ms. A thread that ends takes its time with it; the threads of a Go
-// program stay.
+// server is a server under measurement.
+type server struct {
+	target
+	end func() error
+}
+
+// startServer starts a process and waits until it listens.
+func (b *bench) startServer(
+	ctx context.Context,
+	env []string,
+	address, binary string,
+	args ...string,
+) (*server, error) {
+	process, err := lab.Start(b.log, env, binary, args...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	listens := func(ctx context.Context) (bool, error) {
+		if !process.Running() {
+			return false, fmt.Errorf("it ended with exit code %d: see %s", process.ExitCode(), b.log.Name())
+		}
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return false, nil //nolint:nilerr // not yet
+		}
+		return true, conn.Close()
+	}
+	if err := lab.Await(ctx, filepath.Base(binary)+" to listen", listens); err != nil {
+		return nil, errors.Join(err, process.Kill())
+	}
+	return &server{target: target{address: address, pids: []int{process.PID()}}, end: process.Kill}, nil
+}
+
+// withProcs is the environment of a process with that many Ps; 0 leaves it to the runtime.
+func withProcs(procs int) []string {
+	if procs == 0 {
+		return nil
+	}
+	return []string{"GOMAXPROCS=" + strconv.Itoa(procs)}
+}
+
+// cpuTime is the CPU time that the processes have used so far, user and system, of all their threads, in the
+// nanoseconds of schedstat: /proc/PID/stat has ticks of 10 ms. The time of a thread that ends is lost; the threads of a
+// Go program stay.
 func cpuTime(pids ...int) (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range pids {
@@ -38,15 +85,21 @@ func cpuTime(pids ...int) (time.Duration, error) {
 	return sum, nil
 }
 
-// memory is a field of /proc/PID/status, in MiB: VmRSS is what the process holds, VmHWM the most that it has held.
+// The fields of memory.
+const (
+	resident = "VmRSS" // what the process holds
+	peak     = "VmHWM" // the most that it has held
+)
+
+// memory is a field of /proc/PID/status, in MiB.
 func memory(pid int, field string) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, field+":"); ok {
-			kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
+		if name, value, _ := strings.Cut(line, ":"); name == field {
+			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
 			if err != nil {
 				return 0, fmt.Errorf("read %s of process %d: %w", field, pid, err)
 			}
@@ -56,7 +109,15 @@ func memory(pid int, field string) (float64, error) {
 	return 0, fmt.Errorf("process %d has no %s", pid, field)
 }
 
-// pin lets all threads of a process run on the given CPUs only; threads to come inherit that.
+// resetPeak sets the peak of a process to what it holds now.
+func resetPeak(pid int) error {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0o200); err != nil {
+		return fmt.Errorf("reset the peak of the memory: %w", err)
+	}
+	return nil
+}
+
+// pin lets all threads of a process run on the given CPUs only; new threads inherit that.
 func pin(pid int, cpus ...int) error {
 	var set unix.CPUSet
 	for _, cpu := range cpus {
@@ -70,7 +131,7 @@ func pin(pid int, cpus ...int) error {
 	})
 }
 
-// renice sets the niceness of all threads of a process; threads to come inherit that.
+// renice sets the niceness of all threads of a process; new threads inherit that.
 func renice(pid, niceness int) error {
 	return eachThread(pid, func(tid int) error {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, niceness); err != nil {
@@ -98,24 +159,23 @@ func eachThread(pid int, do func(tid int) error) error {
 }
 
 // children are the processes that this one has started and that still run under that name.
-func children(name string) ([]int, error) {
+func children(name string) (pids []int, err error) {
 	files, err := filepath.Glob("/proc/self/task/*/children")
 	if err != nil {
 		return nil, err
 	}
-	var pids []int
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
 		for _, field := range strings.Fields(string(text)) {
-			pid, err := strconv.Atoi(field)
-			if err != nil {
+			command, err := os.ReadFile("/proc/" + field + "/comm")
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				return nil, err
 			}
-			command, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
 				return nil, err
 			}
 			if strings.TrimSpace(string(command)) == name {

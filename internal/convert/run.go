@@ -1,0 +1,50 @@
+package convert
+
+import (
+	"strings"
+	"time"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+const (
+	// refusedAccounts is the annotation in which a packed run holds the accounts that it refuses. The API accepts no
+	// space in the name of an annotation: no run comes from the API with it, and a packed run that refuses accounts
+	// cannot be written to the API.
+	refusedAccounts = "refused accounts"
+	// accountSeparator is not UTF-8, and so in no account.
+	accountSeparator = "\xff"
+)
+
+// PackRun drops the accounts from a run that is to be cached: the removals of the plan, the kept accounts, and those of
+// a finished undo. These fields are then empty, and only the record in the API has them. A plan that awaits approval
+// would take up to a hundred kilobytes on every replica, for a day.
+//
+// The accounts that the run refuses at the time now stay readable through Refusal. Packing a packed run drops them if
+// the refusal is over by then.
+func PackRun(run *v1alpha1.PruneRun, now time.Time) {
+	refusal, ok := Refusal(run)
+	delete(run.Annotations, refusedAccounts)
+	if ok && now.Before(refusal.Until) {
+		if run.Annotations == nil {
+			run.Annotations = map[string]string{}
+		}
+		run.Annotations[refusedAccounts] = strings.Join(refusal.Accounts, accountSeparator)
+	}
+	run.Status.Kept = nil
+	if plan := run.Status.Plan; plan != nil {
+		plan.Removals = nil
+	}
+	if undo := run.Status.Undo; undo != nil && !undo.FinishedAt.IsZero() {
+		undo.Accounts = nil
+	}
+}
+
+// removedAccounts are those that the run has removed or is removing.
+func removedAccounts(run *v1alpha1.PruneRun) []string {
+	if packed, ok := run.Annotations[refusedAccounts]; ok {
+		return strings.Split(packed, accountSeparator)
+	}
+	return prunerun.RemovedAccounts(run)
+}
