@@ -6,8 +6,8 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// packedAccounts is the annotation in which a packed list holds its accounts. The API accepts no space in the name of an
-// annotation: no list comes from the API with it, and a packed list cannot be written to the API.
+// packedAccounts is the annotation in which a packed list holds its accounts. The API accepts no space in the name of
+// an annotation: no list comes from the API with it, and a packed list cannot be written to the API.
 const packedAccounts = "packed accounts"
 
 // PackList packs the accounts of a list that is to be cached: a million strings cost several times their bytes. Only

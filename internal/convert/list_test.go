@@ -25,7 +25,8 @@ func TestList(t *testing.T) {
 	again := packed.DeepCopy()
 	convert.PackList(again, "")
 	want := policy.List{
-		Object: identity("vip"), Labels: map[string]string{"list": "vip"}, Accounts: accounts.NewSet([]string{"jared", "tommy"}),
+		Object: identity("vip"), Labels: map[string]string{"list": "vip"},
+		Accounts: accounts.NewSet([]string{"jared", "tommy"}),
 	}
 	for name, list := range map[string]*v1alpha1.AccountList{
 		"AsDecoded": newList("jared", "tommy", "jared"), "Packed": packed, "PackedTwice": again,

@@ -7,15 +7,15 @@ import (
 	"strconv"
 )
 
-// Compiler makes snapshots of a set of objects that changes. Its zero value has no objects. Call Set or Delete for every
-// object that is new, changed or gone, in any order, and then Build. The snapshot depends only on the objects as they
-// are, not on the order of edits: it is equal to that of a new Compiler with the same objects.
+// Compiler makes snapshots of a set of objects that changes. Its zero value has no objects. Call Set or Delete for
+// every object that is new, changed or gone, in any order, and then Build. The snapshot depends only on the objects as
+// they are, not on the order of edits: it is equal to that of a new Compiler with the same objects.
 //
 // Set and Delete only note the change. Build resolves the references of policies anew where the policy or one of its
 // lists changed, and remembers the others; then it assembles the whole snapshot. See ADR 8.
 //
-// Build never fails: an object that is wrong affects only itself. It is pure: nothing depends on the clock or on chance.
-// The arguments of Set may be changed afterwards. A Compiler is not for concurrent use; its snapshots are.
+// Build never fails: an object that is wrong affects only itself. It is pure: nothing depends on the clock or on
+// chance. The arguments of Set may be changed afterwards. A Compiler is not for concurrent use; its snapshots are.
 type Compiler struct {
 	apps     map[objectName]*App
 	lists    listIndex
@@ -103,7 +103,9 @@ func (c *Compiler) applyChanges() {
 		before := c.policies.find(name)
 		changed[name] = nil
 		if parsed != nil {
-			changed[name] = &compiledPolicy{parsedPolicy: parsed, references: c.lists.use(parsed), verdict: before.lastVerdict()}
+			changed[name] = &compiledPolicy{
+				parsedPolicy: parsed, references: c.lists.use(parsed), verdict: before.lastVerdict(),
+			}
 		}
 		// After use, so that a reference of both versions is not forgotten and resolved anew.
 		if before != nil {
@@ -183,5 +185,7 @@ func distinct[T any](objects []T, identity func(*T) *Object, content func(*T) fi
 		}
 		return cmp.Compare(content(p), content(q))
 	})
-	return slices.CompactFunc(sorted, func(p, q *T) bool { return identity(p).objectName() == identity(q).objectName() })
+	return slices.CompactFunc(sorted, func(p, q *T) bool {
+		return identity(p).objectName() == identity(q).objectName()
+	})
 }

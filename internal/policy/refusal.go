@@ -99,5 +99,6 @@ func distinctRefusals(refusals []Refusal) []*Refusal {
 // compare orders refusals by their content.
 func (r *Refusal) compare(other *Refusal) int {
 	return cmp.Or(strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
-		strings.Compare(r.Group, other.Group), cmp.Compare(compileRefusal(r).fingerprint, compileRefusal(other).fingerprint))
+		strings.Compare(r.Group, other.Group), cmp.Compare(compileRefusal(r).fingerprint,
+			compileRefusal(other).fingerprint))
 }
