@@ -8,16 +8,17 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
 // The informer streams the first objects and watches later ones: both are packed.
 func TestCachedListsArePacked(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	packed := newList(namespace, "packed", nil, "jared")
 	convert.PackList(packed, "")
 	packed.Spec.Accounts = []string{"jared"} // which is required
-	if err := testClient(t).Create(t.Context(), packed); !apierrors.IsInvalid(err) {
+	if err := labtest.Client(t).Create(t.Context(), packed); !apierrors.IsInvalid(err) {
 		t.Errorf("a packed list can be written to the API: %v", err)
 	}
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
@@ -26,7 +27,7 @@ func TestCachedListsArePacked(t *testing.T) {
 	for _, r := range []*replica{r, again} {
 		r.published(t, admits("tommy", "lounge", true))
 		var cached v1alpha1.AccountList
-		must(t, r.cache.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "plain"}, &cached))
+		labtest.Must(t, r.cache.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "plain"}, &cached))
 		if cached.Spec.Accounts != nil {
 			t.Errorf("spec.accounts is cached as %q", cached.Spec.Accounts)
 		}

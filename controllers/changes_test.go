@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -108,9 +109,9 @@ func (l *lossy) lose(during func()) {
 
 // What was deleted while nobody watched must leave the snapshot, and what was made again under its name must take its place.
 func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	unseen := &lossy{}
-	config := rest.CopyConfig(apiServer)
+	config := rest.CopyConfig(labtest.APIServer)
 	config.Wrap(unseen.wrap)
 	r := startReplica(t, namespace, replicaOptions{config: config})
 	secret, app := newCredentials(namespace), newApp(namespace, "prod", testSDKAppID)
@@ -125,7 +126,7 @@ func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 
 	unseen.lose(func() {
 		for _, object := range []client.Object{secret, vip, lounge, again, run} {
-			must(t, testClient(t).Delete(t.Context(), object))
+			labtest.Must(t, labtest.Client(t).Delete(t.Context(), object))
 		}
 		again = newPolicy(namespace, "again", "garden")
 		create(t, again)
@@ -142,7 +143,7 @@ func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 			admits("jared", "garden", false)(snapshot), admits("jared", "bar", true)(snapshot), admits("mallory", "lounge", true)(snapshot),
 			applies("i1", now, policy.Verdict{Admit: true, Reason: policy.ReasonUnmatched})(snapshot))
 	})
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		if left := unseen.resumed(); len(left) > 0 {
 			return fmt.Errorf("the watches of %v went on as if nothing were lost", left)
 		}

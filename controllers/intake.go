@@ -64,7 +64,7 @@ type Intake struct {
 	Snapshots snapshots
 	Now       func() time.Time
 	// Metrics, if set, counts.
-	Metrics *PruneMetrics
+	Metrics *IntakeMetrics
 	Log     logr.Logger
 
 	once    sync.Once
@@ -95,16 +95,16 @@ func (i *Intake) GroupFull(app policy.Object, groupID string) {
 	defer i.mu.Unlock()
 	if _, ok := i.pending[key]; ok {
 		i.pending[key] = now
-		i.Metrics.intakeResult(intakeCoalesced)
+		i.Metrics.count(intakeCoalesced)
 		return
 	}
 	if len(i.pending) >= maxPendingGroups {
-		i.Metrics.intakeResult(intakeOverflow)
+		i.Metrics.count(intakeOverflow)
 		return
 	}
 	key.Group = strings.Clone(groupID)
 	i.pending[key] = now
-	i.Metrics.intakePending(len(i.pending))
+	i.Metrics.setPending(len(i.pending))
 	i.queue.Add(key)
 }
 
@@ -146,7 +146,7 @@ func (i *Intake) dealWith(ctx context.Context, key prunerun.Key) {
 
 	next := i.decide(ctx, key, arrived)
 	if next.result != "" {
-		i.Metrics.intakeResult(next.result)
+		i.Metrics.count(next.result)
 	}
 	switch {
 	case next.failed != nil:
@@ -166,7 +166,7 @@ func (i *Intake) dealWith(ctx context.Context, key prunerun.Key) {
 		return
 	}
 	delete(i.pending, key)
-	i.Metrics.intakePending(len(i.pending))
+	i.Metrics.setPending(len(i.pending))
 }
 
 // report logs a failure. The first one of a group is news; those after it are its echo, for as long as the API server is away.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
 )
@@ -52,7 +53,7 @@ func TestNothingIsGivenBackOnTheWayOut(t *testing.T) {
 	cancel()
 	var store policy.Store
 	l := &loadRelease{Store: &store, Published: (&term.Notifier{}).Next, Began: (&term.Notifier{}).Next, Delay: time.Hour, Release: func() { t.Error("released") }}
-	must(t, l.Start(ctx))
+	labtest.Must(t, l.Start(ctx))
 	store.Publish(&policy.Snapshot{})
-	must(t, l.Start(ctx))
+	labtest.Must(t, l.Start(ctx))
 }

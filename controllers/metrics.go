@@ -76,3 +76,38 @@ func (m *Metrics) built(snapshot *policy.Snapshot, at time.Time, took time.Durat
 	}
 	m.snapshotAccounts.Set(float64(stats.Accounts))
 }
+
+// IntakeMetrics are those of the Intake. A nil *IntakeMetrics counts nothing.
+type IntakeMetrics struct {
+	pending prometheus.Gauge
+	results *prometheus.CounterVec
+}
+
+// NewIntakeMetrics registers the metrics with registerer.
+func NewIntakeMetrics(registerer prometheus.Registerer) *IntakeMetrics {
+	m := &IntakeMetrics{
+		pending: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "groupgate_prune_intake_pending",
+			Help: "Full groups of which a callback was taken in and not yet dealt with, on this replica.",
+		}),
+		results: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_prune_intake_total",
+			Help: "Group-full callbacks (coalesced, overflow) and what became of the pending groups (created, unfinished, " +
+				"cooling, suspended, not_governed), and attempts that failed and are repeated (retried).",
+		}, []string{"result"}),
+	}
+	registerer.MustRegister(m.pending, m.results)
+	return m
+}
+
+func (m *IntakeMetrics) setPending(n int) {
+	if m != nil {
+		m.pending.Set(float64(n))
+	}
+}
+
+func (m *IntakeMetrics) count(result intakeResult) {
+	if m != nil {
+		m.results.WithLabelValues(string(result)).Inc()
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/pruning"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -33,7 +34,7 @@ type Config struct {
 // Setup adds to mgr everything that watches and writes, and joins it together. mgr must have been made with CacheOptions. The intake
 // is what the callback server tells of full groups.
 func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) {
-	metrics, pruneMetrics := NewMetrics(c.Registerer), NewPruneMetrics(c.Registerer)
+	metrics := NewMetrics(c.Registerer)
 	leader, err := term.New(mgr.GetConfig(), c.Election, metrics.termHeld, mgr.GetLogger().WithName("term"))
 	if err != nil {
 		return nil, err
@@ -54,23 +55,22 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Events:       recorder,
 		Now:          c.Now,
 	}
-	runs := &PruneRunReconciler{
+	engine := &pruning.Engine{
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
-		Term:      leader,
-		Vendor:    vendor,
+		Clients:   vendor,
 		Events:    recorder,
 		Now:       c.Now,
-		TTL:       c.PruneRunTTL,
-		Metrics:   pruneMetrics,
+		Metrics:   pruning.NewMetrics(c.Registerer),
 	}
+	runs := &PruneRunReconciler{Client: mgr.GetClient(), Engine: engine, Term: leader, TTL: c.PruneRunTTL}
 	intake := &Intake{
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
 		Now:       c.Now,
-		Metrics:   pruneMetrics,
+		Metrics:   NewIntakeMetrics(c.Registerer),
 		Log:       mgr.GetLogger().WithName("intake"),
 	}
 	sweeper := &Sweeper{
@@ -83,14 +83,14 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Interval:  c.SweepInterval,
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
-	c.Registerer.MustRegister(newRunWaits(ctx, mgr.GetCache(), c.Now))
+	c.Registerer.MustRegister(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now))
 	runnables := []manager.Runnable{
 		leader, intake, sweeper,
 		&loadRelease{Store: c.Store, Published: snapshot.published.Next, Began: leader.Began, Delay: afterLoad, Release: debug.FreeOSMemory},
 	}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
-		runs.Watches = watches
+		engine.Stale = watches.Silent
 		runnables = append(runnables, watches)
 	}
 

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -17,10 +18,10 @@ import (
 // may be let in meanwhile.
 func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	const gates = 50
-	cached := fake.NewClientBuilder().WithScheme(testScheme(t)).Build()
+	cached := fake.NewClientBuilder().WithScheme(labtest.Scheme()).Build()
 	r := &SnapshotReconciler{Client: cached, Store: &policy.Store{}, Now: time.Now}
 	happens := func(object client.Object) {
-		must(t, cached.Create(t.Context(), object))
+		labtest.Must(t, cached.Create(t.Context(), object))
 		r.changes.note(object, false)
 	}
 	app := newApp("a", "prod", testSDKAppID)
@@ -71,7 +72,7 @@ func panics(f func()) (panicked bool) {
 // coldHash is that of a process that starts now, without what is gone.
 func coldHash(t *testing.T, cached client.Client, gone client.Object) uint64 {
 	t.Helper()
-	must(t, cached.Delete(t.Context(), gone))
+	labtest.Must(t, cached.Delete(t.Context(), gone))
 	r := &SnapshotReconciler{Client: cached, Store: &policy.Store{}, Now: time.Now, building: true}
 	build(t, r)
 	return r.Store.Load().Hash()
@@ -89,7 +90,7 @@ func TestAClockPutBackRefusesAgain(t *testing.T) {
 	r.changes.note(app, false)
 	r.changes.note(run, false)
 	build(t, r)
-	must(t, applies("i1", now, toldLater)(r.Store.Load()))
+	labtest.Must(t, applies("i1", now, toldLater)(r.Store.Load()))
 	hash := r.Store.Load().Hash()
 
 	at = now.Add(2 * time.Hour)
@@ -101,7 +102,7 @@ func TestAClockPutBackRefusesAgain(t *testing.T) {
 	}
 	at = now.Add(time.Minute)
 	build(t, r)
-	must(t, applies("i1", at, toldLater)(r.Store.Load()))
+	labtest.Must(t, applies("i1", at, toldLater)(r.Store.Load()))
 	if got := r.Store.Load().Hash(); got != hash {
 		t.Errorf("hash %016x, and before the clock was wrong %016x", got, hash)
 	}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -57,16 +58,16 @@ var (
 // writeStatus writes the status of a run as the one with the term does.
 func writeStatus(t *testing.T, run *v1alpha1.PruneRun, change func(*v1alpha1.PruneRunStatus)) {
 	t.Helper()
-	c := testClient(t)
-	eventually(t, func() error {
-		must(t, c.Get(t.Context(), client.ObjectKeyFromObject(run), run))
+	c := labtest.Client(t)
+	labtest.Eventually(t, func() error {
+		labtest.Must(t, c.Get(t.Context(), client.ObjectKeyFromObject(run), run))
 		change(&run.Status)
 		return c.Status().Update(t.Context(), run)
 	})
 }
 
 func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	first, second := startReplica(t, namespace, replicaOptions{}), startReplica(t, namespace, replicaOptions{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newList(namespace, "vip", nil, "i1", "i2"),
 		newPolicy(namespace, "lounge", "lounge", byName("vip")))
@@ -138,19 +139,19 @@ func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
 }
 
 func TestDeletedRunRefusesNobody(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	run := refusingRun(namespace, "one", time.Time{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), run)
 	now := time.Now().Truncate(time.Second)
 	writeStatus(t, run, func(s *v1alpha1.PruneRunStatus) { recordRefusal(s, now.Add(time.Hour), "i1") })
 	r.published(t, applies("i1", now, toldLater))
-	must(t, testClient(t).Delete(t.Context(), run))
+	labtest.Must(t, labtest.Client(t).Delete(t.Context(), run))
 	r.published(t, applies("i1", now, policy.Verdict{Admit: true, Reason: policy.ReasonUnmatched}))
 }
 
 func TestUndoReachesTheSnapshot(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	run := refusingRun(namespace, "one", time.Time{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "lounge", "lounge"), run)

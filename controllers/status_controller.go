@@ -302,7 +302,7 @@ func (r *StatusReconciler) announce(object client.Object, before []metav1.Condit
 		if is.Status != metav1.ConditionTrue {
 			eventType = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", prunerun.Clip(is.Message, maxEventNote))
+		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", prunerun.Clip(is.Message, prunerun.MaxEventNote))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/pruning"
 )
 
 // errSweepHeld says that there is nothing to sweep for now: the app is suspended, gone, replaced, or has no usable credentials.
@@ -204,7 +205,7 @@ func (a *appSweep) worthALook(ctx context.Context, app *policy.CompiledApp, ids 
 		if err != nil {
 			return nil, nil, err
 		}
-		if _, wait := creator.waits(key, runs, app); !wait {
+		if _, heldOff := creator.heldOff(key, runs, app); !heldOff {
 			ask = append(ask, id)
 		}
 	}
@@ -218,7 +219,7 @@ func (a *appSweep) creator() *runCreator {
 // ensureRun creates a run for a full group that a rule governs. Here the type is known, so that no run is made only to end NotGoverned.
 // A failure costs this group only, until the next sweep.
 func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group imrest.Group) {
-	state := stateOf(group)
+	state := pruning.GroupState(group)
 	if _, governed := app.GoverningRule(group.ID, state.Type); !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
 		return
 	}
