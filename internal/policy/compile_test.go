@@ -487,17 +487,14 @@ func TestOrderNeverMatters(t *testing.T) {
 		policyNamed("b", 1, on(exact("g"), all()), joining(allow("jared"), reject(10101, "b")), prune()),
 		policyNamed("a", 1, on(exact("g")), joining(allow(), reject(10102, "a")), prune(protect(byListName("gone")))),
 		policyNamed("c", 0, on(all()), joining(deny("mallory"), reject(10103, "c")), prune(protect(byLabels()))),
-		// The same name twice, once in a later version, once in a version that Kubernetes would not have made.
-		policyNamed("c", 0, on(all()), joining(allow("tommy")), func(p *Policy) { p.Generation = 2 }),
-		policyNamed("c", 0, on(all()), joining(deny("jared")), func(p *Policy) { p.Generation = 2 }),
+		policyNamed("d", 0, on(all()), joining(allow("tommy")), func(p *Policy) { p.Generation = 2 }),
 	}
 	lists := []List{
-		listNamed("l1", nil, "x"), listNamed("l2", nil, "y"), listNamed("l2", map[string]string{"a": "b"}, "z"),
+		listNamed("l1", nil, "x"), listNamed("l2", nil, "y"), listNamed("l3", map[string]string{"a": "b"}, "z"),
 	}
 	queries := []JoinQuery{
-		{Group: "g", Type: TypePublic, Account: "jared"}, {Group: "h", Type: TypePublic, Account: "mallory"}, {
-			Group: "h", Type: TypeWork, Account: "z",
-		},
+		{Group: "g", Type: TypePublic, Account: "jared"}, {Group: "h", Type: TypePublic, Account: "mallory"},
+		{Group: "h", Type: TypeWork, Account: "z"},
 	}
 	var want []string
 	permutations(policies, func(policies []Policy) {

@@ -1,10 +1,8 @@
 package policy
 
 import (
-	"cmp"
 	"maps"
 	"slices"
-	"strconv"
 )
 
 // Compiler makes snapshots of a set of objects that changes. Its zero value has no objects. Call Set or Delete for
@@ -147,45 +145,19 @@ func Compile(in Input) *Snapshot {
 	return c.Build()
 }
 
-// Set sets all objects of an input, and removes none. Of several objects of one kind and name, which Kubernetes rules
-// out, the latest version counts.
+// Set sets all objects of an input, and removes none. Of several objects of one name, which Kubernetes rules out, the last
+// one counts.
 func (c *Compiler) Set(in Input) {
-	for _, l := range distinct(in.Lists, func(l *List) *Object { return &l.Object }, (*List).fingerprint) {
-		c.SetList(*l)
+	for _, l := range in.Lists {
+		c.SetList(l)
 	}
-	for _, a := range distinct(in.Apps, func(a *App) *Object { return &a.Object }, (*App).fingerprint) {
-		c.SetApp(*a)
+	for _, a := range in.Apps {
+		c.SetApp(a)
 	}
-	for _, p := range distinct(in.Policies, func(p *Policy) *Object { return &p.Object }, (*Policy).fingerprint) {
-		c.SetPolicy(*p)
+	for _, p := range in.Policies {
+		c.SetPolicy(p)
 	}
-	for i, r := range distinctRefusals(in.Refusals) {
-		uid := r.UID
-		if uid == "" {
-			uid = "/" + strconv.Itoa(i) // one for itself
-		}
-		note(&c.changes.refusals, uid, compileRefusal(r))
+	for _, r := range in.Refusals {
+		c.SetRefusal(r)
 	}
-}
-
-// distinct returns one object for each name: the latest version. Among equal versions the content decides, so that the
-// order of the input never does.
-func distinct[T any](objects []T, identity func(*T) *Object, content func(*T) fingerprint) []*T {
-	sorted := make([]*T, len(objects))
-	for i := range objects {
-		sorted[i] = &objects[i]
-	}
-	slices.SortFunc(sorted, func(p, q *T) int {
-		a, b := identity(p), identity(q)
-		if order := a.objectName().compare(b.objectName()); order != 0 {
-			return order
-		}
-		if order := cmp.Or(cmp.Compare(b.Generation, a.Generation), byAge(b, a)); order != 0 {
-			return order
-		}
-		return cmp.Compare(content(p), content(q))
-	})
-	return slices.CompactFunc(sorted, func(p, q *T) bool {
-		return identity(p).objectName() == identity(q).objectName()
-	})
 }

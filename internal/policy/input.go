@@ -8,7 +8,8 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// Input is everything that decisions depend on, in any order.
+// Input is everything that decisions depend on, in any order. Objects of one kind have different names, and refusals
+// different UIDs.
 type Input struct {
 	Apps     []App
 	Lists    []List

@@ -339,6 +339,16 @@ func shuffled(in Input, seed uint64) Input {
 	return out
 }
 
+// distinct returns the first object of each name.
+func distinct[T any](objects []T, name func(T) string) []T {
+	known := map[string]bool{}
+	return slices.DeleteFunc(objects, func(object T) bool {
+		again := known[name(object)]
+		known[name(object)] = true
+		return again
+	})
+}
+
 // drawNonsense draws an input that no API server would let pass.
 func drawNonsense(t *rapid.T) Input {
 	in := drawInput(t)
@@ -388,10 +398,9 @@ func drawNonsense(t *rapid.T) Input {
 			r.Accounts = append(r.Accounts, word.Draw(t, "account"))
 		}
 	}
-	in.Refusals = append(in.Refusals, in.Refusals...)
-	in.Policies = append(in.Policies, in.Policies...)
-	in.Lists = append(in.Lists, in.Lists...)
-	in.Apps = append(in.Apps, in.Apps...)
+	in.Refusals = distinct(in.Refusals, func(r Refusal) string { return r.UID })
+	in.Policies = distinct(in.Policies, func(p Policy) string { return p.Key() })
+	in.Lists = distinct(in.Lists, func(l List) string { return l.Key() })
 	in.Apps[0].Tokens, in.Apps[0].Created = nil, time.Time{}
 	return in
 }
