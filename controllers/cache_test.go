@@ -13,6 +13,7 @@ import (
 
 // The informer streams the first objects and watches later ones: both are packed.
 func TestCachedListsArePacked(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	packed := newList(namespace, "packed", nil, "jared")

@@ -14,15 +14,15 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// A build that panics is recovered from by controller-runtime, and asked for again: nothing of what it had taken may be lost, and nobody
-// may be let in meanwhile.
+// controller-runtime recovers from a panic and requests another build: no change that the panicking build had taken may
+// be lost, and no account may be admitted meanwhile.
 func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	const gates = 50
 	cached := fake.NewClientBuilder().WithScheme(labtest.Scheme()).Build()
 	r := &SnapshotReconciler{Client: cached, Store: &policy.Store{}, Now: time.Now}
 	happens := func(object client.Object) {
 		labtest.Must(t, cached.Create(t.Context(), object))
-		r.changes.note(object, false)
+		r.changed.add(object, false)
 	}
 	app := newApp("a", "prod", testSDKAppID)
 	app.UID = "app"
@@ -36,7 +36,7 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	for annotation := range poison.Annotations {
 		poison.Annotations[annotation] = "x"
 	}
-	r.changes.note(poison, false)
+	r.changed.add(poison, false)
 	for i := range gates {
 		p := newPolicy("a", fmt.Sprint("gate-", i), fmt.Sprint("g-", i))
 		p.UID, p.Generation = types.UID(p.Name), 1
@@ -49,11 +49,13 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 		t.Error("a build that panicked has published something")
 	}
 
-	gone := newPolicy("a", "gate-0", "g-0") // deleted after the panic, and still in the cache when the next build lists it
-	r.changes.note(gone, true)
+	// Deleted after the panic, and still in the cache when the next build lists it.
+	gone := newPolicy("a", "gate-0", "g-0")
+	r.changed.add(gone, true)
 	build(t, r)
 	for i := range gates {
-		verdict := r.Store.Load().App(testSDKAppID).DecideJoin(policy.JoinQuery{Group: fmt.Sprint("g-", i), Account: "mallory"})
+		verdict := r.Store.Load().App(testSDKAppID).DecideJoin(policy.JoinQuery{Group: fmt.Sprint("g-", i),
+			Account: "mallory"})
 		if want := i == 0; verdict.Admit != want {
 			t.Errorf("gate-%d: admits a stranger: %t, want %t", i, verdict.Admit, want)
 		}
@@ -69,7 +71,7 @@ func panics(f func()) (panicked bool) {
 	return false
 }
 
-// coldHash is that of a process that starts now, without what is gone.
+// coldHash is that of a process that starts now, with the present objects only.
 func coldHash(t *testing.T, cached client.Client, gone client.Object) uint64 {
 	t.Helper()
 	labtest.Must(t, cached.Delete(t.Context(), gone))
@@ -78,8 +80,8 @@ func coldHash(t *testing.T, cached client.Client, gone client.Object) uint64 {
 	return r.Store.Load().Hash()
 }
 
-// A clock that was ahead for one build must not let people back in for good.
-func TestAClockPutBackRefusesAgain(t *testing.T) {
+// A clock that was ahead for one build must not end a refusal early.
+func TestRefusalHoldsAgainAfterTheClockIsSetBack(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	at := now
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: func() time.Time { return at }}
@@ -87,8 +89,8 @@ func TestAClockPutBackRefusesAgain(t *testing.T) {
 	app.UID = "app"
 	run := refusingRun("a", "one", now.Add(time.Hour), "i1")
 	run.UID = "run"
-	r.changes.note(app, false)
-	r.changes.note(run, false)
+	r.changed.add(app, false)
+	r.changed.add(run, false)
 	build(t, r)
 	labtest.Must(t, applies("i1", now, toldLater)(r.Store.Load()))
 	hash := r.Store.Load().Hash()

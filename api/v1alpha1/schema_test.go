@@ -425,7 +425,8 @@ status: {observedGeneration: -1}
 spec:
   appRef: {name: prod}
   groups: [{type: All}]
-  whenFull: {prune: {mode: Preview, inactiveFor: 1d24h, freeSeats: "5%", maxRemovals: 100, maxRemovalsPerDay: 1000, cooldown: 10m, rejoinAfter: 0s, notification: Group}}
+  whenFull: {prune: {mode: Preview, inactiveFor: 1d24h, freeSeats: "5%", maxRemovals: 100,
+    maxRemovalsPerDay: 1000, cooldown: 10m, rejoinAfter: 0s, notification: Group}}
 status: {observedGeneration: -1}
 `,
 		},

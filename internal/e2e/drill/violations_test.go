@@ -52,7 +52,9 @@ func cleanEpisode() *facts {
 		Policy: &v1alpha1.PrunePolicyRecord{Name: "club", UID: "p", Generation: 1, Mode: "Enforce"},
 		Plan: &v1alpha1.PrunePlan{
 			CreatedAt: metav1.NewTime(at.Add(-time.Minute)), Candidates: 2,
-			Removals: []v1alpha1.PlannedRemoval{{Account: "i1", LastActiveAt: active}, {Account: "i2", LastActiveAt: active}},
+			Removals: []v1alpha1.PlannedRemoval{
+				{Account: "i1", LastActiveAt: active}, {Account: "i2", LastActiveAt: active},
+			},
 		},
 		Progress: &v1alpha1.PruneProgress{InFlight: 2, LastBatchAt: metav1.NewTime(at)},
 		Refuse:   &v1alpha1.PruneRefusal{Until: metav1.NewTime(at.Add(time.Hour)), Code: 1},
