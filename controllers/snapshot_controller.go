@@ -40,10 +40,10 @@ const (
 	lastBuildRetry  = 5 * time.Second
 
 	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause. A change after a quiet
-	// time is built at once, while a stream of changes is coalesced into builds that take a twentieth of one core, or
-	// ten a second.
-	pausePerBuild = 20
-	maxBuildPause = 100 * time.Millisecond
+	// time is built at once, while a stream of changes is coalesced into builds that take a thirtieth of one core, or seven
+	// a second. See ADR 8.
+	pausePerBuild = 30
+	maxBuildPause = 150 * time.Millisecond
 )
 
 // queue is that of a controller.
