@@ -34,7 +34,8 @@ type facts struct {
 	rule     policy.GoverningRule // in force, known to be what the API server has
 }
 
-// check adds to the facts, or fails with what stops the run. It may use what the checks before it in a chain have added.
+// check adds to the facts, or fails with what stops the run. It may use what the checks before it in a chain have
+// added.
 type check func(ctx context.Context, j *job, f *facts) error
 
 // The chains list what must hold, in the order in which it is read.
@@ -83,7 +84,8 @@ func (f *facts) record() *v1alpha1.PruneGroupRecord {
 		return nil
 	}
 	return &v1alpha1.PruneGroupRecord{
-		Type: v1alpha1.GroupType(f.group.Type), Members: int32Of(f.group.Members), MaxMembers: int32Of(f.group.MaxMembers),
+		Type:    v1alpha1.GroupType(f.group.Type),
+		Members: int32Of(f.group.Members), MaxMembers: int32Of(f.group.MaxMembers),
 	}
 }
 
@@ -231,7 +233,8 @@ func clocksAgree(_ context.Context, j *job, f *facts) error {
 	if skew <= maxClockSkew {
 		return nil
 	}
-	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew.Round(time.Second))
+	skew = skew.Round(time.Second)
+	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew)
 	if !prunerun.HasPlan(j.run) {
 		return fail(v1alpha1.ReasonClockSkew, "%s", message)
 	}
@@ -302,7 +305,8 @@ func usable(rule *policy.GoverningRule) error {
 // groupIsFull and cooledDown do not bind a person who asks for a run.
 func groupIsFull(_ context.Context, j *job, f *facts) error {
 	if state := f.state(); !state.Full() && j.run.Spec.Trigger != v1alpha1.PruneTriggerManual {
-		return complete(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.", state.Members, state.MaxMembers)
+		return complete(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.",
+			state.Members, state.MaxMembers)
 	}
 	return nil
 }

@@ -124,7 +124,8 @@ func freeSeats(ctx context.Context, f *facts) (int, error) {
 	case err != nil:
 		return 0, undoError("read the group", err)
 	case group.Type == "" || group.Type == im.TypeAVChatRoom:
-		return 0, fail(v1alpha1.ReasonUnsupportedGroupType, "Nobody can be added to a group of type %q.", group.VendorType)
+		return 0, fail(v1alpha1.ReasonUnsupportedGroupType, "Nobody can be added to a group of type %q.",
+			group.VendorType)
 	}
 	return max(group.MaxMembers-group.Members, 0), nil
 }
@@ -213,7 +214,8 @@ func addOnce(ctx context.Context, f *facts, accounts []string, added results) (r
 		case result == imrest.AddResultRefused:
 			refused = append(refused, account)
 		case result == imrest.AddResultAlreadyMember:
-			added[account] = v1alpha1.RestoreResultAdded // it was absent right before: the answer to the addition was lost
+			// It was absent right before: the answer to an earlier attempt was lost.
+			added[account] = v1alpha1.RestoreResultAdded
 		default:
 			added[account] = v1alpha1.RestoreResult(result)
 		}
