@@ -20,7 +20,8 @@ import (
 // endedRun is a finished run: at minute of the hour, full or not.
 func endedRun(condition, reason string, minute int, full bool) v1alpha1.PruneRun {
 	run := v1alpha1.PruneRun{Status: v1alpha1.PruneRunStatus{Conditions: []metav1.Condition{
-		{Type: condition, Status: metav1.ConditionTrue, Reason: reason, LastTransitionTime: metav1.NewTime(minutes(minute)), ObservedGeneration: 1},
+		{Type: condition, Status: metav1.ConditionTrue, Reason: reason,
+			LastTransitionTime: metav1.NewTime(minutes(minute)), ObservedGeneration: 1},
 	}}}
 	if full {
 		run.Status.Group = &v1alpha1.PruneGroupRecord{Type: v1alpha1.GroupTypePublic, Members: 20, MaxMembers: 20}
@@ -57,7 +58,8 @@ func TestCreatorsCollideOnPurpose(t *testing.T) {
 	if diff := cmp.Diff(want, run.Labels); diff != "" {
 		t.Errorf("labels (-want,+got)\n%s", diff)
 	}
-	if run.Spec.Trigger != v1alpha1.PruneTriggerGroupFull || run.Spec.GroupID != labtest.FullGroup || run.Spec.AppRef.Name != labtest.App {
+	if run.Spec.Trigger != v1alpha1.PruneTriggerGroupFull || run.Spec.GroupID != labtest.FullGroup ||
+		run.Spec.AppRef.Name != labtest.App {
 		t.Errorf("spec = %+v", run.Spec)
 	}
 
@@ -93,7 +95,8 @@ func TestNameThatSomebodyTookForAnotherGroupIsPassedOver(t *testing.T) {
 func TestUndoHoldsOffRuns(t *testing.T) {
 	run := endedRun(v1alpha1.ConditionComplete, "Removed", 1, true)
 	run.Spec.Undo = v1alpha1.UndoRequested
-	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(minutes(20)), FinishedAt: metav1.NewTime(minutes(21))}
+	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(minutes(20)),
+		FinishedAt: metav1.NewTime(minutes(21))}
 	key := prunerun.KeyOf(&run)
 	creator := runCreator{Now: func() time.Time { return minutes(25) }}
 	if got, wait := creator.heldOff(key, []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
@@ -106,7 +109,8 @@ func TestUndoHoldsOffRuns(t *testing.T) {
 	}
 }
 
-// A key that was corrected in place counts from the next callback after the cooldown on, or at once for a person who asks.
+// A key that was corrected in place counts from the next callback after the cooldown on, or at once for a person who
+// asks.
 func TestCorrectedKeyCounts(t *testing.T) {
 	key := func(w *world, value string) {
 		change(w, &corev1.Secret{}, labtest.Secret, func(s *corev1.Secret) { s.Data[v1alpha1.SecretKeySecretKey] = []byte(value) })

@@ -45,11 +45,13 @@ func (r *PruneRunReconciler) SetupWithManager(
 	mgr manager.Manager, published func(requests func(context.Context) []reconcile.Request) source.Source,
 ) error {
 	everyReplica := false
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry)
 	err := builder.ControllerManagedBy(mgr).
 		Named("prunerun").
 		For(&v1alpha1.PruneRun{}, builder.WithPredicates(runEvents)).
 		// The end of one run of a group is the beginning of the next one.
-		Watches(&v1alpha1.PruneRun{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
+		Watches(&v1alpha1.PruneRun{},
+			handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
 		WatchesRawSource(published(r.waitingRuns)).
@@ -57,7 +59,7 @@ func (r *PruneRunReconciler) SetupWithManager(
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: pruning.MaxSteps,
 			CacheSyncTimeout:        forever,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+			RateLimiter:             limiter,
 		}).
 		Complete(r)
 	if err != nil {
@@ -66,7 +68,8 @@ func (r *PruneRunReconciler) SetupWithManager(
 	return nil
 }
 
-// Reconcile takes one run as far as it gets. Outside a term it does nothing; the beginning of a term enqueues every run.
+// Reconcile takes one run as far as it gets. Outside a term it does nothing; the beginning of a term enqueues every
+// run.
 func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	ctx, leave, ok := r.Term.Join(ctx)
 	if !ok {
@@ -84,8 +87,9 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 	return reconcile.Result{RequeueAfter: next.After}, err
 }
 
-// retain deletes the finished runs of a group that need not be kept any longer, and says when to examine this one again.
-// Every result names that time: the queue keeps one time for each run, and an event takes the place of the one before.
+// retain deletes the finished runs of a group that need not be kept any longer, and says when to examine this one
+// again. Every result names that time: the queue keeps one time for each run, and an event takes the place of the one
+// before.
 func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
 	left := prunerun.KeepUntil(run, r.TTL, r.cooldown(run)).Sub(r.Engine.Now())
 	if left <= 0 {

@@ -19,7 +19,8 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-// TestRunMadeAgainUnderItsNameIsLookedAt is about a list after an outage, which tells of a deletion and a creation as of one update.
+// TestRunMadeAgainUnderItsNameIsLookedAt is about a list after an outage, which tells of a deletion and a creation as
+// of one update.
 func TestRunMadeAgainUnderItsNameIsLookedAt(t *testing.T) {
 	run := func(uid types.UID) *v1alpha1.PruneRun {
 		return &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Name: "one", UID: uid, Generation: 1}}
@@ -59,7 +60,8 @@ func TestEndOfARunWakesItsSiblings(t *testing.T) {
 	after := w.Get("one")
 	undone := after.DeepCopy()
 	undone.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.Now()}
-	for _, update := range []event.UpdateEvent{{ObjectOld: before, ObjectNew: after}, {ObjectOld: after, ObjectNew: undone}} {
+	for _, update := range []event.UpdateEvent{{ObjectOld: before, ObjectNew: after},
+		{ObjectOld: after, ObjectNew: undone}} {
 		if !runEndings.Update(update) || !runEvents.Update(update) {
 			t.Error("an end is no event")
 		}
@@ -89,7 +91,8 @@ func TestKeeping(t *testing.T) {
 	if _, err := w.reconcile(r, "run-4"); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"elsewhere", "removed", "run-2", "run-3", "run-4", "unfinished"}, w.RunNames()); diff != "" {
+	if diff := cmp.Diff([]string{"elsewhere", "removed", "run-2", "run-3", "run-4", "unfinished"},
+		w.RunNames()); diff != "" {
 		t.Errorf("the last 3 that removed nobody stay (-want,+got)\n%s", diff)
 	}
 
@@ -162,7 +165,8 @@ func TestRunIsKeptForItsUndo(t *testing.T) {
 		t.Fatalf("err = %v: the undo waits, however old the run is", err)
 	}
 	run := w.Get("one")
-	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(w.Clock.Now()), FinishedAt: metav1.NewTime(w.Clock.Now())}
+	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(w.Clock.Now()),
+		FinishedAt: metav1.NewTime(w.Clock.Now())}
 	prunerun.RefreshConditions(run)
 	labtest.Must(t, w.Client.Status().Update(t.Context(), run))
 	result, err := w.reconcile(r, "one")

@@ -39,8 +39,9 @@ func (w *world) startManager() *Intake {
 	w.t.Helper()
 	w.Clock.UseRealTime()
 	mgr, err := ctrl.NewManager(labtest.APIServer, ctrl.Options{
-		Scheme:     labtest.Scheme(),
-		Cache:      informers.CacheOptions(informers.Options{Namespaces: []string{w.Namespace}, Store: w.Store, Now: time.Now}),
+		Scheme: labtest.Scheme(),
+		Cache: informers.CacheOptions(informers.Options{Namespaces: []string{w.Namespace}, Store: w.Store,
+			Now: time.Now}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
@@ -96,10 +97,12 @@ func TestFullGroupIsPrunedFromCallbackToRecord(t *testing.T) {
 
 	// The list is all that was missing: the next snapshot wakes the run, and its end wakes the one behind it.
 	labtest.Must(t, w.Client.Create(t.Context(), &v1alpha1.AccountList{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "vip"}, Spec: v1alpha1.AccountListSpec{Accounts: []string{"i1"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace,
+			Name: "vip"}, Spec: v1alpha1.AccountListSpec{Accounts: []string{"i1"}},
 	}))
 	run := w.reaches(name, v1alpha1.ReasonRemoved)
-	if diff := cmp.Diff(labtest.Without(before, labtest.Planned(run)), w.Members(labtest.FullGroup)); diff != "" || run.Status.Removed != 230 {
+	if diff := cmp.Diff(labtest.Without(before, labtest.Planned(run)), w.Members(labtest.FullGroup)); diff != "" ||
+		run.Status.Removed != 230 {
 		t.Errorf("removed %d, members (-want,+got)\n%s", run.Status.Removed, diff)
 	}
 	w.reaches("z-manual", v1alpha1.ReasonNothingToRemove)
@@ -107,7 +110,8 @@ func TestFullGroupIsPrunedFromCallbackToRecord(t *testing.T) {
 	labtest.Eventually(t, func() error {
 		var app v1alpha1.IMApp
 		labtest.Must(t, w.Client.Get(t.Context(), client.ObjectKey{Namespace: w.Namespace, Name: labtest.App}, &app))
-		if c := apimeta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionVendorReachable); c == nil || c.Reason != v1alpha1.ReasonReachable {
+		if c := apimeta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionVendorReachable); c == nil ||
+			c.Reason != v1alpha1.ReasonReachable {
 			return fmt.Errorf("VendorReachable = %+v", c)
 		}
 		return nil
@@ -163,9 +167,10 @@ func TestAnEditedRateIsInForceInTheMiddleOfAList(t *testing.T) {
 	w.reaches("look", v1alpha1.ReasonPreviewed)
 }
 
-// forbid makes the API server refuse with 422 what the expression is false for, in the namespace of the world, until lift is called.
-// attempt is something that is refused once the API server knows.
-func (w *world) forbid(resource string, operation admissionv1.OperationType, expression, message string, attempt func() error) (lift func()) {
+// forbid makes the API server refuse with 422 what the expression is false for, in the namespace of the world, until
+// lift is called. attempt is something that is refused once the API server knows.
+func (w *world) forbid(resource string, operation admissionv1.OperationType, expression, message string,
+	attempt func() error) (lift func()) {
 	w.t.Helper()
 	name := metav1.ObjectMeta{Name: "drill-" + w.Namespace}
 	refusal := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicySpec{
@@ -173,14 +178,16 @@ func (w *world) forbid(resource string, operation admissionv1.OperationType, exp
 			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.Namespace}},
 			ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
 				Operations: []admissionv1.OperationType{operation},
-				Rule:       admissionv1.Rule{APIGroups: []string{"groupgate.io"}, APIVersions: []string{"*"}, Resources: []string{resource}},
+				Rule: admissionv1.Rule{APIGroups: []string{"groupgate.io"}, APIVersions: []string{"*"},
+					Resources: []string{resource}},
 			}}},
 		},
 		Validations: []admissionv1.Validation{{Expression: expression, Message: message}},
 	}}
-	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName: name.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-	}}
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: name,
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: name.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		}}
 	labtest.Must(w.t, w.Client.Create(w.t.Context(), refusal))
 	labtest.Must(w.t, w.Client.Create(w.t.Context(), binding))
 	lifted := false

@@ -26,7 +26,7 @@ func TestAPIServerGoesAwayInTheMiddleOfARun(t *testing.T) {
 		for _, took := range []bool{false, true} {
 			t.Run(fmt.Sprintf("status patch %d, carried out %t", n, took), func(t *testing.T) {
 				t.Parallel()
-				w := enforcing(t)
+				w := enforcingOf(t, 103, 101) // two batches
 				before := w.Members(fullGroup)
 				var cut atomic.Bool
 				r := w.replica()
@@ -208,7 +208,7 @@ func TestTenMinutesOfVendorTrouble(t *testing.T) {
 		for place, at := range places {
 			t.Run(trouble+" "+place, func(t *testing.T) {
 				t.Parallel()
-				w := enforcing(t)
+				w := enforcingOf(t, 103, 101) // two pages, two batches
 				before := w.Members(fullGroup)
 				begun := 0
 				at(w, func() {
@@ -337,7 +337,7 @@ func TestRecordThatIsRefusedForGood(t *testing.T) {
 		for nth, wantDeletions := range map[int]int{1: 0, 2: 0, 3: 1} { // the plan, the first fence, its settlement
 			t.Run(fmt.Sprintf("%s for patch %d", name, nth), func(t *testing.T) {
 				t.Parallel()
-				w := enforcing(t)
+				w := enforcingOf(t, 7, 5)
 				before := w.Members(fullGroup)
 				writes := 0
 				w.EachPatch(func(_ *v1alpha1.PruneRun, send func() error) error {

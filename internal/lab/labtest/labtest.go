@@ -32,7 +32,8 @@ var APIServer *rest.Config
 func Main(m *testing.M) int {
 	log := logr.Discard()
 	if os.Getenv("GROUPGATE_TEST_LOG") != "" {
-		log = funcr.New(func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }, funcr.Options{Verbosity: 1})
+		write := func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }
+		log = funcr.New(write, funcr.Options{Verbosity: 1})
 	}
 	logf.SetLogger(log)
 	klog.SetLogger(log)
