@@ -1,46 +1,47 @@
-# `make` prints what there is. Anything longer than two lines lives in hack/.
+# `make` lists the targets. Anything longer than a few lines is a script in hack/.
 
 SHELL := /usr/bin/env bash -o pipefail
 .SHELLFLAGS := -ec
 .DEFAULT_GOAL := help
 
-# What the binary and the image call themselves. A source archive has no git: then it is "dev".
+# The version of the binary and the image; "dev" in a source archive, which has no git.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# The image that is built, pushed and deployed; by default the one that config/manager names.
+# The image to build, push and deploy; the default is the one in config/manager.
 IMG ?= groupgate:latest
-# What `make test` covers: make test PKG=./controllers/...
+# The packages of `make test`: make test PKG=./controllers/...
 PKG ?= ./...
 # Arguments of `make demo`: make demo DEMO_ARGS=--once
 DEMO_ARGS ?=
 # Arguments of `make drill`: make drill DRILL_ARGS="-drill.seed=42 -drill.scenarios=24" replays one episode.
 DRILL_ARGS ?= -drill.scenarios=500
-# Arguments of `make bench`: make bench BENCH_ARGS="-sections=path,latency -rounds=9"; -docs writes docs/performance.md.
-# What pruning costs, about half an hour: BENCH_ARGS=-sections=prune-latency,prune-memory,prune-week
+# Arguments of `make bench`: make bench BENCH_ARGS="-sections=path -rounds=9"; -docs updates docs/performance.md.
+# The cost of pruning, about half an hour: make bench BENCH_ARGS=-sections=prune-latency,prune-memory,prune-week
 BENCH_ARGS ?=
 # Arguments of `make run`.
 RUN_ARGS ?= --callback-insecure-http --metrics-secure=false --leader-election-namespace=default
-# The kubectl of `make install` and its like.
+# The kubectl of the deploy targets.
 KUBECTL ?= $(or $(shell command -v kubectl),bin/k8s/kubectl)
 
-# Tools are pinned in go.mod files of their own, so that they never move a dependency of the product.
+# Tools are pinned in go.mod files of their own, so that they never change a dependency of the product.
 CONTROL_PLANE := go -C hack/controlplane run .
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
 GOLANGCI_LINT := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
 
 .PHONY: help
-help: ## Print this.
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Try
 
 .PHONY: demo
-demo: build ## Show the whole story on a local control plane; until Ctrl-C, or DEMO_ARGS=--once.
+demo: build ## Demonstrate all features on a local control plane, until Ctrl-C; DEMO_ARGS=--once exits at the end.
 	go build -o bin/demo ./hack/demo
 	@assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" exec bin/demo $(DEMO_ARGS)
 
 .PHONY: run
-run: build ## Run the manager here against the cluster of the current kubeconfig; RUN_ARGS.
+run: build ## Run the manager locally against the cluster of the current kubeconfig; RUN_ARGS.
 	exec bin/groupgate manager $(RUN_ARGS)
 
 ##@ Develop
@@ -56,23 +57,24 @@ test: ## Run all tests with the race detector against a real API server; PKG=./c
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m $(PKG)
 
 .PHONY: drill
-drill: ## Prune at random, with faults, kills and outages, against a naive model; DRILL_ARGS.
-	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -count=1 -timeout=2h -run=TestDrill -v ./internal/e2e/drill $(DRILL_ARGS)
+drill: ## Run random scenarios of pruning with faults, kills and outages against a model; DRILL_ARGS.
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" \
+	  go test -race -count=1 -timeout=2h -run=TestDrill -v ./internal/e2e/drill $(DRILL_ARGS)
 
-# As in the image. Elsewhere it would compile everything a second time, for nothing that anybody waits for.
+# The profile of the image. Other targets leave it out, since it would recompile all packages.
 bench: PGO = -pgo=$(CURDIR)/hack/callback.pgo
 .PHONY: bench
-bench: build ## Measure side by side with peers, fail where a goal is missed; BENCH_ARGS=-sections=path.
+bench: build ## Measure against peers and goals, and fail where a goal is missed; BENCH_ARGS=-sections=path.
 	go -C hack/bench build -o ../../bin/bench/bench .
 	@assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" exec bin/bench/bench $(BENCH_ARGS)
 
 .PHONY: callback-profile
-callback-profile: ## Renew hack/callback.pgo, the profile that the image is built with.
+callback-profile: ## Update hack/callback.pgo, the compiler profile of the image.
 	$(MAKE) bench BENCH_ARGS="-sections=profile -round=4s -o bin/profile.json"
 	cp bin/bench/callback.pgo hack/callback.pgo
 
 .PHONY: microbench
-microbench: ## Run the Go benchmarks of the decision and the callback path.
+microbench: ## Run the Go benchmarks of join decisions and callbacks.
 	go test -run='^$$' -bench=. -benchmem ./internal/policy ./internal/im/callback ./webhookserver
 
 .PHONY: fmt
@@ -80,7 +82,7 @@ fmt: ## Format the Go code.
 	$(GOLANGCI_LINT) fmt
 
 .PHONY: lint
-lint: ## Run the linters, the import rules among them.
+lint: ## Run the linters, including the import rules.
 	$(GOLANGCI_LINT) run
 	cd hack/controlplane && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
@@ -90,13 +92,13 @@ verify: ## Check generated files, go.mod files, lint and kustomizations, as CI d
 	hack/verify.sh
 
 .PHONY: control-plane
-control-plane: ## Build kube-apiserver, etcd and kubectl if need be, and print their directory.
+control-plane: ## Build kube-apiserver, etcd and kubectl if missing, and print their directory.
 	@$(CONTROL_PLANE)
 
 ##@ Generate
 
 .PHONY: generate
-generate: manifests api-reference ## Regenerate everything that is generated.
+generate: manifests api-reference ## Regenerate all generated files.
 	$(CONTROLLER_GEN) object paths=./api/...
 
 .PHONY: manifests
@@ -106,7 +108,8 @@ manifests: ## Regenerate the CustomResourceDefinitions.
 .PHONY: api-reference
 api-reference: ## Regenerate docs/reference/api.md.
 	@mkdir -p docs/reference
-	$(CRD_REF_DOCS) --log-level=ERROR --config=hack/api-reference.yaml --source-path=api --renderer=markdown --output-path=docs/reference/api.md
+	$(CRD_REF_DOCS) --log-level=ERROR --config=hack/api-reference.yaml --source-path=api --renderer=markdown \
+	  --output-path=docs/reference/api.md
 
 ##@ Deploy
 
@@ -115,7 +118,7 @@ install: ## Install the CustomResourceDefinitions into the cluster of the curren
 	$(KUBECTL) apply --server-side -k config/crd
 
 .PHONY: uninstall
-uninstall: ## Remove the CustomResourceDefinitions, and with them every policy.
+uninstall: ## Delete the CustomResourceDefinitions, and with them all objects of these kinds.
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
@@ -123,7 +126,7 @@ deploy: ## Deploy the image IMG with config/default.
 	IMG="$(IMG)" KUBECTL="$(KUBECTL)" hack/render.sh config/default | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: ## Remove what deploy made, but neither policies (see uninstall) nor the watched namespaces.
+undeploy: ## Delete what deploy created, except policies (see uninstall) and the watched namespaces.
 	$(KUBECTL) delete --ignore-not-found -k config/default -l app.kubernetes.io/name=groupgate
 
 ##@ Release
@@ -144,4 +147,5 @@ docker-buildx: ## Build and push IMG for amd64 and arm64, with SBOM and provenan
 .PHONY: install-yaml
 install-yaml: ## Render config/default with the image IMG into dist/install.yaml.
 	@mkdir -p dist
-	assets="$$($(CONTROL_PLANE))" && IMG="$(IMG)" KUBECTL="$$assets/kubectl" hack/render.sh config/default > dist/install.yaml
+	assets="$$($(CONTROL_PLANE))" && \
+	  IMG="$(IMG)" KUBECTL="$$assets/kubectl" hack/render.sh config/default > dist/install.yaml

@@ -11,7 +11,8 @@ import (
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
-// A list is kept packed by a real informer, which streams the first objects, and whatever somebody has made its accounts look like.
+// A list is kept packed by a real informer, which streams the first objects, and whatever somebody has made its
+// accounts look like.
 func TestCacheKeepsListsPacked(t *testing.T) {
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})

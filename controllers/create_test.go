@@ -113,7 +113,9 @@ func TestUndoHoldsOffRuns(t *testing.T) {
 // asks.
 func TestCorrectedKeyCounts(t *testing.T) {
 	key := func(w *world, value string) {
-		change(w, &corev1.Secret{}, labtest.Secret, func(s *corev1.Secret) { s.Data[v1alpha1.SecretKeySecretKey] = []byte(value) })
+		change(w, &corev1.Secret{}, labtest.Secret, func(s *corev1.Secret) {
+			s.Data[v1alpha1.SecretKeySecretKey] = []byte(value)
+		})
 	}
 	w := newWorld(t)
 	w.Group(labtest.FullGroup, 2, 5)

@@ -207,7 +207,7 @@ func TestCallbackIsLetGoWhereARunAnswersIt(t *testing.T) {
 	intake := w.intake()
 	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
 	w.Run(key.Name(1), v1alpha1.PruneTriggerGroupFull)
-	if got := intake.decide(t.Context(), key, w.Clock.Now().Add(-pendingRunPatience)); got.result != intakeUnfinished {
+	if got := intake.decide(t.Context(), key, w.Clock.Now().Add(-unplannedRunTimeout)); got.result != intakeUnfinished {
 		t.Errorf("of a run that has waited for long: %+v", got)
 	}
 	run := w.Get(key.Name(1))
@@ -233,7 +233,8 @@ func TestCallbackDuringACreationIsRemembered(t *testing.T) {
 	w := newWorld(t)
 	w.Policy("lounge", v1alpha1.PruneRule{})
 	intake := w.intake()
-	// The callback comes while the worker is about to let the group go: the run that it saw may have read the group before.
+	// The callback comes while the worker is about to let the group go: the run that it saw may have read the group
+	// before.
 	first := true
 	intake.Client = &refusing{Client: w.Client, refuse: func(string) bool {
 		if first {
@@ -246,7 +247,7 @@ func TestCallbackDuringACreationIsRemembered(t *testing.T) {
 	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
 	intake.GroupFull(w.object(), labtest.FullGroup)
 	got, _ := intake.queue.Get()
-	intake.dealWith(t.Context(), got)
+	intake.process(t.Context(), got)
 	intake.queue.Done(got)
 	if !w.Exists(key.Name(1)) {
 		t.Error("no run was created")

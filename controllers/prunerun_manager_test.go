@@ -175,7 +175,9 @@ func (w *world) forbid(resource string, operation admissionv1.OperationType, exp
 	name := metav1.ObjectMeta{Name: "drill-" + w.Namespace}
 	refusal := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: name, Spec: admissionv1.ValidatingAdmissionPolicySpec{
 		MatchConstraints: &admissionv1.MatchResources{
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.Namespace}},
+			NamespaceSelector: &metav1.LabelSelector{
+				MatchLabels: map[string]string{corev1.LabelMetadataName: w.Namespace},
+			},
 			ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
 				Operations: []admissionv1.OperationType{operation},
 				Rule: admissionv1.Rule{APIGroups: []string{"groupgate.io"}, APIVersions: []string{"*"},

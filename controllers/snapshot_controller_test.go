@@ -249,13 +249,14 @@ func feed[T any, P interface {
 	client.Object
 }](r *SnapshotReconciler, objects []T) {
 	for i := range objects {
-		r.changes.note(P(&objects[i]), false)
+		r.changed.add(P(&objects[i]), false)
 	}
 }
 
-// build builds and publishes.
+// build builds and publishes. build builds at once, whenever the last build was.
 func build(t *testing.T, r *SnapshotReconciler) reconcile.Result {
 	t.Helper()
+	r.notBefore = time.Time{}
 	result, err := r.Reconcile(t.Context(), buildRequest())
 	labtest.Must(t, err)
 	return result
@@ -352,38 +353,38 @@ func TestWhatBuilds(t *testing.T) {
 		"RecreatedInAnOutage": {specChanged, was("a", 1), was("b", 1), true},
 		"SecretTouched":       {dataChanged, secret("a", nil), secret("a", map[string]string{"touched": "yes"}), false},
 		"SecretChanged":       {dataChanged, secret("a", nil), secret("b", nil), true},
-		"RunTouched": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
+		"RunTouched": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
 			r.ResourceVersion, r.Labels, r.Status.Removed = "9", map[string]string{"touched": "yes"}, 1
 			r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}}
 		}), false},
-		"RunWithoutARecord": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }), removed(func(r *v1alpha1.PruneRun) {
+		"RunWithoutARecord": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Refuse, r.Status.Progress.Settled = nil, 1
 		}), false},
-		"RunSettled":       {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
-		"RunBatchRecorded": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }), removed(same), true},
-		"RunBatchFirst":    {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }), removed(same), true},
-		"RunKeptSomebody": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
+		"RunSettled":       {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
+		"RunBatchRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }), removed(same), true},
+		"RunBatchFirst":    {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }), removed(same), true},
+		"RunKeptSomebody": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}}
 		}), true},
-		"RunKeptAnother": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+		"RunKeptAnother": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i1"}}
 		}), removed(func(r *v1alpha1.PruneRun) { r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}} }), true},
-		"RunRefusesLonger": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }), true},
-		"RunUndoRequested": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
-		"RunUndoRecorded": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), removed(func(r *v1alpha1.PruneRun) {
+		"RunRefusesLonger": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }), true},
+		"RunUndoRequested": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
+		"RunUndoRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), true},
-		"RunUndoGoesOn": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+		"RunUndoGoesOn": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdding}}}
 		}), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdded}}}
 		}), false},
-		"RunUndone": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+		"RunUndone": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(soon), Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), true},
-		"RunRecreatedInAnOutage": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
+		"RunRecreatedInAnOutage": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -223,7 +223,7 @@ func TestRunsWithoutARecordComeUnnoticed(t *testing.T) {
 	silent.Status.Refuse = nil
 	telling := refusingRun("a", "one", time.Now().Add(time.Hour), "i1")
 	for run, want := range map[*v1alpha1.PruneRun]bool{silent: false, telling: true} {
-		if got := recordChanged.Create(event.CreateEvent{Object: run}); got != want {
+		if got := refusalChanged.Create(event.CreateEvent{Object: run}); got != want {
 			t.Errorf("builds %t, want %t", got, want)
 		}
 	}
@@ -238,14 +238,14 @@ func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
 		change func()
 		want   bool
 	}{
-		{"the first snapshot", func() { r.changes.note(newApp("a", "prod", testSDKAppID), false) }, true},
-		{"a record", func() { r.changes.note(run, false) }, false},
-		{"a policy", func() { r.changes.note(lounge, false) }, true},
+		{"the first snapshot", func() { r.changed.add(newApp("a", "prod", testSDKAppID), false) }, true},
+		{"a record", func() { r.changed.add(run, false) }, false},
+		{"a policy", func() { r.changed.add(lounge, false) }, true},
 		{"nothing", func() {}, false},
-		{"a policy and a record", func() { r.changes.note(run, true); r.changes.note(lounge, true) }, true},
+		{"a policy and a record", func() { r.changed.add(run, true); r.changed.add(lounge, true) }, true},
 	} {
 		step.change()
-		published, ruled := r.published.Next(), r.ruled.Next()
+		published, ruled := r.published.Next(), r.rules.Next()
 		build(t, r)
 		if !fired(published) {
 			t.Errorf("%s: nothing was published", step.name)

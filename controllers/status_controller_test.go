@@ -250,26 +250,26 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
 	store, leader := &policy.Store{}, &term.Term{Log: logr.Discard()} // without a lease the term lasts as long as it runs
 	r := &StatusReconciler{Snapshots: store, Term: leader}
-	if r.inOffice() {
+	if r.canWrite() {
 		t.Error("with neither")
 	}
 	store.Publish(&policy.Snapshot{})
-	if r.inOffice() {
+	if r.canWrite() {
 		t.Error("without a term")
 	}
 	resign := start(t, leader.Start)
 	labtest.Eventually(t, held(leader, true))
-	if !r.inOffice() {
+	if !r.canWrite() {
 		t.Error("not with both")
 	}
 	resign()
-	if r.inOffice() {
+	if r.canWrite() {
 		t.Error("after the term")
 	}
 	begun := &term.Term{Log: logr.Discard()}
 	start(t, begun.Start)
 	labtest.Eventually(t, held(begun, true))
-	if early := (&StatusReconciler{Snapshots: &policy.Store{}, Term: begun}); early.inOffice() {
+	if early := (&StatusReconciler{Snapshots: &policy.Store{}, Term: begun}); early.canWrite() {
 		t.Error("before the first snapshot")
 	}
 }
@@ -410,7 +410,7 @@ func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
 				Object: policy.Object{Namespace: "chat", Name: "prod", UID: "uid", Generation: 2}, SDKAppID: testSDKAppID, SecretFound: true,
 			}}})
 			r := &StatusReconciler{Reachability: tc.vendor, Now: func() time.Time { return now.Time }}
-			if !r.judge(snapshot, app) {
+			if !r.update(snapshot, app) {
 				t.Fatal("no verdict")
 			}
 			got := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionVendorReachable)
@@ -434,7 +434,7 @@ func TestStatusIsNotWrittenForAnotherVersion(t *testing.T) {
 		"Recreated": {Namespace: "chat", Name: "prod", UID: "other", Generation: 3},
 	} {
 		snapshot := policy.Compile(policy.Input{Apps: []policy.App{{Object: judged, SDKAppID: testSDKAppID}}})
-		if r.judge(snapshot, app) {
+		if r.update(snapshot, app) {
 			t.Errorf("%s: judged an object that the snapshot does not hold", name)
 		}
 	}

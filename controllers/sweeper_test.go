@@ -38,7 +38,7 @@ const apiGroups = "get_appid_group_list"
 
 func (w *world) sweeper(r *PruneRunReconciler) *Sweeper {
 	return &Sweeper{
-		Client: w.Client, Live: w.Client, Snapshots: w.Store, Term: r.Term, Vendor: r.Engine.Clients, Now: w.Clock.Now,
+		Client: w.Client, Live: w.Client, Snapshots: w.Store, Term: r.Term, Clients: r.Engine.Clients, Now: w.Clock.Now,
 		Interval: 10 * time.Millisecond, Log: logr.Discard(),
 	}
 }
@@ -119,7 +119,8 @@ func (p *smallPages) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	p.vendor.ServeHTTP(rw, r)
 }
 
-// instead sets what is done before a call, which may be to answer it instead of the vendor; then everything recorded so far is forgotten.
+// instead sets what is done before a call, which may be to answer it instead of the vendor; then everything recorded so
+// far is forgotten.
 func (p *smallPages) instead(before func(call sweepCall, r *http.Request) (answer string)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -187,8 +188,8 @@ func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
 	w.pattern("vip", "vip-")
 	r := w.process()
 	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
-	if !sweep.inTerm(t.Context()) || sweep.from != 0 {
-		t.Errorf("the sweep came to page %d, want its end", sweep.from)
+	if !sweep.inTerm(t.Context()) || sweep.page != 0 {
+		t.Errorf("the sweep came to page %d, want its end", sweep.page)
 	}
 	w.hasRuns("solo", "vip-1", "vip-2", "vip-3", "vip-4")
 	if diff := cmp.Diff([]string{"solo", "vip-3", "vip-roomy", "vip-1", "vip-2", "vip-4"}, vendor.groups()); diff != "" {
@@ -253,8 +254,8 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 			sweep.inTerm(t.Context())
 			w.hasRuns("a", "b")
 			before := vendor.pages()
-			if len(before) != 2 || sweep.from != before[1] {
-				t.Fatalf("stopped at page %d of %v, want the second one", sweep.from, before)
+			if len(before) != 2 || sweep.page != before[1] {
+				t.Fatalf("stopped at page %d of %v, want the second one", sweep.page, before)
 			}
 			if tc.mend != nil {
 				tc.mend(w)
@@ -262,8 +263,8 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 			vendor.instead(nil)
 			sweep.inTerm(t.Context())
 			w.hasRuns("a", "b", "c", "d", "e")
-			if got := vendor.pages(); len(got) != 2 || got[0] != before[1] || sweep.from != 0 {
-				t.Errorf("the next sweep listed %v and came to %d, want it to go on at %d", got, sweep.from, before[1])
+			if got := vendor.pages(); len(got) != 2 || got[0] != before[1] || sweep.page != 0 {
+				t.Errorf("the next sweep listed %v and came to %d, want it to go on at %d", got, sweep.page, before[1])
 			}
 			vendor.instead(nil)
 			w.sweep(sweeper).inTerm(t.Context())
@@ -293,8 +294,8 @@ func TestSweepLooksAgainAtAPageWhoseRunsItCouldNotCreate(t *testing.T) {
 		t.Error("the sweep passes for done")
 	}
 	w.hasRuns("a", "b", "c")
-	if pages := vendor.pages(); len(pages) != 2 || sweep.from != pages[1] {
-		t.Errorf("stopped at %d of %v, want the page of the group that has no run", sweep.from, pages)
+	if pages := vendor.pages(); len(pages) != 2 || sweep.page != pages[1] {
+		t.Errorf("stopped at %d of %v, want the page of the group that has no run", sweep.page, pages)
 	}
 }
 
@@ -310,7 +311,7 @@ func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
 	w.pattern("all", "")
 	r := w.process()
 	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
-	sweep.from = 4711
+	sweep.page = 4711
 	vendor.instead(func(call sweepCall, _ *http.Request) string {
 		if call.Page == 4711 {
 			return refusal(10004)
@@ -348,8 +349,8 @@ func TestSweepOfAListingWithoutAnEndIsGivenUpAndBegunAnew(t *testing.T) {
 				}
 				cancel()
 				w.hasRuns("a")
-				if got := vendor.pages(); len(got) != len(next) || got[0] != 0 || sweep.from != 0 {
-					t.Fatalf("listed %v and goes on at %d, want every page once, and to begin anew", got, sweep.from)
+				if got := vendor.pages(); len(got) != len(next) || got[0] != 0 || sweep.page != 0 {
+					t.Fatalf("listed %v and goes on at %d, want every page once, and to begin anew", got, sweep.page)
 				}
 			}
 		})
@@ -377,8 +378,8 @@ func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
 	if diff := cmp.Diff([]string{"a-1", "b-2"}, vendor.groups()); diff != "" {
 		t.Errorf("groups asked about (-want,+got)\n%s", diff)
 	}
-	if got := vendor.pages(); len(got) != 2 || sweep.from != 0 {
-		t.Errorf("pages = %v, from %d: want no page after the last pattern went", got, sweep.from)
+	if got := vendor.pages(); len(got) != 2 || sweep.page != 0 {
+		t.Errorf("pages = %v, from %d: want no page after the last pattern went", got, sweep.page)
 	}
 }
 
@@ -464,7 +465,7 @@ func TestRhythmEndsWithItsApp(t *testing.T) {
 	object := w.sweep(sweeper).object
 	var ended atomic.Bool
 	start(t, func(ctx context.Context) error {
-		sweeper.keepSweeping(ctx, object)
+		sweeper.sweepRepeatedly(ctx, object)
 		ended.Store(true)
 		return nil
 	})
@@ -585,8 +586,8 @@ func TestSweepHoldsOnePageAtATime(t *testing.T) {
 		return fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"GroupIdList":%s,"Next":%d}`, ids, (call.Page+1)%pages)
 	})
 	sweep.inTerm(t.Context())
-	if got := len(vendor.pages()); got != pages || sweep.from != 0 {
-		t.Fatalf("%d pages, then %d: want %d, and the end", got, sweep.from, pages)
+	if got := len(vendor.pages()); got != pages || sweep.page != 0 {
+		t.Fatalf("%d pages, then %d: want %d, and the end", got, sweep.page, pages)
 	}
 	// All ids together are more than 20 MiB.
 	if grown := late - early; grown > 8<<20 {
@@ -634,7 +635,7 @@ func TestRhythmOfSweeps(t *testing.T) {
 		store.Publish(policy.Compile(policy.Input{Apps: []policy.App{app}}))
 		sweeper := &Sweeper{Snapshots: &store, Term: &term.Term{}, Interval: 10 * time.Minute, Log: logr.Discard()}
 		start(t, func(ctx context.Context) error {
-			sweeper.keepSweeping(ctx, app.Object)
+			sweeper.sweepRepeatedly(ctx, app.Object)
 			return nil
 		})
 		want := func(phase string, least, most time.Duration) {

@@ -129,8 +129,8 @@ func (r *replica) builds(t *testing.T) uint64 {
 	return m.GetHistogram().GetSampleCount()
 }
 
-// settledBuilds is builds once it has stood still for a while: an object can be in the cache, and so in a build, a moment before
-// its event asks for one more.
+// settledBuilds is builds once it has stood still for a while: an object can be in the cache, and so in a build, a
+// moment before its event asks for one more.
 func (r *replica) settledBuilds(t *testing.T) uint64 {
 	t.Helper()
 	last, still := r.builds(t), 0

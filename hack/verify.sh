@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks that what is generated is up to date, that every go.mod is tidy, that the code passes the linters and that
-# every kustomization renders. It changes nothing in a tree that is in order. Works without git, as in a source archive.
+# Checks that every go.mod is tidy, that generated files are up to date, that the code passes the linters and that every
+# kustomization renders. If all is in order, it changes nothing. It works without git, as in a source archive.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,21 +28,21 @@ for path in "${generated[@]}"; do
 done
 make --no-print-directory generate
 for path in "${generated[@]}"; do
-  diff -ru "$scratch/$path" "$path" || fail "$path was out of date, and is up to date now: commit it ('make generate' makes it)"
+  diff -ru "$scratch/$path" "$path" || fail "$path was out of date; make generate has updated it: commit it"
 done
 if in_git && untracked=$(git ls-files --others --exclude-standard -- "${generated[@]}") && [[ -n $untracked ]]; then
   fail "generated but not committed: $untracked"
 fi
 
 step "the code passes the linters"
-make --no-print-directory lint || fail "lint found problems (see above); 'make fmt' mends formatting"
+make --no-print-directory lint || fail "the linters report problems (see above); 'make fmt' fixes formatting"
 
 step "every kustomization renders"
 kubectl=$(make --no-print-directory control-plane)/kubectl
 while read -r file; do
   dir=$(dirname "$file")
   if grep -q '^kind: Component' "$file"; then
-    # A component is only a part: it is rendered by an overlay that includes it, as in the docs.
+    # A component cannot be rendered alone: include it in an overlay, as the docs do.
     mkdir -p "$scratch/overlay"
     printf 'resources: [%s]\ncomponents: [%s]\n' "$(realpath --relative-to="$scratch/overlay" config/default)" \
       "$(realpath --relative-to="$scratch/overlay" "$dir")" >"$scratch/overlay/kustomization.yaml"
@@ -52,7 +52,7 @@ while read -r file; do
   printf '%s: %s objects\n' "${file%/*}" "$(grep -c '^kind:' "$scratch/rendered.yaml")"
 done < <(find config -name kustomization.yaml | sort)
 
-step "the tree is as it was"
+step "the tree is unchanged"
 after=$(status)
 [[ $before == "$after" ]] || fail "verify itself changed the tree:"$'\n'"$(diff <(echo "$before") <(echo "$after"))"
 echo "verified"

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// What the API server says to who wants from a run what cannot be.
+// The messages of the API server for invalid changes of a run.
 const (
 	beginsPending    = `a run begins with approval Pending: look at its plan first, then approve or deny it`
 	approveOncePlan  = `spec.approval: Invalid value: a run can be approved only once its plan is recorded: wait until its condition Planned is True, look at the plan, then approve or deny it`
@@ -21,7 +21,7 @@ const (
 	restImmutable    = `only approval and undo can be changed: for another app, group or trigger create another PruneRun`
 )
 
-// The statuses that a run goes through.
+// The statuses of a run in its life.
 const (
 	aPlan = `status: {plan: {createdAt: "2026-11-20T09:30:00Z", candidates: 1, stay: {protected: 0, admin: 0, active: 0, unknown: 0}, removals: [{account: u1, reason: Inactive}]}}`
 )
@@ -35,13 +35,13 @@ var (
 	undone    = `status: {undo: {startedAt: "2026-11-20T10:00:00Z", finishedAt: "2026-11-20T10:00:09Z", added: 1, accounts: [{account: u1, result: Added}]}, conditions: [` + planned + `, ` + condition("Complete", "True", "Removed") + `, ` + condition("Undone", "True", "Undone") + `]}`
 )
 
-// A step is a merge patch of a run, of its status where that is what it holds, and what the API server says to it.
+// A step is a merge patch of a run, or of its status, and the error of the API server; empty: accepted.
 type step struct {
 	patch string
 	want  string
 }
 
-// Everything that people may say about a run, and when.
+// TestApprovalAndUndo pins when spec.approval and spec.undo may change.
 func TestApprovalAndUndo(t *testing.T) {
 	const (
 		pending = `spec: {approval: Pending}`
@@ -84,7 +84,7 @@ func TestApprovalAndUndo(t *testing.T) {
 		"undo another word":           {{completed, ``}, {`spec: {undo: Please}`, `spec.undo: Unsupported value: "Please": supported values: "Requested"`}},
 		"denied after an undo":        {{completed, ``}, {undo, ``}, {deny, ``}},
 
-		// What people asked for never stands in the way of the operator's record, whatever that is.
+		// The rules for people never reject a status write of the operator.
 		"a record without a plan, approved":     {{aPlan, ``}, {approve, ``}, {`status: {plan: null}`, ``}},
 		"a record without an end, to be undone": {{completed, ``}, {undo, ``}, {`status: {conditions: null}`, ``}},
 		"a label of a run that is to be undone": {{completed, ``}, {undo, ``}, {`status: {conditions: []}`, ``}, {`metadata: {labels: {a: b}}`, ``}},
@@ -104,7 +104,7 @@ func TestApprovalAndUndo(t *testing.T) {
 	}
 }
 
-// newRun makes a run of basePruneRun under a name of its own.
+// newRun creates a run from basePruneRun under a generated name.
 func newRun(t *testing.T, c client.Client, namespace string) *unstructured.Unstructured {
 	t.Helper()
 	object := mutate(t, basePruneRun, `metadata: {name: null, generateName: run-}`)
@@ -113,8 +113,8 @@ func newRun(t *testing.T, c client.Client, namespace string) *unstructured.Unstr
 	return object
 }
 
-// patchRun applies a merge patch in YAML: to the status if that is all that it holds, as the operator does, else as people do. What it
-// says about the run after that is not kept, so that the next patch does not depend on this one's answer.
+// patchRun applies a merge patch in YAML, to the status if the patch has nothing else. It discards the returned object,
+// so that the next patch does not depend on it.
 func patchRun(t *testing.T, c client.Client, object *unstructured.Unstructured, patch string) error {
 	t.Helper()
 	fields := map[string]any{}
@@ -127,7 +127,7 @@ func patchRun(t *testing.T, c client.Client, object *unstructured.Unstructured, 
 	return c.Patch(t.Context(), object.DeepCopy(), client.RawPatch(types.MergePatchType, data))
 }
 
-// A whole object that is sent back, as kubectl edit and kubectl replace do, is judged as a patch is.
+// An update of the whole object, as by kubectl edit and kubectl replace, is validated like a patch.
 func TestApprovalByUpdate(t *testing.T) {
 	c := newClient(t)
 	namespace := newNamespace(t, c)
@@ -135,7 +135,7 @@ func TestApprovalByUpdate(t *testing.T) {
 	before := object.DeepCopy()
 	must(t, patchStatus(t, c, object.DeepCopy(), aPlan))
 
-	// A manifest of before the approval that is sent again takes nothing back.
+	// Replacing the run with a manifest from before the approval does not withdraw the approval.
 	update := func(edit func(spec map[string]any)) error {
 		current := object.DeepCopy()
 		must(t, c.Get(t.Context(), client.ObjectKeyFromObject(object), current))
@@ -161,7 +161,7 @@ func TestApprovalByUpdate(t *testing.T) {
 		}
 	}
 
-	// Who looked at an earlier version does not approve a later one unseen.
+	// An approval based on an earlier resourceVersion is a conflict.
 	must(t, unstructured.SetNestedField(before.Object, "Approved", "spec", "approval"))
 	if err := c.Update(t.Context(), before); err == nil {
 		t.Error("an update of an outdated object was taken")

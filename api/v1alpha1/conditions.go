@@ -1,46 +1,48 @@
 package v1alpha1
 
-// Condition types. Every condition carries the generation that it speaks about.
+// Condition types. Every condition carries the generation that it was computed from.
 const (
-	// ConditionAccepted says whether an object is taken into the snapshot as it is written.
+	// ConditionAccepted reports whether the snapshot contains an object as it is written.
 	ConditionAccepted = "Accepted"
-	// ConditionResolvedRefs says whether everything that an object refers to was found.
+	// ConditionResolvedRefs reports whether all objects that an object refers to were found.
 	ConditionResolvedRefs = "ResolvedRefs"
-	// ConditionReady sums up the others: the leader has published this generation and nothing is wrong with it.
+	// ConditionReady summarises the other conditions: the leader has published this generation, and nothing is wrong
+	// with it.
 	ConditionReady = "Ready"
-	// ConditionPruneOverridden is True on a policy whose prune rule a higher-ranked policy goes before; the policy stays Ready.
+	// ConditionPruneOverridden is True on a policy whose prune rule is overridden by a higher-ranked policy; the policy
+	// stays Ready.
 	ConditionPruneOverridden = "PruneOverridden"
-	// ConditionVendorReachable says how the REST calls of an IMApp fare; it is never part of Ready.
+	// ConditionVendorReachable reports the results of the REST calls of an IMApp; it is never part of Ready.
 	ConditionVendorReachable = "VendorReachable"
-	// ConditionPlanned says whether a PruneRun has a plan, and what it waits for while it has none.
+	// ConditionPlanned reports whether a PruneRun has a plan, and what it waits for while it has none.
 	ConditionPlanned = "Planned"
-	// ConditionComplete is True on a PruneRun that came to an end as intended.
+	// ConditionComplete is True on a PruneRun that ended as intended.
 	ConditionComplete = "Complete"
-	// ConditionFailed is True on a PruneRun that cannot come to an end as intended. Trouble that may pass never sets it.
+	// ConditionFailed is True on a PruneRun that cannot end as intended. Temporary failures never set it.
 	ConditionFailed = "Failed"
-	// ConditionUndone says how the undo of a PruneRun fares, from when it was requested.
+	// ConditionUndone reports the progress of the undo of a PruneRun, from its request on.
 	ConditionUndone = "Undone"
 )
 
-// Reasons of Accepted and Ready. A Ready that is False has the reason of the first condition that is in its way.
+// Reasons of Accepted and Ready. A Ready that is False has the reason of the first other condition that is False.
 const (
 	// ReasonReady means that the leader has published this generation.
 	ReasonReady = "Ready"
-	// ReasonAccepted means that the object is taken as it is written.
+	// ReasonAccepted means that the object is in the snapshot as it is written.
 	ReasonAccepted = "Accepted"
-	// ReasonConflicted means that an older IMApp holds the SDKAppID; the message names it. It is a reason of Planned, too:
-	// a run of the app that came second waits.
+	// ReasonConflicted means that an older IMApp holds the SDKAppID; the message names it. It is also a reason of
+	// Planned: a run of the newer app waits.
 	ReasonConflicted = "Conflicted"
 	// ReasonTargetNotFound means that the IMApp of a policy is missing or not accepted: the policy governs nothing.
 	ReasonTargetNotFound = "TargetNotFound"
-	// ReasonInvalid means a value that the schema could not rule out: the policy keeps its place and rejects, and its
-	// rule removes nobody.
+	// ReasonInvalid means a value that the schema cannot rule out: the policy keeps its rank, admits no account by
+	// itself, and its rule removes no member.
 	ReasonInvalid = "Invalid"
 )
 
 // Reasons of ResolvedRefs.
 const (
-	// ReasonResolvedRefs means that everything was found.
+	// ReasonResolvedRefs means that all references were found.
 	ReasonResolvedRefs = "ResolvedRefs"
 	// ReasonSecretNotFound means that the credentials Secret was not found, or lacks the label.
 	ReasonSecretNotFound = "SecretNotFound"
@@ -48,18 +50,18 @@ const (
 	ReasonKeyMissing = "KeyMissing"
 	// ReasonTokenMissing means that callbacks must be signed and the Secret has no token: every callback is refused.
 	ReasonTokenMissing = "TokenMissing"
-	// ReasonListNotFound means that a list reference resolves to nothing.
+	// ReasonListNotFound means that a list reference matches no AccountList.
 	ReasonListNotFound = "ListNotFound"
 )
 
-// ReasonOverridden is the reason of PruneOverridden; the message names the policy that goes first.
+// ReasonOverridden is the reason of PruneOverridden; the message names the overriding policy.
 const ReasonOverridden = "Overridden"
 
 // Reasons of VendorReachable.
 const (
 	// ReasonReachable means that the last REST calls were answered.
 	ReasonReachable = "Reachable"
-	// ReasonThrottled means that the vendor asked to slow down.
+	// ReasonThrottled means that the vendor rejected calls as too frequent.
 	ReasonThrottled = "Throttled"
 	// ReasonUnauthorized means that the vendor does not accept the key or the admin account.
 	ReasonUnauthorized = "Unauthorized"
@@ -67,22 +69,23 @@ const (
 	ReasonUnreachable = "Unreachable"
 )
 
-// Reasons of Planned, and of Complete once there is a plan, while a run waits. Conflicted, SecretNotFound, KeyMissing and
-// ClockSkew may be such reasons, too.
+// Reasons of Planned, and of Complete once there is a plan, while a run waits. Conflicted, SecretNotFound, KeyMissing
+// and ClockSkew are used likewise.
 const (
-	// ReasonPending means that no controller has looked at the run yet.
+	// ReasonPending means that no controller has processed the run yet.
 	ReasonPending = "Pending"
 	// ReasonPlanned means that the plan is recorded.
 	ReasonPlanned = "Planned"
-	// ReasonProtectionUnresolved means that a protect reference resolves to nothing: the run waits and removes nobody.
+	// ReasonProtectionUnresolved means that a protect reference matches no AccountList: the run waits and removes no
+	// member.
 	ReasonProtectionUnresolved = "ProtectionUnresolved"
-	// ReasonPolicyInvalid means that the governing policy is not valid: the run waits and removes nobody.
+	// ReasonPolicyInvalid means that the governing policy is invalid: the run waits and removes no member.
 	ReasonPolicyInvalid = "PolicyInvalid"
-	// ReasonQueued means that another run of the group is past planning.
+	// ReasonQueued means that another run of the group comes first, or that too many large groups are being planned.
 	ReasonQueued = "Queued"
-	// ReasonVendorUnavailable means trouble with a REST call that may pass; the message has the vendor's code and words.
+	// ReasonVendorUnavailable means a temporary failure of a REST call; the message has the vendor's code and text.
 	ReasonVendorUnavailable = "VendorUnavailable"
-	// ReasonAwaitingApproval means that the plan is recorded, and that mode Approve waits for spec.approval.
+	// ReasonAwaitingApproval means that the plan is recorded and the run waits for spec.approval, in mode Approve.
 	ReasonAwaitingApproval = "AwaitingApproval"
 	// ReasonBudgetExhausted means that the removals of the last 24 hours leave nothing of maxRemovalsPerDay.
 	ReasonBudgetExhausted = "BudgetExhausted"
@@ -90,21 +93,21 @@ const (
 
 // Reasons of Complete.
 const (
-	// ReasonRemoving means that the run is at work: Complete is False.
+	// ReasonRemoving means that the run is removing members: Complete is False.
 	ReasonRemoving = "Removing"
 	// ReasonRemoved means that the plan was carried out.
 	ReasonRemoved = "Removed"
-	// ReasonPreviewed means that the plan was recorded and nobody was removed, as mode Preview says.
+	// ReasonPreviewed means that the plan was recorded and, in mode Preview, no member was removed.
 	ReasonPreviewed = "Previewed"
-	// ReasonNothingToRemove means that no member may go.
+	// ReasonNothingToRemove means that no member is to be removed.
 	ReasonNothingToRemove = "NothingToRemove"
-	// ReasonNotFull means that the group had free seats by the time it was looked at.
+	// ReasonNotFull means that the group had free seats when it was read.
 	ReasonNotFull = "NotFull"
 	// ReasonNotGoverned means that no policy with a prune rule governs the group.
 	ReasonNotGoverned = "NotGoverned"
 	// ReasonCoolingDown means that the cooldown of the group's last run is not over.
 	ReasonCoolingDown = "CoolingDown"
-	// ReasonSuperseded means that another policy or generation governs by now, or the group's type changed.
+	// ReasonSuperseded means that another policy or generation now governs the group, or that its type changed.
 	ReasonSuperseded = "Superseded"
 	// ReasonSuspended means that pruning of the app is Suspended.
 	ReasonSuspended = "Suspended"
@@ -118,27 +121,28 @@ const (
 const (
 	// ReasonGroupNotFound means that the vendor does not know the group.
 	ReasonGroupNotFound = "GroupNotFound"
-	// ReasonUnsupportedGroupType means that members of a group of this type cannot be listed or removed, or that the type is unknown.
+	// ReasonUnsupportedGroupType means that members of a group of this type cannot be listed or removed, or that the
+	// type is unknown.
 	ReasonUnsupportedGroupType = "UnsupportedGroupType"
-	// ReasonVendorRefused means that the vendor refused for good; the message has its code and words.
+	// ReasonVendorRefused means that the vendor refused permanently; the message has its code and text.
 	ReasonVendorRefused = "VendorRefused"
-	// ReasonActivityUnknown means that the vendor tells the last message of no member: nobody goes.
+	// ReasonActivityUnknown means that the vendor reports no last message of any member: no member is removed.
 	ReasonActivityUnknown = "ActivityUnknown"
-	// ReasonClockSkew means that the vendor's clock and ours differ by more than 5 minutes: nothing is planned, and a run
-	// that has a plan waits.
+	// ReasonClockSkew means that the clocks of the vendor and of Groupgate differ by more than 5 minutes: nothing is
+	// planned, and a run that has a plan waits.
 	ReasonClockSkew = "ClockSkew"
 	// ReasonAppNotFound means that the IMApp is missing.
 	ReasonAppNotFound = "AppNotFound"
 )
 
-// Reasons of Undone. While an undo waits, Queued, VendorUnavailable and those of a missing Secret are such reasons, too; so
-// are those of Failed where it ended early.
+// Reasons of Undone. While an undo waits, Queued, VendorUnavailable and those of a missing Secret are used likewise;
+// those of Failed if it ended early.
 const (
 	// ReasonUndoing means that accounts are being added back: Undone is False.
 	ReasonUndoing = "Undoing"
-	// ReasonUndone means that the undo has ended; status.undo tells what became of each account.
+	// ReasonUndone means that the undo has ended; status.undo has the result for each account.
 	ReasonUndone = "Undone"
-	// ReasonNothingToUndo means that the run removed nobody.
+	// ReasonNothingToUndo means that the run removed no member.
 	ReasonNothingToUndo = "NothingToUndo"
 )
 
@@ -154,10 +158,10 @@ const (
 
 // Keys of a credentials Secret. One trailing newline is cut from every value; an empty value is an absent key.
 const (
-	// SecretKeySecretKey holds the key that UserSigs are made with; needed to prune.
+	// SecretKeySecretKey holds the key that signs UserSigs; pruning needs it.
 	SecretKeySecretKey = "secretKey"
 	// SecretKeyCallbackToken holds the token that callbacks are signed with.
 	SecretKeyCallbackToken = "callbackToken"
-	// SecretKeyPreviousCallbackToken holds the token before that, while the vendor's console is being changed.
+	// SecretKeyPreviousCallbackToken holds the previous token during a rotation.
 	SecretKeyPreviousCallbackToken = "previousCallbackToken"
 )

@@ -17,7 +17,7 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// readCRDs reads what controller-gen made, by kind.
+// readCRDs reads the generated CRDs by kind.
 func readCRDs(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(lab.CRDs(), "*.yaml"))
@@ -38,7 +38,7 @@ func readCRDs(t *testing.T) map[string]*apiextensionsv1.CustomResourceDefinition
 	return crds
 }
 
-// kubectl apply without --server-side keeps a copy of the object in an annotation, which may be 256 KiB long.
+// kubectl apply without --server-side stores a copy of the object in an annotation, which is limited to 256 KiB.
 func TestCRDsAreSmall(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(lab.CRDs(), "*.yaml"))
 	must(t, err)
@@ -58,7 +58,7 @@ func TestArgoCDAppliesListsOnTheServer(t *testing.T) {
 	}
 }
 
-// kubectl explain shows nothing but these descriptions.
+// kubectl explain shows only these descriptions.
 func TestEveryFieldIsDescribed(t *testing.T) {
 	walkFields(t, func(t *testing.T, path, name string, ours bool, schema apiextensionsv1.JSONSchemaProps) {
 		if first, _, _ := strings.Cut(schema.Description, " "); first != name {
@@ -80,10 +80,10 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	})
 }
 
-// What is unbounded makes CEL rules too expensive, and values that a controller cannot decode.
+// Unbounded fields make CEL rules too expensive and allow values that a controller cannot decode.
 func TestEveryFieldIsBounded(t *testing.T) {
 	walkFields(t, func(t *testing.T, path, name string, ours bool, schema apiextensionsv1.JSONSchemaProps) {
-		// The parts of a label selector are bounded in number by CEL rules, and otherwise as labels are.
+		// CEL rules bound the number of requirements of a label selector; the rest is bounded like labels.
 		if strings.Contains(path, ".selector.") {
 			return
 		}
@@ -106,7 +106,7 @@ func checkBounded(t *testing.T, path string, schema apiextensionsv1.JSONSchemaPr
 		if schema.Minimum == nil {
 			t.Errorf("%s: integer without minimum", path)
 		}
-		// The API server itself refuses what an int64 cannot hold; an int32 it does not know.
+		// The API server rejects values beyond int64, but not beyond int32.
 		if schema.Maximum == nil && schema.Format != "int64" {
 			t.Errorf("%s: integer without maximum", path)
 		}
@@ -129,9 +129,11 @@ func checkBounded(t *testing.T, path string, schema apiextensionsv1.JSONSchemaPr
 	}
 }
 
-// walkFields calls visit for every field of every kind, once with each kind as a subtest. A field is ours unless its type is
-// apimachinery's.
-func walkFields(t *testing.T, visit func(t *testing.T, path, name string, ours bool, schema apiextensionsv1.JSONSchemaProps)) {
+// walkFields calls visit for every field of every kind, with a subtest for each kind. A field is ours unless its type
+// is from apimachinery.
+func walkFields(
+	t *testing.T, visit func(t *testing.T, path, name string, ours bool, schema apiextensionsv1.JSONSchemaProps),
+) {
 	t.Helper()
 	for kind, crd := range readCRDs(t) {
 		t.Run(kind, func(t *testing.T) {
@@ -159,29 +161,36 @@ func walkFields(t *testing.T, visit func(t *testing.T, path, name string, ours b
 	}
 }
 
-// Who writes a policy reads the precedence rules in kubectl explain, and nowhere else.
+// Authors of policies find the precedence rules in kubectl explain.
 func TestPrecedenceIsInTheFieldDocs(t *testing.T) {
 	spec := readCRDs(t)["GroupPolicy"].Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
 	tests := map[string]struct{ field, want string }{
-		"rank":    {"groups", "Exact before Prefix, longer prefix before shorter, Prefix before All; then older creationTimestamp; then name."},
-		"union":   {"join", "So who is admitted is the union of all allow minus the union of all deny; rank chooses only the code, the message and the prune rule."},
-		"admit":   {"join", `Admission means "the IM backend may go on": a group that needs an admin's approval still needs it.`},
-		"removed": {"join", "0. a run removed the account from this group, its refuse.until lies ahead, and the trigger is Apply or Invite: reject, with the code and message recorded there; of several runs, those of the one that refuses for longest;"},
-		"undo":    {"join", "else, where an undo is adding the account back to this group, the trigger is RESTAPI and the operator is the adminAccount of the IMApp: admit;"},
+		"rank": {"groups", "Exact before Prefix, longer prefix before shorter, Prefix before All; " +
+			"then older creationTimestamp; then name."},
+		"union": {"join", "So who is admitted is the union of all allow minus the union of all deny; " +
+			"rank chooses only the code, the message and the prune rule."},
+		"admit": {"join", `Admission means "the IM backend may go on": ` +
+			`a group that needs an admin's approval still needs it.`},
+		"removed": {"join", "0. a run removed the account from this group, its refuse.until lies ahead, and the " +
+			"trigger is Apply or Invite: reject, with the code and message recorded there; of several runs, those of " +
+			"the one that refuses for longest;"},
+		"undo": {"join", "else, where an undo is adding the account back to this group, the trigger is RESTAPI " +
+			"and the operator is the adminAccount of the IMApp: admit;"},
 		"aliases": {"groupTypes", "Aliases: Private=Work, ChatRoom=Meeting, Live=BChatRoom=AVChatRoom."},
 		"unknown": {"groupTypes", "For joins, a type that is absent or unknown passes every filter"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := strings.Join(strings.Fields(spec.Properties[tc.field].Description), " "); !strings.Contains(got, tc.want) {
+			got := strings.Join(strings.Fields(spec.Properties[tc.field].Description), " ")
+			if !strings.Contains(got, tc.want) {
 				t.Errorf("%s: description %q does not say %q", tc.field, got, tc.want)
 			}
 		})
 	}
 }
 
-// The steps of the join verdict stand in the field docs and in docs/concepts.md: as a list there, and otherwise in the same words.
-func TestConceptsTellTheSameSteps(t *testing.T) {
+// docs/concepts.md lists the steps of the join verdict in the words of the field docs.
+func TestConceptsListTheSameSteps(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "concepts.md"))
 	must(t, err)
 	spec := readCRDs(t)["GroupPolicy"].Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
@@ -189,14 +198,14 @@ func TestConceptsTellTheSameSteps(t *testing.T) {
 	field := words(spec.Properties["join"].Description)
 	first, last := strings.Index(field, "0. a run removed"), strings.Index(field, "5. none speaks")
 	if first < 0 || last < first {
-		t.Fatalf("join: description %q does not tell the steps 0 to 5", field)
+		t.Fatalf("join: description %q does not contain the steps 0 to 5", field)
 	}
 	if want := field[first:last]; !strings.Contains(words(string(page)), want) {
-		t.Errorf("docs/concepts.md does not tell the steps as the field docs do: %s", want)
+		t.Errorf("docs/concepts.md does not list the steps of the field docs: %s", want)
 	}
 }
 
-// Condition types and reasons are API: one constant each, in the form that metav1.Condition takes.
+// Condition types and reasons are API: one constant each, in the form that metav1.Condition requires.
 func TestConditionNames(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "conditions.go", nil, 0)
 	must(t, err)

@@ -11,14 +11,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Manifests in the documentation are fenced as yaml, or stand between <<YAML and YAML in a command.
+// Manifests in the documentation are fenced as yaml, or lie between <<YAML and YAML in a command.
 var manifests = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$|<<YAML\n(.*?)^YAML$")
 
-// What people copy from the documentation is taken by the API server, without a field that it does not know.
+// The API server accepts every manifest of the documentation, with strict field validation.
 func TestDocumentationExamples(t *testing.T) {
 	c := newClient(t)
 	namespace := newNamespace(t, c)
-	for page, want := range map[string]int{ // how many objects the page shows
+	for page, want := range map[string]int{ // the number of objects on the page
 		"README.md":                 3,
 		"docs/kinds/accountlist.md": 1,
 		"docs/kinds/grouppolicy.md": 1,
@@ -45,8 +45,8 @@ func TestDocumentationExamples(t *testing.T) {
 	}
 }
 
-// A page that the test above does not know shows no object of the product.
-func TestDocumentationExamplesAreAllKnown(t *testing.T) {
+// Pages that are not in the list above contain no manifest.
+func TestDocumentationExamplesAreComplete(t *testing.T) {
 	known := map[string]bool{"accountlist.md": true, "grouppolicy.md": true, "imapp.md": true, "prunerun.md": true}
 	must(t, filepath.WalkDir(filepath.Join("..", "..", "docs"), func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".md" || known[entry.Name()] {

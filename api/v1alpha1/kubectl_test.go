@@ -17,7 +17,7 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// kubectl is the program that people use, as the admin, in one namespace.
+// kubectl runs kubectl as the admin in one namespace.
 type kubectl struct {
 	path, kubeconfig, namespace string
 }
@@ -28,7 +28,9 @@ func newKubectl(t *testing.T, namespace string) kubectl {
 	must(t, err)
 	config := clientcmdapi.NewConfig()
 	config.Clusters["test"] = &clientcmdapi.Cluster{Server: apiServer.Host, CertificateAuthorityData: apiServer.CAData}
-	config.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: apiServer.CertData, ClientKeyData: apiServer.KeyData}
+	config.AuthInfos["admin"] = &clientcmdapi.AuthInfo{
+		ClientCertificateData: apiServer.CertData, ClientKeyData: apiServer.KeyData,
+	}
 	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "admin", Namespace: namespace}
 	config.CurrentContext = "test"
 	path := filepath.Join(t.TempDir(), "kubeconfig")
@@ -36,7 +38,7 @@ func newKubectl(t *testing.T, namespace string) kubectl {
 	return kubectl{path: filepath.Join(assets, "kubectl"), kubeconfig: path, namespace: namespace}
 }
 
-// run returns what kubectl printed, and what it complained about.
+// run returns the output and the error output of kubectl.
 func (k kubectl) run(t *testing.T, stdin string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), k.path, append([]string{"--kubeconfig", k.kubeconfig}, args...)...)
@@ -49,7 +51,7 @@ func (k kubectl) run(t *testing.T, stdin string, args ...string) (stdout, stderr
 	return out.String(), complaints.String()
 }
 
-// must is run, of what works without a complaint.
+// must is run for commands that succeed without a warning.
 func (k kubectl) must(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	stdout, stderr := k.run(t, stdin, args...)
@@ -59,26 +61,27 @@ func (k kubectl) must(t *testing.T, stdin string, args ...string) string {
 	return stdout
 }
 
-// What people say about a run, as they say it with kubectl patch.
+// The merge patches of the documentation.
 const (
 	approve = `{"spec":{"approval":"Approved"}}`
 	deny    = `{"spec":{"approval":"Denied"}}`
 	undo    = `{"spec":{"undo":"Requested"}}`
 )
 
-// The commands of the page are those that are tried here.
-func TestThePageTellsHowToApprove(t *testing.T) {
+// The documentation shows the commands that these tests run.
+func TestDocumentedCommands(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "kinds", "prunerun.md"))
 	must(t, err)
 	for _, merge := range []string{approve, deny, undo} {
-		if want := "\nkubectl patch prunerun NAME -n chat --type=merge -p '" + merge + "'\n"; !strings.Contains(string(page), want) {
+		want := "\nkubectl patch prunerun NAME -n chat --type=merge -p '" + merge + "'\n"
+		if !strings.Contains(string(page), want) {
 			t.Errorf("docs/kinds/prunerun.md does not say %q", want)
 		}
 	}
 }
 
-// Whoever keeps the request in a file, and applies it again after somebody approved the run and asked for an undo, takes nothing back;
-// and may say so in the file as well.
+// Applying the manifest of a run again does not withdraw an approval or an undo that was patched in, and the manifest
+// may contain both.
 func TestKubectlApproves(t *testing.T) {
 	for name, apply := range map[string][]string{
 		"client-side": {"apply", "-f", "-"},
@@ -105,7 +108,8 @@ func TestKubectlApproves(t *testing.T) {
 			}
 
 			k.must(t, basePruneRun, apply...)
-			if got, want := patch(approve), "a run can be approved only once its plan is recorded"; !strings.Contains(got, want) {
+			const want = "a run can be approved only once its plan is recorded"
+			if got := patch(approve); !strings.Contains(got, want) {
 				t.Errorf("approved before there is a plan: %q, want %q", got, want)
 			}
 			record(aPlan)
@@ -134,8 +138,8 @@ func TestKubectlApproves(t *testing.T) {
 	}
 }
 
-// A manifest may hold the approval, too: it is taken once there is a plan.
-func TestApplyAManifestThatApproves(t *testing.T) {
+// A manifest may contain the approval: it is accepted once there is a plan.
+func TestApplyManifestWithApproval(t *testing.T) {
 	c := newClient(t)
 	namespace := newNamespace(t, c)
 	manifest := func(patch string) *unstructured.Unstructured {
@@ -146,7 +150,8 @@ func TestApplyAManifestThatApproves(t *testing.T) {
 	send := func(patch string) string {
 		t.Helper()
 		object := manifest(patch)
-		return complaint(t, c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("gitops")))
+		config := client.ApplyConfigurationFromUnstructured(object)
+		return complaint(t, c.Apply(t.Context(), config, client.FieldOwner("gitops")))
 	}
 	record := func(status string) func(string) string {
 		return func(string) string { return complaint(t, patchStatus(t, c, manifest(`{}`), status)) }
@@ -175,7 +180,7 @@ func TestApplyAManifestThatApproves(t *testing.T) {
 	}
 }
 
-// kubectl replace sends a whole object, as kubectl edit does.
+// kubectl replace sends the whole object, as kubectl edit does.
 func TestKubectlReplacesApproval(t *testing.T) {
 	c := newClient(t)
 	k := newKubectl(t, newNamespace(t, c))
@@ -193,14 +198,15 @@ func TestKubectlReplacesApproval(t *testing.T) {
 		return strings.Replace(current, old, text, 1)
 	}
 	k.must(t, edited("approval: Pending", "approval: Approved"), "replace", "-f", "-")
-	if _, stderr := k.run(t, edited("approval: Approved", "approval: Pending"), "replace", "-f", "-"); !strings.Contains(stderr, onlyForward) {
+	_, stderr := k.run(t, edited("approval: Approved", "approval: Pending"), "replace", "-f", "-")
+	if !strings.Contains(stderr, onlyForward) {
 		t.Errorf("back to Pending: %q, want %q", stderr, onlyForward)
 	}
 	k.must(t, edited("approval: Approved", "approval: Denied"), "replace", "-f", "-")
 }
 
-// A community manager reads in kubectl describe who would go, since when they are inactive, and why.
-func TestDescribeTellsWhoWouldGo(t *testing.T) {
+// kubectl describe shows which members would be removed, since when they are inactive, and why.
+func TestDescribeShowsThePlan(t *testing.T) {
 	c := newClient(t)
 	k := newKubectl(t, newNamespace(t, c))
 	k.must(t, basePruneRun, "create", "-f", "-")

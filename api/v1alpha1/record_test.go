@@ -11,9 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Were a record "etcdserver: request is too large" (more than 1.5 MiB), then its run could go neither on nor to an end. So every list is as
-// long as it can be, of accounts as long as they can be; kept and undo exclude each other in a real record, here both are whole.
-func TestTheLongestRecordFits(t *testing.T) {
+// A record above 1.5 MiB ("etcdserver: request is too large") would block its run forever. So here every list and
+// account has its maximum length; a real record never has both kept and undo in full.
+func TestLongestRecordFits(t *testing.T) {
 	const items = 1000
 	account := func(i int) string { return fmt.Sprintf("%0255d", i) }
 	list := func(format string) string {
@@ -34,7 +34,7 @@ func TestTheLongestRecordFits(t *testing.T) {
 		status := map[bool]string{true: "True", false: "False"}[i == 0]
 		conditions = append(conditions, strings.Replace(condition(name, status, "ProtectionUnresolved"), `message: ""`, `message: "`+strings.Repeat("m", 32768)+`"`, 1))
 	}
-	// In the order of a run, each in a patch of its own.
+	// One patch for each step, in the order of a run.
 	for _, patch := range []string{
 		planWith(`removals: ` + list(`{account: "%s", lastActiveAt: "2026-08-01T09:30:00Z", reason: NeverSpoke}`)),
 		`status: {progress: {settled: 1000, inFlight: 100, lastBatchAt: "2026-11-20T09:31:00Z"}, removed: 1000, kept: ` + list(`{account: "%s", reason: BudgetExhausted}`) + `}`,

@@ -19,14 +19,15 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-// What people may do with the four kinds, through the built-in roles and through those that are given to few.
+// TestUserRoles pins what the built-in roles and the roles of config/rbac allow.
 func TestUserRoles(t *testing.T) {
 	const (
-		read  = "get list watch"
-		write = "create delete deletecollection patch update"
+		read     = "get list watch"
+		write    = "create delete deletecollection patch update"
+		editable = write + " " + read
 	)
 	tests := map[string]struct {
-		// holder tells the roles by the built-in role that they are part of, or by name.
+		// holder selects the roles, by the built-in role that aggregates them or by name.
 		holder func(rbacv1.ClusterRole) bool
 		want   map[string]string
 	}{
@@ -36,11 +37,11 @@ func TestUserRoles(t *testing.T) {
 		},
 		"edit": {
 			aggregatedTo("edit"),
-			map[string]string{"grouppolicies": write + " " + read, "accountlists": write + " " + read, "pruneruns": read},
+			map[string]string{"grouppolicies": editable, "accountlists": editable, "pruneruns": read},
 		},
 		"admin": {
 			aggregatedTo("admin"),
-			map[string]string{"grouppolicies": write + " " + read, "accountlists": write + " " + read, "pruneruns": read},
+			map[string]string{"grouppolicies": editable, "accountlists": editable, "pruneruns": read},
 		},
 		"groupgate-app-admin": {
 			named("groupgate-app-admin"),
@@ -95,7 +96,7 @@ func named(name string) func(rbacv1.ClusterRole) bool {
 	return func(role rbacv1.ClusterRole) bool { return role.Name == name }
 }
 
-// readUserRoles reads the ClusterRoles of config/rbac that are for people, as the API server takes them.
+// readUserRoles reads the ClusterRoles of config/rbac that are for users.
 func readUserRoles(t *testing.T) []rbacv1.ClusterRole {
 	t.Helper()
 	c := newClient(t)
@@ -114,9 +115,9 @@ func readUserRoles(t *testing.T) []rbacv1.ClusterRole {
 	return roles
 }
 
-// To edit a list and to have members removed are different rights: only who holds groupgate-prune-approver says what becomes of a run, and
-// nobody but the operator says what has become of it.
-func TestWhoMayApprove(t *testing.T) {
+// Editing lists and having members removed are different rights: only groupgate-prune-approver may change the spec of a
+// run, and only the operator its status.
+func TestApproverRole(t *testing.T) {
 	roles := readUserRoles(t)
 	manager := readObjects(t, filepath.Join(rolesDirectory, "manager_role.yaml"))
 	c := newClient(t)
@@ -128,14 +129,15 @@ func TestWhoMayApprove(t *testing.T) {
 		role string
 		want []string
 	}{
-		"nobody":                   {"", none},
-		"view":                     {aggregated(t, c, "view"), none},
-		"edit":                     {aggregated(t, c, "edit"), none},
-		"admin":                    {aggregated(t, c, "admin"), none},
-		"groupgate-policy-editor":  {"groupgate-policy-editor", none},
-		"groupgate-app-admin":      {"groupgate-app-admin", none},
-		"groupgate-prune-approver": {"groupgate-prune-approver", []string{"create", "approve", "deny", "undo", "delete"}},
-		// It makes runs and records them, but cannot give itself the approval that a run waits for.
+		"nobody":                  {"", none},
+		"view":                    {aggregated(t, c, "view"), none},
+		"edit":                    {aggregated(t, c, "edit"), none},
+		"admin":                   {aggregated(t, c, "admin"), none},
+		"groupgate-policy-editor": {"groupgate-policy-editor", none},
+		"groupgate-app-admin":     {"groupgate-app-admin", none},
+		"groupgate-prune-approver": {"groupgate-prune-approver",
+			[]string{"create", "approve", "deny", "undo", "delete"}},
+		// The operator creates runs and writes their status, but cannot approve them.
 		"groupgate-manager": {"groupgate-manager", []string{"create", "record", "delete"}},
 	}
 	for _, role := range roles {
@@ -175,8 +177,8 @@ func TestWhoMayApprove(t *testing.T) {
 	}
 }
 
-// Nor can who manages a namespace, and may bind roles in it, take the right to approve.
-func TestANamespaceAdminCannotTakeApproval(t *testing.T) {
+// The admin of a namespace, who may bind roles in it, cannot bind the right to approve.
+func TestNamespaceAdminCannotGrantApproval(t *testing.T) {
 	c := newClient(t)
 	readUserRoles(t)
 	namespace := newNamespace(t, c)
@@ -191,7 +193,7 @@ func TestANamespaceAdminCannotTakeApproval(t *testing.T) {
 	}
 }
 
-// boundTo is the client of a user who holds nothing but the ClusterRole in the namespace; of none, nothing at all.
+// boundTo is a client of a user that is bound to only that ClusterRole in the namespace, or to none.
 func boundTo(t *testing.T, c client.Client, namespace, role string) client.Client {
 	t.Helper()
 	name := "user-of-" + namespace
@@ -212,11 +214,12 @@ func boundTo(t *testing.T, c client.Client, namespace, role string) client.Clien
 	return user
 }
 
-// awaitRole waits until the API server knows of the binding: it looks roles up in a cache of its own.
+// awaitRole waits until the API server's cache has the binding.
 func awaitRole(t *testing.T, user client.Client, namespace string) {
 	t.Helper()
 	eventually(t, func(ctx context.Context) (bool, error) {
-		rules := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace}}
+		rules := &authorizationv1.SelfSubjectRulesReview{}
+		rules.Spec.Namespace = namespace
 		if err := user.Create(ctx, rules); err != nil {
 			return false, err
 		}
@@ -226,7 +229,7 @@ func awaitRole(t *testing.T, user client.Client, namespace string) {
 	})
 }
 
-// aggregated makes a ClusterRole of what a built-in role holds once its parts are put together, as kube-controller-manager does, and
+// aggregated creates a ClusterRole with the aggregated rules of a built-in role, as kube-controller-manager would, and
 // returns its name.
 func aggregated(t *testing.T, c client.Client, builtIn string) string {
 	t.Helper()

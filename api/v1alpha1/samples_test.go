@@ -45,7 +45,8 @@ func TestSamples(t *testing.T) {
 				if got, want := object.GetNamespace(), "chat"; got != want {
 					t.Errorf("%s %s: namespace %q, want %q", object.GetKind(), object.GetName(), got, want)
 				}
-				if object.GetKind() == "AccountList" && object.GetAnnotations()["argocd.argoproj.io/sync-options"] != "ServerSideApply=true" {
+				if object.GetKind() == "AccountList" &&
+					object.GetAnnotations()["argocd.argoproj.io/sync-options"] != "ServerSideApply=true" {
 					t.Errorf("AccountList %s: does not tell Argo CD to apply it on the server", object.GetName())
 				}
 				object.SetNamespace(namespace)
@@ -58,7 +59,7 @@ func TestSamples(t *testing.T) {
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(kinds))); diff != "" {
 		t.Errorf("kinds of the samples (-want,+got):\n%s", diff)
 	}
-	// A run is a request: what is applied again and again must not hold one.
+	// A run is a request, so it must not be part of what is applied repeatedly.
 	listed := append(resources(t, samplesDirectory), "prunerun.yaml")
 	slices.Sort(listed)
 	if diff := cmp.Diff(listed, names); diff != "" {
@@ -66,7 +67,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// The longest list fits into etcd, and what is stored beside it for server-side apply does not grow with it.
+// The longest list fits into etcd, and its managed fields for server-side apply do not grow with it.
 func TestLongestListIsStored(t *testing.T) {
 	c := newClient(t)
 	list := mutate(t, baseAccountList, `spec: {accounts: [`+accounts(20000)+`]}`)
@@ -117,7 +118,7 @@ func decodeObjects(t *testing.T, data []byte) []*unstructured.Unstructured {
 	}
 }
 
-// resources are the files that a kustomization names.
+// resources lists the files of a kustomization.
 func resources(t *testing.T, directory string) []string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(directory, "kustomization.yaml"))

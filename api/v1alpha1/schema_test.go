@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The smallest objects that the API server takes.
+// The smallest objects that the API server accepts.
 const (
 	baseIMApp = `
 apiVersion: groupgate.io/v1alpha1
@@ -50,7 +50,7 @@ spec: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL"}
 `
 )
 
-// mutation is a JSON merge patch in YAML and what the API server says to it; nothing means that it is taken.
+// mutation is a JSON merge patch in YAML and the error of the API server; empty: accepted.
 type mutation struct {
 	patch string
 	want  string
@@ -76,7 +76,7 @@ func TestSchema(t *testing.T) {
 			t.Run(kind+", "+name, func(t *testing.T) {
 				object := mutate(t, tc.base, m.patch)
 				object.SetNamespace(namespace)
-				// A dry run goes through everything but etcd.
+				// A dry run skips only etcd.
 				err := c.Create(t.Context(), object, client.DryRunAll)
 				if diff := cmp.Diff(m.want, complaint(t, err)); diff != "" {
 					t.Errorf("complaint (-want,+got):\n%s", diff)
@@ -189,7 +189,7 @@ var groupPolicyMutations = map[string]mutation{
 	"unknown field":       {`spec: {join: {alow: {}}}`, `GroupPolicy in version "v1alpha1" cannot be handled as a GroupPolicy: strict decoding error: unknown field "spec.join.alow"`},
 }
 
-// selectorMutations are the rules of an AccountSelector, which are the same wherever it stands.
+// selectorMutations test an AccountSelector, in whichever field it is.
 func selectorMutations(field string) map[string]mutation {
 	at := func(selector string) string { return fmt.Sprintf(`spec: {join: {%s: %s}}`, field, selector) }
 	path := "spec.join." + field
@@ -250,7 +250,7 @@ var prunePolicyMutations = func() map[string]mutation {
 		"a day's 1000000":   {at(`{maxRemovalsPerDay: 1000000}`), ``},
 		"a day's 0":         {at(`{maxRemovalsPerDay: 0}`), `spec.whenFull.prune.maxRemovalsPerDay: Invalid value: 0: spec.whenFull.prune.maxRemovalsPerDay in body should be greater than or equal to 1`},
 		"a day's 1000001":   {at(`{maxRemovalsPerDay: 1000001}`), `spec.whenFull.prune.maxRemovalsPerDay: Invalid value: 1000001: spec.whenFull.prune.maxRemovalsPerDay in body should be less than or equal to 1000000`},
-		// One run of a day may be all that the day holds.
+		// maxRemovals may equal maxRemovalsPerDay.
 		"less than a run's": {at(`{maxRemovals: 1000, maxRemovalsPerDay: 1}`), ``},
 		"protect":           {at(`{protect: {accounts: [jared], lists: [{name: vip-0}]}}`), ``},
 		"protect two ways":  {at(`{protect: {lists: [{name: vip-0, selector: {}}]}}`), `spec.whenFull.prune.protect.lists[0]: Invalid value: set exactly one of name and selector`},
@@ -279,11 +279,14 @@ var prunePolicyMutations = func() map[string]mutation {
 			mutations[field+" "+value] = mutation{patch: at(fmt.Sprintf(`{%s: %q}`, field, value))}
 		}
 	}
-	take("rejoinAfter", "0s", "0d", "1s", "30d", "720h", "43200m", "2592000s", "1h30m", "29d23h59m60s", "0d0h0m0s", "007d", "0030d", "00720h")
+	take("rejoinAfter", "0s", "0d", "1s", "30d", "720h", "43200m", "2592000s", "1h30m", "29d23h59m60s", "0d0h0m0s",
+		"007d", "0030d", "00720h")
 	refuse("rejoinAfter", `rejoinAfter must be days, hours, minutes and seconds of at most 30d in all, such as 7d, 12h or 1h30m`,
-		"", "0", "7", "7w", "30d1s", "30d1m", "31d", "0031d", "721h", "43201m", "2592001s", "29d24h1s", "1m1h", "1h1h", "-1h", "+1h", "1.5h", "1 h", "1H", "d", "30d\n", "10000d", "99999999s")
+		"", "0", "7", "7w", "30d1s", "30d1m", "31d", "0031d", "721h", "43201m", "2592001s", "29d24h1s",
+		"1m1h", "1h1h", "-1h", "+1h", "1.5h", "1 h", "1H", "d", "30d\n", "10000d", "99999999s")
 	refuse("inactiveFor", `inactiveFor must be days and hours of at least 24h in all, such as 30d, 36h or 1d12h`,
-		"", "23h", "0d", "0d23h", "0012h", "12h1d", "1440m", "30", "-30d", "1.5d", "30 d", "30D", "30d\n", "10000d", "d")
+		"", "23h", "0d", "0d23h", "0012h", "12h1d", "1440m", "30", "-30d", "1.5d", "30 d", "30D", "30d\n",
+		"10000d", "d")
 	refuse("cooldown", `cooldown must be days, hours and minutes, such as 10m, 6h or 1d12h`,
 		"", "10s", "10", "3m1d", "-10m", "m", "99999999m")
 	refuse("freeSeats", `freeSeats must be a number of seats from 1 to 1000000, or a percentage from 1% to 100% in quotes, such as 50 or "5%"`,
@@ -402,7 +405,7 @@ spec:
 status: {observedGeneration: -1}
 `,
 		},
-		// An empty allow admits nobody, an absent one everybody: it must neither vanish nor appear.
+		// An empty allow admits no account, an absent one all: defaulting must neither drop nor add it.
 		"GroupPolicy, empty selectors": {
 			base:  baseGroupPolicy,
 			patch: `spec: {join: {allow: {}, deny: {}, reject: {}}}`,
@@ -414,7 +417,7 @@ spec:
 status: {observedGeneration: -1}
 `,
 		},
-		// Durations are kept as they were written: Argo CD compares them as text.
+		// Durations are stored as written: Argo CD compares them as text.
 		"GroupPolicy, whenFull": {
 			base:  basePrunePolicy,
 			patch: `spec: {whenFull: {prune: {inactiveFor: 1d24h}}}`,
@@ -422,7 +425,8 @@ status: {observedGeneration: -1}
 spec:
   appRef: {name: prod}
   groups: [{type: All}]
-  whenFull: {prune: {mode: Preview, inactiveFor: 1d24h, freeSeats: "5%", maxRemovals: 100, maxRemovalsPerDay: 1000, cooldown: 10m, rejoinAfter: 0s, notification: Group}}
+  whenFull: {prune: {mode: Preview, inactiveFor: 1d24h, freeSeats: "5%", maxRemovals: 100,
+    maxRemovalsPerDay: 1000, cooldown: 10m, rejoinAfter: 0s, notification: Group}}
 status: {observedGeneration: -1}
 `,
 		},
@@ -440,7 +444,7 @@ status:
     lastTransitionTime: "1970-01-01T00:00:00Z"
 `,
 		},
-		// Only a controller writes status: what a creator claims is dropped.
+		// Only a controller writes status: the status of a created object is dropped.
 		"a status of one's own": {
 			base:  baseAccountList,
 			patch: `status: {observedGeneration: 7, accounts: 3}`,
@@ -467,7 +471,7 @@ status: {observedGeneration: -1, accounts: 0}
 	}
 }
 
-// Were triggers a set, an apply of one trigger would be merged with the three that the schema had filled in.
+// If triggers were a set, applying one trigger would merge it with the three defaults.
 func TestApplyNarrowsTriggers(t *testing.T) {
 	c := newClient(t)
 	namespace := newNamespace(t, c)
@@ -485,8 +489,9 @@ func TestApplyNarrowsTriggers(t *testing.T) {
 	}
 }
 
-// Were a selector merged field by field, an apply that empties it would leave null behind: refused by the schema at best, no gate at worst.
-func TestApplyEmptiesASelector(t *testing.T) {
+// If a selector were merged field by field, applying an empty one would leave null: rejected by the schema, or no gate
+// at all.
+func TestApplyEmptiesSelector(t *testing.T) {
 	for name, tc := range map[string]struct{ full, empty, path string }{
 		"allow":   {`spec: {join: {allow: {accounts: [jared]}}}`, `spec: {join: {allow: {}}}`, "spec.join.allow"},
 		"deny":    {`spec: {join: {deny: {accounts: [jared]}}}`, `spec: {join: {deny: {}}}`, "spec.join.deny"},
@@ -498,11 +503,13 @@ func TestApplyEmptiesASelector(t *testing.T) {
 			var object *unstructured.Unstructured
 			for _, patch := range []string{tc.full, tc.empty} {
 				object = mutate(t, baseGroupPolicy, patch)
-				if _, replaced, _ := unstructured.NestedMap(object.Object, strings.Split(tc.path, ".")...); patch == tc.empty && replaced {
+				_, replaced, _ := unstructured.NestedMap(object.Object, strings.Split(tc.path, ".")...)
+				if patch == tc.empty && replaced {
 					must(t, unstructured.SetNestedMap(object.Object, map[string]any{}, strings.Split(tc.path, ".")...))
 				}
 				object.SetNamespace(namespace)
-				must(t, c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("test")))
+				must(t, c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(object),
+					client.FieldOwner("test")))
 			}
 			got, found, err := unstructured.NestedMap(object.Object, strings.Split(tc.path, ".")...)
 			must(t, err)
@@ -530,7 +537,7 @@ func mutate(t *testing.T, base, patch string) *unstructured.Unstructured {
 	return object
 }
 
-// complaint is what kubectl shows of an error, less the name of the object.
+// complaint is the message of an API error without the name of the object.
 func complaint(t *testing.T, err error) string {
 	t.Helper()
 	if err == nil {
@@ -544,8 +551,9 @@ func complaint(t *testing.T, err error) string {
 	if _, after, found := strings.Cut(message, "is invalid: "); found {
 		message = after
 	}
-	// Where a value is out of bounds, CEL rules are not tried, and the API server says so at the end.
-	if before, _, found := strings.Cut(message, ", <nil>: Invalid value: null: some validation rules were not checked"); found {
+	// If a value is out of bounds, the API server does not evaluate CEL rules, and appends a note.
+	const note = ", <nil>: Invalid value: null: some validation rules were not checked"
+	if before, _, found := strings.Cut(message, note); found {
 		message = strings.TrimPrefix(before, "[")
 	}
 	return message
@@ -560,7 +568,7 @@ func throughJSON(t *testing.T, in map[string]any) map[string]any {
 	return out
 }
 
-// repeat is n items of a YAML list or map; %d in an item is its number.
+// repeat returns n items of a YAML list or map; %d in the format is the number of the item.
 func repeat(n int, format string) string {
 	items := make([]string, n)
 	for i := range items {
@@ -569,5 +577,5 @@ func repeat(n int, format string) string {
 	return strings.Join(items, ", ")
 }
 
-// accounts are n accounts of the greatest length.
+// accounts returns n accounts of the maximum length.
 func accounts(n int) string { return repeat(n, "a%031d") }

@@ -20,7 +20,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-// wholeRecord is the status of a run in which everything is told.
+// wholeRecord is a status of a run with every field set.
 const wholeRecord = `
 status:
   policy: {name: vip-lounge, uid: 0b6a1c1e-4c2e-4b5c-9b1f-0d1e2f3a4b5c, generation: 3, mode: Enforce}
@@ -43,7 +43,7 @@ status:
     accounts: [{account: u1, result: Added}]
 `
 
-// The bounds of a status keep the operator from writing what it could not read again.
+// The schema of a status rejects what the operator could not decode again.
 func TestStatusSchema(t *testing.T) {
 	removal := `{account: a%031d, reason: Inactive}`
 	tests := map[string]struct {
@@ -109,11 +109,12 @@ func undoWith(fields string) string {
 	return `status: {undo: {startedAt: "2026-11-20T10:00:00Z", added: 0, ` + fields + `}}`
 }
 
-// everyResult is one account for each constant of RestoreResult.
+// everyResult has one account for each RestoreResult.
 func everyResult() string {
 	var accounts []string
 	for _, result := range []v1alpha1.RestoreResult{
-		v1alpha1.RestoreResultPending, v1alpha1.RestoreResultAdding, v1alpha1.RestoreResultAdded, v1alpha1.RestoreResultAlreadyMember,
+		v1alpha1.RestoreResultPending, v1alpha1.RestoreResultAdding, v1alpha1.RestoreResultAdded,
+		v1alpha1.RestoreResultAlreadyMember,
 		v1alpha1.RestoreResultAwaitingConfirmation, v1alpha1.RestoreResultRefused, v1alpha1.RestoreResultNotFound,
 		v1alpha1.RestoreResultGroupLimit, v1alpha1.RestoreResultNoSeat, v1alpha1.RestoreResultFailed,
 	} {
@@ -130,7 +131,7 @@ func planWith(fields string) string {
 	return `status: {plan: {` + plan + `, ` + fields + `}}`
 }
 
-// A record goes through the Go types without a loss: what the operator reads is what it writes again.
+// Decoding and encoding a record with the Go types loses nothing.
 func TestRecordRoundTrip(t *testing.T) {
 	c := newClient(t)
 	object := mutate(t, basePruneRun, `{}`)
@@ -187,6 +188,7 @@ func TestSelectableFields(t *testing.T) {
 
 // kubectl get shows these columns; those of priority 1 with -o wide only.
 func TestColumns(t *testing.T) {
+	const recorded = "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result="
 	planned, removing := condition("Planned", "True", "Planned"), condition("Complete", "False", "Removing")
 	record := func(conditions ...string) string {
 		return wholeRecord + "  conditions: [" + strings.Join(conditions, ", ") + "]\n"
@@ -197,21 +199,28 @@ func TestColumns(t *testing.T) {
 		resource, base, status string
 		want                   string
 	}{
-		"imapps":        {"imapps", baseIMApp, ready, "SDKAppID=1400000000 Region=Singapore Ready=False (Reason=ListNotFound)"},
+		"imapps": {"imapps", baseIMApp, ready,
+			"SDKAppID=1400000000 Region=Singapore Ready=False (Reason=ListNotFound)"},
 		"imapps, fresh": {"imapps", baseIMApp, `{}`, "SDKAppID=1400000000 Region=Singapore Ready=<nil> (Reason=<nil>)"},
 		"accountlists":  {"accountlists", baseAccountList, `status: {accounts: 3, conditions: [` + condition("Ready", "False", "Pending") + `]}`, "Accounts=3 Ready=False"},
-		// What a controller patches is what differs from what it read: a count of 0 is not sent.
-		"accountlists, empty":      {"accountlists", baseAccountList, `status: {conditions: [` + condition("Ready", "True", "Ready") + `]}`, "Accounts=0 Ready=True"},
-		"grouppolicies":            {"grouppolicies", baseGroupPolicy, ready, "App=prod Join=Enforce Prune=<nil> Ready=False (Reason=ListNotFound)"},
-		"grouppolicies, pruning":   {"grouppolicies", basePrunePolicy, `{}`, "App=prod Join=<nil> Prune=Preview Ready=<nil> (Reason=<nil>)"},
-		"pruneruns, fresh":         {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=Pending"},
-		"pruneruns, waiting":       {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=ProtectionUnresolved"},
-		"pruneruns, planned":       {"pruneruns", basePruneRun, record(planned), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Planned"},
-		"pruneruns, at work":       {"pruneruns", basePruneRun, record(planned, removing), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Removing"},
-		"pruneruns, complete":      {"pruneruns", basePruneRun, record(planned, condition("Complete", "True", "Removed")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Removed"},
-		"pruneruns, to approve":    {"pruneruns", basePruneRun, record(planned, condition("Complete", "False", "AwaitingApproval")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=AwaitingApproval"},
-		"pruneruns, undone":        {"pruneruns", basePruneRun, record(planned, condition("Complete", "True", "Removed"), condition("Undone", "True", "Undone")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=Undone"},
-		"pruneruns, failed midway": {"pruneruns", basePruneRun, record(planned, removing, condition("Failed", "True", "VendorRefused")), "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result=VendorRefused"},
+		// A merge patch contains only differences, so a count of 0 is not sent.
+		"accountlists, empty": {"accountlists", baseAccountList, `status: {conditions: [` + condition("Ready", "True", "Ready") + `]}`, "Accounts=0 Ready=True"},
+		"grouppolicies": {"grouppolicies", baseGroupPolicy, ready,
+			"App=prod Join=Enforce Prune=<nil> Ready=False (Reason=ListNotFound)"},
+		"grouppolicies, pruning": {"grouppolicies", basePrunePolicy, `{}`, "App=prod Join=<nil> Prune=Preview Ready=<nil> (Reason=<nil>)"},
+		"pruneruns, fresh":       {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=Pending"},
+		"pruneruns, waiting":     {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=ProtectionUnresolved"},
+		"pruneruns, planned":     {"pruneruns", basePruneRun, record(planned), recorded + "Planned"},
+		"pruneruns, at work":     {"pruneruns", basePruneRun, record(planned, removing), recorded + "Removing"},
+		"pruneruns, complete": {"pruneruns", basePruneRun,
+			record(planned, condition("Complete", "True", "Removed")), recorded + "Removed"},
+		"pruneruns, to approve": {"pruneruns", basePruneRun,
+			record(planned, condition("Complete", "False", "AwaitingApproval")), recorded + "AwaitingApproval"},
+		"pruneruns, undone": {"pruneruns", basePruneRun,
+			record(planned, condition("Complete", "True", "Removed"),
+				condition("Undone", "True", "Undone")), recorded + "Undone"},
+		"pruneruns, failed midway": {"pruneruns", basePruneRun,
+			record(planned, removing, condition("Failed", "True", "VendorRefused")), recorded + "VendorRefused"},
 		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=GroupNotFound"},
 	}
 	c := newClient(t)
@@ -228,7 +237,7 @@ func TestColumns(t *testing.T) {
 	}
 }
 
-// row is what kubectl get would print of an object, less its name and age.
+// row is the line of an object in kubectl get, without its name and age.
 func row(t *testing.T, resource string, object client.Object) string {
 	t.Helper()
 	config := rest.CopyConfig(apiServer)
@@ -275,13 +284,14 @@ func TestShortNameAndCategory(t *testing.T) {
 	}
 }
 
-// GitOps tools must not take an object for done before a controller has looked at it.
-func TestReadinessAsGitOpsToolsSeeIt(t *testing.T) {
+// GitOps tools must not report an object as ready before a controller has processed it.
+func TestReadinessForGitOpsTools(t *testing.T) {
 	c := newClient(t)
 	ready := func(status string) string {
 		return `status: {observedGeneration: 1, conditions: [` + condition("Ready", status, "Whatever") + `]}`
 	}
-	for kind, base := range map[string]string{"IMApp": baseIMApp, "AccountList": baseAccountList, "GroupPolicy": baseGroupPolicy} {
+	bases := map[string]string{"IMApp": baseIMApp, "AccountList": baseAccountList, "GroupPolicy": baseGroupPolicy}
+	for kind, base := range bases {
 		t.Run(kind, func(t *testing.T) {
 			object := mutate(t, base, `{}`)
 			object.SetNamespace(newNamespace(t, c))
@@ -308,7 +318,8 @@ func TestReadinessAsGitOpsToolsSeeIt(t *testing.T) {
 	}
 }
 
-// kstatus judges an object as the library of that name does, which Flux and others use, for kinds that it does not know.
+// kstatus computes the status of an object like the library of that name, which Flux and others use, does for custom
+// kinds.
 func kstatus(t *testing.T, object *unstructured.Unstructured) string {
 	t.Helper()
 	var parsed struct {

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(lab.RunWithCluster(m, lab.ClusterOptions{}, func(c *lab.Cluster) { apiServer = c.Config }))
 }
 
-// newClient talks to the API server directly, and refuses unknown fields as kubectl does.
+// newClient is an uncached client that rejects unknown fields, as kubectl does.
 func newClient(t *testing.T) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -35,7 +35,7 @@ func newClient(t *testing.T) client.Client {
 	return client.WithFieldValidation(c, "Strict")
 }
 
-// newNamespace makes a namespace for one test. It is never deleted: no namespace controller runs here.
+// newNamespace creates a namespace for one test. It is never deleted, since no namespace controller runs here.
 func newNamespace(t *testing.T, c client.Client) string {
 	t.Helper()
 	namespace := &unstructured.Unstructured{Object: map[string]any{

@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Runs that were stored before there was an approval read as Pending, and people may say of them what they may say of others. Here a copy
-// of the kind, in an API group of its own, first has a schema without the fields, then the one that is shipped.
-func TestRunsOfBeforeThereWasApproval(t *testing.T) {
+// Runs that were stored by a version without spec.approval are read as Pending, and can be approved like others. The
+// test installs a copy of the kind in its own API group, first without the fields, then with the shipped schema.
+func TestRunsStoredBeforeApprovalExisted(t *testing.T) {
 	const group = "before.groupgate.io"
 	shipped := readCRDs(t)["PruneRun"].DeepCopy()
 	shipped.Spec.Group = group
@@ -44,7 +44,7 @@ func TestRunsOfBeforeThereWasApproval(t *testing.T) {
 		run.SetNamespace(namespace)
 		run.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: "v1alpha1", Kind: "PruneRun"})
 		runs[name] = run
-		// The kind is served a moment after it was made.
+		// The kind is served shortly after the CRD is created.
 		eventually(t, func(ctx context.Context) (bool, error) {
 			err := c.Create(ctx, run)
 			served := !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err)
@@ -93,7 +93,7 @@ func TestRunsOfBeforeThereWasApproval(t *testing.T) {
 	must(t, c.Delete(t.Context(), old))
 }
 
-// eventually is for what the API server takes a moment to do.
+// eventually polls for an effect that the API server applies asynchronously.
 func eventually(t *testing.T, done wait.ConditionWithContextFunc) {
 	t.Helper()
 	must(t, wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, done))

@@ -10,7 +10,7 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T) {
+func TestMemoryIsReleasedAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T) {
 	for name, early := range map[string]bool{"PublishedBefore": true, "PublishedLater": false} {
 		t.Run(name, func(t *testing.T) {
 			var (
@@ -25,7 +25,7 @@ func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T)
 			if early {
 				publish()
 			}
-			l := &loadRelease{
+			l := &memoryRelease{
 				Store: &store, Published: published.Next, Began: began.Next, Delay: time.Millisecond,
 				Release: func() { released <- store.Load() != nil },
 			}
@@ -33,7 +33,7 @@ func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T)
 			if !early {
 				publish()
 			}
-			// Whether the publication came before it listened or after, it is one release.
+			// One release, whether the publication came before Start or after.
 			if !<-released {
 				t.Error("released before anything was loaded")
 			}
@@ -42,17 +42,20 @@ func TestGarbageIsGivenBackAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T)
 			<-released
 			stop()
 			if len(released) != 0 {
-				t.Error("an edit gave memory back")
+				t.Error("an edit released memory")
 			}
 		})
 	}
 }
 
-func TestNothingIsGivenBackOnTheWayOut(t *testing.T) {
+func TestNoMemoryIsReleasedDuringAStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var store policy.Store
-	l := &loadRelease{Store: &store, Published: (&term.Notifier{}).Next, Began: (&term.Notifier{}).Next, Delay: time.Hour, Release: func() { t.Error("released") }}
+	l := &memoryRelease{
+		Store: &store, Published: (&term.Notifier{}).Next, Began: (&term.Notifier{}).Next,
+		Delay: time.Hour, Release: func() { t.Error("released") },
+	}
 	labtest.Must(t, l.Start(ctx))
 	store.Publish(&policy.Snapshot{})
 	labtest.Must(t, l.Start(ctx))

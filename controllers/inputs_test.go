@@ -28,8 +28,9 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// lossy is a way to the API server that can lose the watches that go through it, and what happened meanwhile: afterwards every watch
-// is told that its version is too old, as after a compaction, and only a new list can tell what is gone.
+// lossy is a way to the API server that can lose the watches that go through it, and what happened meanwhile:
+// afterwards every watch is told that its version is too old, as after a compaction, and only a new list can tell what
+// is gone.
 type lossy struct {
 	mu    sync.Mutex
 	lost  bool
@@ -107,7 +108,8 @@ func (l *lossy) lose(during func()) {
 	}
 }
 
-// What was deleted while nobody watched must leave the snapshot, and what was made again under its name must take its place.
+// What was deleted while nobody watched must leave the snapshot, and what was made again under its name must take its
+// place.
 func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 	namespace := labtest.NewNamespace(t)
 	unseen := &lossy{}
@@ -156,10 +158,10 @@ func TestDeletionsAreAlwaysNoted(t *testing.T) {
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer queue.ShutDown()
-	runs := r.changes.handler(recordChanged)
+	runs := r.changed.handler(refusalChanged)
 	run := refusingRun("a", "one", time.Now().Add(time.Hour), "i1")
 	run.UID = "uid"
-	r.changes.note(newApp("a", "prod", testSDKAppID), false)
+	r.changed.add(newApp("a", "prod", testSDKAppID), false)
 	build(t, r)
 	without := r.Store.Load().Hash()
 	runs.Create(t.Context(), event.CreateEvent{Object: run}, queue)
@@ -188,31 +190,31 @@ func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 		a.Spec.CredentialsSecretRef.Name, a.UID = secret, uid
 		return a
 	}
-	same := func(o client.Object) news { return news{object: o} }
-	gone := func(o client.Object) news { return news{object: o, gone: true} }
+	same := func(o client.Object) changedObject { return changedObject{object: o} }
+	gone := func(o client.Object) changedObject { return changedObject{object: o, deleted: true} }
 	unlabelled := credentials("one", "")
 	unlabelled.Data = nil
 	tests := map[string]struct {
-		before, after []news
+		before, after []changedObject
 		found         bool
 		tokens        []string
 	}{
-		"the Secret comes first":        {before: []news{same(credentials("one", "x"))}, after: []news{same(app("one", "u"))}, found: true, tokens: []string{"x"}},
-		"the Secret comes last":         {before: []news{same(app("one", "u"))}, after: []news{same(credentials("one", "x"))}, found: true, tokens: []string{"x"}},
-		"another Secret":                {before: []news{same(app("one", "u")), same(credentials("one", "x"))}, after: []news{same(app("two", "u"))}},
-		"an empty Secret":               {after: []news{same(app("one", "u")), same(unlabelled)}, found: true},
-		"the Secret goes":               {before: []news{same(app("one", "u")), same(credentials("one", "x"))}, after: []news{gone(credentials("one", "x"))}},
-		"the Secret rotates":            {before: []news{same(app("one", "u")), same(credentials("one", "x"))}, after: []news{same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
-		"a Secret comes and goes":       {before: []news{same(app("one", "u"))}, after: []news{same(credentials("one", "x")), gone(credentials("one", "x"))}},
-		"a Secret goes and comes back":  {before: []news{same(app("one", "u")), same(credentials("one", "x"))}, after: []news{gone(credentials("one", "x")), same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
-		"the app is made again at once": {before: []news{same(app("one", "old")), same(credentials("one", "x"))}, after: []news{gone(app("one", "old")), same(app("one", "u"))}, found: true, tokens: []string{"x"}},
+		"the Secret comes first":        {before: []changedObject{same(credentials("one", "x"))}, after: []changedObject{same(app("one", "u"))}, found: true, tokens: []string{"x"}},
+		"the Secret comes last":         {before: []changedObject{same(app("one", "u"))}, after: []changedObject{same(credentials("one", "x"))}, found: true, tokens: []string{"x"}},
+		"another Secret":                {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{same(app("two", "u"))}},
+		"an empty Secret":               {after: []changedObject{same(app("one", "u")), same(unlabelled)}, found: true},
+		"the Secret goes":               {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{gone(credentials("one", "x"))}},
+		"the Secret rotates":            {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
+		"a Secret comes and goes":       {before: []changedObject{same(app("one", "u"))}, after: []changedObject{same(credentials("one", "x")), gone(credentials("one", "x"))}},
+		"a Secret goes and comes back":  {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{gone(credentials("one", "x")), same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
+		"the app is made again at once": {before: []changedObject{same(app("one", "old")), same(credentials("one", "x"))}, after: []changedObject{gone(app("one", "old")), same(app("one", "u"))}, found: true, tokens: []string{"x"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
-			for _, step := range [][]news{tc.before, tc.after} {
+			for _, step := range [][]changedObject{tc.before, tc.after} {
 				for _, n := range step {
-					r.changes.note(n.object, n.gone)
+					r.changed.add(n.object, n.deleted)
 				}
 				build(t, r)
 			}
@@ -232,18 +234,19 @@ func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 func BenchmarkEdit(b *testing.B) {
 	const policies = 10_000
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now, Metrics: NewMetrics(prometheus.NewRegistry())}
-	r.changes.note(newApp("a", "prod", testSDKAppID), false)
+	r.changed.add(newApp("a", "prod", testSDKAppID), false)
 	edits := make([]*v1alpha1.GroupPolicy, policies)
 	for i := range edits {
 		name := fmt.Sprintf("policy-%06d", i)
 		list := newList("a", name, nil, "jared", "tommy")
 		edits[i] = newPolicy("a", name, name, byName(name))
 		edits[i].UID, list.UID = types.UID(name), types.UID("list-"+name)
-		r.changes.note(list, false)
-		r.changes.note(edits[i], false)
+		r.changed.add(list, false)
+		r.changed.add(edits[i], false)
 	}
-	statuses := changed(r.Store, (*policy.Snapshot).PolicyVerdictsSince)
+	statuses := kindOf("", nil, r.Store, (*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince).changed
 	edit := func() {
+		r.notBefore = time.Time{} // builds without pauses
 		if _, err := r.Reconcile(b.Context(), buildRequest()); err != nil {
 			b.Fatal(err)
 		}
@@ -254,7 +257,7 @@ func BenchmarkEdit(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		edited := edits[i%policies].DeepCopy()
 		edited.Generation = int64(i + 2)
-		r.changes.note(edited, false)
+		r.changed.add(edited, false)
 		edit()
 		if got := statuses(); len(got) != 1 {
 			b.Fatalf("%d statuses", len(got))
