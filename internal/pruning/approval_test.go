@@ -40,7 +40,7 @@ func TestPlanAwaitsApproval(t *testing.T) {
 		r.mustStep("one")
 	}
 	if len(w.Calls()) != 0 {
-		t.Errorf("looks at a waiting run: %v, want no call and no patch", w.Calls())
+		t.Errorf("Steps of a waiting run: %v, want no call and no patch", w.Calls())
 	}
 	if got := w.Happened(apiDelete); got != 0 {
 		t.Errorf("%d deletions without approval", got)
@@ -52,7 +52,7 @@ func TestApprovedPlanIsCarriedOutAsRecorded(t *testing.T) {
 	w, r := approving(t)
 	planned := planOf(w.Get("one"))
 	before := w.Members(fullGroup)
-	// Two of the plan are not to go any more, and somebody else would by now.
+	// Two of the plan are not to go any more, and another member would by now.
 	_, err := w.Emulator.Speak(t.Context(), fullGroup, planned[0])
 	must(t, err)
 	_, err = w.Emulator.Quit(t.Context(), fullGroup, planned[1])
@@ -63,7 +63,7 @@ func TestApprovedPlanIsCarriedOutAsRecorded(t *testing.T) {
 	w.Decide("one", v1alpha1.ApprovalApproved)
 
 	run := r.finish("one")
-	wantConditions(t, run, "Planned=True/Planned", removedWord)
+	wantConditions(t, run, "Planned=True/Planned", removedCondition)
 	if diff := cmp.Diff(planned, planOf(run)); diff != "" {
 		t.Errorf("the plan changed (-want,+got)\n%s", diff)
 	}
@@ -100,16 +100,16 @@ func TestDeniedStopsARun(t *testing.T) {
 			t.Errorf("%v, want the end recorded and nothing else", w.Calls())
 		}
 	})
-	for name, place := range map[string]struct{ what, then string }{
-		"while it looks":    {apiNamed, "the fence fails"},
-		"while it deletes":  {apiDelete, "the batch is settled"},
-		"while it plans":    {apiList, "the plan is not recorded"},
-		"before it records": {statusPatch, "the fence or the plan fails"},
+	for name, point := range map[string]struct{ what, then string }{
+		"during the recheck":  {apiNamed, "the fence fails"},
+		"during the deletion": {apiDelete, "the batch is settled"},
+		"while it plans":      {apiList, "the plan is not recorded"},
+		"before it records":   {statusPatch, "the fence or the plan fails"},
 	} {
 		t.Run("in mode Enforce "+name, func(t *testing.T) {
 			t.Parallel()
 			w := enforcing(t)
-			w.Once(place.what, 1, func() { w.Decide("one", v1alpha1.ApprovalDenied) })
+			w.Once(point.what, 1, func() { w.Decide("one", v1alpha1.ApprovalDenied) })
 			before := len(w.Members(fullGroup))
 			run := w.replica().finish("one")
 			end, _ := prunerun.Completion(run)
@@ -118,7 +118,7 @@ func TestDeniedStopsARun(t *testing.T) {
 				prunerun.Progress(run).InFlight != 0 {
 				t.Errorf("%s, removed %d, gone %d: %+v", end.Reason, run.Status.Removed, gone, run.Status.Progress)
 			}
-			if want := map[bool]int{true: 100}[place.what == apiDelete]; gone != want {
+			if want := map[bool]int{true: 100}[point.what == apiDelete]; gone != want {
 				t.Errorf("%d are gone, want %d", gone, want)
 			}
 		})
@@ -136,7 +136,7 @@ func TestDeniedStopsARun(t *testing.T) {
 	})
 }
 
-func TestPlanThatAwaitsApprovalDoesNotOutliveWhatItStandsOn(t *testing.T) {
+func TestPlanThatAwaitsApprovalEndsWhenItIsVoid(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		meanwhile func(w *world)
@@ -157,12 +157,12 @@ func TestPlanThatAwaitsApprovalDoesNotOutliveWhatItStandsOn(t *testing.T) {
 			t.Parallel()
 			w, r := approving(t)
 			if Wakes(w.Store.Load(), w.Get("one")) {
-				t.Error("a plan that stands is looked at with every snapshot")
+				t.Error("a valid plan is examined with every snapshot")
 			}
 			tc.meanwhile(w)
 			w.Publish()
 			if name != "a day" && !Wakes(w.Store.Load(), w.Get("one")) {
-				t.Error("nobody looks at the run")
+				t.Error("the run is not woken")
 			}
 			w.Forget()
 			run := r.finish("one")
@@ -187,7 +187,7 @@ func TestApprovalAfterADayIsTooLate(t *testing.T) {
 	}
 }
 
-func TestEditsElsewhereDoNotHoldUpARun(t *testing.T) {
+func TestEditsOfOtherPoliciesDoNotDelayARun(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	w.Once(apiGroup, 1, func() {
@@ -195,7 +195,7 @@ func TestEditsElsewhereDoNotHoldUpARun(t *testing.T) {
 		w.editPolicy("lounge", func(p *v1alpha1.GroupPolicy) { p.Labels = map[string]string{"a": "b"} })
 	})
 	w.replica().mustStep("one") // the snapshot never learns of it
-	wantConditions(t, w.Get("one"), "Planned=True/Planned", removedWord)
+	wantConditions(t, w.Get("one"), "Planned=True/Planned", removedCondition)
 }
 
 func TestRefusalIsRecordedWithTheBatch(t *testing.T) {
@@ -220,7 +220,7 @@ func TestRefusalIsRecordedWithTheBatch(t *testing.T) {
 	})
 	w.Once(statusPatch, 4, func() { w.Clock.Forward(10 * time.Second) })
 	run := w.replica().finish("one")
-	wantConditions(t, run, "Planned=True/Planned", removedWord)
+	wantConditions(t, run, "Planned=True/Planned", removedCondition)
 	if last := run.Status.Progress.LastBatchAt.Add(time.Hour); run.Status.Refuse.Until.Time.Before(last) {
 		t.Errorf("refused until %s, want an hour after the last batch: %s", run.Status.Refuse.Until, last)
 	}
@@ -234,19 +234,19 @@ func TestPlainRefusalHasCodeOne(t *testing.T) {
 	}
 }
 
-func TestWordAfterTheEndIsHeard(t *testing.T) {
+func TestDecisionAfterTheEndIsObserved(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	r := w.replica()
 	r.finish("one")
 	w.Decide("one", v1alpha1.ApprovalDenied)
-	// The queue keeps one time for each run: a look that names none would be the last one, and the record stay for
+	// The queue keeps one time for each run: a Step that names none would be the last one, and the record stay for
 	// ever.
 	if next, err := r.step("one"); err != nil || next.After <= 0 {
-		t.Errorf("%v, looked at again in %s, want to when its time is over", err, next.After)
+		t.Errorf("%v, next Step in %s, want one that leads to retention", err, next.After)
 	}
 	wantConditions(t, w.Get("one"), "Planned=True/Planned",
-		removedWord) // kubectl wait believes no condition of an earlier generation
+		removedCondition) // kubectl wait believes no condition of an earlier generation
 	w.Forget()
 	r.mustStep("one")
 	if len(w.Calls()) != 0 {
@@ -254,12 +254,12 @@ func TestWordAfterTheEndIsHeard(t *testing.T) {
 	}
 }
 
-func TestPlanThatBecomesVoidWhileItWaitsForItsTurnIsNotCarriedOut(t *testing.T) {
+func TestPlanThatExpiresWhileItWaitsForASlotIsNotCarriedOut(t *testing.T) {
 	t.Parallel()
 	w, r := approving(t)
 	w.Decide("one", v1alpha1.ApprovalApproved)
 	w.Clock.Forward(24*time.Hour - time.Second)
-	// What a batch reads first, it reads once its turn has come.
+	// What a batch reads first, it reads once it has a slot.
 	r.Live = brokenReader{w.Client, func(object any) bool {
 		if _, isApp := object.(*v1alpha1.IMApp); isApp {
 			w.Clock.Forward(3 * time.Second)

@@ -8,9 +8,9 @@ import (
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// TestRunThatIsBeingDeletedRemovesNobodyMore is about a deletion that takes its time: tools that delete in the
-// foreground put a finalizer on what they delete.
-func TestRunThatIsBeingDeletedRemovesNobodyMore(t *testing.T) {
+// TestRunThatIsBeingDeletedRemovesNoMore is about a deletion that takes its time: tools that delete in the foreground
+// put a finalizer on what they delete.
+func TestRunThatIsBeingDeletedRemovesNoMore(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	run := w.Get("one")
@@ -33,7 +33,7 @@ func TestRunThatIsBeingDeletedRemovesNobodyMore(t *testing.T) {
 	wantConditions(t, r.finish("next"), "Planned=False/NotFull", "Complete=True/NotFull")
 }
 
-func TestRunMadeAgainBetweenTwoBatchesStartsAnew(t *testing.T) {
+func TestRunRecreatedBetweenTwoBatchesStartsAgain(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	w.OnPatch(3, func(_ *v1alpha1.PruneRun, send func() error) error { // the record of the first batch
@@ -51,7 +51,7 @@ func TestRunMadeAgainBetweenTwoBatchesStartsAnew(t *testing.T) {
 	wantConditions(t, r.finish("one"), "Planned=False/NotFull", "Complete=True/NotFull")
 }
 
-// TestOfTwoPlannedRunsTheOlderGoesFirst is about what a former holder of the term can leave behind.
+// TestOfTwoPlannedRunsTheOlderGoesFirst is about what a former leader can leave behind.
 func TestOfTwoPlannedRunsTheOlderGoesFirst(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)

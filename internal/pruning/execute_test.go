@@ -27,7 +27,7 @@ func enforcing(t *testing.T) *world {
 	return enforcingOf(t, 250, plannedRemovals)
 }
 
-// enforcingOf is a world with a full group of some idlers, of whom as many are to go.
+// enforcingOf is a world with a full group of some idlers, and that many members to remove.
 func enforcingOf(t *testing.T, idlers, removals int) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -39,8 +39,8 @@ func enforcingOf(t *testing.T, idlers, removals int) *world {
 }
 
 const (
-	plannedRemovals = 230
-	removedWord     = "Complete=True/Removed"
+	plannedRemovals  = 230
+	removedCondition = "Complete=True/Removed"
 )
 
 // positions are the progress of a run, without its time.
@@ -59,7 +59,7 @@ func TestEnforceRemovesExactlyThePlanned(t *testing.T) {
 
 	run := r.finish("one")
 
-	wantConditions(t, run, "Planned=True/Planned", removedWord)
+	wantConditions(t, run, "Planned=True/Planned", removedCondition)
 	if got := len(planOf(run)); got != plannedRemovals {
 		t.Fatalf("%d are planned, want %d", got, plannedRemovals)
 	}
@@ -143,21 +143,21 @@ func lastIndex(calls []string, call string) int {
 	return -1
 }
 
-// TestCrash ends the process at every place where it has just written or is about to, lets somebody who is planned to
+// TestCrash ends the process at every point where it has just written or is about to, lets a member that is planned to
 // go speak, and goes on with another process.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	type place struct {
+	type point struct {
 		name string
 		set  func(w *world, die func())
 	}
-	var places []place
+	var points []point
 	for n := 1; n <= 8; n++ {
-		places = append(places,
-			place{fmt.Sprintf("before status patch %d", n), func(w *world, die func()) {
+		points = append(points,
+			point{fmt.Sprintf("before status patch %d", n), func(w *world, die func()) {
 				w.OnPatch(n, func(*v1alpha1.PruneRun, func() error) error { die(); return errCrash })
 			}},
-			place{fmt.Sprintf("after status patch %d", n), func(w *world, die func()) {
+			point{fmt.Sprintf("after status patch %d", n), func(w *world, die func()) {
 				w.OnPatch(n, func(_ *v1alpha1.PruneRun, send func() error) error {
 					err := send()
 					die()
@@ -166,26 +166,26 @@ func TestCrash(t *testing.T) {
 			}})
 	}
 	for n := 1; n <= 3; n++ {
-		places = append(places,
-			place{fmt.Sprintf("before the answer to deletion %d", n),
+		points = append(points,
+			point{fmt.Sprintf("before the answer to deletion %d", n),
 				func(w *world, die func()) { w.Once(apiDelete, n, die) }},
-			place{fmt.Sprintf("in look %d", n), func(w *world, die func()) { w.Once(apiNamed, n, die) }})
+			point{fmt.Sprintf("during recheck %d", n), func(w *world, die func()) { w.Once(apiNamed, n, die) }})
 	}
-	for _, place := range places {
-		t.Run(place.name, func(t *testing.T) {
+	for _, point := range points {
+		t.Run(point.name, func(t *testing.T) {
 			t.Parallel()
 			w := enforcing(t)
 			before := w.Members(fullGroup)
 			first := w.replica()
 			died := false
-			place.set(w, func() { died = true; first.kill() })
+			point.set(w, func() { died = true; first.kill() })
 			for range 3 {
 				if _, err := first.step("one"); err != nil {
 					t.Fatalf("a process that has lost its term reports %v", err)
 				}
 			}
 			if !died {
-				t.Fatal("the place was never reached")
+				t.Fatal("the point was never reached")
 			}
 			w.Serving.Wait()
 			w.EachPatch(nil)
@@ -204,7 +204,7 @@ func TestCrash(t *testing.T) {
 			}
 			run := w.replica().finish("one")
 
-			wantConditions(t, run, "Planned=True/Planned", removedWord)
+			wantConditions(t, run, "Planned=True/Planned", removedCondition)
 			gone := planOf(run)
 			if spoke && slices.Contains(gone, speaker) {
 				gone = without(gone, []string{speaker})
@@ -226,7 +226,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-func TestFormerHolderOfTheTermIsFenced(t *testing.T) {
+func TestFormerLeaderIsFenced(t *testing.T) {
 	t.Parallel()
 	t.Run("before its fence", func(t *testing.T) {
 		t.Parallel()
@@ -241,7 +241,7 @@ func TestFormerHolderOfTheTermIsFenced(t *testing.T) {
 			return send()
 		})
 		if next, err := former.step("one"); err != nil || next.After == 0 {
-			t.Errorf("next = %v, %v, want to look again", next, err)
+			t.Errorf("next = %v, %v, want another Step", next, err)
 		}
 		if got := w.Happened(apiDelete); got != 0 {
 			t.Errorf("%d deletions after losing the fence", got)
@@ -265,7 +265,7 @@ func TestFormerHolderOfTheTermIsFenced(t *testing.T) {
 			t.Error(err)
 		}
 		if got := w.Happened(apiDelete) + w.Happened(statusPatch); got != 0 {
-			t.Errorf("%d deletions and patches by a look of 20 seconds ago: %v", got, w.Calls())
+			t.Errorf("%d deletions and patches by a recheck of 20 seconds ago: %v", got, w.Calls())
 		}
 		wantRemoved(t, w, before)
 	})
@@ -301,7 +301,7 @@ func wantRemoved(t *testing.T, w *world, before []string) {
 	t.Helper()
 	run := w.Get("one")
 	planned := planOf(run)
-	wantConditions(t, run, "Planned=True/Planned", removedWord)
+	wantConditions(t, run, "Planned=True/Planned", removedCondition)
 	if diff := cmp.Diff(without(before, planned), w.Members(fullGroup)); diff != "" ||
 		len(planned) == 0 || int(run.Status.Removed) != len(planned) {
 		t.Errorf("removed %d, members (-want,+got)\n%s", run.Status.Removed, diff)
@@ -310,17 +310,17 @@ func wantRemoved(t *testing.T, w *world, before []string) {
 
 func TestNothingIsWrittenOrCalledAfterTheTerm(t *testing.T) {
 	t.Parallel()
-	for _, place := range []struct {
+	for _, point := range []struct {
 		what string
 		nth  int
 	}{{apiGroup, 1}, {apiList, 2}, {statusPatch, 1}, {apiGroup, 2}, {apiNamed, 1}, {statusPatch, 2}, {apiDelete,
 		1}, {statusPatch, 3}, {apiNamed, 4}, {apiDelete, 2}} {
-		t.Run(fmt.Sprintf("%s %d", place.what, place.nth), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %d", point.what, point.nth), func(t *testing.T) {
 			t.Parallel()
 			w := enforcing(t)
 			r := w.replica()
 			calls := 0
-			w.Once(place.what, place.nth, func() {
+			w.Once(point.what, point.nth, func() {
 				calls = len(w.Calls())
 				r.kill()
 			})
@@ -337,7 +337,7 @@ func TestNothingIsWrittenOrCalledAfterTheTerm(t *testing.T) {
 	}
 }
 
-func TestRunIsOvertakenByEvents(t *testing.T) {
+func TestRunEndsWhenWhatItRestsOnChanges(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		rule func(*v1alpha1.PruneRule)
@@ -402,7 +402,7 @@ func TestRunIsOvertakenByEvents(t *testing.T) {
 					must(w.t, err)
 				})
 			},
-			want: []string{"Planned=True/Planned", removedWord}, removed: 100,
+			want: []string{"Planned=True/Planned", removedCondition}, removed: 100,
 		},
 		"a few seats are missing": {
 			meanwhile: func(w *world) {
@@ -412,7 +412,7 @@ func TestRunIsOvertakenByEvents(t *testing.T) {
 					must(w.t, err)
 				})
 			},
-			want: []string{"Planned=True/Planned", removedWord}, removed: 107,
+			want: []string{"Planned=True/Planned", removedCondition}, removed: 107,
 		},
 		"plan too old": {
 			meanwhile: func(w *world) {
@@ -465,7 +465,7 @@ func TestSuspendedRunDoesNotResume(t *testing.T) {
 	}
 }
 
-func TestLastLookKeeps(t *testing.T) {
+func TestRecheckSparesMembers(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	ctx := t.Context()
@@ -473,7 +473,7 @@ func TestLastLookKeeps(t *testing.T) {
 		_, err := w.Emulator.Speak(ctx, fullGroup, "i1")
 		_, err2 := w.Emulator.Quit(ctx, fullGroup, "i10", "i100")
 		_, err3 := w.Emulator.PutMembers(ctx, fullGroup,
-			emulator.MemberSpec{Accounts: []string{"i10"}, SpokeAgo: "39d", JoinedAgo: "1m"}) // he has rejoined
+			emulator.MemberSpec{Accounts: []string{"i10"}, SpokeAgo: "39d", JoinedAgo: "1m"}) // has rejoined
 		_, err4 := w.Emulator.PutMembers(ctx, fullGroup, emulator.MemberSpec{Accounts: []string{"i101"}, Role: "Admin"})
 		must(t, errors.Join(err, err2, err3, err4))
 	})
@@ -488,8 +488,8 @@ func TestLastLookKeeps(t *testing.T) {
 	if diff := cmp.Diff(want, labtest.Kept(run)); diff != "" {
 		t.Errorf("kept (-want,+got)\n%s", diff)
 	}
-	// One seat less was needed, since one has left; those who were kept are not replaced.
-	wantConditions(t, run, "Planned=True/Planned", removedWord)
+	// One seat less was needed, since one has left; the spared members are not replaced.
+	wantConditions(t, run, "Planned=True/Planned", removedCondition)
 	if got := run.Status.Removed; got != plannedRemovals-4 {
 		t.Errorf("removed = %d, want %d", got, plannedRemovals-4)
 	}
@@ -569,7 +569,7 @@ func TestProtectionIsTheCurrentOne(t *testing.T) {
 	})
 }
 
-func TestFailedDeletionIsTakenUp(t *testing.T) {
+func TestFailedDeletionIsResumed(t *testing.T) {
 	t.Parallel()
 	for name, afterEffect := range map[string]bool{"it had no effect": false, "it had been carried out": true} {
 		t.Run(name, func(t *testing.T) {
@@ -601,7 +601,7 @@ func (w *world) comesBack(account string) {
 	must(w.t, err)
 }
 
-func TestWhoCameBackBeforeTheBatchWasTakenUpWasRemoved(t *testing.T) {
+func TestMemberThatReturnedBeforeTheBatchWasResumedCountsAsRemoved(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	w.Fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultHTTP, Status: 504, Count: 5, AfterEffect: true})
@@ -610,11 +610,11 @@ func TestWhoCameBackBeforeTheBatchWasTakenUpWasRemoved(t *testing.T) {
 	w.comesBack("i1")
 	run := r.finish("one")
 	if run.Status.Removed != plannedRemovals || len(run.Status.Kept) != 0 {
-		t.Errorf("removed %d, kept %v; want %d removed, one of whom came back", run.Status.Removed, run.Status.Kept,
+		t.Errorf("removed %d, kept %v; want %d removed, one of which came back", run.Status.Removed, run.Status.Kept,
 			plannedRemovals)
 	}
 	if !slices.Contains(w.Members(fullGroup), "i1") {
-		t.Error("who came back was removed again")
+		t.Error("a member that came back was removed again")
 	}
 }
 
@@ -633,7 +633,7 @@ func TestRefusedDeletionFailsTheRun(t *testing.T) {
 	}
 }
 
-func TestClockThatGoesWrongInTheMiddleRemovesNobody(t *testing.T) {
+func TestClockSkewInTheMiddleStopsRemovals(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	w.Once(apiDelete, 1, func() {
@@ -650,7 +650,7 @@ func TestClockThatGoesWrongInTheMiddleRemovesNobody(t *testing.T) {
 	}
 	_, err := w.Emulator.MoveClock(t.Context(), emulator.ClockChange{Reset: true})
 	must(t, err)
-	wantConditions(t, r.finish("one"), "Planned=True/Planned", removedWord)
+	wantConditions(t, r.finish("one"), "Planned=True/Planned", removedCondition)
 }
 
 // TestRunEndsWithABatchInFlight ends a run whose process died around the first deletion.
@@ -674,7 +674,7 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 		"suspended, it was not carried out": {
 			meanwhile: suspend, wantReason: "Suspended",
 		},
-		"suspended, somebody left": {
+		"suspended, a member left": {
 			meanwhile: func(w *world) {
 				_, err := w.Emulator.Quit(w.t.Context(), fullGroup, "i1")
 				must(w.t, err)
@@ -752,12 +752,12 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 	}
 }
 
-func TestOldLookIsRepeatedBeforeTheDeletion(t *testing.T) {
+func TestOldRecheckIsRepeatedBeforeTheDeletion(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	before := w.Members(fullGroup)
 	w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
-		w.Clock.Forward(6 * time.Second) // the first fence takes long, and somebody speaks meanwhile
+		w.Clock.Forward(6 * time.Second) // the first fence takes long, and a member speaks meanwhile
 		_, err := w.Emulator.Speak(t.Context(), fullGroup, "i1")
 		return errors.Join(err, send())
 	})
@@ -774,12 +774,12 @@ func TestOldLookIsRepeatedBeforeTheDeletion(t *testing.T) {
 	}
 }
 
-func TestLookThatTookTooLongIsNone(t *testing.T) {
+func TestRecheckThatTookTooLongIsVoid(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	w.Once(apiNamed, 2, func() { // the second half of the first batch
 		w.Clock.Forward(16 * time.Second)
-		_, err := w.Emulator.Speak(t.Context(), fullGroup, "i1") // who is in the first half
+		_, err := w.Emulator.Speak(t.Context(), fullGroup, "i1") // of the first half
 		must(t, err)
 	})
 	run := w.replica().finish("one")
@@ -789,7 +789,7 @@ func TestLookThatTookTooLongIsNone(t *testing.T) {
 	}
 }
 
-func TestLooksThatAreAlwaysTooLateGiveWay(t *testing.T) {
+func TestRechecksThatAreAlwaysTooLateMakeTheRunWait(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	w.Before(apiNamed, func() { w.Clock.Forward(16 * time.Second) })
@@ -808,9 +808,9 @@ func TestLooksThatAreAlwaysTooLateGiveWay(t *testing.T) {
 }
 
 // Others have left while the batch was interrupted, so that fewer seats are needed than it was made for.
-func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
+func TestResumedBatchRemovesNoMoreThanNeeded(t *testing.T) {
 	t.Parallel()
-	for name, goneOfBatch := range map[string]int{"nobody of the batch is gone": 0, "some of the batch are gone": 10} {
+	for name, goneOfBatch := range map[string]int{"none of the batch is gone": 0, "some of the batch are gone": 10} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := enforcing(t)
@@ -834,7 +834,7 @@ func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
 			}
 
 			run := w.replica().finish("one")
-			wantConditions(t, run, "Planned=True/Planned", removedWord)
+			wantConditions(t, run, "Planned=True/Planned", removedCondition)
 			if got, want := len(w.Members(fullGroup)), 257-plannedRemovals; got != want {
 				t.Errorf("%d members are left, want %d: as many as leave %d seats free", got, want, plannedRemovals)
 			}
@@ -843,7 +843,7 @@ func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
 			}
 			stay := labtest.Kept(run)
 			if len(stay) != len(run.Status.Kept) {
-				t.Errorf("somebody is on record twice: %v", run.Status.Kept)
+				t.Errorf("an account is recorded twice: %v", run.Status.Kept)
 			}
 			for account, reason := range stay {
 				want := v1alpha1.KeptReasonRunEnded
@@ -858,10 +858,10 @@ func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
 	}
 }
 
-func TestWhoComesBackAtOnceIsNotRemovedAgainByARepetition(t *testing.T) {
+func TestMemberThatReturnsAtOnceIsNotRemovedByARetry(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
-	// The first answer is lost; before anything else reaches the vendor, one of those who went has come back.
+	// The first answer is lost; before anything else reaches the vendor, one of the removed members has come back.
 	w.Fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultCode, Code: 60008, Info: "timeout", Count: 1,
 		AfterEffect: true})
 	r := w.replica()
@@ -869,7 +869,7 @@ func TestWhoComesBackAtOnceIsNotRemovedAgainByARepetition(t *testing.T) {
 		t.Error("no error: the queue would not come back")
 	}
 	if got := w.Happened(apiDelete); got != 1 {
-		t.Errorf("%d deletions without another look", got)
+		t.Errorf("%d deletions without another recheck", got)
 	}
 	w.comesBack("i1")
 	run := r.finish("one")

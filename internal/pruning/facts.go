@@ -56,7 +56,7 @@ var (
 		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned,
 		rulePlannedBy, ruleUsable,
 	})
-	// closeChain is what it takes to look at the members of a batch after the run was stopped.
+	// closeChain is what it takes to read the members of a batch after the run was stopped.
 	closeChain = []check{appExists, sameApp, credentialsPresent}
 )
 
@@ -98,8 +98,8 @@ func GroupState(group imrest.Group) policy.GroupState {
 	}
 }
 
-// watchesCurrent: rules are compared with those of the API server, but who is on which list of a protection is known
-// from the watches alone.
+// watchesCurrent: rules are compared with those of the API server, but the accounts on the lists of a protection are
+// known from the watches alone.
 func watchesCurrent(_ context.Context, j *job, _ *facts) error {
 	if j.Stale != nil && j.Stale() {
 		return errBehind
@@ -302,7 +302,7 @@ func usable(rule *policy.GoverningRule) error {
 	return nil
 }
 
-// groupIsFull and cooledDown do not bind a person who asks for a run.
+// groupIsFull and cooledDown do not bind a manual run.
 func groupIsFull(_ context.Context, j *job, f *facts) error {
 	if state := f.state(); !state.Full() && j.run.Spec.Trigger != v1alpha1.PruneTriggerManual {
 		return complete(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.",

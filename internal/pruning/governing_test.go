@@ -13,7 +13,7 @@ import (
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-func TestPolicyThatTheSnapshotLacksIsNotOverlooked(t *testing.T) {
+func TestPolicyThatTheSnapshotLacksStopsTheRun(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		before      string // what the policy comes just before
@@ -48,7 +48,7 @@ func TestPolicyThatTheSnapshotLacksIsNotOverlooked(t *testing.T) {
 	}
 }
 
-func TestSuspensionDuringASlowReadOfTheGroupIsNotOverlooked(t *testing.T) {
+func TestSuspensionDuringASlowReadStopsTheBatch(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	w.Once(apiGroup, 2, func() { // the first one is that of planning

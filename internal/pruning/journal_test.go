@@ -15,8 +15,8 @@ import (
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// Somebody else writes to the run all the time, before two of three of our own writes.
-func TestConflictStorm(t *testing.T) {
+// Another writer changes the run all the time, before two of three of our own writes.
+func TestForeignWritesDoNotStopARun(t *testing.T) {
 	t.Parallel()
 	writers := map[string]func(c client.Client, run *v1alpha1.PruneRun, n int) error{
 		"labels": func(c client.Client, run *v1alpha1.PruneRun, n int) error {
@@ -53,7 +53,7 @@ func TestConflictStorm(t *testing.T) {
 			}
 			run := w.Get("one")
 			if !prunerun.Finished(run) || run.Status.Removed != plannedRemovals {
-				t.Fatalf("removed %d, %v, want the run to end in one pass", run.Status.Removed, labtest.Conditions(run))
+				t.Fatalf("removed %d, %v, want the run to end in one Step", run.Status.Removed, labtest.Conditions(run))
 			}
 			if diff := cmp.Diff(without(before, planOf(run)), w.Members(fullGroup)); diff != "" {
 				t.Errorf("members (-want,+got)\n%s", diff)
@@ -63,14 +63,14 @@ func TestConflictStorm(t *testing.T) {
 					deletions)
 			}
 			if name != "labels" && apimeta.FindStatusCondition(run.Status.Conditions, "example.com/Scanned") == nil {
-				t.Error("the condition of somebody else was overwritten")
+				t.Error("the condition of another writer was overwritten")
 			}
 		})
 	}
 }
 
-// What a person or another holder of the term has written is no noise: the write is lost for good.
-func TestConflictThatMattersIsOne(t *testing.T) {
+// What a person or another leader has written is no noise: the write is lost for good.
+func TestConflictWithADecisionOrAFenceIsNotRetried(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		meanwhile func(w *world)
@@ -93,10 +93,10 @@ func TestConflictThatMattersIsOne(t *testing.T) {
 				return send()
 			})
 			if next, err := r.step("one"); err != nil || next.After != soon {
-				t.Errorf("next = %v, %v, want to look again soon", next, err)
+				t.Errorf("next = %v, %v, want another Step soon", next, err)
 			}
 			if got := w.Happened(apiDelete); got != 0 {
-				t.Errorf("%d deletions over what somebody else has written", got)
+				t.Errorf("%d deletions over what another writer has recorded", got)
 			}
 			if end, _ := prunerun.Completion(r.finish("one")); end.Reason != tc.want {
 				t.Errorf("ended %s, want %s", end.Reason, tc.want)

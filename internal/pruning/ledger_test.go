@@ -16,7 +16,7 @@ import (
 
 const exhausted = "Planned=False/BudgetExhausted"
 
-// rationed is a world with two full groups of 257 under one policy, each with 230 to go, of whom 150 a day may.
+// rationed is a world with two full groups of 257 under one policy, each with 230 members to remove, 150 a day.
 func rationed(t *testing.T, mode v1alpha1.PruneMode) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -143,18 +143,17 @@ func TestBudgetIsExactAfterACrash(t *testing.T) {
 	}
 }
 
-// A former holder of the term may have recorded a batch so late that its successor had already given away what was
-// left.
-func TestBatchThatWasRecordedTooLateGivesWay(t *testing.T) {
+// A former leader may have recorded a batch so late that its successor had already given away what was left.
+func TestBatchRecordedTooLateKeepsToTheBudget(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		left        int // members of the late batch who went by themselves
+		left        int // members of the late batch that left by themselves
 		wantRemoved int32
 		wantKept    int
 		want        string
 	}{
-		"nobody is gone":     {left: 0, want: "Complete=False/BudgetExhausted"},
-		"somebody went away": {left: 3, wantRemoved: 3, wantKept: 47, want: "Complete=False/BudgetExhausted"},
+		"none is gone":   {left: 0, want: "Complete=False/BudgetExhausted"},
+		"some have left": {left: 3, wantRemoved: 3, wantKept: 47, want: "Complete=False/BudgetExhausted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,7 +235,7 @@ func TestLedgerOfAnEarlierTermIsPrivate(t *testing.T) {
 	}
 }
 
-func TestRunsOfOtherTimesDoNotCount(t *testing.T) {
+func TestRemovalsOfOtherDaysDoNotCount(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	run := func(uid string, removed int32, at time.Time) *v1alpha1.PruneRun {
@@ -264,7 +263,7 @@ func TestPreviewShowsADayAtMost(t *testing.T) {
 	r := w.replica()
 	for _, name := range []string{"of-a", "of-b"} {
 		if run := r.finish(name); len(planOf(run)) != 150 || run.Status.Refuse != nil {
-			t.Errorf("%s: %d planned, refuse %v; want 150, and nobody refused", name, len(planOf(run)),
+			t.Errorf("%s: %d planned, refuse %v; want 150, and no account refused", name, len(planOf(run)),
 				run.Status.Refuse)
 		}
 	}
@@ -289,9 +288,9 @@ func TestBatchThatIsNeverSettledCountsForADay(t *testing.T) {
 	}
 }
 
-// A waiting run that is looked at while the clock is ahead, before the vendor's time shows it, must not make the
+// A waiting run that takes a Step while the clock is ahead, before the vendor's time shows it, must not make the
 // removals of today forgotten.
-func TestClockThatJumpsAheadAndBackMakesNoRoom(t *testing.T) {
+func TestClockThatJumpsAheadAndBackFreesNoBudget(t *testing.T) {
 	t.Parallel()
 	w := rationed(t, v1alpha1.PruneModeEnforce)
 	r := w.replica()

@@ -20,7 +20,7 @@ import (
 
 // The process lives, and holds its term for a while yet, but nothing it asks the API server is answered from some write
 // on.
-func TestAPIServerGoesAwayInTheMiddleOfARun(t *testing.T) {
+func TestAPIServerFailsInTheMiddleOfARun(t *testing.T) {
 	t.Parallel()
 	for n := 1; n <= 4; n++ { // plan, fence, settlement, fence
 		for _, took := range []bool{false, true} {
@@ -67,7 +67,7 @@ func TestAPIServerGoesAwayInTheMiddleOfARun(t *testing.T) {
 
 // The watches stand still without ending, while reads and writes go through: a protection that is added now is not in
 // the snapshot.
-func TestNobodyIsRemovedWhileTheWatchesAreSilent(t *testing.T) {
+func TestNoMemberIsRemovedWhileTheWatchesAreStale(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)
 	before := w.Members(fullGroup)
@@ -78,7 +78,7 @@ func TestNobodyIsRemovedWhileTheWatchesAreSilent(t *testing.T) {
 	for range 3 {
 		next, err := r.step("one")
 		if err != nil || next.After != soon {
-			t.Errorf("next = %v, %v, want to look again soon", next, err)
+			t.Errorf("next = %v, %v, want another Step soon", next, err)
 		}
 	}
 	if run := w.Get("one"); w.Happened(apiDelete) != 1 || run.Status.Removed != 100 || prunerun.Finished(run) {
@@ -99,7 +99,7 @@ func (w *world) ourClock(by time.Duration) {
 
 // A jump of almost five minutes, more of which is ClockSkew, moves the end of a budget's day, of a cooldown and of a
 // plan by as much, and nothing else.
-func TestOurClockJumps(t *testing.T) {
+func TestClockJumps(t *testing.T) {
 	t.Parallel()
 	for _, jump := range []time.Duration{-290 * time.Second, 290 * time.Second} {
 		// Before the end, and from there to after it, wherever the jump has put it.
@@ -156,7 +156,7 @@ func TestOurClockJumps(t *testing.T) {
 	}
 }
 
-func TestPolicyMadeAgainUnderItsName(t *testing.T) {
+func TestRecreatedPolicyKeepsItsBudget(t *testing.T) {
 	t.Parallel()
 	again := func(w *world) {
 		w.Remove(&v1alpha1.GroupPolicy{}, "lounge")
@@ -184,7 +184,7 @@ func TestPolicyMadeAgainUnderItsName(t *testing.T) {
 	}
 }
 
-func TestTenMinutesOfVendorTrouble(t *testing.T) {
+func TestTenMinutesOfVendorFailures(t *testing.T) {
 	t.Parallel()
 	troubles := map[string]struct {
 		fault emulator.Fault
@@ -199,14 +199,14 @@ func TestTenMinutesOfVendorTrouble(t *testing.T) {
 			"HTTP status 502", "Unreachable"},
 		"truncated answers": {emulator.Fault{Kind: emulator.FaultTruncate}, "unexpected EOF", "Unreachable"},
 	}
-	places := map[string]func(w *world, begin func()){
+	points := map[string]func(w *world, begin func()){
 		"from the beginning":     func(_ *world, begin func()) { begin() },
 		"within the list":        func(w *world, begin func()) { w.Once(apiList, 2, begin) },
 		"at the second deletion": func(w *world, begin func()) { w.Once(apiDelete, 2, begin) },
 	}
 	for trouble, tc := range troubles {
-		for place, at := range places {
-			t.Run(trouble+" "+place, func(t *testing.T) {
+		for point, at := range points {
+			t.Run(trouble+" "+point, func(t *testing.T) {
 				t.Parallel()
 				w := enforcingOf(t, 103, 101) // two pages, two batches
 				before := w.Members(fullGroup)
@@ -253,7 +253,7 @@ func TestTenMinutesOfVendorTrouble(t *testing.T) {
 	})
 }
 
-// Whoever is read while others come, go and speak: nobody goes who has spoken or joined meanwhile, nobody is planned
+// The list is read while members join, leave and speak: no member that spoke or joined is removed, and none is planned
 // twice.
 func TestMemberListChangesWhileItIsPaged(t *testing.T) {
 	t.Parallel()
@@ -275,7 +275,7 @@ func TestMemberListChangesWhileItIsPaged(t *testing.T) {
 			w.Publish()
 			w.RunFor("one", id, v1alpha1.PruneTriggerManual)
 
-			// Before every page some of the pages before leave, one of whom comes back, others come and others speak.
+			// Before every page some of the pages before leave, one of them comes back, others join and others speak.
 			var gone, safe []string
 			page := 0
 			w.Before(apiList, func() {
@@ -296,10 +296,10 @@ func TestMemberListChangesWhileItIsPaged(t *testing.T) {
 			r.queue("one", 10*time.Minute)
 
 			run := w.Get("one")
-			wantConditions(t, run, "Planned=True/Planned", removedWord)
+			wantConditions(t, run, "Planned=True/Planned", removedCondition)
 			planned := planOf(run)
 			if sorted := slices.Sorted(slices.Values(planned)); len(slices.Compact(sorted)) != len(planned) {
-				t.Errorf("somebody is planned twice: %v", planned)
+				t.Errorf("an account is planned twice: %v", planned)
 			}
 			members := w.Members(id)
 			for _, account := range safe {
@@ -323,8 +323,8 @@ func TestMemberListChangesWhileItIsPaged(t *testing.T) {
 	}
 }
 
-// What is larger than the store takes is refused for good, whoever says so.
-func TestRecordThatIsRefusedForGood(t *testing.T) {
+// A record that the API server keeps refusing is retried ever more rarely, and removes no member.
+func TestRecordThatTheAPIServerKeepsRefusing(t *testing.T) {
 	t.Parallel()
 	resource := schema.GroupResource{Group: "groupgate.io", Resource: "pruneruns"}
 	refusals := map[string]error{

@@ -16,7 +16,7 @@ import (
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-func TestPreviewOfAFullGroupRemovesNobody(t *testing.T) {
+func TestPreviewRemovesNoMember(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Group(fullGroup, 3, 10)
@@ -165,7 +165,7 @@ func TestRunEndsWithoutAPlan(t *testing.T) {
 	}
 }
 
-// silence makes the vendor tell of nobody when he last spoke.
+// silence makes the vendor report for no member when it last spoke.
 func (w *world) silence() {
 	w.t.Helper()
 	_, err := w.Emulator.ChangeGroup(w.t.Context(), fullGroup,
@@ -259,7 +259,7 @@ func TestRunWaitsForObjects(t *testing.T) {
 			w.Run("one", v1alpha1.PruneTriggerGroupFull)
 			r := w.replica()
 
-			for range 3 { // however often it is looked at
+			for range 3 { // however many Steps are taken
 				if _, err := r.step("one"); err != nil {
 					t.Fatal(err)
 				}
@@ -283,7 +283,7 @@ func TestRunWaitsForObjects(t *testing.T) {
 	}
 }
 
-func TestTransientTroubleIsShownAndWaitedOut(t *testing.T) {
+func TestTransientFailureIsRecordedAndWaitedOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Group(fullGroup, 2, 5)
@@ -311,7 +311,7 @@ func TestTransientTroubleIsShownAndWaitedOut(t *testing.T) {
 	}
 }
 
-func TestVerificationPauseIsNotHammered(t *testing.T) {
+func TestVerificationPauseIsRespected(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Group(fullGroup, 2, 5)
@@ -377,11 +377,11 @@ func TestPlanWaitsForASnapshotThatHoldsTheLivePolicy(t *testing.T) {
 	r.Snapshots = storeNever{}
 	w.Run("two", v1alpha1.PruneTriggerManual)
 	if next, err := r.step("two"); err != nil || next.After == 0 || prunerun.Finished(w.Get("two")) {
-		t.Errorf("looked at before the first snapshot: %v, %v", next, err)
+		t.Errorf("a Step before the first snapshot: %v, %v", next, err)
 	}
 }
 
-func TestRunAppliedWithItsPolicyDoesNotEndNotGoverned(t *testing.T) {
+func TestRunAppliedTogetherWithItsPolicyIsGoverned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Group(fullGroup, 2, 5)
@@ -428,7 +428,7 @@ func TestRunThatWasPlannedElsewhereMeanwhileQueuesThisOne(t *testing.T) {
 	w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: seats(2)})
 	w.Run("a-first", v1alpha1.PruneTriggerManual)
 	w.Run("b-second", v1alpha1.PruneTriggerManual)
-	// A former holder of the term records a plan for the younger run while we list the members for the older one.
+	// A former leader records a plan for the younger run while we list the members for the older one.
 	w.Once(apiList, 1, func() {
 		other := w.Get("b-second")
 		other.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(w.Clock.Now()),
@@ -446,7 +446,7 @@ func TestRunThatWasPlannedElsewhereMeanwhileQueuesThisOne(t *testing.T) {
 	}
 }
 
-func TestFailedReadOfTheAppIsNoAbsence(t *testing.T) {
+func TestFailedReadOfTheAppDoesNotEndTheRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Policy("lounge", v1alpha1.PruneRule{})

@@ -62,7 +62,7 @@ func TestUndoEndsEarly(t *testing.T) {
 			},
 			reason: v1alpha1.ReasonVendorRefused, added: 20, says: []string{"10026", "20 of 45"},
 		},
-		"refused for good, and so is the look": {
+		"refused for good, and so is the recheck": {
 			meanwhile: func(w *world) {
 				w.Fault(emulator.Fault{API: apiAdd, Kind: emulator.FaultCode, Code: 10026})
 				w.Fault(emulator.Fault{API: apiNamed, Kind: emulator.FaultCode, Code: 10004, Skip: 1})
@@ -185,7 +185,7 @@ func TestUndoWaits(t *testing.T) {
 			tc.begin(w)
 			r := w.replica()
 			if next, err := r.step("one"); err != nil || next.After != maxRequeue {
-				t.Errorf("next = %v, %v, want to look again in %s", next, err, maxRequeue)
+				t.Errorf("next = %v, %v, want another Step in %s", next, err, maxRequeue)
 			}
 			run := w.Get("one")
 			if got := undoneCondition(run); got.Status != metav1.ConditionFalse || got.Reason != tc.reason ||
@@ -209,11 +209,11 @@ func TestUndoWaits(t *testing.T) {
 	}
 }
 
-func TestUndoWaitsForTheRunAtWork(t *testing.T) {
+func TestUndoWaitsForAnUnfinishedRun(t *testing.T) {
 	t.Parallel()
 	w, removed, _ := pruned(t)
 	r := w.replica()
-	guests(t, w, toRestore) // so that there is somebody to go
+	guests(t, w, toRestore) // so that there are members to remove
 	w.Clock.Forward(time.Hour)
 	w.Run("two", v1alpha1.PruneTriggerManual)
 	w.Once(apiNamed, 1, func() { r.kill() })

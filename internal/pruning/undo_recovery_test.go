@@ -16,21 +16,21 @@ import (
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// TestUndoCrash ends the process at every place where it has just written or is about to, lets somebody come back by
+// TestUndoCrash ends the process at every point where it has just written or is about to, lets a member come back by
 // himself, and goes on with another process.
 func TestUndoCrash(t *testing.T) {
 	t.Parallel()
-	type place struct {
+	type point struct {
 		name string
 		set  func(w *world, die func())
 	}
-	var places []place
-	for n := 1; n <= 8; n++ { // 1 whom, 2 to 7 the batches, 8 the end
-		places = append(places,
-			place{fmt.Sprintf("before status patch %d", n), func(w *world, die func()) {
+	var points []point
+	for n := 1; n <= 8; n++ { // 1 the accounts, 2 to 7 the batches, 8 the end
+		points = append(points,
+			point{fmt.Sprintf("before status patch %d", n), func(w *world, die func()) {
 				w.OnPatch(n, func(*v1alpha1.PruneRun, func() error) error { die(); return errCrash })
 			}},
-			place{fmt.Sprintf("after status patch %d", n), func(w *world, die func()) {
+			point{fmt.Sprintf("after status patch %d", n), func(w *world, die func()) {
 				w.OnPatch(n, func(_ *v1alpha1.PruneRun, send func() error) error {
 					err := send()
 					die()
@@ -39,15 +39,15 @@ func TestUndoCrash(t *testing.T) {
 			}})
 	}
 	for n := 1; n <= 9; n++ { // 4 of the first batch, of which one is refused, 1 of the second, 4 of the third
-		places = append(places, place{fmt.Sprintf("before the answer to addition %d", n),
+		points = append(points, point{fmt.Sprintf("before the answer to addition %d", n),
 			func(w *world, die func()) { w.Once(apiAdd, n, die) }})
 	}
 	for n := 1; n <= 3; n++ {
-		places = append(places, place{fmt.Sprintf("in look %d", n),
+		points = append(points, point{fmt.Sprintf("during recheck %d", n),
 			func(w *world, die func()) { w.Once(apiNamed, n, die) }})
 	}
-	for _, place := range places {
-		t.Run(place.name, func(t *testing.T) {
+	for _, point := range points {
+		t.Run(point.name, func(t *testing.T) {
 			t.Parallel()
 			w, removed, left := pruned(t)
 			denied := []string{removed[5], removed[43]}
@@ -56,14 +56,14 @@ func TestUndoCrash(t *testing.T) {
 			first := w.replica()
 			first.Metrics = NewMetrics(prometheus.NewRegistry())
 			died := false
-			place.set(w, func() { died = true; first.kill() })
+			point.set(w, func() { died = true; first.kill() })
 			for range 3 {
 				if _, err := first.step("one"); err != nil {
 					t.Fatalf("a process that has lost its term reports %v", err)
 				}
 			}
 			if !died {
-				t.Fatal("the place was never reached")
+				t.Fatal("the point was never reached")
 			}
 			w.Serving.Wait()
 			w.EachPatch(nil)
@@ -83,7 +83,7 @@ func TestUndoCrash(t *testing.T) {
 
 			wantRestored(t, run, want)
 			wantMembers(t, w, left, without(removed, denied))
-			if diff := cmp.Diff([]string{"Planned=True/Planned", removedWord, undone},
+			if diff := cmp.Diff([]string{"Planned=True/Planned", removedCondition, undone},
 				labtest.Conditions(run)); diff != "" {
 				t.Errorf("conditions (-want,+got)\n%s", diff)
 			}
@@ -95,7 +95,7 @@ func TestUndoCrash(t *testing.T) {
 	}
 }
 
-func TestFormerHolderOfTheTermDoesNotUndo(t *testing.T) {
+func TestFormerLeaderDoesNotUndo(t *testing.T) {
 	t.Parallel()
 	w, removed, left := pruned(t)
 	w.backend()
@@ -109,7 +109,7 @@ func TestFormerHolderOfTheTermDoesNotUndo(t *testing.T) {
 		return send()
 	})
 	if next, err := former.step("one"); err != nil || next.After == 0 {
-		t.Errorf("next = %v, %v, want to look again", next, err)
+		t.Errorf("next = %v, %v, want another Step", next, err)
 	}
 	if got := w.Happened(apiAdd); got != 0 {
 		t.Errorf("%d additions after losing the fence", got)
@@ -118,21 +118,21 @@ func TestFormerHolderOfTheTermDoesNotUndo(t *testing.T) {
 	wantMembers(t, w, left, removed)
 }
 
-func TestNothingIsUndoneAfterTheTerm(t *testing.T) {
+func TestNothingIsAddedAfterTheTerm(t *testing.T) {
 	t.Parallel()
-	for _, place := range []struct {
+	for _, point := range []struct {
 		what string
 		nth  int
 	}{{statusPatch, 1}, {apiGroup, 1}, {apiNamed, 1}, {statusPatch, 2}, {apiAdd, 1}, {apiAdd, 2}, {statusPatch,
 		3}, {apiGroup, 2}} {
-		t.Run(fmt.Sprintf("%s %d", place.what, place.nth), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %d", point.what, point.nth), func(t *testing.T) {
 			t.Parallel()
 			w, removed, _ := pruned(t)
 			w.backend(removed[0]) // so that there is a pause between the first addition and the second
 			w.RequestUndo("one")
 			r := w.replica()
 			calls := 0
-			w.Once(place.what, place.nth, func() {
+			w.Once(point.what, point.nth, func() {
 				calls = len(w.Calls())
 				r.kill()
 			})

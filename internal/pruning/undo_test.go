@@ -103,7 +103,7 @@ func undoneCondition(run *v1alpha1.PruneRun) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// backend answers the vendor's callbacks as a gate with a deny section does, and sees to it that nobody is invited who
+// backend answers the vendor's callbacks as a gate with a deny section does, and checks that no account is invited that
 // is not on record.
 type backend struct {
 	w      *world
@@ -165,7 +165,7 @@ func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(rw).Encode(answer)
 }
 
-// onRecord wants everybody who is being added to stand in the record of an undo as being added.
+// onRecord checks that every account that is being added is recorded as being added.
 func (b *backend) onRecord(ctx context.Context, accounts []string) {
 	var list v1alpha1.PruneRunList
 	if err := b.w.Client.List(ctx, &list, client.InNamespace(b.w.Namespace)); err != nil {
@@ -196,7 +196,8 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 
 	run := r.finishUndo("one")
 
-	if diff := cmp.Diff([]string{"Planned=True/Planned", removedWord, undone}, labtest.Conditions(run)); diff != "" {
+	if diff := cmp.Diff([]string{"Planned=True/Planned", removedCondition, undone},
+		labtest.Conditions(run)); diff != "" {
 		t.Errorf("conditions (-want,+got)\n%s", diff)
 	}
 	if got, want := undoneCondition(run).Message, "45 of 45 accounts are back."; got != want {
@@ -244,7 +245,7 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 	writes := slices.DeleteFunc(slices.Clone(w.Calls()),
 		func(call string) bool { return call != statusPatch && call != apiAdd })
 	want := []string{
-		statusPatch, // whom it is about
+		statusPatch, // the accounts
 		statusPatch, apiAdd, statusPatch,
 		statusPatch, apiAdd, statusPatch,
 		statusPatch, apiAdd, statusPatch,
@@ -256,13 +257,13 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 
 	w.Forget()
 	if next, err := r.step("one"); err != nil || len(w.Calls()) != 0 || next.After != soon {
-		t.Errorf("after its end: %v, %v, %v: want nothing but a look at the cache", w.Calls(), next, err)
+		t.Errorf("after its end: %v, %v, %v: want nothing but another Step soon", w.Calls(), next, err)
 	}
 }
 
-// TestUndoOfUnequals has accounts that the gate denies, that no longer exist, that are asked first, that are in too
-// many groups and that have come back by themselves, in every batch.
-func TestUndoOfUnequals(t *testing.T) {
+// TestUndoRecordsWhatBecameOfEachAccount has accounts that the gate denies, that no longer exist, that are asked first,
+// that are in too many groups and that have come back by themselves, in every batch.
+func TestUndoRecordsWhatBecameOfEachAccount(t *testing.T) {
 	t.Parallel()
 	for name, allOrNothing := range map[string]bool{"each account by itself": false,
 		"a call fails for one account": true} {
@@ -313,9 +314,9 @@ func TestUndoOfUnequals(t *testing.T) {
 	}
 }
 
-// TestRefusalMayBeThatOfAReplicaThatIsBehind has the gate admit from the third attempt on; only who was refused is
-// tried again.
-func TestRefusalMayBeThatOfAReplicaThatIsBehind(t *testing.T) {
+// TestRefusedAdditionIsTriedAgain has the gate admit from the third attempt on; only the refused accounts are tried
+// again.
+func TestRefusedAdditionIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	w, removed, left := pruned(t)
 	late := removed[:3]
@@ -345,14 +346,14 @@ func TestUndoEndsWithTheSeats(t *testing.T) {
 	tests := map[string]struct {
 		meanwhile func(t *testing.T, w *world, removed []string)
 		added     int
-		early     []int // positions of those who came back by themselves
+		early     []int // positions of accounts that came back by themselves
 		message   string
 	}{
 		"27 seats were taken": {
 			meanwhile: func(t *testing.T, w *world, _ []string) { guests(t, w, 27) },
 			added:     18, message: "18 of 45 accounts are back; for 27 no seat was free.",
 		},
-		"all seats were taken, some of them by those who are to come back": {
+		"all seats were taken, some of them by removed accounts": {
 			meanwhile: func(t *testing.T, w *world, removed []string) {
 				guests(t, w, 43)
 				w.Put(fullGroup, emulator.MemberSpec{Accounts: []string{removed[3], removed[44]}})
@@ -360,7 +361,7 @@ func TestUndoEndsWithTheSeats(t *testing.T) {
 			early: []int{3, 44}, message: "2 of 45 accounts are back; 2 of them came back by themselves, for 43 no " +
 				"seat was free.",
 		},
-		"one left after somebody took the seats of the first batch": {
+		"one left after guests took the seats of the first batch": {
 			meanwhile: func(t *testing.T, w *world, _ []string) {
 				w.Once(apiAdd, 1, func() { guests(t, w, 44) })
 			},
@@ -416,8 +417,8 @@ func TestNothingToUndo(t *testing.T) {
 	}
 }
 
-// TestUndoGoesOnWhateverBecameOfPruning suspends first and undoes then, as people do.
-func TestUndoGoesOnWhateverBecameOfPruning(t *testing.T) {
+// TestUndoDoesNotDependOnPruning suspends first and undoes then, as people do.
+func TestUndoDoesNotDependOnPruning(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(w *world){
 		"suspended": func(w *world) {
