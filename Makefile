@@ -65,7 +65,7 @@ drill: ## Run random scenarios of pruning with faults, kills and outages against
 bench: PGO = -pgo=$(CURDIR)/hack/callback.pgo
 .PHONY: bench
 bench: build ## Measure against peers and goals, and fail where a goal is missed; BENCH_ARGS=-sections=path.
-	go -C hack/bench build -o ../../bin/bench/bench .
+	go -C hack/bench build -o ../../bin/bench/ . ./contender
 	@assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" exec bin/bench/bench $(BENCH_ARGS)
 
 .PHONY: callback-profile

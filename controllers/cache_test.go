@@ -11,20 +11,23 @@ import (
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
-// A list is kept packed by a real informer, which streams the first objects, and whatever somebody has made its
-// accounts look like.
+// A real informer, which streams the first objects, packs lists, whatever their accounts look like.
 func TestCacheKeepsListsPacked(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	model := newList(namespace, "model", nil)
 	convert.PackList(model)
 	mark := model.Spec.Accounts[0]
-	if err := labtest.Client(t).Create(t.Context(), newList(namespace, "marked", nil, mark, "looks packed")); !apierrors.IsInvalid(err) {
+	if err := labtest.Client(t).Create(t.Context(),
+		newList(namespace, "marked", nil, mark, "looks packed")); !apierrors.IsInvalid(err) {
 		t.Errorf("what is packed can be written to the API: %v", err)
 	}
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
-		newList(namespace, "plain", nil, "jared", "tommy", "jared"), newList(namespace, "lookalike", nil, mark[:1], "looks packed"),
-		newPolicy(namespace, "gate", "lounge", byName("plain")), newPolicy(namespace, "odd", "odd", byName("lookalike")))
+		newList(namespace, "plain", nil, "jared", "tommy", "jared"),
+		newList(namespace, "lookalike", nil, mark[:1], "looks packed"),
+		newPolicy(namespace, "gate", "lounge", byName("plain")),
+		newPolicy(namespace, "odd", "odd", byName("lookalike")))
 	again := startReplica(t, namespace, replicaOptions{}) // gets them as its first objects
 	for _, r := range []*replica{r, again} {
 		r.published(t, admits("tommy", "lounge", true))

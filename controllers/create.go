@@ -42,8 +42,8 @@ func IndexPruneRuns(ctx context.Context, indexer client.FieldIndexer) error {
 // cachedRuns returns the runs of a group as the cache has them.
 func cachedRuns(ctx context.Context, reader client.Reader, key prunerun.Key) ([]v1alpha1.PruneRun, error) {
 	var list v1alpha1.PruneRunList
-	err := reader.List(ctx, &list,
-		client.InNamespace(key.Namespace), client.MatchingFields{groupIndex: key.AppAndGroup()})
+	err := reader.List(ctx, &list, client.InNamespace(key.Namespace),
+		client.MatchingFields{groupIndex: key.AppAndGroup()})
 	if err != nil {
 		return nil, fmt.Errorf("list the prune runs of the group: %w", err)
 	}
@@ -124,9 +124,8 @@ func (c *runCreator) heldOff(
 	key prunerun.Key, runs []v1alpha1.PruneRun, app *policy.CompiledApp,
 ) (why creation, heldOff bool) {
 	// A run of another group that has one of our names was created by hand: the name is taken, and that is all.
-	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool {
-		return prunerun.KeyOf(&run) != key
-	})
+	runs = slices.DeleteFunc(slices.Clone(runs),
+		func(run v1alpha1.PruneRun) bool { return prunerun.KeyOf(&run) != key })
 	for i := range runs {
 		switch {
 		case !prunerun.Active(&runs[i]):

@@ -36,7 +36,7 @@ type staleCache struct{ client.Client }
 
 func (staleCache) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
 
-func TestCreatorsCollideOnPurpose(t *testing.T) {
+func TestConcurrentCreatorsCreateOneRun(t *testing.T) {
 	w := newWorld(t)
 	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
 	app := w.Store.Load().AppNamed(w.Namespace, labtest.App)
@@ -81,7 +81,7 @@ func TestCreatorsCollideOnPurpose(t *testing.T) {
 	ensure(runNotYet)
 }
 
-func TestNameThatSomebodyTookForAnotherGroupIsPassedOver(t *testing.T) {
+func TestNameTakenByARunOfAnotherGroupIsSkipped(t *testing.T) {
 	w := newWorld(t)
 	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
 	w.RunFor(key.Name(1), "another group", v1alpha1.PruneTriggerManual)
@@ -113,9 +113,8 @@ func TestUndoHoldsOffRuns(t *testing.T) {
 // asks.
 func TestCorrectedKeyCounts(t *testing.T) {
 	key := func(w *world, value string) {
-		change(w, &corev1.Secret{}, labtest.Secret, func(s *corev1.Secret) {
-			s.Data[v1alpha1.SecretKeySecretKey] = []byte(value)
-		})
+		change(w, &corev1.Secret{}, labtest.Secret,
+			func(s *corev1.Secret) { s.Data[v1alpha1.SecretKeySecretKey] = []byte(value) })
 	}
 	w := newWorld(t)
 	w.Group(labtest.FullGroup, 2, 5)

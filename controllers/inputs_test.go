@@ -28,9 +28,8 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// lossy is a way to the API server that can lose the watches that go through it, and what happened meanwhile:
-// afterwards every watch is told that its version is too old, as after a compaction, and only a new list can tell what
-// is gone.
+// lossy is a transport that can lose watches together with the events of that time: afterwards every watch is answered
+// that its version is too old, as after a compaction, and only a new list shows which objects were deleted.
 type lossy struct {
 	mu    sync.Mutex
 	lost  bool
@@ -48,7 +47,8 @@ func (l *lossy) wrap(next http.RoundTripper) http.RoundTripper {
 			return next.RoundTrip(request)
 		}
 		ctx, sever := context.WithCancel(request.Context())
-		tooOld, err := l.admit(request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:], query.Get("sendInitialEvents") == "", sever)
+		tooOld, err := l.admit(request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:],
+			query.Get("sendInitialEvents") == "", sever)
 		switch {
 		case err != nil:
 			sever()
@@ -56,8 +56,10 @@ func (l *lossy) wrap(next http.RoundTripper) http.RoundTripper {
 		case tooOld:
 			sever()
 			return &http.Response{
-				StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}}, Request: request,
-				Body: io.NopCloser(strings.NewReader(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`)),
+				StatusCode: http.StatusGone, Header: http.Header{"Content-Type": {"application/json"}},
+				Request: request,
+				Body: io.NopCloser(strings.NewReader(
+					`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}`)),
 			}, nil
 		}
 		return next.RoundTrip(request.WithContext(ctx)) // severed by lose, or with the request
@@ -82,14 +84,14 @@ func (l *lossy) admit(resource string, resumes bool, sever context.CancelFunc) (
 	return tooOld, nil
 }
 
-// resumed returns the resources that nobody was told to list anew.
+// resumed returns the resources whose watch went on without a new list.
 func (l *lossy) resumed() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Keys(l.old))
 }
 
-// lose ends all watches, for as long as during takes.
+// lose interrupts all watches while during runs.
 func (l *lossy) lose(during func()) {
 	l.mu.Lock()
 	l.lost = true
@@ -108,16 +110,18 @@ func (l *lossy) lose(during func()) {
 	}
 }
 
-// What was deleted while nobody watched must leave the snapshot, and what was made again under its name must take its
-// place.
-func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
+// An object that was deleted without an event must leave the snapshot, and one that was created again under its name
+// must replace it.
+func TestChangesDuringALostWatchReachTheSnapshot(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	unseen := &lossy{}
 	config := rest.CopyConfig(labtest.APIServer)
 	config.Wrap(unseen.wrap)
 	r := startReplica(t, namespace, replicaOptions{config: config})
 	secret, app := newCredentials(namespace), newApp(namespace, "prod", testSDKAppID)
-	vip, lounge, again := newList(namespace, "vip", nil, "jared"), newPolicy(namespace, "lounge", "lounge", byName("vip")), newPolicy(namespace, "again", "bar")
+	vip, lounge, again := newList(namespace, "vip", nil, "jared"),
+		newPolicy(namespace, "lounge", "lounge", byName("vip")), newPolicy(namespace, "again", "bar")
 	run := refusingRun(namespace, "one", time.Time{})
 	create(t, secret, app, vip, lounge, again, run)
 	now := time.Now().Truncate(time.Second)
@@ -135,14 +139,16 @@ func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 	})
 	r.published(t, func(snapshot *policy.Snapshot) error {
 		verdicts := slices.Collect(snapshot.PolicyVerdicts())
-		if len(verdicts) != 1 || verdicts[0].UID != string(again.UID) || len(slices.Collect(snapshot.ListVerdicts())) > 0 {
+		if len(verdicts) != 1 || verdicts[0].UID != string(again.UID) ||
+			len(slices.Collect(snapshot.ListVerdicts())) > 0 {
 			return fmt.Errorf("policies %+v, lists %+v", verdicts, slices.Collect(snapshot.ListVerdicts()))
 		}
 		if v, _ := snapshot.AppVerdict(namespace, "prod", string(app.UID)); v.SecretFound {
 			return errors.New("the Secret is still known")
 		}
 		return errors.Join(
-			admits("jared", "garden", false)(snapshot), admits("jared", "bar", true)(snapshot), admits("mallory", "lounge", true)(snapshot),
+			admits("jared", "garden", false)(snapshot), admits("jared", "bar", true)(snapshot),
+			admits("mallory", "lounge", true)(snapshot),
 			applies("i1", now, policy.Verdict{Admit: true, Reason: policy.ReasonUnmatched})(snapshot))
 	})
 	labtest.Eventually(t, func() error {
@@ -153,8 +159,8 @@ func TestWhatHappenedUnseenReachesTheSnapshot(t *testing.T) {
 	})
 }
 
-// What is gone must not be left behind, whatever it said last.
-func TestDeletionsAreAlwaysNoted(t *testing.T) {
+// A deletion counts whatever the last state of the object was.
+func TestEveryDeletionIsCollected(t *testing.T) {
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer queue.ShutDown()
@@ -178,7 +184,8 @@ func TestDeletionsAreAlwaysNoted(t *testing.T) {
 	}
 }
 
-// Between two builds an object may change its Secret, come, go, and come back: only what it is in the end counts.
+// Between two builds an object may change its Secret, be created, deleted and created again: only its last state
+// counts.
 func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 	credentials := func(name, token string) *corev1.Secret {
 		s := newCredentials("a")
@@ -199,15 +206,25 @@ func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 		found         bool
 		tokens        []string
 	}{
-		"the Secret comes first":        {before: []changedObject{same(credentials("one", "x"))}, after: []changedObject{same(app("one", "u"))}, found: true, tokens: []string{"x"}},
-		"the Secret comes last":         {before: []changedObject{same(app("one", "u"))}, after: []changedObject{same(credentials("one", "x"))}, found: true, tokens: []string{"x"}},
-		"another Secret":                {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{same(app("two", "u"))}},
-		"an empty Secret":               {after: []changedObject{same(app("one", "u")), same(unlabelled)}, found: true},
-		"the Secret goes":               {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{gone(credentials("one", "x"))}},
-		"the Secret rotates":            {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
-		"a Secret comes and goes":       {before: []changedObject{same(app("one", "u"))}, after: []changedObject{same(credentials("one", "x")), gone(credentials("one", "x"))}},
-		"a Secret goes and comes back":  {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))}, after: []changedObject{gone(credentials("one", "x")), same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
-		"the app is made again at once": {before: []changedObject{same(app("one", "old")), same(credentials("one", "x"))}, after: []changedObject{gone(app("one", "old")), same(app("one", "u"))}, found: true, tokens: []string{"x"}},
+		"the Secret comes first": {before: []changedObject{same(credentials("one", "x"))},
+			after: []changedObject{same(app("one", "u"))}, found: true, tokens: []string{"x"}},
+		"the Secret comes last": {before: []changedObject{same(app("one", "u"))},
+			after: []changedObject{same(credentials("one", "x"))}, found: true, tokens: []string{"x"}},
+		"another Secret": {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))},
+			after: []changedObject{same(app("two", "u"))}},
+		"an empty Secret": {after: []changedObject{same(app("one", "u")), same(unlabelled)}, found: true},
+		"the Secret goes": {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))},
+			after: []changedObject{gone(credentials("one", "x"))}},
+		"the Secret rotates": {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))},
+			after: []changedObject{same(credentials("one", "y"))}, found: true, tokens: []string{"y"}},
+		"a Secret comes and goes": {before: []changedObject{same(app("one", "u"))},
+			after: []changedObject{same(credentials("one", "x")), gone(credentials("one", "x"))}},
+		"a Secret goes and comes back": {before: []changedObject{same(app("one", "u")), same(credentials("one", "x"))},
+			after: []changedObject{gone(credentials("one", "x")), same(credentials("one", "y"))}, found: true,
+			tokens: []string{"y"}},
+		"the app is made again at once": {before: []changedObject{same(app("one", "old")),
+			same(credentials("one", "x"))}, after: []changedObject{gone(app("one", "old")), same(app("one", "u"))},
+			found: true, tokens: []string{"x"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -230,7 +247,7 @@ func TestOnlyTheLastStateOfAnObjectCounts(t *testing.T) {
 	}
 }
 
-// BenchmarkEdit is what an edit of one policy of 10,000 costs from its event to the requests for its status.
+// BenchmarkEdit measures an edit of one policy of 10,000, from its event to the requests for its status.
 func BenchmarkEdit(b *testing.B) {
 	const policies = 10_000
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now, Metrics: NewMetrics(prometheus.NewRegistry())}
@@ -244,7 +261,8 @@ func BenchmarkEdit(b *testing.B) {
 		r.changed.add(list, false)
 		r.changed.add(edits[i], false)
 	}
-	statuses := kindOf("", nil, r.Store, (*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince).changed
+	statuses := kindOf("", nil, r.Store, (*policy.Snapshot).PolicyVerdicts,
+		(*policy.Snapshot).PolicyVerdictsSince).changed
 	edit := func() {
 		r.notBefore = time.Time{} // builds without pauses
 		if _, err := r.Reconcile(b.Context(), buildRequest()); err != nil {

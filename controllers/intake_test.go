@@ -123,7 +123,7 @@ func (r *refusing) Create(ctx context.Context, obj client.Object, opts ...client
 	return r.Client.Create(ctx, obj, opts...)
 }
 
-func TestIntakeTriesUntilItSucceedsAndHoldsNobodyUp(t *testing.T) {
+func TestIntakeRetriesAGroupWithoutDelayingOthers(t *testing.T) {
 	w := newWorld(t)
 	w.PolicyFor("a", "a", v1alpha1.PruneRule{})
 	w.PolicyFor("b", "b", v1alpha1.PruneRule{})
@@ -165,7 +165,8 @@ func TestIntakeDropsWhatIsNoLongerGoverned(t *testing.T) {
 
 	intake.GroupFull(w.object(), "another group")
 	counted(t, intake, intakeNotGoverned, 1)
-	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+	change(w, &v1alpha1.IMApp{}, labtest.App,
+		func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
 	w.Publish()
 	intake.GroupFull(w.object(), labtest.FullGroup)
 	counted(t, intake, intakeSuspended, 1)
@@ -201,7 +202,7 @@ func TestCallbackAfterNotFullStaysPendingForAMinute(t *testing.T) {
 	}
 }
 
-func TestCallbackIsLetGoWhereARunAnswersIt(t *testing.T) {
+func TestPendingGroupIsDroppedOnceARunCoversIt(t *testing.T) {
 	w := newWorld(t)
 	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
 	intake := w.intake()
@@ -291,7 +292,7 @@ func (c *troubled) Create(ctx context.Context, obj client.Object, opts ...client
 	return c.create(ctx, run, func() error { return c.Client.Create(ctx, obj, opts...) })
 }
 
-func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
+func TestIntakeRetriesUntilTheAPIServerCreatesTheRun(t *testing.T) {
 	resource := schema.GroupResource{Group: "groupgate.io", Resource: "pruneruns"}
 	tests := map[string]func(w *world, ctx context.Context, run *v1alpha1.PruneRun, send func() error) error{
 		"down": func(*world, context.Context, *v1alpha1.PruneRun, func() error) error { return errBroken },
@@ -301,17 +302,21 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 			}
 			return context.DeadlineExceeded
 		},
-		"took it, and its answer was lost": func(_ *world, _ context.Context, _ *v1alpha1.PruneRun, send func() error) error {
+		"took it, and its answer was lost": func(_ *world, _ context.Context, _ *v1alpha1.PruneRun,
+			send func() error) error {
 			return errors.Join(send(), errBroken)
 		},
-		"others are first, and done already": func(w *world, ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
-			other := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}, Spec: run.Spec}
+		"others are first, and done already": func(w *world, ctx context.Context, run *v1alpha1.PruneRun,
+			send func() error) error {
+			other := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name},
+				Spec: run.Spec}
 			labtest.Must(w.t, w.Client.Create(ctx, other))
 			other.Status = endedRun(v1alpha1.ConditionComplete, v1alpha1.ReasonSuspended, 0, false).Status
 			labtest.Must(w.t, w.Client.Status().Update(ctx, other))
 			return send()
 		},
-		"others are first, and gone again": func(_ *world, _ context.Context, run *v1alpha1.PruneRun, _ func() error) error {
+		"others are first, and gone again": func(_ *world, _ context.Context, run *v1alpha1.PruneRun,
+			_ func() error) error {
 			return apierrors.NewAlreadyExists(resource, run.Name)
 		},
 		"conflicts": func(_ *world, _ context.Context, run *v1alpha1.PruneRun, _ func() error) error {
@@ -333,12 +338,13 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 			w.Policy("lounge", v1alpha1.PruneRule{})
 			var over atomic.Bool
 			intake := w.intake()
-			intake.Client = &troubled{Client: w.Client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
-				if over.Load() {
-					return send()
-				}
-				return trouble(w, ctx, run, send)
-			}}
+			intake.Client = &troubled{Client: w.Client,
+				create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+					if over.Load() {
+						return send()
+					}
+					return trouble(w, ctx, run, send)
+				}}
 			start(t, intake.Start)
 			intake.GroupFull(w.object(), labtest.FullGroup)
 			counted(t, intake, intakeRetried, 1)
@@ -348,8 +354,11 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 			over.Store(true)
 			labtest.Eventually(t, func() error {
 				var list v1alpha1.PruneRunList
-				labtest.Must(t, w.Client.List(t.Context(), &list, client.InNamespace(w.Namespace), client.MatchingFields{"spec.groupID": labtest.FullGroup}))
-				if open := slices.DeleteFunc(list.Items, func(run v1alpha1.PruneRun) bool { return prunerun.Finished(&run) }); len(open) != 1 {
+				labtest.Must(t,
+					w.Client.List(t.Context(), &list, client.InNamespace(w.Namespace),
+						client.MatchingFields{"spec.groupID": labtest.FullGroup}))
+				if open := slices.DeleteFunc(list.Items,
+					func(run v1alpha1.PruneRun) bool { return prunerun.Finished(&run) }); len(open) != 1 {
 					return fmt.Errorf("%d runs to do, want one", len(open))
 				}
 				return nil
@@ -358,21 +367,22 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 	}
 }
 
-func TestIntakeOfOneGroupThatHangsHoldsUpNoOther(t *testing.T) {
+func TestHangingCreationDelaysNoOtherGroup(t *testing.T) {
 	w := newWorld(t)
 	w.PolicyFor("hangs", "hangs", v1alpha1.PruneRule{})
 	w.PolicyFor("other", "other", v1alpha1.PruneRule{})
 	w.Publish()
 	var hanging atomic.Bool
 	intake := w.intake()
-	intake.Client = &troubled{Client: w.Client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
-		if run.Spec.GroupID != "hangs" {
-			return send()
-		}
-		hanging.Store(true)
-		<-ctx.Done()
-		return ctx.Err()
-	}}
+	intake.Client = &troubled{Client: w.Client,
+		create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+			if run.Spec.GroupID != "hangs" {
+				return send()
+			}
+			hanging.Store(true)
+			<-ctx.Done()
+			return ctx.Err()
+		}}
 	stop := start(t, intake.Start)
 	intake.GroupFull(w.object(), "hangs")
 	labtest.Eventually(t, func() error {
@@ -388,13 +398,14 @@ func TestIntakeOfOneGroupThatHangsHoldsUpNoOther(t *testing.T) {
 }
 
 // A real admission policy answers 422, as a CRD does that is older than the operator.
-func TestIntakeOutlastsAnAdmissionPolicy(t *testing.T) {
+func TestIntakeRetriesWhileAnAdmissionPolicyRefuses(t *testing.T) {
 	w := newWorld(t)
 	w.Policy("lounge", v1alpha1.PruneRule{})
 	lift := w.forbid("pruneruns", admissionv1.Create, "false", "no runs this week", func() error {
 		run := &v1alpha1.PruneRun{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "attempt"},
-			Spec:       v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: labtest.App}, GroupID: labtest.FullGroup},
+			Spec: v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: labtest.App},
+				GroupID: labtest.FullGroup},
 		}
 		return w.Client.Create(t.Context(), run, client.DryRunAll)
 	})
@@ -405,7 +416,8 @@ func TestIntakeOutlastsAnAdmissionPolicy(t *testing.T) {
 	start(t, intake.Start)
 	intake.GroupFull(w.object(), labtest.FullGroup)
 	counted(t, intake, intakeRetried, 3)
-	if got := lines.all(); len(got) != 1 || !strings.Contains(got[0], "no runs this week") || !strings.Contains(got[0], "see which admission policy refuses PruneRuns") {
+	if got := lines.all(); len(got) != 1 || !strings.Contains(got[0], "no runs this week") ||
+		!strings.Contains(got[0], "see which admission policy refuses PruneRuns") {
 		t.Errorf("logged %q, want one error that says what refuses the run", got)
 	}
 	lift()
@@ -435,7 +447,7 @@ func (l *logLines) all() []string {
 	return slices.Clone(l.lines)
 }
 
-func TestStaleCallbacksDelayNoRealOne(t *testing.T) {
+func TestStaleCallbacksDoNotDelayAFullGroup(t *testing.T) {
 	w := newWorld(t)
 	w.Clock.UseRealTime()
 	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
@@ -464,7 +476,7 @@ func TestStaleCallbacksDelayNoRealOne(t *testing.T) {
 	w.hasRuns(labtest.FullGroup, labtest.FullGroup)
 }
 
-func TestSweepFindsWhatTheIntakeHadNoRoomFor(t *testing.T) {
+func TestSweepFindsGroupsThatOverflowedTheIntake(t *testing.T) {
 	w := newWorld(t)
 	w.Group(labtest.FullGroup, 1, 1)
 	w.pattern("all", "")
@@ -535,12 +547,14 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			quoted, err := json.Marshal(id)
 			labtest.Must(t, err)
-			got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted))
+			got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`,
+				callback.CommandAfterGroupFull, quoted))
 			if err != nil || got.GroupID != id {
 				t.Fatalf("read as %q, %v", got.GroupID, err)
 			}
 			key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: got.GroupID}
-			if got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, nil); err != nil || got.outcome != runCreated {
+			if got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, nil); err != nil ||
+				got.outcome != runCreated {
 				t.Fatalf("outcome = %d, %v, want a run", got.outcome, err)
 			}
 			runs, err := cachedRuns(t.Context(), w.Client, key) // which reads live here
@@ -550,10 +564,13 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		})
 	}
 	for name, quoted := range map[string]string{
-		"empty": `""`, "NUL": `"a\u0000"`, "too long": `"` + strings.Repeat("x", 256) + `"`, "too many bytes": `"` + strings.Repeat("é", 128) + `"`,
-		"not UTF-8": "\"\xff\"", "half a surrogate pair": `"\ud800"`, "an overlong form": "\"\xc0\xaf\"", "an encoded surrogate": "\"\xed\xa0\x80\"",
+		"empty": `""`, "NUL": `"a\u0000"`, "too long": `"` + strings.Repeat("x", 256) + `"`,
+		"too many bytes": `"` + strings.Repeat("é", 128) + `"`,
+		"not UTF-8":      "\"\xff\"", "half a surrogate pair": `"\ud800"`, "an overlong form": "\"\xc0\xaf\"",
+		"an encoded surrogate": "\"\xed\xa0\x80\"",
 	} {
-		if got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted)); err == nil {
+		if got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`,
+			callback.CommandAfterGroupFull, quoted)); err == nil {
 			t.Errorf("%s: read as %q, which is no id of a PruneRun", name, got.GroupID)
 		}
 	}

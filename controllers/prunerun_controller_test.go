@@ -160,9 +160,8 @@ func TestRunIsKeptForItsUndo(t *testing.T) {
 	if _, err := r.retain(t.Context(), stale); err == nil || !w.Exists("one") {
 		t.Fatalf("err = %v: the run whose undo was requested is gone", err)
 	}
-	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) {
-		app.Spec.CredentialsSecretRef.Name = "other"
-	})
+	change(w, &v1alpha1.IMApp{}, labtest.App,
+		func(app *v1alpha1.IMApp) { app.Spec.CredentialsSecretRef.Name = "other" })
 	if _, err := w.reconcile(r, "one"); err != nil || !w.Exists("one") {
 		t.Fatalf("err = %v: the undo waits, however old the run is", err)
 	}

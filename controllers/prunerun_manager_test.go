@@ -97,8 +97,8 @@ func TestFullGroupIsPrunedFromCallbackToRecord(t *testing.T) {
 
 	// The list is all that was missing: the next snapshot wakes the run, and its end wakes the one behind it.
 	labtest.Must(t, w.Client.Create(t.Context(), &v1alpha1.AccountList{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace,
-			Name: "vip"}, Spec: v1alpha1.AccountListSpec{Accounts: []string{"i1"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "vip"},
+		Spec:       v1alpha1.AccountListSpec{Accounts: []string{"i1"}},
 	}))
 	run := w.reaches(name, v1alpha1.ReasonRemoved)
 	if diff := cmp.Diff(labtest.Without(before, labtest.Planned(run)), w.Members(labtest.FullGroup)); diff != "" ||
@@ -150,7 +150,7 @@ func TestFinishedRunsAreCollectedAsTheyEnd(t *testing.T) {
 	})
 }
 
-func TestAnEditedRateIsInForceInTheMiddleOfAList(t *testing.T) {
+func TestEditedRateAppliesDuringAListing(t *testing.T) {
 	w := newWorld(t)
 	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = 1 })
 	w.Group(labtest.FullGroup, 2, 20_000) // 201 pages: at the old rate more than three minutes
@@ -212,7 +212,7 @@ func (w *world) forbid(resource string, operation admissionv1.OperationType, exp
 }
 
 // A record that the API server refuses is tried again ever more rarely, since each try asks the vendor again.
-func TestPlanThatTheAPIServerRefusesIsNotHammered(t *testing.T) {
+func TestRefusedPlanIsRetriedWithBackoff(t *testing.T) {
 	w := newWorld(t)
 	w.Group(labtest.FullGroup, 2, 5)
 	w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: labtest.Seats(2)})

@@ -17,6 +17,7 @@ import (
 
 // The reflector on its own would be up to a minute late here, since it doubles its wait after every failure.
 func TestInformerIsCurrentWithinFiveSecondsOfAnOutage(t *testing.T) {
+	t.Parallel()
 	const outage = 12 * time.Second
 	for name, begin := range map[string]func(*proxy){"Refused": (*proxy).Cut, "HungUp": (*proxy).HangUp} {
 		t.Run(name, func(t *testing.T) {

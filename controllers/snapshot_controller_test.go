@@ -37,7 +37,8 @@ func byLabel(key, value string) v1alpha1.AccountListReference {
 	return v1alpha1.AccountListReference{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}}
 }
 
-func TestZeroObjectsPublish(t *testing.T) {
+func TestSnapshotIsPublishedWithoutAnyObject(t *testing.T) {
+	t.Parallel()
 	r := startReplica(t, labtest.NewNamespace(t), replicaOptions{})
 	r.published(t, func(snapshot *policy.Snapshot) error {
 		if snapshot.App(testSDKAppID) != nil {
@@ -50,8 +51,9 @@ func TestZeroObjectsPublish(t *testing.T) {
 	}
 }
 
-// Every one of the five matters: without the runs, whoever was removed would come back after a restart.
+// All five kinds matter: without the runs, removed members would be admitted after a restart.
 func TestFirstBuildWaitsForAllInformers(t *testing.T) {
+	t.Parallel()
 	for _, resource := range []string{"imapps", "accountlists", "grouppolicies", "secrets", "pruneruns"} {
 		t.Run(resource, func(t *testing.T) {
 			namespace := labtest.NewNamespace(t)
@@ -115,7 +117,7 @@ func (m *recordingManager) Add(runnable manager.Runnable) error {
 	return m.Manager.Add(runnable)
 }
 
-// One stray default would put the gate behind the lease.
+// A controller with the default NeedLeaderElection would run on one replica only.
 func TestControllersRunOnEveryReplica(t *testing.T) {
 	inner, err := ctrl.NewManager(labtest.APIServer, ctrl.Options{
 		Scheme:     labtest.Scheme(),
@@ -126,7 +128,9 @@ func TestControllersRunOnEveryReplica(t *testing.T) {
 	mgr := &recordingManager{Manager: inner}
 	snapshots := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
 	labtest.Must(t, snapshots.SetupWithManager(mgr))
-	labtest.Must(t, (&StatusReconciler{Snapshots: snapshots.Store, Term: &term.Term{}, Now: time.Now}).SetupWithManager(mgr, snapshots.Published))
+	labtest.Must(t,
+		(&StatusReconciler{Snapshots: snapshots.Store, Term: &term.Term{}, Now: time.Now}).SetupWithManager(mgr,
+			snapshots.Published))
 	if len(mgr.added) != 4 {
 		t.Errorf("%d controllers, want 4", len(mgr.added))
 	}
@@ -139,6 +143,7 @@ func TestControllersRunOnEveryReplica(t *testing.T) {
 }
 
 func TestEditsReachTheSnapshot(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	vip := newList(namespace, "vip", nil, "jared")
@@ -181,7 +186,8 @@ func TestEditsReachTheSnapshot(t *testing.T) {
 	}
 }
 
-func TestDeletionLeavesNothing(t *testing.T) {
+func TestDeletedObjectsLeaveTheSnapshot(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	objects := []client.Object{
@@ -189,7 +195,8 @@ func TestDeletionLeavesNothing(t *testing.T) {
 		newPolicy(namespace, "lounge", "lounge", byName("vip")), newApp(namespace, "prod", testSDKAppID),
 	}
 	empty := func(snapshot *policy.Snapshot) error {
-		verdicts := len(slices.Collect(snapshot.AppVerdicts())) + len(slices.Collect(snapshot.ListVerdicts())) + len(slices.Collect(snapshot.PolicyVerdicts()))
+		verdicts := len(slices.Collect(snapshot.AppVerdicts())) + len(slices.Collect(snapshot.ListVerdicts())) +
+			len(slices.Collect(snapshot.PolicyVerdicts()))
 		if verdicts > 0 || snapshot.Stats().Accounts > 0 || snapshot.App(testSDKAppID) != nil {
 			return fmt.Errorf("%d verdicts, %+v", verdicts, snapshot.Stats())
 		}
@@ -215,6 +222,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 }
 
 func TestTokenRotationIsVisible(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	secret := newCredentials(namespace)
@@ -243,7 +251,7 @@ func TestTokenRotationIsVisible(t *testing.T) {
 	r.published(t, tokens(map[policy.TokenName]string{policy.TokenCurrent: "fresh"}))
 }
 
-// feed tells the reconciler of objects, in their order, as the watches would.
+// feed delivers objects in their order, as the watches would.
 func feed[T any, P interface {
 	*T
 	client.Object
@@ -253,7 +261,7 @@ func feed[T any, P interface {
 	}
 }
 
-// build builds and publishes. build builds at once, whenever the last build was.
+// build builds and publishes, without the pause after the last build.
 func build(t *testing.T, r *SnapshotReconciler) reconcile.Result {
 	t.Helper()
 	r.notBefore = time.Time{}
@@ -269,13 +277,16 @@ func TestEveryOrderGivesOneHash(t *testing.T) {
 		object.SetCreationTimestamp(metav1.Unix(1700000000, 0)) // a tie
 	}
 	var (
-		apps     = []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID), *newApp("b", "prod", testSDKAppID), *newApp("a", "test", 2)}
-		lists    = []v1alpha1.AccountList{*newList("a", "vip", nil, "jared"), *newList("a", "x", map[string]string{"list": "vip"}, "tommy")}
+		apps = []v1alpha1.IMApp{*newApp("a", "prod", testSDKAppID), *newApp("b", "prod", testSDKAppID),
+			*newApp("a", "test", 2)}
+		lists = []v1alpha1.AccountList{*newList("a", "vip", nil, "jared"),
+			*newList("a", "x", map[string]string{"list": "vip"}, "tommy")}
 		policies = []v1alpha1.GroupPolicy{
 			*newPolicy("a", "one", "lounge", byName("vip")), *newPolicy("a", "two", "lounge", byLabel("list", "vip")),
 			*newPolicy("a", "three", "lounge", byName("missing")), *newPolicy("b", "four", "lounge"),
 		}
-		runs = []v1alpha1.PruneRun{*refusingRun("a", "one", time.Now().Add(time.Hour), "i1"), *refusingRun("a", "two", time.Now().Add(time.Hour), "i2")}
+		runs = []v1alpha1.PruneRun{*refusingRun("a", "one", time.Now().Add(time.Hour), "i1"),
+			*refusingRun("a", "two", time.Now().Add(time.Hour), "i2")}
 	)
 	for i := range apps {
 		made(&apps[i], i)
@@ -329,12 +340,13 @@ func permute[T any](items []T, visit func()) {
 	}
 }
 
-func TestWhatBuilds(t *testing.T) {
+func TestChangesThatCauseABuild(t *testing.T) {
 	was := func(uid types.UID, generation int64) *v1alpha1.GroupPolicy {
 		return &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{UID: uid, Generation: generation}}
 	}
 	secret := func(value string, annotations map[string]string) *corev1.Secret {
-		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}, Data: map[string][]byte{"callbackToken": []byte(value)}}
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: annotations},
+			Data: map[string][]byte{"callbackToken": []byte(value)}}
 	}
 	soon := time.Now().Add(time.Hour)
 	removed := func(change func(*v1alpha1.PruneRun)) *v1alpha1.PruneRun {
@@ -357,34 +369,47 @@ func TestWhatBuilds(t *testing.T) {
 			r.ResourceVersion, r.Labels, r.Status.Removed = "9", map[string]string{"touched": "yes"}, 1
 			r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}}
 		}), false},
-		"RunWithoutARecord": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }), removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Refuse, r.Status.Progress.Settled = nil, 1
-		}), false},
-		"RunSettled":       {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
-		"RunBatchRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }), removed(same), true},
-		"RunBatchFirst":    {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }), removed(same), true},
+		"RunWithoutARecord": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }),
+			removed(func(r *v1alpha1.PruneRun) {
+				r.Status.Refuse, r.Status.Progress.Settled = nil, 1
+			}), false},
+		"RunSettled": {refusalChanged, removed(same),
+			removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
+		"RunBatchRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }),
+			removed(same), true},
+		"RunBatchFirst": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }),
+			removed(same), true},
 		"RunKeptSomebody": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}}
 		}), true},
 		"RunKeptAnother": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i1"}}
 		}), removed(func(r *v1alpha1.PruneRun) { r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}} }), true},
-		"RunRefusesLonger": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }), true},
-		"RunUndoRequested": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
-		"RunUndoRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
-		}), true},
+		"RunRefusesLonger": {refusalChanged, removed(same),
+			removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }),
+			true},
+		"RunUndoRequested": {refusalChanged, removed(same),
+			removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
+		"RunUndoRecorded": {refusalChanged,
+			removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }),
+			removed(func(r *v1alpha1.PruneRun) {
+				r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
+			}), true},
 		"RunUndoGoesOn": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdding}}}
+			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1",
+				Result: v1alpha1.RestoreResultAdding}}}
 		}), removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdded}}}
+			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1",
+				Result: v1alpha1.RestoreResultAdded}}}
 		}), false},
 		"RunUndone": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), removed(func(r *v1alpha1.PruneRun) {
-			r.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(soon), Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
+			r.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(soon),
+				Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), true},
-		"RunRecreatedInAnOutage": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
+		"RunRecreatedInAnOutage": {refusalChanged, removed(same),
+			removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

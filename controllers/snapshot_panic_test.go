@@ -14,8 +14,8 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// A build that panics is recovered from by controller-runtime, and asked for again: nothing of what it had taken may be
-// lost, and nobody may be let in meanwhile.
+// controller-runtime recovers from a panic and requests another build: no change that the panicking build had taken may
+// be lost, and no account may be admitted meanwhile.
 func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	const gates = 50
 	cached := fake.NewClientBuilder().WithScheme(labtest.Scheme()).Build()
@@ -47,11 +47,13 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 		t.Error("a build that panicked has published something")
 	}
 
-	gone := newPolicy("a", "gate-0", "g-0") // deleted after the panic, and still in the cache when the next build lists it
+	// Deleted after the panic, and still in the cache when the next build lists it.
+	gone := newPolicy("a", "gate-0", "g-0")
 	r.changed.add(gone, true)
 	build(t, r)
 	for i := range gates {
-		verdict := r.Store.Load().App(testSDKAppID).DecideJoin(policy.JoinQuery{Group: fmt.Sprint("g-", i), Account: "mallory"})
+		verdict := r.Store.Load().App(testSDKAppID).DecideJoin(policy.JoinQuery{Group: fmt.Sprint("g-", i),
+			Account: "mallory"})
 		if want := i == 0; verdict.Admit != want {
 			t.Errorf("gate-%d: admits a stranger: %t, want %t", i, verdict.Admit, want)
 		}
@@ -67,7 +69,7 @@ func panics(f func()) (panicked bool) {
 	return false
 }
 
-// coldHash is that of a process that starts now, without what is gone.
+// coldHash is that of a process that starts now, with the present objects only.
 func coldHash(t *testing.T, cached client.Client, gone client.Object) uint64 {
 	t.Helper()
 	labtest.Must(t, cached.Delete(t.Context(), gone))
@@ -76,8 +78,8 @@ func coldHash(t *testing.T, cached client.Client, gone client.Object) uint64 {
 	return r.Store.Load().Hash()
 }
 
-// A clock that was ahead for one build must not let people back in for good.
-func TestAClockPutBackRefusesAgain(t *testing.T) {
+// A clock that was ahead for one build must not end a refusal early.
+func TestRefusalHoldsAgainAfterTheClockIsSetBack(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	at := now
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: func() time.Time { return at }}

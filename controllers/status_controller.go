@@ -321,7 +321,8 @@ func (r *StatusReconciler) announce(object client.Object, before []metav1.Condit
 		if is.Status != metav1.ConditionTrue {
 			eventType = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", prunerun.Clip(is.Message, prunerun.MaxEventNote))
+		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s",
+			prunerun.Clip(is.Message, prunerun.MaxEventNote))
 	}
 }
 

@@ -30,9 +30,11 @@ import (
 )
 
 func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
-	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newList(namespace, "vip", nil, "jared"))
+	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
+		newList(namespace, "vip", nil, "jared"))
 	var good []*v1alpha1.GroupPolicy
 	for i := range 20 {
 		p := newPolicy(namespace, fmt.Sprintf("good-%d", i), fmt.Sprintf("group-%d", i), byName("vip"))
@@ -56,7 +58,8 @@ func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
 	r.published(t, admits("jared", "bad", false))
 }
 
-func TestConflictNamesTheHolderAndHeals(t *testing.T) {
+func TestConflictNamesTheOtherAppAndResolves(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	first, second := newApp(namespace, "first", testSDKAppID), newApp(namespace, "second", testSDKAppID)
@@ -72,7 +75,8 @@ func TestConflictNamesTheHolderAndHeals(t *testing.T) {
 	status(t, second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-func TestReferencesHeal(t *testing.T) {
+func TestMissingReferencesAreResolvedOnceTheyExist(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	secret := newCredentials(namespace)
@@ -103,6 +107,7 @@ func TestReferencesHeal(t *testing.T) {
 }
 
 func TestOneStatusPatchPerChange(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	app, gate := newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "gate", "lounge")
@@ -112,7 +117,8 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 		if generation == 1 {
 			create(t, gate)
 		} else {
-			edit(t, gate, func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = fmt.Sprintf("lounge-%d", generation) })
+			edit(t, gate,
+				func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = fmt.Sprintf("lounge-%d", generation) })
 		}
 		status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 		if gate.Status.ObservedGeneration != generation {
@@ -157,6 +163,7 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 
 // The cached list is packed: a patch that carried the spec would write that into etcd.
 func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	vip := newList(namespace, "vip", map[string]string{"list": "vip"}, "jared", "tommy")
@@ -167,7 +174,8 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 	status(t, vip, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if diff := cmp.Diff(*wantList, vip.Spec); diff != "" || vip.Generation != 1 || vip.Status.Accounts != 2 {
-		t.Errorf("list of generation %d with %d accounts, spec (-want,+got):\n%s", vip.Generation, vip.Status.Accounts, diff)
+		t.Errorf("list of generation %d with %d accounts, spec (-want,+got):\n%s", vip.Generation, vip.Status.Accounts,
+			diff)
 	}
 	if vip.Annotations["owner"] != "marketing" || vip.Labels["list"] != "vip" {
 		t.Errorf("left of the metadata: %+v", vip.ObjectMeta)
@@ -185,7 +193,8 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 		body, _ := r.written.Load(name)
 		var patch map[string]map[string]any
 		labtest.Must(t, json.Unmarshal([]byte(body.(string)), &patch))
-		if diff := cmp.Diff([]string{"metadata", "status"}, slices.Sorted(maps.Keys(patch))); diff != "" || len(patch["metadata"]) != 1 || patch["metadata"]["resourceVersion"] == "" {
+		if diff := cmp.Diff([]string{"metadata", "status"}, slices.Sorted(maps.Keys(patch))); diff != "" ||
+			len(patch["metadata"]) != 1 || patch["metadata"]["resourceVersion"] == "" {
 			t.Errorf("%s: patched with %s", name, body)
 		}
 		if answer, _ := r.read.Load(name); answer != nil {
@@ -197,6 +206,7 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 }
 
 func TestBuildsGoOnWithoutStatuses(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	r.refuse.Store(true)
@@ -222,7 +232,8 @@ func TestBuildsGoOnWithoutStatuses(t *testing.T) {
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-func TestNewTermRepairsStaleStatuses(t *testing.T) {
+func TestNewLeaderCorrectsStaleStatuses(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	// Somebody else holds the term and does nothing.
 	idle, err := term.New(labtest.APIServer, election(namespace), nil, logr.Discard())
@@ -235,7 +246,8 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 	create(t, newCredentials(namespace), app, newPolicy(namespace, "gate", "lounge"))
 	r.published(t, admits("mallory", "lounge", false))
 	app.Status = v1alpha1.IMAppStatus{ObservedGeneration: 1, Conditions: []metav1.Condition{{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Stale", ObservedGeneration: 1, LastTransitionTime: metav1.Now(),
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Stale", ObservedGeneration: 1,
+		LastTransitionTime: metav1.Now(),
 	}}}
 	labtest.Must(t, labtest.Client(t).Status().Update(t.Context(), app))
 	pause(t, time.Second)
@@ -246,9 +258,9 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// What is not looked at is not queued either: at the start, and on every replica that only answers.
-func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
-	store, leader := &policy.Store{}, &term.Term{Log: logr.Discard()} // without a lease the term lasts as long as it runs
+// Events are dropped at the start, and on every replica that does not lead.
+func TestStatusesAreQueuedOnlyWithASnapshotAndATerm(t *testing.T) {
+	store, leader := &policy.Store{}, &term.Term{Log: logr.Discard()}
 	r := &StatusReconciler{Snapshots: store, Term: leader}
 	if r.canWrite() {
 		t.Error("with neither")
@@ -274,16 +286,19 @@ func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
 	}
 }
 
-// A status that somebody else has written is put right by the event of that, without a publication.
-func TestForeignStatusIsPutRight(t *testing.T) {
+// The event of the write is enough, without a publication.
+func TestStatusWrittenByOthersIsCorrected(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	app := newApp(namespace, "prod", testSDKAppID)
 	create(t, newCredentials(namespace), app)
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	app.Status.Conditions = []metav1.Condition{
-		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Forged", ObservedGeneration: 1, LastTransitionTime: metav1.Now()},
-		{Type: "Audited", Status: metav1.ConditionTrue, Reason: "ByOthers", ObservedGeneration: 1, LastTransitionTime: metav1.Now()},
+		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Forged", ObservedGeneration: 1,
+			LastTransitionTime: metav1.Now()},
+		{Type: "Audited", Status: metav1.ConditionTrue, Reason: "ByOthers", ObservedGeneration: 1,
+			LastTransitionTime: metav1.Now()},
 	}
 	labtest.Must(t, labtest.Client(t).Status().Update(t.Context(), app))
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -291,6 +306,7 @@ func TestForeignStatusIsPutRight(t *testing.T) {
 }
 
 func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	first := startReplica(t, namespace, replicaOptions{election: election(namespace)})
 	labtest.Eventually(t, held(first.term, true))
@@ -339,8 +355,9 @@ func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 	})
 }
 
-// The term ends with an outage, the rest does not; with the API server everything comes back.
+// An outage ends the term and nothing else.
 func TestOutageEndsNothingButTheTerm(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	cut, through := newProxy(t, labtest.APIServer)
 	r := startReplica(t, namespace, replicaOptions{config: through, election: election(namespace)})
@@ -363,25 +380,29 @@ func TestOutageEndsNothingButTheTerm(t *testing.T) {
 	status(t, vip, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
-// moody is a Reachability that a test sets.
-type moody struct {
+// fixedReachability reports what a test sets.
+type fixedReachability struct {
 	reason, message string
 	known           bool
 }
 
-func (m *moody) Reachability(string) (reason, message string, ok bool) {
+func (m *fixedReachability) Reachability(string) (reason, message string, ok bool) {
 	return m.reason, m.message, m.known
 }
 
-func (m *moody) Source() source.Source {
-	return source.Func(func(context.Context, workqueue.TypedRateLimitingInterface[reconcile.Request]) error { return nil })
+func (m *fixedReachability) Source() source.Source {
+	return source.Func(func(context.Context,
+		workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		return nil
+	})
 }
 
-func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
+func TestVendorReachableChangesWithItsReasonOnly(t *testing.T) {
 	since := metav1.NewTime(time.Unix(1700000000, 0))
 	now := metav1.NewTime(time.Unix(1700000600, 0))
 	throttled := metav1.Condition{
-		Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonThrottled, Message: "as it was",
+		Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonThrottled,
+		Message:            "as it was",
 		ObservedGeneration: 1, LastTransitionTime: since,
 	}
 	cases := map[string]struct {
@@ -389,25 +410,33 @@ func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
 		vendor   Reachability
 		want     *metav1.Condition
 	}{
-		"NothingKnown":       {nil, &moody{}, nil},
-		"NobodyToAsk":        {[]metav1.Condition{throttled}, nil, &throttled},
-		"NoNews":             {[]metav1.Condition{throttled}, &moody{}, &throttled},
-		"SameReasonNewWords": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonThrottled, message: "as it is", known: true}, &throttled},
-		"StillDown": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonUnreachable, message: "no answer", known: true}, &metav1.Condition{
-			Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonUnreachable, Message: "no answer",
-			ObservedGeneration: 2, LastTransitionTime: since,
-		}},
-		"Up": {[]metav1.Condition{throttled}, &moody{reason: v1alpha1.ReasonReachable, message: "fine", known: true}, &metav1.Condition{
-			Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReachable, Message: "fine",
-			ObservedGeneration: 2, LastTransitionTime: now,
-		}},
+		"NothingKnown": {nil, &fixedReachability{}, nil},
+		"NobodyToAsk":  {[]metav1.Condition{throttled}, nil, &throttled},
+		"NoNews":       {[]metav1.Condition{throttled}, &fixedReachability{}, &throttled},
+		"SameReasonNewWords": {[]metav1.Condition{throttled},
+			&fixedReachability{reason: v1alpha1.ReasonThrottled, message: "as it is", known: true}, &throttled},
+		"StillDown": {[]metav1.Condition{throttled},
+			&fixedReachability{reason: v1alpha1.ReasonUnreachable, message: "no answer", known: true},
+			&metav1.Condition{
+				Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionFalse,
+				Reason: v1alpha1.ReasonUnreachable, Message: "no answer",
+				ObservedGeneration: 2, LastTransitionTime: since,
+			}},
+		"Up": {[]metav1.Condition{throttled},
+			&fixedReachability{reason: v1alpha1.ReasonReachable, message: "fine", known: true},
+			&metav1.Condition{
+				Type: v1alpha1.ConditionVendorReachable, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReachable,
+				Message:            "fine",
+				ObservedGeneration: 2, LastTransitionTime: now,
+			}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			app := newApp("chat", "prod", testSDKAppID)
 			app.UID, app.Generation, app.Status.Conditions = "uid", 2, tc.standing
 			snapshot := policy.Compile(policy.Input{Apps: []policy.App{{
-				Object: policy.Object{Namespace: "chat", Name: "prod", UID: "uid", Generation: 2}, SDKAppID: testSDKAppID, SecretFound: true,
+				Object:   policy.Object{Namespace: "chat", Name: "prod", UID: "uid", Generation: 2},
+				SDKAppID: testSDKAppID, SecretFound: true,
 			}}})
 			r := &StatusReconciler{Reachability: tc.vendor, Now: func() time.Time { return now.Time }}
 			if !r.update(snapshot, app) {
@@ -417,7 +446,8 @@ func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("VendorReachable (-want,+got):\n%s", diff)
 			}
-			if tc.want != nil && app.Status.Conditions[len(app.Status.Conditions)-1].Type != v1alpha1.ConditionVendorReachable {
+			if tc.want != nil &&
+				app.Status.Conditions[len(app.Status.Conditions)-1].Type != v1alpha1.ConditionVendorReachable {
 				t.Errorf("order of conditions: %+v", app.Status.Conditions)
 			}
 		})
@@ -440,15 +470,17 @@ func TestStatusIsNotWrittenForAnotherVersion(t *testing.T) {
 	}
 }
 
-func TestEventsTellTransitionsOnly(t *testing.T) {
+func TestEventsAreForTransitionsOnly(t *testing.T) {
 	condition := func(conditionType string, status metav1.ConditionStatus, reason string) metav1.Condition {
-		return metav1.Condition{Type: conditionType, Status: status, Reason: reason, Message: strings.Repeat("why ", 1000)}
+		return metav1.Condition{Type: conditionType, Status: status, Reason: reason,
+			Message: strings.Repeat("why ", 1000)}
 	}
 	good := []metav1.Condition{
 		condition(v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted),
 		condition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady),
 	}
-	unresolved := []metav1.Condition{good[0], condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)}
+	unresolved := []metav1.Condition{good[0],
+		condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)}
 	invalid := []metav1.Condition{
 		condition(v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonInvalid),
 		condition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalid),

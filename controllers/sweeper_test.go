@@ -60,14 +60,14 @@ func (w *world) pattern(name, prefix string) {
 	w.Publish()
 }
 
-// sweepCall is what a sweep asked of the vendor: a page, or groups.
+// sweepCall is one call of a sweep: for a page, or for groups.
 type sweepCall struct {
 	API    string
 	Page   uint64
 	Groups []string
 }
 
-// smallPages stands between a sweep and the vendor: two groups are a page.
+// smallPages is a proxy between a sweep and the vendor that makes pages of two groups.
 type smallPages struct {
 	vendor http.Handler
 
@@ -192,7 +192,8 @@ func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
 		t.Errorf("the sweep came to page %d, want its end", sweep.page)
 	}
 	w.hasRuns("solo", "vip-1", "vip-2", "vip-3", "vip-4")
-	if diff := cmp.Diff([]string{"solo", "vip-3", "vip-roomy", "vip-1", "vip-2", "vip-4"}, vendor.groups()); diff != "" {
+	if diff := cmp.Diff([]string{"solo", "vip-3", "vip-roomy", "vip-1", "vip-2", "vip-4"},
+		vendor.groups()); diff != "" {
 		t.Errorf("groups asked about (-want,+got)\n%s", diff)
 	}
 	if got := vendor.pages(); len(got) != 4 {
@@ -209,7 +210,7 @@ func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
 	}
 }
 
-func TestSweepGoesOnWhereItStopped(t *testing.T) {
+func TestSweepResumesWhereItStopped(t *testing.T) {
 	type stop struct {
 		*world
 		r     *PruneRunReconciler
@@ -220,9 +221,11 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 		spoil func(w stop, r *http.Request) (answer string)
 		mend  func(w stop)
 	}{
-		"the vendor is down":         {spoil: func(stop, *http.Request) string { return refusal(10002) }},
-		"the vendor limits us":       {spoil: func(stop, *http.Request) string { return refusal(60028) }, mend: func(w stop) { w.Clock.Forward(time.Hour) }},
-		"the key is wrong meanwhile": {spoil: func(stop, *http.Request) string { return refusal(70009) }, mend: func(w stop) { w.Clock.Forward(time.Hour) }},
+		"the vendor is down": {spoil: func(stop, *http.Request) string { return refusal(10002) }},
+		"the vendor limits us": {spoil: func(stop, *http.Request) string { return refusal(60028) },
+			mend: func(w stop) { w.Clock.Forward(time.Hour) }},
+		"the key is wrong meanwhile": {spoil: func(stop, *http.Request) string { return refusal(70009) },
+			mend: func(w stop) { w.Clock.Forward(time.Hour) }},
 		"the term is lost": {
 			spoil: func(w stop, r *http.Request) string {
 				w.endTerm(w.r)
@@ -275,20 +278,21 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestSweepLooksAgainAtAPageWhoseRunsItCouldNotCreate(t *testing.T) {
+func TestSweepRepeatsAPageWhoseRunsItCouldNotCreate(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a", "b", "c", "d", "e")
 	w.pattern("all", "")
 	r := w.process()
 	vendor, sweeper := w.smallPages(r), w.sweeper(r)
-	sweeper.Client = &troubled{Client: w.Client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
-		if run.Spec.GroupID != "d" {
-			return send()
-		}
-		w.endTerm(r)
-		<-ctx.Done() // the API server hangs, the sweep does not
-		return ctx.Err()
-	}}
+	sweeper.Client = &troubled{Client: w.Client,
+		create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+			if run.Spec.GroupID != "d" {
+				return send()
+			}
+			w.endTerm(r)
+			<-ctx.Done() // the API server hangs, the sweep does not
+			return ctx.Err()
+		}}
 	sweep := w.sweep(sweeper)
 	if sweep.inTerm(t.Context()) {
 		t.Error("the sweep passes for done")
@@ -305,7 +309,7 @@ func (w *world) pruning(state v1alpha1.PruningState) {
 	w.Publish()
 }
 
-func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
+func TestSweepRestartsWhenThePageIsNoLongerKnown(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a", "b", "c")
 	w.pattern("all", "")
@@ -325,7 +329,7 @@ func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
 	}
 }
 
-func TestSweepOfAListingWithoutAnEndIsGivenUpAndBegunAnew(t *testing.T) {
+func TestSweepOfAnEndlessListingIsStoppedAndRestarted(t *testing.T) {
 	for name, next := range map[string]map[uint64]uint64{
 		"a page leads to itself":         {0: 1, 1: 1},
 		"a page leads to an earlier one": {0: 1, 1: 2, 2: 1},
@@ -341,7 +345,8 @@ func TestSweepOfAListingWithoutAnEndIsGivenUpAndBegunAnew(t *testing.T) {
 					if call.API != apiGroups {
 						return ""
 					}
-					return fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"TotalCount":1,"GroupIdList":[{"GroupId":"a"}],"Next":%d}`, next[call.Page])
+					return fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"TotalCount":1,`+
+						`"GroupIdList":[{"GroupId":"a"}],"Next":%d}`, next[call.Page])
 				})
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				if !sweep.inTerm(ctx) {
@@ -357,7 +362,7 @@ func TestSweepOfAListingWithoutAnEndIsGivenUpAndBegunAnew(t *testing.T) {
 	}
 }
 
-func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
+func TestSweepUsesTheCurrentSnapshot(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a-1", "b-1", "a-2", "b-2", "a-3", "b-3")
 	w.pattern("as", "a-")
@@ -383,7 +388,7 @@ func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
 	}
 }
 
-func TestSweepPassesOverWhatIsRefused(t *testing.T) {
+func TestSweepSkipsRefusedPages(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a", "b", "c", "d", "e")
 	w.PolicyFor("exact", "e", v1alpha1.PruneRule{})
@@ -396,30 +401,36 @@ func TestSweepPassesOverWhatIsRefused(t *testing.T) {
 		}
 		return ""
 	})
-	sweeper.Client = &refusing{Client: w.Client, refuse: func(group string) bool { return group == "c" }} // by the API server
+	refuse := func(group string) bool { return group == "c" } // by the API server
+	sweeper.Client = &refusing{Client: w.Client, refuse: refuse}
 	w.sweep(sweeper).inTerm(t.Context())
 	w.hasRuns("d")
 }
 
-func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
+func TestSweepOfOneAppDelaysNoOther(t *testing.T) {
 	w := newWorld(t)
 	w.PolicyFor("exact", "full", v1alpha1.PruneRule{})
 	labtest.Must(t, w.Client.Create(t.Context(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "other-im", Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "other-im",
+			Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
 		StringData: map[string]string{v1alpha1.SecretKeySecretKey: lab.SecretKey},
 	}))
 	labtest.Must(t, w.Client.Create(t.Context(), &v1alpha1.IMApp{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "other"},
 		Spec: v1alpha1.IMAppSpec{
-			SDKAppID: lab.SDKAppID + 1, Region: "Singapore", AdminAccount: "administrator", CallbackAuthentication: v1alpha1.CallbackAuthenticationNone,
-			CredentialsSecretRef: v1alpha1.CredentialsSecretReference{Name: "other-im"}, REST: v1alpha1.RESTSettings{RequestsPerSecond: 200},
+			SDKAppID: lab.SDKAppID + 1, Region: "Singapore", AdminAccount: "administrator",
+			CallbackAuthentication: v1alpha1.CallbackAuthenticationNone,
+			CredentialsSecretRef:   v1alpha1.CredentialsSecretReference{Name: "other-im"},
+			REST:                   v1alpha1.RESTSettings{RequestsPerSecond: 200},
 		},
 	}))
 	labtest.Must(t, w.Client.Create(t.Context(), &v1alpha1.GroupPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "of-other"},
 		Spec: v1alpha1.GroupPolicySpec{
-			AppRef: v1alpha1.AppReference{Name: "other"}, Groups: []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherExact, Value: "roomy"}},
-			WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModeEnforce, InactiveFor: "30d"}},
+			AppRef: v1alpha1.AppReference{Name: "other"},
+			Groups: []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherExact, Value: "roomy"}},
+			WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModeEnforce,
+				InactiveFor: "30d"}},
 		},
 	}))
 	w.Publish()
@@ -436,13 +447,15 @@ func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
 			<-r.Context().Done() // for as long as somebody waits for it
 			return "never read"
 		}
-		return `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"roomy","ErrorCode":0,"Type":"Public","MemberNum":1,"MaxMemberNum":2}]}`
+		return `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[` +
+			`{"GroupId":"roomy","ErrorCode":0,"Type":"Public","MemberNum":1,"MaxMemberNum":2}]}`
 	})
 	stop := start(t, w.sweeper(r).Start)
 	labtest.Eventually(t, func() error {
 		mu.Lock()
 		defer mu.Unlock()
-		if hangs, others := swept[fmt.Sprint(lab.SDKAppID)], swept[fmt.Sprint(lab.SDKAppID+1)]; hangs == 0 || others < 5 {
+		if hangs, others := swept[fmt.Sprint(lab.SDKAppID)],
+			swept[fmt.Sprint(lab.SDKAppID+1)]; hangs == 0 || others < 5 {
 			return fmt.Errorf("the app that hangs was called %d times, the other one %d times", hangs, others)
 		}
 		return nil
@@ -456,7 +469,7 @@ func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-func TestRhythmEndsWithItsApp(t *testing.T) {
+func TestSweepsEndWithTheirApp(t *testing.T) {
 	w := newWorld(t)
 	w.Group("full", 1, 1)
 	w.pattern("all", "")
@@ -517,7 +530,11 @@ func TestSweepFindsFullGroups(t *testing.T) {
 	if got := w.RunNames(); !slices.Equal(got, want) {
 		t.Errorf("runs = %v, want %v", got, want)
 	}
-	if got := w.Get(want[slices.IndexFunc(want, func(s string) bool { return s != "busy" && s != "cooling" })]).Spec.Trigger; got != v1alpha1.PruneTriggerSweep {
+	if got := w.Get(want[slices.IndexFunc(want,
+		func(s string) bool {
+			return s != "busy" &&
+				s != "cooling"
+		})]).Spec.Trigger; got != v1alpha1.PruneTriggerSweep {
 		t.Errorf("trigger = %s", got)
 	}
 	if got := w.Happened(labtest.GetGroup); got != 2 || w.Happened(apiGroups) != 0 {
@@ -525,7 +542,8 @@ func TestSweepFindsFullGroups(t *testing.T) {
 	}
 
 	w.Forget()
-	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+	change(w, &v1alpha1.IMApp{}, labtest.App,
+		func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
 	w.Publish()
 	sweep.inTerm(t.Context())
 	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningEnabled })
@@ -537,7 +555,7 @@ func TestSweepFindsFullGroups(t *testing.T) {
 	}
 }
 
-func TestSweeperGoesOnSweeping(t *testing.T) {
+func TestSweepsAreRepeated(t *testing.T) {
 	w := newWorld(t)
 	w.Group("full", 2, 5)
 	w.PolicyFor("exact", "full", v1alpha1.PruneRule{})
@@ -626,7 +644,7 @@ func (n *noticedLoads) gaps() []time.Duration {
 	return gaps
 }
 
-func TestRhythmOfSweeps(t *testing.T) {
+func TestTimesBetweenSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		app := policy.App{Object: policy.Object{Namespace: "chat", Name: "prod", UID: "one"}, SDKAppID: 1}
 		suspended := app

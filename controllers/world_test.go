@@ -85,11 +85,13 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Metrics: r.metrics}
 	labtest.Must(t, snapshots.SetupWithManager(mgr))
 
-	writer, err := client.NewWithWatch(o.config, client.Options{Scheme: labtest.Scheme(), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
+	writer, err := client.NewWithWatch(o.config,
+		client.Options{Scheme: labtest.Scheme(), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
 	labtest.Must(t, err)
 	statuses := &StatusReconciler{
 		Client: interceptor.NewClient(writer, interceptor.Funcs{
-			SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object,
+				patch client.Patch, opts ...client.SubResourcePatchOption) error {
 				if r.refuse.Load() {
 					r.refused.Add(1)
 					return errors.New("no status today")
@@ -184,8 +186,10 @@ func newApp(namespace, name string, sdkAppID int64) *v1alpha1.IMApp {
 
 func newCredentials(namespace string) *corev1.Secret {
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials", Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
-		Data:       map[string][]byte{v1alpha1.SecretKeySecretKey: []byte("key\n"), v1alpha1.SecretKeyCallbackToken: []byte("token\n")},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials",
+			Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
+		Data: map[string][]byte{v1alpha1.SecretKeySecretKey: []byte("key\n"),
+			v1alpha1.SecretKeyCallbackToken: []byte("token\n")},
 	}
 }
 
@@ -228,7 +232,8 @@ func edit[T client.Object](t *testing.T, object T, change func(T)) {
 }
 
 // status polls until the object has the condition, for its present generation.
-func status(t *testing.T, object client.Object, conditionType string, want metav1.ConditionStatus, reason string) metav1.Condition {
+func status(t *testing.T, object client.Object, conditionType string, want metav1.ConditionStatus,
+	reason string) metav1.Condition {
 	t.Helper()
 	c := labtest.Client(t)
 	var condition *metav1.Condition
@@ -237,8 +242,10 @@ func status(t *testing.T, object client.Object, conditionType string, want metav
 			return err
 		}
 		condition = meta.FindStatusCondition(conditionsOf(object), conditionType)
-		if condition == nil || condition.Status != want || condition.Reason != reason || condition.ObservedGeneration != object.GetGeneration() {
-			return fmt.Errorf("%s: %s is %+v, want %s/%s for generation %d", object.GetName(), conditionType, condition, want, reason, object.GetGeneration())
+		if condition == nil || condition.Status != want || condition.Reason != reason ||
+			condition.ObservedGeneration != object.GetGeneration() {
+			return fmt.Errorf("%s: %s is %+v, want %s/%s for generation %d", object.GetName(), conditionType, condition,
+				want, reason, object.GetGeneration())
 		}
 		return nil
 	})

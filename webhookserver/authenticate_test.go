@@ -77,14 +77,20 @@ func TestTokenRotation(t *testing.T) {
 		verified map[string]float64
 	}{
 		{"before", app(current("old")), "old", 200, map[string]float64{"current": 1}},
-		{"both, vendor still old", app(current("new"), previous("old")), "old", 200, map[string]float64{"current": 1, "previous": 1}},
-		{"both, vendor already new", app(current("new"), previous("old")), "new", 200, map[string]float64{"current": 2, "previous": 1}},
-		{"both, order does not matter", app(previous("old"), current("new")), "new", 200, map[string]float64{"current": 3, "previous": 1}},
+		{"both, vendor still old", app(current("new"), previous("old")), "old", 200, map[string]float64{"current": 1,
+			"previous": 1}},
+		{"both, vendor already new", app(current("new"), previous("old")), "new", 200, map[string]float64{"current": 2,
+			"previous": 1}},
+		{"both, order does not matter", app(previous("old"), current("new")), "new", 200,
+			map[string]float64{"current": 3, "previous": 1}},
 		{"after, old refused", app(current("new")), "old", 401, map[string]float64{"current": 3, "previous": 1}},
 		{"after", app(current("new")), "new", 200, map[string]float64{"current": 4, "previous": 1}},
-		{"current empty, previous holds", app(current(""), previous("old")), "old", 200, map[string]float64{"current": 4, "previous": 2}},
-		{"both the same", app(current("old"), previous("old")), "old", 200, map[string]float64{"current": 5, "previous": 2}},
-		{"empty verifies nothing", app(current(""), previous("old")), "", 401, map[string]float64{"current": 5, "previous": 2}},
+		{"current empty, previous holds", app(current(""), previous("old")), "old", 200,
+			map[string]float64{"current": 4, "previous": 2}},
+		{"both the same", app(current("old"), previous("old")), "old", 200, map[string]float64{"current": 5,
+			"previous": 2}},
+		{"empty verifies nothing", app(current(""), previous("old")), "", 401, map[string]float64{"current": 5,
+			"previous": 2}},
 	}
 	for _, step := range steps {
 		g.store.Publish(step.snapshot)
@@ -121,7 +127,8 @@ func TestAppsAreKeptApart(t *testing.T) {
 	if got := g.post(t, signed(other), applyBody("mallory")); got.Status != 401 {
 		t.Errorf("another app's token: got %s, want 401", got.shape())
 	}
-	if got, want := g.post(t, signedBy("another", wallClock, other), applyBody("mallory")).shape(), "200 OK 0"; got != want {
+	if got, want := g.post(t, signedBy("another", wallClock, other), applyBody("mallory")).shape(),
+		"200 OK 0"; got != want {
 		t.Errorf("another app's policies: got %s, want %s", got, want)
 	}
 	if got, want := g.post(t, signed(query(applyCommand)), applyBody("mallory")).shape(), "200 OK 10110"; got != want {

@@ -22,19 +22,32 @@ func TestBodiesThatDoNotArrive(t *testing.T) {
 		want    string
 		counted string
 	}{
-		"cut off, a join":            {signed(query(applyCommand)), fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body)+1, body), true, "200 OK 1", applyCommand + " unreadable"},
-		"cut off, full":              {signed(query(fullCommand)), "Content-Length: 9\r\n\r\n{", true, "400 FAIL 1", fullCommand + " bad_request"},
-		"cut off, unsigned":          {query(applyCommand), "Content-Length: 9\r\n\r\n{", true, "401 FAIL 1", applyCommand + " unauthorized"},
-		"chunks broken, a join":      {signed(query(applyCommand)), chunked + "zz\r\n", false, "200 OK 1", applyCommand + " unreadable"},
-		"chunks broken, no join":     {signed(query(otherCommand)), chunked + "zz\r\n", false, "400 FAIL 1", "other bad_request"},
-		"chunks cut off, a join":     {signed(query(inviteCommand)), chunked + "5\r\n{\"Cal", true, "200 OK 1", inviteCommand + " unreadable"},
-		"chunks":                     {signed(query(applyCommand)), chunked + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body), false, "200 OK 0", applyCommand + " admitted"},
-		"one chunk too large":        {signed(query(applyCommand)), chunked + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", maxBody+1, strings.Repeat(" ", maxBody+1)), false, "413 FAIL 1", applyCommand + " too_large"},
-		"chunks too large, unsigned": {query(applyCommand), chunked + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", maxBody+1, strings.Repeat(" ", maxBody+1)), false, "401 FAIL 1", applyCommand + " unauthorized"},
+		"cut off, a join": {signed(query(applyCommand)), fmt.Sprintf("Content-Length: %d\r\n\r\n%s",
+			len(body)+1, body), true, "200 OK 1", applyCommand + " unreadable"},
+		"cut off, full": {signed(query(fullCommand)), "Content-Length: 9\r\n\r\n{", true, "400 FAIL 1",
+			fullCommand + " bad_request"},
+		"cut off, unsigned": {query(applyCommand), "Content-Length: 9\r\n\r\n{", true, "401 FAIL 1",
+			applyCommand + " unauthorized"},
+		"chunks broken, a join": {signed(query(applyCommand)), chunked + "zz\r\n", false, "200 OK 1",
+			applyCommand + " unreadable"},
+		"chunks broken, no join": {signed(query(otherCommand)), chunked + "zz\r\n", false, "400 FAIL 1",
+			"other bad_request"},
+		"chunks cut off, a join": {signed(query(inviteCommand)), chunked + "5\r\n{\"Cal", true, "200 OK 1",
+			inviteCommand + " unreadable"},
+		"chunks": {signed(query(applyCommand)), chunked + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n",
+			len(body), body), false, "200 OK 0", applyCommand + " admitted"},
+		"one chunk too large": {signed(query(applyCommand)), chunked + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n",
+			maxBody+1, strings.Repeat(" ", maxBody+1)), false, "413 FAIL 1", applyCommand + " too_large"},
+		"chunks too large, unsigned": {query(applyCommand), chunked + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", maxBody+1,
+			strings.Repeat(" ", maxBody+1)), false, "401 FAIL 1", applyCommand + " unauthorized"},
 		// Nobody sends the body: the answer must come without it.
-		"too large by its own word": {signed(query(applyCommand)), fmt.Sprintf("Content-Length: %d\r\n\r\n", maxBody+1), false, "413 FAIL 1", applyCommand + " too_large"},
-		"too large, unsigned":       {query(applyCommand), fmt.Sprintf("Content-Length: %d\r\n\r\n", maxBody+1), false, "413 FAIL 1", applyCommand + " too_large"},
-		"too large, expecting":      {query(applyCommand), fmt.Sprintf("Content-Length: %d\r\nExpect: 100-continue\r\n\r\n", maxBody+1), false, "413 FAIL 1", applyCommand + " too_large"},
+		"too large by its own word": {signed(query(applyCommand)), fmt.Sprintf("Content-Length: %d\r\n\r\n", maxBody+1),
+			false, "413 FAIL 1", applyCommand + " too_large"},
+		"too large, unsigned": {query(applyCommand), fmt.Sprintf("Content-Length: %d\r\n\r\n", maxBody+1), false,
+			"413 FAIL 1", applyCommand + " too_large"},
+		"too large, expecting": {query(applyCommand),
+			fmt.Sprintf("Content-Length: %d\r\nExpect: 100-continue\r\n\r\n", maxBody+1), false, "413 FAIL 1",
+			applyCommand + " too_large"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +85,8 @@ func TestHeadersHaveALimit(t *testing.T) {
 		24 << 10: http.StatusRequestHeaderFieldsTooLarge,
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
-			g.url+Path+"?"+signed(query(applyCommand))+"&x="+strings.Repeat("x", size), strings.NewReader(applyBody("jared")))
+			g.url+Path+"?"+signed(query(applyCommand))+"&x="+strings.Repeat("x", size),
+			strings.NewReader(applyBody("jared")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,11 +104,14 @@ func TestHeadersHaveALimit(t *testing.T) {
 // TestOnlyCallbacksSpeakHere: net/http answers some requests by itself unless told not to.
 func TestOnlyCallbacksSpeakHere(t *testing.T) {
 	for name, tc := range map[string]struct{ send, want string }{
-		"OPTIONS *":                    {"OPTIONS * HTTP/1.1\r\nHost: gate\r\n\r\n", "HTTP/1.1 404 Not Found"},
-		"HTTP/2 with prior knowledge":  {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 404 Not Found"},
-		"query with semicolons":        {rawRequest("a;b=c&"+signed(query(applyCommand)), applyBody("mallory")), "HTTP/1.1 200 OK"},
-		"HTTP/1.0, as old proxies do":  {strings.Replace(rawRequest(signed(query(applyCommand)), applyBody("mallory")), "HTTP/1.1", "HTTP/1.0", 1), "HTTP/1.0 200 OK"},
-		"absolute form, as proxies do": {strings.Replace(rawRequest(signed(query(applyCommand)), applyBody("mallory")), "POST ", "POST http://gate", 1), "HTTP/1.1 200 OK"},
+		"OPTIONS *":                   {"OPTIONS * HTTP/1.1\r\nHost: gate\r\n\r\n", "HTTP/1.1 404 Not Found"},
+		"HTTP/2 with prior knowledge": {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 404 Not Found"},
+		"query with semicolons": {rawRequest("a;b=c&"+signed(query(applyCommand)), applyBody("mallory")),
+			"HTTP/1.1 200 OK"},
+		"HTTP/1.0, as old proxies do": {strings.Replace(rawRequest(signed(query(applyCommand)), applyBody("mallory")),
+			"HTTP/1.1", "HTTP/1.0", 1), "HTTP/1.0 200 OK"},
+		"absolute form, as proxies do": {strings.Replace(rawRequest(signed(query(applyCommand)), applyBody("mallory")),
+			"POST ", "POST http://gate", 1), "HTTP/1.1 200 OK"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := dial(t, startGate(t, members("jared")))
@@ -110,7 +127,8 @@ func TestOnlyCallbacksSpeakHere(t *testing.T) {
 
 // rawRequest is a callback as it stands on the wire.
 func rawRequest(query, body string) string {
-	return fmt.Sprintf("POST %s?%s HTTP/1.1\r\nHost: gate\r\nContent-Length: %d\r\n\r\n%s", Path, query, len(body), body)
+	return fmt.Sprintf("POST %s?%s HTTP/1.1\r\nHost: gate\r\nContent-Length: %d\r\n\r\n%s", Path, query, len(body),
+		body)
 }
 
 func dial(t *testing.T, g *gate) *net.TCPConn {

@@ -28,28 +28,41 @@ func TestWaysRoundTheGate(t *testing.T) {
 		query, body string
 		want        string
 	}{
-		"application":             {signed(query(applyCommand)), typed(`"Work"`), "200 OK 10110"},
-		"old name of the type":    {signed(query(applyCommand)), typed(`"Private"`), "200 OK 10110"},
-		"type nobody knows":       {signed(query(applyCommand)), typed(`"Hologram"`), "200 OK 10110"},
-		"type in another case":    {signed(query(applyCommand)), typed(`"work"`), "200 OK 10110"},
-		"type absent":             {signed(query(applyCommand)), absent, "200 OK 10110"},
-		"type no string":          {signed(query(applyCommand)), typed(`7`), "200 OK 1"},
-		"type of another group":   {signed(query(applyCommand)), typed(`"Public"`), "200 OK 0"}, // the gate is not about it
-		"invitation":              {signed(query(inviteCommand)), strings.Replace(inviteBody("mallory"), "Public", "Work", 1), "200 OK 10110"},
-		"invited with a member":   {signed(query(inviteCommand)), strings.Replace(inviteBody("jared", "mallory"), "Public", "Work", 1), "200 OK 0 [mallory]"},
-		"added over REST":         {signed(restAPI), strings.Replace(inviteBody("mallory"), "Public", "Work", 1), "200 OK 10110"},
-		"unsigned":                {query(applyCommand), typed(`"Work"`), "401 FAIL 1"},
-		"forged":                  {signedBy("guess", wallClock, query(applyCommand)), typed(`"Work"`), "401 FAIL 1"},
-		"signed with no token":    {signedBy("", wallClock, query(applyCommand)), typed(`"Work"`), "401 FAIL 1"},
-		"foreign app":             {strings.Replace(signed(query(applyCommand)), "1400000000", "1400000001", 1), typed(`"Work"`), "403 FAIL 1"},
-		"two accounts in one":     {signed(query(applyCommand)), strings.Replace(applyBody("jared"), `}`, `,"Requestor_Account":"mallory"}`, 1), "200 OK 1"},
-		"account with a NUL":      {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"mallory"`, `"jared\u0000"`, 1), "200 OK 1"},
-		"account with bad UTF-8":  {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"mallory"`, "\"jared\xff\"", 1), "200 OK 1"},
-		"account in another case": {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"mallory"`, `"Jared"`, 1), "200 OK 10110"},
-		"account with a space":    {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"mallory"`, `"jared "`, 1), "200 OK 10110"},
-		"keys in another case":    {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"Requestor_Account":"mallory"`, `"Requestor_Account":"mallory","requestor_account":"jared"`, 1), "200 OK 10110"},
-		"nobody invited":          {signed(query(inviteCommand)), inviteBody(), "200 OK 1"},
-		"unreadable":              {signed(query(applyCommand)), strings.TrimSuffix(applyBody("mallory"), "}"), "200 OK 1"},
+		"application":          {signed(query(applyCommand)), typed(`"Work"`), "200 OK 10110"},
+		"old name of the type": {signed(query(applyCommand)), typed(`"Private"`), "200 OK 10110"},
+		"type nobody knows":    {signed(query(applyCommand)), typed(`"Hologram"`), "200 OK 10110"},
+		"type in another case": {signed(query(applyCommand)), typed(`"work"`), "200 OK 10110"},
+		"type absent":          {signed(query(applyCommand)), absent, "200 OK 10110"},
+		"type no string":       {signed(query(applyCommand)), typed(`7`), "200 OK 1"},
+		// the gate is not about it
+		"type of another group": {signed(query(applyCommand)), typed(`"Public"`), "200 OK 0"},
+		"invitation": {signed(query(inviteCommand)), strings.Replace(inviteBody("mallory"), "Public",
+			"Work", 1), "200 OK 10110"},
+		"invited with a member": {signed(query(inviteCommand)), strings.Replace(inviteBody("jared", "mallory"),
+			"Public", "Work", 1), "200 OK 0 [mallory]"},
+		"added over REST": {signed(restAPI), strings.Replace(inviteBody("mallory"), "Public", "Work", 1),
+			"200 OK 10110"},
+		"unsigned":             {query(applyCommand), typed(`"Work"`), "401 FAIL 1"},
+		"forged":               {signedBy("guess", wallClock, query(applyCommand)), typed(`"Work"`), "401 FAIL 1"},
+		"signed with no token": {signedBy("", wallClock, query(applyCommand)), typed(`"Work"`), "401 FAIL 1"},
+		"foreign app": {strings.Replace(signed(query(applyCommand)), "1400000000", "1400000001", 1),
+			typed(`"Work"`), "403 FAIL 1"},
+		"two accounts in one": {signed(query(applyCommand)), strings.Replace(applyBody("jared"), `}`,
+			`,"Requestor_Account":"mallory"}`, 1), "200 OK 1"},
+		"account with a NUL": {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"mallory"`,
+			`"jared\u0000"`, 1), "200 OK 1"},
+		"account with bad UTF-8": {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"mallory"`,
+			"\"jared\xff\"", 1), "200 OK 1"},
+		"account in another case": {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"mallory"`,
+			`"Jared"`, 1), "200 OK 10110"},
+		"account with a space": {signed(query(applyCommand)), strings.Replace(typed(`"Work"`), `"mallory"`,
+			`"jared "`, 1), "200 OK 10110"},
+		"keys in another case": {signed(query(applyCommand)), strings.Replace(typed(`"Work"`),
+			`"Requestor_Account":"mallory"`, `"Requestor_Account":"mallory","requestor_account":"jared"`, 1),
+			"200 OK 10110"},
+		"nobody invited": {signed(query(inviteCommand)), inviteBody(), "200 OK 1"},
+		"unreadable": {signed(query(applyCommand)), strings.TrimSuffix(applyBody("mallory"), "}"),
+			"200 OK 1"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,9 +88,11 @@ func TestTriggers(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			for _, only := range []policy.Trigger{policy.TriggerApply, policy.TriggerInvite, policy.TriggerRESTAPI} {
-				input := gated(policy.JoinSection{Triggers: policy.NewTriggerSet(only), Allow: &policy.AccountSelector{}})
+				input := gated(policy.JoinSection{Triggers: policy.NewTriggerSet(only),
+					Allow: &policy.AccountSelector{}})
 				g := startGate(t, input)
-				got := g.post(t, signed(strings.Replace(query(tc.command), "OptPlatform=iOS", "OptPlatform="+tc.platform, 1)), tc.body)
+				got := g.post(t, signed(strings.Replace(query(tc.command), "OptPlatform=iOS",
+					"OptPlatform="+tc.platform, 1)), tc.body)
 				want, series := "200 OK 0", "Unmatched "+tc.want+" admitted"
 				if only.String() == tc.want {
 					want, series = "200 OK 1", "NotListed "+tc.want+" rejected"
@@ -116,13 +131,15 @@ func TestInvitationWhollyRefused(t *testing.T) {
 	} {
 		got := g.post(t, signed(query(inviteCommand)), inviteBody(tc.accounts...))
 		if *got.ErrorCode != tc.code || got.ErrorInfo != tc.message || got.Refused != nil {
-			t.Errorf("%v: got %d %q %v, want %d %q", tc.accounts, *got.ErrorCode, got.ErrorInfo, got.Refused, tc.code, tc.message)
+			t.Errorf("%v: got %d %q %v, want %d %q", tc.accounts, *got.ErrorCode, got.ErrorInfo, got.Refused, tc.code,
+				tc.message)
 		}
 	}
 }
 
 func TestAuditIsCountedAndNeverRefuses(t *testing.T) {
-	g := startGate(t, gated(policy.JoinSection{Audit: true, Allow: &policy.AccountSelector{Accounts: []string{"jared"}}}))
+	g := startGate(t, gated(policy.JoinSection{Audit: true,
+		Allow: &policy.AccountSelector{Accounts: []string{"jared"}}}))
 	for _, body := range []string{inviteBody("jared", "mallory", "trent")} {
 		if got := g.post(t, signed(query(inviteCommand)), body); got.shape() != "200 OK 0" {
 			t.Errorf("got %s", got.shape())
@@ -138,11 +155,15 @@ func TestUnknownWordsAreCounted(t *testing.T) {
 		query, body string
 		want        map[string]float64
 	}{
-		"all known":            {query(applyCommand), applyBody("jared"), map[string]float64{}},
-		"known by its old":     {query(applyCommand), strings.Replace(applyBody("jared"), "Public", "ChatRoom", 1), map[string]float64{}},
-		"type unknown":         {query(applyCommand), strings.Replace(applyBody("jared"), "Public", "Hologram", 1), map[string]float64{"group_type": 1}},
-		"type absent":          {query(inviteCommand), strings.Replace(inviteBody("jared"), `"Type":"Public",`, "", 1), map[string]float64{"group_type": 1}},
-		"query's word unknown": {query("Group.CallbackBeforeAplyJoinGroup"), applyBody("jared"), map[string]float64{"query_command": 1}},
+		"all known": {query(applyCommand), applyBody("jared"), map[string]float64{}},
+		"known by its old": {query(applyCommand), strings.Replace(applyBody("jared"), "Public", "ChatRoom", 1),
+			map[string]float64{}},
+		"type unknown": {query(applyCommand), strings.Replace(applyBody("jared"), "Public", "Hologram", 1),
+			map[string]float64{"group_type": 1}},
+		"type absent": {query(inviteCommand), strings.Replace(inviteBody("jared"), `"Type":"Public",`, "", 1),
+			map[string]float64{"group_type": 1}},
+		"query's word unknown": {query("Group.CallbackBeforeAplyJoinGroup"), applyBody("jared"),
+			map[string]float64{"query_command": 1}},
 		"query without a word": {"SdkAppid=1400000000", applyBody("jared"), map[string]float64{}},
 		"no type in full":      {query(fullCommand), fullBody(group), map[string]float64{}},
 	}
@@ -165,12 +186,14 @@ func TestFullGroups(t *testing.T) {
 		body  string
 		want  []string
 	}{
-		"pruned":            {prunable(group), fullBody(group), []string{"chat/prod " + group}},
-		"pruned, in topic":  {prunable(group), `{"CallbackCommand":"` + fullCommand + `","GroupId":"` + group + `","TopicId":"t","EventTime":null}`, []string{"chat/prod " + group}},
+		"pruned": {prunable(group), fullBody(group), []string{"chat/prod " + group}},
+		"pruned, in topic": {prunable(group), `{"CallbackCommand":"` + fullCommand + `","GroupId":"` + group +
+			`","TopicId":"t","EventTime":null}`, []string{"chat/prod " + group}},
 		"another group":     {prunable(group), fullBody("vip"), nil},
 		"pruning suspended": {suspended, fullBody(group), nil},
 		"only a join gate":  {members("jared"), fullBody(group), nil},
-		"group unreadable":  {prunable(group), `{"CallbackCommand":"` + fullCommand + `","GroupId":["` + group + `"]}`, nil},
+		"group unreadable": {prunable(group), `{"CallbackCommand":"` + fullCommand + `","GroupId":["` + group + `"]}`,
+			nil},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +225,9 @@ func TestFullGroupsOutliveTheirRequest(t *testing.T) {
 // TestInvitationsAgreeWithApplications: what an invitation is answered is what each of its accounts would be told
 // alone.
 func TestInvitationsAgreeWithApplications(t *testing.T) {
-	accounts := rapid.SampledFrom([]string{"a", "ab", "abc", "b", "ba", "c", "会员", `"q"`, "long-" + strings.Repeat("x", 200)})
+	accounts := rapid.SampledFrom([]string{
+		"a", "ab", "abc", "b", "ba", "c", "会员", `"q"`, "long-" + strings.Repeat("x", 200),
+	})
 	selector := func(name string) *rapid.Generator[*policy.AccountSelector] {
 		return rapid.Custom(func(t *rapid.T) *policy.AccountSelector {
 			if rapid.Bool().Draw(t, name+" absent") {
@@ -221,10 +246,11 @@ func TestInvitationsAgreeWithApplications(t *testing.T) {
 			input.Policies = append(input.Policies, policy.Policy{
 				Object: object(fmt.Sprint("p", i)), App: "prod", Groups: everyGroup(),
 				Join: &policy.JoinSection{
-					Audit:  rapid.Bool().Draw(rt, "audit"),
-					Allow:  selector("allow").Draw(rt, "allow"),
-					Deny:   selector("deny").Draw(rt, "deny"),
-					Reject: policy.Rejection{Code: rapid.SampledFrom([]int32{0, 10100, 10200}).Draw(rt, "code"), Message: fmt.Sprint("m", i)},
+					Audit: rapid.Bool().Draw(rt, "audit"),
+					Allow: selector("allow").Draw(rt, "allow"),
+					Deny:  selector("deny").Draw(rt, "deny"),
+					Reject: policy.Rejection{Code: rapid.SampledFrom([]int32{0, 10100, 10200}).Draw(rt, "code"),
+						Message: fmt.Sprint("m", i)},
 				},
 			})
 		}

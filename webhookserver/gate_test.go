@@ -138,7 +138,8 @@ func signedBy(token string, at time.Time, query string) string {
 }
 
 func applyBody(account string) string {
-	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Requestor_Account":%q,"EventTime":"1670574414123"}`,
+	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Requestor_Account":%q,`+
+		`"EventTime":"1670574414123"}`,
 		applyCommand, group, account)
 }
 
@@ -147,7 +148,8 @@ func inviteBody(accounts ...string) string {
 	for _, account := range accounts {
 		members = append(members, fmt.Sprintf(`{"Member_Account":%q}`, account))
 	}
-	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Operator_Account":"leckie","DestinationMembers":[%s]}`,
+	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Operator_Account":"leckie",`+
+		`"DestinationMembers":[%s]}`,
 		inviteCommand, group, strings.Join(members, ","))
 }
 
@@ -281,7 +283,8 @@ func (g *gate) moved(t testing.TB, name string) map[string]float64 {
 
 // object is the identity of an object of the test's namespace.
 func object(name string) policy.Object {
-	return policy.Object{Namespace: "chat", Name: name, UID: "uid-" + name, Generation: 1, Created: time.Unix(1600000000, 0)}
+	return policy.Object{Namespace: "chat", Name: name, UID: "uid-" + name, Generation: 1,
+		Created: time.Unix(1600000000, 0)}
 }
 
 // theApp is the one app, with the token that signed uses.
@@ -319,7 +322,8 @@ func prunable(groupID string) *policy.Input {
 		Policies: []policy.Policy{{
 			Object: object("prune"), App: "prod",
 			Groups: []policy.GroupMatcher{{Kind: policy.MatchExact, Value: groupID}},
-			Prune:  &policy.PruneRule{InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5}, MaxRemovals: 100, MaxRemovalsPerDay: 1000},
+			Prune: &policy.PruneRule{InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5},
+				MaxRemovals: 100, MaxRemovalsPerDay: 1000},
 		}},
 	}
 }

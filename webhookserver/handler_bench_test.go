@@ -49,11 +49,12 @@ func TestHandlerAllocations(t *testing.T) {
 		query, body string
 		most        float64
 	}{
-		"apply, admitted":   {signed(query(applyCommand)), applyBody("jared"), 1},
-		"apply, refused":    {signed(query(applyCommand)), applyBody("mallory"), 1},
-		"invite, in part":   {signed(query(inviteCommand)), inviteBody("jared", "mallory"), 2},
-		"full, not pruned":  {signed(query(fullCommand)), fullBody(group), 1},
-		"another command":   {signed(query(otherCommand)), `{"CallbackCommand":"` + otherCommand + `","MsgBody":[{"a":1}]}`, 1},
+		"apply, admitted":  {signed(query(applyCommand)), applyBody("jared"), 1},
+		"apply, refused":   {signed(query(applyCommand)), applyBody("mallory"), 1},
+		"invite, in part":  {signed(query(inviteCommand)), inviteBody("jared", "mallory"), 2},
+		"full, not pruned": {signed(query(fullCommand)), fullBody(group), 1},
+		"another command": {signed(query(otherCommand)), `{"CallbackCommand":"` + otherCommand +
+			`","MsgBody":[{"a":1}]}`, 1},
 		"unreadable":        {signed(query(applyCommand)), applyBody("jared") + "x", 2},
 		"unauthenticated":   {query(applyCommand), applyBody("jared"), 0},
 		"of an unknown app": {"SdkAppid=7", applyBody("jared"), 0},
@@ -105,7 +106,8 @@ func BenchmarkHandler(b *testing.B) {
 		})
 	}
 	apply := func(account string) string {
-		return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":"group-500","Type":"Public","Requestor_Account":%q,"EventTime":"1670574414123"}`, applyCommand, account)
+		return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":"group-500","Type":"Public","Requestor_Account":%q,`+
+			`"EventTime":"1670574414123"}`, applyCommand, account)
 	}
 	gate := newGate(b, &input).handler
 	for _, bc := range []struct {

@@ -38,8 +38,10 @@ func TestLog(t *testing.T) {
 	}{
 		"by default": {0, nil, []string{"mallory", "jared", group, "refused", "Full group"}},
 		"in detail": {1, []string{
-			`"msg"="Join refused" "app"="chat/prod" "group"="` + group + `" "account"="mallory" "trigger"="Apply" "reason"="NotListed"`,
-			`"msg"="Join refused" "app"="chat/prod" "group"="` + group + `" "account"="trent" "trigger"="Invite" "reason"="NotListed"`,
+			`"msg"="Join refused" "app"="chat/prod" "group"="` + group +
+				`" "account"="mallory" "trigger"="Apply" "reason"="NotListed"`,
+			`"msg"="Join refused" "app"="chat/prod" "group"="` + group +
+				`" "account"="trent" "trigger"="Invite" "reason"="NotListed"`,
 			`"msg"="Full group is left alone" "app"="chat/prod" "group"="` + group + `" "suspended"=false`,
 		}, []string{"jared"}},
 	} {
@@ -63,7 +65,8 @@ func TestLog(t *testing.T) {
 					t.Errorf("the log lacks %s:\n%s", want, got)
 				}
 			}
-			for _, unwant := range append(tc.unwant, token, callback.Sign(token, "1700000000"), "Sign", "sneaky", "SdkAppid") {
+			for _, unwant := range append(tc.unwant, token, callback.Sign(token, "1700000000"), "Sign", "sneaky",
+				"SdkAppid") {
 				if strings.Contains(got, unwant) {
 					t.Errorf("the log tells %s:\n%s", unwant, got)
 				}
@@ -74,9 +77,12 @@ func TestLog(t *testing.T) {
 
 func TestServerLog(t *testing.T) {
 	for line, want := range map[string]string{
-		"http: TLS handshake error from 203.0.113.7:4711: EOF":            `"level"=1 "msg"="TLS handshake failed" "detail"="http: TLS handshake error from 203.0.113.7:4711: EOF"`,
-		"http: something about /callback?SdkAppid=1&Sign=secret and more": `"level"=1 "msg"="Connection failed" "detail"="http: something about /callback"`,
-		"http: Accept error: too many open files; retrying in 5ms":        `"level"=0 "msg"="Cannot accept connections for callbacks" "detail"="http: Accept error: too many open files; retrying in 5ms"`,
+		"http: TLS handshake error from 203.0.113.7:4711: EOF": `"level"=1 "msg"="TLS handshake failed" ` +
+			`"detail"="http: TLS handshake error from 203.0.113.7:4711: EOF"`,
+		"http: something about /callback?SdkAppid=1&Sign=secret and more": `"level"=1 "msg"="Connection failed" ` +
+			`"detail"="http: something about /callback"`,
+		"http: Accept error: too many open files; retrying in 5ms": `"level"=0 "msg"="Cannot accept ` +
+			`connections for callbacks" "detail"="http: Accept error: too many open files; retrying in 5ms"`,
 	} {
 		var log lines
 		serverLog(log.at(1)).Print(line)

@@ -15,7 +15,8 @@ import (
 func TestMetrics(t *testing.T) {
 	g := newGate(t, nil)
 	commands := []string{applyCommand, inviteCommand, fullCommand, "other"}
-	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "unauthorized", "unknown_app", "too_large", "not_ready", "bad_request", "failed"}
+	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "unauthorized", "unknown_app",
+		"too_large", "not_ready", "bad_request", "failed"}
 	want := map[string][]string{
 		"callback_requests_total":      cross(commands, results),
 		"callback_duration_seconds":    commands,
@@ -26,8 +27,11 @@ func TestMetrics(t *testing.T) {
 		"join_audit_differences_total": {""},
 	}
 	for _, trigger := range []string{"Apply", "Invite", "RESTAPI"} {
-		for _, v := range []string{"Allowed %s admitted", "NotGated %s admitted", "Unmatched %s admitted", "Denied %s rejected", "NotListed %s rejected", "Unmatched %s rejected", "Pruned %s rejected", "Restored %s admitted"} {
-			want["join_decisions_total"] = append(want["join_decisions_total"], v[:len(v)-len("%s admitted")]+trigger+v[len(v)-len(" admitted"):])
+		for _, v := range []string{"Allowed %s admitted", "NotGated %s admitted", "Unmatched %s admitted",
+			"Denied %s rejected", "NotListed %s rejected", "Unmatched %s rejected", "Pruned %s rejected",
+			"Restored %s admitted"} {
+			want["join_decisions_total"] = append(want["join_decisions_total"],
+				v[:len(v)-len("%s admitted")]+trigger+v[len(v)-len(" admitted"):])
 		}
 	}
 	for name, series := range want {

@@ -16,7 +16,8 @@ func TestRecordsAtTheGate(t *testing.T) {
 		Namespace: "chat", App: "prod", Group: group, UID: "run-1", Accounts: []string{"jared", "tommy"},
 		Until: wallClock.Add(time.Hour), Reject: policy.Rejection{Code: 10120, Message: "Come back later"},
 	}
-	undo := policy.Refusal{Namespace: "chat", App: "prod", Group: group, UID: "run-2", Accounts: []string{"jared", "tommy"}, Restoring: true}
+	undo := policy.Refusal{Namespace: "chat", App: "prod", Group: group, UID: "run-2", Accounts: []string{"jared",
+		"tommy"}, Restoring: true}
 	invitedBy := func(operator string, accounts ...string) string {
 		return strings.Replace(inviteBody(accounts...), `"Operator_Account":"leckie"`, operator, 1)
 	}
@@ -24,8 +25,10 @@ func TestRecordsAtTheGate(t *testing.T) {
 	onPlatform := func(platform string) string {
 		return strings.Replace(query(inviteCommand), "OptPlatform=iOS", "OptPlatform="+platform, 1)
 	}
-	gate := policy.JoinSection{Allow: &policy.AccountSelector{Accounts: []string{"leckie"}}, Reject: policy.Rejection{Code: 10110, Message: "Members only"}}
-	denial := policy.JoinSection{Deny: &policy.AccountSelector{Accounts: []string{"tommy"}}, Reject: policy.Rejection{Code: 10111, Message: "Never"}}
+	gate := policy.JoinSection{Allow: &policy.AccountSelector{Accounts: []string{"leckie"}},
+		Reject: policy.Rejection{Code: 10110, Message: "Members only"}}
+	denial := policy.JoinSection{Deny: &policy.AccountSelector{Accounts: []string{"tommy"}},
+		Reject: policy.Rejection{Code: 10111, Message: "Never"}}
 	open := policy.JoinSection{Allow: &policy.AccountSelector{Accounts: []string{"jared", "tommy", "leckie"}}}
 
 	tests := map[string]struct {
@@ -48,18 +51,21 @@ func TestRecordsAtTheGate(t *testing.T) {
 		},
 		"invited with somebody who was not removed": {
 			record: refusal, join: open, query: query(inviteCommand), body: inviteBody("leckie", "jared"),
-			want: "200 OK 0 [jared]", counted: map[string]float64{"Pruned Invite rejected": 1, "Allowed Invite admitted": 1},
+			want: "200 OK 0 [jared]", counted: map[string]float64{"Pruned Invite rejected": 1,
+				"Allowed Invite admitted": 1},
 		},
 		"a removed account is added over REST": {
 			record: refusal, join: open, query: onPlatform("RESTAPI"), body: inviteBody("jared"),
 			want: "200 OK 0", counted: map[string]float64{"Allowed RESTAPI admitted": 1},
 		},
 		"a second before its time": {
-			record: refusal, join: open, now: wallClock.Add(time.Hour - time.Second), query: query(applyCommand), body: applyBody("jared"),
+			record: refusal, join: open, now: wallClock.Add(time.Hour - time.Second), query: query(applyCommand),
+			body: applyBody("jared"),
 			want: "200 OK 10120", message: "Come back later", counted: map[string]float64{"Pruned Apply rejected": 1},
 		},
 		"its time has come, though the snapshot still has the record": {
-			record: refusal, join: open, now: wallClock.Add(time.Hour), query: query(applyCommand), body: applyBody("jared"),
+			record: refusal, join: open, now: wallClock.Add(time.Hour), query: query(applyCommand),
+			body: applyBody("jared"),
 			want: "200 OK 0", counted: map[string]float64{"Allowed Apply admitted": 1},
 		},
 
@@ -73,18 +79,22 @@ func TestRecordsAtTheGate(t *testing.T) {
 		},
 		"restored, one of them denied": {
 			record: undo, join: denial, query: onPlatform("restapi"), body: invitedBy(byAdmin, "tommy", "jared"),
-			want: "200 OK 0 [tommy]", counted: map[string]float64{"Denied RESTAPI rejected": 1, "Restored RESTAPI admitted": 1},
+			want: "200 OK 0 [tommy]", counted: map[string]float64{"Denied RESTAPI rejected": 1,
+				"Restored RESTAPI admitted": 1},
 		},
 		"somebody else added along": {
 			record: undo, join: gate, query: onPlatform("RESTAPI"), body: invitedBy(byAdmin, "jared", "mallory"),
-			want: "200 OK 0 [mallory]", counted: map[string]float64{"NotListed RESTAPI rejected": 1, "Restored RESTAPI admitted": 1},
+			want: "200 OK 0 [mallory]", counted: map[string]float64{"NotListed RESTAPI rejected": 1,
+				"Restored RESTAPI admitted": 1},
 		},
 		"added by another admin": {
-			record: undo, join: gate, query: onPlatform("RESTAPI"), body: invitedBy(`"Operator_Account":"administrator2"`, "jared"),
+			record: undo, join: gate, query: onPlatform("RESTAPI"),
+			body: invitedBy(`"Operator_Account":"administrator2"`, "jared"),
 			want: "200 OK 10110", message: "Members only", counted: map[string]float64{"NotListed RESTAPI rejected": 1},
 		},
 		"added by the admin in another case": {
-			record: undo, join: gate, query: onPlatform("RESTAPI"), body: invitedBy(`"Operator_Account":"Administrator"`, "jared"),
+			record: undo, join: gate, query: onPlatform("RESTAPI"),
+			body: invitedBy(`"Operator_Account":"Administrator"`, "jared"),
 			want: "200 OK 10110", message: "Members only", counted: map[string]float64{"NotListed RESTAPI rejected": 1},
 		},
 		"invited by the admin from a client": {
@@ -92,15 +102,18 @@ func TestRecordsAtTheGate(t *testing.T) {
 			want: "200 OK 10110", message: "Members only", counted: map[string]float64{"NotListed Invite rejected": 1},
 		},
 		"two operators are none": {
-			record: undo, join: gate, query: onPlatform("RESTAPI"), body: invitedBy(byAdmin+`,"Operator_Account":"mallory"`, "jared"),
+			record: undo, join: gate, query: onPlatform("RESTAPI"),
+			body: invitedBy(byAdmin+`,"Operator_Account":"mallory"`, "jared"),
 			want: "200 OK 10110", message: "Members only", counted: map[string]float64{"NotListed RESTAPI rejected": 1},
 		},
 		"no operator": {
-			record: undo, join: gate, query: onPlatform("RESTAPI"), body: strings.Replace(invitedBy("", "jared"), ",,", ",", 1),
+			record: undo, join: gate, query: onPlatform("RESTAPI"), body: strings.Replace(invitedBy("", "jared"), ",,",
+				",", 1),
 			want: "200 OK 10110", message: "Members only", counted: map[string]float64{"NotListed RESTAPI rejected": 1},
 		},
 		"no operator of an app without an admin": {
-			record: undo, join: gate, admin: "-", query: onPlatform("RESTAPI"), body: strings.Replace(invitedBy("", "jared"), ",,", ",", 1),
+			record: undo, join: gate, admin: "-", query: onPlatform("RESTAPI"), body: strings.Replace(invitedBy("",
+				"jared"), ",,", ",", 1),
 			want: "200 OK 10110", message: "Members only", counted: map[string]float64{"NotListed RESTAPI rejected": 1},
 		},
 		"an application that names an operator": {

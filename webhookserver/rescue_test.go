@@ -26,12 +26,17 @@ func TestPanicAdmitsNobody(t *testing.T) {
 		want        string
 		counted     string
 	}{
-		"application":           {noSnapshots, signed(query(applyCommand)), applyBody("jared"), "200 OK 1", applyCommand + " failed"},
-		"invitation":            {noSnapshots, signed(query(inviteCommand)), inviteBody("jared"), "200 OK 1", inviteCommand + " failed"},
-		"may be an application": {noSnapshots, signed(query("Group.CallbackBeforeAplyJoinGroup")), applyBody("jared"), "200 OK 1", "other failed"},
-		"no command":            {noSnapshots, signed("SdkAppid=1400000000"), applyBody("jared"), "200 OK 1", "other failed"},
-		"another command":       {noSnapshots, signed(query(otherCommand)), "{}", "500 FAIL 1", "other failed"},
-		"full group":            {noIntake, signed(query(fullCommand)), fullBody(group), "500 FAIL 1", fullCommand + " failed"},
+		"application": {noSnapshots, signed(query(applyCommand)), applyBody("jared"), "200 OK 1",
+			applyCommand + " failed"},
+		"invitation": {noSnapshots, signed(query(inviteCommand)), inviteBody("jared"), "200 OK 1",
+			inviteCommand + " failed"},
+		"may be an application": {noSnapshots, signed(query("Group.CallbackBeforeAplyJoinGroup")), applyBody("jared"),
+			"200 OK 1", "other failed"},
+		"no command": {noSnapshots, signed("SdkAppid=1400000000"), applyBody("jared"), "200 OK 1",
+			"other failed"},
+		"another command": {noSnapshots, signed(query(otherCommand)), "{}", "500 FAIL 1", "other failed"},
+		"full group": {noIntake, signed(query(fullCommand)), fullBody(group), "500 FAIL 1", fullCommand +
+			" failed"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

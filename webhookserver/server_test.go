@@ -59,7 +59,8 @@ func TestStartNeedsItsParts(t *testing.T) {
 // TestSparseServer: what may be left out can be left out.
 func TestSparseServer(t *testing.T) {
 	g := startGate(t, members("jared"), func(s *Server) { s.Now, s.Metrics = nil, nil })
-	if got := g.post(t, signedBy(token, time.Now(), query(applyCommand)), applyBody("jared")); got.shape() != "200 OK 0" {
+	if got := g.post(t, signedBy(token, time.Now(), query(applyCommand)),
+		applyBody("jared")); got.shape() != "200 OK 0" {
 		t.Errorf("got %s", got.shape())
 	}
 }
@@ -139,7 +140,8 @@ func TestTLS(t *testing.T) {
 	t.Run("HTTP/1.1 to who prefers HTTP/2", func(t *testing.T) {
 		g.client.Transport = &http.Transport{TLSClientConfig: trusting.Clone(), ForceAttemptHTTP2: true}
 		defer g.client.CloseIdleConnections()
-		response, err := g.client.Post(g.url+Path+"?"+signed(query(applyCommand)), "", strings.NewReader(applyBody("mallory")))
+		response, err := g.client.Post(g.url+Path+"?"+signed(query(applyCommand)), "",
+			strings.NewReader(applyBody("mallory")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +188,8 @@ func TestDrainUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				response, err := client.Post(g.url+Path+"?"+signed(query(applyCommand)), "", strings.NewReader(applyBody("mallory")))
+				response, err := client.Post(g.url+Path+"?"+signed(query(applyCommand)), "",
+					strings.NewReader(applyBody("mallory")))
 				if err != nil {
 					t.Errorf("a callback stayed without an answer: %v", err)
 					return

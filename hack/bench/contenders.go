@@ -164,12 +164,11 @@ func (b *bench) startGate(ctx context.Context, procs int, secured *tls.Config, f
 	return &server{target: target{address: m.address(), tls: secured, pids: []int{m.PID()}}, end: m.end}, nil
 }
 
+// contenderBinary is built beside this program.
+func contenderBinary() string { return filepath.Join(filepath.Dir(os.Args[0]), "contender") }
+
 // startPeer starts a process of hack/bench/contender. What it shares with its like comes from a file.
 func (b *bench) startPeer(ctx context.Context, kind string, procs int, flags ...string) (*server, error) {
-	binary, err := b.build(ctx, "contender", "./contender")
-	if err != nil {
-		return nil, err
-	}
 	data, err := b.data()
 	if err != nil {
 		return nil, err
@@ -178,12 +177,8 @@ func (b *bench) startPeer(ctx context.Context, kind string, procs int, flags ...
 	if err != nil {
 		return nil, err
 	}
-	return b.startServer(
-		ctx,
-		withProcs(procs),
-		address,
-		binary,
-		append([]string{"-kind=" + kind, "-address=" + address, "-data=" + data}, flags...)...)
+	flags = append([]string{"-kind=" + kind, "-address=" + address, "-data=" + data}, flags...)
+	return b.startServer(ctx, withProcs(procs), address, contenderBinary(), flags...)
 }
 
 // data writes the data of the stream for the contenders, once, and returns the path.

@@ -35,14 +35,9 @@ func (w world) input() policy.Input {
 		Tokens: []policy.Token{{Name: policy.TokenCurrent, Value: lab.CallbackToken}},
 	}}}
 	for list := range w.lists() {
-		in.Lists = append(
-			in.Lists,
-			policy.List{
-				Object:   named("list", list),
-				Labels:   map[string]string{"list": "all"},
-				Accounts: accounts.NewSet(w.listed(list)),
-			},
-		)
+		in.Lists = append(in.Lists, policy.List{
+			Object: named("list", list), Labels: map[string]string{"list": "all"}, Accounts: accounts.NewSet(w.listed(list)),
+		})
 	}
 	for group := range w.groups {
 		ref := policy.ListRef{Name: in.Lists[group].Name}

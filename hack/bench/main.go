@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -193,21 +192,6 @@ func (b *bench) measure(ctx context.Context, chosen []string) error {
 // say reports progress.
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
-}
-
-// build compiles a program of this module and returns its path.
-func (b *bench) build(ctx context.Context, name, pkg string) (string, error) {
-	path := filepath.Join(b.dir, name)
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, pkg)
-	cmd.Dir = filepath.Join(lab.Root(), "hack", "bench")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w: %s", name, err, out)
-	}
-	return path, nil
 }
 
 // world makes a world, and starts the control plane, when a section first needs it.

@@ -57,10 +57,6 @@ func (b *bench) many(ctx context.Context) error {
 // startInformers starts a process that only holds the objects of a world, and returns how long it took until it had
 // them.
 func (b *bench) startInformers(ctx context.Context, w world) (*server, time.Duration, error) {
-	binary, err := b.build(ctx, "contender", "./contender")
-	if err != nil {
-		return nil, 0, err
-	}
 	address, err := lab.FreeAddress()
 	if err != nil {
 		return nil, 0, err
@@ -70,7 +66,7 @@ func (b *bench) startInformers(ctx context.Context, w world) (*server, time.Dura
 		return nil, 0, err
 	}
 	begun := time.Now()
-	s, err := b.startServer(ctx, nil, address, binary,
+	s, err := b.startServer(ctx, nil, address, contenderBinary(),
 		"-kind=informers", "-address="+address, "-kubeconfig="+kubeconfig, "-namespace="+w.namespace)
 	return s, time.Since(begun), err
 }

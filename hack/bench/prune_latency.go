@@ -32,16 +32,8 @@ func (b *bench) pruneLatency(ctx context.Context) error {
 		}
 		table := b.results.table(
 			fmt.Sprintf("From the callback to the first removal, at %d requests a second:", vendorRate),
-			"members",
-			"type",
-			"runs",
-			"median",
-			"worst",
-			"limiter's share",
-			"callback to first call",
-			"info and list",
-			"plan, record, recheck, removal",
-		)
+			"members", "type", "runs", "median", "worst", "limiter's share",
+			"callback to first call", "info and list", "plan, record, recheck, removal")
 		for _, size := range []struct {
 			members   int
 			groupType string

@@ -14,14 +14,7 @@ import (
 
 // redisPackages are Debian's redis-server with the libraries of which a machine without it may lack.
 var redisPackages = []string{
-	"redis-server",
-	"redis-tools",
-	"libatomic1",
-	"libjemalloc2",
-	"liblzf1",
-	"liblua5.1-0",
-	"lua-bitop",
-	"lua-cjson",
+	"redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1", "liblua5.1-0", "lua-bitop", "lua-cjson",
 	"libhiredis0.14",
 }
 
@@ -39,12 +32,8 @@ func startWithRedis(ctx context.Context, b *bench, procs int) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := b.startServer(
-		ctx,
-		nil,
-		address,
-		command[0],
-		append(command[1:], "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no")...)
+	command = append(command, "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no")
+	store, err := b.startServer(ctx, nil, address, command[0], command[1:]...)
 	if err != nil {
 		return nil, err
 	}

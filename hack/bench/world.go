@@ -180,18 +180,14 @@ func (c *cluster) statusWrites(ctx context.Context) (float64, error) {
 func (c *cluster) awaitStatuses(ctx context.Context) error {
 	const quiet = 4 * time.Second
 	written, since := -1.0, time.Now()
-	return lab.Poll(
-		ctx,
-		500*time.Millisecond,
-		"the last status to be written",
-		func(ctx context.Context) (bool, error) {
-			writes, err := c.statusWrites(ctx)
-			if writes != written {
-				written, since = writes, time.Now()
-			}
-			return time.Since(since) > quiet, err
-		},
-	)
+	noneWritten := func(ctx context.Context) (bool, error) {
+		writes, err := c.statusWrites(ctx)
+		if writes != written {
+			written, since = writes, time.Now()
+		}
+		return time.Since(since) > quiet, err
+	}
+	return lab.Poll(ctx, 500*time.Millisecond, "the last status to be written", noneWritten)
 }
 
 // manager is a `groupgate manager` under measurement.

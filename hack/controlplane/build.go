@@ -42,7 +42,8 @@ func build(ctx context.Context, dir string) error {
 		return err
 	}
 	p.phase = "compiling"
-	args := append([]string{"build", "-v", "-trimpath", "-ldflags", flags, "-o", scratch + string(filepath.Separator)}, packages...)
+	args := []string{"build", "-v", "-trimpath", "-ldflags", flags, "-o", scratch + string(filepath.Separator)}
+	args = append(args, packages...)
 	if err := run(ctx, p, nil, args...); err != nil {
 		return err
 	}
@@ -66,8 +67,9 @@ func linkerFlags(ctx context.Context, p *progress) (string, error) {
 	if len(parts) != 3 {
 		return "", fmt.Errorf("k8s.io/kubernetes has version %q in go.mod: want vMAJOR.MINOR.PATCH", version)
 	}
-	return fmt.Sprintf("-s -w -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s -X %[1]s.gitTreeState=clean",
-		versionPackage, version, parts[0], parts[1]), nil
+	const flags = "-s -w -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s " +
+		"-X %[1]s.gitTreeState=clean"
+	return fmt.Sprintf(flags, versionPackage, version, parts[0], parts[1]), nil
 }
 
 // run runs the go command, reporting what it says on standard error through p.

@@ -37,7 +37,8 @@ func main() {
 func provide(ctx context.Context, out string) (string, error) {
 	if dir := os.Getenv(assetsVariable); dir != "" {
 		if name, missing := firstMissing(dir); missing {
-			return "", fmt.Errorf("%s is %s, which has no %s: name a directory that holds kube-apiserver, etcd and kubectl, or unset it to have them built",
+			return "", fmt.Errorf("%s is %s, which has no %s: name a directory that holds kube-apiserver, etcd and kubectl, "+
+				"or unset it to have them built",
 				assetsVariable, dir, name)
 		}
 		return filepath.Abs(dir)
@@ -70,7 +71,8 @@ func provide(ctx context.Context, out string) (string, error) {
 		return "", err
 	}
 	start := time.Now()
-	fmt.Fprintln(os.Stderr, "control-plane: building kube-apiserver, etcd and kubectl, once; about 4 minutes on 2 cores")
+	fmt.Fprintln(os.Stderr,
+		"control-plane: building kube-apiserver, etcd and kubectl, once; about 4 minutes on 2 cores")
 	if err := build(ctx, dir); err != nil {
 		return "", err
 	}

@@ -94,10 +94,8 @@ join: {allow: {}, deny: {accounts: [idle3]}, reject: {code: 10110, message: Come
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(
-		callbacks,
-		func(c emulator.CallbackRecord) bool { return c.Command == lab.CommandGroupFull },
-	) {
+	reports := func(c emulator.CallbackRecord) bool { return c.Command == lab.CommandGroupFull }
+	if !slices.ContainsFunc(callbacks, reports) {
 		t.Error("the vendor reported no full group")
 	}
 	before, err := w.im.CallCount(t.Context(), "get_group_info")
@@ -159,11 +157,8 @@ func longAgo(w *world, run string) {
 	conditions := strings.Fields(w.kubectl("get", run, "-o", "jsonpath={.status.conditions[*].type}"))
 	var patch []string
 	for i := range conditions {
-		patch = append(
-			patch,
-			fmt.Sprintf(`{"op":"replace","path":"/status/conditions/%d/lastTransitionTime","value":%q}`,
-				i, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)),
-		)
+		const replace = `{"op":"replace","path":"/status/conditions/%d/lastTransitionTime","value":%q}`
+		patch = append(patch, fmt.Sprintf(replace, i, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)))
 	}
 	w.kubectl("patch", run, "--subresource=status", "--type=json", "-p", "["+strings.Join(patch, ",")+"]")
 }

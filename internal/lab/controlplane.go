@@ -106,8 +106,8 @@ func (c *ControlPlane) Install(ctx context.Context) error {
 	return err
 }
 
-// ManagerKubeconfig is the path of a kubeconfig of a user that RBAC treats as the manager's ServiceAccount of config/default.
-// server, if not empty, is the address (host:port) that it names instead of the API server's own.
+// ManagerKubeconfig is the path of a kubeconfig of a user that RBAC treats as the manager's ServiceAccount of
+// config/default. server, if not empty, is the address (host:port) that it names instead of the API server's own.
 func (c *ControlPlane) ManagerKubeconfig(server string) (path string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,8 +115,10 @@ func (c *ControlPlane) ManagerKubeconfig(server string) (path string, err error)
 		return path, nil
 	}
 	user, err := c.env.AddUser(envtest.User{
-		Name:   "system:serviceaccount:" + managerNamespace + ":" + managerAccount,
-		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + managerNamespace, "system:authenticated"},
+		Name: "system:serviceaccount:" + managerNamespace + ":" + managerAccount,
+		Groups: []string{
+			"system:serviceaccounts", "system:serviceaccounts:" + managerNamespace, "system:authenticated",
+		},
 	}, nil)
 	if err != nil {
 		return "", fmt.Errorf("add a user: %w", err)

@@ -42,9 +42,9 @@ up 1
 
 func TestManifestsAreObjects(t *testing.T) {
 	objects, err := Objects(strings.Join([]string{
-		NamespaceManifests(
-			"test",
-		), App{Spec: "pruning: Suspended"}.Manifests(), PolicyManifest("gate", "groups: [{type: All}]"),
+		NamespaceManifests("test"),
+		App{Spec: "pruning: Suspended"}.Manifests(),
+		PolicyManifest("gate", "groups: [{type: All}]"),
 	}, "---\n"))
 	if err != nil {
 		t.Fatal(err)

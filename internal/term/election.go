@@ -80,7 +80,8 @@ func New(config *rest.Config, election Election, onChange func(held bool), log l
 	// A restarted pod keeps its host name: without the random part it would take the Lease of its predecessor for its
 	// own.
 	identity := host + "_" + string(uuid.NewUUID())
-	if term.Lock, err = NewLeaseLock(config, election.Namespace, election.ID, identity, election.RenewDeadline); err != nil {
+	if term.Lock,
+		err = NewLeaseLock(config, election.Namespace, election.ID, identity, election.RenewDeadline); err != nil {
 		return nil, err
 	}
 	return term, nil

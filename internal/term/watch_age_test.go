@@ -21,7 +21,8 @@ func TestWatchAge(t *testing.T) {
 	}
 	scrape := func(want string) {
 		t.Helper()
-		text := "# HELP groupgate_watch_age_seconds Age of the election Lease's last renewal as this replica's own watch saw it; since the start of the process if it saw none.\n" +
+		text := "# HELP groupgate_watch_age_seconds Age of the election Lease's last renewal as this replica's own " +
+			"watch saw it; since the start of the process if it saw none.\n" +
 			"# TYPE groupgate_watch_age_seconds gauge\ngroupgate_watch_age_seconds " + want + "\n"
 		if err := testutil.GatherAndCompare(registry, strings.NewReader(text)); err != nil {
 			t.Error(err)

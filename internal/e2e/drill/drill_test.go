@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,17 +104,10 @@ func runEpisode(t *testing.T, seed uint64, n int) tally {
 	violations := append(m.check(), w.violations...)
 	result := w.ledger.tally()
 	w.ledger.mu.Unlock()
-	result.scenarios, result.undone = n, undone
-	t.Logf(
-		"start %s, faults %s, until idle %s, undo %s, all %s: %s",
-		begun.Sub(start).Round(time.Second),
-		calm.Sub(begun).Round(time.Second),
-		late.Sub(calm).
-			Round(time.Second),
-		time.Since(late).Round(time.Second),
-		time.Since(start).Round(time.Second),
-		result,
-	)
+	result["scenarios"], result["runs undone"] = n, undone
+	took := func(from, to time.Time) time.Duration { return to.Sub(from).Round(time.Second) }
+	t.Logf("start %s, faults %s, until idle %s, undo %s, all %s: %s", took(start, begun), took(begun, calm),
+		took(calm, late), took(late, time.Now()), took(start, time.Now()), result)
 	if len(violations) > 0 {
 		t.Errorf("%s\n\nthe script:\n%s\nlogs and records: %s", strings.Join(violations, "\n"), script,
 			w.dump(violations, script))
@@ -228,19 +222,13 @@ func (w *world) dump(violations []string, script string) string {
 	var events []string
 	for _, list := range [][]event{w.ledger.rechecks, w.ledger.removals, w.ledger.additions} {
 		for _, d := range list {
-			events = append(
-				events,
-				fmt.Sprintf("%s %s %q %d/%d %s named %v found %+v", d.at.Format("15:04:05.000"), d.app, d.Group.ID,
-					d.Group.Members, d.Group.MaxMembers, d.API, d.Named, d.Found),
-			)
+			events = append(events, fmt.Sprintf("%s %s %q %d/%d %s named %v found %+v", d.at.Format("15:04:05.000"),
+				d.app, d.Group.ID, d.Group.Members, d.Group.MaxMembers, d.API, d.Named, d.Found))
 		}
 	}
 	for _, d := range w.ledger.departures {
-		events = append(
-			events,
-			fmt.Sprintf("%s %s %q left %q, %d seats", d.begin.Format("15:04:05.000"), d.app, d.group, d.account,
-				d.seats),
-		)
+		events = append(events, fmt.Sprintf("%s %s %q left %q, %d seats",
+			d.begin.Format("15:04:05.000"), d.app, d.group, d.account, d.seats))
 	}
 	slices.Sort(events)
 	files["events"] = strings.Join(events, "\n")
@@ -252,70 +240,46 @@ func (w *world) dump(violations []string, script string) string {
 	return dir
 }
 
-// tally counts events: a drill without any proves nothing.
-type tally struct {
-	scenarios, runs, resumed, removed, calls, kept, added, undone, reports, faults int
-	ends                                                                           map[string]int
-}
+// tally counts events by name: a drill without any proves nothing.
+type tally map[string]int
 
 func (l *ledger) tally() tally {
-	t := tally{calls: len(l.removals), reports: len(l.reports), faults: len(l.faults), ends: map[string]int{}}
+	t := tally{"removal calls": len(l.removals), "reports": len(l.reports), "faults": len(l.faults)}
 	for _, h := range l.runs {
 		run := h.last()
-		t.runs++
-		t.kept += len(run.Status.Kept)
+		t["runs"]++
+		t["kept"] += len(run.Status.Kept)
 		for i := range h.versions[1:] {
 			p, q := progress(&h.versions[i]), progress(&h.versions[i+1])
 			if p.InFlight > 0 && p.InFlight == q.InFlight && p.Settled == q.Settled {
-				t.resumed++
+				t["batches resumed"]++
 			}
 		}
 		end := run.Status.Conditions[len(run.Status.Conditions)-1]
 		if c := apimeta.FindStatusCondition(run.Status.Conditions, "Complete"); c != nil && end.Type == "Undone" {
 			end = *c
 		}
-		t.ends[end.Reason]++
+		t["runs "+end.Reason]++
 	}
 	for _, d := range l.removals {
-		t.removed += len(d.Found)
+		t["removed"] += len(d.Found)
 	}
 	for _, d := range l.additions {
-		t.added += len(d.Named)
+		t["added back"] += len(d.Named)
 	}
 	return t
 }
 
-func (t *tally) add(o tally) {
-	t.scenarios += o.scenarios
-	t.runs += o.runs
-	t.resumed += o.resumed
-	t.removed += o.removed
-	t.calls += o.calls
-	t.kept += o.kept
-	t.added += o.added
-	t.undone += o.undone
-	t.reports += o.reports
-	t.faults += o.faults
-	if t.ends == nil {
-		t.ends = map[string]int{}
-	}
-	for reason, n := range o.ends {
-		t.ends[reason] += n
+func (t tally) add(o tally) {
+	for name, n := range o {
+		t[name] += n
 	}
 }
 
 func (t tally) String() string {
-	return fmt.Sprintf(
-		"%d runs %v, %d reports, %d faults, %d removed in %d calls, %d batches resumed, %d kept, %d undone with %d added",
-		t.runs,
-		t.ends,
-		t.reports,
-		t.faults,
-		t.removed,
-		t.calls,
-		t.resumed,
-		t.kept,
-		t.undone,
-		t.added,
-	)
+	var counts []string
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		counts = append(counts, fmt.Sprintf("%d %s", t[name], name))
+	}
+	return strings.Join(counts, ", ")
 }

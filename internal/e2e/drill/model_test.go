@@ -65,10 +65,8 @@ func (m *model) check() []string {
 }
 
 func (m *model) grace(at time.Time) time.Duration {
-	if slices.ContainsFunc(
-		m.faults,
-		func(f time.Time) bool { return f.Before(at) && f.After(at.Add(-faultGrace-5*time.Second)) },
-	) {
+	since := at.Add(-faultGrace - 5*time.Second)
+	if slices.ContainsFunc(m.faults, func(f time.Time) bool { return f.Before(at) && f.After(since) }) {
 		return faultGrace
 	}
 	return quietGrace

@@ -105,10 +105,9 @@ func (r rule) spec() v1alpha1.GroupPolicySpec {
 		AppRef: v1alpha1.AppReference{Name: r.App}, Groups: matchers, GroupTypes: types,
 		WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{
 			Mode: v1alpha1.PruneMode(r.Mode), InactiveFor: fmt.Sprintf("%dd", r.InactiveDays), FreeSeats: &seats,
-			MaxRemovals: int32(
-				r.MaxRemovals,
-			), MaxRemovalsPerDay: int32(r.PerDay), Protect: protect, Cooldown: r.Cooldown,
-			RejoinAfter: fmt.Sprintf("%ds", int(r.RejoinAfter.Seconds())), Notification: v1alpha1.NotificationSilent,
+			MaxRemovals: int32(r.MaxRemovals), MaxRemovalsPerDay: int32(r.PerDay), Protect: protect,
+			Cooldown: r.Cooldown, RejoinAfter: fmt.Sprintf("%ds", int(r.RejoinAfter.Seconds())),
+			Notification: v1alpha1.NotificationSilent,
 		}},
 	}
 	if r.Code > 0 {

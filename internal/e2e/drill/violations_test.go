@@ -52,7 +52,9 @@ func cleanEpisode() *facts {
 		Policy: &v1alpha1.PrunePolicyRecord{Name: "club", UID: "p", Generation: 1, Mode: "Enforce"},
 		Plan: &v1alpha1.PrunePlan{
 			CreatedAt: metav1.NewTime(at.Add(-time.Minute)), Candidates: 2,
-			Removals: []v1alpha1.PlannedRemoval{{Account: "i1", LastActiveAt: active}, {Account: "i2", LastActiveAt: active}},
+			Removals: []v1alpha1.PlannedRemoval{
+				{Account: "i1", LastActiveAt: active}, {Account: "i2", LastActiveAt: active},
+			},
 		},
 		Progress: &v1alpha1.PruneProgress{InFlight: 2, LastBatchAt: metav1.NewTime(at)},
 		Refuse:   &v1alpha1.PruneRefusal{Until: metav1.NewTime(at.Add(time.Hour)), Code: 1},
@@ -73,8 +75,8 @@ func cleanEpisode() *facts {
 	undone.Status.Undo.Accounts[0].Result, undone.Status.Undo.Accounts[1].Result = "Added", "Added"
 
 	call := func(at time.Time, runs ...v1alpha1.PruneRun) []event {
-		members := emulator.Testimony{Group: group, Named: slices.Clone(named), Found: slices.Clone(found)}
-		return []event{{at: at, app: "prod", runs: runs, Testimony: members}}
+		members := emulator.MemberCall{Group: group, Named: slices.Clone(named), Found: slices.Clone(found)}
+		return []event{{at: at, app: "prod", runs: runs, MemberCall: members}}
 	}
 	f.rechecks = call(at.Add(-time.Second))
 	f.removals = call(at, *f.run)

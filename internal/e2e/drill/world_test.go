@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
@@ -103,17 +104,11 @@ func (w *world) im(app string) emulator.Client {
 // putPolicy creates or changes a policy.
 func (w *world) putPolicy(name string, r rule) {
 	begin := time.Now()
-	p := &v1alpha1.GroupPolicy{}
-	err := w.api.Get(w.ctx, client.ObjectKey{Namespace: w.Namespace, Name: name}, p)
-	switch {
-	case apierrors.IsNotFound(err):
-		p = &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}, Spec: r.spec()}
-		err = w.api.Create(w.ctx, p)
-	case err == nil:
-		before := p.DeepCopy()
+	p := &v1alpha1.GroupPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}}
+	_, err := controllerutil.CreateOrPatch(w.ctx, w.api, p, func() error {
 		p.Spec = r.spec()
-		err = w.api.Patch(w.ctx, p, client.MergeFrom(before)) // a status may be written at the same time
-	}
+		return nil
+	})
 	if err != nil {
 		w.violation("put policy %s: %v", name, err)
 		return
@@ -142,20 +137,11 @@ func (w *world) policy(name string) *version {
 
 func (w *world) putList(name string, accounts []string) {
 	begin := time.Now()
-	l := &v1alpha1.AccountList{}
-	err := w.api.Get(w.ctx, client.ObjectKey{Namespace: w.Namespace, Name: name}, l)
-	switch {
-	case apierrors.IsNotFound(err):
-		l = &v1alpha1.AccountList{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name, Labels: map[string]string{"list": name}},
-			Spec:       v1alpha1.AccountListSpec{Accounts: accounts},
-		}
-		err = w.api.Create(w.ctx, l)
-	case err == nil:
-		before := l.DeepCopy()
-		l.Spec.Accounts = accounts
-		err = w.api.Patch(w.ctx, l, client.MergeFrom(before))
-	}
+	l := &v1alpha1.AccountList{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}}
+	_, err := controllerutil.CreateOrPatch(w.ctx, w.api, l, func() error {
+		l.Labels, l.Spec.Accounts = map[string]string{"list": name}, accounts
+		return nil
+	})
 	if err != nil {
 		w.violation("put list %s: %v", name, err)
 		return

@@ -13,11 +13,15 @@ func TestAnswer(t *testing.T) {
 		answer Answer
 		want   string
 	}{
-		"admitted":  {Answer{OK: true}, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`},
-		"rejected":  {Answer{OK: true, Code: 10110, Info: "Members only"}, `{"ActionStatus":"OK","ErrorInfo":"Members only","ErrorCode":10110}`},
-		"in part":   {Answer{OK: true, Refused: []string{"a", `"b"`}}, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"RefusedMembers_Account":["a","\"b\""]}`},
-		"failed":    {Answer{Code: 1, Info: "no"}, `{"ActionStatus":"FAIL","ErrorInfo":"no","ErrorCode":1}`},
-		"odd bytes": {Answer{OK: true, Info: "a\xff\x00\x7f\n\\令牌\xed\xa0\x80<>&"}, `{"ActionStatus":"OK","ErrorInfo":"a` + "\ufffd" + `\u0000\u007f\u000a\\令牌` + strings.Repeat("\ufffd", 3) + `<>&","ErrorCode":0}`},
+		"admitted": {Answer{OK: true}, `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`},
+		"rejected": {Answer{OK: true, Code: 10110, Info: "Members only"},
+			`{"ActionStatus":"OK","ErrorInfo":"Members only","ErrorCode":10110}`},
+		"in part": {Answer{OK: true, Refused: []string{"a", `"b"`}},
+			`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"RefusedMembers_Account":["a","\"b\""]}`},
+		"failed": {Answer{Code: 1, Info: "no"}, `{"ActionStatus":"FAIL","ErrorInfo":"no","ErrorCode":1}`},
+		"odd bytes": {Answer{OK: true, Info: "a\xff\x00\x7f\n\\令牌\xed\xa0\x80<>&"},
+			`{"ActionStatus":"OK","ErrorInfo":"a` + "\ufffd" + `\u0000\u007f\u000a\\令牌` + strings.Repeat("\ufffd", 3) +
+				`<>&","ErrorCode":0}`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +46,8 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%q: %v", raw, err)
 		}
 		clean := func(s string) string { return string([]rune(s)) } // U+FFFD for each byte that is not UTF-8
-		if got.ActionStatus != "OK" || got.ErrorInfo != clean(info) || got.ErrorCode != code || got.Refused[0] != clean(refused) {
+		if got.ActionStatus != "OK" || got.ErrorInfo != clean(info) || got.ErrorCode != code ||
+			got.Refused[0] != clean(refused) {
 			t.Errorf("%q reads as %+v", raw, got)
 		}
 	})

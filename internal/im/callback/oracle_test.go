@@ -17,17 +17,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// FuzzParseCallbackAgainstEncodingJSON holds Parse against a reader that leaves JSON to encoding/json: what one accepts
-// the other does, with the same result, and what Parse refuses it refuses for a reason that the other reader has found,
-// too.
+// FuzzParseAgainstEncodingJSON compares Parse with an oracle that leaves JSON to encoding/json. Both accept the same bodies
+// with the same result, and the reason for which Parse refuses a body is among the oracle's.
 //
-// They differ, and the oracle says so, in that encoding/json by itself
-//   - minds what stands in strings that nobody reads (control characters, escapes that are none): the oracle shows it the body with
-//     harmless strings instead;
-//   - takes the last of repeated members, and keys in any case: the oracle cuts the members out itself, and compares their keys;
-//   - puts U+FFFD for bytes that are not UTF-8 and for half a surrogate pair, and allows NUL: the oracle looks for them;
-//   - nests 10,000 deep: the oracle counts.
-func FuzzParseCallbackAgainstEncodingJSON(f *testing.F) {
+// The oracle makes up for the differences of encoding/json, which
+//   - checks strings that no command needs (control characters, invalid escapes): the oracle replaces them first;
+//   - takes the last of repeated fields, and keys in any case: the oracle cuts out the fields itself, and compares their
+//     keys;
+//   - replaces invalid UTF-8 and half a surrogate pair by U+FFFD, and allows NUL: the oracle searches for them;
+//   - allows 10,000 levels of nesting: the oracle counts.
+func FuzzParseAgainstEncodingJSON(f *testing.F) {
 	raw, err := os.ReadFile("testdata/callbacks.json")
 	if err != nil {
 		f.Fatal(err)
@@ -41,8 +40,10 @@ func FuzzParseCallbackAgainstEncodingJSON(f *testing.F) {
 	}
 	const ids = `"GroupId":"g","Type":"Public","Requestor_Account":"jared"`
 	for _, body := range []string{
-		invite(`"x":[{"a":[1,-2.5e3,null]},"\ud800` + "\x01" + `\q"],"DestinationMembers":[{"Member_Account":"a","y":{}},{"Member\u005fAccount":"\ud83d\ude00"}]`),
-		invite(`"Operator_Account":"administrator","Operator\u005fAccount":"x","DestinationMembers":[{"Member_Account":"a"}]`),
+		invite(`"x":[{"a":[1,-2.5e3,null]},"\ud800` + "\x01" + `\q"],"DestinationMembers":[{"Member_Account":"a",` +
+			`"y":{}},{"Member\u005fAccount":"\ud83d\ude00"}]`),
+		invite(`"Operator_Account":"administrator","Operator\u005fAccount":"x",` +
+			`"DestinationMembers":[{"Member_Account":"a"}]`),
 		invite(`"DestinationMembers":[{"Member_Account":"a","Member_Account":"a"},{},{"Member_Account":""},"x"]`),
 		apply(`"Group\u0049d":"g","Requestor_Account":"a\u0000"`),
 		apply(ids + `,"GROUPID":"other","requestor_account":1,"CallbackCommand":"C2C.CallbackAfterSendMsg"`),
@@ -50,7 +51,8 @@ func FuzzParseCallbackAgainstEncodingJSON(f *testing.F) {
 		apply(ids + `,"x":` + strings.Repeat(`[`, 65) + strings.Repeat(`]`, 65)),
 		apply(ids+`,"a":"\\","b":"\"","c":"`+"seven77\\\"eight888"+`"`) + " \r\n\t",
 		apply(ids) + "\x00",
-		apply(`"GroupId":"` + strings.Repeat(`\u0061`, 255) + `","Requestor_Account":"` + strings.Repeat("é", 128) + `"`),
+		apply(`"GroupId":"` + strings.Repeat(`\u0061`, 255) + `","Requestor_Account":"` + strings.Repeat("é", 128) +
+			`"`),
 		"\ufeff" + apply(ids), `[` + apply(ids) + `]`, `{"CallbackCommand":null}`, ``,
 	} {
 		f.Add([]byte(body))
@@ -62,15 +64,19 @@ func FuzzParseCallbackAgainstEncodingJSON(f *testing.F) {
 func TestParseCallbackAgainstEncodingJSON(t *testing.T) {
 	blank := rapid.SampledFrom([]string{"", "", "", " ", "\r\n\t "})
 	text := rapid.SampledFrom([]string{
-		`"g"`, `"jared"`, `"Public"`, `"@TGS#2J4SZEAEL"`, `"exactly8"`, `"seven77"`, `"é\u00e9"`, `"\ud83d\ude00"`, `"a\\"`, `"a\"b,]}"`, `"1234567\"9"`,
-		`""`, `"\ud800"`, `"\u0000"`, "\"a\x00\"", "\"a\xff\"", "\"1234567\x1f\"", `"\q"`, `"` + strings.Repeat("x", 255) + `"`, `"` + strings.Repeat("é", 128) + `"`,
+		`"g"`, `"jared"`, `"Public"`, `"@TGS#2J4SZEAEL"`, `"exactly8"`, `"seven77"`, `"é\u00e9"`, `"\ud83d\ude00"`,
+		`"a\\"`, `"a\"b,]}"`, `"1234567\"9"`,
+		`""`, `"\ud800"`, `"\u0000"`, "\"a\x00\"", "\"a\xff\"", "\"1234567\x1f\"", `"\q"`, `"` + strings.Repeat("x",
+			255) + `"`, `"` + strings.Repeat("é", 128) + `"`,
 	})
 	value := rapid.OneOf(text, text, rapid.SampledFrom([]string{
 		`null`, `true`, `-0.5e+3`, `01`, `[]`, `{}`, `[1,{"GroupId":"x"},[[]]]`, `{"a":{"b":[null]}}`, `[1,]`, `tru`,
-		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), strings.Repeat(`{"":`, maxDepth+1) + "1" + strings.Repeat("}", maxDepth+1),
+		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), strings.Repeat(`{"":`, maxDepth+1) + "1" +
+			strings.Repeat("}", maxDepth+1),
 	}))
 	pair := func(t *rapid.T, keys []string, value *rapid.Generator[string]) string {
-		return blank.Draw(t, "blank") + rapid.SampledFrom(keys).Draw(t, "key") + blank.Draw(t, "blank") + ":" + blank.Draw(t, "blank") + value.Draw(t, "value") + blank.Draw(t, "blank")
+		return blank.Draw(t, "blank") + rapid.SampledFrom(keys).Draw(t, "key") + blank.Draw(t, "blank") + ":" +
+			blank.Draw(t, "blank") + value.Draw(t, "value") + blank.Draw(t, "blank")
 	}
 	item := rapid.Custom(func(t *rapid.T) string {
 		keys := []string{`"Member_Account"`, `"Member_Account"`, `"x"`, `"Member\u005fAccount"`, `"member_account"`}
@@ -86,11 +92,15 @@ func TestParseCallbackAgainstEncodingJSON(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		command := rapid.SampledFrom([]string{
-			string(CommandBeforeApplyJoin), string(CommandBeforeInviteJoin), string(CommandAfterGroupFull), "C2C.CallbackAfterSendMsg", `Group.Callback\u0041fterGroupFull`,
+			string(CommandBeforeApplyJoin), string(CommandBeforeInviteJoin), string(CommandAfterGroupFull),
+			"C2C.CallbackAfterSendMsg", `Group.Callback\u0041fterGroupFull`,
 		}).Draw(t, "command")
-		pairs := []string{`"CallbackCommand":"` + command + `"`, `"GroupId":` + text.Draw(t, "group"), `"Requestor_Account":` + text.Draw(t, "requestor"), `"DestinationMembers":` + destinations.Draw(t, "destinations")}
+		pairs := []string{`"CallbackCommand":"` + command + `"`, `"GroupId":` + text.Draw(t, "group"),
+			`"Requestor_Account":` + text.Draw(t, "requestor"), `"DestinationMembers":` + destinations.Draw(t,
+				"destinations")}
 		keys := []string{
-			`"x"`, `"x"`, `"Type"`, `"Type"`, `"Operator_Account"`, `"GroupId"`, `"groupid"`, `"Group\u0049d"`, `"Requestor_Account"`, `"CallbackCommand"`, `"DestinationMembers"`, "\"\xff\\q\"",
+			`"x"`, `"x"`, `"Type"`, `"Type"`, `"Operator_Account"`, `"GroupId"`, `"groupid"`, `"Group\u0049d"`,
+			`"Requestor_Account"`, `"CallbackCommand"`, `"DestinationMembers"`, "\"\xff\\q\"",
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "more") {
 			pairs = append(pairs, pair(t, keys, value))
@@ -99,13 +109,15 @@ func TestParseCallbackAgainstEncodingJSON(t *testing.T) {
 			pairs = slices.Delete(pairs, 0, 1)
 		}
 		body := "{" + strings.Join(rapid.Permutation(pairs).Draw(t, "order"), ",") + "}" + blank.Draw(t, "blank")
-		switch at := rapid.IntRange(0, len(body)-1).Draw(t, "at"); rapid.SampledFrom([]string{"", "", "cut", "cut out", "put in"}).Draw(t, "harm") {
+		switch at := rapid.IntRange(0, len(body)-1).Draw(t, "at"); rapid.SampledFrom([]string{"", "", "cut", "cut out",
+			"put in"}).Draw(t, "harm") {
 		case "cut":
 			body = body[:at]
 		case "cut out":
 			body = body[:at] + body[at+1:]
 		case "put in":
-			body = body[:at] + rapid.SampledFrom([]string{`"`, `\`, `,`, `}`, `]`, "\x00", "é"}).Draw(t, "what") + body[at:]
+			body = body[:at] + rapid.SampledFrom([]string{`"`, `\`, `,`, `}`, `]`, "\x00", "é"}).Draw(t, "what") +
+				body[at:]
 		}
 		agreesWithOracle(t, []byte(body))
 	})
@@ -228,7 +240,8 @@ func oracle(body []byte) (Callback, []string) {
 	got := Callback{}
 	for _, value := range fields["CallbackCommand"] {
 		text, bad := oracleText("", []string{value})
-		if command := Command(text); bad == nil && (got.Command == "" || !got.Command.BeforeJoin() && command.BeforeJoin()) {
+		if command := Command(text); bad == nil && (got.Command == "" || !got.Command.BeforeJoin() &&
+			command.BeforeJoin()) {
 			got.Command = command
 		}
 	}
@@ -354,7 +367,8 @@ func oracleText(name string, values []string) (string, []string) {
 		return "", []string{name + " is not a string"}
 	}
 	var text string
-	if json.Unmarshal([]byte(value), &text) != nil || !utf8.ValidString(value) || strings.Contains(text, "\x00") || halfPairs(value, text) {
+	if json.Unmarshal([]byte(value), &text) != nil || !utf8.ValidString(value) || strings.Contains(text, "\x00") ||
+		halfPairs(value, text) {
 		reasons = append(reasons, name+" is not a valid string")
 		if len(value) > maxText { // which of them comes first
 			reasons = append(reasons, name+" has more than 255 bytes")

@@ -30,102 +30,181 @@ func TestParse(t *testing.T) {
 		want Callback
 		err  string // "": readable
 	}{
-		"application":                       {body: apply(ids), want: applied},
-		"command comes last":                {body: `{` + ids + `,"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"}`, want: applied},
-		"blanks around":                     {body: " \r\n\t" + apply(ids) + "\n ", want: applied},
-		"escaped key and value":             {body: apply(`"Group\u0049d":"\u0067","Type":"Public","Requestor_Account":"\u006a\u0061red"`), want: applied},
-		"no type":                           {body: apply(`"GroupId":"g","Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "jared"}},
-		"unknown type":                      {body: apply(`"GroupId":"g","Type":"Hall","Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", GroupType: "Hall", Requestor: "jared"}},
-		"key of another case":               {body: apply(ids + `,"groupId":"other","TYPE":1`), want: applied},
-		"EventTime number":                  {body: apply(ids + `,"EventTime":1670574414123`), want: applied},
-		"EventTime null":                    {body: apply(ids + `,"EventTime":null`), want: applied},
-		"EventTime repeated":                {body: apply(ids + `,"EventTime":1,"EventTime":"2"`), want: applied},
-		"member that only invitations have": {body: apply(ids + `,"DestinationMembers":7,"DestinationMembers":8`), want: applied},
-		"odd bytes in what nobody reads":    {body: apply(ids + `,"ApplyMsg":"\ud800 ` + "\xff\x00\x01" + ` \q \u12"`), want: applied},
-		"odd bytes in a key nobody reads":   {body: apply(ids + `,"` + "\xff\x00" + `\ud800\q":1`), want: applied},
-		"repeated in what nobody reads":     {body: apply(ids + `,"Extra":{"a":1,"a":[{},[],-0.5e+3,true,false]}`), want: applied},
-		"nested 64 deep":                    {body: apply(ids + `,"Extra":` + deep(64)), want: applied},
-		"255 bytes":                         {body: apply(`"GroupId":"g","Requestor_Account":"` + long + `"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: long}},
-		"surrogate pair":                    {body: apply(`"GroupId":"g","Requestor_Account":"\ud83d\ude00"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "😀"}},
-		"replacement character":             {body: apply(`"GroupId":"g","Requestor_Account":"\ufffd` + "\ufffd" + `"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "\ufffd\ufffd"}},
-		"escapes that shrink to 255 bytes":  {body: apply(`"GroupId":"g","Requestor_Account":"` + strings.Repeat(`\u0061`, 255) + `"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: strings.Repeat("a", 255)}},
-		"all short escapes":                 {body: apply(`"GroupId":"g","Requestor_Account":"\"\\\/\b\f\n\r\t"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "\"\\/\b\f\n\r\t"}},
+		"application": {body: apply(ids), want: applied},
+		"command comes last": {body: `{` + ids +
+			`,"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"}`, want: applied},
+		"blanks around": {body: " \r\n\t" + apply(ids) + "\n ", want: applied},
+		"escaped key and value": {body: apply(`"Group\u0049d":"\u0067","Type":"Public",` +
+			`"Requestor_Account":"\u006a\u0061red"`), want: applied},
+		"no type": {body: apply(`"GroupId":"g","Requestor_Account":"jared"`),
+			want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "jared"}},
+		"unknown type": {body: apply(`"GroupId":"g","Type":"Hall","Requestor_Account":"jared"`),
+			want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", GroupType: "Hall", Requestor: "jared"}},
+		"key of another case": {body: apply(ids + `,"groupId":"other","TYPE":1`), want: applied},
+		"EventTime number":    {body: apply(ids + `,"EventTime":1670574414123`), want: applied},
+		"EventTime null":      {body: apply(ids + `,"EventTime":null`), want: applied},
+		"EventTime repeated":  {body: apply(ids + `,"EventTime":1,"EventTime":"2"`), want: applied},
+		"member that only invitations have": {body: apply(ids + `,"DestinationMembers":7,"DestinationMembers":8`),
+			want: applied},
+		"odd bytes in what nobody reads": {body: apply(ids + `,"ApplyMsg":"\ud800 ` + "\xff\x00\x01" + ` \q \u12"`),
+			want: applied},
+		"odd bytes in a key nobody reads": {body: apply(ids + `,"` + "\xff\x00" + `\ud800\q":1`), want: applied},
+		"repeated in what nobody reads": {body: apply(ids + `,"Extra":{"a":1,"a":[{},[],-0.5e+3,true,false]}`),
+			want: applied},
+		"nested 64 deep": {body: apply(ids + `,"Extra":` + deep(64)), want: applied},
+		"255 bytes": {body: apply(`"GroupId":"g","Requestor_Account":"` + long + `"`),
+			want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: long}},
+		"surrogate pair": {body: apply(`"GroupId":"g","Requestor_Account":"\ud83d\ude00"`),
+			want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "😀"}},
+		"replacement character": {body: apply(`"GroupId":"g","Requestor_Account":"\ufffd` + "\ufffd" + `"`),
+			want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "\ufffd\ufffd"}},
+		"escapes that shrink to 255 bytes": {body: apply(`"GroupId":"g","Requestor_Account":"` +
+			strings.Repeat(`\u0061`, 255) + `"`), want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g",
+			Requestor: strings.Repeat("a", 255)}},
+		"all short escapes": {body: apply(`"GroupId":"g","Requestor_Account":"\"\\\/\b\f\n\r\t"`),
+			want: Callback{Command: CommandBeforeApplyJoin, GroupID: "g", Requestor: "\"\\/\b\f\n\r\t"}},
 
-		"invitation":                 {body: invite(`"DestinationMembers":[{"Member_Account":"a"},{"Member_Account":"b"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a", "b"}}},
-		"invited twice":              {body: invite(`"DestinationMembers":[{"Member_Account":"b"},{"Member_Account":"a"},{"Member_Account":"\u0062"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"b", "a"}}},
-		"more in an item":            {body: invite(`"DestinationMembers":[{"x":{"Member_Account":1},"Member\u005fAccount":"a","x":"` + "\xff" + `"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
-		"operator":                   {body: invite(`"DestinationMembers":[{"Member_Account":"a"}],"Operator\u005fAccount":"\u0061dministrator"`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Operator: "administrator", Members: []string{"a"}}},
-		"Requestor of an invitation": {body: invite(`"Requestor_Account":1,"DestinationMembers":[{"Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
+		"invitation": {body: invite(`"DestinationMembers":[{"Member_Account":"a"},` +
+			`{"Member_Account":"b"}]`), want: Callback{Command: CommandBeforeInviteJoin, GroupID: "g",
+			GroupType: "Public", Members: []string{"a", "b"}}},
+		"invited twice": {body: invite(`"DestinationMembers":[{"Member_Account":"b"},` +
+			`{"Member_Account":"a"},{"Member_Account":"\u0062"}]`), want: Callback{Command: CommandBeforeInviteJoin,
+			GroupID: "g", GroupType: "Public", Members: []string{"b", "a"}}},
+		"more in an item": {body: invite(`"DestinationMembers":[{"x":{"Member_Account":1},` +
+			`"Member\u005fAccount":"a","x":"` + "\xff" + `"}]`), want: Callback{Command: CommandBeforeInviteJoin,
+			GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
+		"operator": {body: invite(`"DestinationMembers":[{"Member_Account":"a"}],` +
+			`"Operator\u005fAccount":"\u0061dministrator"`), want: Callback{Command: CommandBeforeInviteJoin,
+			GroupID: "g", GroupType: "Public", Operator: "administrator", Members: []string{"a"}}},
+		"Requestor of an invitation": {body: invite(`"Requestor_Account":1,` +
+			`"DestinationMembers":[{"Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin,
+			GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
 
-		"group full":                {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g","Type":1,"Type":2,"TopicId":"g@TOPIC#_t"}`, want: Callback{Command: CommandAfterGroupFull, GroupID: "g"}},
-		"other command":             {body: `{"GroupId":1,"GroupId":"","CallbackCommand":"C2C.CallbackAfterSendMsg"}`, want: Callback{Command: "C2C.CallbackAfterSendMsg"}},
+		"group full": {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g",` +
+			`"Type":1,"Type":2,"TopicId":"g@TOPIC#_t"}`, want: Callback{Command: CommandAfterGroupFull, GroupID: "g"}},
+		"other command": {body: `{"GroupId":1,"GroupId":"","CallbackCommand":"C2C.CallbackAfterSendMsg"}`,
+			want: Callback{Command: "C2C.CallbackAfterSendMsg"}},
 		"command that no one knows": {body: `{"CallbackCommand":"x"}`, want: Callback{Command: "x"}},
 
-		"nothing":                     {body: ``, err: "no object"},
-		"blank":                       {body: ` `, err: "no object"},
-		"byte order mark":             {body: "\ufeff" + apply(ids), err: "no object"},
-		"array":                       {body: `[` + apply(ids) + `]`, err: "no object"},
-		"no command":                  {body: `{"GroupId":"g"}`, err: "no CallbackCommand"},
-		"empty object":                {body: `{}`, err: "no CallbackCommand"},
-		"command null":                {body: `{"CallbackCommand":null}`, err: "CallbackCommand is not a usable string"},
-		"command empty":               {body: `{"CallbackCommand":""}`, err: "CallbackCommand is not a usable string"},
-		"command too long":            {body: `{"CallbackCommand":"` + strings.Repeat("x", 256) + `"}`, err: "CallbackCommand is not a usable string"},
-		"command with NUL":            {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull\u0000","GroupId":"g"}`, err: "CallbackCommand is not a usable string"},
-		"data after":                  {body: apply(ids) + `x`, want: Callback{Command: CommandBeforeApplyJoin}, err: "data after the object"},
-		"second object after":         {body: apply(ids) + apply(ids), want: Callback{Command: CommandBeforeApplyJoin}, err: "data after the object"},
-		"NUL after":                   {body: apply(ids) + "\x00", want: Callback{Command: CommandBeforeApplyJoin}, err: "data after the object"},
-		"breaks off":                  {body: `{"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup",`, want: Callback{Command: CommandBeforeApplyJoin}, err: "no key"},
-		"breaks off in the command":   {body: `{"CallbackCommand":"Group.CallbackBeforeApplyJoinGr`, err: "string without an end"},
-		"ends in an escape":           {body: `{"CallbackCommand":"x","a":"\`, want: Callback{Command: "x"}, err: "string without an end"},
-		"no closing bracket":          {body: strings.TrimSuffix(apply(ids), "}"), want: Callback{Command: CommandBeforeApplyJoin}, err: "no comma and no closing bracket"},
-		"comma too many":              {body: apply(ids + ","), want: Callback{Command: CommandBeforeApplyJoin}, err: "no key"},
-		"no colon":                    {body: apply(ids + `,"a" 1`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no colon"},
-		"key without quotes":          {body: apply(ids + `,a:1`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no key"},
-		"wrong bracket":               {body: apply(ids + `,"a":[1}`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no comma and no closing bracket"},
-		"nested 65 deep":              {body: apply(ids + `,"Extra":` + deep(65)), want: Callback{Command: CommandBeforeApplyJoin}, err: "nested too deep"},
-		"other command, broken later": {body: `{"CallbackCommand":"x","a":tru}`, want: Callback{Command: "x"}, err: "no value"},
+		"nothing":         {body: ``, err: "no object"},
+		"blank":           {body: ` `, err: "no object"},
+		"byte order mark": {body: "\ufeff" + apply(ids), err: "no object"},
+		"array":           {body: `[` + apply(ids) + `]`, err: "no object"},
+		"no command":      {body: `{"GroupId":"g"}`, err: "no CallbackCommand"},
+		"empty object":    {body: `{}`, err: "no CallbackCommand"},
+		"command null": {body: `{"CallbackCommand":null}`,
+			err: "CallbackCommand is not a usable string"},
+		"command empty": {body: `{"CallbackCommand":""}`, err: "CallbackCommand is not a usable string"},
+		"command too long": {body: `{"CallbackCommand":"` + strings.Repeat("x", 256) + `"}`,
+			err: "CallbackCommand is not a usable string"},
+		"command with NUL": {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull\u0000","GroupId":"g"}`,
+			err: "CallbackCommand is not a usable string"},
+		"data after": {body: apply(ids) + `x`, want: Callback{Command: CommandBeforeApplyJoin},
+			err: "data after the object"},
+		"second object after": {body: apply(ids) + apply(ids), want: Callback{Command: CommandBeforeApplyJoin},
+			err: "data after the object"},
+		"NUL after": {body: apply(ids) + "\x00", want: Callback{Command: CommandBeforeApplyJoin},
+			err: "data after the object"},
+		"breaks off": {body: `{"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup",`,
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "no key"},
+		"breaks off in the command": {body: `{"CallbackCommand":"Group.CallbackBeforeApplyJoinGr`,
+			err: "string without an end"},
+		"ends in an escape": {body: `{"CallbackCommand":"x","a":"\`, want: Callback{Command: "x"},
+			err: "string without an end"},
+		"no closing bracket": {body: strings.TrimSuffix(apply(ids), "}"),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "no comma and no closing bracket"},
+		"comma too many": {body: apply(ids + ","), want: Callback{Command: CommandBeforeApplyJoin},
+			err: "no key"},
+		"no colon": {body: apply(ids + `,"a" 1`), want: Callback{Command: CommandBeforeApplyJoin},
+			err: "no colon"},
+		"key without quotes": {body: apply(ids + `,a:1`), want: Callback{Command: CommandBeforeApplyJoin},
+			err: "no key"},
+		"wrong bracket": {body: apply(ids + `,"a":[1}`), want: Callback{Command: CommandBeforeApplyJoin},
+			err: "no comma and no closing bracket"},
+		"nested 65 deep": {body: apply(ids + `,"Extra":` + deep(65)),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "nested too deep"},
+		"other command, broken later": {body: `{"CallbackCommand":"x","a":tru}`, want: Callback{Command: "x"},
+			err: "no value"},
 
-		"repeated requestor":                    {body: apply(ids + `,"Requestor_Account":"mallory"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is given more than once"},
-		"repeated with escapes":                 {body: apply(ids + `,"Requestor\u005fAccount":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is given more than once"},
-		"repeated group":                        {body: apply(ids + `,"GroupId":"g"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "GroupId is given more than once"},
-		"repeated type":                         {body: apply(ids + `,"Type":"Public"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is given more than once"},
-		"repeated command":                      {body: apply(ids + `,"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "CallbackCommand is given more than once"},
-		"other command repeated":                {body: `{"CallbackCommand":"x","CallbackCommand":"y"}`, want: Callback{Command: "x"}, err: "CallbackCommand is given more than once"},
-		"a command before a join wins":          {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"g"}`, want: Callback{Command: CommandBeforeInviteJoin}, err: "CallbackCommand is given more than once"},
-		"a command after a join does not":       {body: apply(ids + `,"CallbackCommand":"Group.CallbackAfterGroupFull"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "CallbackCommand is given more than once"},
-		"a command after one that is no string": {body: `{"CallbackCommand":1,"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"}`, want: Callback{Command: CommandBeforeApplyJoin}, err: "CallbackCommand is given more than once"},
+		"repeated requestor": {body: apply(ids + `,"Requestor_Account":"mallory"`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is given more than once"},
+		"repeated with escapes": {body: apply(ids + `,"Requestor\u005fAccount":"jared"`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is given more than once"},
+		"repeated group": {body: apply(ids + `,"GroupId":"g"`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "GroupId is given more than once"},
+		"repeated type": {body: apply(ids + `,"Type":"Public"`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is given more than once"},
+		"repeated command": {body: apply(ids +
+			`,"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"`), want: Callback{Command: CommandBeforeApplyJoin},
+			err: "CallbackCommand is given more than once"},
+		"other command repeated": {body: `{"CallbackCommand":"x","CallbackCommand":"y"}`,
+			want: Callback{Command: "x"}, err: "CallbackCommand is given more than once"},
+		"a command before a join wins": {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull",` +
+			`"CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"g"}`,
+			want: Callback{Command: CommandBeforeInviteJoin}, err: "CallbackCommand is given more than once"},
+		"a command after a join does not": {body: apply(ids +
+			`,"CallbackCommand":"Group.CallbackAfterGroupFull"`), want: Callback{Command: CommandBeforeApplyJoin},
+			err: "CallbackCommand is given more than once"},
+		"a command after one that is no string": {body: `{"CallbackCommand":1,` +
+			`"CallbackCommand":"Group.CallbackBeforeApplyJoinGroup"}`, want: Callback{Command: CommandBeforeApplyJoin},
+			err: "CallbackCommand is given more than once"},
 
-		"no group":          {body: apply(`"Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no GroupId"},
-		"no requestor":      {body: apply(`"GroupId":"g"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "no Requestor_Account"},
-		"full, no group":    {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull"}`, want: Callback{Command: CommandAfterGroupFull}, err: "no GroupId"},
-		"full, group twice": {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g","GroupId":"g"}`, want: Callback{Command: CommandAfterGroupFull}, err: "GroupId is given more than once"},
-		"group a number":    {body: apply(`"GroupId":1,"Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "GroupId is not a string"},
-		"type null":         {body: apply(`"GroupId":"g","Type":null,"Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is not a string"},
-		"type empty":        {body: apply(`"GroupId":"g","Type":"","Requestor_Account":"jared"`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is empty"},
-		"requestor list":    {body: apply(`"GroupId":"g","Requestor_Account":["jared"]`), want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is not a string"},
+		"no group": {body: apply(`"Requestor_Account":"jared"`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "no GroupId"},
+		"no requestor": {body: apply(`"GroupId":"g"`), want: Callback{Command: CommandBeforeApplyJoin},
+			err: "no Requestor_Account"},
+		"full, no group": {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull"}`,
+			want: Callback{Command: CommandAfterGroupFull}, err: "no GroupId"},
+		"full, group twice": {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g","GroupId":"g"}`,
+			want: Callback{Command: CommandAfterGroupFull}, err: "GroupId is given more than once"},
+		"group a number": {body: apply(`"GroupId":1,"Requestor_Account":"jared"`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "GroupId is not a string"},
+		"type null": {body: apply(`"GroupId":"g","Type":null,"Requestor_Account":"jared"`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is not a string"},
+		"type empty": {body: apply(`"GroupId":"g","Type":"","Requestor_Account":"jared"`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "Type is empty"},
+		"requestor list": {body: apply(`"GroupId":"g","Requestor_Account":["jared"]`),
+			want: Callback{Command: CommandBeforeApplyJoin}, err: "Requestor_Account is not a string"},
 
-		"no destinations":              {body: invite(`"a":1`), want: Callback{Command: CommandBeforeInviteJoin}, err: "no DestinationMembers"},
-		"destinations empty":           {body: invite(`"DestinationMembers":[ ]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "DestinationMembers is empty"},
-		"destinations twice":           {body: invite(`"DestinationMembers":[{"Member_Account":"a"}],"DestinationMembers":[{"Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "DestinationMembers is given more than once"},
-		"destinations an object":       {body: invite(`"DestinationMembers":{"Member_Account":"a"}`), want: Callback{Command: CommandBeforeInviteJoin}, err: "no array"},
-		"destination a string":         {body: invite(`"DestinationMembers":["a"]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "no object"},
-		"destination without account":  {body: invite(`"DestinationMembers":[{"Member_Account":"a"},{}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "no Member_Account"},
-		"account twice in destination": {body: invite(`"DestinationMembers":[{"Member_Account":"a","Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is given more than once"},
-		"account a number":             {body: invite(`"DestinationMembers":[{"Member_Account":1}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is not a string"},
-		"account empty":                {body: invite(`"DestinationMembers":[{"Member_Account":""}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is empty"},
-		"account with half a pair":     {body: invite(`"DestinationMembers":[{"Member_Account":"\ude00"}]`), want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is not a valid string"},
+		"no destinations": {body: invite(`"a":1`), want: Callback{Command: CommandBeforeInviteJoin},
+			err: "no DestinationMembers"},
+		"destinations empty": {body: invite(`"DestinationMembers":[ ]`),
+			want: Callback{Command: CommandBeforeInviteJoin}, err: "DestinationMembers is empty"},
+		"destinations twice": {body: invite(`"DestinationMembers":[{"Member_Account":"a"}],` +
+			`"DestinationMembers":[{"Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin},
+			err: "DestinationMembers is given more than once"},
+		"destinations an object": {body: invite(`"DestinationMembers":{"Member_Account":"a"}`),
+			want: Callback{Command: CommandBeforeInviteJoin}, err: "no array"},
+		"destination a string": {body: invite(`"DestinationMembers":["a"]`),
+			want: Callback{Command: CommandBeforeInviteJoin}, err: "no object"},
+		"destination without account": {body: invite(`"DestinationMembers":[{"Member_Account":"a"},{}]`),
+			want: Callback{Command: CommandBeforeInviteJoin}, err: "no Member_Account"},
+		"account twice in destination": {body: invite(`"DestinationMembers":[{"Member_Account":"a",` +
+			`"Member_Account":"a"}]`), want: Callback{Command: CommandBeforeInviteJoin},
+			err: "Member_Account is given more than once"},
+		"account a number": {body: invite(`"DestinationMembers":[{"Member_Account":1}]`),
+			want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is not a string"},
+		"account empty": {body: invite(`"DestinationMembers":[{"Member_Account":""}]`),
+			want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is empty"},
+		"account with half a pair": {body: invite(`"DestinationMembers":[{"Member_Account":"\ude00"}]`),
+			want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is not a valid string"},
 	}
 	// An operator that cannot be told takes an exemption away, and nothing else.
 	for name, operator := range map[string]string{
-		"repeated": `"administrator","Operator_Account":"administrator"`, "two of them": `"administrator","Operator_Account":"mallory"`, "twice with escapes": `"administrator","Operator\u005fAccount":"mallory"`,
-		"null": `null`, "a number": `1`, "a list": `["administrator"]`, "an object": `{"Operator_Account":"administrator"}`, "empty": `""`, "with NUL": `"administrator\u0000"`,
-		"not UTF-8": "\"administrator\xff\"", "half a pair": `"administrator\ud800"`, "too long": `"` + strings.Repeat("x", 256) + `"`,
+		"repeated":           `"administrator","Operator_Account":"administrator"`,
+		"two of them":        `"administrator","Operator_Account":"mallory"`,
+		"twice with escapes": `"administrator","Operator\u005fAccount":"mallory"`,
+		"null":               `null`, "a number": `1`, "a list": `["administrator"]`,
+		"an object": `{"Operator_Account":"administrator"}`, "empty": `""`, "with NUL": `"administrator\u0000"`,
+		"not UTF-8": "\"administrator\xff\"", "half a pair": `"administrator\ud800"`, "too long": `"` +
+			strings.Repeat("x", 256) + `"`,
 	} {
 		cases["operator: "+name] = struct {
 			body string
 			want Callback
 			err  string
-		}{invite(`"Operator_Account":` + operator + `,"DestinationMembers":[{"Member_Account":"a"}]`), Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}, ""}
+		}{invite(`"Operator_Account":` + operator + `,"DestinationMembers":[{"Member_Account":"a"}]`),
+			Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}, ""}
 	}
 	cases["operator of an application"] = struct {
 		body string
@@ -136,28 +215,36 @@ func TestParse(t *testing.T) {
 		body string
 		want Callback
 		err  string
-	}{invite(`"operator_account":"administrator","DestinationMembers":[{"Member_Account":"a"}]`), Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}, ""}
+	}{invite(`"operator_account":"administrator","DestinationMembers":[{"Member_Account":"a"}]`),
+		Callback{Command: CommandBeforeInviteJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}, ""}
 	for name, bad := range map[string]string{
-		"NUL": `a\u0000`, "raw NUL": "a\x00", "raw control": "a\n", "raw control beside an escape": "\\u0061\x1f", "not UTF-8": "a\xff", "not UTF-8 beside an escape": "\\u0061\xff",
-		"surrogate in UTF-8": "\xed\xa0\x80", "half a pair": `\ud800`, "half a pair before text": `\ud800abcdef`, "two high halves": `\ud800\ud800`,
-		"low half first": `\udc00\ud800`, "unknown escape": `\q`, "short escape": `\u12`, "escape of no hex": `\u00zz`, "half a pair before a short escape": `\ud800\u12`,
+		"NUL": `a\u0000`, "raw NUL": "a\x00", "raw control": "a\n", "raw control beside an escape": "\\u0061\x1f",
+		"not UTF-8": "a\xff", "not UTF-8 beside an escape": "\\u0061\xff",
+		"surrogate in UTF-8": "\xed\xa0\x80", "half a pair": `\ud800`, "half a pair before text": `\ud800abcdef`,
+		"two high halves": `\ud800\ud800`,
+		"low half first":  `\udc00\ud800`, "unknown escape": `\q`, "short escape": `\u12`, "escape of no hex": `\u00zz`,
+		"half a pair before a short escape": `\ud800\u12`,
 	} {
 		cases["requestor: "+name] = struct {
 			body string
 			want Callback
 			err  string
-		}{apply(`"GroupId":"g","Requestor_Account":"` + bad + `"`), Callback{Command: CommandBeforeApplyJoin}, "Requestor_Account is not a valid string"}
+		}{apply(`"GroupId":"g","Requestor_Account":"` + bad + `"`), Callback{Command: CommandBeforeApplyJoin},
+			"Requestor_Account is not a valid string"}
 	}
 	for name, bad := range map[string]string{
-		"256 bytes": strings.Repeat("x", 256), "escapes of 256 bytes": strings.Repeat(`\u0061`, 256), "256 bytes of wide letters": `\u0061` + strings.Repeat("é", 128),
+		"256 bytes": strings.Repeat("x", 256), "escapes of 256 bytes": strings.Repeat(`\u0061`, 256),
+		"256 bytes of wide letters": `\u0061` + strings.Repeat("é", 128),
 	} {
 		cases["group: "+name] = struct {
 			body string
 			want Callback
 			err  string
-		}{`{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"` + bad + `"}`, Callback{Command: CommandAfterGroupFull}, "GroupId has more than 255 bytes"}
+		}{`{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"` + bad + `"}`,
+			Callback{Command: CommandAfterGroupFull}, "GroupId has more than 255 bytes"}
 	}
-	for _, bad := range []string{"", "01", "-", "-a", "1.", ".5", "1e", "1e+", "+1", "0x1", "tru", "True", "nul", "NaN", "'a'", "[1,]", "[,1]", "[1 2]", "{,}", `{"a"}`, `{"a":}`, `{"a":1,}`, `{1:1}`, "]", "/*c*/1", "[1}"} {
+	for _, bad := range []string{"", "01", "-", "-a", "1.", ".5", "1e", "1e+", "+1", "0x1", "tru", "True", "nul", "NaN",
+		"'a'", "[1,]", "[,1]", "[1 2]", "{,}", `{"a"}`, `{"a":}`, `{"a":1,}`, `{1:1}`, "]", "/*c*/1", "[1}"} {
 		cases["skipped value "+bad] = struct {
 			body string
 			want Callback
@@ -251,11 +338,14 @@ func TestParseAllocations(t *testing.T) {
 		body string
 		most float64
 	}{
-		"an application":     {apply(group + `,"Requestor_Account":"jared","ApplyMsg":"hi","EventTime":"1670574414123"`), 1},
-		"an unknown type":    {apply(`"GroupId":"g","Type":"Hall","Requestor_Account":"jared"`), 2},
-		"an invitation":      {invite(`"Operator_Account":"leckie","DestinationMembers":[{"Member_Account":"tommy"},{"Member_Account":"jared"}]`), 2},
-		"a full group":       {`{"CallbackCommand":"Group.CallbackAfterGroupFull",` + group + `}`, 1},
-		"another command":    {`{"CallbackCommand":"C2C.CallbackAfterSendMsg","MsgBody":[{"MsgType":"TIMTextElem"}]}`, 1},
+		"an application": {apply(group + `,"Requestor_Account":"jared","ApplyMsg":"hi",` +
+			`"EventTime":"1670574414123"`), 1},
+		"an unknown type": {apply(`"GroupId":"g","Type":"Hall","Requestor_Account":"jared"`), 2},
+		"an invitation": {invite(`"Operator_Account":"leckie","DestinationMembers":[{"Member_Account":"tommy"},` +
+			`{"Member_Account":"jared"}]`), 2},
+		"a full group": {`{"CallbackCommand":"Group.CallbackAfterGroupFull",` + group + `}`, 1},
+		"another command": {`{"CallbackCommand":"C2C.CallbackAfterSendMsg","MsgBody":[{"MsgType":"TIMTextElem"}]}`,
+			1},
 		"data after the end": {apply(group) + "x", 1},
 	} {
 		body := []byte(tc.body)
@@ -266,7 +356,8 @@ func TestParseAllocations(t *testing.T) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	body := []byte(apply(`"GroupId":"@TGS#2J4SZEAEL","Type":"Public","Requestor_Account":"jared","ApplyMsg":"hi","EventTime":"1670574414123"`))
+	body := []byte(apply(`"GroupId":"@TGS#2J4SZEAEL","Type":"Public","Requestor_Account":"jared","ApplyMsg":"hi",` +
+		`"EventTime":"1670574414123"`))
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {

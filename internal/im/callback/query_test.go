@@ -18,28 +18,40 @@ func TestParseQuery(t *testing.T) {
 		want Query
 	}{
 		"as documented": {
-			raw:  "SdkAppid=1400000000&CallbackCommand=Group.CallbackAfterGroupFull&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS&Sign=ab&RequestTime=1669872112",
-			want: Query{SDKAppID: "1400000000", CommandText: "Group.CallbackAfterGroupFull", OptPlatform: "iOS", Sign: "ab", RequestTime: "1669872112"},
+			raw: "SdkAppid=1400000000&CallbackCommand=Group.CallbackAfterGroupFull&contenttype=json&ClientIP=127.0.0.1" +
+				"&OptPlatform=iOS&Sign=ab&RequestTime=1669872112",
+			want: Query{SDKAppID: "1400000000", CommandText: "Group.CallbackAfterGroupFull", OptPlatform: "iOS",
+				Sign: "ab", RequestTime: "1669872112"},
 		},
-		"empty":                           {},
-		"neighbour's spelling":            {raw: "SdkAppId=1", want: Query{SDKAppID: "1"}},
-		"exact spelling wins":             {raw: "SDKAPPID=1&SdkAppid=1&sdkappid=1", want: Query{SDKAppID: "1"}},
-		"exact wins over different":       {raw: "SDKAPPID=2&SdkAppid=1", want: Query{SDKAppID: "1", RepeatedSDKAppID: true}},
-		"different after exact":           {raw: "SdkAppid=1&sdkappid=2", want: Query{SDKAppID: "1", RepeatedSDKAppID: true}},
-		"different between two spellings": {raw: "SdkAppid=1&sdkappid=2&SdkAppid=1", want: Query{SDKAppID: "1", RepeatedSDKAppID: true}},
-		"same id twice":                   {raw: "SdkAppid=1&SdkAppid=1", want: Query{SDKAppID: "1"}},
-		"different ids":                   {raw: "SdkAppid=1&SdkAppid=2", want: Query{SDKAppID: "1", RepeatedSDKAppID: true}},
-		"empty and other id":              {raw: "SdkAppid=&SdkAppid=2", want: Query{RepeatedSDKAppID: true}},
-		"repeated though equal":           {raw: "Sign=a&Sign=a&RequestTime=1&RequestTime=1&CallbackCommand=x&CallbackCommand=x", want: Query{Sign: "a", RequestTime: "1", CommandText: "x", RepeatedSign: true, RepeatedRequestTime: true, RepeatedCommand: true}},
-		"repeated, first empty":           {raw: "Sign=&Sign=a", want: Query{RepeatedSign: true}},
-		"repeated by an escaped name":     {raw: "Sign=a&S%69gn=b", want: Query{Sign: "a", RepeatedSign: true}},
-		"other case is another name":      {raw: "sign=a&requesttime=1&callbackcommand=x&optplatform=Web"},
-		"first platform":                  {raw: "OptPlatform=RESTAPI&OptPlatform=Web", want: Query{OptPlatform: "RESTAPI"}},
-		"escaped value":                   {raw: "CallbackCommand=Group%2ECallback+x", want: Query{CommandText: "Group.Callback x"}},
-		"plus is a blank":                 {raw: "OptPlatform=a+b", want: Query{OptPlatform: "a b"}},
-		"broken escape keeps its text":    {raw: "Sign=%zz&RequestTime=1%", want: Query{Sign: "%zz", RequestTime: "1%"}},
-		"semicolon does not separate":     {raw: "SdkAppid=1;Sign=a", want: Query{SDKAppID: "1;Sign=a"}},
-		"no value":                        {raw: "Sign&&=&RequestTime=", want: Query{}},
+		"empty":                {},
+		"neighbour's spelling": {raw: "SdkAppId=1", want: Query{SDKAppID: "1"}},
+		"exact spelling wins":  {raw: "SDKAPPID=1&SdkAppid=1&sdkappid=1", want: Query{SDKAppID: "1"}},
+		"exact wins over different": {raw: "SDKAPPID=2&SdkAppid=1", want: Query{SDKAppID: "1",
+			RepeatedSDKAppID: true}},
+		"different after exact": {raw: "SdkAppid=1&sdkappid=2", want: Query{SDKAppID: "1",
+			RepeatedSDKAppID: true}},
+		"different between two spellings": {raw: "SdkAppid=1&sdkappid=2&SdkAppid=1", want: Query{SDKAppID: "1",
+			RepeatedSDKAppID: true}},
+		"same id twice": {raw: "SdkAppid=1&SdkAppid=1", want: Query{SDKAppID: "1"}},
+		"different ids": {raw: "SdkAppid=1&SdkAppid=2", want: Query{SDKAppID: "1",
+			RepeatedSDKAppID: true}},
+		"empty and other id": {raw: "SdkAppid=&SdkAppid=2", want: Query{RepeatedSDKAppID: true}},
+		"repeated though " +
+			"equal": {raw: "Sign=a&Sign=a&RequestTime=1&RequestTime=1&CallbackCommand=x&CallbackCommand=x",
+			want: Query{Sign: "a", RequestTime: "1", CommandText: "x", RepeatedSign: true, RepeatedRequestTime: true,
+				RepeatedCommand: true}},
+		"repeated, first empty":       {raw: "Sign=&Sign=a", want: Query{RepeatedSign: true}},
+		"repeated by an escaped name": {raw: "Sign=a&S%69gn=b", want: Query{Sign: "a", RepeatedSign: true}},
+		"other case is another name":  {raw: "sign=a&requesttime=1&callbackcommand=x&optplatform=Web"},
+		"first platform": {raw: "OptPlatform=RESTAPI&OptPlatform=Web",
+			want: Query{OptPlatform: "RESTAPI"}},
+		"escaped value": {raw: "CallbackCommand=Group%2ECallback+x",
+			want: Query{CommandText: "Group.Callback x"}},
+		"plus is a blank": {raw: "OptPlatform=a+b", want: Query{OptPlatform: "a b"}},
+		"broken escape keeps its text": {raw: "Sign=%zz&RequestTime=1%", want: Query{Sign: "%zz",
+			RequestTime: "1%"}},
+		"semicolon does not separate": {raw: "SdkAppid=1;Sign=a", want: Query{SDKAppID: "1;Sign=a"}},
+		"no value":                    {raw: "Sign&&=&RequestTime=", want: Query{}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +118,8 @@ func unescaped(text string) string {
 	return text
 }
 
-const documentedQuery = "SdkAppid=1400000000&CallbackCommand=Group.CallbackBeforeApplyJoinGroup&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS" +
+const documentedQuery = "SdkAppid=1400000000&CallbackCommand=Group.CallbackBeforeApplyJoinGroup" +
+	"&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS" +
 	"&Sign=c27a4ea4e3fcbb0e5b2d8b2f6ea8b9b1ddd2b1aef1ec5ec7b0cbb0d2b6d32c30&RequestTime=1669872112"
 
 func TestParseQueryAllocations(t *testing.T) {
@@ -200,7 +213,8 @@ func FuzzVerifySign(f *testing.F) {
 	f.Add("a", "1", "A")
 	f.Fuzz(func(t *testing.T, token, requestTime, sign string) {
 		sum := sha256.Sum256([]byte(token + requestTime))
-		want := token != "" && requestTime != "" && strings.ToLower(sign) == hex.EncodeToString(sum[:]) && len(sign) == 64
+		want := token != "" && requestTime != "" && strings.ToLower(sign) == hex.EncodeToString(sum[:]) &&
+			len(sign) == 64
 		if got := VerifySign(token, requestTime, sign); got != want {
 			t.Errorf("VerifySign(%q, %q, %q) = %t, want %t", token, requestTime, sign, got, want)
 		}

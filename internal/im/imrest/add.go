@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// MaxAddsPerCall is how many accounts AddMembers adds at once: the smallest of the numbers that the vendor's pages give
-// (page 34921; others say 100 and 300).
+// MaxAddsPerCall is how many accounts AddMembers adds at once: the smallest number that the vendor documents (page
+// 34921; other pages say 100 and 300).
 const MaxAddsPerCall = 20
 
-// AddResult is what became of one account that was to be added.
+// AddResult is the outcome of adding one account.
 type AddResult string
 
 const (
@@ -19,13 +19,13 @@ const (
 	AddResultAdded AddResult = "Added"
 	// AddResultAlreadyMember means: the account was a member before.
 	AddResultAlreadyMember AddResult = "AlreadyMember"
-	// AddResultAwaitingConfirmation means: the vendor asks the user first.
+	// AddResultAwaitingConfirmation means: the user has to agree first.
 	AddResultAwaitingConfirmation AddResult = "AwaitingConfirmation"
-	// AddResultRefused means: the app's backend refused, or the vendor did without a reason.
+	// AddResultRefused means: the app's backend refused, or the vendor without a reason.
 	AddResultRefused AddResult = "Refused"
 	// AddResultNotFound means: there is no such account.
 	AddResultNotFound AddResult = "NotFound"
-	// AddResultGroupLimit means: the account is in as many groups as it may be.
+	// AddResultGroupLimit means: the account is in as many groups as allowed.
 	AddResultGroupLimit AddResult = "GroupLimit"
 	// AddResultNoSeat means: the group is full.
 	AddResultNoSeat AddResult = "NoSeat"
@@ -33,31 +33,31 @@ const (
 
 type addRequest struct {
 	GroupID string `json:"GroupId"`
-	// Silence is documented as required, whatever the samples show.
+	// Silence is documented as required, although samples leave it out.
 	Silence int           `json:"Silence"`
 	Members []addedMember `json:"MemberList"`
 }
 
-// addedMember is an account of the request, and of the answer then with its Result.
+// addedMember is an account of the request, or of the response, with its Result.
 type addedMember struct {
 	Account string `json:"Member_Account"`
 	Result  *int   `json:"Result,omitempty"`
 }
 
-type addAnswer struct {
+type addResponse struct {
 	status
 	Members []addedMember `json:"MemberList"`
 }
 
-// AddMembers adds up to MaxAddsPerCall accounts to a group, silently (add_group_member, page 34921). It makes the vendor ask
-// the app's backend, with Group.CallbackBeforeInviteJoinGroup, while the call is under way.
+// AddMembers adds up to MaxAddsPerCall accounts to a group, silently (add_group_member, page 34921). Meanwhile the
+// vendor sends Group.CallbackBeforeInviteJoinGroup to the app's backend.
 //
-// Every account is a key of the result. With an error it holds only those whose result is certain; of the others nothing is known, and
-// some may have been added. Repeating is safe, but an account that an attempt added whose answer was lost is then
+// Every account is a key of the result. With an error the result holds only accounts whose outcome is certain; others
+// may have been added or not. Repeating is safe, but an account whose addition was not confirmed is then
 // AddResultAlreadyMember.
 //
-// Some failures of a whole call are about one of its accounts. The call is then made for its halves, so that
-// an account that no longer exists does not keep the others out.
+// Some failures of a whole call are about one of its accounts. The call is then repeated for its halves, so that an
+// account that no longer exists does not prevent the addition of others.
 func (c *Client) AddMembers(ctx context.Context, groupID string, accounts []string) (map[string]AddResult, error) {
 	if len(accounts) > MaxAddsPerCall {
 		return nil, fmt.Errorf("%d accounts in one addition: add at most %d", len(accounts), MaxAddsPerCall)
@@ -70,12 +70,12 @@ func (c *Client) AddMembers(ctx context.Context, groupID string, accounts []stri
 	return addition.results, err
 }
 
-// addition is one AddMembers, whatever number of calls it takes.
+// addition is one AddMembers, in one or more calls.
 type addition struct {
 	client  *Client
 	groupID string
 	results map[string]AddResult
-	full    bool // one account alone found no seat
+	full    bool // there was no seat for a single account
 }
 
 func (a *addition) add(ctx context.Context, accounts []string) error {
@@ -88,7 +88,7 @@ func (a *addition) add(ctx context.Context, accounts []string) error {
 	switch {
 	case result == "":
 		return err
-	// Fewer seats than accounts may be left, so that the vendor's "full" is about all of them only when not even one fits in.
+	// "Full" may mean fewer seats than accounts, until a single account does not fit.
 	case ofAll, len(accounts) == 1, result == AddResultNoSeat && a.full:
 		for _, account := range accounts {
 			a.results[account] = result
@@ -103,24 +103,24 @@ func (a *addition) add(ctx context.Context, accounts []string) error {
 	return a.add(ctx, accounts[half:])
 }
 
-// call makes one call, and takes note of its results if it works.
+// call makes one call and records its results if it succeeds.
 func (a *addition) call(ctx context.Context, accounts []string) error {
 	request := addRequest{GroupID: a.groupID, Silence: 1, Members: make([]addedMember, len(accounts))}
 	for i, account := range accounts {
 		request.Members[i].Account = account
 	}
-	var got addAnswer
-	err := a.client.do(ctx, call{api: apiAddMembers, body: request, decode: func(answer answer) error {
-		got = addAnswer{}
-		if err := answer.decode(&got); err != nil {
+	var got addResponse
+	err := a.client.do(ctx, call{api: apiAddMembers, body: request, decode: func(r response) error {
+		got = addResponse{}
+		if err := r.decode(&got); err != nil {
 			return err
 		}
-		return got.check(answer)
+		return got.check(r)
 	}})
 	if err != nil {
 		return err
 	}
-	// Nobody counts as added of whom the answer does not say so.
+	// An account counts as added only if the response says so.
 	for _, account := range accounts {
 		a.results[account] = AddResultRefused
 	}
@@ -132,7 +132,7 @@ func (a *addition) call(ctx context.Context, accounts []string) error {
 	return nil
 }
 
-// addResult reads the Result of one account. 4 is not on the page, but among the constants of the vendor's client SDKs.
+// addResult translates the Result of one account. 4 is not on the page, but is a constant of the vendor's client SDKs.
 func addResult(vendor int) AddResult {
 	switch vendor {
 	case 1:
@@ -147,8 +147,8 @@ func addResult(vendor int) AddResult {
 	return AddResultRefused
 }
 
-// addResultOfCode reads the code of a call that failed as a whole: "" if it says nothing about accounts. Otherwise it is about all
-// of them, or about at least one.
+// addResultOfCode translates the code of a call that failed as a whole: "" if it is not about accounts, otherwise it is
+// about all of them or about at least one.
 func addResultOfCode(code int) (result AddResult, ofAll bool) {
 	switch {
 	case code == 10016, code >= 10100 && code <= 10200:

@@ -22,7 +22,8 @@ func addedAccounts(t *testing.T, r request) (accounts []string) {
 			Account string `json:"Member_Account"`
 		} `json:"MemberList"`
 	}
-	if err := json.Unmarshal([]byte(r.body), &body); err != nil || r.api != "add_group_member" || body.GroupID != "g" || body.Silence != 1 {
+	if err := json.Unmarshal([]byte(r.body), &body); err != nil || r.api != "add_group_member" || body.GroupID != "g" ||
+		body.Silence != 1 {
 		t.Errorf("%s %s: %v", r.api, r.body, err)
 	}
 	for _, m := range body.Members {
@@ -40,7 +41,8 @@ func TestAddMembersBody(t *testing.T) {
 	if _, err := v.client(t).AddMembers(t.Context(), "g", []string{"a", "b"}); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := v.seen()[0].body, `{"GroupId":"g","Silence":1,"MemberList":[{"Member_Account":"a"},{"Member_Account":"b"}]}`; got != want {
+	if got, want := v.seen()[0].body, `{"GroupId":"g","Silence":1,"MemberList":[{"Member_Account":"a"},`+
+		`{"Member_Account":"b"}]}`; got != want {
 		t.Errorf("body %s, want %s", got, want)
 	}
 }
@@ -54,8 +56,10 @@ func TestAddMembersResults(t *testing.T) {
 	v := newVendor(t, always(200, addAnswerOf(items...)))
 	got, err := v.client(t).AddMembers(t.Context(), "g", names(0, 10))
 	want := map[string]AddResult{
-		"u0": AddResultRefused, "u1": AddResultAdded, "u2": AddResultAlreadyMember, "u3": AddResultAwaitingConfirmation, "u4": AddResultGroupLimit,
-		"u5": AddResultRefused, "u6": AddResultRefused, "u7": AddResultRefused, "u8": AddResultRefused, "u9": AddResultRefused,
+		"u0": AddResultRefused, "u1": AddResultAdded, "u2": AddResultAlreadyMember, "u3": AddResultAwaitingConfirmation,
+		"u4": AddResultGroupLimit,
+		"u5": AddResultRefused, "u6": AddResultRefused, "u7": AddResultRefused, "u8": AddResultRefused,
+		"u9": AddResultRefused,
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, -want, +got:\n%s", err, diff)
@@ -162,7 +166,8 @@ func TestAddMembersFails(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			// u7 does not exist; once that is found out by halves, u4 meets a real failure: what came before is certain.
+			// u7 does not exist; once that is found out by halves, u4 meets a real failure: what came before is
+			// certain.
 			v := newVendor(t, func(_ http.ResponseWriter, _ int, r request) (int, string) {
 				accounts := addedAccounts(t, r)
 				switch {
@@ -178,7 +183,8 @@ func TestAddMembersFails(t *testing.T) {
 				return 200, addAnswerOf(items...)
 			})
 			got, err := v.client(t).AddMembers(t.Context(), "g", names(0, 8))
-			want := map[string]AddResult{"u0": AddResultAdded, "u1": AddResultAdded, "u2": AddResultAdded, "u3": AddResultAdded}
+			want := map[string]AddResult{"u0": AddResultAdded, "u1": AddResultAdded, "u2": AddResultAdded,
+				"u3": AddResultAdded}
 			if diff := cmp.Diff(want, got); diff != "" || ClassOf(err) != tc.want {
 				t.Errorf("error %v, want class %s; -want, +got:\n%s", err, tc.want, diff)
 			}

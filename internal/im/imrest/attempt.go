@@ -15,20 +15,20 @@ import (
 	"time"
 )
 
-// maxAnswer is well above the 1 MB at which the vendor itself cuts (page 34617).
-const maxAnswer = 4 << 20
+// maxResponse is well above the 1 MB to which the vendor limits itself (page 34617).
+const maxResponse = 4 << 20
 
-// answer is a JSON answer with HTTP status 200.
-type answer struct {
+// response is an HTTP response with status 200.
+type response struct {
 	api  string
 	body []byte
 	// serverTime is the Date header, zero if it is absent.
 	serverTime time.Time
-	// secrets are kept out of what errors repeat of the answer.
+	// secrets must not appear in errors that quote the response.
 	secrets []string
 }
 
-// attempt sends a call once. failed is what became of it; err is the cause of a context that ended, or a signature that
+// attempt sends a call once. failed is how the call failed; err is the cause of a context that ended, or a UserSig that
 // cannot be made.
 func (c *Client) attempt(ctx context.Context, call call) (failed *Error, err error) {
 	config, sig, err := c.sign()
@@ -49,7 +49,7 @@ func (c *Client) attempt(ctx context.Context, call call) (failed *Error, err err
 	return failed, err
 }
 
-// resultOf is a class as a metric label.
+// resultOf returns a class as a metric label.
 func resultOf(class Class) string {
 	if class == ClassGroupGone {
 		return "group_gone"
@@ -69,61 +69,105 @@ func send(ctx context.Context, config Config, sig string, call call) *Error {
 	if refused, ok := errors.AsType[*Error](err); ok {
 		return refused
 	}
-	return &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassTransient, Err: fmt.Errorf("read the answer: %w", err)}
+	return &Error{
+		API:        call.api,
+		HTTPStatus: http.StatusOK,
+		Class:      ClassTransient,
+		Err:        fmt.Errorf("read the answer: %w", err),
+	}
 }
 
-// exchange sends the request and reads the whole answer.
-func exchange(ctx context.Context, config Config, sig string, call call) (answer, *Error) {
+// exchange sends the request and reads the whole response.
+func exchange(ctx context.Context, config Config, sig string, call call) (response, *Error) {
 	body, err := json.Marshal(call.body)
 	if err != nil {
-		return answer{}, &Error{API: call.api, Class: ClassPermanent, Err: fmt.Errorf("encode the request: %w", err)}
+		return response{}, &Error{API: call.api, Class: ClassPermanent, Err: fmt.Errorf("encode the request: %w", err)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, config.url(call.api, sig), bytes.NewReader(body))
 	if err != nil {
-		return answer{}, &Error{API: call.api, Class: ClassPermanent, Err: errors.New("the endpoint cannot be used in a URL")}
+		return response{}, &Error{
+			API:   call.api,
+			Class: ClassPermanent,
+			Err:   errors.New("the endpoint cannot be used in a URL"),
+		}
 	}
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
-	response, err := config.HTTPClient.Do(request)
+	received, err := config.HTTPClient.Do(request)
 	if err != nil {
-		return answer{}, &Error{API: call.api, Class: ClassTransient, Err: scrub(err, sig, config.SecretKey)}
+		return response{}, &Error{API: call.api, Class: ClassTransient, Err: scrub(err, sig, config.SecretKey)}
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		// What is left unread is not worth keeping the connection for, unless it is short.
-		_, _ = io.CopyN(io.Discard, response.Body, 4<<10)
-		return answer{}, &Error{API: call.api, HTTPStatus: response.StatusCode, Class: classOfStatus(response.StatusCode)}
+	defer received.Body.Close()
+	if received.StatusCode != http.StatusOK {
+		// A short body is read so that the connection can be reused.
+		_, _ = io.CopyN(io.Discard, received.Body, 4<<10)
+		return response{}, &Error{
+			API:        call.api,
+			HTTPStatus: received.StatusCode,
+			Class:      classOfStatus(received.StatusCode),
+		}
 	}
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	text, err := io.ReadAll(io.LimitReader(received.Body, maxResponse+1))
 	switch {
 	case err != nil:
 		failed := fmt.Errorf("read the answer: %w", scrub(err, sig, config.SecretKey))
-		return answer{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassTransient, Err: failed}
-	case len(text) > maxAnswer:
-		failed := fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
-		return answer{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassPermanent, Err: failed}
+		return response{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassTransient, Err: failed}
+	case len(text) > maxResponse:
+		failed := fmt.Errorf("the answer is longer than %d bytes", maxResponse)
+		return response{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassPermanent, Err: failed}
 	}
-	got := answer{api: call.api, body: text, secrets: []string{sig, url.QueryEscape(sig), config.SecretKey}}
-	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+	got := response{api: call.api, body: text, secrets: []string{sig, url.QueryEscape(sig), config.SecretKey}}
+	if date, err := http.ParseTime(received.Header.Get("Date")); err == nil {
 		got.serverTime = date
 	}
 	return got, nil
 }
 
-// url holds the UserSig, so it must go nowhere but to the vendor.
+// signature is the UserSig of the calls of a client.
+type signature struct {
+	text string
+	at   time.Time
+}
+
+// sign returns the config and a UserSig for it, which is renewed after half of its life.
+func (c *Client) sign() (Config, string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.config.Now()
+	// After the clock was set back, the signature lies in the future, and the vendor might not accept it.
+	if age := now.Sub(c.sig.at); c.sig.text == "" || age < 0 || age >= userSigLife/2 {
+		text, err := NewUserSig(c.config.SecretKey, c.config.SDKAppID, c.config.AdminAccount, now, userSigLife)
+		if err != nil {
+			return Config{}, "", err
+		}
+		c.sig = signature{text: text, at: now}
+	}
+	return c.config, c.sig.text, nil
+}
+
+// forgetSignature makes the next attempt use a new UserSig.
+func (c *Client) forgetSignature() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sig = signature{}
+}
+
+// url returns a URL with the UserSig in it, which must only be sent to the vendor.
 func (c Config) url(api, sig string) string {
 	query := url.Values{
-		"sdkappid":    {strconv.FormatUint(c.SDKAppID, 10)},
-		"identifier":  {c.AdminAccount},
-		"usersig":     {sig},
-		"random":      {strconv.FormatUint(uint64(rand.Uint32()), 10)}, //nolint:gosec // G404: the vendor wants it to differ, not to be a secret
+		"sdkappid":   {strconv.FormatUint(c.SDKAppID, 10)},
+		"identifier": {c.AdminAccount},
+		"usersig":    {sig},
+		"random": {
+			strconv.FormatUint(uint64(rand.Uint32()), 10),
+		}, //nolint:gosec // G404: the vendor wants it to differ, not to be a secret
 		"contenttype": {"json"},
 	}
 	return c.Endpoint + "/v4/" + serviceGroup + "/" + api + "?" + query.Encode()
 }
 
-// scrub drops the URL that net/http puts into its errors, and an error that names a secret all the same.
+// scrub removes the URL that net/http puts into its errors, and replaces an error that still holds a secret.
 func scrub(err error, sig, secretKey string) error {
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
@@ -136,8 +180,8 @@ func scrub(err error, sig, secretKey string) error {
 	return err
 }
 
-// classOfStatus sorts what is not 200. The vendor answers 200 even where it refuses, so any other status is of a network that
-// is out of order, or of something in between that is not the vendor: neither says anything lasting about the call.
+// classOfStatus classes a status other than 200. The vendor answers 200 even where it refuses, so any other status
+// comes from a failing network or from a proxy, and says nothing lasting about the call.
 func classOfStatus(status int) Class {
 	if status == http.StatusTooManyRequests {
 		return ClassThrottled
@@ -145,7 +189,7 @@ func classOfStatus(status int) Class {
 	return ClassTransient
 }
 
-// status is in every answer. The numbers are pointers because an absent one must not read as success.
+// status is in every response. ErrorCode is a pointer because an absent one must not read as success.
 type status struct {
 	ActionStatus string `json:"ActionStatus"`
 	ErrorCode    *int   `json:"ErrorCode"`
@@ -154,30 +198,30 @@ type status struct {
 
 // check returns the failure that the vendor reports: an ErrorCode other than 0, whatever ActionStatus says, or an
 // ActionStatus other than OK.
-func (s status) check(a answer) error {
+func (s status) check(r response) error {
 	switch {
 	case s.ErrorCode == nil:
 		return errors.New("it has no ErrorCode")
 	case *s.ErrorCode != 0:
-		return a.refused(*s.ErrorCode, s.ErrorInfo)
+		return r.refused(*s.ErrorCode, s.ErrorInfo)
 	case s.ActionStatus != "OK":
-		return a.refused(0, "ActionStatus is not OK. "+s.ErrorInfo)
+		return r.refused(0, "ActionStatus is not OK. "+s.ErrorInfo)
 	}
 	return nil
 }
 
-func (a answer) refused(code int, info string) *Error {
+func (r response) refused(code int, info string) *Error {
 	return &Error{
-		API: a.api, Code: code, Info: tidy(info, a.secrets...),
-		HTTPStatus: http.StatusOK, Class: classOfCode(a.api, code),
+		API: r.api, Code: code, Info: tidy(info, r.secrets...),
+		HTTPStatus: http.StatusOK, Class: classOfCode(r.api, code),
 	}
 }
 
-// decode reads the JSON of an answer. Members that are not asked for are ignored: the vendor adds some without notice.
-func (a answer) decode(into any) error {
-	if err := json.Unmarshal(a.body, into); err != nil {
-		// The words of encoding/json are about types and positions; they repeat a literal at most.
-		return fmt.Errorf("it is not the JSON that was expected: %s", tidy(err.Error(), a.secrets...))
+// decode reads the JSON of a response. Unknown fields are ignored: the vendor adds some without notice.
+func (r response) decode(into any) error {
+	if err := json.Unmarshal(r.body, into); err != nil {
+		// Errors of encoding/json name types and positions, and quote a literal at most.
+		return fmt.Errorf("it is not the JSON that was expected: %s", tidy(err.Error(), r.secrets...))
 	}
 	return nil
 }

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// attemptTimeout is above the 3 s after which the vendor's own backend gives up (page 34620), so that its answer is seen.
+	// attemptTimeout is above the 3 s after which the vendor's own backend gives up (page 34620), so that its response
+	// arrives.
 	attemptTimeout = 5 * time.Second
 	maxAttempts    = 5
 	minBackOff     = 200 * time.Millisecond
@@ -28,14 +29,14 @@ const (
 	maxRequestsPerSecond     = 200 // what the vendor allows an app for each API by default
 )
 
-// Config is what a Client needs. Printed in whatever way, it does not show SecretKey.
+// Config configures a Client. No way of printing it shows SecretKey.
 type Config struct {
 	// Endpoint is the base URL of the REST API, from Endpoint or ParseEndpoint.
 	Endpoint string
 	SDKAppID uint64
 	// AdminAccount is the admin account of the app that calls are made as.
 	AdminAccount string
-	// SecretKey is the text of the key that UserSigs are made with.
+	// SecretKey is the key that UserSigs are made with.
 	SecretKey string
 	// RequestsPerSecond bounds all calls together, 1 to 200; 0 is 20.
 	RequestsPerSecond int
@@ -43,10 +44,10 @@ type Config struct {
 	Now func() time.Time
 	// Sleep waits for d or until ctx ends, then with the cause; nil is a timer. Tests pass one that moves Now.
 	Sleep func(ctx context.Context, d time.Duration) error
-	// HTTPClient carries the calls; nil is one of the client's own. Its CheckRedirect is replaced: redirects are not followed.
+	// HTTPClient carries the calls; nil is a default one. Its CheckRedirect is replaced: redirects are not followed.
 	HTTPClient *http.Client
-	// Observe is called after every request with its API, its result (ok, canceled, or the Class in lower case with
-	// underscores) and how long it took; nil is nobody.
+	// Observe, if set, is called after every request with its API, its result (ok, canceled, or the Class in lower case
+	// with underscores) and its duration.
 	Observe func(api, result string, d time.Duration)
 }
 
@@ -59,8 +60,8 @@ func (c Config) Format(f fmt.State, _ rune) {
 // LogValue implements slog.LogValuer.
 func (c Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
 
-// settled returns the config with its defaults, or what is wrong with it.
-func (c Config) settled() (Config, error) {
+// withDefaults returns the config with its defaults, or what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
 	endpoint, err := ParseEndpoint(c.Endpoint)
 	switch {
 	case err != nil:
@@ -89,7 +90,7 @@ func (c Config) settled() (Config, error) {
 	if c.HTTPClient != nil {
 		own = *c.HTTPClient
 	}
-	// A redirect would carry the UserSig, which is in the URL, to wherever it points.
+	// A redirect would carry the UserSig, which is in the URL, to another host.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.HTTPClient = &own
 	return c, nil
@@ -110,12 +111,14 @@ func newTransport() *http.Transport {
 
 // Client calls the REST API of one app (page 34620). It is safe for concurrent use.
 //
-// All its calls share one limiter and one pause. Where several wait, those with a notAfter go first, but at most 3 in a row, then all others in the
-// order in which they came, and last the sweep's (Groups and AppGroups), which together get at most a quarter of the rate. A call makes up to 5 attempts while the vendor is out of order or finds it too
-// frequent, 200 ms to 10 s apart and doubling, with jitter; each takes at most 5 s. An outage and a frequency limit hold
-// the other calls back for as long. A pause of more than 10 s, which the vendor wants after too many failed verifications (70050: a
-// minute), is not waited out: the call that meets it and every call during it fail at once with ClassThrottled and
-// RetryAfter, so that whoever called can do something else meanwhile.
+// All its calls share one limiter and one pause. Of those that wait, calls with a notAfter go first, but at most 3 in a
+// row, then all others in order of arrival, and last those of the sweep (Groups and AppGroups), which together get at
+// most a quarter of the rate.
+//
+// A call makes up to 5 attempts while the vendor fails or finds it too frequent, 200 ms to 10 s apart and doubling,
+// with jitter; each takes at most 5 s. An outage and a frequency limit delay the other calls for as long. A pause of
+// more than 10 s, such as the minute that the vendor demands after too many failed verifications (70050), is not waited
+// out: the call that causes it and every call during it fail at once with ClassThrottled and RetryAfter.
 type Client struct {
 	limiter *limiter
 
@@ -125,18 +128,18 @@ type Client struct {
 	health Health
 }
 
-// NewClient makes a client, or says what is wrong with the config.
+// NewClient returns a client, or what is wrong with the config.
 func NewClient(config Config) (*Client, error) {
-	config, err := config.settled()
+	config, err := config.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("REST client: %w", err)
 	}
 	return &Client{config: config, limiter: newLimiter(config.Now, config.Sleep, config.RequestsPerSecond)}, nil
 }
 
-// Update gives the client another config; calls under way may still end with the old one. The limiter and the pause go on, so that an edit does not
-// let calls through that the vendor does not want, except that a new identity (endpoint, app, admin account or key) ends a pause
-// and forgets the health that the old one is to blame for. Now, Sleep and, unless it is given, HTTPClient stay as they are.
+// Update changes the config; calls under way may still use the old one. Limiter and pause stay, so that an edit does
+// not let calls through that the vendor would refuse, but a new identity (endpoint, app, admin account or key) ends a
+// pause and resets the health. Now, Sleep and, unless it is given, HTTPClient do not change.
 func (c *Client) Update(config Config) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,7 +147,7 @@ func (c *Client) Update(config Config) error {
 	if config.HTTPClient == nil {
 		config.HTTPClient = c.config.HTTPClient
 	}
-	config, err := config.settled()
+	config, err := config.withDefaults()
 	if err != nil {
 		return fmt.Errorf("REST client: %w", err)
 	}
@@ -166,13 +169,13 @@ func (c Config) identity() identity {
 	return identity{endpoint: c.Endpoint, admin: c.AdminAccount, key: c.SecretKey, sdkAppID: c.SDKAppID}
 }
 
-// Close lets go of idle connections. Calls still work afterwards.
+// Close closes idle connections. Calls still work afterwards.
 func (c *Client) Close() { c.settings().HTTPClient.CloseIdleConnections() }
 
-// Format implements fmt.Formatter, so that no verb shows what the client holds.
+// Format implements fmt.Formatter, so that no verb shows the secrets of the client.
 func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "imrest.Client%v", c.settings()) }
 
-// Health tells how the calls fare.
+// Health returns whether calls succeed.
 func (c *Client) Health() Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -185,16 +188,16 @@ func (c *Client) settings() Config {
 	return c.config
 }
 
-// call is one call of the REST API, whatever number of attempts it takes.
+// call is one call of the REST API, in one or more attempts.
 type call struct {
 	api      string
 	body     any
 	notAfter time.Time // zero: no limit
 	once     bool      // an attempt that may have taken effect is not repeated
-	sweep    bool      // nobody waits for it
-	// decode reads an answer that is JSON. An *Error is a failure that the vendor reports; any other error says that the answer
-	// is not what the vendor documents, which counts as transient.
-	decode func(answer) error
+	sweep    bool      // no run waits for it
+	// decode reads a response. An *Error is a failure that the vendor reports; any other error says that the response
+	// is not as documented, which counts as transient.
+	decode func(response) error
 }
 
 func (c call) lane() lane {
@@ -209,15 +212,20 @@ func (c call) lane() lane {
 
 // do makes a call. The error is an *Error, ErrTooLate, or the cause of a context that ended.
 func (c *Client) do(ctx context.Context, call call) error {
-	delays := backoff.ExponentialBackOff{InitialInterval: minBackOff, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: maxBackOff}
+	delays := backoff.ExponentialBackOff{
+		InitialInterval:     minBackOff,
+		RandomizationFactor: 0.5,
+		Multiplier:          2,
+		MaxInterval:         maxBackOff,
+	}
 	var notBefore time.Time
-	resigned := false
+	signedAnew := false
 	var failed *Error
 	for attempt := 1; ; attempt++ {
 		err := c.limiter.admit(ctx, call, notBefore)
 		switch {
 		case failed != nil && errors.Is(err, ErrTooLate):
-			// What used up the time is news of the vendor, but does not class the error: a later attempt might have worked.
+			// The failure counts for the health, but does not class the error: a later attempt might have worked.
 			c.ended(failed)
 			return fmt.Errorf("call %s: %w after a failure: %s", call.api, err, failed.Error())
 		case err != nil:
@@ -231,8 +239,8 @@ func (c *Client) do(ctx context.Context, call call) error {
 			c.ended(nil)
 			return nil
 		}
-		if resigns(failed.Code) && !resigned {
-			resigned = true
+		if needsNewSig(failed.Code) && !signedAnew {
+			signedAnew = true
 			attempt--
 			c.forgetSignature()
 			continue
@@ -244,7 +252,8 @@ func (c *Client) do(ctx context.Context, call call) error {
 				failed.RetryAfter = delay
 			}
 		}
-		retryable := failed.Class == ClassTransient && !call.once || failed.Class == ClassThrottled && delay <= longestWait
+		retryable := failed.Class == ClassTransient && !call.once ||
+			failed.Class == ClassThrottled && delay <= longestWait
 		if !retryable || attempt >= maxAttempts {
 			c.ended(failed)
 			return failed
@@ -253,7 +262,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 	}
 }
 
-// outage reports that other calls would fare no better: the vendor's host is out of reach or out of order.
+// outage reports whether other calls would fail too: the vendor's host is unreachable or failing.
 func (e *Error) outage() bool {
 	return e.Class == ClassTransient && e.HTTPStatus != http.StatusOK
 }

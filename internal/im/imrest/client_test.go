@@ -66,7 +66,8 @@ type request struct {
 	at    time.Time
 }
 
-// vendor answers from a function and remembers what it was asked. A function that returns 0 has written the answer itself.
+// vendor answers from a function and remembers what it was asked. A function that returns 0 has written the answer
+// itself.
 type vendor struct {
 	*httptest.Server
 	clock *clock
@@ -149,7 +150,8 @@ func TestCallShape(t *testing.T) {
 			t.Errorf("api %q", r.api)
 		}
 		q := r.query
-		if q.Get("sdkappid") != "1400000000" || q.Get("identifier") != testAdmin || q.Get("contenttype") != "json" || len(q) != 5 {
+		if q.Get("sdkappid") != "1400000000" || q.Get("identifier") != testAdmin || q.Get("contenttype") != "json" ||
+			len(q) != 5 {
 			t.Errorf("query %v", q)
 		}
 		if err := VerifyUserSig(q.Get("usersig"), testKey, testApp, testAdmin, v.clock.Now()); err != nil {
@@ -180,32 +182,50 @@ func TestRetries(t *testing.T) {
 		health   HealthState
 		says     string
 	}{
-		"HTTP 502":               {always(502, "<html>"), ClassTransient, 5, HealthUnreachable, "HTTP status 502"},
-		"HTTP 408":               {always(408, ""), ClassTransient, 5, HealthUnreachable, "HTTP status 408"},
-		"HTTP 429":               {always(429, ""), ClassThrottled, 5, HealthThrottled, "HTTP status 429"},
-		"HTTP 404":               {always(404, okAnswer), ClassTransient, 5, HealthUnreachable, "HTTP status 404"},
-		"HTTP 204":               {always(204, ""), ClassTransient, 5, HealthUnreachable, "HTTP status 204"},
-		"connection reset":       {reset, ClassTransient, 5, HealthUnreachable, "EOF"},
-		"truncated":              {truncated, ClassTransient, 5, HealthUnreachable, "unexpected EOF"},
-		"half of the JSON":       {always(200, okAnswer[:20]), ClassTransient, 5, HealthUnreachable, "not the JSON that was expected"},
-		"not JSON":               {always(200, "<html>"), ClassTransient, 5, HealthUnreachable, "not the JSON that was expected"},
-		"empty":                  {always(200, ""), ClassTransient, 5, HealthUnreachable, "not the JSON that was expected"},
-		"data after the JSON":    {always(200, okAnswer+okAnswer), ClassTransient, 5, HealthUnreachable, "not the JSON that was expected"},
+		"HTTP 502":         {always(502, "<html>"), ClassTransient, 5, HealthUnreachable, "HTTP status 502"},
+		"HTTP 408":         {always(408, ""), ClassTransient, 5, HealthUnreachable, "HTTP status 408"},
+		"HTTP 429":         {always(429, ""), ClassThrottled, 5, HealthThrottled, "HTTP status 429"},
+		"HTTP 404":         {always(404, okAnswer), ClassTransient, 5, HealthUnreachable, "HTTP status 404"},
+		"HTTP 204":         {always(204, ""), ClassTransient, 5, HealthUnreachable, "HTTP status 204"},
+		"connection reset": {reset, ClassTransient, 5, HealthUnreachable, "EOF"},
+		"truncated":        {truncated, ClassTransient, 5, HealthUnreachable, "unexpected EOF"},
+		"half of the JSON": {always(200, okAnswer[:20]), ClassTransient, 5, HealthUnreachable,
+			"not the JSON that was expected"},
+		"not JSON": {always(200, "<html>"), ClassTransient, 5, HealthUnreachable,
+			"not the JSON that was expected"},
+		"empty": {always(200, ""), ClassTransient, 5, HealthUnreachable,
+			"not the JSON that was expected"},
+		"data after the JSON": {always(200, okAnswer+okAnswer), ClassTransient, 5, HealthUnreachable,
+			"not the JSON that was expected"},
 		"JSON of something else": {always(200, "{}"), ClassTransient, 5, HealthUnreachable, "no ErrorCode"},
-		"over 4 MiB":             {always(200, okAnswer+strings.Repeat(" ", maxAnswer)), ClassPermanent, 1, HealthReachable, "longer than 4194304 bytes"},
-		"internal error":         {always(200, refusal(10002, "try again")), ClassTransient, 5, HealthUnreachable, "delete_group_member: code 10002: try again"},
-		"too frequent":           {always(200, refusal(60007, "slow down")), ClassThrottled, 5, HealthThrottled, "code 60007: slow down"},
-		"too many verifications": {always(200, refusal(70050, "wait")), ClassThrottled, 1, HealthThrottled, "code 70050"},
-		"quota of the trial":     {always(200, refusal(60028, "quota")), ClassThrottled, 1, HealthThrottled, "code 60028"},
-		"not an admin":           {always(200, refusal(60010, "who?")), ClassUnauthorized, 1, HealthUnauthorized, "code 60010: who?"},
-		"expired, and again":     {always(200, refusal(70001, "expired")), ClassUnauthorized, 2, HealthUnauthorized, "code 70001"},
-		"group gone":             {always(200, refusal(10010, "gone")), ClassGroupGone, 1, HealthReachable, "code 10010"},
-		"group never was":        {always(200, refusal(10015, "bad id")), ClassGroupGone, 1, HealthReachable, "code 10015"},
-		"live room":              {always(200, refusal(10004, "no")), ClassUnsupported, 1, HealthReachable, "code 10004"},
-		"undocumented":           {always(200, refusal(123456, "odd")), ClassPermanent, 1, HealthReachable, "code 123456: odd"},
-		"OK with a code":         {always(200, `{"ActionStatus":"OK","ErrorCode":10004,"ErrorInfo":"x"}`), ClassUnsupported, 1, HealthReachable, "code 10004"},
-		"FAIL without a code":    {always(200, `{"ActionStatus":"FAIL","ErrorCode":0,"ErrorInfo":"x"}`), ClassPermanent, 1, HealthReachable, "ActionStatus is not OK. x"},
-		"no ActionStatus":        {always(200, `{"ErrorCode":0}`), ClassPermanent, 1, HealthReachable, "ActionStatus is not OK"},
+		"over 4 MiB": {always(200, okAnswer+strings.Repeat(" ", maxResponse)), ClassPermanent, 1,
+			HealthReachable, "longer than 4194304 bytes"},
+		"internal error": {always(200, refusal(10002, "try again")), ClassTransient, 5, HealthUnreachable,
+			"delete_group_member: code 10002: try again"},
+		"too frequent": {always(200, refusal(60007, "slow down")), ClassThrottled, 5, HealthThrottled,
+			"code 60007: slow down"},
+		"too many verifications": {always(200, refusal(70050, "wait")), ClassThrottled, 1, HealthThrottled,
+			"code 70050"},
+		"quota of the trial": {always(200, refusal(60028, "quota")), ClassThrottled, 1, HealthThrottled,
+			"code 60028"},
+		"not an admin": {always(200, refusal(60010, "who?")), ClassUnauthorized, 1, HealthUnauthorized,
+			"code 60010: who?"},
+		"expired, and again": {always(200, refusal(70001, "expired")), ClassUnauthorized, 2, HealthUnauthorized,
+			"code 70001"},
+		"group gone": {always(200, refusal(10010, "gone")), ClassGroupGone, 1, HealthReachable,
+			"code 10010"},
+		"group never was": {always(200, refusal(10015, "bad id")), ClassGroupGone, 1, HealthReachable,
+			"code 10015"},
+		"live room": {always(200, refusal(10004, "no")), ClassUnsupported, 1, HealthReachable,
+			"code 10004"},
+		"undocumented": {always(200, refusal(123456, "odd")), ClassPermanent, 1, HealthReachable,
+			"code 123456: odd"},
+		"OK with a code": {always(200, `{"ActionStatus":"OK","ErrorCode":10004,"ErrorInfo":"x"}`),
+			ClassUnsupported, 1, HealthReachable, "code 10004"},
+		"FAIL without a code": {always(200, `{"ActionStatus":"FAIL","ErrorCode":0,"ErrorInfo":"x"}`), ClassPermanent,
+			1, HealthReachable, "ActionStatus is not OK. x"},
+		"no ActionStatus": {always(200, `{"ErrorCode":0}`), ClassPermanent, 1, HealthReachable,
+			"ActionStatus is not OK"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -213,7 +233,8 @@ func TestRetries(t *testing.T) {
 			client := v.client(t)
 			err := remove(t, client)
 			failed, ok := errors.AsType[*Error](err)
-			if !ok || failed.Class != tc.class || ClassOf(fmt.Errorf("wrapped: %w", err)) != tc.class || !strings.Contains(err.Error(), tc.says) {
+			if !ok || failed.Class != tc.class || ClassOf(fmt.Errorf("wrapped: %w", err)) != tc.class ||
+				!strings.Contains(err.Error(), tc.says) {
 				t.Errorf("got %v (class %q), want class %q saying %q", err, ClassOf(err), tc.class, tc.says)
 			}
 			if got := len(v.seen()); got != tc.attempts {
@@ -255,7 +276,9 @@ func TestRetryUntilItWorks(t *testing.T) {
 			t.Errorf("gap %d is %s, want %s and up to half of it more or less", i, gap, mid)
 		}
 	}
-	if diff := cmp.Diff([]string{"delete_group_member transient", "delete_group_member transient", "delete_group_member transient", "delete_group_member transient", "delete_group_member ok"}, results); diff != "" {
+	if diff := cmp.Diff([]string{"delete_group_member transient", "delete_group_member transient",
+		"delete_group_member transient", "delete_group_member transient", "delete_group_member ok"},
+		results); diff != "" {
 		t.Errorf("observed: -want, +got:\n%s", diff)
 	}
 	if got, want := client.Health(), (Health{State: HealthReachable}); got != want {
@@ -296,7 +319,8 @@ func TestVerificationPause(t *testing.T) {
 	for range 3 {
 		_, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{})
 		failed, ok := errors.AsType[*Error](err)
-		if !ok || failed.Class != ClassThrottled || failed.Code != 70050 || failed.RetryAfter <= 0 || failed.RetryAfter > time.Minute {
+		if !ok || failed.Class != ClassThrottled || failed.Code != 70050 || failed.RetryAfter <= 0 ||
+			failed.RetryAfter > time.Minute {
 			t.Fatalf("got %v (%+v), want a throttled 70050 with RetryAfter", err, failed)
 		}
 		v.clock.move(15 * time.Second)
@@ -475,7 +499,8 @@ func TestNotAfter(t *testing.T) {
 		}
 	}
 	if n := len(v.seen()); n < 2 || v.clock.Now().After(start.Add(2500*time.Millisecond)) {
-		t.Errorf("%d attempts, given up at %s; want at least 2 and no sleep beyond the moment", n, v.clock.Now().Sub(start))
+		t.Errorf("%d attempts, given up at %s; want at least 2 and no sleep beyond the moment", n,
+			v.clock.Now().Sub(start))
 	}
 	// The limiter's turn comes too late.
 	sent := len(v.seen())
@@ -486,8 +511,8 @@ func TestNotAfter(t *testing.T) {
 	}
 }
 
-// A turn that is not used goes back, so that a call that came too late slows nobody down.
-// A vendor that answers too slowly for any second attempt is out of reach, although the call ends for lack of time.
+// A turn that is not used goes back, so that a call that came too late slows nobody down. A vendor that answers too
+// slowly for any second attempt is out of reach, although the call ends for lack of time.
 func TestOutageShowsWhereACallRunsOutOfTime(t *testing.T) {
 	var v *vendor
 	v = newVendor(t, func(http.ResponseWriter, int, request) (int, string) {
@@ -512,7 +537,8 @@ func TestNotAfterReturnsItsTurn(t *testing.T) {
 	}
 	start := v.clock.Now()
 	for range 5 {
-		if err := client.DeleteMembers(t.Context(), "g", []string{"a"}, DeleteOptions{NotAfter: start}); !errors.Is(err, ErrTooLate) {
+		if err := client.DeleteMembers(t.Context(), "g", []string{"a"}, DeleteOptions{NotAfter: start}); !errors.Is(err,
+			ErrTooLate) {
 			t.Fatal(err)
 		}
 	}
@@ -616,9 +642,16 @@ func TestNothingSecretShows(t *testing.T) {
 	}{
 		"the vendor repeats it": {answer: echo, edit: func(*Config) {}},
 		"connection refused":    {answer: echo, edit: func(c *Config) { c.Endpoint = "http://127.0.0.1:1" }},
-		"not TLS":               {answer: echo, edit: func(c *Config) { c.Endpoint = strings.Replace(c.Endpoint, "http:", "https:", 1) }},
-		"a transport's error":   {answer: echo, edit: func(c *Config) { c.HTTPClient = &http.Client{Transport: roundTrip(leaky)} }},
-		"reset":                 {answer: func(http.ResponseWriter, int, request) (int, string) { panic(http.ErrAbortHandler) }, edit: func(*Config) {}},
+		"not TLS": {answer: echo, edit: func(c *Config) {
+			c.Endpoint = strings.Replace(c.Endpoint,
+				"http:", "https:", 1)
+		}},
+		"a transport's error": {answer: echo,
+			edit: func(c *Config) { c.HTTPClient = &http.Client{Transport: roundTrip(leaky)} }},
+		"reset": {answer: func(http.ResponseWriter, int, request) (int,
+			string) {
+			panic(http.ErrAbortHandler)
+		}, edit: func(*Config) {}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -664,7 +697,8 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestErrorInfoIsOneBoundedLine(t *testing.T) {
 	v := newVendor(t, always(200, refusal(10004, "a\n\tb"+strings.Repeat("é", 500))))
 	failed, ok := errors.AsType[*Error](remove(t, v.client(t)))
-	if !ok || len(failed.Info) > maxInfo || !strings.HasPrefix(failed.Info, "a  b") || !json.Valid([]byte(`"`+failed.Info+`"`)) {
+	if !ok || len(failed.Info) > maxInfo || !strings.HasPrefix(failed.Info, "a  b") ||
+		!json.Valid([]byte(`"`+failed.Info+`"`)) {
 		t.Errorf("Info %q", failed.Info)
 	}
 }

@@ -11,15 +11,16 @@ const MaxDeletesPerCall = 100
 
 // DeleteOptions say how members are removed.
 type DeleteOptions struct {
-	// Silent leaves out the notice to the group. Whether the removed member still gets one is documented both ways.
+	// Silent omits the notice to the group. Whether the removed member gets one is documented both ways.
 	Silent bool
-	// Reason stands in the notice.
+	// Reason is part of the notice.
 	Reason string
-	// Once: an attempt that failed and may nevertheless have taken effect is not repeated: whoever was removed may have come back since, and
-	// would be removed again. The caller looks first. A refusal for being too frequent is repeated all the same.
+	// Once: an attempt that failed and may have taken effect is not repeated. Otherwise a member that was removed and
+	// has come back would be removed again; the caller checks first. An attempt refused for being too frequent is still
+	// repeated.
 	Once bool
-	// NotAfter: no attempt starts later, measured after all waiting. What the removal was decided upon may be stale by then.
-	// Zero: no limit.
+	// NotAfter: no attempt starts later, since the facts that the removal was decided on may be stale by then. Zero: no
+	// limit.
 	NotAfter time.Time
 }
 
@@ -30,10 +31,10 @@ type deleteRequest struct {
 	Reason   string   `json:"Reason,omitempty"`
 }
 
-// DeleteMembers removes up to MaxDeletesPerCall members from a group (delete_group_member, page 34949). An account that is not a
-// member is no failure, so repeating a call is safe, and success does not tell how many were there. ErrTooLate says that
-// the last attempt could not start in time; where an attempt was made before, the members may nevertheless be gone, as after
-// any other error.
+// DeleteMembers removes up to MaxDeletesPerCall members from a group (delete_group_member, page 34949). An account that
+// is not a member is no failure, so repeating a call is safe, and success does not tell how many were members.
+// ErrTooLate says that the last attempt could not start in time; if an attempt was made before, members may be removed,
+// as after any other error.
 func (c *Client) DeleteMembers(ctx context.Context, groupID string, accounts []string, opts DeleteOptions) error {
 	if len(accounts) == 0 {
 		return nil
@@ -45,11 +46,20 @@ func (c *Client) DeleteMembers(ctx context.Context, groupID string, accounts []s
 	if opts.Silent {
 		request.Silence = 1
 	}
-	return c.do(ctx, call{api: apiDeleteMembers, body: request, notAfter: opts.NotAfter, once: opts.Once, decode: func(a answer) error {
-		var got status
-		if err := a.decode(&got); err != nil {
-			return err
-		}
-		return got.check(a)
-	}})
+	return c.do(
+		ctx,
+		call{
+			api:      apiDeleteMembers,
+			body:     request,
+			notAfter: opts.NotAfter,
+			once:     opts.Once,
+			decode: func(r response) error {
+				var got status
+				if err := r.decode(&got); err != nil {
+					return err
+				}
+				return got.check(r)
+			},
+		},
+	)
 }

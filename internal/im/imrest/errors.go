@@ -8,43 +8,43 @@ import (
 	"unicode"
 )
 
-// Class says what can be done about a failed call of the REST API.
+// Class says what can be done about a failed call.
 type Class string
 
 const (
-	// ClassTransient means: the network or the vendor's inside failed. Every call of this package may be repeated safely, and has
-	// been, several times, before the error is returned.
+	// ClassTransient means: the network or the vendor failed. All calls of this package may be repeated safely, and
+	// have been before the error is returned.
 	ClassTransient Class = "Transient"
-	// ClassThrottled means: the app calls too often, or the vendor told it to wait. Nothing helps but time; see Error.RetryAfter.
+	// ClassThrottled means: the app calls too often, or has to wait; see Error.RetryAfter.
 	ClassThrottled Class = "Throttled"
-	// ClassUnauthorized means: the key, the admin account, the SDKAppID or the region is wrong, or the app is disabled. It lasts until
-	// somebody changes that.
+	// ClassUnauthorized means: the key, the admin account, the SDKAppID or the region is wrong, or the app is disabled.
+	// It lasts until that is changed.
 	ClassUnauthorized Class = "Unauthorized"
-	// ClassGroupGone means: the group does not exist, or no longer.
+	// ClassGroupGone means: the group does not exist.
 	ClassGroupGone Class = "GroupGone"
-	// ClassUnsupported means: groups of this type cannot do that; live rooms (AVChatRoom) have no member list and nobody is removed
-	// from them.
+	// ClassUnsupported means: not for groups of this type. Live rooms (AVChatRoom) have no member list, and no
+	// removals.
 	ClassUnsupported Class = "Unsupported"
-	// ClassPermanent means: the vendor refuses for another reason, which a repetition does not change. Codes that are not
-	// documented belong here.
+	// ClassPermanent means: the vendor refuses for another reason, which a repetition does not change. It includes
+	// codes that are not documented.
 	ClassPermanent Class = "Permanent"
 )
 
-// Error is a failed call of the REST API. It holds neither a URL nor anything secret.
+// Error is a failed call of the REST API. It holds neither a URL nor a secret.
 type Error struct {
 	// API is the command of the call, such as get_group_info.
 	API string
-	// Code is the vendor's ErrorCode (page 34348), 0 where there was no answer that could be read.
+	// Code is the vendor's ErrorCode (page 34348), 0 without a readable response.
 	Code int
 	// Info is the vendor's ErrorInfo, one line of at most 256 bytes.
 	Info string
-	// HTTPStatus is the status of the answer, 0 without one.
+	// HTTPStatus is the status of the response, 0 without one.
 	HTTPStatus int
 	// Class says what can be done.
 	Class Class
-	// RetryAfter is how long the vendor wants to be left alone; no call of the client is sent meanwhile. 0: no wish known.
+	// RetryAfter is how long the client sends no call; 0 if the vendor demands no pause.
 	RetryAfter time.Duration
-	// Err is the failure of the network or of reading the answer, nil if the vendor answered.
+	// Err is the failure of the network or of reading the response, nil if the vendor answered.
 	Err error
 }
 
@@ -70,7 +70,7 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ClassOf returns the class of a failed call, "" for an error that is none: a context that ended, ErrTooLate, or a mistake of
+// ClassOf returns the class of a failed call, "" for other errors: a context that ended, ErrTooLate, or a mistake of
 // the caller.
 func ClassOf(err error) Class {
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -91,9 +91,9 @@ const (
 	codeUserSigExpired = 70001
 )
 
-// classOfCode sorts the vendor's codes (page 34348). A code means the same for every call with two exceptions: where a live
-// room is asked for what it has not, the vendor answers 10004 to a removal and 10007 to anything else about members, both of which
-// elsewhere say that the request or the permission is wrong.
+// classOfCode classes the vendor's codes (page 34348). Two depend on the call: for a live room, the vendor answers
+// 10004 to a removal and 10007 to other calls about members. Elsewhere these say that the request or the permission is
+// wrong.
 func classOfCode(api string, code int) Class {
 	switch code {
 	case 10002, 20004, 20005, 60008, 60013, 60014, 70169, 70202, 70500, 90992, 90994, 90995, 91000:
@@ -137,14 +137,14 @@ func pauseOfCode(code int) time.Duration {
 	return 0
 }
 
-// resigns reports whether a fresh UserSig may help.
-func resigns(code int) bool {
+// needsNewSig reports whether a new UserSig may help.
+func needsNewSig(code int) bool {
 	return code == codeUserSigExpired || code == 60004 || code == 60005
 }
 
 const maxInfo = 256
 
-// tidy makes one bounded line of the vendor's words, and keeps out of it what a vendor might repeat of the request.
+// tidy makes one bounded line of the vendor's text, without secrets that the vendor might repeat from the request.
 func tidy(info string, secrets ...string) string {
 	for _, secret := range secrets {
 		if secret != "" {

@@ -16,13 +16,15 @@ func TestClassOfCode(t *testing.T) {
 		ClassGroupGone: {10010, 10015},
 		ClassUnauthorized: {10008, 10012, 60004, 60005, 60006, 60010, 60016, 60017, 60020, 60021, 60026, 60027,
 			70001, 70002, 70003, 70005, 70009, 70013, 70014, 70016, 70020, 70051, 90009},
-		ClassPermanent: {10003, 10005, 10009, 10011, 10013, 10014, 10016, 10018, 10019, 10021, 10025, 10026, 10037, 10038, 10054, 10058, 10059,
+		ClassPermanent: {10003, 10005, 10009, 10011, 10013, 10014, 10016, 10018, 10019, 10021, 10025, 10026, 10037,
+			10038, 10054, 10058, 10059,
 			10100, 10200, 11000, 60002, 60003, 60009, 60012, 60015, 60025, 70107, 72001, 80003, 90001, 90011, 90018,
 			1, -1, 99999, 123456}, // the last line is not documented
 	}
 	for want, codes := range table {
 		for _, code := range codes {
-			for _, api := range []string{apiGroupInfo, apiMembers, apiMembersNamed, apiDeleteMembers, apiAddMembers, apiAppGroups} {
+			for _, api := range []string{apiGroupInfo, apiMembers, apiMembersNamed, apiDeleteMembers, apiAddMembers,
+				apiAppGroups} {
 				if got := classOfCode(api, code); got != want {
 					t.Errorf("%s %d: class %s, want %s", api, code, got, want)
 				}
@@ -47,7 +49,8 @@ func TestClassOfCode(t *testing.T) {
 }
 
 func TestPauseOfCode(t *testing.T) {
-	for code, want := range map[int]time.Duration{70050: time.Minute, 60028: 10 * time.Minute, 10006: time.Second, 60007: time.Second, 60011: time.Second, 60018: time.Second, 60019: time.Second, 10002: 0, 0: 0} {
+	for code, want := range map[int]time.Duration{70050: time.Minute, 60028: 10 * time.Minute, 10006: time.Second,
+		60007: time.Second, 60011: time.Second, 60018: time.Second, 60019: time.Second, 10002: 0, 0: 0} {
 		if got := pauseOfCode(code); got != want {
 			t.Errorf("%d: pause of %s, want %s", code, got, want)
 		}

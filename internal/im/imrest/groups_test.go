@@ -21,29 +21,55 @@ func TestGroup(t *testing.T) {
 		says     string
 		attempts int
 	}{
-		"public":                        {answer: top + `[{"GroupId":"g","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200,"New":{}}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}, attempts: 1},
-		"old name":                      {answer: top + `[{"GroupId":"g","Type":"Private","MemberNum":0,"MaxMemberNum":1}]}`, want: Group{ID: "g", Type: "Work", VendorType: "Private", MaxMembers: 1}, attempts: 1},
-		"unknown type":                  {answer: top + `[{"GroupId":"g","Type":"Hall","MemberNum":1,"MaxMemberNum":1}]}`, want: Group{ID: "g", VendorType: "Hall", Members: 1, MaxMembers: 1}, attempts: 1},
-		"live room without counts":      {answer: top + `[{"GroupId":"g","Type":"Live"}]}`, want: Group{ID: "g", Type: "AVChatRoom", VendorType: "Live"}, attempts: 1},
-		"top level code is meaningless": {answer: `{"ActionStatus":"FAIL","ErrorCode":10004,"GroupInfo":[{"GroupId":"g","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}, attempts: 1},
-		"no top level at all":           {answer: `{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}, attempts: 1},
+		"public": {answer: top + `[{"GroupId":"g","ErrorCode":0,"Type":"Public","MemberNum":7,` +
+			`"MaxMemberNum":200,"New":{}}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7,
+			MaxMembers: 200}, attempts: 1},
+		"old name": {answer: top + `[{"GroupId":"g","Type":"Private","MemberNum":0,` +
+			`"MaxMemberNum":1}]}`, want: Group{ID: "g", Type: "Work", VendorType: "Private", MaxMembers: 1},
+			attempts: 1},
+		"unknown type": {answer: top + `[{"GroupId":"g","Type":"Hall","MemberNum":1,` +
+			`"MaxMemberNum":1}]}`, want: Group{ID: "g", VendorType: "Hall", Members: 1, MaxMembers: 1}, attempts: 1},
+		"live room without counts": {answer: top + `[{"GroupId":"g","Type":"Live"}]}`, want: Group{ID: "g",
+			Type: "AVChatRoom", VendorType: "Live"}, attempts: 1},
+		"top level code is meaningless": {answer: `{"ActionStatus":"FAIL","ErrorCode":10004,` +
+			`"GroupInfo":[{"GroupId":"g","ErrorCode":0,"Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`,
+			want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}, attempts: 1},
+		"no top level at all": {answer: `{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,` +
+			`"MaxMemberNum":200}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7,
+			MaxMembers: 200}, attempts: 1},
 
-		"gone inside a success":    {answer: top + `[{"GroupId":"g","ErrorCode":10010,"ErrorInfo":"gone"}]}`, class: ClassGroupGone, code: 10010, says: "get_group_info: code 10010: gone", attempts: 1},
-		"bad id inside a success":  {answer: top + `[{"GroupId":"g","ErrorCode":10015,"ErrorInfo":"bad"}]}`, class: ClassGroupGone, code: 10015, says: "bad", attempts: 1},
-		"internal, for this group": {answer: top + `[{"GroupId":"g","ErrorCode":10002}]}`, class: ClassTransient, code: 10002, says: "10002", attempts: 5},
-		"no permission":            {answer: top + `[{"GroupId":"g","ErrorCode":10007}]}`, class: ClassPermanent, code: 10007, says: "10007", attempts: 1},
-		"refused at the top":       {answer: refusal(60010, "not admin"), class: ClassUnauthorized, code: 60010, says: "not admin", attempts: 1},
-		"refused, empty list":      {answer: `{"ActionStatus":"FAIL","ErrorCode":60010,"GroupInfo":[]}`, class: ClassUnauthorized, code: 60010, says: "60010", attempts: 1},
-		"success about nothing":    {answer: okAnswer, class: ClassTransient, says: "describes no group", attempts: 5},
-		"about another group":      {answer: top + `[{"GroupId":"G","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, class: ClassTransient, says: "does not describe the group", attempts: 5},
-		"twice":                    {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200},{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`, class: ClassTransient, says: "a group twice", attempts: 5},
-		"no type":                  {answer: top + `[{"GroupId":"g","MemberNum":7,"MaxMemberNum":200}]}`, class: ClassTransient, says: "no Type", attempts: 5},
-		"no MemberNum":             {answer: top + `[{"GroupId":"g","Type":"Public","MaxMemberNum":200}]}`, class: ClassTransient, says: "no MemberNum", attempts: 5},
-		"no MaxMemberNum":          {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7}]}`, class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
-		"MaxMemberNum null":        {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":null}]}`, class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
-		"MaxMemberNum 0":           {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":0}]}`, class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
-		"negative":                 {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":-1,"MaxMemberNum":200}]}`, class: ClassTransient, says: "no MemberNum", attempts: 5},
-		"a count that is a text":   {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":"x","MaxMemberNum":200}]}`, class: ClassTransient, says: "not the JSON", attempts: 5},
+		"gone inside a success": {answer: top + `[{"GroupId":"g","ErrorCode":10010,"ErrorInfo":"gone"}]}`,
+			class: ClassGroupGone, code: 10010, says: "get_group_info: code 10010: gone", attempts: 1},
+		"bad id inside a success": {answer: top + `[{"GroupId":"g","ErrorCode":10015,"ErrorInfo":"bad"}]}`,
+			class: ClassGroupGone, code: 10015, says: "bad", attempts: 1},
+		"internal, for this group": {answer: top + `[{"GroupId":"g","ErrorCode":10002}]}`, class: ClassTransient,
+			code: 10002, says: "10002", attempts: 5},
+		"no permission": {answer: top + `[{"GroupId":"g","ErrorCode":10007}]}`, class: ClassPermanent,
+			code: 10007, says: "10007", attempts: 1},
+		"refused at the top": {answer: refusal(60010, "not admin"), class: ClassUnauthorized, code: 60010,
+			says: "not admin", attempts: 1},
+		"refused, empty list": {answer: `{"ActionStatus":"FAIL","ErrorCode":60010,"GroupInfo":[]}`,
+			class: ClassUnauthorized, code: 60010, says: "60010", attempts: 1},
+		"success about nothing": {answer: okAnswer, class: ClassTransient, says: "describes no group", attempts: 5},
+		"about another group": {answer: top + `[{"GroupId":"G","Type":"Public","MemberNum":7,` +
+			`"MaxMemberNum":200}]}`, class: ClassTransient, says: "does not describe the group", attempts: 5},
+		"twice": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,` +
+			`"MaxMemberNum":200},{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`,
+			class: ClassTransient, says: "a group twice", attempts: 5},
+		"no type": {answer: top + `[{"GroupId":"g","MemberNum":7,"MaxMemberNum":200}]}`,
+			class: ClassTransient, says: "no Type", attempts: 5},
+		"no MemberNum": {answer: top + `[{"GroupId":"g","Type":"Public","MaxMemberNum":200}]}`,
+			class: ClassTransient, says: "no MemberNum", attempts: 5},
+		"no MaxMemberNum": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7}]}`,
+			class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
+		"MaxMemberNum null": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,` +
+			`"MaxMemberNum":null}]}`, class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
+		"MaxMemberNum 0": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":0}]}`,
+			class: ClassTransient, says: "no MaxMemberNum", attempts: 5},
+		"negative": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":-1,` +
+			`"MaxMemberNum":200}]}`, class: ClassTransient, says: "no MemberNum", attempts: 5},
+		"a count that is a text": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":"x",` +
+			`"MaxMemberNum":200}]}`, class: ClassTransient, says: "not the JSON", attempts: 5},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +86,8 @@ func TestGroup(t *testing.T) {
 				t.Errorf("Group: -want, +got:\n%s", diff)
 			}
 			failed, _ := errors.AsType[*Error](err)
-			if ClassOf(err) != tc.class || (err == nil) != (tc.class == "") || failed != nil && (failed.Code != tc.code || !strings.Contains(err.Error(), tc.says)) {
+			if ClassOf(err) != tc.class || (err == nil) != (tc.class == "") || failed != nil &&
+				(failed.Code != tc.code || !strings.Contains(err.Error(), tc.says)) {
 				t.Errorf("error %v, want class %q, code %d, saying %q", err, tc.class, tc.code, tc.says)
 			}
 			if n := len(v.seen()); n != tc.attempts {
@@ -98,7 +125,8 @@ func TestGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]Group{"a": {ID: "a", Type: "Public", VendorType: "Public", Members: 7, MaxMembers: 200}}, groups); diff != "" {
+	if diff := cmp.Diff(map[string]Group{"a": {ID: "a", Type: "Public", VendorType: "Public", Members: 7,
+		MaxMembers: 200}}, groups); diff != "" {
 		t.Errorf("groups: -want, +got:\n%s", diff)
 	}
 	classes := map[string]Class{}
@@ -114,7 +142,8 @@ func TestGroups(t *testing.T) {
 	if _, _, err := client.Groups(t.Context(), make([]string, MaxGroupsPerCall+1)); err == nil {
 		t.Error("51 groups in one call are accepted")
 	}
-	if groups, failures, err := client.Groups(t.Context(), nil); len(groups)+len(failures) != 0 || err != nil || len(v.seen()) != 1 {
+	if groups, failures, err := client.Groups(t.Context(), nil); len(groups)+len(failures) != 0 || err != nil ||
+		len(v.seen()) != 1 {
 		t.Errorf("no groups: %v, %v, %v", groups, failures, err)
 	}
 }
@@ -154,8 +183,9 @@ func TestDeleteMembers(t *testing.T) {
 		opts DeleteOptions
 		want string
 	}{
-		"plain":            {DeleteOptions{}, `{"GroupId":"@TGS#1","MemberToDel_Account":["a","b"],"Silence":0}`},
-		"silent, reasoned": {DeleteOptions{Silent: true, Reason: `"inactive"`}, `{"GroupId":"@TGS#1","MemberToDel_Account":["a","b"],"Silence":1,"Reason":"\"inactive\""}`},
+		"plain": {DeleteOptions{}, `{"GroupId":"@TGS#1","MemberToDel_Account":["a","b"],"Silence":0}`},
+		"silent, reasoned": {DeleteOptions{Silent: true, Reason: `"inactive"`},
+			`{"GroupId":"@TGS#1","MemberToDel_Account":["a","b"],"Silence":1,"Reason":"\"inactive\""}`},
 	}
 	for name, tc := range cases {
 		if err := client.DeleteMembers(t.Context(), "@TGS#1", []string{"a", "b"}, tc.opts); err != nil {
@@ -191,6 +221,69 @@ func TestDeletionThatMayHaveTakenEffectIsNotRepeated(t *testing.T) {
 			err := v.client(t).DeleteMembers(t.Context(), "g", []string{"a"}, DeleteOptions{Once: true})
 			if calls := len(v.seen()); err == nil || calls != tc.want {
 				t.Errorf("%d calls, %v; want %d and an error", calls, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestAppGroups(t *testing.T) {
+	v := newVendor(t, func(_ http.ResponseWriter, n int, r request) (int, string) {
+		next := []uint64{0, 9007199254740993, 0}[n]
+		if want := []string{`{"Limit":3000,"Next":0}`,
+			`{"Limit":3000,"Next":9007199254740993}`}[n-1]; r.api != "get_appid_group_list" || r.body != want {
+			t.Errorf("%s %s, want %s", r.api, r.body, want)
+		}
+		return 200, fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"TotalCount":3,`+
+			`"GroupIdList":[{"GroupId":"@TGS#%d"},{"GroupId":"a b"}],"Next":%d}`, n, next)
+	})
+	client := v.client(t)
+	var got []string
+	page := AppGroupsPage{}
+	for range 2 {
+		var err error
+		if page, err = client.AppGroups(t.Context(), page.Next); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, page.IDs...)
+	}
+	if diff := cmp.Diff([]string{"@TGS#1", "a b", "@TGS#2", "a b"}, got); diff != "" || page.Next != 0 {
+		t.Errorf("Next %d, -want, +got:\n%s", page.Next, diff)
+	}
+}
+
+func TestAppGroupsAnswers(t *testing.T) {
+	cases := map[string]struct {
+		answer   string
+		class    Class
+		says     string
+		attempts int
+	}{
+		"no groups": {answer: `{"ActionStatus":"OK","ErrorCode":0,"TotalCount":0,"GroupIdList":[],"Next":0}`,
+			attempts: 1},
+		"no groups, no list": {answer: `{"ActionStatus":"OK","ErrorCode":0,"TotalCount":0}`, attempts: 1},
+		"no list": {answer: `{"ActionStatus":"OK","ErrorCode":0,"TotalCount":3,"Next":0}`,
+			class: ClassTransient, says: "no GroupIdList", attempts: 5},
+		"nothing at all": {answer: okAnswer, class: ClassTransient, says: "no GroupIdList", attempts: 5},
+		"a group without id": {answer: `{"ActionStatus":"OK","ErrorCode":0,"GroupIdList":[{}],"Next":0}`,
+			class: ClassTransient, says: "no GroupId", attempts: 5},
+		"a Next below 0": {answer: `{"ActionStatus":"OK","ErrorCode":0,"GroupIdList":[],"Next":-1}`,
+			class: ClassTransient, says: "not the JSON", attempts: 5},
+		"refused": {answer: refusal(10007, "no"), class: ClassPermanent, says: "10007", attempts: 1},
+		"too frequent": {answer: refusal(60007, "slow down"), class: ClassThrottled, says: "60007",
+			attempts: 5},
+		"too large, come what": {answer: refusal(10018, "over 1 MB"), class: ClassPermanent, says: "10018",
+			attempts: 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			v := newVendor(t, always(200, tc.answer))
+			got, err := v.client(t).AppGroups(t.Context(), 0)
+			if ClassOf(err) != tc.class || err != nil && !strings.Contains(err.Error(), tc.says) || len(got.IDs) != 0 ||
+				got.Next != 0 {
+				t.Errorf("%+v, error %v, want class %q saying %q", got, err, tc.class, tc.says)
+			}
+			if n := len(v.seen()); n != tc.attempts {
+				t.Errorf("%d attempts, want %d", n, tc.attempts)
 			}
 		})
 	}

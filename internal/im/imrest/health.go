@@ -1,34 +1,35 @@
 package imrest
 
-// HealthState says how the calls of a client fare. Its words are also the reasons of the condition VendorReachable.
+// HealthState says whether the calls of a client succeed. Its values are also the reasons of the condition
+// VendorReachable.
 type HealthState string
 
 const (
 	// HealthUnknown means: no call has ended yet.
 	HealthUnknown HealthState = ""
-	// HealthReachable means: the vendor answers, be it with a refusal that concerns one call only.
+	// HealthReachable means: the vendor answers, if only with a refusal of one call.
 	HealthReachable HealthState = "Reachable"
-	// HealthThrottled means: the vendor wants fewer calls.
+	// HealthThrottled means: the vendor demands fewer calls.
 	HealthThrottled HealthState = "Throttled"
-	// HealthUnauthorized means: the vendor does not accept who calls.
+	// HealthUnauthorized means: the vendor does not accept the credentials.
 	HealthUnauthorized HealthState = "Unauthorized"
-	// HealthUnreachable means: no usable answer, after all attempts.
+	// HealthUnreachable means: no usable response, after all attempts.
 	HealthUnreachable HealthState = "Unreachable"
 )
 
-// Health is what the last call that ended says about the vendor.
+// Health is the outcome of the last call that ended.
 type Health struct {
 	State HealthState
-	// Message is the error in words, "" while Reachable. It holds nothing secret.
+	// Message is the text of the error, "" while Reachable. It holds no secret.
 	Message string
 }
 
-// healthAfter judges by the outcome of a whole call: what a repetition cured never shows.
+// healthAfter judges by the outcome of a whole call: a failed attempt that a later one made good does not count.
 func healthAfter(err *Error) Health {
 	if err == nil {
 		return Health{State: HealthReachable}
 	}
-	// A wait is part of the moment, not of the state: with it the message would change with every call.
+	// RetryAfter is not in the message, which would change with every call.
 	state := HealthReachable
 	switch err.Class {
 	case ClassTransient:

@@ -40,10 +40,10 @@ const (
 
 // limiter spaces the attempts of all calls of one app, and decides in which order those that wait may start.
 //
-// Each lane is served in order of arrival. Urgent calls go first, but after 3 of them in a row a normal one goes, so that
-// neither lane can block the other. Calls of the sweep go when no other call waits, and take at most a quarter of the rate.
-// Order of arrival is fair between small and large groups, since a group is read by one call after the other: a group of
-// 10,000 pages goes back to the end of the queue after each page.
+// Each lane is served in order of arrival. Urgent calls go first, but after 3 of them in a row a normal one goes, so
+// that neither lane can block the other. Calls of the sweep go when no other call waits, and take at most a quarter of
+// the rate. Order of arrival is fair between small and large groups, since a group is read by one call after the other:
+// a group of 10,000 pages goes back to the end of the queue after each page.
 //
 // A goroutine serves the queues while there are calls in them, and ends with the last one.
 type limiter struct {
@@ -68,7 +68,11 @@ type waiter struct {
 	result chan error // nil: the attempt may start
 }
 
-func newLimiter(now func() time.Time, sleep func(context.Context, time.Duration) error, requestsPerSecond int) *limiter {
+func newLimiter(
+	now func() time.Time,
+	sleep func(context.Context, time.Duration) error,
+	requestsPerSecond int,
+) *limiter {
 	l := &limiter{now: now, sleep: sleep}
 	l.setRate(requestsPerSecond)
 	return l
@@ -190,8 +194,8 @@ func (l *limiter) run(ctx context.Context) {
 	}
 }
 
-// serve admits and dismisses the calls for which that is decided, and returns when there may be more to decide; zero if no
-// call waits.
+// serve admits and dismisses the calls for which that is decided, and returns when there may be more to decide; zero if
+// no call waits.
 func (l *limiter) serve(now time.Time) (next time.Time) {
 	for _, started := range [...]*time.Time{&l.started, &l.sweepStarted, &l.listStarted} {
 		if now.Before(*started) {
@@ -232,8 +236,8 @@ func (l *limiter) dismiss(now, slot time.Time) {
 	}
 }
 
-// first returns the lane that goes next if the next slot is at slot, and when its first call may start; lanes if no call
-// waits.
+// first returns the lane that goes next if the next slot is at slot, and when its first call may start; lanes if no
+// call waits.
 func (l *limiter) first(slot time.Time) (lane, time.Time) {
 	urgent, normal, sweep := l.queues[laneUrgent], l.queues[laneNormal], l.queues[laneSweep]
 	switch {
@@ -272,8 +276,8 @@ func (l *limiter) start(in lane, now time.Time) {
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // late reports whether at is after notAfter (zero: no limit) by either clock. The monotonic clock stands still while a
-// virtual machine is suspended, so that by it alone facts read hours ago would still be fresh when the machine goes on. The
-// wall clock may be set back.
+// virtual machine is suspended, so that by it alone facts read hours ago would still be fresh when the machine goes on.
+// The wall clock may be set back.
 func late(at, notAfter time.Time) bool {
 	return !notAfter.IsZero() && (at.After(notAfter) || at.Round(0).After(notAfter.Round(0)))
 }

@@ -352,7 +352,8 @@ func TestCallsDoNotRushOutOfAPause(t *testing.T) {
 func TestLongPauseFailsWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t)
-		for _, waiting := range []call{{api: apiMembers}, {api: apiMembers, notAfter: sometime()}, {api: apiMembers, sweep: true}} {
+		for _, waiting := range []call{{api: apiMembers}, {api: apiMembers, notAfter: sometime()}, {api: apiMembers,
+			sweep: true}} {
 			q.calls.Go(func() {
 				err := q.admit(t.Context(), waiting, time.Time{})
 				failed, ok := errors.AsType[*Error](err)
@@ -387,7 +388,8 @@ func TestLaneOfCall(t *testing.T) {
 			t.Errorf("%s: lane %d, want %d", name, got, tc.want)
 		}
 	}
-	v := newVendor(t, always(200, `{"ActionStatus":"OK","ErrorCode":0,"TotalCount":0,"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`))
+	v := newVendor(t, always(200, `{"ActionStatus":"OK","ErrorCode":0,"TotalCount":0,"GroupInfo":[{"GroupId":"g",`+
+		`"Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`))
 	client := v.client(t, func(c *Config) { c.RequestsPerSecond = 20 })
 	start := v.clock.Now()
 	for range 3 {
@@ -448,7 +450,8 @@ func TestLimiterUnderLoad(t *testing.T) {
 	if len(at) == 0 {
 		t.Fatal("no call was admitted")
 	}
-	if took := slices.MaxFunc(at, time.Time.Compare).Sub(slices.MinFunc(at, time.Time.Compare)); took < time.Duration(len(at)/2)*interval {
+	if took := slices.MaxFunc(at, time.Time.Compare).Sub(slices.MinFunc(at,
+		time.Time.Compare)); took < time.Duration(len(at)/2)*interval {
 		t.Errorf("%d calls in %s", len(at), took)
 	}
 }

@@ -33,14 +33,14 @@ type Member struct {
 	Role string
 	// Joined is zero if it is unknown.
 	Joined time.Time
-	// LastSpoke is zero if the member never spoke, or if it is unknown.
+	// LastSpoke is zero if the member never spoke, or if that is unknown.
 	LastSpoke time.Time
-	// ActivityKnown says that the answer held both times and that they are possible. Without it nothing follows from a zero
-	// LastSpoke, and nothing from a zero Joined.
+	// ActivityKnown says that the response held both times and that they are possible. Without it a zero LastSpoke or
+	// Joined means nothing.
 	ActivityKnown bool
 }
 
-// memberFilter lists what is asked for besides the account.
+// memberFilter lists the fields of the response besides the account.
 var memberFilter = []string{"Role", "JoinTime", "LastSendMsgTime"}
 
 type memberInfo struct {
@@ -66,21 +66,22 @@ func (m memberInfo) member() Member {
 	return member
 }
 
-// vendorTime is Unix seconds. Absent, of another type, negative or beyond the year 9999 it is unknown: whoever reads
-// it must be able to tell that from 0, which means never.
+// vendorTime is Unix seconds. One that is absent, of another type, negative or beyond the year 9999 is unknown, as
+// opposed to 0, which means never.
 type vendorTime struct {
 	seconds int64
 	known   bool
 }
 
-// UnmarshalJSON implements json.Unmarshaler. It takes a quoted number too, since the vendor's pages quote some times.
+// UnmarshalJSON implements json.Unmarshaler. It accepts a quoted number too, since the vendor's pages quote some times.
 func (t *vendorTime) UnmarshalJSON(raw []byte) error {
 	*t = vendorTime{}
 	var text json.Number
 	if json.Unmarshal(raw, &text) != nil {
 		return nil //nolint:nilerr // what is no time is unknown, not an error
 	}
-	if seconds, err := strconv.ParseInt(text.String(), 10, 64); err == nil && 0 <= seconds && seconds <= latestVendorTime {
+	if seconds, err := strconv.ParseInt(text.String(), 10, 64); err == nil && 0 <= seconds &&
+		seconds <= latestVendorTime {
 		*t = vendorTime{seconds: seconds, known: true}
 	}
 	return nil
@@ -94,19 +95,18 @@ type memberListRequest struct {
 	Filter  []string `json:"MemberInfoFilter"`
 }
 
-type memberListAnswer struct {
+type memberListResponse struct {
 	status
 	MemberNum *int         `json:"MemberNum"`
 	Members   []memberInfo `json:"MemberList"`
 	Next      string       `json:"Next"`
 }
 
-// Members lists all members of a group, whatever their role, in the vendor's order (get_group_member_info, page 34948). It
-// holds one page and what it takes to see that the pages lead on, however many members there are, so an account may come twice: where
-// members leave meanwhile, the vendor's offsets shift. g must be fresh: its Type selects the way of paging and its Members bound the pages. An error is the last thing that is
-// yielded, with a zero Member; what came before it is then not the whole list. Besides a failed call it says that an answer
-// repeats the one before, that a Next repeats an earlier one, or that there is no end in sight; a group
-// whose type has no list, or is not known, gives ClassUnsupported.
+// Members lists all members of a group in the vendor's order (get_group_member_info, page 34948). It holds one page at
+// a time. An account may come twice, since the vendor's offsets shift when members leave. g must be fresh: its Type
+// selects the kind of paging and its Members bound the number of pages. An error is yielded last, with a zero Member,
+// and means that the list is incomplete: a call failed, a page repeats the one before, a Next repeats an earlier one,
+// or there are too many pages. A type that is unknown or has no member list gives ClassUnsupported.
 func (c *Client) Members(ctx context.Context, g Group) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) {
 		if err := c.eachMember(ctx, g, func(m Member) bool { return yield(m, nil) }); err != nil {
@@ -115,10 +115,14 @@ func (c *Client) Members(ctx context.Context, g Group) iter.Seq2[Member, error] 
 	}
 }
 
-// eachMember reads page after page until the end of the list, or until yield wants no more.
+// eachMember reads page after page until the end of the list, or until yield returns false.
 func (c *Client) eachMember(ctx context.Context, g Group, yield func(Member) bool) error {
 	if g.Type == im.TypeAVChatRoom || g.Type == "" {
-		return &Error{API: apiMembers, Class: ClassUnsupported, Err: fmt.Errorf("groups of type %q have no member list", g.VendorType)}
+		return &Error{
+			API:   apiMembers,
+			Class: ClassUnsupported,
+			Err:   fmt.Errorf("groups of type %q have no member list", g.VendorType),
+		}
 	}
 	pages := newMemberPages(g)
 	for !pages.done {
@@ -126,8 +130,13 @@ func (c *Client) eachMember(ctx context.Context, g Group, yield func(Member) boo
 		if err != nil {
 			return err
 		}
-		if err := pages.turn(page); err != nil {
-			return &Error{API: apiMembers, HTTPStatus: 200, Class: ClassTransient, Err: fmt.Errorf("list members: %w", err)}
+		if err := pages.advance(page); err != nil {
+			return &Error{
+				API:        apiMembers,
+				HTTPStatus: 200,
+				Class:      ClassTransient,
+				Err:        fmt.Errorf("list members: %w", err),
+			}
 		}
 		for _, info := range page.Members {
 			if !yield(info.member()) {
@@ -138,14 +147,14 @@ func (c *Client) eachMember(ctx context.Context, g Group, yield func(Member) boo
 	return nil
 }
 
-func (c *Client) memberPage(ctx context.Context, request memberListRequest) (memberListAnswer, error) {
-	var page memberListAnswer
-	err := c.do(ctx, call{api: apiMembers, body: request, decode: func(a answer) error {
-		page = memberListAnswer{}
-		if err := a.decode(&page); err != nil {
+func (c *Client) memberPage(ctx context.Context, request memberListRequest) (memberListResponse, error) {
+	var page memberListResponse
+	err := c.do(ctx, call{api: apiMembers, body: request, decode: func(r response) error {
+		page = memberListResponse{}
+		if err := r.decode(&page); err != nil {
 			return err
 		}
-		if err := page.check(a); err != nil {
+		if err := page.check(r); err != nil {
 			return err
 		}
 		return checkAccounts(page.Members)
@@ -160,8 +169,8 @@ func checkAccounts(members []memberInfo) error {
 	return nil
 }
 
-// memberPages is the way through a list: by Next for communities, by Offset for all others. Both could go on for ever, or
-// end early, on a faulty answer; a list that looks complete and is not would be planned upon.
+// memberPages leads through a list: by Next for communities, by Offset for all others. On a faulty response both could
+// go on for ever or end early, and a plan would be made from an incomplete list.
 type memberPages struct {
 	group    Group
 	done     bool
@@ -169,8 +178,8 @@ type memberPages struct {
 	offset   int
 	next     string
 	accounts []string // of the page before
-	// cursors holds every Next that was followed, as a hash: a community of a million has 10,000 of them, of a length that is not
-	// documented. Two that are different and have the same hash, once in a thousand million such lists, would end the list with an error.
+	// cursors holds a hash of every Next: a community of a million members has 10,000, of undocumented length. A
+	// collision, once in a thousand million such lists, ends the list with an error.
 	cursors map[uint64]struct{}
 	seed    maphash.Seed
 }
@@ -200,8 +209,8 @@ func (p *memberPages) request() memberListRequest {
 	return request
 }
 
-// turn takes note of a page and settles where the next one is.
-func (p *memberPages) turn(page memberListAnswer) error {
+// advance checks a page and finds where the next one begins.
+func (p *memberPages) advance(page memberListResponse) error {
 	p.read++
 	accounts := make([]string, len(page.Members))
 	for i, member := range page.Members {
@@ -219,7 +228,7 @@ func (p *memberPages) turn(page memberListAnswer) error {
 		p.next = page.Next
 	} else {
 		p.offset += len(accounts)
-		// A short page ends the list only where the count agrees, since nothing promises that pages are filled.
+		// A short page ends the list only if the count agrees, since nothing guarantees that pages are filled.
 		switch {
 		case page.MemberNum == nil:
 			return fmt.Errorf("page %d has no MemberNum", p.read)
@@ -241,19 +250,24 @@ type namedMembersRequest struct {
 	Filter   []string `json:"MemberInfoFilter"`
 }
 
-// MembersNamed looks the accounts up in a group (get_specified_group_member_info, page 64897), 50 in a call. Who is no member
-// is not in the map; nor is anybody who was not asked for. With an error there is no map, since absence means something. Where
-// notAfter is not zero, no attempt starts later; see ErrTooLate.
-func (c *Client) MembersNamed(ctx context.Context, groupID string, accounts []string, notAfter time.Time) (map[string]Member, error) {
+// MembersNamed looks up accounts in a group (get_specified_group_member_info, page 64897), 50 in a call. The map holds
+// those that are members. With an error it is nil, since absence has a meaning. If notAfter is not zero, no attempt
+// starts later; see ErrTooLate.
+func (c *Client) MembersNamed(
+	ctx context.Context,
+	groupID string,
+	accounts []string,
+	notAfter time.Time,
+) (map[string]Member, error) {
 	members := make(map[string]Member, len(accounts))
 	for chunk := range slices.Chunk(accounts, maxNamedPerCall) {
 		request := namedMembersRequest{GroupID: groupID, Accounts: chunk, Filter: memberFilter}
-		err := c.do(ctx, call{api: apiMembersNamed, body: request, notAfter: notAfter, decode: func(a answer) error {
-			var got memberListAnswer
-			if err := a.decode(&got); err != nil {
+		err := c.do(ctx, call{api: apiMembersNamed, body: request, notAfter: notAfter, decode: func(r response) error {
+			var got memberListResponse
+			if err := r.decode(&got); err != nil {
 				return err
 			}
-			if err := got.check(a); err != nil {
+			if err := got.check(r); err != nil {
 				return err
 			}
 			if err := checkAccounts(got.Members); err != nil {

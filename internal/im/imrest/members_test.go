@@ -70,7 +70,8 @@ func decodeListBody(t *testing.T, r request) listBody {
 	if err := json.Unmarshal([]byte(r.body), &body); err != nil {
 		t.Fatal(err)
 	}
-	if body.GroupId != "g" || body.Limit != 100 || !slices.Equal(body.MemberInfoFilter, []string{"Role", "JoinTime", "LastSendMsgTime"}) {
+	filter := []string{"Role", "JoinTime", "LastSendMsgTime"}
+	if body.GroupId != "g" || body.Limit != 100 || !slices.Equal(body.MemberInfoFilter, filter) {
 		t.Errorf("body %s", r.body)
 	}
 	if body.MemberRoleFilter != nil {
@@ -149,39 +150,48 @@ func TestMembersGuards(t *testing.T) {
 			},
 		},
 		"an answer that repeats the one before": {
-			group: Group{ID: "g", Type: im.TypePublic, Members: 1000}, pages: 3, class: ClassTransient, says: "page 3 repeats the one before",
+			group: Group{ID: "g", Type: im.TypePublic, Members: 1000}, pages: 3, class: ClassTransient,
+			says:   "page 3 repeats the one before",
 			answer: func(n int, _ listBody) (int, string) { return 200, full(min(n, 2) * 100) },
 		},
 		"a community's answer that repeats the one before": {
-			group: Group{ID: "g", Type: im.TypeCommunity, Members: 1000}, pages: 2, class: ClassTransient, says: "page 2 repeats the one before",
+			group: Group{ID: "g", Type: im.TypeCommunity, Members: 1000}, pages: 2, class: ClassTransient,
+			says: "page 2 repeats the one before",
 			answer: func(n int, _ listBody) (int, string) {
 				return 200, memberPageAnswer(1000, fmt.Sprint("n", n), "a", "b")
 			},
 		},
 		"a Next seen before": {
-			group: Group{ID: "g", Type: im.TypeCommunity, Members: 1000}, pages: 3, class: ClassTransient, says: "page 3 leads back to an earlier one",
+			group: Group{ID: "g", Type: im.TypeCommunity, Members: 1000}, pages: 3, class: ClassTransient,
+			says: "page 3 leads back to an earlier one",
 			answer: func(n int, _ listBody) (int, string) {
 				return 200, memberPageAnswer(1000, fmt.Sprint("n", n%2), fmt.Sprint("u", n))
 			},
 		},
 		"a Next that stays": {
-			group: Group{ID: "g", Type: im.TypeCommunity, Members: 1000}, pages: 2, class: ClassTransient, says: "page 2 leads back to an earlier one",
-			answer: func(n int, _ listBody) (int, string) { return 200, memberPageAnswer(1000, "n", fmt.Sprint("u", n)) },
+			group: Group{ID: "g", Type: im.TypeCommunity, Members: 1000}, pages: 2, class: ClassTransient,
+			says: "page 2 leads back to an earlier one",
+			answer: func(n int, _ listBody) (int, string) {
+				return 200, memberPageAnswer(1000, "n", fmt.Sprint("u", n))
+			},
 		},
 		"too many pages by Next": {
-			group: Group{ID: "g", Type: im.TypeCommunity, Members: 100}, pages: 12, class: ClassTransient, says: "no end after 12 pages for 100 members",
+			group: Group{ID: "g", Type: im.TypeCommunity, Members: 100}, pages: 12, class: ClassTransient,
+			says: "no end after 12 pages for 100 members",
 			answer: func(n int, _ listBody) (int, string) {
 				return 200, memberPageAnswer(1000, fmt.Sprint("n", n), fmt.Sprint("u", n))
 			},
 		},
 		"too many pages by Offset": {
-			group: Group{ID: "g", Type: im.TypePublic, Members: 120}, pages: 12, class: ClassTransient, says: "no end after 12 pages for 120 members",
+			group: Group{ID: "g", Type: im.TypePublic, Members: 120}, pages: 12, class: ClassTransient,
+			says: "no end after 12 pages for 120 members",
 			answer: func(n int, _ listBody) (int, string) {
 				return 200, memberPageAnswer(1_000_000, "", names(n*100, n*100+100)...)
 			},
 		},
 		"a list that ends early": {
-			group: Group{ID: "g", Type: im.TypePublic, Members: 1000}, pages: 2, class: ClassTransient, says: "ends after 100 of 1000 members",
+			group: Group{ID: "g", Type: im.TypePublic, Members: 1000}, pages: 2, class: ClassTransient,
+			says: "ends after 100 of 1000 members",
 			answer: func(n int, _ listBody) (int, string) {
 				if n > 1 {
 					return 200, memberPageAnswer(1000, "")
@@ -190,13 +200,15 @@ func TestMembersGuards(t *testing.T) {
 			},
 		},
 		"no count": {
-			group: Group{ID: "g", Type: im.TypePublic, Members: 1}, pages: 1, class: ClassTransient, says: "no MemberNum",
+			group: Group{ID: "g", Type: im.TypePublic, Members: 1}, pages: 1, class: ClassTransient,
+			says: "no MemberNum",
 			answer: func(int, listBody) (int, string) {
 				return 200, `{"ActionStatus":"OK","ErrorCode":0,"MemberList":[{"Member_Account":"a"}]}`
 			},
 		},
 		"a member without an account": {
-			group: Group{ID: "g", Type: im.TypePublic, Members: 1}, pages: 5, class: ClassTransient, says: "no Member_Account",
+			group: Group{ID: "g", Type: im.TypePublic, Members: 1}, pages: 5, class: ClassTransient,
+			says: "no Member_Account",
 			answer: func(int, listBody) (int, string) {
 				return 200, `{"ActionStatus":"OK","ErrorCode":0,"MemberNum":1,"MemberList":[{"Role":"Member"}]}`
 			},
@@ -209,12 +221,16 @@ func TestMembersGuards(t *testing.T) {
 			group: Group{ID: "g", Type: im.TypePublic, Members: 1}, pages: 1, class: ClassUnsupported, says: "10007",
 			answer: func(int, listBody) (int, string) { return 200, refusal(10007, "no") },
 		},
-		"live room":    {group: Group{ID: "g", Type: im.TypeAVChatRoom, VendorType: "Live"}, class: ClassUnsupported, says: `"Live" have no member list`},
-		"unknown type": {group: Group{ID: "g", VendorType: "Hall"}, class: ClassUnsupported, says: `"Hall" have no member list`},
+		"live room": {group: Group{ID: "g", Type: im.TypeAVChatRoom, VendorType: "Live"}, class: ClassUnsupported,
+			says: `"Live" have no member list`},
+		"unknown type": {group: Group{ID: "g", VendorType: "Hall"}, class: ClassUnsupported,
+			says: `"Hall" have no member list`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			v := newVendor(t, func(_ http.ResponseWriter, n int, r request) (int, string) { return tc.answer(n, decodeListBody(t, r)) })
+			v := newVendor(t, func(_ http.ResponseWriter, n int, r request) (int, string) {
+				return tc.answer(n, decodeListBody(t, r))
+			})
 			_, err := list(t, v.client(t), tc.group)
 			if err == nil || ClassOf(err) != tc.class || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("error %v (class %q), want class %q saying %q", err, ClassOf(err), tc.class, tc.says)
@@ -256,14 +272,16 @@ func hall(members int) roundTrip {
 		to := min(from+memberPage, members)
 		page := []byte(`{"ActionStatus":"OK","ErrorCode":0,"MemberNum":` + strconv.Itoa(members) + `,"MemberList":[`)
 		for i := from; i < to; i++ {
-			page = fmt.Appendf(page, `{"Member_Account":"somebody%d","Role":"Member","JoinTime":1600000000,"LastSendMsgTime":0},`, i)
+			page = fmt.Appendf(page, `{"Member_Account":"somebody%d","Role":"Member","JoinTime":1600000000,`+
+				`"LastSendMsgTime":0},`, i)
 		}
 		page = append(page[:len(page)-1], `],"Next":"`...)
 		if to < members {
 			page = strconv.AppendInt(page, int64(to), 10)
 		}
 		page = append(page, `"}`...)
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(page))}, nil
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{},
+			Body: io.NopCloser(bytes.NewReader(page))}, nil
 	}
 }
 
@@ -273,7 +291,8 @@ func TestMembersTakeLittleMemory(t *testing.T) {
 	clock := newClock()
 	client, err := NewClient(Config{
 		Endpoint: "https://im.example.com", SDKAppID: testApp, AdminAccount: testAdmin, SecretKey: testKey,
-		Now: clock.Now, Sleep: func(context.Context, time.Duration) error { return nil }, HTTPClient: &http.Client{Transport: hall(members)},
+		Now: clock.Now, Sleep: func(context.Context, time.Duration) error { return nil },
+		HTTPClient: &http.Client{Transport: hall(members)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -319,26 +338,42 @@ func TestMemberFields(t *testing.T) {
 		item string
 		want Member
 	}{
-		"complete":             {`"Role":"Admin","JoinTime":1600000000,"LastSendMsgTime":1650000000,"MsgSeq":1,"New":[]`, Member{Role: "Admin", Joined: joined, LastSpoke: spoke, ActivityKnown: true}},
-		"blank after the role": {`"Role":"Member ","JoinTime":1600000000,"LastSendMsgTime":0`, Member{Role: "Member", Joined: joined, ActivityKnown: true}},
-		"quoted times":         {`"Role":"Owner","JoinTime":"1600000000","LastSendMsgTime":"1650000000"`, Member{Role: "Owner", Joined: joined, LastSpoke: spoke, ActivityKnown: true}},
-		"unknown role":         {`"Role":"member","JoinTime":1600000000,"LastSendMsgTime":0`, Member{Joined: joined, ActivityKnown: true}},
-		"no role":              {`"JoinTime":1600000000,"LastSendMsgTime":0`, Member{Joined: joined, ActivityKnown: true}},
-		"no LastSendMsgTime":   {`"Role":"Member","JoinTime":1600000000`, Member{Role: "Member", Joined: joined}},
-		"LastSendMsgTime null": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":null`, Member{Role: "Member", Joined: joined}},
-		"negative":             {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":-1`, Member{Role: "Member", Joined: joined}},
-		"milliseconds":         {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":1650000000000`, Member{Role: "Member", Joined: joined}},
-		"absurd":               {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":1e300`, Member{Role: "Member", Joined: joined}},
-		"fraction":             {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":1.5`, Member{Role: "Member", Joined: joined}},
-		"another type":         {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":{"a":1}`, Member{Role: "Member", Joined: joined}},
-		"empty text":           {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":""`, Member{Role: "Member", Joined: joined}},
-		"no JoinTime":          {`"Role":"Member","LastSendMsgTime":1650000000`, Member{Role: "Member", LastSpoke: spoke}},
-		"JoinTime 0":           {`"Role":"Member","JoinTime":0,"LastSendMsgTime":1650000000`, Member{Role: "Member", LastSpoke: spoke}},
-		"in the future":        {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":4000000000`, Member{Role: "Member", Joined: joined, LastSpoke: time.Unix(4000000000, 0).UTC(), ActivityKnown: true}},
+		"complete": {`"Role":"Admin","JoinTime":1600000000,"LastSendMsgTime":1650000000,"MsgSeq":1,` +
+			`"New":[]`, Member{Role: "Admin", Joined: joined, LastSpoke: spoke, ActivityKnown: true}},
+		"blank after the role": {`"Role":"Member ","JoinTime":1600000000,"LastSendMsgTime":0`, Member{Role: "Member",
+			Joined: joined, ActivityKnown: true}},
+		"quoted times": {`"Role":"Owner","JoinTime":"1600000000","LastSendMsgTime":"1650000000"`,
+			Member{Role: "Owner", Joined: joined, LastSpoke: spoke, ActivityKnown: true}},
+		"unknown role": {`"Role":"member","JoinTime":1600000000,"LastSendMsgTime":0`, Member{Joined: joined,
+			ActivityKnown: true}},
+		"no role": {`"JoinTime":1600000000,"LastSendMsgTime":0`, Member{Joined: joined,
+			ActivityKnown: true}},
+		"no LastSendMsgTime": {`"Role":"Member","JoinTime":1600000000`, Member{Role: "Member", Joined: joined}},
+		"LastSendMsgTime null": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":null`, Member{Role: "Member",
+			Joined: joined}},
+		"negative": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":-1`, Member{Role: "Member",
+			Joined: joined}},
+		"milliseconds": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":1650000000000`,
+			Member{Role: "Member", Joined: joined}},
+		"absurd": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":1e300`, Member{Role: "Member",
+			Joined: joined}},
+		"fraction": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":1.5`, Member{Role: "Member",
+			Joined: joined}},
+		"another type": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":{"a":1}`,
+			Member{Role: "Member", Joined: joined}},
+		"empty text": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":""`, Member{Role: "Member",
+			Joined: joined}},
+		"no JoinTime": {`"Role":"Member","LastSendMsgTime":1650000000`, Member{Role: "Member",
+			LastSpoke: spoke}},
+		"JoinTime 0": {`"Role":"Member","JoinTime":0,"LastSendMsgTime":1650000000`, Member{Role: "Member",
+			LastSpoke: spoke}},
+		"in the future": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":4000000000`,
+			Member{Role: "Member", Joined: joined, LastSpoke: time.Unix(4000000000, 0).UTC(), ActivityKnown: true}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			answer := `{"ActionStatus":"OK","ErrorCode":0,"MemberNum":1,"MemberList":[{"Member_Account":"a",` + tc.item + `}]}`
+			answer := `{"ActionStatus":"OK","ErrorCode":0,"MemberNum":1,"MemberList":[{"Member_Account":"a",` +
+				tc.item + `}]}`
 			v := newVendor(t, always(200, answer))
 			client := v.client(t)
 			tc.want.Account = "a"
@@ -362,7 +397,8 @@ func TestMembersNamed(t *testing.T) {
 			GroupId  string   // the vendor's spelling
 			Filter   []string `json:"MemberInfoFilter"`
 		}
-		if err := json.Unmarshal([]byte(r.body), &body); err != nil || r.api != "get_specified_group_member_info" || body.GroupId != "g" || len(body.Accounts) > 50 ||
+		if err := json.Unmarshal([]byte(r.body), &body); err != nil || r.api != "get_specified_group_member_info" ||
+			body.GroupId != "g" || len(body.Accounts) > 50 ||
 			!slices.Equal(body.Filter, []string{"Role", "JoinTime", "LastSendMsgTime"}) {
 			t.Errorf("%s %s: %v", r.api, r.body, err)
 		}
@@ -415,17 +451,19 @@ func TestMembersNamedFailsAsAWhole(t *testing.T) {
 func FuzzDecodeAnswer(f *testing.F) {
 	f.Add([]byte(memberPageAnswer(2, "", "a", "b")))
 	f.Add([]byte(`{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`))
-	f.Add([]byte(`{"ActionStatus":"OK","ErrorCode":0,"MemberNum":1,"MemberList":[{"Member_Account":"a","Role":"Member ","JoinTime":"1","LastSendMsgTime":1e9}],"Next":"x"}`))
+	f.Add([]byte(`{"ActionStatus":"OK","ErrorCode":0,"MemberNum":1,"MemberList":[{"Member_Account":"a",` +
+		`"Role":"Member ","JoinTime":"1","LastSendMsgTime":1e9}],"Next":"x"}`))
 	f.Add([]byte(refusal(10010, "gone")))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		a := answer{api: apiMembers, body: body}
-		var page memberListAnswer
+		a := response{api: apiMembers, body: body}
+		var page memberListResponse
 		if a.decode(&page) == nil {
 			pages := newMemberPages(Group{ID: "g", Type: im.TypePublic, Members: 1})
-			_ = pages.turn(page)
+			_ = pages.advance(page)
 			for _, info := range page.Members {
 				m := info.member()
-				if m.ActivityKnown && m.Joined.IsZero() || m.Joined.Year() > 9999 || m.LastSpoke.Year() > 9999 || m.LastSpoke.Unix() < 0 && !m.LastSpoke.IsZero() {
+				if m.ActivityKnown && m.Joined.IsZero() || m.Joined.Year() > 9999 || m.LastSpoke.Year() > 9999 ||
+					m.LastSpoke.Unix() < 0 && !m.LastSpoke.IsZero() {
 					t.Errorf("%q reads as %+v", body, m)
 				}
 				if !slices.Contains([]string{"", "Owner", "Admin", "Member"}, m.Role) {
@@ -435,11 +473,17 @@ func FuzzDecodeAnswer(f *testing.F) {
 		}
 		got := Group{}
 		a.api = apiGroupInfo
-		err := groupsCall([]string{"g"}, func(_ string, read Group, err error) error { got = read; return err }).decode(a)
-		if err == nil && (got.ID != "g" || got.VendorType == "" || got.Members < 0 || got.MaxMembers < 0 || got.Type != im.TypeAVChatRoom && got.MaxMembers == 0) {
+		err := groupsCall([]string{"g"}, func(_ string, read Group,
+			err error) error {
+			got = read
+			return err
+		}).decode(a)
+		if err == nil && (got.ID != "g" || got.VendorType == "" || got.Members < 0 || got.MaxMembers < 0 ||
+			got.Type != im.TypeAVChatRoom && got.MaxMembers == 0) {
 			t.Errorf("%q reads as %+v", body, got)
 		}
-		if failed, ok := err.(*Error); ok && (failed.Class == "" || len(failed.Info) > maxInfo) { //nolint:errorlint // it is not wrapped here
+		//nolint:errorlint // it is not wrapped here
+		if failed, ok := err.(*Error); ok && (failed.Class == "" || len(failed.Info) > maxInfo) {
 			t.Errorf("%q fails as %+v", body, failed)
 		}
 	})

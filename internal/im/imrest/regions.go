@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Endpoint returns the base URL of the REST API in a region (page 34620). Regions are China, Singapore, Seoul, Tokyo,
-// Frankfurt, SiliconValley, Jakarta and Riyadh; the closed list is what keeps users from choosing a host.
+// Endpoint returns the base URL of the REST API in a region (page 34620). The closed list keeps users from choosing a
+// host.
 func Endpoint(region string) (string, error) {
 	host := ""
 	switch region {
@@ -31,17 +31,21 @@ func Endpoint(region string) (string, error) {
 	case "Riyadh":
 		host = "adminapiksa.im.qcloud.com"
 	default:
-		return "", fmt.Errorf("unknown region %q: use China, Singapore, Seoul, Tokyo, Frankfurt, SiliconValley, Jakarta or Riyadh", region)
+		return "", fmt.Errorf(
+			"unknown region %q: use China, Singapore, Seoul, Tokyo, Frankfurt, SiliconValley, Jakarta or Riyadh",
+			region,
+		)
 	}
 	return "https://" + host, nil
 }
 
-// ParseEndpoint checks the base URL of a REST API and returns it without a trailing slash. It is scheme, host and port only;
-// plain http is refused except towards a loopback address or localhost, because every call carries a UserSig in its URL.
+// ParseEndpoint checks the base URL of a REST API and returns it without a trailing slash. It must be scheme, host and
+// port only. Plain http is only allowed for a loopback address or localhost, because every call has a UserSig in its
+// URL.
 func ParseEndpoint(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		// url.Error repeats what it was given, which may hold a password.
+		// url.Error repeats the URL, which may hold a password.
 		return "", errors.New("not a URL: use the form https://host or https://host:port")
 	}
 	switch {

@@ -7,9 +7,11 @@ import (
 
 func TestEndpoint(t *testing.T) {
 	for region, want := range map[string]string{
-		"China": "https://console.tim.qq.com", "Singapore": "https://adminapisgp.im.qcloud.com", "Seoul": "https://adminapikr.im.qcloud.com",
-		"Tokyo": "https://adminapijpn.im.qcloud.com", "Frankfurt": "https://adminapiger.im.qcloud.com", "SiliconValley": "https://adminapiusa.im.qcloud.com",
-		"Jakarta": "https://adminapiidn.im.qcloud.com", "Riyadh": "https://adminapiksa.im.qcloud.com",
+		"China": "https://console.tim.qq.com", "Singapore": "https://adminapisgp.im.qcloud.com",
+		"Seoul": "https://adminapikr.im.qcloud.com",
+		"Tokyo": "https://adminapijpn.im.qcloud.com", "Frankfurt": "https://adminapiger.im.qcloud.com",
+		"SiliconValley": "https://adminapiusa.im.qcloud.com",
+		"Jakarta":       "https://adminapiidn.im.qcloud.com", "Riyadh": "https://adminapiksa.im.qcloud.com",
 	} {
 		got, err := Endpoint(region)
 		if err != nil || got != want {
@@ -41,10 +43,14 @@ func TestParseEndpoint(t *testing.T) {
 		}
 	}
 	for _, raw := range []string{
-		"", "im.example.com", "//im.example.com", "https://", "https:///x", "ftp://im.example.com", "https:im.example.com",
-		"http://im.example.com", "http://10.0.0.1", "http://localhost.evil.example.com", "http://127.0.0.1.evil.example.com", "http://0.0.0.0:8090",
-		"https://im.example.com/v4", "https://im.example.com?x=1", "https://im.example.com?", "https://im.example.com#x",
-		"https://user@im.example.com", "https://user:hunter2@im.example.com", "https://user:hunter2@im.example.com:bad", "https://im.example.com:", "https://im.example.com:99999", "https://im.example.com:x",
+		"", "im.example.com", "//im.example.com", "https://", "https:///x", "ftp://im.example.com",
+		"https:im.example.com",
+		"http://im.example.com", "http://10.0.0.1", "http://localhost.evil.example.com",
+		"http://127.0.0.1.evil.example.com", "http://0.0.0.0:8090",
+		"https://im.example.com/v4", "https://im.example.com?x=1", "https://im.example.com?",
+		"https://im.example.com#x",
+		"https://user@im.example.com", "https://user:hunter2@im.example.com", "https://user:hunter2@im.example.com:bad",
+		"https://im.example.com:", "https://im.example.com:99999", "https://im.example.com:x",
 	} {
 		got, err := ParseEndpoint(raw)
 		if err == nil {

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	maxUserSig      = 4 << 10  // bytes of a UserSig that are looked at; a usual one has 200 to 500
-	maxUserSigPlain = 16 << 10 // bytes that one may inflate to, so that a small token cannot cost much memory
+	maxUserSig      = 4 << 10  // bytes of a UserSig; a usual one has 200 to 500
+	maxUserSigPlain = 16 << 10 // bytes that it may inflate to, so that a small token cannot cost much memory
 )
 
 // userSig is the JSON inside a UserSig (TLSSigAPIv2, page 34385).
@@ -31,9 +31,15 @@ type userSig struct {
 	Sig        []byte `json:"TLS.sig"` // encoding/json writes it as standard base64, as the vendor does
 }
 
-// NewUserSig makes the token by which the vendor believes that a call of its REST API comes from identifier (page 34385). It
-// is valid from at for life, which is cut to whole seconds and must be at least one.
-func NewUserSig(secretKey string, sdkAppID uint64, identifier string, at time.Time, life time.Duration) (string, error) {
+// NewUserSig returns the token that authenticates a call of the REST API as identifier (page 34385). It is valid from
+// at for life, which is cut to whole seconds and must be at least one.
+func NewUserSig(
+	secretKey string,
+	sdkAppID uint64,
+	identifier string,
+	at time.Time,
+	life time.Duration,
+) (string, error) {
 	switch {
 	case secretKey == "":
 		return "", errors.New("make a UserSig: the secret key is empty")
@@ -45,7 +51,13 @@ func NewUserSig(secretKey string, sdkAppID uint64, identifier string, at time.Ti
 	case life < time.Second:
 		return "", fmt.Errorf("make a UserSig: a life of %s is below one second", life)
 	}
-	token := userSig{Version: "2.0", Identifier: identifier, SDKAppID: sdkAppID, Expire: int64(life / time.Second), Time: at.Unix()}
+	token := userSig{
+		Version:    "2.0",
+		Identifier: identifier,
+		SDKAppID:   sdkAppID,
+		Expire:     int64(life / time.Second),
+		Time:       at.Unix(),
+	}
 	token.Sig = token.mac(secretKey)
 	plain, err := json.Marshal(token)
 	if err != nil {
@@ -93,8 +105,8 @@ func (e *UserSigError) Error() string {
 	return fmt.Sprintf("UserSig refused: %s (%d)", e.Reason, e.Code)
 }
 
-// VerifyUserSig checks a UserSig as the vendor does: for the same app and account, made with the same key, and not expired at
-// now. It has no notion of a token that is not valid yet. What it returns is nil or a *UserSigError.
+// VerifyUserSig checks a UserSig as the vendor does: for the same app and account, made with the same key, and not
+// expired at now. It has no notion of a token that is not valid yet. What it returns is nil or a *UserSigError.
 func VerifyUserSig(sig, secretKey string, sdkAppID uint64, identifier string, now time.Time) error {
 	if sig == "" {
 		return &UserSigError{Code: 70002, Reason: "it is empty"}
@@ -117,7 +129,7 @@ func VerifyUserSig(sig, secretKey string, sdkAppID uint64, identifier string, no
 	return nil
 }
 
-// parseUserSig unpacks a token without believing any of it.
+// parseUserSig unpacks a token without trusting it.
 func parseUserSig(sig string) (userSig, error) {
 	if len(sig) > maxUserSig {
 		return userSig{}, fmt.Errorf("it is longer than %d bytes", maxUserSig)

@@ -43,7 +43,8 @@ func readVectors(t *testing.T) vectors {
 // Compressors differ, so tokens are compared by what they hold.
 func TestUserSigVectors(t *testing.T) {
 	for _, v := range readVectors(t).UserSig {
-		token, err := NewUserSig(v.SecretKey, v.SDKAppID, v.Identifier, time.Unix(v.Time, 0), time.Duration(v.Expire)*time.Second)
+		token, err := NewUserSig(v.SecretKey, v.SDKAppID, v.Identifier, time.Unix(v.Time, 0),
+			time.Duration(v.Expire)*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +104,8 @@ func TestVerifyUserSig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	withBuf := userSig{Version: "2.0", Identifier: admin, SDKAppID: app, Expire: 3600, Time: made.Unix(), UserBuf: "YWJj"}
+	withBuf := userSig{Version: "2.0", Identifier: admin, SDKAppID: app, Expire: 3600, Time: made.Unix(),
+		UserBuf: "YWJj"}
 	withBuf.Sig = withBuf.mac(key)
 	marshal := func(u userSig) []byte {
 		text, err := json.Marshal(u)
@@ -135,11 +137,12 @@ func TestVerifyUserSig(t *testing.T) {
 		"JSON of something else": {sig: pack([]byte("{}"), 6), want: 70003},
 		"too long":               {sig: strings.Repeat("A", maxUserSig+4), want: 70003},
 		"inflates to too much":   {sig: pack(make([]byte, 4<<20), 9), want: 70003},
-		"inflates just too far":  {sig: pack(append(marshal(withBuf), bytes.Repeat([]byte(" "), maxUserSigPlain)...), 9), want: 70003},
-		"other key":              {sig: good, key: "other", want: 70009},
-		"life made longer":       {sig: pack(marshal(longer), 6), want: 70009},
-		"other account":          {sig: good, account: "mallory", want: 70013},
-		"other app":              {sig: good, app: 1400000001, want: 70014},
+		"inflates just too far": {sig: pack(append(marshal(withBuf), bytes.Repeat([]byte(" "), maxUserSigPlain)...),
+			9), want: 70003},
+		"other key":        {sig: good, key: "other", want: 70009},
+		"life made longer": {sig: pack(marshal(longer), 6), want: 70009},
+		"other account":    {sig: good, account: "mallory", want: 70013},
+		"other app":        {sig: good, app: 1400000001, want: 70014},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -167,7 +170,8 @@ func TestVerifyUserSig(t *testing.T) {
 			}
 		})
 	}
-	if refused, ok := errors.AsType[*UserSigError](VerifyUserSig(good, "", app, admin, made)); !ok || refused.Code != 70016 {
+	if refused, ok := errors.AsType[*UserSigError](VerifyUserSig(good, "", app, admin, made)); !ok ||
+		refused.Code != 70016 {
 		t.Errorf("an app without a key: %v, want code 70016", refused)
 	}
 }
@@ -191,7 +195,8 @@ func TestNewUserSigRefuses(t *testing.T) {
 
 // FuzzParseUserSig packs what the fuzzer finds, so that it gets past base64 and zlib, and gives it unpacked too.
 func FuzzParseUserSig(f *testing.F) {
-	f.Add([]byte(`{"TLS.ver":"2.0","TLS.identifier":"a","TLS.sdkappid":1,"TLS.expire":1,"TLS.time":1,"TLS.sig":"YQ=="}`))
+	f.Add([]byte(`{"TLS.ver":"2.0","TLS.identifier":"a","TLS.sdkappid":1,"TLS.expire":1,"TLS.time":1,` +
+		`"TLS.sig":"YQ=="}`))
 	f.Add([]byte(`{"TLS.ver":"2.0","TLS.time":-1,"TLS.expire":9223372036854775807}`))
 	f.Add([]byte("eJw_"))
 	f.Fuzz(func(t *testing.T, plain []byte) {

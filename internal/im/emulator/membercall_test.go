@@ -8,12 +8,12 @@ import (
 	"github.com/groupgate/groupgate/internal/im/imrest"
 )
 
-func TestWitness(t *testing.T) {
-	var told []emulator.Testimony
+func TestMemberCallsAreReported(t *testing.T) {
+	var reported []emulator.MemberCall
 	w := serve(t, emulator.Config{
-		Apps:    []emulator.App{{SDKAppID: testApp, SecretKey: testKey}},
-		Now:     func() time.Time { return testNow },
-		Witness: func(e emulator.Testimony) { told = append(told, e) }, // the calls below are sequential
+		Apps:         []emulator.App{{SDKAppID: testApp, SecretKey: testKey}},
+		Now:          func() time.Time { return testNow },
+		OnMemberCall: func(c emulator.MemberCall) { reported = append(reported, c) }, // the calls below are sequential
 	})
 	if _, err := w.CreateGroup(t.Context(), groupSpec{
 		ID: "club", Type: "Public", MaxMembers: 5, Owner: "olivia", CreatedAgo: "90d",
@@ -54,7 +54,7 @@ func TestWitness(t *testing.T) {
 			[]emulator.Member{{Account: "ann", Role: "Member", JoinedAt: testNow}}},
 	}
 	var got []fact
-	for _, e := range told {
+	for _, e := range reported {
 		got = append(got, fact{e.API, e.Identifier, e.Group.Members, e.Named, e.Found})
 	}
 	same(t, "calls", want, got)

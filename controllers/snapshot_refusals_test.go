@@ -21,7 +21,8 @@ import (
 func refusingRun(namespace, name string, until time.Time, accounts ...string) *v1alpha1.PruneRun {
 	run := &v1alpha1.PruneRun{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec:       v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: "prod"}, GroupID: "lounge", Trigger: v1alpha1.PruneTriggerManual},
+		Spec: v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: "prod"}, GroupID: "lounge",
+			Trigger: v1alpha1.PruneTriggerManual},
 	}
 	recordRefusal(&run.Status, until, accounts...)
 	return run
@@ -30,7 +31,9 @@ func refusingRun(namespace, name string, until time.Time, accounts ...string) *v
 func recordRefusal(status *v1alpha1.PruneRunStatus, until time.Time, accounts ...string) {
 	status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(until), Candidates: int32(len(accounts))}
 	for _, account := range accounts {
-		status.Plan.Removals = append(status.Plan.Removals, v1alpha1.PlannedRemoval{Account: account, LastActiveAt: metav1.NewTime(until), Reason: v1alpha1.RemovalReasonInactive})
+		status.Plan.Removals = append(status.Plan.Removals,
+			v1alpha1.PlannedRemoval{Account: account, LastActiveAt: metav1.NewTime(until),
+				Reason: v1alpha1.RemovalReasonInactive})
 	}
 	status.Progress = &v1alpha1.PruneProgress{InFlight: int32(len(accounts))}
 	status.Refuse = &v1alpha1.PruneRefusal{Until: metav1.NewTime(until), Code: 10120, Message: "Come back later"}
@@ -43,7 +46,8 @@ func applies(account string, at time.Time, want policy.Verdict) func(*policy.Sna
 		if app == nil {
 			return errors.New("app unknown")
 		}
-		if diff := cmp.Diff(want, app.DecideJoin(policy.JoinQuery{Group: "lounge", Account: account, Now: at})); diff != "" {
+		if diff := cmp.Diff(want,
+			app.DecideJoin(policy.JoinQuery{Group: "lounge", Account: account, Now: at})); diff != "" {
 			return fmt.Errorf("%s (-want,+got):\n%s", account, diff)
 		}
 		return nil
@@ -55,7 +59,7 @@ var (
 	welcome   = policy.Verdict{Admit: true, Reason: policy.ReasonAllowed}
 )
 
-// writeStatus writes the status of a run as the one with the term does.
+// writeStatus writes the status of a run as the leader does.
 func writeStatus(t *testing.T, run *v1alpha1.PruneRun, change func(*v1alpha1.PruneRunStatus)) {
 	t.Helper()
 	c := labtest.Client(t)
@@ -66,10 +70,12 @@ func writeStatus(t *testing.T, run *v1alpha1.PruneRun, change func(*v1alpha1.Pru
 	})
 }
 
-func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
+func TestRefusalHoldsOnEveryReplicaOnceRecorded(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	first, second := startReplica(t, namespace, replicaOptions{}), startReplica(t, namespace, replicaOptions{})
-	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newList(namespace, "vip", nil, "i1", "i2"),
+	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
+		newList(namespace, "vip", nil, "i1", "i2"),
 		newPolicy(namespace, "lounge", "lounge", byName("vip")))
 	run := refusingRun(namespace, "one", time.Time{})
 	run.Status = v1alpha1.PruneRunStatus{}
@@ -83,7 +89,8 @@ func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
 
 	writeStatus(t, run, func(s *v1alpha1.PruneRunStatus) {
 		s.Conditions = append(s.Conditions, metav1.Condition{
-			Type: v1alpha1.ConditionComplete, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBudgetExhausted, LastTransitionTime: metav1.NewTime(now),
+			Type: v1alpha1.ConditionComplete, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBudgetExhausted,
+			LastTransitionTime: metav1.NewTime(now),
 		})
 	})
 	if got := first.settledBuilds(t) - before; got != 0 {
@@ -105,7 +112,8 @@ func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
 	writeStatus(t, run, func(s *v1alpha1.PruneRunStatus) {
 		s.Progress, s.Removed = &v1alpha1.PruneProgress{Settled: 1}, 1
 		s.Conditions = append(s.Conditions, metav1.Condition{
-			Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonVendorRefused, LastTransitionTime: metav1.NewTime(now),
+			Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonVendorRefused,
+			LastTransitionTime: metav1.NewTime(now),
 		})
 	})
 	if got := first.settledBuilds(t) - before; got != 1 {
@@ -138,7 +146,8 @@ func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
 	}
 }
 
-func TestDeletedRunRefusesNobody(t *testing.T) {
+func TestDeletedRunRefusesNoAccount(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	run := refusingRun(namespace, "one", time.Time{})
@@ -151,10 +160,12 @@ func TestDeletedRunRefusesNobody(t *testing.T) {
 }
 
 func TestUndoReachesTheSnapshot(t *testing.T) {
+	t.Parallel()
 	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	run := refusingRun(namespace, "one", time.Time{})
-	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "lounge", "lounge"), run)
+	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
+		newPolicy(namespace, "lounge", "lounge"), run)
 	now := time.Now().Truncate(time.Second)
 	added := func(want policy.Verdict) func(*policy.Snapshot) error {
 		return func(snapshot *policy.Snapshot) error {
@@ -162,7 +173,8 @@ func TestUndoReachesTheSnapshot(t *testing.T) {
 			if app == nil {
 				return errors.New("app unknown")
 			}
-			got := app.DecideJoin(policy.JoinQuery{Group: "lounge", Account: "i1", Trigger: policy.TriggerRESTAPI, Operator: "administrator", Now: now})
+			got := app.DecideJoin(policy.JoinQuery{Group: "lounge", Account: "i1", Trigger: policy.TriggerRESTAPI,
+				Operator: "administrator", Now: now})
 			if diff := cmp.Diff(want, got); diff != "" {
 				return errors.New(diff)
 			}
@@ -172,13 +184,15 @@ func TestUndoReachesTheSnapshot(t *testing.T) {
 	gated := policy.Verdict{Reason: policy.ReasonNotListed, Code: 1}
 	r.published(t, added(gated))
 	undo := &v1alpha1.PruneUndo{
-		StartedAt: metav1.NewTime(now), Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultPending}},
+		StartedAt: metav1.NewTime(now),
+		Accounts:  []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultPending}},
 	}
 	writeStatus(t, run, func(s *v1alpha1.PruneRunStatus) {
 		recordRefusal(s, now.Add(time.Hour), "i1")
 		s.Undo = undo
 		s.Conditions = append(s.Conditions, metav1.Condition{
-			Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRemoved, LastTransitionTime: metav1.NewTime(now),
+			Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRemoved,
+			LastTransitionTime: metav1.NewTime(now),
 		})
 	})
 	r.published(t, added(policy.Verdict{Admit: true, Reason: policy.ReasonRestored}))
@@ -194,7 +208,8 @@ func TestSnapshotIsBuiltAgainWhenARefusalEnds(t *testing.T) {
 	build(t, r)
 	empty := r.Store.Load().Hash()
 	runs := []v1alpha1.PruneRun{
-		*refusingRun("a", "later", now.Add(time.Hour), "i1"), *refusingRun("a", "soon", now.Add(time.Minute), "i2"), *refusingRun("a", "over", now, "i3"),
+		*refusingRun("a", "later", now.Add(time.Hour), "i1"), *refusingRun("a", "soon", now.Add(time.Minute), "i2"),
+		*refusingRun("a", "over", now, "i3"),
 	}
 	for i := range runs {
 		runs[i].UID = types.UID(runs[i].Name)
@@ -205,7 +220,8 @@ func TestSnapshotIsBuiltAgainWhenARefusalEnds(t *testing.T) {
 		at   time.Duration
 		want time.Duration
 	}{
-		{0, time.Minute}, {time.Minute - time.Nanosecond, time.Millisecond}, {time.Minute, 59 * time.Minute}, {time.Hour, 0},
+		{0, time.Minute}, {time.Minute - time.Nanosecond, time.Millisecond}, {time.Minute, 59 * time.Minute},
+		{time.Hour, 0},
 	} {
 		clock = now.Add(step.at)
 		if result := build(t, r); result.RequeueAfter != step.want {
@@ -218,7 +234,7 @@ func TestSnapshotIsBuiltAgainWhenARefusalEnds(t *testing.T) {
 	}
 }
 
-func TestRunsWithoutARecordComeUnnoticed(t *testing.T) {
+func TestRunsThatRefuseNothingCauseNoBuild(t *testing.T) {
 	silent := refusingRun("a", "one", time.Now().Add(time.Hour), "i1")
 	silent.Status.Refuse = nil
 	telling := refusingRun("a", "one", time.Now().Add(time.Hour), "i1")
@@ -229,7 +245,7 @@ func TestRunsWithoutARecordComeUnnoticed(t *testing.T) {
 	}
 }
 
-func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
+func TestRefusalsDoNotWakeRunsThatWaitForARule(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: func() time.Time { return now }}
 	run, lounge := refusingRun("a", "one", now.Add(time.Hour), "i1"), newPolicy("a", "lounge", "lounge")

@@ -1,8 +1,8 @@
 package emulator
 
-// Testimony reports one REST call that read, removed or added named members, with the state of these members at that
+// MemberCall reports one REST call that read, removed or added named members, with the state of these members at that
 // moment, so that a test can check a removal against the state it was based on. It is not part of the control API.
-type Testimony struct {
+type MemberCall struct {
 	// API is get_specified_group_member_info, delete_group_member or add_group_member.
 	API string
 	// Identifier is the admin account of the call.
@@ -15,16 +15,16 @@ type Testimony struct {
 	Found []Member
 }
 
-// testify calls the witness, if there is one. The caller holds the lock of the group.
-func (e *Emulator) testify(c *call, api string, g *group, named []string) {
-	if e.witness == nil {
+// reportMemberCall calls OnMemberCall, if it is set. The caller holds the lock of the group.
+func (e *Emulator) reportMemberCall(c *call, api string, g *group, named []string) {
+	if e.onMemberCall == nil {
 		return
 	}
-	t := Testimony{API: api, Identifier: c.identifier, Group: g.describe(0, 0), Named: named}
+	report := MemberCall{API: api, Identifier: c.identifier, Group: g.describe(0, 0), Named: named}
 	for _, account := range named {
 		if m := g.roster.find(account); m != nil {
-			t.Found = append(t.Found, m.describe())
+			report.Found = append(report.Found, m.describe())
 		}
 	}
-	e.witness(t)
+	e.onMemberCall(report)
 }
