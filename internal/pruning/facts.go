@@ -110,7 +110,7 @@ func watchesCurrent(_ context.Context, j *job, _ *facts) error {
 func appExists(ctx context.Context, j *job, f *facts) error {
 	f.readAt = j.Now()
 	app := &v1alpha1.IMApp{}
-	err := j.Live.Get(ctx, client.ObjectKey(j.key.AppName()), app)
+	err := j.Live.Get(ctx, j.key.AppName(), app)
 	switch {
 	case apierrors.IsNotFound(err):
 		return fail(v1alpha1.ReasonAppNotFound, "There is no IMApp %s in this namespace.", j.key.App)
