@@ -45,12 +45,13 @@ func (r *PruneRunReconciler) SetupWithManager(
 	mgr manager.Manager, published func(requests func(context.Context) []reconcile.Request) source.Source,
 ) error {
 	everyReplica := false
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry)
 	err := builder.ControllerManagedBy(mgr).
 		Named("prunerun").
 		For(&v1alpha1.PruneRun{}, builder.WithPredicates(runEvents)).
 		// The end of one run of a group is the beginning of the next one.
-		Watches(&v1alpha1.PruneRun{}, handler.EnqueueRequestsFromMapFunc(r.siblings),
-			builder.WithPredicates(runEndings)).
+		Watches(&v1alpha1.PruneRun{},
+			handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
 		WatchesRawSource(published(r.waitingRuns)).
@@ -58,8 +59,7 @@ func (r *PruneRunReconciler) SetupWithManager(
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: pruning.MaxSteps,
 			CacheSyncTimeout:        forever,
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry,
-				lastRetry),
+			RateLimiter:             limiter,
 		}).
 		Complete(r)
 	if err != nil {

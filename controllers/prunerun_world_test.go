@@ -12,7 +12,6 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
-	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/pruning"
 )
@@ -80,10 +79,5 @@ func (w *world) end(name, reason string, removed int32) {
 	run.Status.Removed = removed
 	labtest.Must(w.t, w.Client.Status().Update(w.t.Context(), run))
 }
-
-// storeNever has never seen a snapshot.
-type storeNever struct{}
-
-func (storeNever) Load() *policy.Snapshot { return nil }
 
 var errBroken = errors.New("the API server is out of reach")

@@ -14,7 +14,7 @@ var approvalChain = []check{notDenied, planNotExpired, modeRemoves, approved}
 
 func notDenied(_ context.Context, j *job, _ *facts) error {
 	if j.run.Spec.Approval == v1alpha1.ApprovalDenied {
-		return complete(v1alpha1.ReasonDenied, "Somebody set spec.approval to Denied.")
+		return complete(v1alpha1.ReasonDenied, "The run was denied: spec.approval is Denied.")
 	}
 	return nil
 }

@@ -7,8 +7,8 @@
 //   - facts is a value: what was read for one decision. gather returns it, through a listed chain of checks; a check
 //     that fails ends the run (endError), makes it wait (waitError), or is an error to retry.
 //   - journal is the record of one run, and its only writer.
-//   - The fence is the record of a batch that precedes its deletion. It is written under optimistic lock, so that of two
-//     replicas that both believe to be the leader only one gets past it.
+//   - The fence is the record of a batch that precedes its deletion. It is written under optimistic lock, so that of
+//     two replicas that both believe to be the leader only one gets past it.
 //   - ledger knows what the runs of an app have taken of the removals that a policy allows a day.
 //
 // No member is removed twice for one position of a plan, and none without live facts: a batch whose deletion may have

@@ -70,7 +70,7 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 	case !run.DeletionTimestamp.IsZero():
 		return Next{}, nil
 	case prunerun.WantsUndo(run):
-		return j.conclude(ctx, facts{}, j.undo(ctx))
+		return j.conclude(ctx, facts{}, restoration{j}.undo(ctx))
 	case prunerun.Finished(run):
 		return nextAfter(ctx, j.refresh(ctx))
 	}
@@ -111,8 +111,8 @@ func (j *job) advance(ctx context.Context) (facts, error) {
 	return facts{}, j.execute(ctx)
 }
 
-// refresh lets the conditions of a finished run observe a change of its spec that has no other consequence. The caller
-// looks after finished runs, as soon as its cache shows them.
+// refresh lets the conditions of a finished run observe a change of its spec that has no other consequence. Nothing
+// else is left to do; the caller retains the run once its cache shows the end.
 func (j *job) refresh(ctx context.Context) error {
 	if prunerun.Lags(j.run) {
 		if err := j.Patch(ctx, func(*v1alpha1.PruneRun) {}); err != nil {
@@ -129,7 +129,7 @@ func (j *job) conclude(ctx context.Context, f facts, err error) (Next, error) {
 	}
 	if end, ok := errors.AsType[*endError](err); ok {
 		if prunerun.WantsUndo(j.run) {
-			return nextAfter(ctx, j.recordUndoEnd(ctx, end))
+			return nextAfter(ctx, restoration{j}.recordUndoEnd(ctx, end))
 		}
 		return nextAfter(ctx, j.recordEnd(ctx, f.record(), end))
 	}

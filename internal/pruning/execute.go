@@ -36,10 +36,7 @@ func (j *job) execute(ctx context.Context) error {
 		switch {
 		case errors.Is(err, imrest.ErrTooLate):
 			if late++; late >= maxLateRechecks {
-				return &waitError{
-					reason: v1alpha1.ReasonVendorUnavailable, cause: err,
-					message: "The vendor is too slow for the last look: nobody is removed on the strength of an old one.",
-				}
+				return tooSlow(err)
 			}
 		case err != nil:
 			return j.closeExecution(ctx, err)
@@ -49,6 +46,13 @@ func (j *job) execute(ctx context.Context) error {
 		if err := j.reload(ctx, prunerun.Active); err != nil {
 			return err
 		}
+	}
+}
+
+func tooSlow(cause error) error {
+	return &waitError{
+		reason: v1alpha1.ReasonVendorUnavailable, cause: cause,
+		message: "The vendor is too slow for the last look: nobody is removed on the strength of an old one.",
 	}
 }
 
@@ -75,7 +79,8 @@ func (j *job) batch(ctx context.Context) error {
 	state := f.state()
 	needed := f.rule.SeatsNeeded(state)
 	if needed == 0 {
-		return enough("The group has %d members and room for %d: enough seats are free.", state.Members, state.MaxMembers)
+		return enough("The group has %d members and room for %d: enough seats are free.",
+			state.Members, state.MaxMembers)
 	}
 	if prunerun.Progress(j.run).InFlight > 0 {
 		return j.resume(ctx, &f, needed)
@@ -169,7 +174,8 @@ func (j *job) reserveInFlight(ctx context.Context, f *facts, gone, remove int) (
 }
 
 // recheck is step 2: the members of the batch as the vendor has them now, and when that was. A recheck that ends too
-// long after the beginning of step 1 is void: it returns imrest.ErrTooLate, as does a deletion that comes too late after it.
+// long after the beginning of step 1 is void: it returns imrest.ErrTooLate, as does a deletion that comes too late
+// after it.
 func (j *job) recheck(
 	ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval,
 ) (map[string]policy.Member, time.Time, error) {
@@ -179,7 +185,8 @@ func (j *job) recheck(
 	}
 	checkedAt := j.Now()
 	if took := checkedAt.Sub(f.readAt); took > recheckPatience {
-		return nil, time.Time{}, fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), imrest.ErrTooLate)
+		err := fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), imrest.ErrTooLate)
+		return nil, time.Time{}, err
 	}
 	return members, checkedAt, nil
 }
@@ -208,8 +215,9 @@ func (j *job) recordBatch(
 		status.Kept = append(status.Kept, kept...)
 		refuse(status, &f.rule.Rule, now)
 		j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
-			"Removing positions %d to %d of %d, last looked at %s.", progress.Settled+1, progress.Settled+progress.InFlight,
-			len(status.Plan.Removals), checkedAt.UTC().Format(time.RFC3339Nano)))
+			"Removing positions %d to %d of %d, last looked at %s.",
+			progress.Settled+1, progress.Settled+progress.InFlight, len(status.Plan.Removals),
+			checkedAt.UTC().Format(time.RFC3339Nano)))
 	})
 }
 

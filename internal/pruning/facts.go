@@ -34,7 +34,8 @@ type facts struct {
 	rule     policy.GoverningRule // in force, known to be what the API server has
 }
 
-// check adds to the facts, or fails with what stops the run. It may use what the checks before it in a chain have added.
+// check adds to the facts, or fails with what stops the run. It may use what the checks before it in a chain have
+// added.
 type check func(ctx context.Context, j *job, f *facts) error
 
 // The chains list what must hold, in the order in which it is read.
@@ -55,7 +56,7 @@ var (
 		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned,
 		rulePlannedBy, ruleUsable,
 	})
-	// closeChain is what it takes to look at the members of a batch after the run was stopped.
+	// closeChain is what it takes to read the members of a batch after the run was stopped.
 	closeChain = []check{appExists, sameApp, credentialsPresent}
 )
 
@@ -83,7 +84,8 @@ func (f *facts) record() *v1alpha1.PruneGroupRecord {
 		return nil
 	}
 	return &v1alpha1.PruneGroupRecord{
-		Type: v1alpha1.GroupType(f.group.Type), Members: int32Of(f.group.Members), MaxMembers: int32Of(f.group.MaxMembers),
+		Type:    v1alpha1.GroupType(f.group.Type),
+		Members: int32Of(f.group.Members), MaxMembers: int32Of(f.group.MaxMembers),
 	}
 }
 
@@ -96,8 +98,8 @@ func GroupState(group imrest.Group) policy.GroupState {
 	}
 }
 
-// watchesCurrent: rules are compared with those of the API server, but who is on which list of a protection is known
-// from the watches alone.
+// watchesCurrent: rules are compared with those of the API server, but the accounts on the lists of a protection are
+// known from the watches alone.
 func watchesCurrent(_ context.Context, j *job, _ *facts) error {
 	if j.Stale != nil && j.Stale() {
 		return errBehind
@@ -108,7 +110,7 @@ func watchesCurrent(_ context.Context, j *job, _ *facts) error {
 func appExists(ctx context.Context, j *job, f *facts) error {
 	f.readAt = j.Now()
 	app := &v1alpha1.IMApp{}
-	err := j.Live.Get(ctx, client.ObjectKey(j.key.AppName()), app)
+	err := j.Live.Get(ctx, j.key.AppName(), app)
 	switch {
 	case apierrors.IsNotFound(err):
 		return fail(v1alpha1.ReasonAppNotFound, "There is no IMApp %s in this namespace.", j.key.App)
@@ -231,7 +233,8 @@ func clocksAgree(_ context.Context, j *job, f *facts) error {
 	if skew <= maxClockSkew {
 		return nil
 	}
-	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew.Round(time.Second))
+	skew = skew.Round(time.Second)
+	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew)
 	if !prunerun.HasPlan(j.run) {
 		return fail(v1alpha1.ReasonClockSkew, "%s", message)
 	}
@@ -299,10 +302,11 @@ func usable(rule *policy.GoverningRule) error {
 	return nil
 }
 
-// groupIsFull and cooledDown do not bind a person who asks for a run.
+// groupIsFull and cooledDown do not bind a manual run.
 func groupIsFull(_ context.Context, j *job, f *facts) error {
 	if state := f.state(); !state.Full() && j.run.Spec.Trigger != v1alpha1.PruneTriggerManual {
-		return complete(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.", state.Members, state.MaxMembers)
+		return complete(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.",
+			state.Members, state.MaxMembers)
 	}
 	return nil
 }

@@ -17,8 +17,8 @@ import (
 const (
 	// policiesPerPage bounds what one page of policies takes in memory.
 	policiesPerPage = 500
-	// maxUnseenPolicies is how many policies that the snapshot lacks are read one by one; if there are more, it is better
-	// to wait for the snapshot.
+	// maxUnseenPolicies is how many policies that the snapshot lacks are read one by one; if there are more, it is
+	// better to wait for the snapshot.
 	maxUnseenPolicies = 20
 )
 

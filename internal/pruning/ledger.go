@@ -16,8 +16,8 @@ import (
 const (
 	// budgetWindow is what maxRemovalsPerDay is counted over.
 	budgetWindow = 24 * time.Hour
-	// entryLife is how long an entry is remembered: for much longer than it counts, so that a clock that jumps ahead and
-	// is set right again does not free the budget of another day.
+	// entryLife is how long an entry is remembered: for much longer than it counts, so that a clock that jumps ahead
+	// and is set right again does not free the budget of another day.
 	entryLife = 7 * budgetWindow
 	// runsPerPage bounds what one page of runs takes in memory while a ledger is filled; a run can hold 1,000 accounts
 	// three times.

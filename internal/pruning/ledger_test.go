@@ -16,7 +16,7 @@ import (
 
 const exhausted = "Planned=False/BudgetExhausted"
 
-// rationed is a world with two full groups of 257 under one policy, each with 230 to go, of whom 150 a day may.
+// rationed is a world with two full groups of 257 under one policy, each with 230 members to remove, 150 a day.
 func rationed(t *testing.T, mode v1alpha1.PruneMode) *world {
 	t.Helper()
 	w := newWorld(t)
@@ -31,25 +31,27 @@ func rationed(t *testing.T, mode v1alpha1.PruneMode) *world {
 
 func (w *world) rationing(mode v1alpha1.PruneMode) {
 	w.t.Helper()
-	w.PolicyFor("lounge", "x", v1alpha1.PruneRule{Mode: mode, FreeSeats: labtest.Seats(plannedRemovals), MaxRemovals: 1000, MaxRemovalsPerDay: 150})
-	change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) {
+	w.PolicyFor("lounge", "x", v1alpha1.PruneRule{Mode: mode, FreeSeats: seats(plannedRemovals), MaxRemovals: 1000,
+		MaxRemovalsPerDay: 150})
+	w.editPolicy("lounge", func(p *v1alpha1.GroupPolicy) {
 		p.Spec.Groups = []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherAll}}
 	})
 	w.Publish()
 }
 
 func TestManyRunsKeepToTheBudgetOfADay(t *testing.T) {
+	t.Parallel()
 	w := rationed(t, v1alpha1.PruneModeEnforce)
 	r := w.replica()
 	first := r.finish("of-a")
-	if got := len(labtest.Planned(first)); got != 150 || first.Status.Removed != 150 {
+	if got := len(planOf(first)); got != 150 || first.Status.Removed != 150 {
 		t.Fatalf("planned %d, removed %d, want 150", got, first.Status.Removed)
 	}
 	w.Forget()
 	r.mustStep("of-b")
-	labtest.WantConditions(t, w.Get("of-b"), exhausted)
+	wantConditions(t, w.Get("of-b"), exhausted)
 	r.mustStep("of-b")
-	if got := w.Happened(labtest.GetGroup); w.Happened(labtest.ListMembers) != 0 || got != 1 {
+	if got := w.Happened(apiGroup); w.Happened(apiList) != 0 || got != 1 {
 		t.Errorf("%v: want the group read once, and no list, while nothing is left", w.Calls())
 	}
 
@@ -59,7 +61,7 @@ func TestManyRunsKeepToTheBudgetOfADay(t *testing.T) {
 	other := w.replica()
 	w.Clock.Forward(24*time.Hour - 10*time.Second)
 	other.mustStep("of-b")
-	labtest.WantConditions(t, w.Get("of-b"), exhausted)
+	wantConditions(t, w.Get("of-b"), exhausted)
 
 	w.Clock.Forward(11 * time.Second)
 	if second := other.finish("of-b"); second.Status.Removed != 150 {
@@ -68,8 +70,9 @@ func TestManyRunsKeepToTheBudgetOfADay(t *testing.T) {
 }
 
 func TestBudgetIsThatOfThePolicysName(t *testing.T) {
+	t.Parallel()
 	w := rationed(t, v1alpha1.PruneModeEnforce)
-	w.Policy("only-b", v1alpha1.PruneRule{FreeSeats: labtest.Seats(plannedRemovals), MaxRemovals: 1000, MaxRemovalsPerDay: 20})
+	w.Policy("only-b", v1alpha1.PruneRule{FreeSeats: seats(plannedRemovals), MaxRemovals: 1000, MaxRemovalsPerDay: 20})
 	change(w, &v1alpha1.GroupPolicy{}, "only-b", func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = "b" })
 	w.Publish()
 	r := w.replica()
@@ -79,6 +82,7 @@ func TestBudgetIsThatOfThePolicysName(t *testing.T) {
 }
 
 func TestApprovedPlansShareTheBudget(t *testing.T) {
+	t.Parallel()
 	w := rationed(t, v1alpha1.PruneModeApprove)
 	r := w.replica()
 	for _, name := range []string{"of-a", "of-b"} {
@@ -89,7 +93,7 @@ func TestApprovedPlansShareTheBudget(t *testing.T) {
 		t.Fatalf("removed %d, want 150", got)
 	}
 	r.mustStep("of-b")
-	labtest.WantConditions(t, w.Get("of-b"), "Planned=True/Planned", "Complete=False/BudgetExhausted")
+	wantConditions(t, w.Get("of-b"), "Planned=True/Planned", "Complete=False/BudgetExhausted")
 	if Wakes(w.Store.Load(), w.Get("of-b")) {
 		t.Error("an edit that does not concern the plan has the vendor called for it")
 	}
@@ -98,14 +102,18 @@ func TestApprovedPlansShareTheBudget(t *testing.T) {
 	}
 }
 
-// crashedBetween makes the process die right before or after the deletion of a run's second batch, which is on record by then.
+// crashedBetween makes the process die right before or after the deletion of a run's second batch, which is on record
+// by then.
 func TestBudgetIsExactAfterACrash(t *testing.T) {
+	t.Parallel()
 	for name, carriedOut := range map[string]bool{"before the deletion": false, "after the deletion": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := rationed(t, v1alpha1.PruneModeEnforce)
 			r := w.replica()
 			if carriedOut {
-				w.OnPatch(5, func(*v1alpha1.PruneRun, func() error) error { r.kill(); return errCrash }) // plan, fence, settle, fence, settle
+				// 1 plan, 2 batch, 3 settled, 4 batch, 5 settled
+				w.OnPatch(5, func(*v1alpha1.PruneRun, func() error) error { r.kill(); return errCrash })
 			} else {
 				w.OnPatch(4, func(_ *v1alpha1.PruneRun, send func() error) error {
 					err := send()
@@ -122,12 +130,12 @@ func TestBudgetIsExactAfterACrash(t *testing.T) {
 			}
 			other := w.replica()
 			other.mustStep("of-b") // sees the batch in flight of the other run
-			labtest.WantConditions(t, w.Get("of-b"), exhausted)
+			wantConditions(t, w.Get("of-b"), exhausted)
 			if got := other.finish("of-a").Status.Removed; got != 150 {
 				t.Errorf("removed %d, want 150", got)
 			}
 			other.mustStep("of-b")
-			labtest.WantConditions(t, w.Get("of-b"), exhausted)
+			wantConditions(t, w.Get("of-b"), exhausted)
 			if got := 2*257 - len(w.Members("a")) - len(w.Members("b")); got != 150 {
 				t.Errorf("%d are gone, want 150", got)
 			}
@@ -135,18 +143,20 @@ func TestBudgetIsExactAfterACrash(t *testing.T) {
 	}
 }
 
-// A former holder of the term may have recorded a batch so late that its successor had already given away what was left.
-func TestBatchThatWasRecordedTooLateGivesWay(t *testing.T) {
+// A former leader may have recorded a batch so late that its successor had already given away what was left.
+func TestBatchRecordedTooLateKeepsToTheBudget(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
-		left        int // members of the late batch who went by themselves
+		left        int // members of the late batch that left by themselves
 		wantRemoved int32
 		wantKept    int
 		want        string
 	}{
-		"nobody is gone":     {left: 0, want: "Complete=False/BudgetExhausted"},
-		"somebody went away": {left: 3, wantRemoved: 3, wantKept: 47, want: "Complete=False/BudgetExhausted"},
+		"none is gone":   {left: 0, want: "Complete=False/BudgetExhausted"},
+		"some have left": {left: 3, wantRemoved: 3, wantKept: 47, want: "Complete=False/BudgetExhausted"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := rationed(t, v1alpha1.PruneModeApprove)
 			r := w.replica()
 			for _, run := range []string{"of-a", "of-b"} {
@@ -155,18 +165,19 @@ func TestBatchThatWasRecordedTooLateGivesWay(t *testing.T) {
 			}
 			r.finish("of-a")
 			late := w.Get("of-b")
-			for _, account := range labtest.Planned(late)[:tc.left] {
+			for _, account := range planOf(late)[:tc.left] {
 				_, err := w.Emulator.Quit(t.Context(), "b", account)
-				labtest.Must(t, err)
+				must(t, err)
 			}
 			late.Status.Progress = &v1alpha1.PruneProgress{InFlight: 50, LastBatchAt: metav1.NewTime(w.Clock.Now())}
-			labtest.Must(t, w.Client.Status().Update(t.Context(), late))
+			must(t, w.Client.Status().Update(t.Context(), late))
 			w.Forget()
 
 			r.mustStep("of-b")
 			run := w.Get("of-b")
-			labtest.WantConditions(t, run, "Planned=True/Planned", tc.want)
-			if run.Status.Removed != tc.wantRemoved || len(run.Status.Kept) != tc.wantKept || prunerun.Progress(run).InFlight != 0 {
+			wantConditions(t, run, "Planned=True/Planned", tc.want)
+			if run.Status.Removed != tc.wantRemoved || len(run.Status.Kept) != tc.wantKept ||
+				prunerun.Progress(run).InFlight != 0 {
 				t.Errorf("removed %d, kept %d, %+v", run.Status.Removed, len(run.Status.Kept), run.Status.Progress)
 			}
 			for account, reason := range labtest.Kept(run) {
@@ -174,7 +185,7 @@ func TestBatchThatWasRecordedTooLateGivesWay(t *testing.T) {
 					t.Errorf("%s was kept because %s", account, reason)
 				}
 			}
-			if got := w.Happened(labtest.Delete); got != 0 {
+			if got := w.Happened(apiDelete); got != 0 {
 				t.Errorf("%d deletions beyond the budget", got)
 			}
 		})
@@ -189,6 +200,7 @@ func filledLedger() *ledger {
 }
 
 func TestConcurrentBatchesNeverExceedTheBudget(t *testing.T) {
+	t.Parallel()
 	l, now := filledLedger(), time.Now()
 	var (
 		wg  sync.WaitGroup
@@ -211,6 +223,7 @@ func TestConcurrentBatchesNeverExceedTheBudget(t *testing.T) {
 }
 
 func TestLedgerOfAnEarlierTermIsPrivate(t *testing.T) {
+	t.Parallel()
 	var l ledgers
 	app := types.NamespacedName{Namespace: "ns", Name: "app"}
 	now := l.of(2, app, nil)
@@ -222,7 +235,8 @@ func TestLedgerOfAnEarlierTermIsPrivate(t *testing.T) {
 	}
 }
 
-func TestRunsOfOtherTimesDoNotCount(t *testing.T) {
+func TestRemovalsOfOtherDaysDoNotCount(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	run := func(uid string, removed int32, at time.Time) *v1alpha1.PruneRun {
 		return &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{UID: types.UID(uid)}, Status: v1alpha1.PruneRunStatus{
@@ -244,17 +258,20 @@ func TestRunsOfOtherTimesDoNotCount(t *testing.T) {
 }
 
 func TestPreviewShowsADayAtMost(t *testing.T) {
+	t.Parallel()
 	w := rationed(t, v1alpha1.PruneModePreview)
 	r := w.replica()
 	for _, name := range []string{"of-a", "of-b"} {
-		if run := r.finish(name); len(labtest.Planned(run)) != 150 || run.Status.Refuse != nil {
-			t.Errorf("%s: %d planned, refuse %v; want 150, and nobody refused", name, len(labtest.Planned(run)), run.Status.Refuse)
+		if run := r.finish(name); len(planOf(run)) != 150 || run.Status.Refuse != nil {
+			t.Errorf("%s: %d planned, refuse %v; want 150, and no account refused", name, len(planOf(run)),
+				run.Status.Refuse)
 		}
 	}
 }
 
 // A batch whose run ended, or was deleted, while the vendor was out of reach is never settled.
 func TestBatchThatIsNeverSettledCountsForADay(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	run := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{UID: "one"}, Status: v1alpha1.PruneRunStatus{
 		Policy: &v1alpha1.PrunePolicyRecord{Name: "p"}, Removed: 1,
@@ -271,18 +288,20 @@ func TestBatchThatIsNeverSettledCountsForADay(t *testing.T) {
 	}
 }
 
-// A waiting run that is looked at while the clock is ahead, before the vendor's time shows it, must not make the removals of today forgotten.
-func TestClockThatJumpsAheadAndBackMakesNoRoom(t *testing.T) {
+// A waiting run that takes a Step while the clock is ahead, before the vendor's time shows it, must not make the
+// removals of today forgotten.
+func TestClockThatJumpsAheadAndBackFreesNoBudget(t *testing.T) {
+	t.Parallel()
 	w := rationed(t, v1alpha1.PruneModeEnforce)
 	r := w.replica()
 	r.finish("of-a")
 	r.mustStep("of-b")
-	labtest.WantConditions(t, w.Get("of-b"), exhausted)
+	wantConditions(t, w.Get("of-b"), exhausted)
 
 	right := w.Clock.Now
 	r.Now = func() time.Time { return right().Add(25 * time.Hour) }
 	r.mustStep("of-b")
-	labtest.WantConditions(t, w.Get("of-b"), "Planned=False/ClockSkew", "Complete=False/ClockSkew", "Failed=True/ClockSkew")
+	wantConditions(t, w.Get("of-b"), "Planned=False/ClockSkew", "Complete=False/ClockSkew", "Failed=True/ClockSkew")
 
 	r.Now = right
 	w.RunFor("again", "b", v1alpha1.PruneTriggerManual)
@@ -290,5 +309,5 @@ func TestClockThatJumpsAheadAndBackMakesNoRoom(t *testing.T) {
 	if got := w.Get("again").Status.Removed; got != 0 {
 		t.Errorf("removed %d more within a day", got)
 	}
-	labtest.WantConditions(t, w.Get("again"), exhausted)
+	wantConditions(t, w.Get("again"), exhausted)
 }

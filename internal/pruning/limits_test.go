@@ -5,11 +5,11 @@ import (
 	"testing"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 func TestOneAppLeavesWorkersToOthers(t *testing.T) {
+	t.Parallel()
 	var locks groupLocks
 	locked := 0
 	for group := range MaxSteps {
@@ -31,6 +31,7 @@ func TestOneAppLeavesWorkersToOthers(t *testing.T) {
 }
 
 func TestLargePlansLeaveRoomForSmallOnes(t *testing.T) {
+	t.Parallel()
 	var limiter planLimiter
 	var release func()
 	for range maxLargePlans {
@@ -58,7 +59,7 @@ func TestLargePlansLeaveRoomForSmallOnes(t *testing.T) {
 func TestLargeGroupWaitsForThePlanLimiter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.Group(labtest.FullGroup, 0, largeGroup)
+	w.Group(fullGroup, 0, largeGroup)
 	w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview})
 	w.Run("one", v1alpha1.PruneTriggerGroupFull)
 	r := w.replica()
@@ -68,10 +69,10 @@ func TestLargeGroupWaitsForThePlanLimiter(t *testing.T) {
 			t.Errorf("next = %v, %v, want another Step in %s", next, err, planRecheck)
 		}
 	}
-	labtest.WantConditions(t, w.Get("one"), "Planned=False/Queued")
-	if w.Happened(labtest.ListMembers) != 0 || w.Happened(labtest.GetGroup) != 1 {
+	wantConditions(t, w.Get("one"), "Planned=False/Queued")
+	if w.Happened(apiList) != 0 || w.Happened(apiGroup) != 1 {
 		t.Errorf("%v: want no list, and the group read once", w.Calls())
 	}
 	r.plans.large--
-	labtest.WantConditions(t, r.finish("one"), "Planned=True/Planned", "Complete=True/Previewed")
+	wantConditions(t, r.finish("one"), "Planned=True/Planned", "Complete=True/Previewed")
 }

@@ -26,7 +26,8 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "groupgate_prune_runs_total",
-			Help: "Prune runs that ended, by the mode of their policy (None: there was no plan) and the reason of their end.",
+			Help: "Prune runs that ended, by the mode of their policy (None: there was no plan) and the reason of " +
+				"their end.",
 		}, []string{"mode", "result"}),
 		removed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "groupgate_prune_members_removed_total",
@@ -38,14 +39,15 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		}),
 	}
 	// A series that begins with its first count hides that count from the increase that an alert looks at.
-	for _, mode := range []string{
-		string(v1alpha1.PruneModePreview), string(v1alpha1.PruneModeApprove), string(v1alpha1.PruneModeEnforce), modeNone,
+	for _, mode := range []v1alpha1.PruneMode{
+		v1alpha1.PruneModePreview, v1alpha1.PruneModeApprove, v1alpha1.PruneModeEnforce, modeNone,
 	} {
 		for _, reason := range []string{
 			v1alpha1.ReasonGroupNotFound, v1alpha1.ReasonUnsupportedGroupType, v1alpha1.ReasonVendorRefused,
-			v1alpha1.ReasonActivityUnknown, v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonExpired,
+			v1alpha1.ReasonActivityUnknown, v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound,
+			v1alpha1.ReasonExpired,
 		} {
-			m.runs.WithLabelValues(mode, reason)
+			m.runs.WithLabelValues(string(mode), reason)
 		}
 	}
 	registerer.MustRegister(m.runs, m.removed, m.restored)
@@ -56,11 +58,11 @@ func (m *Metrics) runEnded(run *v1alpha1.PruneRun, reason string) {
 	if m == nil {
 		return
 	}
-	mode := modeNone
+	var mode v1alpha1.PruneMode = modeNone
 	if run.Status.Policy != nil {
-		mode = string(run.Status.Policy.Mode)
+		mode = run.Status.Policy.Mode
 	}
-	m.runs.WithLabelValues(mode, reason).Inc()
+	m.runs.WithLabelValues(string(mode), reason).Inc()
 }
 
 func (m *Metrics) membersRemoved(n int32) {
@@ -82,7 +84,8 @@ const scrapeTimeout = time.Second
 var waitReasons = [...]string{
 	v1alpha1.ReasonPending, v1alpha1.ReasonQueued, v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted,
 	v1alpha1.ReasonProtectionUnresolved, v1alpha1.ReasonPolicyInvalid, v1alpha1.ReasonConflicted,
-	v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonKeyMissing, v1alpha1.ReasonVendorUnavailable, v1alpha1.ReasonClockSkew,
+	v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonKeyMissing, v1alpha1.ReasonVendorUnavailable,
+	v1alpha1.ReasonClockSkew,
 }
 
 // WaitCollector is groupgate_prune_wait_seconds: for each reason, how long the run has waited that has waited longest.
@@ -98,7 +101,8 @@ func NewWaitCollector(ctx context.Context, runs client.Reader, now func() time.T
 	return &WaitCollector{
 		GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "groupgate_prune_wait_seconds",
-			Help: "For how long the prune run, or undo, has been waiting that waits longest with this reason; 0 if none does.",
+			Help: "For how long the prune run, or undo, has been waiting that waits longest with this reason; " +
+				"0 if none does.",
 		}, []string{"reason"}),
 		list: func(list *v1alpha1.PruneRunList) error {
 			ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)

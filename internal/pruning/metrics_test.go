@@ -30,14 +30,17 @@ func (r *runList) List(_ context.Context, list client.ObjectList, _ ...client.Li
 }
 
 func TestLongestWaits(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) metav1.Time { return metav1.NewTime(now.Add(-d)) }
 	run := func(created time.Duration, conditions ...metav1.Condition) v1alpha1.PruneRun {
 		return v1alpha1.PruneRun{
-			ObjectMeta: metav1.ObjectMeta{CreationTimestamp: ago(created)}, Status: v1alpha1.PruneRunStatus{Conditions: conditions},
+			ObjectMeta: metav1.ObjectMeta{CreationTimestamp: ago(created)},
+			Status:     v1alpha1.PruneRunStatus{Conditions: conditions},
 		}
 	}
-	condition := func(conditionType string, status metav1.ConditionStatus, reason string, since time.Duration) metav1.Condition {
+	condition := func(conditionType string, status metav1.ConditionStatus, reason string,
+		since time.Duration) metav1.Condition {
 		return metav1.Condition{Type: conditionType, Status: status, Reason: reason, LastTransitionTime: ago(since)}
 	}
 	withPlan := func(run v1alpha1.PruneRun) v1alpha1.PruneRun {
@@ -56,8 +59,10 @@ func TestLongestWaits(t *testing.T) {
 		withPlan(run(9*time.Hour, planned, condition("Complete", "False", "AwaitingApproval", time.Hour))),
 		withPlan(run(time.Hour, planned, condition("Complete", "False", "Removing", time.Hour))),
 		withPlan(run(time.Hour, planned, condition("Complete", "True", "Removed", time.Hour))),
-		undo(withPlan(run(8*time.Hour, planned, condition("Complete", "True", "Removed", 7*time.Hour), condition("Undone", "False", "VendorUnavailable", time.Minute)))),
-		run(30*time.Second, metav1.Condition{Type: "Planned", Status: "Unknown", Reason: "Pending", LastTransitionTime: metav1.Unix(0, 0)}),
+		undo(withPlan(run(8*time.Hour, planned, condition("Complete", "True", "Removed", 7*time.Hour),
+			condition("Undone", "False", "VendorUnavailable", time.Minute)))),
+		run(30*time.Second, metav1.Condition{Type: "Planned", Status: "Unknown", Reason: "Pending",
+			LastTransitionTime: metav1.Unix(0, 0)}),
 		gone,
 	}}
 	registry := prometheus.NewRegistry()

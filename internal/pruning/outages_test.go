@@ -18,13 +18,16 @@ import (
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// The process lives, and holds its term for a while yet, but nothing it asks the API server is answered from some write on.
-func TestAPIServerGoesAwayInTheMiddleOfARun(t *testing.T) {
+// The process lives, and holds its term for a while yet, but nothing it asks the API server is answered from some write
+// on.
+func TestAPIServerFailsInTheMiddleOfARun(t *testing.T) {
+	t.Parallel()
 	for n := 1; n <= 4; n++ { // plan, fence, settlement, fence
 		for _, took := range []bool{false, true} {
 			t.Run(fmt.Sprintf("status patch %d, carried out %t", n, took), func(t *testing.T) {
-				w := enforcing(t)
-				before := w.Members(labtest.FullGroup)
+				t.Parallel()
+				w := enforcingOf(t, 103, 101) // two batches
+				before := w.Members(fullGroup)
 				var cut atomic.Bool
 				r := w.replica()
 				r.Live = brokenReader{w.Client, func(any) bool { return cut.Load() }}
@@ -62,22 +65,24 @@ func TestAPIServerGoesAwayInTheMiddleOfARun(t *testing.T) {
 	}
 }
 
-// The watches stand still without ending, while reads and writes go through: a protection that is added now is not in the snapshot.
-func TestNobodyIsRemovedWhileTheWatchesAreSilent(t *testing.T) {
+// The watches stand still without ending, while reads and writes go through: a protection that is added now is not in
+// the snapshot.
+func TestNoMemberIsRemovedWhileTheWatchesAreStale(t *testing.T) {
+	t.Parallel()
 	w := enforcing(t)
-	before := w.Members(labtest.FullGroup)
+	before := w.Members(fullGroup)
 	var stale atomic.Bool
 	r := w.replica()
 	r.Stale = stale.Load
-	w.Once(labtest.Delete, 1, func() { stale.Store(true) })
+	w.Once(apiDelete, 1, func() { stale.Store(true) })
 	for range 3 {
 		next, err := r.step("one")
 		if err != nil || next.After != soon {
-			t.Errorf("next = %v, %v, want to look again soon", next, err)
+			t.Errorf("next = %v, %v, want another Step soon", next, err)
 		}
 	}
-	if run := w.Get("one"); w.Happened(labtest.Delete) != 1 || run.Status.Removed != 100 || prunerun.Finished(run) {
-		t.Errorf("%d deletions, removed %d, want 1, 100", w.Happened(labtest.Delete), run.Status.Removed)
+	if run := w.Get("one"); w.Happened(apiDelete) != 1 || run.Status.Removed != 100 || prunerun.Finished(run) {
+		t.Errorf("%d deletions, removed %d, want 1, 100", w.Happened(apiDelete), run.Status.Removed)
 	}
 	stale.Store(false)
 	r.finish("one")
@@ -89,17 +94,20 @@ func (w *world) ourClock(by time.Duration) {
 	w.t.Helper()
 	w.Clock.Forward(by)
 	_, err := w.Emulator.MoveClock(w.t.Context(), emulator.ClockChange{Forward: (-by).String()})
-	labtest.Must(w.t, err)
+	must(w.t, err)
 }
 
-// A jump of almost five minutes, more of which is ClockSkew, moves the end of a budget's day, of a cooldown and of a plan by as much, and
-// nothing else.
-func TestOurClockJumps(t *testing.T) {
+// A jump of almost five minutes, more of which is ClockSkew, moves the end of a budget's day, of a cooldown and of a
+// plan by as much, and nothing else.
+func TestClockJumps(t *testing.T) {
+	t.Parallel()
 	for _, jump := range []time.Duration{-290 * time.Second, 290 * time.Second} {
-		early, late := 6*time.Minute, 12*time.Minute // before the end, and from there to after it, wherever the jump has put it
+		// Before the end, and from there to after it, wherever the jump has put it.
+		early, late := 6*time.Minute, 12*time.Minute
 		t.Run(fmt.Sprintf("%s, budget", jump), func(t *testing.T) {
+			t.Parallel()
 			w := rationed(t, v1alpha1.PruneModeEnforce)
-			w.Once(labtest.Delete, 1, func() { w.ourClock(jump) })
+			w.Once(apiDelete, 1, func() { w.ourClock(jump) })
 			r := w.replica()
 			if got := r.finish("of-a").Status.Removed; got != 150 {
 				t.Fatalf("removed %d, want 150", got)
@@ -109,7 +117,7 @@ func TestOurClockJumps(t *testing.T) {
 			other := w.replica() // whose ledger is that of the records
 			for _, r := range []*replica{r, other} {
 				r.mustStep("of-b")
-				labtest.WantConditions(t, w.Get("of-b"), exhausted)
+				wantConditions(t, w.Get("of-b"), exhausted)
 			}
 			w.Clock.Forward(late)
 			if got := other.finish("of-b").Status.Removed; got != 150 {
@@ -117,8 +125,9 @@ func TestOurClockJumps(t *testing.T) {
 			}
 		})
 		t.Run(fmt.Sprintf("%s, cooldown", jump), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
-			w.Group(labtest.FullGroup, 2, 5)
+			w.Group(fullGroup, 2, 5)
 			w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, Cooldown: "2h"})
 			w.Run("one", v1alpha1.PruneTriggerGroupFull)
 			r := w.replica()
@@ -126,13 +135,15 @@ func TestOurClockJumps(t *testing.T) {
 			w.ourClock(jump)
 			w.Clock.Forward(2*time.Hour - early)
 			w.Run("two", v1alpha1.PruneTriggerGroupFull)
-			labtest.WantConditions(t, r.finish("two"), "Planned=False/CoolingDown", "Complete=True/CoolingDown")
+			wantConditions(t, r.finish("two"), "Planned=False/CoolingDown", "Complete=True/CoolingDown")
 			w.Clock.Forward(late)
 			w.Run("three", v1alpha1.PruneTriggerGroupFull)
-			labtest.WantConditions(t, r.finish("three"), "Planned=True/Planned", "Complete=True/Previewed")
+			wantConditions(t, r.finish("three"), "Planned=True/Planned", "Complete=True/Previewed")
 		})
-		for after, want := range map[time.Duration]string{24*time.Hour - early: "Removed", 24*time.Hour - early + late: "Expired"} {
+		for after, want := range map[time.Duration]string{24*time.Hour - early: "Removed",
+			24*time.Hour - early + late: "Expired"} {
 			t.Run(fmt.Sprintf("%s, plan approved after %s", jump, after), func(t *testing.T) {
+				t.Parallel()
 				w, r := approving(t)
 				w.ourClock(jump)
 				w.Clock.Forward(after)
@@ -145,22 +156,23 @@ func TestOurClockJumps(t *testing.T) {
 	}
 }
 
-func TestPolicyMadeAgainUnderItsName(t *testing.T) {
+func TestRecreatedPolicyKeepsItsBudget(t *testing.T) {
+	t.Parallel()
 	again := func(w *world) {
 		w.Remove(&v1alpha1.GroupPolicy{}, "lounge")
 		w.rationing(v1alpha1.PruneModeEnforce)
 	}
 	w := rationed(t, v1alpha1.PruneModeEnforce)
 	r := w.replica()
-	w.Once(labtest.Delete, 1, func() { again(w) })
+	w.Once(apiDelete, 1, func() { again(w) })
 	run := r.finish("of-a")
-	labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=True/Superseded")
+	wantConditions(t, run, "Planned=True/Planned", "Complete=True/Superseded")
 	if run.Status.Removed != 100 {
 		t.Fatalf("removed %d, want no more than the batch that was under way", run.Status.Removed)
 	}
 	// The new one has the name of the old one, and so what is left of its budget.
-	if got := r.finish("of-b"); got.Status.Removed != 50 || len(labtest.Planned(got)) != 50 {
-		t.Errorf("planned %d, removed %d, want 50", len(labtest.Planned(got)), got.Status.Removed)
+	if got := r.finish("of-b"); got.Status.Removed != 50 || len(planOf(got)) != 50 {
+		t.Errorf("planned %d, removed %d, want 50", len(planOf(got)), got.Status.Removed)
 	}
 	again(w)
 	for _, r := range []*replica{r, w.replica()} {
@@ -168,31 +180,36 @@ func TestPolicyMadeAgainUnderItsName(t *testing.T) {
 			w.RunFor("more", "a", v1alpha1.PruneTriggerManual)
 		}
 		r.mustStep("more")
-		labtest.WantConditions(t, w.Get("more"), exhausted)
+		wantConditions(t, w.Get("more"), exhausted)
 	}
 }
 
-func TestTenMinutesOfVendorTrouble(t *testing.T) {
+func TestTenMinutesOfVendorFailures(t *testing.T) {
+	t.Parallel()
 	troubles := map[string]struct {
 		fault emulator.Fault
 		says  string
 		want  string
 	}{
-		"60007":                  {emulator.Fault{Kind: emulator.FaultCode, Code: 60007, Info: "too often"}, "code 60007: too often", "Throttled"},
-		"502":                    {emulator.Fault{Kind: emulator.FaultHTTP, Status: 502}, "HTTP status 502", "Unreachable"},
-		"502, and it took place": {emulator.Fault{Kind: emulator.FaultHTTP, Status: 502, AfterEffect: true}, "HTTP status 502", "Unreachable"},
-		"truncated answers":      {emulator.Fault{Kind: emulator.FaultTruncate}, "unexpected EOF", "Unreachable"},
+		"60007": {emulator.Fault{Kind: emulator.FaultCode, Code: 60007, Info: "too often"},
+			"code 60007: too often", "Throttled"},
+		"502": {emulator.Fault{Kind: emulator.FaultHTTP, Status: 502}, "HTTP status 502",
+			"Unreachable"},
+		"502, and it took place": {emulator.Fault{Kind: emulator.FaultHTTP, Status: 502, AfterEffect: true},
+			"HTTP status 502", "Unreachable"},
+		"truncated answers": {emulator.Fault{Kind: emulator.FaultTruncate}, "unexpected EOF", "Unreachable"},
 	}
-	places := map[string]func(w *world, begin func()){
+	points := map[string]func(w *world, begin func()){
 		"from the beginning":     func(_ *world, begin func()) { begin() },
-		"within the list":        func(w *world, begin func()) { w.Once(labtest.ListMembers, 2, begin) },
-		"at the second deletion": func(w *world, begin func()) { w.Once(labtest.Delete, 2, begin) },
+		"within the list":        func(w *world, begin func()) { w.Once(apiList, 2, begin) },
+		"at the second deletion": func(w *world, begin func()) { w.Once(apiDelete, 2, begin) },
 	}
 	for trouble, tc := range troubles {
-		for place, at := range places {
-			t.Run(trouble+" "+place, func(t *testing.T) {
-				w := enforcing(t)
-				before := w.Members(labtest.FullGroup)
+		for point, at := range points {
+			t.Run(trouble+" "+point, func(t *testing.T) {
+				t.Parallel()
+				w := enforcingOf(t, 103, 101) // two pages, two batches
+				before := w.Members(fullGroup)
 				begun := 0
 				at(w, func() {
 					tc.fault.API = "*"
@@ -218,16 +235,17 @@ func TestTenMinutesOfVendorTrouble(t *testing.T) {
 					t.Errorf("%d calls and records in 10 minutes", got)
 				}
 
-				labtest.Must(t, w.Emulator.ClearFaults(t.Context()))
+				must(t, w.Emulator.ClearFaults(t.Context()))
 				r.queue("one", 10*time.Minute)
 				wantRemoved(t, w, before)
 			})
 		}
 	}
 	t.Run("3 s for every answer", func(t *testing.T) {
+		t.Parallel()
 		w := enforcing(t)
-		before := w.Members(labtest.FullGroup)
-		for _, api := range []string{labtest.GetGroup, labtest.ListMembers, labtest.NamedMembers, labtest.Delete} {
+		before := w.Members(fullGroup)
+		for _, api := range []string{apiGroup, apiList, apiNamed, apiDelete} {
 			w.Before(api, func() { w.Clock.Forward(3 * time.Second) })
 		}
 		w.replica().queue("one", 10*time.Minute)
@@ -235,10 +253,13 @@ func TestTenMinutesOfVendorTrouble(t *testing.T) {
 	})
 }
 
-// Whoever is read while others come, go and speak: nobody goes who has spoken or joined meanwhile, nobody is planned twice.
+// The list is read while members join, leave and speak: no member that spoke or joined is removed, and none is planned
+// twice.
 func TestMemberListChangesWhileItIsPaged(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"Public", "Community"} { // paged by Offset, and by Next
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			id := "hall"
 			if kind == "Community" {
@@ -246,36 +267,39 @@ func TestMemberListChangesWhileItIsPaged(t *testing.T) {
 			}
 			_, err := w.Emulator.CreateGroup(t.Context(), emulator.GroupSpec{
 				ID: id, Type: kind, Owner: "owner", MaxMembers: 501, CreatedAgo: "400d",
-				Members: []emulator.MemberSpec{{Prefix: "i", Count: 250, InactiveFor: "40d"}, {Prefix: "t", Count: 250, JoinedAgo: "100d", SpokeAgo: "2h"}},
+				Members: []emulator.MemberSpec{{Prefix: "i", Count: 250, InactiveFor: "40d"},
+					{Prefix: "t", Count: 250, JoinedAgo: "100d", SpokeAgo: "2h"}},
 			})
-			labtest.Must(t, err)
-			w.PolicyFor("lounge", id, v1alpha1.PruneRule{FreeSeats: labtest.Seats(200), MaxRemovals: 1000})
+			must(t, err)
+			w.PolicyFor("lounge", id, v1alpha1.PruneRule{FreeSeats: seats(200), MaxRemovals: 1000})
 			w.Publish()
 			w.RunFor("one", id, v1alpha1.PruneTriggerManual)
 
-			// Before every page some of the pages before leave, one of whom comes back, others come and others speak.
+			// Before every page some of the pages before leave, one of them comes back, others join and others speak.
 			var gone, safe []string
 			page := 0
-			w.Before(labtest.ListMembers, func() {
+			w.Before(apiList, func() {
 				if page++; page == 1 || page > 5 {
 					return
 				}
 				ctx, left := t.Context(), fmt.Sprintf("i%d", page)
 				_, err := w.Emulator.Quit(ctx, id, left, fmt.Sprintf("i%d", page+10), fmt.Sprintf("t%d", page))
-				_, err2 := w.Emulator.PutMembers(ctx, id, emulator.MemberSpec{Accounts: []string{left, fmt.Sprintf("new%d", page)}, JoinedAgo: "0s"})
+				_, err2 := w.Emulator.PutMembers(ctx, id,
+					emulator.MemberSpec{Accounts: []string{left, fmt.Sprintf("new%d", page)}, JoinedAgo: "0s"})
 				_, err3 := w.Emulator.Speak(ctx, id, fmt.Sprintf("i%d", page+20), fmt.Sprintf("i%d", page+240))
-				labtest.Must(t, errors.Join(err, err2, err3))
+				must(t, errors.Join(err, err2, err3))
 				gone = append(gone, fmt.Sprintf("i%d", page+10))
-				safe = append(safe, left, fmt.Sprintf("new%d", page), fmt.Sprintf("i%d", page+20), fmt.Sprintf("i%d", page+240))
+				safe = append(safe, left, fmt.Sprintf("new%d", page), fmt.Sprintf("i%d", page+20),
+					fmt.Sprintf("i%d", page+240))
 			})
 			r := w.replica()
 			r.queue("one", 10*time.Minute)
 
 			run := w.Get("one")
-			labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
-			planned := labtest.Planned(run)
+			wantConditions(t, run, "Planned=True/Planned", removedCondition)
+			planned := planOf(run)
 			if sorted := slices.Sorted(slices.Values(planned)); len(slices.Compact(sorted)) != len(planned) {
-				t.Errorf("somebody is planned twice: %v", planned)
+				t.Errorf("an account is planned twice: %v", planned)
 			}
 			members := w.Members(id)
 			for _, account := range safe {
@@ -299,8 +323,9 @@ func TestMemberListChangesWhileItIsPaged(t *testing.T) {
 	}
 }
 
-// What is larger than the store takes is refused for good, whoever says so.
-func TestRecordThatIsRefusedForGood(t *testing.T) {
+// A record that the API server keeps refusing is retried ever more rarely, and removes no member.
+func TestRecordThatTheAPIServerKeepsRefusing(t *testing.T) {
+	t.Parallel()
 	resource := schema.GroupResource{Group: "groupgate.io", Resource: "pruneruns"}
 	refusals := map[string]error{
 		"413":  apierrors.NewRequestEntityTooLargeError("limit is 3145728"),
@@ -311,8 +336,9 @@ func TestRecordThatIsRefusedForGood(t *testing.T) {
 	for name, refusal := range refusals {
 		for nth, wantDeletions := range map[int]int{1: 0, 2: 0, 3: 1} { // the plan, the first fence, its settlement
 			t.Run(fmt.Sprintf("%s for patch %d", name, nth), func(t *testing.T) {
-				w := enforcing(t)
-				before := w.Members(labtest.FullGroup)
+				t.Parallel()
+				w := enforcingOf(t, 7, 5)
+				before := w.Members(fullGroup)
 				writes := 0
 				w.EachPatch(func(_ *v1alpha1.PruneRun, send func() error) error {
 					if writes++; writes >= nth {
@@ -322,7 +348,7 @@ func TestRecordThatIsRefusedForGood(t *testing.T) {
 				})
 				r := w.replica()
 				r.queue("one", 10*time.Minute)
-				if got := w.Happened(labtest.Delete); got != wantDeletions {
+				if got := w.Happened(apiDelete); got != wantDeletions {
 					t.Errorf("%d deletions, want %d", got, wantDeletions)
 				}
 				if writes < nth+10 || writes > nth+20 {

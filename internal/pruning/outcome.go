@@ -124,7 +124,8 @@ func vendorError(step string, err error) error {
 	case imrest.ClassUnauthorized, imrest.ClassPermanent:
 		return fail(v1alpha1.ReasonVendorRefused, "%s", message)
 	}
-	wait := &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: message, cause: fmt.Errorf("%s: %w", step, err)}
+	cause := fmt.Errorf("%s: %w", step, err)
+	wait := &waitError{reason: v1alpha1.ReasonVendorUnavailable, message: message, cause: cause}
 	if failed, ok := errors.AsType[*imrest.Error](err); ok && failed.RetryAfter > longRetryAfter {
 		// Not part of the message, or every retry would patch the status.
 		wait.after = failed.RetryAfter

@@ -27,46 +27,49 @@ const (
 // results is what became of accounts that an undo adds back.
 type results map[string]v1alpha1.RestoreResult
 
+// restoration is the undo of one run.
+type restoration struct{ *job }
+
 // undo adds the accounts that the run removed back to the group, batch by batch. It asks neither whether pruning is
 // suspended nor which policy governs the group: it removes no member, and an undo is often requested together with a
 // suspension, or with the deletion of the policy.
 //
 // Every batch begins with the run as the API server has it, so that a batch that was interrupted anywhere is found as
 // it was recorded.
-func (j *job) undo(ctx context.Context) error {
-	if _, err := j.gather(ctx, facts{}, []check{firstInQueue}); err != nil {
+func (r restoration) undo(ctx context.Context) error {
+	if _, err := r.gather(ctx, facts{}, []check{firstInQueue}); err != nil {
 		return err
 	}
 	for {
-		if err := j.restore(ctx); err != nil {
-			return j.closeUndo(ctx, err)
+		if err := r.restore(ctx); err != nil {
+			return r.closeUndo(ctx, err)
 		}
-		if err := j.reload(ctx, prunerun.WantsUndo); err != nil {
+		if err := r.reload(ctx, prunerun.WantsUndo); err != nil {
 			return err
 		}
 	}
 }
 
 // restore adds one batch. It returns the end of the undo once nothing is left to do.
-func (j *job) restore(ctx context.Context) error {
-	f, err := j.gather(ctx, facts{}, appChain)
+func (r restoration) restore(ctx context.Context) error {
+	f, err := r.gather(ctx, facts{}, appChain)
 	if err != nil {
 		return err
 	}
-	if j.run.Status.Undo == nil {
-		if err := j.beginUndo(ctx); err != nil {
+	if r.run.Status.Undo == nil {
+		if err := r.begin(ctx); err != nil {
 			return err
 		}
 	}
-	batch := prunerun.AccountsWith(j.run.Status.Undo, v1alpha1.RestoreResultAdding)
+	batch := prunerun.AccountsWith(r.run.Status.Undo, v1alpha1.RestoreResultAdding)
 	resumed := len(batch) > 0
 	if !resumed {
-		batch = prunerun.AccountsWith(j.run.Status.Undo, v1alpha1.RestoreResultPending)
+		batch = prunerun.AccountsWith(r.run.Status.Undo, v1alpha1.RestoreResultPending)
 	}
 	if len(batch) == 0 {
-		return complete(v1alpha1.ReasonUndone, "%s", prunerun.UndoMessage(j.run.Status.Undo))
+		return complete(v1alpha1.ReasonUndone, "%s", prunerun.UndoMessage(r.run.Status.Undo))
 	}
-	if f, err = j.gather(ctx, f, []check{credentialsPresent}); err != nil {
+	if f, err = r.gather(ctx, f, []check{credentialsPresent}); err != nil {
 		return err
 	}
 	free, err := freeSeats(ctx, &f)
@@ -86,34 +89,34 @@ func (j *job) restore(ctx context.Context) error {
 		for _, account := range absent {
 			found[account] = v1alpha1.RestoreResultNoSeat
 		}
-		return j.recordResults(ctx, found)
+		return r.recordResults(ctx, found)
 	}
 	absent = absent[:min(len(absent), free)]
 	if len(absent) == 0 {
-		return j.recordResults(ctx, found)
+		return r.recordResults(ctx, found)
 	}
-	if err := j.recordAddition(ctx, found, absent); err != nil {
+	if err := r.recordAddition(ctx, found, absent); err != nil {
 		return err
 	}
-	return j.addBack(ctx, &f, absent)
+	return r.addBack(ctx, &f, absent)
 }
 
-// beginUndo records the accounts of the undo before the first is added. The record ends their refusal, and makes every
+// begin records the accounts of the undo before the first is added. The record ends their refusal, and makes every
 // replica admit them.
-func (j *job) beginUndo(ctx context.Context) error {
-	undo := prunerun.NewUndo(j.run, j.Now())
+func (r restoration) begin(ctx context.Context) error {
+	undo := prunerun.NewUndo(r.run, r.Now())
 	if len(undo.Accounts) == 0 {
 		return complete(v1alpha1.ReasonNothingToUndo, "The run removed nobody.")
 	}
-	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
+	err := r.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		run.Status.Undo = undo.DeepCopy()
-		j.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing,
+		r.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing,
 			prunerun.Count(len(undo.Accounts), "account is", "accounts are")+" to come back.")
 	})
 	if err != nil {
 		return err
 	}
-	log.FromContext(ctx).Info("undo of a prune run begins", "groupID", j.key.Group, "accounts", len(undo.Accounts))
+	log.FromContext(ctx).Info("undo of a prune run begins", "groupID", r.key.Group, "accounts", len(undo.Accounts))
 	return nil
 }
 
@@ -124,7 +127,8 @@ func freeSeats(ctx context.Context, f *facts) (int, error) {
 	case err != nil:
 		return 0, undoError("read the group", err)
 	case group.Type == "" || group.Type == im.TypeAVChatRoom:
-		return 0, fail(v1alpha1.ReasonUnsupportedGroupType, "Nobody can be added to a group of type %q.", group.VendorType)
+		return 0, fail(v1alpha1.ReasonUnsupportedGroupType, "Nobody can be added to a group of type %q.",
+			group.VendorType)
 	}
 	return max(group.MaxMembers-group.Members, 0), nil
 }
@@ -155,19 +159,19 @@ func membersAmong(
 
 // recordAddition is the fence of an addition: the batch is recorded before it is added. The time in the message makes
 // it a new version of the run in any case.
-func (j *job) recordAddition(ctx context.Context, found results, batch []string) error {
+func (r restoration) recordAddition(ctx context.Context, found results, batch []string) error {
 	for _, account := range batch {
 		found[account] = v1alpha1.RestoreResultAdding
 	}
-	return j.recordResultsAs(ctx, found, fmt.Sprintf("Adding %s, last looked at %s.",
-		prunerun.Count(len(batch), "account", "accounts"), j.Now().UTC().Format(time.RFC3339Nano)))
+	return r.recordResultsAs(ctx, found, fmt.Sprintf("Adding %s, last looked at %s.",
+		prunerun.Count(len(batch), "account", "accounts"), r.Now().UTC().Format(time.RFC3339Nano)))
 }
 
 // addBack adds a batch that is recorded, and records what became of it. It is called only right after recordAddition.
-func (j *job) addBack(ctx context.Context, f *facts, batch []string) error {
-	added, err := j.add(ctx, f, batch)
+func (r restoration) addBack(ctx context.Context, f *facts, batch []string) error {
+	added, err := r.add(ctx, f, batch)
 	if len(added) > 0 && ctx.Err() == nil {
-		if recordErr := j.recordResults(ctx, added); recordErr != nil {
+		if recordErr := r.recordResults(ctx, added); recordErr != nil {
 			return recordErr
 		}
 	}
@@ -175,11 +179,11 @@ func (j *job) addBack(ctx context.Context, f *facts, batch []string) error {
 }
 
 // add adds accounts, and tries those that are refused again. With an error it returns the results that are certain.
-func (j *job) add(ctx context.Context, f *facts, accounts []string) (results, error) {
+func (r restoration) add(ctx context.Context, f *facts, accounts []string) (results, error) {
 	added := make(results, len(accounts))
 	refused, err := addOnce(ctx, f, accounts, added)
 	for delay := firstRefusalRetry; err == nil && len(refused) > 0 && delay <= lastRefusalRetry; delay *= 2 {
-		if err := j.Clients.Pause(ctx, delay); err != nil {
+		if err := r.Clients.Pause(ctx, delay); err != nil {
 			return added, err
 		}
 		again, size := refused, len(refused)
@@ -213,7 +217,8 @@ func addOnce(ctx context.Context, f *facts, accounts []string, added results) (r
 		case result == imrest.AddResultRefused:
 			refused = append(refused, account)
 		case result == imrest.AddResultAlreadyMember:
-			added[account] = v1alpha1.RestoreResultAdded // it was absent right before: the answer to the addition was lost
+			// It was absent right before: the answer to an earlier attempt was lost.
+			added[account] = v1alpha1.RestoreResultAdded
 		default:
 			added[account] = v1alpha1.RestoreResult(result)
 		}
@@ -224,22 +229,22 @@ func addOnce(ctx context.Context, f *facts, accounts []string, added results) (r
 	return refused, nil
 }
 
-func (j *job) recordResults(ctx context.Context, found results) error {
-	undo := j.run.Status.Undo.DeepCopy()
+func (r restoration) recordResults(ctx context.Context, found results) error {
+	undo := r.run.Status.Undo.DeepCopy()
 	prunerun.ApplyResults(undo, found)
-	return j.recordResultsAs(ctx, found, prunerun.UndoMessage(undo))
+	return r.recordResultsAs(ctx, found, prunerun.UndoMessage(undo))
 }
 
-func (j *job) recordResultsAs(ctx context.Context, found results, message string) error {
-	before := j.run.Status.Undo.Added
-	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
+func (r restoration) recordResultsAs(ctx context.Context, found results, message string) error {
+	before := r.run.Status.Undo.Added
+	err := r.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		prunerun.ApplyResults(run.Status.Undo, found)
-		j.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing, message)
+		r.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing, message)
 	})
 	if err != nil {
 		return err
 	}
-	j.Metrics.membersRestored(j.run.Status.Undo.Added - before)
+	r.Metrics.membersRestored(r.run.Status.Undo.Added - before)
 	return nil
 }
 
@@ -255,16 +260,16 @@ func undoError(step string, err error) error {
 // closeUndo finds out which accounts of the batch under way are back before the undo ends early: no more are added, but
 // those that were are to be on record. What it finds is recorded together with the end: if it were recorded before, and
 // the end not, the others would be added after all.
-func (j *job) closeUndo(ctx context.Context, err error) error {
+func (r restoration) closeUndo(ctx context.Context, err error) error {
 	end, ok := errors.AsType[*endError](err)
-	if !ok || j.run.Status.Undo == nil || ctx.Err() != nil {
+	if !ok || r.run.Status.Undo == nil || ctx.Err() != nil {
 		return err
 	}
-	adding := prunerun.AccountsWith(j.run.Status.Undo, v1alpha1.RestoreResultAdding)
+	adding := prunerun.AccountsWith(r.run.Status.Undo, v1alpha1.RestoreResultAdding)
 	if len(adding) == 0 {
 		return err
 	}
-	f, factsErr := j.gather(ctx, facts{}, closeChain)
+	f, factsErr := r.gather(ctx, facts{}, closeChain)
 	switch {
 	case factsErr == nil:
 	case stopsRun(factsErr):
@@ -292,15 +297,15 @@ func (j *job) closeUndo(ctx context.Context, err error) error {
 }
 
 // recordUndoEnd records the end of the undo.
-func (j *job) recordUndoEnd(ctx context.Context, end *endError) error {
+func (r restoration) recordUndoEnd(ctx context.Context, end *endError) error {
 	eventType, value := corev1.EventTypeWarning, metav1.ConditionFalse
 	switch end.reason {
 	case v1alpha1.ReasonUndone, v1alpha1.ReasonNothingToUndo:
 		eventType, value = corev1.EventTypeNormal, metav1.ConditionTrue
 	}
 	message, before := end.message, int32(0)
-	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
-		now, status := j.Now(), &run.Status
+	err := r.Patch(ctx, func(run *v1alpha1.PruneRun) {
+		now, status := r.Now(), &run.Status
 		if status.Undo == nil {
 			status.Undo = prunerun.NewUndo(run, now)
 		}
@@ -310,14 +315,14 @@ func (j *job) recordUndoEnd(ctx context.Context, end *endError) error {
 		if value == metav1.ConditionFalse && len(status.Undo.Accounts) > 0 {
 			message = prunerun.EarlyEndMessage(end.message, status.Undo)
 		}
-		j.set(run, v1alpha1.ConditionUndone, value, end.reason, message)
+		r.set(run, v1alpha1.ConditionUndone, value, end.reason, message)
 	})
 	if err != nil {
 		return err
 	}
-	j.Metrics.membersRestored(j.run.Status.Undo.Added - before)
-	j.announce(eventType, end.reason, eventActionUndo, message)
-	log.FromContext(ctx).Info("undo of a prune run ended", "groupID", j.key.Group, "reason", end.reason,
-		"added", j.run.Status.Undo.Added, "message", message)
+	r.Metrics.membersRestored(r.run.Status.Undo.Added - before)
+	r.announce(eventType, end.reason, eventActionUndo, message)
+	log.FromContext(ctx).Info("undo of a prune run ended", "groupID", r.key.Group, "reason", end.reason,
+		"added", r.run.Status.Undo.Added, "message", message)
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 )
 
 func TestUndoEndsEarly(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		meanwhile func(w *world)
 		reason    string
@@ -30,40 +31,44 @@ func TestUndoEndsEarly(t *testing.T) {
 		says      []string
 	}{
 		"group gone": {
-			meanwhile: func(w *world) { labtest.Must(w.t, w.Emulator.DestroyGroup(w.t.Context(), labtest.FullGroup)) },
-			reason:    v1alpha1.ReasonGroupNotFound, says: []string{"10010", "0 of 45 accounts are back; 45 were not added"},
+			meanwhile: func(w *world) { must(w.t, w.Emulator.DestroyGroup(w.t.Context(), fullGroup)) },
+			reason:    v1alpha1.ReasonGroupNotFound, says: []string{"10010",
+				"0 of 45 accounts are back; 45 were not added"},
 		},
 		"group gone in the middle": {
 			meanwhile: func(w *world) {
-				w.Once(labtest.Add, 2, func() { labtest.Must(w.t, w.Emulator.DestroyGroup(w.t.Context(), labtest.FullGroup)) })
+				w.Once(apiAdd, 2, func() { must(w.t, w.Emulator.DestroyGroup(w.t.Context(), fullGroup)) })
 			},
-			reason: v1alpha1.ReasonGroupNotFound, added: 20, says: []string{"10010", "20 of 45 accounts are back; 25 were not added"},
+			reason: v1alpha1.ReasonGroupNotFound, added: 20, says: []string{"10010",
+				"20 of 45 accounts are back; 25 were not added"},
 		},
 		"not for groups of this type": {
 			meanwhile: func(w *world) {
-				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultCode, Code: 10007, Info: "no permission"})
+				w.Fault(emulator.Fault{API: apiAdd, Kind: emulator.FaultCode, Code: 10007, Info: "no permission"})
 			},
 			reason: v1alpha1.ReasonUnsupportedGroupType, says: []string{"10007", "no permission"},
 		},
 		"refused for good in the middle": {
 			meanwhile: func(w *world) {
-				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultCode, Code: 10026, Info: "switched off", Skip: 1})
+				w.Fault(emulator.Fault{API: apiAdd, Kind: emulator.FaultCode, Code: 10026, Info: "switched off",
+					Skip: 1})
 			},
 			reason: v1alpha1.ReasonVendorRefused, added: 20, says: []string{"10026", "switched off", "20 of 45"},
 		},
 		"refused for good after an answer was lost": {
 			meanwhile: func(w *world) {
-				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultHTTP, Status: 504, Count: 1, AfterEffect: true})
-				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultCode, Code: 10026})
+				w.Fault(emulator.Fault{API: apiAdd, Kind: emulator.FaultHTTP, Status: 504, Count: 1, AfterEffect: true})
+				w.Fault(emulator.Fault{API: apiAdd, Kind: emulator.FaultCode, Code: 10026})
 			},
 			reason: v1alpha1.ReasonVendorRefused, added: 20, says: []string{"10026", "20 of 45"},
 		},
-		"refused for good, and so is the look": {
+		"refused for good, and so is the recheck": {
 			meanwhile: func(w *world) {
-				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultCode, Code: 10026})
-				w.Fault(emulator.Fault{API: labtest.NamedMembers, Kind: emulator.FaultCode, Code: 10004, Skip: 1})
+				w.Fault(emulator.Fault{API: apiAdd, Kind: emulator.FaultCode, Code: 10026})
+				w.Fault(emulator.Fault{API: apiNamed, Kind: emulator.FaultCode, Code: 10004, Skip: 1})
 			},
-			reason: v1alpha1.ReasonVendorRefused, unknown: 20, says: []string{"25 were not added, of 20 it is not known"},
+			reason: v1alpha1.ReasonVendorRefused, unknown: 20,
+			says: []string{"25 were not added, of 20 it is not known"},
 		},
 		"app deleted": {
 			meanwhile: func(w *world) { w.Remove(&v1alpha1.IMApp{}, labtest.App) },
@@ -71,18 +76,19 @@ func TestUndoEndsEarly(t *testing.T) {
 		},
 		"app deleted in the middle": {
 			meanwhile: func(w *world) {
-				w.Once(labtest.Add, 1, func() { w.Remove(&v1alpha1.IMApp{}, labtest.App) })
+				w.Once(apiAdd, 1, func() { w.Remove(&v1alpha1.IMApp{}, labtest.App) })
 			},
 			reason: v1alpha1.ReasonAppNotFound, added: 20, says: []string{labtest.App},
 		},
 		"another app of that name": {
 			meanwhile: func(w *world) {
 				app := &v1alpha1.IMApp{}
-				labtest.Must(w.t, w.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.Namespace, Name: labtest.App}, app))
+				must(w.t, w.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.Namespace, Name: labtest.App}, app))
 				w.Remove(&v1alpha1.IMApp{}, labtest.App)
-				labtest.Eventually(w.t, func() error { // creation times have whole seconds
-					again := &v1alpha1.IMApp{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: labtest.App}, Spec: app.Spec}
-					labtest.Must(w.t, w.Client.Create(w.t.Context(), again))
+				eventually(w.t, func() error { // creation times have whole seconds
+					again := &v1alpha1.IMApp{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: labtest.App},
+						Spec: app.Spec}
+					must(w.t, w.Client.Create(w.t.Context(), again))
 					if again.CreationTimestamp.After(w.Get("one").CreationTimestamp.Time) {
 						return nil
 					}
@@ -96,6 +102,7 @@ func TestUndoEndsEarly(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, removed, _ := pruned(t)
 			w.RequestUndo("one")
 			tc.meanwhile(w)
@@ -130,6 +137,7 @@ func TestUndoEndsEarly(t *testing.T) {
 }
 
 func TestUndoWaits(t *testing.T) {
+	t.Parallel()
 	secret := func(w *world, edit func(*corev1.Secret)) {
 		change(w, &corev1.Secret{}, labtest.Secret, edit)
 		w.Publish()
@@ -148,11 +156,13 @@ func TestUndoWaits(t *testing.T) {
 		},
 		"Secret missing": {
 			begin: func(w *world) {
-				change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.CredentialsSecretRef.Name = "other" })
+				change(w, &v1alpha1.IMApp{}, labtest.App,
+					func(app *v1alpha1.IMApp) { app.Spec.CredentialsSecretRef.Name = "other" })
 				w.Publish()
 			},
 			end: func(w *world) {
-				change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.CredentialsSecretRef.Name = labtest.Secret })
+				change(w, &v1alpha1.IMApp{}, labtest.App,
+					func(app *v1alpha1.IMApp) { app.Spec.CredentialsSecretRef.Name = labtest.Secret })
 				w.Publish()
 			},
 			reason: v1alpha1.ReasonSecretNotFound, woken: true,
@@ -169,25 +179,27 @@ func TestUndoWaits(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, removed, left := pruned(t)
 			w.RequestUndo("one")
 			tc.begin(w)
 			r := w.replica()
 			if next, err := r.step("one"); err != nil || next.After != maxRequeue {
-				t.Errorf("next = %v, %v, want to look again in %s", next, err, maxRequeue)
+				t.Errorf("next = %v, %v, want another Step in %s", next, err, maxRequeue)
 			}
 			run := w.Get("one")
-			if got := undoneCondition(run); got.Status != metav1.ConditionFalse || got.Reason != tc.reason || got.Message == "" || prunerun.UndoEnded(run) {
+			if got := undoneCondition(run); got.Status != metav1.ConditionFalse || got.Reason != tc.reason ||
+				got.Message == "" || prunerun.UndoEnded(run) {
 				t.Errorf("Undone = %+v, want %s", got, tc.reason)
 			}
 			if got := Wakes(w.Store.Load(), w.Get("one")); got != tc.woken {
 				t.Errorf("woken by a snapshot: %v, want %v", got, tc.woken)
 			}
-			if got := w.Happened(labtest.GetGroup); got > 1 {
+			if got := w.Happened(apiGroup); got > 1 {
 				t.Errorf("%d calls with a key that the vendor does not accept", got)
 			}
 			w.Forget()
-			if _, err := r.step("one"); err != nil || w.Happened(labtest.StatusPatch) != 0 {
+			if _, err := r.step("one"); err != nil || w.Happened(statusPatch) != 0 {
 				t.Errorf("a wait that goes on is written again: %v, %v", w.Calls(), err)
 			}
 			tc.end(w)
@@ -197,24 +209,25 @@ func TestUndoWaits(t *testing.T) {
 	}
 }
 
-func TestUndoWaitsForTheRunAtWork(t *testing.T) {
+func TestUndoWaitsForAnUnfinishedRun(t *testing.T) {
+	t.Parallel()
 	w, removed, _ := pruned(t)
 	r := w.replica()
-	guests(t, w, toRestore) // so that there is somebody to go
+	guests(t, w, toRestore) // so that there are members to remove
 	w.Clock.Forward(time.Hour)
 	w.Run("two", v1alpha1.PruneTriggerManual)
-	w.Once(labtest.NamedMembers, 1, func() { r.kill() })
+	w.Once(apiNamed, 1, func() { r.kill() })
 	if _, err := r.step("two"); err != nil {
 		t.Fatal(err)
 	}
-	w.Once(labtest.NamedMembers, 0, nil)
+	w.Once(apiNamed, 0, nil)
 	w.RequestUndo("one")
 	r = w.replica()
 	w.Forget()
 	if _, err := r.step("one"); err != nil {
 		t.Fatal(err)
 	}
-	if got := undoneCondition(w.Get("one")); got.Reason != v1alpha1.ReasonQueued || w.Happened(labtest.Add) != 0 {
+	if got := undoneCondition(w.Get("one")); got.Reason != v1alpha1.ReasonQueued || w.Happened(apiAdd) != 0 {
 		t.Errorf("Undone = %+v, want Queued", got)
 	}
 	two := r.finish("two")
@@ -228,23 +241,24 @@ func TestUndoWaitsForTheRunAtWork(t *testing.T) {
 }
 
 func TestRunsWaitForTheUndo(t *testing.T) {
+	t.Parallel()
 	w, _, _ := pruned(t)
 	r := w.replica()
 	w.Run("a-older", v1alpha1.PruneTriggerManual) // not planned: an undo does not wait for it
 	w.RequestUndo("one")
-	w.Once(labtest.Add, 2, func() { r.kill() })
+	w.Once(apiAdd, 2, func() { r.kill() })
 	if _, err := r.step("one"); err != nil {
 		t.Fatal(err)
 	}
 	w.Serving.Wait()
-	w.Once(labtest.Add, 0, nil)
+	w.Once(apiAdd, 0, nil)
 	r = w.replica()
 	w.Forget()
 	if _, err := r.step("a-older"); err != nil {
 		t.Fatal(err)
 	}
-	labtest.WantConditions(t, w.Get("a-older"), "Planned=False/Queued")
-	if got := w.Happened(labtest.ListMembers); got != 0 {
+	wantConditions(t, w.Get("a-older"), "Planned=False/Queued")
+	if got := w.Happened(apiList); got != 0 {
 		t.Errorf("%d lists while members come back", got)
 	}
 	r.finishUndo("one")
@@ -252,10 +266,11 @@ func TestRunsWaitForTheUndo(t *testing.T) {
 }
 
 func TestTwoUndosOfOneGroup(t *testing.T) {
+	t.Parallel()
 	w, removed, left := pruned(t)
 	r := w.replica()
 	// A second run removes the rest of the idlers.
-	change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.WhenFull.Prune.FreeSeats = labtest.Seats(60) })
+	w.editPolicy("lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.WhenFull.Prune.FreeSeats = seats(60) })
 	w.Publish()
 	w.Run("two", v1alpha1.PruneTriggerManual)
 	if got := r.finish("two").Status.Removed; got != 15 {
@@ -264,17 +279,18 @@ func TestTwoUndosOfOneGroup(t *testing.T) {
 	w.backend()
 	w.RequestUndo("one")
 	w.RequestUndo("two")
-	w.Once(labtest.Add, 1, func() { r.kill() })
+	w.Once(apiAdd, 1, func() { r.kill() })
 	if _, err := r.step("one"); err != nil {
 		t.Fatal(err)
 	}
 	w.Serving.Wait()
-	w.Once(labtest.Add, 0, nil)
+	w.Once(apiAdd, 0, nil)
 	r = w.replica()
 	if _, err := r.step("two"); err != nil {
 		t.Fatal(err)
 	}
-	if got := undoneCondition(w.Get("two")); got.Reason != v1alpha1.ReasonQueued || !strings.Contains(got.Message, "one") {
+	if got := undoneCondition(w.Get("two")); got.Reason != v1alpha1.ReasonQueued ||
+		!strings.Contains(got.Message, "one") {
 		t.Errorf("Undone = %+v, want Queued behind one", got)
 	}
 	one := r.finishUndo("one")

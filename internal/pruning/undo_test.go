@@ -38,17 +38,17 @@ const (
 func pruned(t *testing.T) (w *world, removed, left []string) {
 	t.Helper()
 	w = newWorld(t)
-	w.Group(labtest.FullGroup, 5, 60)
-	w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: labtest.Seats(toRestore)})
+	w.Group(fullGroup, 5, 60)
+	w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: seats(toRestore)})
 	w.Run("one", v1alpha1.PruneTriggerGroupFull)
 	run := w.replica().finish("one")
-	removed = labtest.Planned(run)
+	removed = planOf(run)
 	slices.Reverse(removed)
 	if len(removed) != toRestore || run.Status.Removed != toRestore {
 		t.Fatalf("%d planned, %d removed", len(removed), run.Status.Removed)
 	}
 	w.Forget()
-	return w, removed, w.Members(labtest.FullGroup)
+	return w, removed, w.Members(fullGroup)
 }
 
 // restored is what became of each account.
@@ -91,7 +91,7 @@ func wantMembers(t *testing.T, w *world, want ...[]string) {
 	t.Helper()
 	all := slices.Concat(want...)
 	slices.Sort(all)
-	if diff := cmp.Diff(all, w.Members(labtest.FullGroup)); diff != "" {
+	if diff := cmp.Diff(all, w.Members(fullGroup)); diff != "" {
 		t.Errorf("members (-want,+got)\n%s", diff)
 	}
 }
@@ -103,7 +103,8 @@ func undoneCondition(run *v1alpha1.PruneRun) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// backend answers the vendor's callbacks as a gate with a deny section does, and sees to it that nobody is invited who is not on record.
+// backend answers the vendor's callbacks as a gate with a deny section does, and checks that no account is invited that
+// is not on record.
 type backend struct {
 	w      *world
 	mu     sync.Mutex
@@ -118,14 +119,14 @@ func (w *world) backend(denied ...string) *backend {
 	b := &backend{w: w, denied: denied}
 	server := httptest.NewServer(b)
 	w.t.Cleanup(func() {
-		labtest.Must(w.t, w.Emulator.Settle(context.WithoutCancel(w.t.Context()), time.Minute))
+		must(w.t, w.Emulator.Settle(context.WithoutCancel(w.t.Context()), time.Minute))
 		server.Close()
 		for _, wrong := range b.wrong {
 			w.t.Error(wrong)
 		}
 	})
 	_, err := w.Emulator.Configure(w.t.Context(), func(s *emulator.Settings) { s.CallbackURL = server.URL })
-	labtest.Must(w.t, err)
+	must(w.t, err)
 	return b
 }
 
@@ -164,7 +165,7 @@ func (b *backend) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(rw).Encode(answer)
 }
 
-// onRecord wants everybody who is being added to stand in the record of an undo as being added.
+// onRecord checks that every account that is being added is recorded as being added.
 func (b *backend) onRecord(ctx context.Context, accounts []string) {
 	var list v1alpha1.PruneRunList
 	if err := b.w.Client.List(ctx, &list, client.InNamespace(b.w.Namespace)); err != nil {
@@ -186,6 +187,7 @@ func (b *backend) onRecord(ctx context.Context, accounts []string) {
 }
 
 func TestUndoBringsEverybodyBack(t *testing.T) {
+	t.Parallel()
 	w, removed, left := pruned(t)
 	w.backend()
 	w.RequestUndo("one")
@@ -194,7 +196,8 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 
 	run := r.finishUndo("one")
 
-	if diff := cmp.Diff([]string{"Planned=True/Planned", removedWord, undone}, labtest.Conditions(run)); diff != "" {
+	if diff := cmp.Diff([]string{"Planned=True/Planned", removedCondition, undone},
+		labtest.Conditions(run)); diff != "" {
 		t.Errorf("conditions (-want,+got)\n%s", diff)
 	}
 	if got, want := undoneCondition(run).Message, "45 of 45 accounts are back."; got != want {
@@ -213,8 +216,8 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 	}
 
 	// Last active first, in batches, silently, each between its record and the record of what became of it.
-	calls, err := w.Emulator.Calls(t.Context(), emulator.RecordFilter{API: labtest.Add})
-	labtest.Must(t, err)
+	calls, err := w.Emulator.Calls(t.Context(), emulator.RecordFilter{API: apiAdd})
+	must(t, err)
 	var order []string
 	var sizes []int
 	for _, call := range calls {
@@ -224,7 +227,7 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 				Account string `json:"Member_Account"`
 			} `json:"MemberList"`
 		}
-		labtest.Must(t, json.Unmarshal(call.Body, &body))
+		must(t, json.Unmarshal(call.Body, &body))
 		sizes = append(sizes, len(body.Members))
 		for _, member := range body.Members {
 			order = append(order, member.Account)
@@ -239,13 +242,14 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 	if diff := cmp.Diff(removed, order); diff != "" {
 		t.Errorf("order (-want,+got)\n%s", diff)
 	}
-	writes := slices.DeleteFunc(slices.Clone(w.Calls()), func(call string) bool { return call != labtest.StatusPatch && call != labtest.Add })
+	writes := slices.DeleteFunc(slices.Clone(w.Calls()),
+		func(call string) bool { return call != statusPatch && call != apiAdd })
 	want := []string{
-		labtest.StatusPatch, // whom it is about
-		labtest.StatusPatch, labtest.Add, labtest.StatusPatch,
-		labtest.StatusPatch, labtest.Add, labtest.StatusPatch,
-		labtest.StatusPatch, labtest.Add, labtest.StatusPatch,
-		labtest.StatusPatch, // the end
+		statusPatch, // the accounts
+		statusPatch, apiAdd, statusPatch,
+		statusPatch, apiAdd, statusPatch,
+		statusPatch, apiAdd, statusPatch,
+		statusPatch, // the end
 	}
 	if diff := cmp.Diff(want, writes); diff != "" {
 		t.Errorf("writes (-want,+got)\n%s", diff)
@@ -253,15 +257,18 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 
 	w.Forget()
 	if next, err := r.step("one"); err != nil || len(w.Calls()) != 0 || next.After != soon {
-		t.Errorf("after its end: %v, %v, %v: want nothing but a look at the cache", w.Calls(), next, err)
+		t.Errorf("after its end: %v, %v, %v: want nothing but another Step soon", w.Calls(), next, err)
 	}
 }
 
-// TestUndoOfUnequals has accounts that the gate denies, that no longer exist, that are asked first, that are in too many groups and that have come
-// back by themselves, in every batch.
-func TestUndoOfUnequals(t *testing.T) {
-	for name, allOrNothing := range map[string]bool{"each account by itself": false, "a call fails for one account": true} {
+// TestUndoRecordsWhatBecameOfEachAccount has accounts that the gate denies, that no longer exist, that are asked first,
+// that are in too many groups and that have come back by themselves, in every batch.
+func TestUndoRecordsWhatBecameOfEachAccount(t *testing.T) {
+	t.Parallel()
+	for name, allOrNothing := range map[string]bool{"each account by itself": false,
+		"a call fails for one account": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, removed, left := pruned(t)
 			pick := func(positions ...int) (accounts []string) {
 				for _, i := range positions {
@@ -275,11 +282,12 @@ func TestUndoOfUnequals(t *testing.T) {
 			_, err := w.Emulator.Configure(t.Context(), func(s *emulator.Settings) {
 				s.MissingAccounts, s.AskedAccounts, s.CrowdedAccounts = missing, asked, crowded
 			})
-			labtest.Must(t, err)
-			_, err = w.Emulator.ChangeGroup(t.Context(), labtest.FullGroup, emulator.GroupChange{Quirks: &emulator.Quirks{AddAllOrNothing: allOrNothing}})
-			labtest.Must(t, err)
-			_, err = w.Emulator.PutMembers(t.Context(), labtest.FullGroup, emulator.MemberSpec{Accounts: early})
-			labtest.Must(t, err)
+			must(t, err)
+			_, err = w.Emulator.ChangeGroup(t.Context(), fullGroup,
+				emulator.GroupChange{Quirks: &emulator.Quirks{AddAllOrNothing: allOrNothing}})
+			must(t, err)
+			_, err = w.Emulator.PutMembers(t.Context(), fullGroup, emulator.MemberSpec{Accounts: early})
+			must(t, err)
 			w.RequestUndo("one")
 			began := w.Clock.Now()
 
@@ -292,8 +300,9 @@ func TestUndoOfUnequals(t *testing.T) {
 			maps.Copy(want, allWith(asked, v1alpha1.RestoreResultAwaitingConfirmation))
 			maps.Copy(want, allWith(crowded, v1alpha1.RestoreResultGroupLimit))
 			wantRestored(t, run, want)
-			wantMembers(t, w, left, labtest.Without(removed, slices.Concat(denied, missing, asked, crowded)))
-			message := "35 of 45 accounts are back; 3 of them came back by themselves, 2 have yet to confirm, 4 were refused, 2 no longer exist, " +
+			wantMembers(t, w, left, without(removed, slices.Concat(denied, missing, asked, crowded)))
+			message := "35 of 45 accounts are back; 3 of them came back by themselves, 2 have yet to confirm, 4 " +
+				"were refused, 2 no longer exist, " +
 				"2 are in too many groups."
 			if got := undoneCondition(run); got.Message != message || got.Status != metav1.ConditionTrue {
 				t.Errorf("Undone = %s, %q", got.Status, got.Message)
@@ -305,13 +314,15 @@ func TestUndoOfUnequals(t *testing.T) {
 	}
 }
 
-// TestRefusalMayBeThatOfAReplicaThatIsBehind has the gate admit from the third attempt on; only who was refused is tried again.
-func TestRefusalMayBeThatOfAReplicaThatIsBehind(t *testing.T) {
+// TestRefusedAdditionIsTriedAgain has the gate admit from the third attempt on; only the refused accounts are tried
+// again.
+func TestRefusedAdditionIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	w, removed, left := pruned(t)
 	late := removed[:3]
 	b := w.backend(late...)
 	w.RequestUndo("one")
-	w.Once(labtest.Add, 3, func() {
+	w.Once(apiAdd, 3, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.denied = nil
@@ -319,8 +330,8 @@ func TestRefusalMayBeThatOfAReplicaThatIsBehind(t *testing.T) {
 	run := w.replica().finishUndo("one")
 	wantRestored(t, run, allWith(removed, v1alpha1.RestoreResultAdded))
 	wantMembers(t, w, left, removed)
-	calls, err := w.Emulator.Calls(t.Context(), emulator.RecordFilter{API: labtest.Add})
-	labtest.Must(t, err)
+	calls, err := w.Emulator.Calls(t.Context(), emulator.RecordFilter{API: apiAdd})
+	must(t, err)
 	var sizes []int
 	for _, call := range calls {
 		sizes = append(sizes, strings.Count(string(call.Body), "Member_Account"))
@@ -331,32 +342,35 @@ func TestRefusalMayBeThatOfAReplicaThatIsBehind(t *testing.T) {
 }
 
 func TestUndoEndsWithTheSeats(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		meanwhile func(t *testing.T, w *world, removed []string)
 		added     int
-		early     []int // positions of those who came back by themselves
+		early     []int // positions of accounts that came back by themselves
 		message   string
 	}{
 		"27 seats were taken": {
 			meanwhile: func(t *testing.T, w *world, _ []string) { guests(t, w, 27) },
 			added:     18, message: "18 of 45 accounts are back; for 27 no seat was free.",
 		},
-		"all seats were taken, some of them by those who are to come back": {
+		"all seats were taken, some of them by removed accounts": {
 			meanwhile: func(t *testing.T, w *world, removed []string) {
 				guests(t, w, 43)
-				w.Put(labtest.FullGroup, emulator.MemberSpec{Accounts: []string{removed[3], removed[44]}})
+				w.Put(fullGroup, emulator.MemberSpec{Accounts: []string{removed[3], removed[44]}})
 			},
-			early: []int{3, 44}, message: "2 of 45 accounts are back; 2 of them came back by themselves, for 43 no seat was free.",
+			early: []int{3, 44}, message: "2 of 45 accounts are back; 2 of them came back by themselves, for 43 no " +
+				"seat was free.",
 		},
-		"one left after somebody took the seats of the first batch": {
+		"one left after guests took the seats of the first batch": {
 			meanwhile: func(t *testing.T, w *world, _ []string) {
-				w.Once(labtest.Add, 1, func() { guests(t, w, 44) })
+				w.Once(apiAdd, 1, func() { guests(t, w, 44) })
 			},
 			added: 1, message: "1 of 45 accounts is back; for 44 no seat was free.",
 		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, removed, _ := pruned(t)
 			w.RequestUndo("one")
 			tc.meanwhile(t, w, removed)
@@ -370,7 +384,7 @@ func TestUndoEndsWithTheSeats(t *testing.T) {
 			if got := undoneCondition(run); got.Message != tc.message || got.Status != metav1.ConditionTrue {
 				t.Errorf("Undone = %s, %q, want %q", got.Status, got.Message, tc.message)
 			}
-			if got := len(w.Members(labtest.FullGroup)); got != 2+5+60 {
+			if got := len(w.Members(fullGroup)); got != 2+5+60 {
 				t.Errorf("%d members, want the group full with %d", got, 2+5+60)
 			}
 		})
@@ -380,12 +394,13 @@ func TestUndoEndsWithTheSeats(t *testing.T) {
 // guests take seats.
 func guests(t *testing.T, w *world, n int) {
 	t.Helper()
-	w.Put(labtest.FullGroup, emulator.MemberSpec{Prefix: "guest", Count: n})
+	w.Put(fullGroup, emulator.MemberSpec{Prefix: "guest", Count: n})
 }
 
 func TestNothingToUndo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	w.Group(labtest.FullGroup, 5, 5)
+	w.Group(fullGroup, 5, 5)
 	w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview})
 	w.Run("one", v1alpha1.PruneTriggerGroupFull)
 	r := w.replica()
@@ -393,16 +408,18 @@ func TestNothingToUndo(t *testing.T) {
 	w.RequestUndo("one")
 	w.Forget()
 	run := r.finishUndo("one")
-	if diff := cmp.Diff([]string{"Planned=True/Planned", "Complete=True/Previewed", "Undone=True/NothingToUndo"}, labtest.Conditions(run)); diff != "" {
+	if diff := cmp.Diff([]string{"Planned=True/Planned", "Complete=True/Previewed", "Undone=True/NothingToUndo"},
+		labtest.Conditions(run)); diff != "" {
 		t.Errorf("conditions (-want,+got)\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{labtest.StatusPatch}, w.Calls()); diff != "" {
+	if diff := cmp.Diff([]string{statusPatch}, w.Calls()); diff != "" {
 		t.Errorf("calls (-want,+got)\n%s", diff)
 	}
 }
 
-// TestUndoGoesOnWhateverBecameOfPruning suspends first and undoes then, as people do.
-func TestUndoGoesOnWhateverBecameOfPruning(t *testing.T) {
+// TestUndoDoesNotDependOnPruning suspends first and undoes then, as people do.
+func TestUndoDoesNotDependOnPruning(t *testing.T) {
+	t.Parallel()
 	tests := map[string]func(w *world){
 		"suspended": func(w *world) {
 			w.Suspend(v1alpha1.PruningSuspended)
@@ -412,18 +429,19 @@ func TestUndoGoesOnWhateverBecameOfPruning(t *testing.T) {
 			w.Publish()
 		},
 		"protection unresolved": func(w *world) {
-			change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) {
-				p.Spec.WhenFull.Prune.Protect = &v1alpha1.AccountSelector{Lists: []v1alpha1.AccountListReference{{Name: "missing"}}}
+			w.editPolicy("lounge", func(p *v1alpha1.GroupPolicy) {
+				p.Spec.WhenFull.Prune.Protect = &v1alpha1.AccountSelector{Lists: listNamed("missing")}
 			})
 			w.Publish()
 		},
 		"clock skew": func(w *world) {
 			_, err := w.Emulator.MoveClock(w.t.Context(), emulator.ClockChange{Forward: "-10m"})
-			labtest.Must(w.t, err)
+			must(w.t, err)
 		},
 	}
 	for name, meanwhile := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, removed, left := pruned(t)
 			meanwhile(w)
 			w.RequestUndo("one")

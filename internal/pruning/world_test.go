@@ -18,6 +18,25 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(labtest.Main(m)) }
 
+// Short names of what nearly every test uses.
+const (
+	fullGroup   = labtest.FullGroup
+	statusPatch = labtest.StatusPatch
+	apiGroup    = labtest.GetGroup
+	apiList     = labtest.ListMembers
+	apiNamed    = labtest.NamedMembers
+	apiDelete   = labtest.Delete
+	apiAdd      = labtest.Add
+)
+
+var (
+	must, eventually = labtest.Must, labtest.Eventually
+	wantConditions   = labtest.WantConditions
+	seats            = labtest.Seats
+	planOf           = labtest.Planned
+	without          = labtest.Without
+)
+
 // world is a namespace with an emulated vendor, in which replicas take Steps.
 type world struct {
 	*labtest.World
@@ -33,6 +52,22 @@ func newWorld(t *testing.T) *world {
 func change[T client.Object](w *world, object T, name string, edit func(T)) {
 	w.t.Helper()
 	labtest.Edit(w.World, object, name, edit)
+}
+
+// setPruning edits the app; the snapshot does not show that before the next Publish.
+func (w *world) setPruning(state v1alpha1.PruningState) {
+	w.t.Helper()
+	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = state })
+}
+
+// editPolicy edits a policy; the snapshot does not show that before the next Publish.
+func (w *world) editPolicy(name string, edit func(*v1alpha1.GroupPolicy)) {
+	w.t.Helper()
+	change(w, &v1alpha1.GroupPolicy{}, name, edit)
+}
+
+func listNamed(name string) []v1alpha1.AccountListReference {
+	return []v1alpha1.AccountListReference{{Name: name}}
 }
 
 // replica is one process that believes to be the leader.
@@ -71,7 +106,7 @@ func (r *replica) step(name string) (Next, error) {
 func (r *replica) mustStep(name string) {
 	r.w.t.Helper()
 	_, err := r.step(name)
-	labtest.Must(r.w.t, err)
+	must(r.w.t, err)
 }
 
 // finish takes Steps until the run has ended. A run that needs more than 20 never ends.

@@ -2,7 +2,6 @@ package labtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -32,7 +32,8 @@ var APIServer *rest.Config
 func Main(m *testing.M) int {
 	log := logr.Discard()
 	if os.Getenv("GROUPGATE_TEST_LOG") != "" {
-		log = funcr.New(func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }, funcr.Options{Verbosity: 1})
+		write := func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }
+		log = funcr.New(write, funcr.Options{Verbosity: 1})
 	}
 	logf.SetLogger(log)
 	klog.SetLogger(log)
@@ -42,9 +43,8 @@ func Main(m *testing.M) int {
 // Scheme holds the kinds of Kubernetes and of Groupgate.
 var Scheme = sync.OnceValue(func() *runtime.Scheme {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		panic(err)
-	}
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	return scheme
 })
 

@@ -97,8 +97,8 @@ func (e *Events) Reasons() []string {
 	return slices.Clone(e.reasons)
 }
 
-// World is a namespace with one app, its Secret and its emulated backend. Nothing in it is cached: that is tested with a
-// manager.
+// World is a namespace with one app, its Secret and its emulated backend. Nothing in it is cached: that is tested with
+// a manager.
 type World struct {
 	Namespace string
 	Clock     *Clock
