@@ -62,6 +62,7 @@ func TestSchemaAndCodeHaveTheSameBounds(t *testing.T) {
 		"lowest code":           {code(lowestCode), policy.Accepted},
 		"code too low":          {code(lowestCode - 1), policy.Invalid},
 		"highest code":          {code(highestCode), policy.Accepted},
+		"code 0":                {code(0), policy.Invalid},
 		"code too high":         {code(highestCode + 1), policy.Invalid},
 		"fewest removals":       {removals(bound("maxRemovals", minimum)), policy.Accepted},
 		"negative removals":     {removals(-1), policy.Invalid},

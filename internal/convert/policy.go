@@ -138,7 +138,7 @@ func joinSection(join *v1alpha1.JoinSection, wrong *problems) *policy.JoinSectio
 		Triggers: triggers(join.Triggers, wrong),
 		Allow:    accountSelector(join.Allow),
 		Deny:     accountSelector(join.Deny),
-		Reject:   rejection(join.Reject),
+		Reject:   rejection(join.Reject, wrong),
 	}
 }
 
@@ -159,9 +159,12 @@ func triggers(names []v1alpha1.JoinTrigger, wrong *problems) policy.TriggerSet {
 	return policy.NewTriggerSet(known...)
 }
 
-func rejection(r *v1alpha1.Rejection) policy.Rejection {
+func rejection(r *v1alpha1.Rejection, wrong *problems) policy.Rejection {
 	if r == nil || r.Code == nil {
 		return policy.Rejection{}
+	}
+	if *r.Code == 0 { // package policy takes 0 for a code that is not set
+		wrong.add("join.reject.code", "0 does not reach the client: use another number, or remove it")
 	}
 	return policy.Rejection{Code: *r.Code, Message: r.Message}
 }

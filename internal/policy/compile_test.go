@@ -157,6 +157,13 @@ func TestPolicyVerdict(t *testing.T) {
 				Acceptance: Invalid, Message: "join.reject.code: 1 does not reach the client: use a number from 10100 to 10200",
 			},
 		},
+		"every problem is named": {
+			policy: badRule(func(r *PruneRule) { r.MaxRemovals, r.InactiveFor = 5000, time.Hour }),
+			want: PolicyVerdict{
+				Acceptance: Invalid, Message: "whenFull.prune.inactiveFor: too short: use at least 24h; " +
+					"whenFull.prune.maxRemovals: 5000 is out of range: use a number from 1 to 1000",
+			},
+		},
 		"rejoining too late": {
 			policy: badRule(func(r *PruneRule) { r.RejoinAfter = 30*day + 1 }),
 			want: PolicyVerdict{

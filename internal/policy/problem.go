@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -15,62 +16,54 @@ const (
 	maxRejoinAfter       = 30 * 24 * time.Hour
 )
 
-// problem says what is wrong with the policy and what to change; empty if nothing is.
+// problem says all that is wrong with the policy and what to change; empty if nothing is.
 func (p *Policy) problem() string {
-	if p.Invalid != "" {
-		return p.Invalid
-	}
-	for _, m := range p.Groups {
-		if m.Kind > MatchAll {
-			return "groups: unknown type of matcher: use Exact, Prefix or All"
+	var problems []string
+	add := func(field, problem string) {
+		if problem != "" {
+			problems = append(problems, field+problem)
 		}
 	}
-	if p.Join != nil {
-		if problem := p.Join.problem(); problem != "" {
-			return "join." + problem
+	add("", p.Invalid)
+	for _, m := range p.Groups {
+		if m.Kind > MatchAll {
+			add("groups: ", "unknown type of matcher: use Exact, Prefix or All")
+			break
+		}
+	}
+	if j := p.Join; j != nil {
+		add("join.allow: ", j.Allow.problem())
+		add("join.deny: ", j.Deny.problem())
+		if code := j.Reject.Code; code != 0 && !j.Reject.reachesClient() {
+			add("join.reject.code: ", fmt.Sprintf("%d does not reach the client: use a number from %d to %d",
+				code, minClientCode, maxClientCode))
 		}
 	}
 	if p.Prune != nil {
-		if problem := p.Prune.problem(); problem != "" {
-			return "whenFull.prune." + problem
+		for _, problem := range p.Prune.problems() {
+			add("whenFull.prune.", problem)
 		}
 	}
-	return ""
+	return strings.Join(problems, "; ")
 }
 
-func (j *JoinSection) problem() string {
-	if problem := j.Allow.problem(); problem != "" {
-		return "allow: " + problem
+func (r *PruneRule) problems() (problems []string) {
+	add := func(wrong bool, problem string) {
+		if wrong {
+			problems = append(problems, problem)
+		}
 	}
-	if problem := j.Deny.problem(); problem != "" {
-		return "deny: " + problem
-	}
-	if code := j.Reject.Code; code != 0 && !j.Reject.reachesClient() {
-		return fmt.Sprintf("reject.code: %d does not reach the client: use a number from %d to %d",
-			code, minClientCode, maxClientCode)
-	}
-	return ""
-}
-
-func (r *PruneRule) problem() string {
 	protect := r.Protect.problem()
-	switch {
-	case r.Mode > ModeEnforce:
-		return "mode: unknown: use Preview, Approve or Enforce"
-	case r.InactiveFor < minInactiveFor:
-		return "inactiveFor: too short: use at least 24h"
-	case !r.FreeSeats.valid():
-		return `freeSeats: use a number of at least 1, or a percentage from "1%" to "100%"`
-	case r.MaxRemovals < 1 || r.MaxRemovals > maxMaxRemovals:
-		return outOfRange("maxRemovals", r.MaxRemovals, maxMaxRemovals)
-	case r.MaxRemovalsPerDay < 1 || r.MaxRemovalsPerDay > maxMaxRemovalsPerDay:
-		return outOfRange("maxRemovalsPerDay", r.MaxRemovalsPerDay, maxMaxRemovalsPerDay)
-	case r.RejoinAfter < 0 || r.RejoinAfter > maxRejoinAfter:
-		return "rejoinAfter: too long: use at most 30d"
-	case protect != "":
-		return "protect: " + protect
-	}
-	return ""
+	add(r.Mode > ModeEnforce, "mode: unknown: use Preview, Approve or Enforce")
+	add(r.InactiveFor < minInactiveFor, "inactiveFor: too short: use at least 24h")
+	add(!r.FreeSeats.valid(), `freeSeats: use a number of at least 1, or a percentage from "1%" to "100%"`)
+	add(r.MaxRemovals < 1 || r.MaxRemovals > maxMaxRemovals,
+		outOfRange("maxRemovals", r.MaxRemovals, maxMaxRemovals))
+	add(r.MaxRemovalsPerDay < 1 || r.MaxRemovalsPerDay > maxMaxRemovalsPerDay,
+		outOfRange("maxRemovalsPerDay", r.MaxRemovalsPerDay, maxMaxRemovalsPerDay))
+	add(r.RejoinAfter < 0 || r.RejoinAfter > maxRejoinAfter, "rejoinAfter: too long: use at most 30d")
+	add(protect != "", "protect: "+protect)
+	return problems
 }
 
 func outOfRange(field string, value, highest int) string {
