@@ -22,6 +22,12 @@ type inputs struct {
 	refusals map[types.NamespacedName]*timedRefusal // by the name of the run
 }
 
+// changedObject is the state of an object that changed. The object is shared with the cache and must not be written to.
+type changedObject struct {
+	object  client.Object
+	deleted bool
+}
+
 // timedRefusal is what a run refuses, and until when. The compiler has it until it is over.
 type timedRefusal struct {
 	run   *v1alpha1.PruneRun

@@ -34,19 +34,6 @@ const (
 // snapshots has the published snapshot: a policy.Store.
 type snapshots interface{ Load() *policy.Snapshot }
 
-type intakeResult string
-
-const (
-	intakeCoalesced   intakeResult = "coalesced"
-	intakeOverflow    intakeResult = "overflow"
-	intakeCreated     intakeResult = "created"
-	intakeUnfinished  intakeResult = "unfinished"
-	intakeCooling     intakeResult = "cooling"
-	intakeSuspended   intakeResult = "suspended"
-	intakeNotGoverned intakeResult = "not_governed"
-	intakeRetried     intakeResult = "retried"
-)
-
 // Intake creates PruneRuns for group-full callbacks, on every replica. A callback costs one map operation; workers talk
 // to the API server later, and retry until it answers. Callbacks of one group are coalesced, and no group waits for the
 // backoff of another.

@@ -79,6 +79,20 @@ func (m *Metrics) built(snapshot *policy.Snapshot, at time.Time, took time.Durat
 	m.snapshotAccounts.Set(float64(stats.Accounts))
 }
 
+// intakeResult is the label of one count of the intake.
+type intakeResult string
+
+const (
+	intakeCoalesced   intakeResult = "coalesced"
+	intakeOverflow    intakeResult = "overflow"
+	intakeCreated     intakeResult = "created"
+	intakeUnfinished  intakeResult = "unfinished"
+	intakeCooling     intakeResult = "cooling"
+	intakeSuspended   intakeResult = "suspended"
+	intakeNotGoverned intakeResult = "not_governed"
+	intakeRetried     intakeResult = "retried"
+)
+
 // IntakeMetrics are those of the Intake. A nil *IntakeMetrics counts nothing.
 type IntakeMetrics struct {
 	pending prometheus.Gauge

@@ -20,45 +20,35 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
-	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// startManager starts everything that main starts, on caches and by the real clock.
+// startManager starts every controller, on caches and by the real clock.
 func (w *world) startManager() *Intake {
 	w.t.Helper()
 	w.Clock.UseRealTime()
-	mgr, err := ctrl.NewManager(labtest.APIServer, ctrl.Options{
-		Scheme: labtest.Scheme(),
-		Cache: informers.CacheOptions(informers.Options{Namespaces: []string{w.Namespace}, Store: w.Store,
-			Now: time.Now}),
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Controller: config.Controller{SkipNameValidation: new(true)},
-	})
-	labtest.Must(w.t, err)
-	intake, err := Setup(w.t.Context(), mgr, Config{
-		Store: &policy.Store{}, IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
+	store := &policy.Store{}
+	mgr := newManager(w.t, w.Namespace, store, replicaOptions{})
+	controllers, err := Setup(w.t.Context(), mgr, Config{
+		Store: store, IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: time.Now, Registerer: prometheus.NewRegistry(),
 	})
 	labtest.Must(w.t, err)
 	start(w.t, mgr.Start)
 	labtest.Eventually(w.t, func() error {
-		if intake.Snapshots.Load() == nil {
+		if store.Load() == nil {
 			return errors.New("no snapshot yet")
 		}
 		return nil
 	})
-	return intake
+	return controllers.Intake
 }
 
 // reaches polls until the last condition of a run has this reason.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,9 +30,17 @@ type Config struct {
 	Registerer  prometheus.Registerer
 }
 
-// Setup adds every controller to mgr. mgr must have been made with informers.CacheOptions. It returns the Intake, to
-// which the callback server reports full groups. ctx must not end before mgr.
-func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) {
+// Controllers are the parts of the controllers that the rest of the process uses.
+type Controllers struct {
+	// Intake is where the callback server reports full groups.
+	Intake *Intake
+	// Published and TermBegan return channels that the next publication, and the beginning of the next term, close.
+	Published, TermBegan func() <-chan struct{}
+}
+
+// Setup adds every controller to mgr, which must have been made with informers.CacheOptions. ctx must not end before
+// mgr.
+func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, error) {
 	metrics := NewMetrics(c.Registerer)
 	leader, err := term.New(mgr.GetConfig(), c.Election, metrics.termHeld, mgr.GetLogger().WithName("term"))
 	if err != nil {
@@ -84,13 +91,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
 	c.Registerer.MustRegister(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now))
-	runnables := []manager.Runnable{
-		leader, intake, sweeper,
-		&memoryRelease{
-			Store: c.Store, Published: snapshot.published.Next, Began: leader.Began,
-			Delay: releaseDelay, Release: debug.FreeOSMemory,
-		},
-	}
+	runnables := []manager.Runnable{leader, intake, sweeper}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
 		engine.Stale = watches.Silent
@@ -109,5 +110,5 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 	if err != nil {
 		return nil, fmt.Errorf("set up the controllers: %w", err)
 	}
-	return intake, nil
+	return &Controllers{Intake: intake, Published: snapshot.published.Next, TermBegan: leader.Began}, nil
 }

@@ -40,10 +40,10 @@ const (
 	lastBuildRetry  = 5 * time.Second
 
 	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause. A change after a quiet
-	// time is built at once, while a stream of changes is coalesced into builds that take a twentieth of one core, or
-	// ten a second.
-	pausePerBuild = 20
-	maxBuildPause = 100 * time.Millisecond
+	// time is built at once, while a stream of changes is coalesced into builds that take a thirtieth of one core, or seven
+	// a second. See ADR 8.
+	pausePerBuild = 30
+	maxBuildPause = 150 * time.Millisecond
 )
 
 // queue is that of a controller.
@@ -195,12 +195,6 @@ type changedObjects struct {
 type objectKey struct {
 	kind reflect.Type
 	name types.NamespacedName
-}
-
-// changedObject is the state of an object that changed. The object is shared with the cache and must not be written to.
-type changedObject struct {
-	object  client.Object
-	deleted bool
 }
 
 func (c *changedObjects) add(object client.Object, deleted bool) {

@@ -32,8 +32,10 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 
 	// Any bug will do: what says that it is packed, and holds no set.
 	poison := newList("a", "poison", nil)
-	convert.PackList(poison)
-	poison.Spec.Accounts[1] = "x"
+	convert.PackList(poison, "")
+	for annotation := range poison.Annotations {
+		poison.Annotations[annotation] = "x"
+	}
 	r.changed.add(poison, false)
 	for i := range gates {
 		p := newPolicy("a", fmt.Sprint("gate-", i), fmt.Sprint("g-", i))

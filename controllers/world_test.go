@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,16 +29,16 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-// replica is a manager with the snapshot and the status controller, as main makes it.
+// replica is a manager with the snapshot and the status controller, whose patches a test can count and refuse.
 type replica struct {
 	store   *policy.Store
 	metrics *Metrics
 	term    *term.Term
 	age     *term.WatchAge
-	// wrote counts the status patches that the API server took, refused those that it was kept from seeing.
+	// wrote counts the status patches that the API server accepted, refused those that were not sent.
 	wrote, refused atomic.Int64
 	wroteOf        sync.Map // the same by the object's name
-	// written holds the last status patch by the object's name, read what came back of it.
+	// written holds the last status patch by the object's name, read its answer.
 	written, read sync.Map
 	cache         client.Reader
 	// refuse makes every status patch fail.
@@ -51,7 +52,7 @@ type replicaOptions struct {
 	reachability Reachability
 }
 
-// election is one that a test need not wait long for.
+// election has durations short enough for a test.
 func election(namespace string) term.Election {
 	return term.Election{
 		Enabled: true, ID: "groupgate", Namespace: namespace,
@@ -59,21 +60,27 @@ func election(namespace string) term.Election {
 	}
 }
 
-func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
+// newManager makes a manager with the cache of a namespace, as package app does.
+func newManager(t *testing.T, namespace string, store *policy.Store, o replicaOptions) ctrl.Manager {
 	t.Helper()
-	if o.config == nil {
-		o.config = labtest.APIServer
-	}
-	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
-	mgr, err := ctrl.NewManager(o.config, ctrl.Options{
+	mgr, err := ctrl.NewManager(cmp.Or(o.config, labtest.APIServer), ctrl.Options{
 		Scheme: labtest.Scheme(),
 		Cache: informers.CacheOptions(informers.Options{
-			Namespaces: []string{namespace}, Lease: o.election.Lease(), Store: r.store, Now: time.Now,
+			Namespaces: []string{namespace}, Lease: o.election.Lease(), Store: store, Now: time.Now,
 		}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	labtest.Must(t, err)
+	return mgr
+}
+
+func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
+	t.Helper()
+	o.config = cmp.Or(o.config, labtest.APIServer)
+	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
+	mgr := newManager(t, namespace, r.store, o)
+	var err error
 	r.term, err = term.New(o.config, o.election, r.metrics.termHeld, mgr.GetLogger())
 	labtest.Must(t, err)
 	labtest.Must(t, mgr.Add(r.term))

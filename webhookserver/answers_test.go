@@ -13,7 +13,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// TestAnswers takes every step of the order, and every way in which it can end a request.
+// TestAnswers covers every step in its order, and every way in which it can end a request.
 func TestAnswers(t *testing.T) {
 	const (
 		closeJoin = "200 OK 1" // refuses a join
@@ -125,7 +125,7 @@ func TestAnswers(t *testing.T) {
 		"unsigned and unreadable": {query: query(applyCommand), body: "{", want: "401 FAIL 1",
 			counted: applyCommand + " unauthorized", failure: "missing"},
 
-		// Body: a join that cannot be made out is refused.
+		// Body: an unreadable join is refused.
 		"unreadable, join by the query": {query: signed(query(applyCommand)), body: "{", want: closeJoin,
 			counted: applyCommand + " unreadable"},
 		"empty, join by the query": {query: signed(query(inviteCommand)), want: closeJoin,
@@ -252,7 +252,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestRefusalsSayNothing holds that no answer tells more than the policy's author wrote.
+// TestRefusalsSayNothing checks that no answer says more than the policy's author wrote.
 func TestRefusalsSayNothing(t *testing.T) {
 	tests := map[string]struct {
 		input *policy.Input
@@ -277,7 +277,7 @@ func TestRefusalsSayNothing(t *testing.T) {
 	}
 }
 
-// TestFixtures answers what the vendor documents, and what was captured of it.
+// TestFixtures answers documented and captured callbacks.
 func TestFixtures(t *testing.T) {
 	type fixture struct {
 		Name, Query, Body, Effect, Policy string
@@ -345,7 +345,7 @@ func TestFixtures(t *testing.T) {
 	}
 }
 
-// TestContentLength: net/http tells it for short answers, we for long ones, and nothing is sent in chunks.
+// TestContentLength: net/http sets it for short answers, the server for long ones, and none is sent in chunks.
 func TestContentLength(t *testing.T) {
 	g := startGate(t, members("jared"))
 	shortest, longest := 2*countedBody, 0

@@ -46,7 +46,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestClockSkewIsMeasuredByTheVendorOnly: a stranger must not be able to raise an alert, nor to hide one.
+// TestClockSkewIsMeasuredByTheVendorOnly: an unauthenticated client must neither raise an alert nor hide one.
 func TestClockSkewIsMeasuredByTheVendorOnly(t *testing.T) {
 	g := startGate(t, members("jared"))
 	g.post(t, signedBy(token, wallClock.Add(-7*time.Second), query(applyCommand)), applyBody("jared"))
@@ -104,7 +104,7 @@ func TestTokenRotation(t *testing.T) {
 	}
 }
 
-// TestSignInUpperCase: the vendor says hex, not which.
+// TestSignInUpperCase: the vendor documents hex, but not its case.
 func TestSignInUpperCase(t *testing.T) {
 	g := startGate(t, members("jared"))
 	before, rest, _ := strings.Cut(signed(query(applyCommand)), "&Sign=")
@@ -114,7 +114,7 @@ func TestSignInUpperCase(t *testing.T) {
 	}
 }
 
-// TestAppsAreKeptApart: what verifies one app verifies no other one.
+// TestAppsAreKeptApart: the token of one app verifies no other app.
 func TestAppsAreKeptApart(t *testing.T) {
 	input := members("jared")
 	second := theApp()

@@ -7,9 +7,8 @@ import (
 	"github.com/go-logr/logr/funcr"
 )
 
-// A log that is broken admits nobody: neither when it is to tell of a refusal, nor when it is to tell that telling
-// failed.
-func TestABrokenLogAdmitsNobody(t *testing.T) {
+// A logger that panics admits no user: neither while it logs a refusal, nor while it logs the panic.
+func TestPanickingLogAdmitsNoUser(t *testing.T) {
 	g := startGate(t, members("jared"), func(s *Server) {
 		s.Log = funcr.New(func(_, line string) {
 			if strings.Contains(line, "Join refused") || strings.Contains(line, "Answering a callback") {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestBodiesThatDoNotArrive: the vendor is on the line, and a join that is asked for must be refused aloud.
+// TestBodiesThatDoNotArrive: the vendor waits, and a join must be refused with an answer.
 func TestBodiesThatDoNotArrive(t *testing.T) {
 	body := applyBody("jared")
 	chunked := "Transfer-Encoding: chunked\r\n\r\n"
@@ -40,7 +40,7 @@ func TestBodiesThatDoNotArrive(t *testing.T) {
 			maxBody+1, strings.Repeat(" ", maxBody+1)), false, "413 FAIL 1", applyCommand + " too_large"},
 		"chunks too large, unsigned": {query(applyCommand), chunked + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", maxBody+1,
 			strings.Repeat(" ", maxBody+1)), false, "401 FAIL 1", applyCommand + " unauthorized"},
-		// Nobody sends the body: the answer must come without it.
+		// The body is never sent: the answer must come without it.
 		"too large by its own word": {signed(query(applyCommand)), fmt.Sprintf("Content-Length: %d\r\n\r\n", maxBody+1),
 			false, "413 FAIL 1", applyCommand + " too_large"},
 		"too large, unsigned": {query(applyCommand), fmt.Sprintf("Content-Length: %d\r\n\r\n", maxBody+1), false,
@@ -101,8 +101,8 @@ func TestHeadersHaveALimit(t *testing.T) {
 	}
 }
 
-// TestOnlyCallbacksSpeakHere: net/http answers some requests by itself unless told not to.
-func TestOnlyCallbacksSpeakHere(t *testing.T) {
+// TestOtherRequestsAreRefused: by default, net/http answers some requests by itself.
+func TestOtherRequestsAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ send, want string }{
 		"OPTIONS *":                   {"OPTIONS * HTTP/1.1\r\nHost: gate\r\n\r\n", "HTTP/1.1 404 Not Found"},
 		"HTTP/2 with prior knowledge": {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 404 Not Found"},
@@ -125,7 +125,7 @@ func TestOnlyCallbacksSpeakHere(t *testing.T) {
 	}
 }
 
-// rawRequest is a callback as it stands on the wire.
+// rawRequest is the bytes of a callback.
 func rawRequest(query, body string) string {
 	return fmt.Sprintf("POST %s?%s HTTP/1.1\r\nHost: gate\r\nContent-Length: %d\r\n\r\n%s", Path, query, len(body),
 		body)

@@ -14,8 +14,8 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// TestWaysRoundTheGate tries to bring mallory into a group that admits jared.
-func TestWaysRoundTheGate(t *testing.T) {
+// TestWaysAroundTheGate tries to bring mallory into a group that admits jared.
+func TestWaysAroundTheGate(t *testing.T) {
 	worked := members("jared") // a gate in front of groups of type Work
 	worked.Policies[0].Types = policy.NewTypeSet(policy.TypeWork)
 	worked.Apps[0].RejectUnmatched = false
@@ -206,7 +206,7 @@ func TestFullGroups(t *testing.T) {
 	}
 }
 
-// TestFullGroupsOutliveTheirRequest: the memory of a body is used again, the id of a group is kept.
+// TestFullGroupsOutliveTheirRequest: the memory of a body is reused, the id of a group stays valid.
 func TestFullGroupsOutliveTheirRequest(t *testing.T) {
 	input := prunable(group)
 	input.Policies[0].Groups = everyGroup()
@@ -222,8 +222,7 @@ func TestFullGroupsOutliveTheirRequest(t *testing.T) {
 	}
 }
 
-// TestInvitationsAgreeWithApplications: what an invitation is answered is what each of its accounts would be told
-// alone.
+// TestInvitationsAgreeWithApplications: an invitation decides each account as an application of it would.
 func TestInvitationsAgreeWithApplications(t *testing.T) {
 	accounts := rapid.SampledFrom([]string{
 		"a", "ab", "abc", "b", "ba", "c", "会员", `"q"`, "long-" + strings.Repeat("x", 200),
@@ -291,7 +290,7 @@ func TestInvitationsAgreeWithApplications(t *testing.T) {
 	})
 }
 
-// request is a callback that does not travel.
+// request is a callback for a handler without a server.
 func request(query, body string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/callback", strings.NewReader(body))
 	r.URL.RawQuery = query

@@ -20,7 +20,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// What the tests talk about, unless they say otherwise.
+// Defaults of the tests.
 const (
 	appID = 1400000000
 	token = "s3cr3t-token"
@@ -34,10 +34,10 @@ const (
 	listening = 30 * time.Second // how long a test waits for what must happen
 )
 
-// wallClock is the time at which the tests happen.
+// wallClock is the time of the tests.
 var wallClock = time.Unix(1700000000, 0)
 
-// gate is a server on loopback, with all that it is joined to.
+// gate is a server on loopback with its dependencies.
 type gate struct {
 	server   *Server
 	handler  http.Handler
@@ -49,7 +49,7 @@ type gate struct {
 	stop     func() // as SIGTERM does after the delay; waits for Start
 }
 
-// fullGroups remembers what it was told.
+// fullGroups records full groups.
 type fullGroups struct {
 	mu  sync.Mutex
 	got []string
@@ -67,7 +67,7 @@ func (f *fullGroups) groups() []string {
 	return append([]string(nil), f.got...)
 }
 
-// newGate joins the parts without listening.
+// newGate returns a gate that does not listen.
 func newGate(t testing.TB, input *policy.Input, adjust ...func(*Server)) *gate {
 	t.Helper()
 	g := &gate{store: new(policy.Store), full: new(fullGroups), registry: prometheus.NewPedanticRegistry()}
@@ -124,12 +124,12 @@ func startGate(t testing.TB, input *policy.Input, adjust ...func(*Server)) *gate
 	return g
 }
 
-// query is a query string as the vendor writes it, unsigned.
+// query is an unsigned query as the vendor sends it.
 func query(command string) string {
 	return "SdkAppid=1400000000&CallbackCommand=" + command + "&contenttype=json&ClientIP=127.0.0.1&OptPlatform=iOS"
 }
 
-// signed adds what the vendor adds when callback authentication is on.
+// signed adds the parameters of callback authentication.
 func signed(query string) string { return signedBy(token, wallClock, query) }
 
 func signedBy(token string, at time.Time, query string) string {
@@ -167,7 +167,7 @@ type reply struct {
 	Header       http.Header
 }
 
-// shape is the part of an answer that decides something.
+// shape is the part of an answer that decides.
 func (r reply) shape() string {
 	s := fmt.Sprintf("%d %s %d", r.Status, r.ActionStatus, *r.ErrorCode)
 	if r.Refused != nil {
@@ -194,7 +194,7 @@ func (g *gate) do(t testing.TB, method, target string, body io.Reader) reply {
 	return readReply(t, response)
 }
 
-// readReply insists on everything that holds for every answer on the wire.
+// readReply checks what is true of all answers on the wire.
 func readReply(t testing.TB, response *http.Response) reply {
 	t.Helper()
 	defer response.Body.Close()
@@ -269,7 +269,7 @@ func valueOf(metric *dto.Metric) float64 {
 	}
 }
 
-// moved are the series of a metric that are not 0.
+// moved returns the series of a metric that are not 0.
 func (g *gate) moved(t testing.TB, name string) map[string]float64 {
 	t.Helper()
 	values := g.series(t, name)
@@ -296,7 +296,7 @@ func theApp() policy.App {
 	}
 }
 
-// everyGroup is the matcher of a policy that speaks about them all.
+// everyGroup matches all groups.
 func everyGroup() []policy.GroupMatcher { return []policy.GroupMatcher{{Kind: policy.MatchAll}} }
 
 // gated is the app with one policy over every group.
@@ -307,7 +307,7 @@ func gated(join policy.JoinSection) *policy.Input {
 	}
 }
 
-// members is a gate that admits the accounts and refuses everybody else with a code of its own.
+// members admits the accounts and refuses all others with a code of its own.
 func members(accounts ...string) *policy.Input {
 	return gated(policy.JoinSection{
 		Allow:  &policy.AccountSelector{Accounts: accounts},

@@ -41,8 +41,8 @@ func (r *replay) through(h http.Handler) {
 	h.ServeHTTP(r, r.request)
 }
 
-// TestHandlerAllocations: what remains is one string for all ids of the body, a list of those invited, and the command
-// where it is none that Groupgate acts on. What net/http allocates for a header is not seen here.
+// TestHandlerAllocations allows one string for all ids of the body, the list of an invitation, and an unknown command.
+// It does not see what net/http allocates for headers.
 func TestHandlerAllocations(t *testing.T) {
 	g := newGate(t, members("jared"))
 	tests := map[string]struct {
@@ -73,8 +73,7 @@ func TestHandlerAllocations(t *testing.T) {
 	}
 }
 
-// bare is the least that a handler can do: it reads the body into memory that is used again, and answers with a
-// constant.
+// bare is a minimal handler: it reads the body into reused memory, and answers with a constant.
 func bare() http.Handler {
 	buffers := sync.Pool{New: func() any { return new([firstRead]byte) }}
 	constant := []byte(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`)

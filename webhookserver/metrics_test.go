@@ -11,7 +11,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// TestMetrics holds the names and label values, which are API, and that every series is there from the start.
+// TestMetrics pins the names and label values, which are API, and that all series exist from the start.
 func TestMetrics(t *testing.T) {
 	g := newGate(t, nil)
 	commands := []string{applyCommand, inviteCommand, fullCommand, "other"}
@@ -73,7 +73,7 @@ func cross(a, b []string) (pairs []string) {
 	return pairs
 }
 
-// TestEveryVerdictIsCounted fails when package policy gives a reason that has no series here.
+// TestEveryVerdictIsCounted fails for a reason of package policy without a series.
 func TestEveryVerdictIsCounted(t *testing.T) {
 	for v := range int(policy.ReasonRestored) {
 		reason := policy.Reason(v + 1)
@@ -91,7 +91,7 @@ func TestEveryVerdictIsCounted(t *testing.T) {
 	}
 }
 
-// TestDurationsHaveAnEdgeAtTheVendorsTimeout: how many callbacks were too late must be a plain difference of buckets.
+// TestDurationsHaveAnEdgeAtTheVendorsTimeout: the number of late callbacks must be a difference of buckets.
 func TestDurationsHaveAnEdgeAtTheVendorsTimeout(t *testing.T) {
 	if !slices.Contains(durationBuckets, 2.0) {
 		t.Errorf("no edge at 2 s: %v", durationBuckets)

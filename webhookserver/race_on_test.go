@@ -2,5 +2,5 @@
 
 package webhookserver
 
-// lossyPools says that the race detector is on: sync.Pool then forgets some of what it is given, at random.
+// lossyPools says that the race detector is on: sync.Pool then drops some values at random.
 const lossyPools = true

@@ -10,7 +10,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// TestRecordsAtTheGate holds what runs recorded against the callbacks as the vendor sends them.
+// TestRecordsAtTheGate sends callbacks about accounts that prune runs have recorded.
 func TestRecordsAtTheGate(t *testing.T) {
 	refusal := policy.Refusal{
 		Namespace: "chat", App: "prod", Group: group, UID: "run-1", Accounts: []string{"jared", "tommy"},

@@ -10,14 +10,14 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// broken panics wherever the server calls out.
+// broken panics in all calls of the server.
 type broken struct{}
 
 func (broken) Load() *policy.Snapshot          { panic("no snapshot today") }
 func (broken) GroupFull(policy.Object, string) { panic("no intake today") }
 
-// TestPanicAdmitsNobody: a connection that just ends lets the user in.
-func TestPanicAdmitsNobody(t *testing.T) {
+// TestPanicAdmitsNoUser: a connection that is closed without an answer lets the user in.
+func TestPanicAdmitsNoUser(t *testing.T) {
 	noSnapshots := func(s *Server) { s.Snapshots = broken{} }
 	noIntake := func(s *Server) { s.FullGroups = broken{} }
 	tests := map[string]struct {
@@ -61,7 +61,7 @@ func TestPanicAdmitsNobody(t *testing.T) {
 	}
 }
 
-// TestRejectionIsNeverCodeZero: whatever package policy came to return, a refusal must not read as an admission.
+// TestRejectionIsNeverCodeZero: whatever package policy returns, a refusal must not read as an admission.
 func TestRejectionIsNeverCodeZero(t *testing.T) {
 	if got := new(exchange).rejection(&policy.Verdict{}); string(got.body) != string(rejected.body) {
 		t.Errorf("got %s, want %s", got.body, rejected.body)

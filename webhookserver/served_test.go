@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestAllocationsAboveBare counts the allocations of a callback on a real connection, net/http included, above those of a
-// bare handler with the same timeouts. Four come with the headers: the room for the map, and net/http's copy of map, room
-// and values. One is for the ids of the body.
+// TestAllocationsAboveBare counts the allocations of a callback on a real connection, net/http included, above those of
+// a bare handler with the same timeouts. Four come with the headers: the room for the map, and net/http's copy of map,
+// room and values. One is for the ids of the body.
 func TestAllocationsAboveBare(t *testing.T) {
 	most := 5.0
 	if lossyPools {

@@ -18,7 +18,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// A Server is run by a manager, which knows it by these methods.
+// The manager uses these methods of a Server.
 var _ interface {
 	Start(context.Context) error
 	NeedLeaderElection() bool
@@ -56,7 +56,7 @@ func TestStartNeedsItsParts(t *testing.T) {
 	}
 }
 
-// TestSparseServer: what may be left out can be left out.
+// TestSparseServer leaves out all optional fields.
 func TestSparseServer(t *testing.T) {
 	g := startGate(t, members("jared"), func(s *Server) { s.Now, s.Metrics = nil, nil })
 	if got := g.post(t, signedBy(token, time.Now(), query(applyCommand)),
@@ -65,7 +65,7 @@ func TestSparseServer(t *testing.T) {
 	}
 }
 
-// TestContextEndedBeforeStart: a manager may stop what it has hardly started.
+// TestContextEndedBeforeStart: a manager may stop a server right after starting it.
 func TestContextEndedBeforeStart(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -100,8 +100,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestOneLookPerRequest: a request that looks twice can see two worlds.
-func TestOneLookPerRequest(t *testing.T) {
+// TestSnapshotIsLoadedOncePerRequest: a request that loads twice may see two snapshots.
+func TestSnapshotIsLoadedOncePerRequest(t *testing.T) {
 	counting := &countingSnapshots{}
 	g := newGate(t, members("jared"), func(s *Server) { counting.Snapshots, s.Snapshots = s.Snapshots, counting })
 	for _, body := range []string{applyBody("jared"), inviteBody("jared", "mallory"), fullBody(group), "{"} {
@@ -165,8 +165,8 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// TestDrainUnderLoad goes the way of SIGTERM: Drain, a while in which the load moves away by itself, the end of the
-// context with requests in flight. No callback that was sent may stay without its answer.
+// TestDrainUnderLoad does what SIGTERM does: Drain, then some time in which the load moves away, then the end of the
+// context with requests in flight. Every callback that was sent must be answered.
 func TestDrainUnderLoad(t *testing.T) {
 	const workers, held = 8, 4
 	holding := &holdingGroups{entered: make(chan struct{}, held), release: make(chan struct{})}
@@ -230,7 +230,7 @@ func TestDrainUnderLoad(t *testing.T) {
 	close(moveAway) // as the Service sends nothing more to a replica that is not ready
 	load.Wait()
 
-	// What is in flight when the context ends.
+	// Requests that are in flight when the context ends.
 	replies := make(chan error, held)
 	for range held {
 		go func() { replies <- heldCallback(t, g.url) }() // ends with the answer, which the test awaits
@@ -292,7 +292,7 @@ func heldCallback(t *testing.T, url string) error {
 	return nil
 }
 
-// TestIdleConnectionsOutliveDrain: one that the server closed could cross with a callback on its way.
+// TestIdleConnectionsOutliveDrain: a callback may be on its way when the server closes its connection.
 func TestIdleConnectionsOutliveDrain(t *testing.T) {
 	g := startGate(t, members("jared"))
 	conn := dial(t, g)

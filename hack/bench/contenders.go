@@ -81,8 +81,8 @@ func (c *contender) requests(p population) []request {
 	return out
 }
 
-// verify asks a server everything once, and then as somebody who is not the vendor: a contender that is fast because it
-// does less than it should is none.
+// verify sends every callback once, and then forged ones: a contender that is fast because it checks less does not
+// count.
 func (c *contender) verify(ctx context.Context, s *server, p population) error {
 	conn, err := dial(ctx, s.address, s.tls)
 	if err != nil {

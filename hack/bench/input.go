@@ -36,7 +36,8 @@ func (w world) input() policy.Input {
 	}}}
 	for list := range w.lists() {
 		in.Lists = append(in.Lists, policy.List{
-			Object: named("list", list), Labels: map[string]string{"list": "all"}, Accounts: accounts.NewSet(w.listed(list)),
+			Object: named("list", list), Labels: map[string]string{"list": "all"},
+			Accounts: accounts.NewSet(w.listed(list)),
 		})
 	}
 	for group := range w.groups {

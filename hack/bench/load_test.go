@@ -57,13 +57,13 @@ func TestPeersDecideRight(t *testing.T) {
 	}
 }
 
-func TestVerifyFindsWhoDoesTooLittle(t *testing.T) {
+func TestVerifyRejectsContendersThatCheckLess(t *testing.T) {
 	data := smallData()
 	tests := map[string]http.Handler{
-		"admits everybody":            peers.Bare(),
+		"admits every account":        peers.Bare(),
 		"does not look at signatures": unsigned(data),
 		"fails":                       http.NotFoundHandler(),
-		"admits nobody":               peers.Handwritten(data, admitsNobody),
+		"admits no account":           peers.Handwritten(data, admitsNone),
 	}
 	for name, handler := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestVerifyFindsWhoDoesTooLittle(t *testing.T) {
 	}
 }
 
-func admitsNobody(context.Context, string, string) (bool, error) { return false, nil }
+func admitsNone(context.Context, string, string) (bool, error) { return false, nil }
 
 // unsigned answers right whatever the signature.
 func unsigned(data *peers.Data) http.Handler {
@@ -96,8 +96,8 @@ func unsigned(data *peers.Data) http.Handler {
 	})
 }
 
-// A server that stalls is charged for everybody who would have come meanwhile.
-func TestOpenLoopOmitsNothing(t *testing.T) {
+// The latency of a request counts from when it was due: a stall shows in all requests that were due meanwhile.
+func TestOpenLoopCountsRequestsDueDuringAStall(t *testing.T) {
 	const stall = 400 * time.Millisecond
 	var stalled atomic.Bool
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -117,7 +117,7 @@ func TestOpenLoopOmitsNothing(t *testing.T) {
 	}
 	// 80 requests were due during the stall, one after the other: half of them waited for at least half of it.
 	if got := time.Duration(h.ValueAtQuantile(85)) * time.Microsecond; got < stall/4 {
-		t.Errorf("p85 is %s: those who came during the stall of %s are missing", got, stall)
+		t.Errorf("p85 is %s: the requests due during the stall of %s are missing", got, stall)
 	}
 }
 

@@ -108,7 +108,7 @@ func (b *bench) compareWith(ctx context.Context, protocol string, procs int, all
 	return nil
 }
 
-// procsName tells the two modes apart, whatever the machine.
+// procsName names the mode, independent of the machine.
 func procsName(procs int) string {
 	if procs == 1 {
 		return "one"

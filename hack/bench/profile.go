@@ -15,7 +15,7 @@ import (
 )
 
 // profile writes a CPU profile of the callback path, from a server in this process. It measures nothing: callback.pprof
-// is for who asks why, callback.pgo, which has the server's side only, for the compiler.
+// is for analysis, callback.pgo, which has the server's side only, for the compiler.
 func (b *bench) profile(ctx context.Context) (err error) {
 	store := &policy.Store{}
 	store.Publish(policy.Compile(streamWorld.input()))

@@ -94,7 +94,7 @@ func TestHowOldAnAnswerIs(t *testing.T) {
 		"the second once it was sent":             {1, 900, 1001, 0, true},
 		"the second while the third is under way": {1, 9000, 9001, 0, true},
 		"the third while it is under way":         {2, 5001, 5002, 0, true},
-		"one that nobody made":                    {3, 9000, 9001, 0, false},
+		"one that does not exist":                 {3, 9000, 9001, 0, false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -72,7 +72,7 @@ func linkerFlags(ctx context.Context, p *progress) (string, error) {
 	return fmt.Sprintf(flags, versionPackage, version, parts[0], parts[1]), nil
 }
 
-// run runs the go command, reporting what it says on standard error through p.
+// run runs the go command and reports its standard error through p.
 func run(ctx context.Context, p *progress, stdout io.Writer, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
@@ -94,7 +94,7 @@ func run(ctx context.Context, p *progress, stdout io.Writer, args ...string) err
 	return nil
 }
 
-// progress counts what the go command reports and says so every few seconds.
+// progress counts what the go command reports, and prints the counts every few seconds.
 type progress struct {
 	started    time.Time
 	phase      string

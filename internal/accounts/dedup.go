@@ -7,8 +7,8 @@ import (
 
 const (
 	minSlots = 64
-	// maxExpected bounds the memory that NewDedup allocates for an expected size, which may be wrong. A longer list makes
-	// the table grow.
+	// maxExpected bounds the memory that NewDedup allocates for an expected size, which may be wrong. A longer list
+	// makes the table grow.
 	maxExpected = 1 << 20
 )
 

@@ -22,7 +22,8 @@ func TestDedup(t *testing.T) {
 	})
 }
 
-// TestDedupOfAwkwardHashes has hashes that collide in the last slot and wrap around, and the one that marks a free slot.
+// TestDedupOfAwkwardHashes has hashes that collide in the last slot and wrap around, and the one that marks a free
+// slot.
 func TestDedupOfAwkwardHashes(t *testing.T) {
 	d := NewDedup(0)
 	hashes := []uint64{0}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Prefixes is a set of accounts given by prefixes: sorted, and none is a prefix of another. [NewPrefixes] makes one; nil
-// is the empty set.
+// Prefixes is a set of accounts given by prefixes: sorted, and none is a prefix of another. [NewPrefixes] makes one;
+// nil is the empty set.
 type Prefixes []string
 
 // NewPrefixes returns the accounts that begin with one of the prefixes.

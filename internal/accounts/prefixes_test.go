@@ -7,11 +7,14 @@ func TestPrefixes(t *testing.T) {
 		prefixes []string
 		in, out  []string
 	}{
-		"none":     {out: []string{"", "a"}},
-		"one":      {prefixes: []string{"ab"}, in: []string{"ab", "abc"}, out: []string{"", "a", "aa", "ac", "b"}},
-		"enclosed": {prefixes: []string{"abc", "a", "ab", "b", "abd"}, in: []string{"a", "abd", "azz", "b", "bz"}, out: []string{"", "A", "c"}},
-		"far":      {prefixes: []string{"a", "c"}, in: []string{"azzzz", "c"}, out: []string{"b", "`"}},
-		"every":    {prefixes: []string{"x", ""}, in: []string{"", "a"}},
+		"none": {out: []string{"", "a"}},
+		"one":  {prefixes: []string{"ab"}, in: []string{"ab", "abc"}, out: []string{"", "a", "aa", "ac", "b"}},
+		"enclosed": {
+			prefixes: []string{"abc", "a", "ab", "b", "abd"}, in: []string{"a", "abd", "azz", "b", "bz"},
+			out: []string{"", "A", "c"},
+		},
+		"far":   {prefixes: []string{"a", "c"}, in: []string{"azzzz", "c"}, out: []string{"b", "`"}},
+		"every": {prefixes: []string{"x", ""}, in: []string{"", "a"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -31,9 +31,9 @@ func Hash(account string) uint64 { return maphash.String(seed, account) }
 //	directory     the offset of every bucket, and of the end, counted from the end of the directory
 //	buckets       one chunk each: a byte that holds the number n of accounts, n tags, n lengths, and the accounts
 //
-// Numbers are little-endian. The tag of an account is the lowest byte of its hash: all tags of a bucket are in one cache
-// line, and an account that is not in the set rarely costs a comparison with one that is. A chunk of 255 accounts, the
-// most that its first byte can count, is followed by another chunk of the same bucket.
+// Numbers are little-endian. The tag of an account is the lowest byte of its hash: all tags of a bucket are in one
+// cache line, and an account that is not in the set rarely costs a comparison with one that is. A chunk of 255
+// accounts, the most that its first byte can count, is followed by another chunk of the same bucket.
 type Set string
 
 // MaxBytes is the length of the longest account that a set can hold: its length is one byte.
@@ -45,14 +45,15 @@ const (
 	offsetBytesAt = 17
 	directoryAt   = 18
 
-	// minPerBucket is the least average number of accounts in a bucket: fewer make the directory longer, more the scan of
-	// a bucket.
+	// minPerBucket is the least average number of accounts in a bucket: fewer make the directory longer, more the scan
+	// of a bucket.
 	minPerBucket = 6
 	// maxChunk is the most accounts that one count byte can describe.
 	maxChunk = math.MaxUint8
 )
 
-// NewSet returns the set of the given accounts. Repeated accounts count once; those longer than [MaxBytes] are left out.
+// NewSet returns the set of the given accounts. Repeated accounts count once; those longer than [MaxBytes] are left
+// out.
 func NewSet(accounts []string) Set {
 	if slices.ContainsFunc(accounts, isTooLong) {
 		accounts = slices.DeleteFunc(slices.Clone(accounts), isTooLong)
@@ -79,7 +80,8 @@ type buckets struct {
 	accounts []string
 	hashes   []uint64
 	// order holds the positions of the accounts bucket by bucket; bucket i is order[begins[i]:begins[i+1]]. Within a
-	// bucket the accounts are in the order in which they were given, so that one edit leaves all other buckets unchanged.
+	// bucket the accounts are in the order in which they were given, so that one edit leaves all other buckets
+	// unchanged.
 	order  []int
 	begins []int
 	bits   int
@@ -249,8 +251,8 @@ func (s Set) Contains(account string, hash uint64) bool {
 // All yields the accounts in the order of their buckets, which differs from process to process.
 func (s Set) All() iter.Seq[string] { return s.within(0, 0).all() }
 
-// within returns the buckets that hold the accounts whose hash begins with these bits. If the set has fewer buckets, they
-// hold other accounts as well.
+// within returns the buckets that hold the accounts whose hash begins with these bits. If the set has fewer buckets,
+// they hold other accounts as well.
 func (s Set) within(upper, upperBits int) chunks {
 	if s == "" {
 		return ""

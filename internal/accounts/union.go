@@ -19,9 +19,9 @@ type Named struct {
 // no accounts: it names the few sets that may hold one, most often a single one, and those are asked. It costs some 5.4
 // bytes an account and never changes.
 //
-// Its segments split the accounts by the upper bits of their hash, as the buckets of a set do: the accounts of a segment
-// are contiguous in each set. So a segment can be made without the others, and an edit of a list makes only those again
-// in which the list changed.
+// Its segments split the accounts by the upper bits of their hash, as the buckets of a set do: the accounts of a
+// segment are contiguous in each set. So a segment can be made without the others, and an edit of a list makes only
+// those again in which the list changed.
 type Union struct {
 	// places are the members, each at the place by which the segments refer to it. A place without accounts is free.
 	places      []Named

@@ -34,8 +34,8 @@ func drawStretch(t *rapid.T) []string {
 
 var someNumbered = numbered("account", 0, 3500)
 
-// TestUnionIsTheModel edits lists at random, and compares the union that was made from the one before with a plain map, and
-// with a union made from nothing.
+// TestUnionIsTheModel edits lists at random, and compares the union that was made from the one before with a plain map,
+// and with a union made from nothing.
 func TestUnionIsTheModel(t *testing.T) { rapid.Check(t, unitesAsTheModel) }
 
 func FuzzUnion(f *testing.F) { f.Fuzz(rapid.MakeFuzz(unitesAsTheModel)) }
@@ -54,7 +54,8 @@ func unitesAsTheModel(t *rapid.T) {
 		e.union = NewUnion(sets, e.union)
 		cold := NewUnion(sets, nil)
 		if len(e.union.segments) != len(cold.segments) || e.union.entries != cold.entries {
-			t.Fatalf("%d entries in %d parts, from nothing %d in %d", e.union.entries, len(e.union.segments), cold.entries, len(cold.segments))
+			t.Fatalf("%d entries in %d parts, from nothing %d in %d", e.union.entries, len(e.union.segments),
+				cold.entries, len(cold.segments))
 		}
 		want := map[string]bool{}
 		for _, list := range e.lists {
@@ -68,7 +69,8 @@ func unitesAsTheModel(t *rapid.T) {
 		for _, account := range slices.Concat(someNumbered, []string{"", "newcomer-1", "newcomer-2", "stranger"}) {
 			hash := Hash(account)
 			if got := e.union.Contains(account, hash); got != want[account] || cold.Contains(account, hash) != got {
-				t.Fatalf("%q in the union: %t, in that from nothing: %t, want %t", account, got, cold.Contains(account, hash), want[account])
+				t.Fatalf("%q in the union: %t, in that from nothing: %t, want %t", account, got,
+					cold.Contains(account, hash), want[account])
 			}
 		}
 	}
@@ -181,7 +183,8 @@ func TestUnionSharesSegments(t *testing.T) {
 			}
 		}
 		if len(u.segments) != 256 || made > step.most {
-			t.Errorf("%s: %d of %d parts were made again, want at most %d of 256", step.name, made, len(u.segments), step.most)
+			t.Errorf("%s: %d of %d parts were made again, want at most %d of 256", step.name, made, len(u.segments),
+				step.most)
 		}
 	}
 }

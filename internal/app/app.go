@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -91,7 +92,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
-	intake, err := controllers.Setup(ctx, a.manager, controllers.Config{
+	running, err := controllers.Setup(ctx, a.manager, controllers.Config{
 		Store:         a.Store,
 		Election:      o.Election,
 		IMEndpoint:    o.IMEndpoint,
@@ -107,7 +108,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Addr:       o.CallbackAddress,
 		Listener:   o.CallbackListener,
 		Snapshots:  a.Store,
-		FullGroups: intake,
+		FullGroups: running.Intake,
 		Now:        o.Now,
 		Log:        o.Log.WithName("callback"),
 		Metrics:    webhookserver.NewMetrics(o.Registerer),
@@ -120,11 +121,15 @@ func New(ctx context.Context, o Options) (*App, error) {
 		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.GetCertificate}
 	}
 	err = errors.Join(
+		a.manager.Add(&memoryRelease{
+			Store: a.Store, Published: running.Published, Began: running.TermBegan,
+			Delay: releaseDelay, Release: debug.FreeOSMemory,
+		}),
 		a.manager.AddHealthzCheck("ping", healthz.Ping),
 		a.manager.AddReadyzCheck("snapshot", a.server.Ready),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("add the health checks: %w", err)
+		return nil, fmt.Errorf("add to the manager: %w", err)
 	}
 	return a, nil
 }

@@ -18,8 +18,8 @@ type SecretKeys struct {
 	PreviousCallbackToken policy.Secret
 }
 
-// Credentials reads the data of a credentials Secret. One trailing newline ("\n" or "\r\n", what editors and echo leave behind) is cut
-// from every value.
+// Credentials reads the data of a credentials Secret. One trailing newline ("\n" or "\r\n", what editors and echo leave
+// behind) is cut from every value.
 func Credentials(data map[string][]byte) SecretKeys {
 	return SecretKeys{
 		SecretKey:             secretValue(data, v1alpha1.SecretKeySecretKey),
@@ -36,8 +36,8 @@ func secretValue(data map[string][]byte, key string) policy.Secret {
 	return policy.Secret(value)
 }
 
-// App converts an IMApp and the data of its Secret; nil data means that the Secret was not found or lacks the label.
-// Of a switch whose value this version does not know, it takes the position that admits and removes nobody.
+// App converts an IMApp and the data of its Secret; nil data means that the Secret was not found or lacks the label. Of
+// a switch whose value this version does not know, it takes the position that admits and removes nobody.
 func App(app *v1alpha1.IMApp, secret map[string][]byte) policy.App {
 	keys := Credentials(secret)
 	converted := policy.App{

@@ -14,8 +14,8 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// TestSchemaAndCodeHaveTheSameBounds takes the bounds from the schema of GroupPolicy, and compiles policies at each bound and
-// beyond it.
+// TestSchemaAndCodeHaveTheSameBounds takes the bounds from the schema of GroupPolicy, and compiles policies at each
+// bound and beyond it.
 func TestSchemaAndCodeHaveTheSameBounds(t *testing.T) {
 	schema, err := os.ReadFile("../../config/crd/bases/groupgate.io_grouppolicies.yaml")
 	if err != nil {
@@ -81,8 +81,10 @@ func TestSchemaAndCodeHaveTheSameBounds(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: "lounge", UID: "uid"},
 				Spec: v1alpha1.GroupPolicySpec{
 					AppRef: v1alpha1.AppReference{Name: "prod"}, Groups: []v1alpha1.GroupMatcher{{Value: "lounge"}},
-					Join:     &v1alpha1.JoinSection{},
-					WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, InactiveFor: "30d"}},
+					Join: &v1alpha1.JoinSection{},
+					WhenFull: &v1alpha1.WhenFullSection{
+						Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, InactiveFor: "30d"},
+					},
 				},
 			}
 			tc.edit(&written.Spec)

@@ -26,13 +26,16 @@ func AppConditions(v policy.AppVerdict) []metav1.Condition {
 
 func appRefs(v policy.AppVerdict) metav1.Condition {
 	keyMissing := !v.SecretKeyPresent && !v.PruningSuspended
-	noKey := fmt.Sprintf("The Secret has no %s, so that nobody can be removed: add it, or set pruning to Suspended.", v1alpha1.SecretKeySecretKey)
-	noToken := fmt.Sprintf("The Secret has no %s, so that every callback is refused: add the token of the vendor's console, or set callbackAuthentication to None.",
+	noKey := fmt.Sprintf("The Secret has no %s, so that nobody can be removed: add it, or set pruning to Suspended.",
+		v1alpha1.SecretKeySecretKey)
+	noToken := fmt.Sprintf("The Secret has no %s, so that every callback is refused: "+
+		"add the token of the vendor's console, or set callbackAuthentication to None.",
 		v1alpha1.SecretKeyCallbackToken)
 	switch {
 	case !v.SecretFound:
 		return no(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonSecretNotFound, fmt.Sprintf(
-			"The Secret of credentialsSecretRef was not found in namespace %s, or lacks the label %s: \"true\": create it, or label it.",
+			"The Secret of credentialsSecretRef was not found in namespace %s, or lacks the label %s: \"true\": "+
+				"create it, or label it.",
 			v.Namespace, v1alpha1.LabelCredentials))
 	case v.TokenMissing && keyMissing:
 		return no(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonTokenMissing, noToken+" "+noKey)
@@ -44,8 +47,8 @@ func appRefs(v policy.AppVerdict) metav1.Condition {
 	return yes(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "The Secret has what the app needs.")
 }
 
-// VendorCondition is VendorReachable of an IMApp; reason is one of those that v1alpha1 lists for it. message may be empty where nothing is
-// wrong.
+// VendorCondition is VendorReachable of an IMApp; reason is one of those that v1alpha1 lists for it. message may be
+// empty where nothing is wrong.
 func VendorCondition(reason, message string, generation int64) metav1.Condition {
 	condition := no(v1alpha1.ConditionVendorReachable, reason, message)
 	if reason == v1alpha1.ReasonReachable {
@@ -60,8 +63,8 @@ func ListConditions(v policy.ListVerdict) []metav1.Condition {
 	return complete(v.Object, yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The list is in the snapshot."))
 }
 
-// PolicyConditions are the conditions of a GroupPolicy, without transition times: Accepted, ResolvedRefs if the policy has references
-// (see HasReferences), Ready, and PruneOverridden if another policy's rule goes first.
+// PolicyConditions are the conditions of a GroupPolicy, without transition times: Accepted, ResolvedRefs if the policy
+// has references (see HasReferences), Ready, and PruneOverridden if another policy's rule goes first.
 func PolicyConditions(v policy.PolicyVerdict, hasReferences bool) []metav1.Condition {
 	parts := []metav1.Condition{policyAccepted(v)}
 	if hasReferences {
@@ -72,7 +75,8 @@ func PolicyConditions(v policy.PolicyVerdict, hasReferences bool) []metav1.Condi
 		return conditions
 	}
 	overridden := yes(v1alpha1.ConditionPruneOverridden, v1alpha1.ReasonOverridden, fmt.Sprintf(
-		"GroupPolicy %s ranks higher: its prune rule holds for every group of the matcher %s.", v.OverriddenBy, v.OverriddenMatcher))
+		"GroupPolicy %s ranks higher: its prune rule holds for every group of the matcher %s.", v.OverriddenBy,
+		v.OverriddenMatcher))
 	overridden.ObservedGeneration = v.Generation
 	return append(conditions, overridden)
 }
@@ -94,13 +98,16 @@ func policyRefs(v policy.PolicyVerdict) metav1.Condition {
 	switch {
 	case v.MissingRefs == "" && v.Acceptance == policy.Invalid:
 		// What cannot be read may be a reference; Accepted says so.
-		return yes(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "Every reference that can be read resolves to an AccountList.")
+		return yes(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs,
+			"Every reference that can be read resolves to an AccountList.")
 	case v.MissingRefs == "":
-		return yes(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs, "Every reference resolves to an AccountList.")
+		return yes(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonResolvedRefs,
+			"Every reference resolves to an AccountList.")
 	}
 	// The advice comes first: a long text is cut at its end.
 	return no(v1alpha1.ConditionResolvedRefs, v1alpha1.ReasonListNotFound, fmt.Sprintf(
-		"Create these AccountLists in namespace %s, or correct the references (until then they count as empty, and in protect they stop pruning): %s.",
+		"Create these AccountLists in namespace %s, or correct the references "+
+			"(until then they count as empty, and in protect they stop pruning): %s.",
 		v.Namespace, v.MissingRefs))
 }
 
@@ -121,11 +128,15 @@ func complete(o policy.Object, parts ...metav1.Condition) []metav1.Condition {
 }
 
 func yes(conditionType, reason, message string) metav1.Condition {
-	return metav1.Condition{Type: conditionType, Status: metav1.ConditionTrue, Reason: reason, Message: bounded(message)}
+	return metav1.Condition{
+		Type: conditionType, Status: metav1.ConditionTrue, Reason: reason, Message: bounded(message),
+	}
 }
 
 func no(conditionType, reason, message string) metav1.Condition {
-	return metav1.Condition{Type: conditionType, Status: metav1.ConditionFalse, Reason: reason, Message: bounded(message)}
+	return metav1.Condition{
+		Type: conditionType, Status: metav1.ConditionFalse, Reason: reason, Message: bounded(message),
+	}
 }
 
 // bounded cuts a message that is too long, and drops what is not UTF-8 (half a character at the cut included).

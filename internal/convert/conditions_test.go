@@ -59,7 +59,9 @@ func TestAppConditions(t *testing.T) {
 		},
 		"Conflicted": {
 			func(v *policy.AppVerdict) { v.HeldBy = "other/older" },
-			[]string{"Accepted=False/Conflicted", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Conflicted"}, []string{"other/older"},
+			[]string{"Accepted=False/Conflicted", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Conflicted"}, []string{
+				"other/older",
+			},
 		},
 		"SecretNotFound": {
 			func(v *policy.AppVerdict) { v.SecretFound, v.SecretKeyPresent, v.TokenMissing = false, false, true },
@@ -68,15 +70,21 @@ func TestAppConditions(t *testing.T) {
 		},
 		"TokenMissing": {
 			func(v *policy.AppVerdict) { v.TokenMissing = true },
-			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{"callbackToken", "refused"},
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{
+				"callbackToken", "refused",
+			},
 		},
 		"KeyMissing": {
 			func(v *policy.AppVerdict) { v.SecretKeyPresent = false },
-			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/KeyMissing", "Ready=False/KeyMissing"}, []string{"secretKey"},
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/KeyMissing", "Ready=False/KeyMissing"}, []string{
+				"secretKey",
+			},
 		},
 		"BothMissing": {
 			func(v *policy.AppVerdict) { v.SecretKeyPresent, v.TokenMissing = false, true },
-			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{"callbackToken", "secretKey"},
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{
+				"callbackToken", "secretKey",
+			},
 		},
 		"KeyMissingWhileSuspended": {
 			func(v *policy.AppVerdict) { v.SecretKeyPresent, v.PruningSuspended = false, true },
@@ -121,11 +129,14 @@ func TestPolicyConditions(t *testing.T) {
 		},
 		"TargetNotFound": {
 			policy.PolicyVerdict{Acceptance: policy.TargetNotFound, Message: "IMApp \"prod\" does not exist"}, true,
-			[]string{"Accepted=False/TargetNotFound", "ResolvedRefs=True/ResolvedRefs", "Ready=False/TargetNotFound"}, []string{"governs nothing", "prod"},
+			[]string{"Accepted=False/TargetNotFound", "ResolvedRefs=True/ResolvedRefs", "Ready=False/TargetNotFound"},
+			[]string{"governs nothing", "prod"},
 		},
 		"Invalid": {
 			policy.PolicyVerdict{Acceptance: policy.Invalid, Message: "join.mode: use Enforce or Audit"}, false,
-			[]string{"Accepted=False/Invalid", "Ready=False/Invalid"}, []string{"join.mode: use Enforce or Audit", "keeps its place"},
+			[]string{"Accepted=False/Invalid", "Ready=False/Invalid"}, []string{
+				"join.mode: use Enforce or Audit", "keeps its place",
+			},
 		},
 		"Missing": {
 			policy.PolicyVerdict{MissingRefs: "join.allow: vip-0; whenFull.prune.protect: staff"}, true,
@@ -134,15 +145,22 @@ func TestPolicyConditions(t *testing.T) {
 		},
 		"ManyMissing": {
 			policy.PolicyVerdict{MissingRefs: strings.Join(many, "; ")}, true,
-			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/ListNotFound", "Ready=False/ListNotFound"}, []string{"join.allow: 0-"},
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/ListNotFound", "Ready=False/ListNotFound"}, []string{
+				"join.allow: 0-",
+			},
 		},
 		"InvalidDoesNotSayThatEveryReferenceResolves": {
-			policy.PolicyVerdict{Acceptance: policy.Invalid, Message: "join.allow: lists[0]: set exactly one of name and selector"}, true,
-			[]string{"Accepted=False/Invalid", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Invalid"}, []string{"Every reference that can be read resolves"},
+			policy.PolicyVerdict{Acceptance: policy.Invalid,
+				Message: "join.allow: lists[0]: set exactly one of name and selector"}, true,
+			[]string{"Accepted=False/Invalid", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Invalid"}, []string{
+				"Every reference that can be read resolves",
+			},
 		},
 		"OverriddenStaysReady": {
 			policy.PolicyVerdict{OverriddenBy: "older", OverriddenMatcher: `Prefix "vip-"`}, false,
-			[]string{"Accepted=True/Accepted", "Ready=True/Ready", "PruneOverridden=True/Overridden"}, []string{"older", `Prefix "vip-"`},
+			[]string{"Accepted=True/Accepted", "Ready=True/Ready", "PruneOverridden=True/Overridden"}, []string{
+				"older", `Prefix "vip-"`,
+			},
 		},
 	}
 	for name, tc := range cases {
@@ -165,7 +183,8 @@ func TestMissingListsAddUp(t *testing.T) {
 	}
 	app := policy.App{Object: policy.Object{Namespace: "chat", Name: "prod", UID: "app"}, SDKAppID: 1}
 	lounge := policy.Policy{Object: identity("lounge"), App: "prod", Join: &policy.JoinSection{Allow: &refs}}
-	v, _ := policy.Compile(policy.Input{Apps: []policy.App{app}, Policies: []policy.Policy{lounge}}).PolicyVerdict("chat", "lounge", "uid")
+	v, _ := policy.Compile(policy.Input{Apps: []policy.App{app},
+		Policies: []policy.Policy{lounge}}).PolicyVerdict("chat", "lounge", "uid")
 	got := convert.PolicyConditions(v, true)
 	outline(t, got)
 	says(t, got, `join.allow: AccountList "vip-9"; and 20 more`)
@@ -182,7 +201,8 @@ func TestListAndVendorConditions(t *testing.T) {
 		v1alpha1.ReasonUnauthorized: "VendorReachable=False/Unauthorized",
 		v1alpha1.ReasonUnreachable:  "VendorReachable=False/Unreachable",
 	} {
-		if diff := cmp.Diff([]string{want}, outline(t, []metav1.Condition{convert.VendorCondition(reason, "why", 3)})); diff != "" {
+		if diff := cmp.Diff([]string{want}, outline(t,
+			[]metav1.Condition{convert.VendorCondition(reason, "why", 3)})); diff != "" {
 			t.Errorf("condition (-want,+got):\n%s", diff)
 		}
 	}

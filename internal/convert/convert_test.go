@@ -19,7 +19,9 @@ import (
 var created = time.Unix(1700000000, 0).UTC()
 
 func meta(name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Namespace: "chat", Name: name, UID: "uid", Generation: 3, CreationTimestamp: metav1.Time{Time: created}}
+	return metav1.ObjectMeta{
+		Namespace: "chat", Name: name, UID: "uid", Generation: 3, CreationTimestamp: metav1.Time{Time: created},
+	}
 }
 
 func identity(name string) policy.Object {
@@ -77,9 +79,13 @@ func TestCredentials(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := convert.Credentials(map[string][]byte{
-				"secretKey": []byte(tc.in), "callbackToken": []byte(tc.in), "previousCallbackToken": []byte(tc.in), "other": []byte("x"),
+				"secretKey": []byte(tc.in), "callbackToken": []byte(tc.in), "previousCallbackToken": []byte(tc.in),
+				"other": []byte("x"),
 			})
-			want := convert.SecretKeys{SecretKey: policy.Secret(tc.want), CallbackToken: policy.Secret(tc.want), PreviousCallbackToken: policy.Secret(tc.want)}
+			want := convert.SecretKeys{
+				SecretKey: policy.Secret(tc.want), CallbackToken: policy.Secret(tc.want),
+				PreviousCallbackToken: policy.Secret(tc.want),
+			}
 			if got != want {
 				t.Errorf("got %q, want %q", got.CallbackToken.Reveal(), tc.want)
 			}
@@ -91,7 +97,9 @@ func TestCredentials(t *testing.T) {
 }
 
 func TestApp(t *testing.T) {
-	full := map[string][]byte{"secretKey": []byte("key\n"), "callbackToken": []byte("new\n"), "previousCallbackToken": []byte("old")}
+	full := map[string][]byte{
+		"secretKey": []byte("key\n"), "callbackToken": []byte("new\n"), "previousCallbackToken": []byte("old"),
+	}
 	cases := map[string]struct {
 		change func(*v1alpha1.IMAppSpec)
 		secret map[string][]byte
@@ -100,13 +108,15 @@ func TestApp(t *testing.T) {
 		"Defaults": {secret: full},
 		"Written": {
 			change: func(s *v1alpha1.IMAppSpec) {
-				s.CallbackAuthentication, s.UnmatchedGroups, s.Pruning = v1alpha1.CallbackAuthenticationToken, v1alpha1.UnmatchedGroupsAllow, v1alpha1.PruningEnabled
+				s.CallbackAuthentication, s.UnmatchedGroups, s.Pruning = v1alpha1.CallbackAuthenticationToken,
+					v1alpha1.UnmatchedGroupsAllow, v1alpha1.PruningEnabled
 			},
 			secret: full,
 		},
 		"Other": {
 			change: func(s *v1alpha1.IMAppSpec) {
-				s.CallbackAuthentication, s.UnmatchedGroups, s.Pruning = v1alpha1.CallbackAuthenticationNone, v1alpha1.UnmatchedGroupsReject, v1alpha1.PruningSuspended
+				s.CallbackAuthentication, s.UnmatchedGroups, s.Pruning = v1alpha1.CallbackAuthenticationNone,
+					v1alpha1.UnmatchedGroupsReject, v1alpha1.PruningSuspended
 			},
 			secret: full,
 			want: func(a *policy.App) {
@@ -128,19 +138,25 @@ func TestApp(t *testing.T) {
 			want:   func(a *policy.App) { a.Tokens, a.SecretKeyPresent = nil, false },
 		},
 		"EmptyTokenIsNone": {
-			secret: map[string][]byte{"secretKey": []byte("key"), "callbackToken": []byte("\n"), "previousCallbackToken": []byte("old")},
-			want:   func(a *policy.App) { a.Tokens = a.Tokens[1:] },
+			secret: map[string][]byte{
+				"secretKey": []byte("key"), "callbackToken": []byte("\n"), "previousCallbackToken": []byte("old"),
+			},
+			want: func(a *policy.App) { a.Tokens = a.Tokens[1:] },
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			app := &v1alpha1.IMApp{ObjectMeta: meta("prod"), Spec: v1alpha1.IMAppSpec{SDKAppID: 1400000000, AdminAccount: "admin"}}
+			app := &v1alpha1.IMApp{
+				ObjectMeta: meta("prod"), Spec: v1alpha1.IMAppSpec{SDKAppID: 1400000000, AdminAccount: "admin"},
+			}
 			if tc.change != nil {
 				tc.change(&app.Spec)
 			}
 			want := policy.App{
 				Object: identity("prod"), SDKAppID: 1400000000, AdminAccount: "admin",
-				Tokens:      []policy.Token{{Name: policy.TokenCurrent, Value: "new"}, {Name: policy.TokenPrevious, Value: "old"}},
+				Tokens: []policy.Token{
+					{Name: policy.TokenCurrent, Value: "new"}, {Name: policy.TokenPrevious, Value: "old"},
+				},
 				SecretFound: true, SecretKeyPresent: true,
 			}
 			if tc.want != nil {
@@ -159,12 +175,15 @@ func TestPolicyAsWritten(t *testing.T) {
 	written := &v1alpha1.GroupPolicy{ObjectMeta: meta("lounge"), Spec: v1alpha1.GroupPolicySpec{
 		AppRef: v1alpha1.AppReference{Name: "prod"},
 		Groups: []v1alpha1.GroupMatcher{
-			{Type: v1alpha1.GroupMatcherExact, Value: "@TGS#2J4SZEAEL"}, {Type: v1alpha1.GroupMatcherPrefix, Value: "vip-"}, {Type: v1alpha1.GroupMatcherAll},
+			{Type: v1alpha1.GroupMatcherExact, Value: "@TGS#2J4SZEAEL"},
+			{Type: v1alpha1.GroupMatcherPrefix, Value: "vip-"}, {Type: v1alpha1.GroupMatcherAll},
 		},
 		GroupTypes: []v1alpha1.GroupType{v1alpha1.GroupTypePublic, v1alpha1.GroupTypeCommunity},
 		Join: &v1alpha1.JoinSection{
-			Mode:     v1alpha1.JoinModeAudit,
-			Triggers: []v1alpha1.JoinTrigger{v1alpha1.JoinTriggerRESTAPI, v1alpha1.JoinTriggerApply, v1alpha1.JoinTriggerInvite},
+			Mode: v1alpha1.JoinModeAudit,
+			Triggers: []v1alpha1.JoinTrigger{
+				v1alpha1.JoinTriggerRESTAPI, v1alpha1.JoinTriggerApply, v1alpha1.JoinTriggerInvite,
+			},
 			Allow: &v1alpha1.AccountSelector{
 				Accounts: []string{"jared"}, AccountPrefixes: []string{"staff-"},
 				Lists: []v1alpha1.AccountListReference{{Name: "vip-0"}, {Selector: &metav1.LabelSelector{
@@ -181,20 +200,27 @@ func TestPolicyAsWritten(t *testing.T) {
 			Reject: &v1alpha1.Rejection{Code: new(int32(10110)), Message: "Members only"},
 		},
 		WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{
-			Mode: v1alpha1.PruneModeEnforce, InactiveFor: "1d12h", FreeSeats: seats(intstr.FromInt32(50)), MaxRemovals: 7, Cooldown: "0m",
+			Mode: v1alpha1.PruneModeEnforce, InactiveFor: "1d12h", FreeSeats: seats(intstr.FromInt32(50)),
+			MaxRemovals: 7, Cooldown: "0m",
 			MaxRemovalsPerDay: 1_000_000, RejoinAfter: "29d23h59m60s",
-			Protect: &v1alpha1.AccountSelector{Accounts: []string{"ann"}}, Notification: v1alpha1.NotificationSilent, Reason: "inactive",
+			Protect: &v1alpha1.AccountSelector{Accounts: []string{"ann"}}, Notification: v1alpha1.NotificationSilent,
+			Reason: "inactive",
 		}},
 	}}
 	selector := policy.Selector{
 		{Key: "a", Op: policy.OpIn, Values: []string{"first"}}, {Key: "b", Op: policy.OpIn, Values: []string{"x", "y"}},
 		{Key: "c", Op: policy.OpNotIn, Values: []string{"x"}}, {Key: "d", Op: policy.OpExists, Values: []string{}},
-		{Key: "e", Op: policy.OpDoesNotExist, Values: []string{}}, {Key: "z", Op: policy.OpIn, Values: []string{"last"}},
+		{Key: "e", Op: policy.OpDoesNotExist, Values: []string{}}, {
+			Key: "z", Op: policy.OpIn, Values: []string{"last"},
+		},
 	}
 	want := policy.Policy{
 		Object: identity("lounge"), App: "prod",
-		Groups: []policy.GroupMatcher{{Kind: policy.MatchExact, Value: "@TGS#2J4SZEAEL"}, {Kind: policy.MatchPrefix, Value: "vip-"}, {Kind: policy.MatchAll}},
-		Types:  policy.NewTypeSet(policy.TypePublic, policy.TypeCommunity),
+		Groups: []policy.GroupMatcher{
+			{Kind: policy.MatchExact, Value: "@TGS#2J4SZEAEL"}, {Kind: policy.MatchPrefix, Value: "vip-"},
+			{Kind: policy.MatchAll},
+		},
+		Types: policy.NewTypeSet(policy.TypePublic, policy.TypeCommunity),
 		Join: &policy.JoinSection{
 			Audit:    true,
 			Triggers: policy.NewTriggerSet(policy.TriggerApply, policy.TriggerInvite, policy.TriggerRESTAPI),
@@ -206,8 +232,11 @@ func TestPolicyAsWritten(t *testing.T) {
 			Reject: policy.Rejection{Code: 10110, Message: "Members only"},
 		},
 		Prune: &policy.PruneRule{
-			Mode: policy.ModeEnforce, InactiveFor: 36 * time.Hour, FreeSeats: policy.Seats{Count: 50}, MaxRemovals: 7, Cooldown: 0,
-			MaxRemovalsPerDay: 1_000_000, RejoinAfter: 30 * 24 * time.Hour, Reject: policy.Rejection{Code: 10110, Message: "Members only"},
+			Mode: policy.ModeEnforce, InactiveFor: 36 * time.Hour, FreeSeats: policy.Seats{Count: 50}, MaxRemovals: 7,
+			Cooldown:          0,
+			MaxRemovalsPerDay: 1_000_000, RejoinAfter: 30 * 24 * time.Hour, Reject: policy.Rejection{
+				Code: 10110, Message: "Members only",
+			},
 			Protect: &policy.AccountSelector{Accounts: []string{"ann"}}, Silent: true, Reason: "inactive",
 		},
 	}
@@ -233,27 +262,57 @@ func TestPruneRule(t *testing.T) {
 		join     *v1alpha1.JoinSection
 		want     policy.PruneRule
 	}{
-		"Preview":  {mode: v1alpha1.PruneModePreview, want: policy.PruneRule{Mode: policy.ModePreview, Cooldown: 10 * time.Minute}},
-		"Approve":  {mode: v1alpha1.PruneModeApprove, want: policy.PruneRule{Mode: policy.ModeApprove, Cooldown: 10 * time.Minute}},
-		"Seconds":  {mode: v1alpha1.PruneModeEnforce, rejoin: "90s", want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute, RejoinAfter: 90 * time.Second}},
-		"Together": {mode: v1alpha1.PruneModeEnforce, rejoin: "1d2h3m4s", cooldown: "1h", want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: time.Hour, RejoinAfter: 26*time.Hour + 3*time.Minute + 4*time.Second}},
-		"Zero":     {mode: v1alpha1.PruneModeEnforce, rejoin: "0s", want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute}},
+		"Preview": {
+			mode: v1alpha1.PruneModePreview,
+			want: policy.PruneRule{Mode: policy.ModePreview, Cooldown: 10 * time.Minute},
+		},
+		"Approve": {
+			mode: v1alpha1.PruneModeApprove,
+			want: policy.PruneRule{Mode: policy.ModeApprove, Cooldown: 10 * time.Minute},
+		},
+		"Seconds": {
+			mode: v1alpha1.PruneModeEnforce, rejoin: "90s",
+			want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute, RejoinAfter: 90 * time.Second},
+		},
+		"Together": {
+			mode: v1alpha1.PruneModeEnforce, rejoin: "1d2h3m4s", cooldown: "1h",
+			want: policy.PruneRule{
+				Mode: policy.ModeEnforce, Cooldown: time.Hour,
+				RejoinAfter: 26*time.Hour + 3*time.Minute + 4*time.Second,
+			},
+		},
+		"Zero": {
+			mode: v1alpha1.PruneModeEnforce, rejoin: "0s",
+			want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute},
+		},
 		"JoinWithoutReject": {
 			mode: v1alpha1.PruneModeEnforce, rejoin: "30d", join: &v1alpha1.JoinSection{},
-			want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute, RejoinAfter: 30 * 24 * time.Hour},
+			want: policy.PruneRule{
+				Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute, RejoinAfter: 30 * 24 * time.Hour,
+			},
 		},
 		"JoinInAudit": {
-			mode: v1alpha1.PruneModeEnforce, join: &v1alpha1.JoinSection{Mode: v1alpha1.JoinModeAudit, Reject: &v1alpha1.Rejection{Code: new(int32(10200)), Message: "later"}},
-			want: policy.PruneRule{Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute, Reject: policy.Rejection{Code: 10200, Message: "later"}},
+			mode: v1alpha1.PruneModeEnforce, join: &v1alpha1.JoinSection{
+				Mode: v1alpha1.JoinModeAudit, Reject: &v1alpha1.Rejection{Code: new(int32(10200)), Message: "later"},
+			},
+			want: policy.PruneRule{
+				Mode: policy.ModeEnforce, Cooldown: 10 * time.Minute,
+				Reject: policy.Rejection{Code: 10200, Message: "later"},
+			},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			written := &v1alpha1.GroupPolicy{ObjectMeta: meta("lounge"), Spec: v1alpha1.GroupPolicySpec{
 				Groups: []v1alpha1.GroupMatcher{{Value: "lounge"}}, Join: tc.join,
-				WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: tc.mode, InactiveFor: "30d", RejoinAfter: tc.rejoin, Cooldown: tc.cooldown}},
+				WhenFull: &v1alpha1.WhenFullSection{
+					Prune: &v1alpha1.PruneRule{
+						Mode: tc.mode, InactiveFor: "30d", RejoinAfter: tc.rejoin, Cooldown: tc.cooldown,
+					},
+				},
 			}}
-			tc.want.InactiveFor, tc.want.FreeSeats, tc.want.MaxRemovals, tc.want.MaxRemovalsPerDay = 30*24*time.Hour, policy.Seats{Percent: 5}, 100, 1000
+			tc.want.InactiveFor, tc.want.FreeSeats, tc.want.MaxRemovals, tc.want.MaxRemovalsPerDay = 30*24*time.Hour,
+				policy.Seats{Percent: 5}, 100, 1000
 			got := convert.Policy(written)
 			if got.Invalid != "" {
 				t.Errorf("invalid: %s", got.Invalid)
@@ -268,17 +327,20 @@ func TestPruneRule(t *testing.T) {
 // An object from before a field had a default, as it lies in etcd.
 func TestPolicyWithoutDefaults(t *testing.T) {
 	bare := &v1alpha1.GroupPolicy{ObjectMeta: meta("lounge"), Spec: v1alpha1.GroupPolicySpec{
-		AppRef:   v1alpha1.AppReference{Name: "prod"},
-		Groups:   []v1alpha1.GroupMatcher{{Value: "lounge"}},
-		Join:     &v1alpha1.JoinSection{},
-		WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, InactiveFor: "30d"}},
+		AppRef: v1alpha1.AppReference{Name: "prod"},
+		Groups: []v1alpha1.GroupMatcher{{Value: "lounge"}},
+		Join:   &v1alpha1.JoinSection{},
+		WhenFull: &v1alpha1.WhenFullSection{
+			Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, InactiveFor: "30d"},
+		},
 	}}
 	want := policy.Policy{
 		Object: identity("lounge"), App: "prod",
 		Groups: []policy.GroupMatcher{{Kind: policy.MatchExact, Value: "lounge"}},
 		Join:   &policy.JoinSection{},
 		Prune: &policy.PruneRule{
-			InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5}, MaxRemovals: 100, MaxRemovalsPerDay: 1000, Cooldown: 10 * time.Minute,
+			InactiveFor: 30 * 24 * time.Hour, FreeSeats: policy.Seats{Percent: 5}, MaxRemovals: 100,
+			MaxRemovalsPerDay: 1000, Cooldown: 10 * time.Minute,
 		},
 	}
 	if diff := cmp.Diff(want, convert.Policy(bare)); diff != "" {
@@ -338,15 +400,18 @@ func TestInvalidPolicies(t *testing.T) {
 		},
 		"SelectorKey": {
 			change: func(s *v1alpha1.GroupPolicySpec) {
-				s.Join.Allow.Lists = []v1alpha1.AccountListReference{{Name: "vip"}, {Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"not a key": "x"}}}}
+				s.Join.Allow.Lists = []v1alpha1.AccountListReference{
+					{Name: "vip"}, {Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"not a key": "x"}}},
+				}
 			},
 			want:  []string{"lists[1]", "selector", "not a key"},
 			check: func(p policy.Policy) bool { return len(p.Join.Allow.Lists) == 1 && p.Join.Allow.Invalid != "" },
 		},
 		"SelectorValue": {
 			change: func(s *v1alpha1.GroupPolicySpec) {
-				s.Join.Deny = &v1alpha1.AccountSelector{Accounts: []string{"mallory"}, Lists: []v1alpha1.AccountListReference{
-					{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"list": "not/a/value"}}}}}
+				s.Join.Deny = &v1alpha1.AccountSelector{Accounts: []string{"mallory"},
+					Lists: []v1alpha1.AccountListReference{
+						{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"list": "not/a/value"}}}}}
 			},
 			want:  []string{"lists[0]", "not/a/value"},
 			check: func(p policy.Policy) bool { return len(p.Join.Deny.Accounts) == 1 },
@@ -354,7 +419,8 @@ func TestInvalidPolicies(t *testing.T) {
 		"SelectorOperator": {
 			change: func(s *v1alpha1.GroupPolicySpec) {
 				s.WhenFull.Prune.Protect = &v1alpha1.AccountSelector{Lists: []v1alpha1.AccountListReference{
-					{Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "list", Operator: "Gt", Values: []string{"1"}}}}}}}
+					{Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "list",
+						Operator: "Gt", Values: []string{"1"}}}}}}}
 			},
 			want:  []string{"lists[0]", `"Gt"`},
 			check: func(p policy.Policy) bool { return p.Prune.Protect.Invalid != "" },
@@ -446,14 +512,17 @@ func TestInvalidPolicies(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			p := &v1alpha1.GroupPolicy{ObjectMeta: meta("lounge"), Spec: v1alpha1.GroupPolicySpec{
-				AppRef:   v1alpha1.AppReference{Name: "prod"},
-				Groups:   []v1alpha1.GroupMatcher{{Value: "first"}, {Value: "second"}},
-				Join:     &v1alpha1.JoinSection{Allow: &v1alpha1.AccountSelector{}},
-				WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModeEnforce, InactiveFor: "30d"}},
+				AppRef: v1alpha1.AppReference{Name: "prod"},
+				Groups: []v1alpha1.GroupMatcher{{Value: "first"}, {Value: "second"}},
+				Join:   &v1alpha1.JoinSection{Allow: &v1alpha1.AccountSelector{}},
+				WhenFull: &v1alpha1.WhenFullSection{
+					Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModeEnforce, InactiveFor: "30d"},
+				},
 			}}
 			app := policy.App{Object: policy.Object{Namespace: "chat", Name: "prod", UID: "app"}, SDKAppID: 1}
 			verdict := func(converted policy.Policy) policy.PolicyVerdict {
-				v, _ := policy.Compile(policy.Input{Apps: []policy.App{app}, Policies: []policy.Policy{converted}}).PolicyVerdict("chat", "lounge", "uid")
+				v, _ := policy.Compile(policy.Input{Apps: []policy.App{app},
+					Policies: []policy.Policy{converted}}).PolicyVerdict("chat", "lounge", "uid")
 				return v
 			}
 			if v := verdict(convert.Policy(p)); v.Acceptance != policy.Accepted {
@@ -482,7 +551,9 @@ func TestReplicasReadOneSelectorAlike(t *testing.T) {
 	selector := &metav1.LabelSelector{MatchLabels: map[string]string{}}
 	for _, key := range strings.Split("abcdefghijklmnop", "") {
 		selector.MatchLabels[key] = "x"
-		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{Key: key, Operator: metav1.LabelSelectorOpExists})
+		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: key, Operator: metav1.LabelSelectorOpExists,
+		})
 	}
 	p := &v1alpha1.GroupPolicy{Spec: v1alpha1.GroupPolicySpec{Join: &v1alpha1.JoinSection{
 		Allow: &v1alpha1.AccountSelector{Lists: []v1alpha1.AccountListReference{{Selector: selector}}},
@@ -505,9 +576,12 @@ func TestHasReferences(t *testing.T) {
 		spec v1alpha1.GroupPolicySpec
 		want bool
 	}{
-		"Nothing":   {v1alpha1.GroupPolicySpec{}, false},
-		"NoPrune":   {v1alpha1.GroupPolicySpec{WhenFull: &v1alpha1.WhenFullSection{}}, false},
-		"NoLists":   {v1alpha1.GroupPolicySpec{Join: &v1alpha1.JoinSection{Allow: plain, Deny: plain}, WhenFull: prune(plain)}, false},
+		"Nothing": {v1alpha1.GroupPolicySpec{}, false},
+		"NoPrune": {v1alpha1.GroupPolicySpec{WhenFull: &v1alpha1.WhenFullSection{}}, false},
+		"NoLists": {
+			v1alpha1.GroupPolicySpec{Join: &v1alpha1.JoinSection{Allow: plain, Deny: plain}, WhenFull: prune(plain)},
+			false,
+		},
 		"NoProtect": {v1alpha1.GroupPolicySpec{Join: &v1alpha1.JoinSection{}, WhenFull: prune(nil)}, false},
 		"Allow":     {v1alpha1.GroupPolicySpec{Join: &v1alpha1.JoinSection{Allow: refers}}, true},
 		"Deny":      {v1alpha1.GroupPolicySpec{Join: &v1alpha1.JoinSection{Deny: refers}}, true},

@@ -16,8 +16,9 @@ type durationUnit struct {
 	size   time.Duration
 }
 
-// ParseDuration reads a duration of the API: whole days (d, of 24 hours), hours (h) and minutes (m), each at most once and in this order,
-// such as "30d", "36h", "1d12h" or "10m". Zero is a duration; an empty text, and one beyond 292 years, is an error.
+// ParseDuration reads a duration of the API: whole days (d, of 24 hours), hours (h) and minutes (m), each at most once
+// and in this order, such as "30d", "36h", "1d12h" or "10m". Zero is a duration; an empty text, and one beyond 292
+// years, is an error.
 func ParseDuration(s string) (time.Duration, error) {
 	return parseDuration(s, durationUnits[:3], "days, hours and minutes, such as 30d, 1d12h or 10m")
 }

@@ -6,34 +6,32 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// packedMark stands before the accounts of a list that has been packed. It is not UTF-8, and so cannot come from the API:
-// decoding puts U+FFFD in the place of every byte that is not. It is longer than an account may be, so that it cannot go
-// there, either.
-const packedMark = "\xff packed by Groupgate for its memory only"
+// packedAccounts is the annotation in which a packed list holds its accounts. The API accepts no space in the name of
+// an annotation: no list comes from the API with it, and a packed list cannot be written to the API.
+const packedAccounts = "packed accounts"
 
-// PackList puts the packed set of its accounts in the place of the accounts of a list that is to be kept: a million
-// strings cost more than their bytes. A list that is packed stays as it is. Only [List] understands one, and it must never
-// be written to the API.
-func PackList(list *v1alpha1.AccountList) {
-	list.Spec.Accounts = []string{packedMark, string(packedAccounts(list))}
-}
-
-// ShareAccounts lets a packed list keep its accounts where others hold them already, if they are the same: a list that
-// comes again, with another status, would bring another copy of them.
-func ShareAccounts(list *v1alpha1.AccountList, held accounts.Set) {
-	if packedAccounts(list) == held {
-		list.Spec.Accounts = []string{packedMark, string(held)}
+// PackList packs the accounts of a list that is to be cached: a million strings cost several times their bytes. Only
+// [List] reads them; spec.accounts is nil then, which the API never returns, since the field is required. Other
+// annotations are dropped. Packing a packed list changes nothing.
+//
+// If held, which may be empty, has the same accounts, the list shares its memory.
+func PackList(list *v1alpha1.AccountList, held accounts.Set) {
+	set := accountsOf(list)
+	if set == held {
+		set = held
 	}
+	list.Spec.Accounts = nil
+	list.Annotations = map[string]string{packedAccounts: string(set)}
 }
 
 // List converts an AccountList, packed or not.
 func List(list *v1alpha1.AccountList) policy.List {
-	return policy.List{Object: object(list), Labels: list.Labels, Accounts: packedAccounts(list)}
+	return policy.List{Object: object(list), Labels: list.Labels, Accounts: accountsOf(list)}
 }
 
-func packedAccounts(list *v1alpha1.AccountList) accounts.Set {
-	if listed := list.Spec.Accounts; len(listed) == 2 && listed[0] == packedMark {
-		return accounts.Set(listed[1])
+func accountsOf(list *v1alpha1.AccountList) accounts.Set {
+	if packed, ok := list.Annotations[packedAccounts]; ok {
+		return accounts.Set(packed)
 	}
 	return accounts.NewSet(list.Spec.Accounts)
 }

@@ -1,11 +1,11 @@
 package convert_test
 
 import (
-	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/accounts"
@@ -21,51 +21,54 @@ func newList(accounts ...string) *v1alpha1.AccountList {
 
 func TestList(t *testing.T) {
 	packed := newList("jared", "tommy", "jared")
-	convert.PackList(packed)
+	convert.PackList(packed, "")
 	again := packed.DeepCopy()
-	convert.PackList(again)
-	want := policy.List{Object: identity("vip"), Labels: map[string]string{"list": "vip"}, Accounts: accounts.NewSet([]string{"jared", "tommy"})}
-	for name, list := range map[string]*v1alpha1.AccountList{"AsDecoded": newList("jared", "tommy", "jared"), "Packed": packed, "PackedTwice": again} {
+	convert.PackList(again, "")
+	want := policy.List{
+		Object: identity("vip"), Labels: map[string]string{"list": "vip"},
+		Accounts: accounts.NewSet([]string{"jared", "tommy"}),
+	}
+	for name, list := range map[string]*v1alpha1.AccountList{
+		"AsDecoded": newList("jared", "tommy", "jared"), "Packed": packed, "PackedTwice": again,
+	} {
 		if diff := cmp.Diff(want, convert.List(list)); diff != "" {
 			t.Errorf("%s (-want,+got):\n%s", name, diff)
 		}
 	}
-}
-
-func TestPackedEmptyList(t *testing.T) {
-	list := newList()
-	convert.PackList(list)
-	convert.PackList(list)
-	if got := convert.List(list).Accounts; got.Len() != 0 {
-		t.Errorf("%d accounts", got.Len())
+	empty := newList()
+	convert.PackList(empty, "")
+	convert.PackList(empty, "")
+	if got := convert.List(empty).Accounts.Len(); got != 0 {
+		t.Errorf("an empty list has %d accounts", got)
 	}
 }
 
-// Whatever the API has is a list of accounts, even if somebody has put there what this process keeps in memory.
-func TestNothingFromTheAPIIsTakenForPacked(t *testing.T) {
+// A reader of the API's fields must not take packed data for accounts, and nothing that the API can hold is taken for
+// packed data.
+func TestPackedDataIsNoAccount(t *testing.T) {
 	packed := newList("jared", "tommy")
-	convert.PackList(packed)
-	raw := []byte(`{"spec":{"accounts":["`)
-	raw = append(raw, packed.Spec.Accounts[0]...)
-	raw = append(raw, `","jared"]}}`...)
-	encoded, err := json.Marshal(packed)
-	if err != nil {
-		t.Fatal(err)
+	convert.PackList(packed, "")
+	if packed.Spec.Accounts != nil {
+		t.Errorf("a packed list has the accounts %q", packed.Spec.Accounts)
 	}
-	for name, document := range map[string][]byte{
-		"Bytes":   raw,
-		"Escaped": []byte(`{"spec":{"accounts":["\u00ff","jared"]}}`),
-		"Half":    []byte(`{"spec":{"accounts":["\ud8ff","jared"]}}`),
-		"Encoded": encoded,
-	} {
-		var list v1alpha1.AccountList
-		if err := json.Unmarshal(document, &list); err != nil {
-			t.Fatalf("%s: %v", name, err)
+	for name := range packed.Annotations {
+		if problems := validation.IsQualifiedName(name); len(problems) == 0 {
+			t.Errorf("the API accepts an annotation of the name %q", name)
 		}
-		written := slices.Clone(list.Spec.Accounts)
-		convert.PackList(&list)
-		if got, want := convert.List(&list).Accounts, accounts.NewSet(written); got != want || got.Len() != 2 {
-			t.Errorf("%s: %q is taken for %d accounts", name, written, got.Len())
+	}
+}
+
+func TestPackedListSharesMemory(t *testing.T) {
+	held := accounts.NewSet([]string{"jared", "tommy"})
+	memory := func(set accounts.Set) *byte { return unsafe.StringData(string(set)) }
+	for name, tc := range map[string]struct {
+		accounts []string
+		want     bool
+	}{"SameAccounts": {[]string{"jared", "tommy"}, true}, "OtherAccounts": {[]string{"jared", "ann"}, false}} {
+		list := newList(tc.accounts...)
+		convert.PackList(list, held)
+		if got := memory(convert.List(list).Accounts) == memory(held); got != tc.want {
+			t.Errorf("%s: shared: %t, want %t", name, got, tc.want)
 		}
 	}
 }

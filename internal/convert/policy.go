@@ -103,7 +103,8 @@ func groupMatchers(matchers []v1alpha1.GroupMatcher, wrong *problems) []policy.G
 			continue
 		}
 		if kind != policy.MatchAll && m.Value == "" {
-			wrong.add(field+".value", "set it to a group id, or the beginning of one; to match every group use type All")
+			wrong.add(field+".value",
+				"set it to a group id, or the beginning of one; to match every group use type All")
 			continue
 		}
 		converted = append(converted, policy.GroupMatcher{Kind: kind, Value: m.Value})
@@ -116,7 +117,8 @@ func groupTypes(types []v1alpha1.GroupType, wrong *problems) policy.TypeSet {
 	for i, name := range types {
 		t := policy.ParseGroupType(string(name))
 		if t == policy.TypeUnknown {
-			wrong.add(fmt.Sprintf("groupTypes[%d]", i), "%q is not known: use Work, Public, Meeting, AVChatRoom or Community", name)
+			wrong.add(fmt.Sprintf("groupTypes[%d]", i),
+				"%q is not known: use Work, Public, Meeting, AVChatRoom or Community", name)
 			continue
 		}
 		known = append(known, t)

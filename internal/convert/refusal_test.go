@@ -28,12 +28,16 @@ func TestRefusal(t *testing.T) {
 		}
 	}
 	restoring := func(accounts ...string) *policy.Refusal {
-		return &policy.Refusal{Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Accounts: accounts, Restoring: true}
+		return &policy.Refusal{
+			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Accounts: accounts, Restoring: true,
+		}
 	}
 	undo := func(finished time.Time, accounts ...string) *v1alpha1.PruneUndo {
 		u := &v1alpha1.PruneUndo{StartedAt: metav1.Time{Time: created}, FinishedAt: metav1.Time{Time: finished}}
 		for _, account := range accounts {
-			u.Accounts = append(u.Accounts, v1alpha1.RestoredAccount{Account: account, Result: v1alpha1.RestoreResultPending})
+			u.Accounts = append(u.Accounts, v1alpha1.RestoredAccount{
+				Account: account, Result: v1alpha1.RestoreResultPending,
+			})
 		}
 		return u
 	}
@@ -41,16 +45,18 @@ func TestRefusal(t *testing.T) {
 		change func(*v1alpha1.PruneRun)
 		want   *policy.Refusal // nil: joins are not concerned
 	}{
-		"Settled":                 {func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 0 }, refusing("a", "c")},
-		"InFlightCounts":          {func(*v1alpha1.PruneRun) {}, refusing("a", "c", "d")},
-		"NothingBegun":            {func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{} }, nil},
-		"NoProgress":              {func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }, nil},
-		"NoPlan":                  {func(r *v1alpha1.PruneRun) { r.Status.Plan = nil }, nil},
-		"AllKept":                 {func(r *v1alpha1.PruneRun) { r.Status.Plan = planned("b", "b", "b", "b") }, nil},
-		"NoRefusal":               {func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }, nil},
-		"UndoRequested":           {func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }, nil},
-		"PlanCutToWhatWasRemoved": {func(r *v1alpha1.PruneRun) { r.Status.Plan, r.Status.Kept = planned("a", "c"), nil }, refusing("a", "c")},
-		"NonsenseProgress":        {func(r *v1alpha1.PruneRun) { r.Status.Progress.Settled = -9 }, nil},
+		"Settled":        {func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 0 }, refusing("a", "c")},
+		"InFlightCounts": {func(*v1alpha1.PruneRun) {}, refusing("a", "c", "d")},
+		"NothingBegun":   {func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{} }, nil},
+		"NoProgress":     {func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }, nil},
+		"NoPlan":         {func(r *v1alpha1.PruneRun) { r.Status.Plan = nil }, nil},
+		"AllKept":        {func(r *v1alpha1.PruneRun) { r.Status.Plan = planned("b", "b", "b", "b") }, nil},
+		"NoRefusal":      {func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }, nil},
+		"UndoRequested":  {func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }, nil},
+		"PlanCutToWhatWasRemoved": {
+			func(r *v1alpha1.PruneRun) { r.Status.Plan, r.Status.Kept = planned("a", "c"), nil }, refusing("a", "c"),
+		},
+		"NonsenseProgress": {func(r *v1alpha1.PruneRun) { r.Status.Progress.Settled = -9 }, nil},
 		"Restoring": {func(r *v1alpha1.PruneRun) {
 			r.Spec.Undo, r.Status.Undo = v1alpha1.UndoRequested, undo(time.Time{}, "c", "a")
 		}, restoring("c", "a")},
@@ -69,7 +75,9 @@ func TestRefusal(t *testing.T) {
 					Plan:     planned("a", "b", "c", "d", "e"),
 					Progress: &v1alpha1.PruneProgress{Settled: 3, InFlight: 1},
 					Kept:     []v1alpha1.KeptAccount{{Account: "b"}, {Account: "z"}},
-					Refuse:   &v1alpha1.PruneRefusal{Until: metav1.Time{Time: until}, Code: 10110, Message: "Come back next week"},
+					Refuse: &v1alpha1.PruneRefusal{
+						Until: metav1.Time{Time: until}, Code: 10110, Message: "Come back next week",
+					},
 				},
 			}
 			run.ResourceVersion = "12"

@@ -93,7 +93,9 @@ func TestPackedRunsDecideJoinsAsTheRunsDo(t *testing.T) {
 		n := func(label string, most int) int { return rapid.IntRange(0, most).Draw(t, label) }
 		until := now.Add(time.Duration(n("until", 4)) * time.Minute)
 		run := removingRun(until, accounts[:n("planned", len(accounts))]...)
-		run.Status.Progress = &v1alpha1.PruneProgress{Settled: int32(n("settled", 7)), InFlight: int32(n("inFlight", 7))}
+		run.Status.Progress = &v1alpha1.PruneProgress{
+			Settled: int32(n("settled", 7)), InFlight: int32(n("inFlight", 7)),
+		}
 		for _, account := range rapid.SliceOfDistinct(rapid.SampledFrom(accounts), rapid.ID).Draw(t, "kept") {
 			run.Status.Kept = append(run.Status.Kept, v1alpha1.KeptAccount{Account: account})
 		}

@@ -78,7 +78,7 @@ func TestWhatTheVendorRefusesEndsTheRunInOneTry(t *testing.T) {
 			says: []string{"get_group_info: code 70", "UserSig"},
 		},
 		"revoked admin": {
-			spoil: admins("somebody"), repair: admins("administrator"),
+			spoil: admins("another-admin"), repair: admins("administrator"),
 			failed: "VendorRefused", reachable: "False/Unauthorized",
 			says: []string{"get_group_info: code 60010", `"administrator" is not an admin of the app`},
 		},

@@ -12,7 +12,7 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 )
 
-// Restarting every replica at once for a renewed certificate would admit everybody meanwhile.
+// Restarting all replicas at once for a renewed certificate would leave callbacks unanswered, which admits everyone.
 func TestARenewedCertificateIsServedWithoutARestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,9 +45,11 @@ func newWorld(t *testing.T) *world {
 		Namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())),
 	}
 	w.im = &emulator.Client{BaseURL: backend.URL}
-	if err := w.CreateNamespace(t.Context()); err != nil {
+	lease, err := lab.LeaseManifests(w.Namespace)
+	if err != nil {
 		t.Fatal(err)
 	}
+	w.apply(lab.NamespaceManifests(w.Namespace) + "---\n" + lease)
 	return w
 }
 
@@ -109,9 +112,12 @@ func (w *world) start(wire *lab.Wire, flags ...string) *replica {
 	if wire != nil {
 		server = wire.Address()
 	}
-	all := append([]string{"--shutdown-delay=1s", "--log-level=debug", "--log-format=console"}, lab.FastElection...)
+	all := slices.Concat(lab.FastElection, []string{
+		"--leader-election-namespace=" + w.Namespace, // tests run side by side
+		"--shutdown-delay=1s", "--log-level=debug", "--log-format=console",
+	}, flags)
 	log := &lab.Log{}
-	manager, err := w.StartManager(log, server, append(all, flags...)...)
+	manager, err := w.StartManager(log, server, all...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -208,7 +214,7 @@ func (r *replica) postSigned(command string, fields map[string]any) (lab.Answer,
 	return lab.PostSigned(r.t.Context(), r.CallbackURL, lab.SDKAppID, command, fields)
 }
 
-// tryApply sends an application to join. The error says that there was no answer.
+// tryApply sends an application to join. It fails if there is no answer.
 func (r *replica) tryApply(group, account string) (lab.Answer, error) {
 	return r.postSigned(lab.CommandApply,
 		map[string]any{"GroupId": group, "Type": "Public", "Requestor_Account": account})
@@ -249,7 +255,7 @@ func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	}
 }
 
-// throughout polls for d and fails at the first problem that it is told of.
+// throughout polls for d and fails at the first problem.
 func throughout(t *testing.T, d time.Duration, problem func() error) {
 	t.Helper()
 	begun := time.Now()

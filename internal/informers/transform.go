@@ -84,11 +84,10 @@ func trimDeclared(shared *interner, store *policy.Store) toolscache.TransformFun
 // trimAccountList packs the accounts, whose strings would take several times their bytes, and shares them with the
 // snapshot: a list that comes again with another status would otherwise hold a second copy.
 func trimAccountList(shared *interner, store *policy.Store, list *v1alpha1.AccountList) {
-	convert.PackList(list)
-	convert.ShareAccounts(list, store.Load().Accounts(list.Namespace, list.Name))
-	labels := shared.labelSet(list.Labels)
+	convert.PackList(list, store.Load().Accounts(list.Namespace, list.Name))
+	labels, annotations := shared.labelSet(list.Labels), list.Annotations
 	trimIdentity(shared, &list.ObjectMeta)
-	list.Labels = labels // selectors of policies match them
+	list.Labels, list.Annotations = labels, annotations // selectors of policies match labels; annotations are the accounts
 	list.Status.Conditions = shared.conditions(list.Status.Conditions)
 }
 

@@ -56,7 +56,7 @@ func TestTransformsDropWhatNoReaderNeeds(t *testing.T) {
 		}
 	}
 	packedList := list(labelled)
-	convert.PackList(packedList)
+	convert.PackList(packedList, "")
 	run := func(meta metav1.ObjectMeta) *v1alpha1.PruneRun {
 		return &v1alpha1.PruneRun{ObjectMeta: meta, Status: v1alpha1.PruneRunStatus{
 			Plan: &v1alpha1.PrunePlan{Candidates: 1, Removals: []v1alpha1.PlannedRemoval{{Account: "u1"}}},

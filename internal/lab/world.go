@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -44,11 +46,6 @@ type World struct {
 	IMEndpoint string
 }
 
-// CreateNamespace makes the namespace, with the manager's RoleBinding, as config/default does for `chat`.
-func (w *World) CreateNamespace(ctx context.Context) error {
-	return w.Apply(ctx, NamespaceManifests(w.Namespace))
-}
-
 // Kubectl runs kubectl in the namespace, with stdin if it is not empty.
 func (w *World) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
 	return w.ControlPlane.Kubectl(ctx, stdin, append([]string{"--namespace=" + w.Namespace}, args...)...)
@@ -73,6 +70,29 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: groupgat
 subjects:
 - {kind: ServiceAccount, name: %[2]s, namespace: %[3]s}
 `, name, managerAccount, managerNamespace)
+}
+
+// LeaseManifests are the Role and RoleBinding of config/rbac for the manager's Lease, in another namespace: managers of
+// worlds that run side by side must not compete for one Lease.
+func LeaseManifests(namespace string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(Root(), "config", "rbac", "leader_election_role.yaml"))
+	if err != nil {
+		return "", fmt.Errorf("read the role: %w", err)
+	}
+	objects, err := Objects(string(data))
+	if err != nil {
+		return "", err
+	}
+	var manifests []string
+	for _, o := range objects {
+		o.SetNamespace(namespace)
+		text, err := o.MarshalJSON()
+		if err != nil {
+			return "", fmt.Errorf("write the role: %w", err)
+		}
+		manifests = append(manifests, string(text))
+	}
+	return strings.Join(manifests, "\n---\n"), nil
 }
 
 // App is an app of a world. Its zero value is `prod`, with SDKAppID.

@@ -31,8 +31,7 @@ type appAssembly struct {
 func assemble(c *Compiler) *Snapshot {
 	a := assembly{Compiler: c, before: c.snapshot.orEmpty(), apps: make(map[objectName]*appAssembly, len(c.apps))}
 	a.addApps()
-	s := &Snapshot{accounts: c.lists.accounts}
-	s.lists = a.before.lists.with(changedLists(c.changes.lists))
+	s := &Snapshot{accounts: c.lists.accounts, lists: withLists(a.before.lists, c.changes.lists)}
 	a.addPolicies(s)
 	a.addRefusals()
 	for _, app := range a.apps {
@@ -218,8 +217,8 @@ func (x *indexBuilder) addTo(buckets *map[string]*bucket, own *bucket) {
 	(*buckets)[own.matcher.Value] = x.join((*buckets)[own.matcher.Value], own)
 }
 
-// join returns the bucket with the policy of own added. A policy's own bucket belongs to earlier snapshots as well and is
-// never written to.
+// join returns the bucket with the policy of own added. A policy's own bucket belongs to earlier snapshots as well and
+// is never written to.
 func (x *indexBuilder) join(b, own *bucket) *bucket {
 	if b == nil {
 		return own
@@ -258,8 +257,8 @@ func (x *indexBuilder) finish() {
 	slices.SortFunc(x.prefixLengths, func(a, b int) int { return cmp.Compare(b, a) })
 }
 
-// override returns the rule that overrides the policy's, and the first of the policy's matchers for which it does; nil if
-// none does.
+// override returns the rule that overrides the policy's, and the first of the policy's matchers for which it does; nil
+// if none does.
 func (x *indexBuilder) override(p *resolvedPolicy) (winner *pruning, m GroupMatcher) {
 	for _, rule := range p.prunings {
 		if !x.overridden[rule] {

@@ -27,11 +27,15 @@ func TestPolicyVerdict(t *testing.T) {
 		"accepted, on no group": {policy: policyNamed("p", 1, on(), joining())},
 		"app missing": {
 			policy: policyNamed("p", 1, func(p *Policy) { p.App = "staging" }),
-			want:   PolicyVerdict{Acceptance: TargetNotFound, Message: `IMApp "staging" does not exist in namespace "chat"`},
+			want: PolicyVerdict{
+				Acceptance: TargetNotFound, Message: `IMApp "staging" does not exist in namespace "chat"`,
+			},
 		},
 		"app conflicted": {
 			policy: policyNamed("p", 1, func(p *Policy) { p.App = "copy" }),
-			want:   PolicyVerdict{Acceptance: TargetNotFound, Message: `IMApp "copy" is not accepted: chat/prod holds its SDKAppID`},
+			want: PolicyVerdict{
+				Acceptance: TargetNotFound, Message: `IMApp "copy" is not accepted: chat/prod holds its SDKAppID`,
+			},
 		},
 		"invalid, as the conversion says": {
 			policy: policyNamed("p", 1, func(p *Policy) { p.Invalid = "inactiveFor: bad" }),
@@ -39,11 +43,15 @@ func TestPolicyVerdict(t *testing.T) {
 		},
 		"a missing app is said before what is invalid": {
 			policy: policyNamed("p", 1, func(p *Policy) { p.App, p.Invalid = "staging", "bad" }),
-			want:   PolicyVerdict{Acceptance: TargetNotFound, Message: `IMApp "staging" does not exist in namespace "chat"`},
+			want: PolicyVerdict{
+				Acceptance: TargetNotFound, Message: `IMApp "staging" does not exist in namespace "chat"`,
+			},
 		},
 		"unknown kind of matcher": {
 			policy: policyNamed("p", 1, on(GroupMatcher{Kind: 9, Value: "x"})),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "groups: unknown type of matcher: use Exact, Prefix or All"},
+			want: PolicyVerdict{
+				Acceptance: Invalid, Message: "groups: unknown type of matcher: use Exact, Prefix or All",
+			},
 		},
 		"unreadable allow": {
 			policy: policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = &AccountSelector{Invalid: "bad"} })),
@@ -79,7 +87,10 @@ func TestPolicyVerdict(t *testing.T) {
 			},
 		},
 		"unknown operator": {
-			policy: policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = byLabels(Requirement{Key: "list", Op: "Like"}) })),
+			policy: policyNamed("p", 1, joining(func(j *JoinSection) {
+				j.Deny = byLabels(Requirement{Key: "list",
+					Op: "Like"})
+			})),
 			want: PolicyVerdict{
 				Acceptance: Invalid, MissingRefs: `join.deny: AccountLists selected by "list Like"`,
 				Message: `join.deny: lists: selector: unknown operator "Like": use In, NotIn, Exists or DoesNotExist`,
@@ -87,32 +98,51 @@ func TestPolicyVerdict(t *testing.T) {
 		},
 		"unknown mode": {
 			policy: badRule(func(r *PruneRule) { r.Mode = 7 }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.mode: unknown: use Preview, Approve or Enforce"},
+			want: PolicyVerdict{
+				Acceptance: Invalid, Message: "whenFull.prune.mode: unknown: use Preview, Approve or Enforce",
+			},
 		},
 		"inactiveFor too short": {
 			policy: badRule(func(r *PruneRule) { r.InactiveFor = 24*time.Hour - 1 }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.inactiveFor: too short: use at least 24h"},
+			want: PolicyVerdict{
+				Acceptance: Invalid, Message: "whenFull.prune.inactiveFor: too short: use at least 24h",
+			},
 		},
 		"inactiveFor of a day": {policy: badRule(func(r *PruneRule) { r.InactiveFor = 24 * time.Hour })},
 		"no seats": {
 			policy: badRule(func(r *PruneRule) { r.FreeSeats = Seats{} }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: `whenFull.prune.freeSeats: use a number of at least 1, or a percentage from "1%" to "100%"`},
+			want: PolicyVerdict{
+				Acceptance: Invalid,
+				Message:    `whenFull.prune.freeSeats: use a number of at least 1, or a percentage from "1%" to "100%"`,
+			},
 		},
 		"too many percent": {
 			policy: badRule(func(r *PruneRule) { r.FreeSeats = Seats{Percent: 101} }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: `whenFull.prune.freeSeats: use a number of at least 1, or a percentage from "1%" to "100%"`},
+			want: PolicyVerdict{
+				Acceptance: Invalid,
+				Message:    `whenFull.prune.freeSeats: use a number of at least 1, or a percentage from "1%" to "100%"`,
+			},
 		},
 		"no removals": {
 			policy: badRule(func(r *PruneRule) { r.MaxRemovals = 0 }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.maxRemovals: 0 is out of range: use a number from 1 to 1000"},
+			want: PolicyVerdict{
+				Acceptance: Invalid,
+				Message:    "whenFull.prune.maxRemovals: 0 is out of range: use a number from 1 to 1000",
+			},
 		},
 		"too many removals": {
 			policy: badRule(func(r *PruneRule) { r.MaxRemovals = 1001 }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.maxRemovals: 1001 is out of range: use a number from 1 to 1000"},
+			want: PolicyVerdict{
+				Acceptance: Invalid,
+				Message:    "whenFull.prune.maxRemovals: 1001 is out of range: use a number from 1 to 1000",
+			},
 		},
 		"no removals in a day": {
 			policy: badRule(func(r *PruneRule) { r.MaxRemovalsPerDay = 0 }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.maxRemovalsPerDay: 0 is out of range: use a number from 1 to 1000000"},
+			want: PolicyVerdict{
+				Acceptance: Invalid,
+				Message:    "whenFull.prune.maxRemovalsPerDay: 0 is out of range: use a number from 1 to 1000000",
+			},
 		},
 		"too many removals in a day": {
 			policy: badRule(func(r *PruneRule) { r.MaxRemovalsPerDay = 1_000_001 }),
@@ -129,25 +159,35 @@ func TestPolicyVerdict(t *testing.T) {
 		},
 		"rejoining too late": {
 			policy: badRule(func(r *PruneRule) { r.RejoinAfter = 30*day + 1 }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.rejoinAfter: too long: use at most 30d"},
+			want: PolicyVerdict{
+				Acceptance: Invalid, Message: "whenFull.prune.rejoinAfter: too long: use at most 30d",
+			},
 		},
 		"rejoining before leaving": {
 			policy: badRule(func(r *PruneRule) { r.RejoinAfter = -1 }),
-			want:   PolicyVerdict{Acceptance: Invalid, Message: "whenFull.prune.rejoinAfter: too long: use at most 30d"},
+			want: PolicyVerdict{
+				Acceptance: Invalid, Message: "whenFull.prune.rejoinAfter: too long: use at most 30d",
+			},
 		},
 		"rejoining after 30 days": {policy: badRule(func(r *PruneRule) { r.RejoinAfter = 30 * day })},
 		"mode Approve":            {policy: badRule(func(r *PruneRule) { r.Mode = ModeApprove })},
 		"all references resolve, one to an empty list": {
-			policy: policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow, j.Deny = byListName("vip-0", "empty"), byLabels(vips) })),
+			policy: policyNamed("p", 1, joining(func(j *JoinSection) {
+				j.Allow, j.Deny = byListName("vip-0", "empty"),
+					byLabels(vips)
+			})),
 		},
 		"missing references, in the order of the fields": {
 			policy: policyNamed("p", 1,
 				joining(func(j *JoinSection) { j.Allow, j.Deny = byListName("vip-0", "gone"), byLabels(nobody) }),
 				prune(protect(byListName("lost", "vip-0", "lost")))),
-			want: PolicyVerdict{MissingRefs: `join.allow: AccountList "gone"; join.deny: AccountLists selected by "list=nobody"; whenFull.prune.protect: AccountList "lost"`},
+			want: PolicyVerdict{
+				MissingRefs: `join.allow: AccountList "gone"; join.deny: AccountLists selected by "list=nobody"; whenFull.prune.protect: AccountList "lost"`,
+			},
 		},
 		"a policy without its app says what is missing, too": {
-			policy: policyNamed("p", 1, func(p *Policy) { p.App = "staging" }, joining(func(j *JoinSection) { j.Allow = byListName("gone") })),
+			policy: policyNamed("p", 1, func(p *Policy) { p.App = "staging" },
+				joining(func(j *JoinSection) { j.Allow = byListName("gone") })),
 			want: PolicyVerdict{
 				Acceptance: TargetNotFound, Message: `IMApp "staging" does not exist in namespace "chat"`,
 				MissingRefs: `join.allow: AccountList "gone"`,
@@ -156,7 +196,9 @@ func TestPolicyVerdict(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			snapshot := Compile(Input{Apps: []App{prodApp(), conflicted}, Lists: []List{vip, empty}, Policies: []Policy{tc.policy}})
+			snapshot := Compile(Input{
+				Apps: []App{prodApp(), conflicted}, Lists: []List{vip, empty}, Policies: []Policy{tc.policy},
+			})
 			tc.want.Object = tc.policy.Object
 			got, ok := snapshot.PolicyVerdict("chat", "p", "uid-p")
 			if diff := cmp.Diff(tc.want, got); diff != "" || !ok {
@@ -171,9 +213,12 @@ func TestMissingRefsFitACondition(t *testing.T) {
 	var refs AccountSelector
 	for i := range 64 {
 		long := strings.Repeat(string(rune('a'+i%26)), 200+i)
-		refs.Lists = append(refs.Lists, ListRef{Name: long}, ListRef{Selector: &Selector{{Key: long, Op: OpIn, Values: []string{long, long + "é", long}}}})
+		refs.Lists = append(refs.Lists, ListRef{Name: long}, ListRef{
+			Selector: &Selector{{Key: long, Op: OpIn, Values: []string{long, long + "é", long}}},
+		})
 	}
-	s := Compile(world(policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow, j.Deny = &refs, &refs }), prune(protect(&refs)))))
+	s := Compile(world(policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow, j.Deny = &refs, &refs }),
+		prune(protect(&refs)))))
 	v, _ := s.PolicyVerdict("chat", "p", "uid-p")
 	if len(v.MissingRefs) > 16<<10 || !strings.HasSuffix(v.MissingRefs, "; and 374 more") {
 		t.Errorf("%d bytes, ending in %q", len(v.MissingRefs), v.MissingRefs[len(v.MissingRefs)-30:])
@@ -187,15 +232,22 @@ func TestPruneOverridden(t *testing.T) {
 		want     map[string]result
 	}{
 		"same matcher: the older wins": {
-			policies: []Policy{policyNamed("p", 2, on(exact("g")), prune()), policyNamed("q", 1, on(exact("g")), prune())},
-			want:     map[string]result{"p": {"q", `Exact "g"`}},
+			policies: []Policy{
+				policyNamed("p", 2, on(exact("g")), prune()), policyNamed("q", 1, on(exact("g")), prune()),
+			},
+			want: map[string]result{"p": {"q", `Exact "g"`}},
 		},
 		"same age: the name decides": {
-			policies: []Policy{policyNamed("p", 1, on(prefix("g")), prune()), policyNamed("q", 1, on(prefix("g")), prune())},
-			want:     map[string]result{"q": {"p", `Prefix "g"`}},
+			policies: []Policy{
+				policyNamed("p", 1, on(prefix("g")), prune()), policyNamed("q", 1, on(prefix("g")), prune()),
+			},
+			want: map[string]result{"q": {"p", `Prefix "g"`}},
 		},
 		"another value is not the same matcher": {
-			policies: []Policy{policyNamed("p", 2, on(exact("g")), prune()), policyNamed("q", 1, on(exact("h"), prefix("g"), all()), prune())},
+			policies: []Policy{
+				policyNamed("p", 2, on(exact("g")), prune()),
+				policyNamed("q", 1, on(exact("h"), prefix("g"), all()), prune()),
+			},
 		},
 		"all": {
 			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, prune())},
@@ -215,32 +267,45 @@ func TestPruneOverridden(t *testing.T) {
 			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, joining())},
 		},
 		"types: a filter does not cover everything": {
-			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, ofTypes(TypeWork, TypePublic), prune())},
+			policies: []Policy{
+				policyNamed("p", 2, prune()), policyNamed("q", 1, ofTypes(TypeWork, TypePublic), prune()),
+			},
 		},
 		"types: everything covers a filter": {
 			policies: []Policy{policyNamed("p", 2, ofTypes(TypeWork), prune()), policyNamed("q", 1, prune())},
 			want:     map[string]result{"p": {"q", "All"}},
 		},
 		"types: a superset covers": {
-			policies: []Policy{policyNamed("p", 2, ofTypes(TypeWork), prune()), policyNamed("q", 1, ofTypes(TypePublic, TypeWork), prune())},
-			want:     map[string]result{"p": {"q", "All"}},
+			policies: []Policy{
+				policyNamed("p", 2, ofTypes(TypeWork), prune()),
+				policyNamed("q", 1, ofTypes(TypePublic, TypeWork), prune()),
+			},
+			want: map[string]result{"p": {"q", "All"}},
 		},
 		"types: an overlap does not cover": {
-			policies: []Policy{policyNamed("p", 2, ofTypes(TypeWork, TypeMeeting), prune()), policyNamed("q", 1, ofTypes(TypePublic, TypeWork), prune())},
+			policies: []Policy{
+				policyNamed("p", 2, ofTypes(TypeWork, TypeMeeting), prune()),
+				policyNamed("q", 1, ofTypes(TypePublic, TypeWork), prune()),
+			},
 		},
 		"the highest-ranked that covers is named": {
 			policies: []Policy{
 				policyNamed("p", 4, ofTypes(TypeWork), prune()), policyNamed("q", 3, prune()),
-				policyNamed("r", 2, ofTypes(TypeWork, TypePublic), prune()), policyNamed("s", 1, ofTypes(TypePublic), prune()),
+				policyNamed("r", 2, ofTypes(TypeWork, TypePublic), prune()),
+				policyNamed("s", 1, ofTypes(TypePublic), prune()),
 			},
 			want: map[string]result{"p": {"r", "All"}},
 		},
 		"an invalid policy keeps its place": {
-			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, prune(), func(p *Policy) { p.Invalid = "bad" })},
-			want:     map[string]result{"p": {"q", "All"}},
+			policies: []Policy{
+				policyNamed("p", 2, prune()), policyNamed("q", 1, prune(), func(p *Policy) { p.Invalid = "bad" }),
+			},
+			want: map[string]result{"p": {"q", "All"}},
 		},
 		"policies of another app override nothing": {
-			policies: []Policy{policyNamed("p", 2, prune()), policyNamed("q", 1, prune(), func(p *Policy) { p.App = "staging" })},
+			policies: []Policy{
+				policyNamed("p", 2, prune()), policyNamed("q", 1, prune(), func(p *Policy) { p.App = "staging" }),
+			},
 		},
 	}
 	staging := App{Object: object("staging", 0), SDKAppID: 7}
@@ -269,15 +334,27 @@ func TestPruneOverridden(t *testing.T) {
 
 func TestConflictingApps(t *testing.T) {
 	named := func(namespace, name string, age int, id uint64) App {
-		return App{Object: Object{Namespace: namespace, Name: name, UID: namespace + name, Created: t0.Add(time.Duration(age) * time.Second)}, SDKAppID: id}
+		return App{
+			Object: Object{
+				Namespace: namespace, Name: name, UID: namespace + name,
+				Created: t0.Add(time.Duration(age) * time.Second),
+			},
+			SDKAppID: id,
+		}
 	}
 	tests := map[string]struct {
 		apps   []App
 		holder string
 	}{
-		"the older holds":        {apps: []App{named("a", "a", 2, 1), named("b", "b", 1, 1), named("c", "c", 3, 1)}, holder: "b/b"},
-		"then the namespace":     {apps: []App{named("b", "a", 1, 1), named("a", "z", 1, 1), named("c", "c", 1, 1)}, holder: "a/z"},
-		"then the name":          {apps: []App{named("a", "z", 1, 1), named("a", "y", 1, 1), named("b", "a", 1, 1)}, holder: "a/y"},
+		"the older holds": {
+			apps: []App{named("a", "a", 2, 1), named("b", "b", 1, 1), named("c", "c", 3, 1)}, holder: "b/b",
+		},
+		"then the namespace": {
+			apps: []App{named("b", "a", 1, 1), named("a", "z", 1, 1), named("c", "c", 1, 1)}, holder: "a/z",
+		},
+		"then the name": {
+			apps: []App{named("a", "z", 1, 1), named("a", "y", 1, 1), named("b", "a", 1, 1)}, holder: "a/y",
+		},
 		"other ids are no rival": {apps: []App{named("a", "z", 2, 1), named("a", "y", 1, 2)}, holder: "a/z"},
 	}
 	for name, tc := range tests {
@@ -308,7 +385,10 @@ func TestConflictingApps(t *testing.T) {
 func TestConflictEndsWithTheHolder(t *testing.T) {
 	copied := prodApp()
 	copied.Object = object("copy", 9)
-	in := Input{Apps: []App{prodApp(), copied}, Policies: []Policy{policyNamed("p", 1, joining(allow()), func(p *Policy) { p.App = "copy" })}}
+	in := Input{
+		Apps:     []App{prodApp(), copied},
+		Policies: []Policy{policyNamed("p", 1, joining(allow()), func(p *Policy) { p.App = "copy" })},
+	}
 	q := JoinQuery{Group: "g", Account: "jared"}
 	var c Compiler
 	if got := c.compile(in).App(appID).DecideJoin(q).Reason; got != ReasonUnmatched {
@@ -360,7 +440,8 @@ func TestAppVerdict(t *testing.T) {
 			}
 			compiled := s.App(appID)
 			if len(compiled.Tokens()) != tc.tokens || compiled.PruningSuspended() != app.PruningSuspended ||
-				compiled.Authentication() != app.Authentication || compiled.AdminAccount() != app.AdminAccount || compiled.SDKAppID() != appID {
+				compiled.Authentication() != app.Authentication || compiled.AdminAccount() != app.AdminAccount ||
+				compiled.SDKAppID() != appID {
 				t.Errorf("the compiled app differs: %d tokens, want %d", len(compiled.Tokens()), tc.tokens)
 			}
 		})
@@ -406,13 +487,14 @@ func TestOrderNeverMatters(t *testing.T) {
 		policyNamed("b", 1, on(exact("g"), all()), joining(allow("jared"), reject(10101, "b")), prune()),
 		policyNamed("a", 1, on(exact("g")), joining(allow(), reject(10102, "a")), prune(protect(byListName("gone")))),
 		policyNamed("c", 0, on(all()), joining(deny("mallory"), reject(10103, "c")), prune(protect(byLabels()))),
-		// The same name twice, once in a later version, once in a version that Kubernetes would not have made.
-		policyNamed("c", 0, on(all()), joining(allow("tommy")), func(p *Policy) { p.Generation = 2 }),
-		policyNamed("c", 0, on(all()), joining(deny("jared")), func(p *Policy) { p.Generation = 2 }),
+		policyNamed("d", 0, on(all()), joining(allow("tommy")), func(p *Policy) { p.Generation = 2 }),
 	}
-	lists := []List{listNamed("l1", nil, "x"), listNamed("l2", nil, "y"), listNamed("l2", map[string]string{"a": "b"}, "z")}
+	lists := []List{
+		listNamed("l1", nil, "x"), listNamed("l2", nil, "y"), listNamed("l3", map[string]string{"a": "b"}, "z"),
+	}
 	queries := []JoinQuery{
-		{Group: "g", Type: TypePublic, Account: "jared"}, {Group: "h", Type: TypePublic, Account: "mallory"}, {Group: "h", Type: TypeWork, Account: "z"},
+		{Group: "g", Type: TypePublic, Account: "jared"}, {Group: "h", Type: TypePublic, Account: "mallory"},
+		{Group: "h", Type: TypeWork, Account: "z"},
 	}
 	var want []string
 	permutations(policies, func(policies []Policy) {
@@ -430,8 +512,8 @@ func TestOrderNeverMatters(t *testing.T) {
 	})
 }
 
-// TestHash pins that everything that decides or prunes is part of the hash, and nothing else.
-// An empty list protects nobody, and a missing one stops pruning: that is not the same, though both hold no account.
+// TestHash pins that everything that decides or prunes is part of the hash, and nothing else. An empty list protects
+// nobody, and a missing one stops pruning: that is not the same, though both hold no account.
 func TestHashTellsAMissingListFromAnEmptyOne(t *testing.T) {
 	in := world(policyNamed("p", 1, prune(protect(byListName("founders")))))
 	missing := Compile(in).Hash()
@@ -444,17 +526,23 @@ func TestHashTellsAMissingListFromAnEmptyOne(t *testing.T) {
 func TestHash(t *testing.T) {
 	base := func() Input {
 		in := world(
-			policyNamed("p", 1, on(exact("g")), joining(allow("jared"), deny("mallory"), reject(10110, "m")), prune(protect(naming("leckie")))),
+			policyNamed("p", 1, on(exact("g")), joining(allow("jared"), deny("mallory"), reject(10110, "m")),
+				prune(protect(naming("leckie")))),
 			policyNamed("q", 1, joining(func(j *JoinSection) {
 				j.Allow = byLabels(Requirement{Key: "list", Op: OpIn, Values: []string{"vip"}})
 			})),
 		)
-		in.Lists = []List{listNamed("l", map[string]string{"list": "vip"}, "x"), listNamed("m", map[string]string{"list": "other"}, "y")}
+		in.Lists = []List{
+			listNamed("l", map[string]string{"list": "vip"}, "x"),
+			listNamed("m", map[string]string{"list": "other"}, "y"),
+		}
 		return in
 	}
 	edits := map[string]func(*Input){
-		"token":              func(in *Input) { in.Apps[0].Tokens[0].Value = "other" },
-		"token added":        func(in *Input) { in.Apps[0].Tokens = append(in.Apps[0].Tokens, Token{TokenPrevious, "old"}) },
+		"token": func(in *Input) { in.Apps[0].Tokens[0].Value = "other" },
+		"token added": func(in *Input) {
+			in.Apps[0].Tokens = append(in.Apps[0].Tokens, Token{TokenPrevious, "old"})
+		},
 		"authentication":     func(in *Input) { in.Apps[0].Authentication = AuthenticateNone },
 		"sdkAppID":           func(in *Input) { in.Apps[0].SDKAppID++ },
 		"adminAccount":       func(in *Input) { in.Apps[0].AdminAccount = "root" },
@@ -542,7 +630,10 @@ func TestSnapshotIsImmutable(t *testing.T) {
 		in.Lists = []List{listNamed("bad", map[string]string{"list": "bad"}, "mallory")}
 		return in
 	}
-	queries := []JoinQuery{{Group: "g", Type: TypePublic, Account: "jared"}, {Group: "g-1", Type: TypePublic, Account: "mallory"}, {Group: "g", Type: TypeWork, Account: "staff-1"}}
+	queries := []JoinQuery{
+		{Group: "g", Type: TypePublic, Account: "jared"}, {Group: "g-1", Type: TypePublic, Account: "mallory"},
+		{Group: "g", Type: TypeWork, Account: "staff-1"},
+	}
 	in := fresh()
 	var c Compiler
 	s := c.compile(in)
@@ -578,7 +669,8 @@ func TestCompilerForgets(t *testing.T) {
 	copied := prodApp()
 	copied.Object = object("copy", 9)
 	in := world(
-		policyNamed("p", 1, on(exact("g"), prefix("g"), all()), joining(func(j *JoinSection) { j.Allow, j.Deny = byListName("l"), byLabels() })),
+		policyNamed("p", 1, on(exact("g"), prefix("g"), all()),
+			joining(func(j *JoinSection) { j.Allow, j.Deny = byListName("l"), byLabels() })),
 		policyNamed("q", 1, joining(), func(p *Policy) { p.App = "gone" }),
 	)
 	in.Apps = append(in.Apps, copied)
@@ -587,14 +679,16 @@ func TestCompilerForgets(t *testing.T) {
 	var c Compiler
 	want := c.Build()
 	c.compile(in)
-	if got := [...]int{len(c.apps), len(c.policies), len(c.refusals), len(c.lists.namespaces)}; got != [...]int{2, 2, 1, 1} {
+	if got := [...]int{len(c.apps), len(c.policies), len(c.refusals), len(c.lists.namespaces)}; got != [...]int{2, 2, 1,
+		1} {
 		t.Errorf("the compiler knows %v", got)
 	}
 	got := c.compile(Input{})
 	if got.Hash() != want.Hash() || got.RulesHash() != want.RulesHash() {
 		t.Errorf("deleting everything leaves the hash %x, want that of an empty input, %x", got.Hash(), want.Hash())
 	}
-	left := len(c.apps) + len(c.policies) + len(c.refusals) + len(c.lists.namespaces) + len(c.lists.stale) + len(c.lists.crowded)
+	left := len(c.apps) + len(c.policies) + len(c.refusals) + len(c.lists.namespaces) + len(c.lists.stale) +
+		len(c.lists.crowded)
 	if left > 0 {
 		t.Errorf("the compiler knows %d things of an empty input", left)
 	}
@@ -625,23 +719,30 @@ func TestBuildReusesWhatIsResolved(t *testing.T) {
 	c.SetPolicy(edited)
 	second := c.Build()
 	if verdicts, resolved := changed(first, second); verdicts != 1 || resolved != 1 {
-		t.Errorf("an edit of one policy of 1000 made %d verdicts and resolved %d policies, want one of each", verdicts, resolved)
+		t.Errorf("an edit of one policy of 1000 made %d verdicts and resolved %d policies, want one of each", verdicts,
+			resolved)
 	}
 	c.SetList(in.Lists[0])
 	if verdicts, resolved := changed(second, c.Build()); verdicts != 0 || resolved != 1 {
-		t.Errorf("an edit of one list made %d verdicts and resolved %d policies, want the one that refers to it", verdicts, resolved)
+		t.Errorf("an edit of one list made %d verdicts and resolved %d policies, want the one that refers to it",
+			verdicts, resolved)
 	}
 }
 
 func TestLabelsCountWithoutANewVersion(t *testing.T) {
 	var c Compiler
-	c.compile(world(policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byLabels(Requirement{Key: "list", Op: OpExists}) }))))
+	c.compile(world(policyNamed("p", 1, joining(func(j *JoinSection) {
+		j.Allow = byLabels(Requirement{Key: "list",
+			Op: OpExists})
+	}))))
 	q := JoinQuery{Group: "g", Account: "x"}
 	for _, step := range []struct {
 		labels  map[string]string
 		want    Reason
 		missing bool
-	}{{nil, ReasonNotListed, true}, {map[string]string{"list": ""}, ReasonAllowed, false}, {nil, ReasonNotListed, true}} {
+	}{{nil, ReasonNotListed, true}, {map[string]string{"list": ""}, ReasonAllowed, false}, {
+		nil, ReasonNotListed, true,
+	}} {
 		c.SetList(listNamed("l", step.labels, "x"))
 		s := c.Build()
 		if got := s.App(appID).DecideJoin(q).Reason; got != step.want {

@@ -1,21 +1,19 @@
 package policy
 
 import (
-	"cmp"
 	"maps"
 	"slices"
-	"strconv"
 )
 
-// Compiler makes snapshots of a set of objects that changes. Its zero value has no objects. Call Set or Delete for every
-// object that is new, changed or gone, in any order, and then Build. The snapshot depends only on the objects as they
-// are, not on the order of edits: it is equal to that of a new Compiler with the same objects.
+// Compiler makes snapshots of a set of objects that changes. Its zero value has no objects. Call Set or Delete for
+// every object that is new, changed or gone, in any order, and then Build. The snapshot depends only on the objects as
+// they are, not on the order of edits: it is equal to that of a new Compiler with the same objects.
 //
 // Set and Delete only note the change. Build resolves the references of policies anew where the policy or one of its
 // lists changed, and remembers the others; then it assembles the whole snapshot. See ADR 8.
 //
-// Build never fails: an object that is wrong affects only itself. It is pure: nothing depends on the clock or on chance.
-// The arguments of Set may be changed afterwards. A Compiler is not for concurrent use; its snapshots are.
+// Build never fails: an object that is wrong affects only itself. It is pure: nothing depends on the clock or on
+// chance. The arguments of Set may be changed afterwards. A Compiler is not for concurrent use; its snapshots are.
 type Compiler struct {
 	apps     map[objectName]*App
 	lists    listIndex
@@ -103,7 +101,9 @@ func (c *Compiler) applyChanges() {
 		before := c.policies.find(name)
 		changed[name] = nil
 		if parsed != nil {
-			changed[name] = &compiledPolicy{parsedPolicy: parsed, references: c.lists.use(parsed), verdict: before.lastVerdict()}
+			changed[name] = &compiledPolicy{
+				parsedPolicy: parsed, references: c.lists.use(parsed), verdict: before.lastVerdict(),
+			}
 		}
 		// After use, so that a reference of both versions is not forgotten and resolved anew.
 		if before != nil {
@@ -145,43 +145,19 @@ func Compile(in Input) *Snapshot {
 	return c.Build()
 }
 
-// Set sets all objects of an input, and removes none. Of several objects of one kind and name, which Kubernetes rules
-// out, the latest version counts.
+// Set sets all objects of an input, and removes none. Of several objects of one name, which Kubernetes rules out, the last
+// one counts.
 func (c *Compiler) Set(in Input) {
-	for _, l := range distinct(in.Lists, func(l *List) *Object { return &l.Object }, (*List).fingerprint) {
-		c.SetList(*l)
+	for _, l := range in.Lists {
+		c.SetList(l)
 	}
-	for _, a := range distinct(in.Apps, func(a *App) *Object { return &a.Object }, (*App).fingerprint) {
-		c.SetApp(*a)
+	for _, a := range in.Apps {
+		c.SetApp(a)
 	}
-	for _, p := range distinct(in.Policies, func(p *Policy) *Object { return &p.Object }, (*Policy).fingerprint) {
-		c.SetPolicy(*p)
+	for _, p := range in.Policies {
+		c.SetPolicy(p)
 	}
-	for i, r := range distinctRefusals(in.Refusals) {
-		uid := r.UID
-		if uid == "" {
-			uid = "/" + strconv.Itoa(i) // one for itself
-		}
-		note(&c.changes.refusals, uid, compileRefusal(r))
+	for _, r := range in.Refusals {
+		c.SetRefusal(r)
 	}
-}
-
-// distinct returns one object for each name: the latest version. Among equal versions the content decides, so that the
-// order of the input never does.
-func distinct[T any](objects []T, identity func(*T) *Object, content func(*T) fingerprint) []*T {
-	sorted := make([]*T, len(objects))
-	for i := range objects {
-		sorted[i] = &objects[i]
-	}
-	slices.SortFunc(sorted, func(p, q *T) int {
-		a, b := identity(p), identity(q)
-		if order := a.objectName().compare(b.objectName()); order != 0 {
-			return order
-		}
-		if order := cmp.Or(cmp.Compare(b.Generation, a.Generation), byAge(b, a)); order != 0 {
-			return order
-		}
-		return cmp.Compare(content(p), content(q))
-	})
-	return slices.CompactFunc(sorted, func(p, q *T) bool { return identity(p).objectName() == identity(q).objectName() })
 }

@@ -28,7 +28,10 @@ type compilerWorld struct {
 func TestBuildAfterEditsEqualsAColdBuild(t *testing.T) {
 	queries := allQueries()
 	rapid.Check(t, func(t *rapid.T) {
-		w := &compilerWorld{queries: queries, apps: map[string]App{}, lists: map[string]List{}, policies: map[string]Policy{}, records: map[string]Refusal{}}
+		w := &compilerWorld{
+			queries: queries, apps: map[string]App{}, lists: map[string]List{}, policies: map[string]Policy{},
+			records: map[string]Refusal{},
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"SetApp":        w.setApp,
 			"RotateToken":   w.rotateToken,
@@ -188,7 +191,8 @@ func (w *compilerWorld) deleteRecord(t *rapid.T) {
 	w.compiler.DeleteRefusal(uid)
 }
 
-// restart goes on with a compiler that has not seen the past; the next snapshot is compared with one of the old compiler.
+// restart goes on with a compiler that has not seen the past; the next snapshot is compared with one of the old
+// compiler.
 func (w *compilerWorld) restart(*rapid.T) {
 	w.compiler = Compiler{}
 	for _, a := range w.apps {
@@ -205,7 +209,8 @@ func (w *compilerWorld) restart(*rapid.T) {
 	}
 }
 
-// TestOverridesFollowOtherPolicies edits and deletes the policy that takes the place of another one's rule. Nothing happens to that one itself.
+// TestOverridesFollowOtherPolicies edits and deletes the policy that takes the place of another one's rule. Nothing
+// happens to that one itself.
 func TestOverridesFollowOtherPolicies(t *testing.T) {
 	var c Compiler
 	c.compile(world(policyNamed("younger", 2, on(exact("h"), prefix("g")), prune())))
@@ -222,7 +227,10 @@ func TestOverridesFollowOtherPolicies(t *testing.T) {
 		{"it does again", func() { c.SetPolicy(older(on(exact("h")), prune())) }, `older Exact "h"`},
 		{"it is for some types only", func() { c.SetPolicy(older(on(exact("h")), ofTypes(TypeWork), prune())) }, " "},
 		{"it names both", func() { c.SetPolicy(older(on(prefix("g"), exact("h")), prune())) }, `older Exact "h"`},
-		{"it names another app", func() { c.SetPolicy(older(on(exact("h")), prune(), func(p *Policy) { p.App = "test" })) }, " "},
+		{
+			"it names another app",
+			func() { c.SetPolicy(older(on(exact("h")), prune(), func(p *Policy) { p.App = "test" })) }, " ",
+		},
 		{"it comes back", func() { c.SetPolicy(older(on(exact("h")), prune())) }, `older Exact "h"`},
 		{"it goes", func() { c.DeletePolicy("chat", "older") }, " "},
 	} {

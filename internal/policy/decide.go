@@ -51,7 +51,9 @@ const (
 	ReasonRestored
 )
 
-var reasonNames = [...]string{"Unknown", "Denied", "Allowed", "NotListed", "NotGated", "Unmatched", "Pruned", "Restored"}
+var reasonNames = [...]string{
+	"Unknown", "Denied", "Allowed", "NotListed", "NotGated", "Unmatched", "Pruned", "Restored",
+}
 
 // String returns the label value of the reason.
 func (r Reason) String() string {
@@ -77,8 +79,8 @@ func (r Reason) String() string {
 //
 // The audited answer follows the same steps with every audit section speaking as well.
 //
-// A client cannot reach the exemption of step 1: the vendor's backend marks a callback as an addition over REST, and the
-// holder of the admin account's key could remove the gate as well.
+// A client cannot reach the exemption of step 1: the vendor's backend marks a callback as an addition over REST, and
+// the holder of the admin account's key could remove the gate as well.
 func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	hash := accounts.Hash(q.Account)
 	var live, audited tally
@@ -110,8 +112,8 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	return verdict
 }
 
-// applyRefusals returns the rejection of an account that is refused, or that the app's admin account is restoring it. An
-// empty operator is no admin.
+// applyRefusals returns the rejection of an account that is refused, or that the app's admin account is restoring it.
+// An empty operator is no admin.
 func (a *CompiledApp) applyRefusals(q *JoinQuery, hash uint64) (refusal *Rejection, restored bool) {
 	refusals := a.refusals[q.Group]
 	if q.Trigger != TriggerRESTAPI {

@@ -16,7 +16,10 @@ func TestDecideJoin(t *testing.T) {
 	}
 	differing := func(v Verdict) Verdict { v.AuditDiffers = true; return v }
 	members := reject(10110, "Members only")
-	vip := List{Object: object("vip-0", 0), Labels: map[string]string{"list": "vip"}, Accounts: accounts.NewSet([]string{"jared"})}
+	vip := List{
+		Object: object("vip-0", 0), Labels: map[string]string{"list": "vip"},
+		Accounts: accounts.NewSet([]string{"jared"}),
+	}
 	rejectUnmatched := prodApp()
 	rejectUnmatched.RejectUnmatched = true
 
@@ -35,7 +38,8 @@ func TestDecideJoin(t *testing.T) {
 			app: &rejectUnmatched, policies: []Policy{policyNamed("p", 1, joining())}, want: admit(ReasonNotGated),
 		},
 		"3: an allow without the account rejects": {
-			policies: []Policy{policyNamed("p", 1, joining(allow("tommy"), members))}, want: refuse(ReasonNotListed, 10110, "Members only"),
+			policies: []Policy{policyNamed("p", 1, joining(allow("tommy"), members))},
+			want:     refuse(ReasonNotListed, 10110, "Members only"),
 		},
 		"3: allow present and empty admits nobody": {
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed, 1, ""),
@@ -56,10 +60,12 @@ func TestDecideJoin(t *testing.T) {
 			}, want: refuse(ReasonDenied, 10110, "Members only"),
 		},
 		"1 within one section": {
-			policies: []Policy{policyNamed("p", 1, joining(allow("jared"), deny("jared")))}, want: refuse(ReasonDenied, 1, ""),
+			policies: []Policy{policyNamed("p", 1, joining(allow("jared"), deny("jared")))},
+			want:     refuse(ReasonDenied, 1, ""),
 		},
 		"1: a deny of others is no gate": {
-			app: &rejectUnmatched, policies: []Policy{policyNamed("p", 1, joining(deny("mallory")))}, want: admit(ReasonNotGated),
+			app: &rejectUnmatched, policies: []Policy{policyNamed("p", 1, joining(deny("mallory")))},
+			want: admit(ReasonNotGated),
 		},
 		"1: the message of the highest-ranked that denies, not of one that ranks higher": {
 			policies: []Policy{
@@ -113,13 +119,16 @@ func TestDecideJoin(t *testing.T) {
 			}, want: refuse(ReasonNotListed, 10102, ""),
 		},
 		"matching is byte for byte": {
-			policies: []Policy{policyNamed("p", 1, on(exact("VIP-1"), prefix("Vip"), exact("vip-1 ")), joining(allow()))}, want: admit(ReasonUnmatched),
+			policies: []Policy{policyNamed("p", 1, on(exact("VIP-1"), prefix("Vip"), exact("vip-1 ")),
+				joining(allow()))}, want: admit(ReasonUnmatched),
 		},
 		"accounts are compared byte for byte": {
-			policies: []Policy{policyNamed("p", 1, joining(allow("Jared", "jared ", "jare", "jaredd")))}, want: refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{policyNamed("p", 1, joining(allow("Jared", "jared ", "jare", "jaredd")))},
+			want:     refuse(ReasonNotListed, 1, ""),
 		},
 		"a trigger that is not listed: silent": {
-			policies: []Policy{policyNamed("p", 1, joining(allow(), triggeredBy(TriggerInvite, TriggerRESTAPI)))}, want: admit(ReasonUnmatched),
+			policies: []Policy{policyNamed("p", 1, joining(allow(), triggeredBy(TriggerInvite, TriggerRESTAPI)))},
+			want:     admit(ReasonUnmatched),
 		},
 		"a trigger that is listed: speaks": {
 			policies: []Policy{policyNamed("p", 1, joining(allow(), triggeredBy(TriggerRESTAPI)))},
@@ -137,7 +146,8 @@ func TestDecideJoin(t *testing.T) {
 			policies: []Policy{policyNamed("p", 1, ofTypes(TypeWork), joining(allow()))}, want: admit(ReasonUnmatched),
 		},
 		"types: one of them is": {
-			policies: []Policy{policyNamed("p", 1, ofTypes(TypeWork, TypePublic), joining(allow()))}, want: refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{policyNamed("p", 1, ofTypes(TypeWork, TypePublic), joining(allow()))},
+			want:     refuse(ReasonNotListed, 1, ""),
 		},
 		"types: an unknown type passes every filter": {
 			policies: []Policy{policyNamed("p", 1, ofTypes(TypeWork), joining(allow()))},
@@ -148,29 +158,41 @@ func TestDecideJoin(t *testing.T) {
 			query:    func(q *JoinQuery) { q.Type = 200 }, want: refuse(ReasonNotListed, 1, ""),
 		},
 		"audit never speaks, its deny differs": {
-			app: &rejectUnmatched, policies: []Policy{policyNamed("p", 1, joining(audit, deny("jared"))), policyNamed("q", 2, joining())},
+			app: &rejectUnmatched, policies: []Policy{
+				policyNamed("p", 1, joining(audit, deny("jared"))), policyNamed("q", 2, joining()),
+			},
 			want: differing(admit(ReasonNotGated)),
 		},
 		"audit: its gate differs": {
 			policies: []Policy{policyNamed("p", 1, joining(audit, allow()))}, want: differing(admit(ReasonUnmatched)),
 		},
 		"audit: its allow differs": {
-			policies: []Policy{policyNamed("p", 1, joining(audit, allow("jared"))), policyNamed("q", 2, joining(allow()))},
-			want:     differing(refuse(ReasonNotListed, 1, "")),
+			policies: []Policy{
+				policyNamed("p", 1, joining(audit, allow("jared"))), policyNamed("q", 2, joining(allow())),
+			},
+			want: differing(refuse(ReasonNotListed, 1, "")),
 		},
 		"audit: speaking alone differs where unmatched groups are closed": {
-			app: &rejectUnmatched, policies: []Policy{policyNamed("p", 1, joining(audit))}, want: differing(refuse(ReasonUnmatched, 1, "")),
+			app: &rejectUnmatched, policies: []Policy{policyNamed("p", 1, joining(audit))},
+			want: differing(refuse(ReasonUnmatched, 1, "")),
 		},
 		"audit: another code for the same answer is no difference": {
-			policies: []Policy{policyNamed("p", 1, on(exact("vip-1")), joining(audit, deny("jared"), members)), policyNamed("q", 2, joining(allow()))},
-			want:     refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{
+				policyNamed("p", 1, on(exact("vip-1")), joining(audit, deny("jared"), members)),
+				policyNamed("q", 2, joining(allow())),
+			},
+			want: refuse(ReasonNotListed, 1, ""),
 		},
 		"audit: its allow does not overrule a deny": {
-			policies: []Policy{policyNamed("p", 1, joining(audit, allow("jared"))), policyNamed("q", 2, joining(deny("jared")))},
-			want:     refuse(ReasonDenied, 1, ""),
+			policies: []Policy{
+				policyNamed("p", 1, joining(audit, allow("jared"))), policyNamed("q", 2, joining(deny("jared"))),
+			},
+			want: refuse(ReasonDenied, 1, ""),
 		},
 		"a list by name": {
-			lists: []List{vip}, policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byListName("vip-0") }))},
+			lists: []List{vip}, policies: []Policy{
+				policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byListName("vip-0") })),
+			},
 			want: admit(ReasonAllowed),
 		},
 		"a list by label": {
@@ -179,13 +201,19 @@ func TestDecideJoin(t *testing.T) {
 			}))}, want: admit(ReasonAllowed),
 		},
 		"a list of another namespace is none": {
-			lists: []List{{Object: Object{Namespace: "other", Name: "vip-0", UID: "x"}, Labels: vip.Labels, Accounts: vip.Accounts}},
+			lists: []List{
+				{
+					Object: Object{Namespace: "other", Name: "vip-0", UID: "x"}, Labels: vip.Labels,
+					Accounts: vip.Accounts,
+				},
+			},
 			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) {
 				j.Allow = &AccountSelector{Lists: append(byListName("vip-0").Lists, byLabels().Lists...)}
 			}))}, want: refuse(ReasonNotListed, 1, ""),
 		},
 		"a missing list in allow is empty": {
-			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byListName("vip-0") }))}, want: refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byListName("vip-0") }))},
+			want:     refuse(ReasonNotListed, 1, ""),
 		},
 		"a missing list leaves the rest of the selector": {
 			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) {
@@ -194,50 +222,71 @@ func TestDecideJoin(t *testing.T) {
 			}))}, want: admit(ReasonAllowed),
 		},
 		"a missing list in deny is empty": {
-			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = byListName("vip-0") }))}, want: admit(ReasonNotGated),
+			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = byListName("vip-0") }))},
+			want:     admit(ReasonNotGated),
 		},
 		"a list in deny": {
-			lists: []List{vip}, policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = byListName("vip-0") }))},
+			lists: []List{vip}, policies: []Policy{
+				policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = byListName("vip-0") })),
+			},
 			want: refuse(ReasonDenied, 1, ""),
 		},
 		"an account prefix": {
-			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = &AccountSelector{Prefixes: []string{"zz", "jar", "jaredx"}} }))},
-			want:     admit(ReasonAllowed),
+			policies: []Policy{
+				policyNamed("p", 1, joining(func(j *JoinSection) {
+					j.Allow = &AccountSelector{Prefixes: []string{"zz",
+						"jar", "jaredx"}}
+				})),
+			},
+			want: admit(ReasonAllowed),
 		},
 		"code 10100 reaches the client": {
-			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(10100, "m")))}, want: refuse(ReasonNotListed, 10100, "m"),
+			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(10100, "m")))},
+			want:     refuse(ReasonNotListed, 10100, "m"),
 		},
 		"code 10200 reaches the client": {
-			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(10200, "m")))}, want: refuse(ReasonNotListed, 10200, "m"),
+			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(10200, "m")))},
+			want:     refuse(ReasonNotListed, 10200, "m"),
 		},
 		"a message without a code is not sent": {
-			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(0, "m")))}, want: refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(0, "m")))},
+			want:     refuse(ReasonNotListed, 1, ""),
 		},
 		"a code below the range counts as unset": {
-			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(10099, "m")))}, want: refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(10099, "m")))},
+			want:     refuse(ReasonNotListed, 1, ""),
 		},
 		"a code above the range counts as unset": {
-			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(10201, "m")))}, want: refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{policyNamed("p", 1, joining(allow(), reject(10201, "m")))},
+			want:     refuse(ReasonNotListed, 1, ""),
 		},
 		"a policy without a join section never speaks": {
 			policies: []Policy{policyNamed("p", 1, prune())}, want: admit(ReasonUnmatched),
 		},
 		"a policy of another app does not govern": {
-			policies: []Policy{policyNamed("p", 1, joining(allow()), func(p *Policy) { p.App = "staging" })}, want: admit(ReasonUnmatched),
+			policies: []Policy{policyNamed("p", 1, joining(allow()), func(p *Policy) { p.App = "staging" })},
+			want:     admit(ReasonUnmatched),
 		},
 		"a policy of another namespace does not govern": {
-			policies: []Policy{policyNamed("p", 1, joining(allow()), func(p *Policy) { p.Namespace = "other" })}, want: admit(ReasonUnmatched),
+			policies: []Policy{policyNamed("p", 1, joining(allow()), func(p *Policy) { p.Namespace = "other" })},
+			want:     admit(ReasonUnmatched),
 		},
 		"an invalid policy rejects as an empty allow does": {
-			policies: []Policy{policyNamed("p", 1, joining(allow("jared"), members), func(p *Policy) { p.Invalid = "bad" })},
-			want:     refuse(ReasonNotListed, 10110, "Members only"),
+			policies: []Policy{
+				policyNamed("p", 1, joining(allow("jared"), members), func(p *Policy) { p.Invalid = "bad" }),
+			},
+			want: refuse(ReasonNotListed, 10110, "Members only"),
 		},
 		"an invalid policy without allow rejects, too": {
-			policies: []Policy{policyNamed("p", 1, joining(), func(p *Policy) { p.Invalid = "bad" })}, want: refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{policyNamed("p", 1, joining(), func(p *Policy) { p.Invalid = "bad" })},
+			want:     refuse(ReasonNotListed, 1, ""),
 		},
 		"an invalid policy does not overrule the allow of another": {
-			policies: []Policy{policyNamed("p", 1, joining(), func(p *Policy) { p.Invalid = "bad" }), policyNamed("q", 2, joining(allow("jared")))},
-			want:     admit(ReasonAllowed),
+			policies: []Policy{
+				policyNamed("p", 1, joining(), func(p *Policy) { p.Invalid = "bad" }),
+				policyNamed("q", 2, joining(allow("jared"))),
+			},
+			want: admit(ReasonAllowed),
 		},
 		"an invalid policy still denies": {
 			policies: []Policy{
@@ -250,16 +299,22 @@ func TestDecideJoin(t *testing.T) {
 			want:     differing(admit(ReasonUnmatched)),
 		},
 		"an unreadable selector makes its policy invalid": {
-			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = &AccountSelector{Invalid: "bad"} }))},
-			want:     refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{
+				policyNamed("p", 1, joining(func(j *JoinSection) { j.Deny = &AccountSelector{Invalid: "bad"} })),
+			},
+			want: refuse(ReasonNotListed, 1, ""),
 		},
 		"an invalid rule closes the gate of its policy": {
-			policies: []Policy{policyNamed("p", 1, joining(allow("jared")), prune(func(r *PruneRule) { r.InactiveFor = 0 }))},
-			want:     refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{
+				policyNamed("p", 1, joining(allow("jared")), prune(func(r *PruneRule) { r.InactiveFor = 0 })),
+			},
+			want: refuse(ReasonNotListed, 1, ""),
 		},
 		"an empty account prefix admits nobody": {
-			policies: []Policy{policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = &AccountSelector{Prefixes: []string{""}} }))},
-			want:     refuse(ReasonNotListed, 1, ""),
+			policies: []Policy{
+				policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = &AccountSelector{Prefixes: []string{""}} })),
+			},
+			want: refuse(ReasonNotListed, 1, ""),
 		},
 	}
 	for name, tc := range tests {
@@ -287,7 +342,8 @@ func TestLongIDs(t *testing.T) {
 	}
 	app := Compile(world(
 		policyNamed("p", 1, joining(allow(string(long), string(long[:255])))),
-		policyNamed("q", 2, joining(func(j *JoinSection) { j.Deny = &AccountSelector{Prefixes: []string{"xx"}} }), on(exact("staff"))),
+		policyNamed("q", 2, joining(func(j *JoinSection) { j.Deny = &AccountSelector{Prefixes: []string{"xx"}} }),
+			on(exact("staff"))),
 	)).App(appID)
 	tests := map[string]struct {
 		group, account string
@@ -310,8 +366,10 @@ func TestLongIDs(t *testing.T) {
 
 func TestDecideJoinAllocatesNothing(t *testing.T) {
 	in := world(
-		policyNamed("a", 1, on(exact("vip-1"), prefix("vip-"), prefix("v"), all()), joining(allow("jared"), reject(10110, "Members only"))),
-		policyNamed("b", 2, on(prefix("vip")), joining(audit, func(j *JoinSection) { j.Deny = &AccountSelector{Prefixes: []string{"a", "m"}} })),
+		policyNamed("a", 1, on(exact("vip-1"), prefix("vip-"), prefix("v"), all()),
+			joining(allow("jared"), reject(10110, "Members only"))),
+		policyNamed("b", 2, on(prefix("vip")), joining(audit,
+			func(j *JoinSection) { j.Deny = &AccountSelector{Prefixes: []string{"a", "m"}} })),
 		policyNamed("c", 3, joining(func(j *JoinSection) { j.Deny = byListName("bad") })),
 	)
 	// Longer than what Go copies to the stack when it turns bytes into a string.

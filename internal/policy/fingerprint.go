@@ -3,8 +3,6 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/groupgate/groupgate/internal/accounts"
@@ -91,19 +89,6 @@ func (a *App) fingerprint() fingerprint {
 	t.flag(a.SecretKeyPresent)
 	return t.sum()
 }
-
-func (l *List) fingerprint() fingerprint {
-	var t transcript
-	t.number(int64(len(l.Labels)))
-	for _, key := range slices.Sorted(maps.Keys(l.Labels)) {
-		t.text(key)
-		t.text(l.Labels[key])
-	}
-	t.accounts(l.Accounts)
-	return t.sum()
-}
-
-func (p *Policy) fingerprint() fingerprint { return parsePolicy(p).fingerprint }
 
 // computeFingerprint covers everything in the policy that a decision or a plan depends on.
 func (p *parsedPolicy) computeFingerprint() fingerprint {

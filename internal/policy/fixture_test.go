@@ -14,7 +14,10 @@ var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 const appID = 1400000000
 
 func object(name string, age int) Object {
-	return Object{Namespace: "chat", Name: name, UID: "uid-" + name, Generation: 1, Created: t0.Add(time.Duration(age) * time.Second)}
+	return Object{
+		Namespace: "chat", Name: name, UID: "uid-" + name, Generation: 1,
+		Created: t0.Add(time.Duration(age) * time.Second),
+	}
 }
 
 func prodApp() App {
@@ -64,7 +67,10 @@ func triggeredBy(t ...Trigger) func(*JoinSection) {
 
 func prune(edit ...func(*PruneRule)) func(*Policy) {
 	return func(p *Policy) {
-		p.Prune = &PruneRule{Mode: ModeEnforce, InactiveFor: 30 * 24 * time.Hour, FreeSeats: Seats{Percent: 5}, MaxRemovals: 100, MaxRemovalsPerDay: 1000}
+		p.Prune = &PruneRule{
+			Mode: ModeEnforce, InactiveFor: 30 * 24 * time.Hour, FreeSeats: Seats{Percent: 5}, MaxRemovals: 100,
+			MaxRemovalsPerDay: 1000,
+		}
 		for _, e := range edit {
 			e(p.Prune)
 		}
@@ -141,7 +147,8 @@ func dump(s *Snapshot, queries []JoinQuery) []string {
 		lines = append(lines, fmt.Sprintf("%+v", v))
 	}
 	for a := range s.Apps() {
-		lines = append(lines, fmt.Sprintf("%v %v %d %v", a.Object(), a.SDKAppID(), len(a.Tokens()), slices.Collect(a.ExactPruneGroups())))
+		lines = append(lines, fmt.Sprintf("%v %v %d %v", a.Object(), a.SDKAppID(), len(a.Tokens()),
+			slices.Collect(a.ExactPruneGroups())))
 		for _, q := range queries {
 			g, ok := a.GoverningRule(q.Group, q.Type)
 			lines = append(lines, fmt.Sprintf("%+v: %+v; %v %t %+v %+v %s %q %t", q, a.DecideJoin(q),

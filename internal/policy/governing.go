@@ -16,8 +16,8 @@ type GoverningRule struct {
 	Rule PruneRule
 	// Invalid says why the rule cannot be used: no member may be removed then. Empty if it can.
 	Invalid string
-	// Unresolved lists the references in protect that cannot be resolved: no member may be removed then. It covers every
-	// governing policy that has a rule, since the protection of each one counts.
+	// Unresolved lists the references in protect that cannot be resolved: no member may be removed then. It covers
+	// every governing policy that has a rule, since the protection of each one counts.
 	Unresolved []string
 
 	adminAccount string
@@ -64,8 +64,8 @@ func (a *CompiledApp) PrunesByPattern() bool {
 	return false
 }
 
-// GoverningRule returns the rule by which a group of this id and type is pruned: that of the highest-ranked governing policy
-// that has one. There is none for a group of unknown type.
+// GoverningRule returns the rule by which a group of this id and type is pruned: that of the highest-ranked governing
+// policy that has one. There is none for a group of unknown type.
 func (a *CompiledApp) GoverningRule(group string, t GroupType) (GoverningRule, bool) {
 	g := GoverningRule{adminAccount: a.adminAccount}
 	visited := map[*pruning]bool{}

@@ -116,13 +116,13 @@ func (m GroupMatcher) String() string {
 	return m.Kind.String() + " " + quote(m.Value)
 }
 
-// groupIndex finds the policies whose matchers match a group's id, in the order of their rank. It never changes. The zero
-// value is empty.
+// groupIndex finds the policies whose matchers match a group's id, in the order of their rank. It never changes. The
+// zero value is empty.
 type groupIndex struct {
 	exact    map[string]*bucket // by group
 	prefixes map[string]*bucket
-	// prefixLengths are those of the prefixes, each once, the longest first: a group is looked up by its beginning of each
-	// length.
+	// prefixLengths are those of the prefixes, each once, the longest first: a group is looked up by its beginning of
+	// each length.
 	prefixLengths []int
 	all           *bucket // nil if there is none
 }
@@ -133,8 +133,8 @@ type bucket struct {
 	policies []*resolvedPolicy
 	sections []section
 	prunings []*pruning
-	// overridden are the rules that apply to no group by this matcher, each with the rule that overrides it; nil if there
-	// is none.
+	// overridden are the rules that apply to no group by this matcher, each with the rule that overrides it; nil if
+	// there is none.
 	overridden map[*pruning]*pruning
 }
 

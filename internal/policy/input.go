@@ -8,7 +8,8 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// Input is everything that decisions depend on, in any order.
+// Input is everything that decisions depend on, in any order. Objects of one kind have different names, and refusals
+// different UIDs.
 type Input struct {
 	Apps     []App
 	Lists    []List
@@ -118,7 +119,8 @@ type Refusal struct {
 	UID string
 	// Accounts longer than [accounts.MaxBytes] are left out.
 	Accounts []string
-	// Until is when the accounts may apply and be invited again; zero if they are not refused. Reject answers them before.
+	// Until is when the accounts may apply and be invited again; zero if they are not refused. Reject answers them
+	// before.
 	Until  time.Time
 	Reject Rejection
 	// Restoring says that the accounts are being added back: the app's admin account may add them over REST unless a
@@ -137,8 +139,8 @@ type Policy struct {
 	// Join is nil when the policy says nothing about joins, Prune when it says nothing about full groups.
 	Join  *JoinSection
 	Prune *PruneRule
-	// Invalid says which fields cannot be read; empty if all can. An invalid policy still ranks among the others, denies
-	// and protects with the fields that can be read, admits no account by itself and removes none.
+	// Invalid says which fields cannot be read; empty if all can. An invalid policy still ranks among the others,
+	// denies and protects with the fields that can be read, admits no account by itself and removes none.
 	Invalid string
 }
 
@@ -186,7 +188,8 @@ func NewTriggerSet(triggers ...Trigger) TriggerSet {
 	return s
 }
 
-// holds reports whether the set contains t. A trigger that does not exist is in every set, so that no gate opens for it.
+// holds reports whether the set contains t. A trigger that does not exist is in every set, so that no gate opens for
+// it.
 func (s TriggerSet) holds(t Trigger) bool {
 	return s == 0 || int(t) >= len(triggerNames) || s&(1<<t) != 0
 }
@@ -250,8 +253,8 @@ type PruneRule struct {
 	// Protect is never removed. It is nil in the rule of a [GoverningRule]: ask [GoverningRule.Protects].
 	Protect  *AccountSelector
 	Cooldown time.Duration
-	// RejoinAfter is how long removed accounts are refused: 0..30 days. Reject, that of the policy's join section, answers
-	// them.
+	// RejoinAfter is how long removed accounts are refused: 0..30 days. Reject, that of the policy's join section,
+	// answers them.
 	RejoinAfter time.Duration
 	Reject      Rejection
 	Silent      bool

@@ -36,16 +36,20 @@ type labeledList struct {
 	labels map[string]string
 }
 
-// changedLists returns changes of lists as a snapshot stores them.
-func changedLists(changes map[objectName]*labeledList) map[objectName]*compiledList {
+// withLists returns the lists of a snapshot after changes. A list of which only the labels changed stays the same
+// object, by which ListVerdictsSince finds what is new.
+func withLists(before compiledLists, changes map[objectName]*labeledList) compiledLists {
 	changed := make(map[objectName]*compiledList, len(changes))
 	for name, list := range changes {
-		changed[name] = nil
-		if list != nil {
+		known := before.find(name)
+		switch {
+		case list == nil:
+			changed[name] = nil
+		case known == nil || *known != list.compiledList:
 			changed[name] = &list.compiledList
 		}
 	}
-	return changed
+	return before.with(changed)
 }
 
 func (l *labeledList) size() int {
@@ -119,7 +123,9 @@ func (x *listIndex) put(name objectName, list *labeledList) {
 
 // put updates a list that the selector selects or has selected.
 func (r *reference) put(name string, list *labeledList, selected bool) {
-	at, known := slices.BinarySearchFunc(r.lists, name, func(l *labeledList, name string) int { return strings.Compare(l.Name, name) })
+	at, known := slices.BinarySearchFunc(r.lists, name, func(l *labeledList, name string) int {
+		return strings.Compare(l.Name, name)
+	})
 	switch {
 	case known && selected:
 		r.lists[at] = list

@@ -17,7 +17,8 @@ func shardedInput(lists, each int) Input {
 	in := world(policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = byLabels(everyShard) })))
 	for i := range lists {
 		in.Lists = append(in.Lists, List{
-			Object: object(fmt.Sprintf("shard-%06d", i), 0), Labels: map[string]string{"list": "vip"}, Accounts: numbered(i*each, each),
+			Object: object(fmt.Sprintf("shard-%06d", i), 0), Labels: map[string]string{"list": "vip"},
+			Accounts: numbered(i*each, each),
 		})
 	}
 	return in
@@ -38,7 +39,8 @@ func TestDecideJoinOverShards(t *testing.T) {
 		t.Fatalf("no union of 50 lists: %+v", more)
 	}
 	for account, want := range map[string]Reason{
-		"account-00000000": ReasonAllowed, "account-00009999": ReasonAllowed, "account-00010000": ReasonNotListed, "": ReasonNotListed,
+		"account-00000000": ReasonAllowed, "account-00009999": ReasonAllowed, "account-00010000": ReasonNotListed,
+		"": ReasonNotListed,
 	} {
 		q := JoinQuery{Group: "g", Account: account}
 		if got := app.DecideJoin(q).Reason; got != want {
@@ -59,7 +61,9 @@ func TestUnionsAreShared(t *testing.T) {
 	})))
 	var c Compiler
 	sections := c.compile(in).App(appID).groups.all.sections
-	used := []*accounts.Union{sections[0].allow.more.unions[0], sections[1].allow.more.unions[0], sections[1].deny.more.unions[0]}
+	used := []*accounts.Union{
+		sections[0].allow.more.unions[0], sections[1].allow.more.unions[0], sections[1].deny.more.unions[0],
+	}
 	references := func() (n int) {
 		for _, u := range c.lists.unions.inUse {
 			n += u.users
@@ -97,21 +101,25 @@ func TestAnEditOfAPolicyKeepsTheUnion(t *testing.T) {
 	}
 }
 
-// TestUnionsAreBounded has ever more selectors that select nearly the same. Those that find no room decide as the others do.
+// TestUnionsAreBounded has ever more selectors that select nearly the same. Those that find no room decide as the
+// others do.
 func TestUnionsAreBounded(t *testing.T) {
 	const lists, each = 20, 10
 	in := shardedInput(lists, each)
 	for i := range in.Lists {
 		in.Lists[i].Labels["n"] = fmt.Sprint(i)
-		in.Policies = append(in.Policies, policyNamed(fmt.Sprint("without-", i), i, on(exact(fmt.Sprint(i))), joining(func(j *JoinSection) {
-			j.Allow = byLabels(everyShard, Requirement{Key: "n", Op: OpNotIn, Values: []string{fmt.Sprint(i)}})
-		})))
+		in.Policies = append(in.Policies, policyNamed(fmt.Sprint("without-", i), i, on(exact(fmt.Sprint(i))),
+			joining(func(j *JoinSection) {
+				j.Allow = byLabels(everyShard, Requirement{Key: "n", Op: OpNotIn, Values: []string{fmt.Sprint(i)}})
+			})))
 	}
 	in.Policies = in.Policies[1:]
 	var queries []JoinQuery
 	for group := range lists {
 		for account := range lists {
-			queries = append(queries, JoinQuery{Group: fmt.Sprint(group), Account: fmt.Sprintf("account-%08d", account*each)})
+			queries = append(queries, JoinQuery{
+				Group: fmt.Sprint(group), Account: fmt.Sprintf("account-%08d", account*each),
+			})
 		}
 	}
 	united := func(s *Snapshot) (groups []string) {
@@ -131,10 +139,12 @@ func TestUnionsAreBounded(t *testing.T) {
 		t.Errorf("another order, other unions (-want,+got):\n%s", diff)
 	}
 	// Where one of them goes, the next one moves in.
-	first := in.Policies[slices.IndexFunc(in.Policies, func(p Policy) bool { return "without-"+united(bounded)[0] == p.Name })]
+	first := in.Policies[slices.IndexFunc(in.Policies,
+		func(p Policy) bool { return "without-"+united(bounded)[0] == p.Name })]
 	c.DeletePolicy(first.Namespace, first.Name)
 	c.Build()
-	if n, crowded := len(c.lists.unions.inUse), len(c.lists.crowded); n != unionsPerAccount || crowded != lists-1-unionsPerAccount {
+	if n, crowded := len(c.lists.unions.inUse), len(c.lists.crowded); n != unionsPerAccount ||
+		crowded != lists-1-unionsPerAccount {
 		t.Errorf("after one has gone %d selectors have a union, and %d wait for one", n, crowded)
 	}
 	c.SetPolicy(first)

@@ -89,13 +89,15 @@ func (n naive) invalid(p Policy) bool {
 	if p.Invalid != "" {
 		return true
 	}
-	if p.Join != nil && (p.Join.Allow != nil && p.Join.Allow.Invalid != "" || p.Join.Deny != nil && p.Join.Deny.Invalid != "") {
+	if p.Join != nil && (p.Join.Allow != nil && p.Join.Allow.Invalid != "" || p.Join.Deny != nil &&
+		p.Join.Deny.Invalid != "") {
 		return true
 	}
 	if p.Join != nil && p.Join.Reject.Code != 0 && (p.Join.Reject.Code < 10100 || p.Join.Reject.Code > 10200) {
 		return true
 	}
-	return p.Prune != nil && (p.Prune.InactiveFor < 24*time.Hour || p.Prune.Protect != nil && p.Prune.Protect.Invalid != "")
+	return p.Prune != nil && (p.Prune.InactiveFor < 24*time.Hour || p.Prune.Protect != nil &&
+		p.Prune.Protect.Invalid != "")
 }
 
 // lists returns the lists that ref refers to.
@@ -167,7 +169,8 @@ func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 	var told *Verdict
 	var until time.Time
 	for _, r := range n.in.Refusals {
-		if r.Namespace != a.Namespace || r.App != a.Name || r.Group != q.Group || !r.Until.After(q.Now) || !slices.Contains(r.Accounts, q.Account) {
+		if r.Namespace != a.Namespace || r.App != a.Name || r.Group != q.Group || !r.Until.After(q.Now) ||
+			!slices.Contains(r.Accounts, q.Account) {
 			continue
 		}
 		v := Verdict{Reason: ReasonPruned, Code: 1}
@@ -188,7 +191,8 @@ func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 // restores reports whether the query is the operator adding back whom a run removed.
 func (n naive) restores(a *App, q JoinQuery) bool {
 	for _, r := range n.in.Refusals {
-		if r.Restoring && r.Namespace == a.Namespace && r.App == a.Name && r.Group == q.Group && slices.Contains(r.Accounts, q.Account) {
+		if r.Restoring && r.Namespace == a.Namespace && r.App == a.Name && r.Group == q.Group &&
+			slices.Contains(r.Accounts, q.Account) {
 			return q.Trigger == TriggerRESTAPI && a.AdminAccount != "" && q.Operator == a.AdminAccount
 		}
 	}
@@ -323,7 +327,8 @@ func (n naive) overridden(p Policy) (by string, m GroupMatcher) {
 				}
 			}
 			higher := q.Created.Before(p.Created) || q.Created.Equal(p.Created) && q.Name < p.Name
-			best := winner.Name == "" || q.Created.Before(winner.Created) || q.Created.Equal(winner.Created) && q.Name < winner.Name
+			best := winner.Name == "" || q.Created.Before(winner.Created) || q.Created.Equal(winner.Created) &&
+				q.Name < winner.Name
 			if stands && covers && higher && best {
 				winner = q
 			}
@@ -370,7 +375,9 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 			plan.Stay.Active++
 		} else {
 			plan.Candidates++
-			plan.Removals = append(plan.Removals, Removal{Account: m.Account, LastActive: last, NeverSpoke: m.LastSpoke.IsZero()})
+			plan.Removals = append(plan.Removals, Removal{
+				Account: m.Account, LastActive: last, NeverSpoke: m.LastSpoke.IsZero(),
+			})
 		}
 	}
 	if !spoken {

@@ -10,13 +10,27 @@ func TestNames(t *testing.T) {
 	tests := []struct {
 		got, want string
 	}{
-		{fmt.Sprint(TypeUnknown, TypeWork, TypePublic, TypeMeeting, TypeAVChatRoom, TypeCommunity, GroupType(9)), "Unknown Work Public Meeting AVChatRoom Community Unknown"},
+		{
+			fmt.Sprint(TypeUnknown, TypeWork, TypePublic, TypeMeeting, TypeAVChatRoom, TypeCommunity, GroupType(9)),
+			"Unknown Work Public Meeting AVChatRoom Community Unknown",
+		},
 		{fmt.Sprint(TriggerApply, TriggerInvite, TriggerRESTAPI, Trigger(9)), "Apply Invite RESTAPI Unknown"},
-		{fmt.Sprint(ReasonDenied, ReasonAllowed, ReasonNotListed, ReasonNotGated, ReasonUnmatched, ReasonPruned, ReasonRestored, Reason(9)), "Denied Allowed NotListed NotGated Unmatched Pruned Restored Unknown"},
+		{
+			fmt.Sprint(ReasonDenied, ReasonAllowed, ReasonNotListed, ReasonNotGated, ReasonUnmatched, ReasonPruned,
+				ReasonRestored, Reason(9)),
+			"Denied Allowed NotListed NotGated Unmatched Pruned Restored Unknown",
+		},
 		{fmt.Sprint(ModePreview, ModeApprove, ModeEnforce, PruneMode(9)), "Preview Approve Enforce Unknown"},
-		{fmt.Sprint(KeptLeft, KeptRoleChanged, KeptActiveAgain, KeptProtected, KeptUnknown, KeptReason(0), KeptReason(9)), "Left RoleChanged ActiveAgain Protected Unknown Unknown Unknown"},
+		{
+			fmt.Sprint(KeptLeft, KeptRoleChanged, KeptActiveAgain, KeptProtected, KeptUnknown, KeptReason(0),
+				KeptReason(9)),
+			"Left RoleChanged ActiveAgain Protected Unknown Unknown Unknown",
+		},
 		{fmt.Sprint(Accepted, TargetNotFound, Invalid, Acceptance(9)), "Accepted TargetNotFound Invalid Unknown"},
-		{fmt.Sprint(exact("a\"b"), prefix("vip-"), all(), GroupMatcher{Kind: 9}), `Exact "a\"b" Prefix "vip-" All Unknown ""`},
+		{
+			fmt.Sprint(exact("a\"b"), prefix("vip-"), all(), GroupMatcher{Kind: 9}),
+			`Exact "a\"b" Prefix "vip-" All Unknown ""`,
+		},
 		{object("prod", 0).Key(), "chat/prod"},
 	}
 	for _, tc := range tests {
@@ -43,20 +57,28 @@ func TestSelector(t *testing.T) {
 		want     bool
 		text     string
 	}{
-		"nothing required":       {want: true},
-		"in":                     {selector: Selector{{"list", OpIn, []string{"vip"}}}, want: true, text: "list=vip"},
-		"in several":             {selector: Selector{{"list", OpIn, []string{"x", "vip"}}}, want: true, text: "list in (x,vip)"},
-		"not in":                 {selector: Selector{{"list", OpNotIn, []string{"vip"}}}, text: "list notin (vip)"},
-		"not in others":          {selector: Selector{{"list", OpNotIn, []string{"x"}}}, want: true, text: "list notin (x)"},
-		"not in, label missing":  {selector: Selector{{"none", OpNotIn, []string{"x"}}}, want: true, text: "none notin (x)"},
+		"nothing required": {want: true},
+		"in":               {selector: Selector{{"list", OpIn, []string{"vip"}}}, want: true, text: "list=vip"},
+		"in several": {
+			selector: Selector{{"list", OpIn, []string{"x", "vip"}}}, want: true, text: "list in (x,vip)",
+		},
+		"not in": {selector: Selector{{"list", OpNotIn, []string{"vip"}}}, text: "list notin (vip)"},
+		"not in others": {
+			selector: Selector{{"list", OpNotIn, []string{"x"}}}, want: true, text: "list notin (x)",
+		},
+		"not in, label missing": {
+			selector: Selector{{"none", OpNotIn, []string{"x"}}}, want: true, text: "none notin (x)",
+		},
 		"in, label missing":      {selector: Selector{{"none", OpIn, []string{""}}}, text: "none="},
 		"in, label empty":        {selector: Selector{{"tier", OpIn, []string{""}}}, want: true, text: "tier="},
 		"exists":                 {selector: Selector{{"tier", OpExists, nil}}, want: true, text: "tier"},
 		"exists, label missing":  {selector: Selector{{"none", OpExists, nil}}, text: "none"},
 		"does not exist":         {selector: Selector{{"none", OpDoesNotExist, nil}}, want: true, text: "!none"},
 		"does not exist, but is": {selector: Selector{{"list", OpDoesNotExist, nil}}, text: "!list"},
-		"all must hold":          {selector: Selector{{"list", OpIn, []string{"vip"}}, {"none", OpExists, nil}}, text: "list=vip,none"},
-		"unknown operator":       {selector: Selector{{"list", "Like", []string{"vip"}}}, text: "list Like"},
+		"all must hold": {
+			selector: Selector{{"list", OpIn, []string{"vip"}}, {"none", OpExists, nil}}, text: "list=vip,none",
+		},
+		"unknown operator": {selector: Selector{{"list", "Like", []string{"vip"}}}, text: "list Like"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

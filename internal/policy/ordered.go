@@ -57,7 +57,8 @@ func (o ordered[T, P]) since(before ordered[T, P]) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		before := before
 		for _, object := range o {
-			for len(before) > 0 && before[0] != object && P(before[0]).objectName().compare(P(object).objectName()) < 0 {
+			for len(before) > 0 && before[0] != object &&
+				P(before[0]).objectName().compare(P(object).objectName()) < 0 {
 				before = before[1:]
 			}
 			if len(before) > 0 && before[0] == object {

@@ -55,9 +55,10 @@ type Removal struct {
 // removals of the last 24 hours leave of the rule's MaxRemovalsPerDay.
 //
 // members must be the complete list: an error in it ends planning. An account that is listed twice counts once, by its
-// first row. PlanPrune holds as many members as it removes, and an [accounts.Dedup]: once in some ten million plans of a
-// million members it takes a new member for a repeated one, which then stays.
-func PlanPrune(g *GoverningRule, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan, error) {
+// first row. PlanPrune holds as many members as it removes, and an [accounts.Dedup]: once in some ten million plans of
+// a million members it takes a new member for a repeated one, which then stays.
+func PlanPrune(g *GoverningRule, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan,
+	error) {
 	if !g.usable() || !group.Type.known() {
 		return Plan{}, ErrRuleUnusable
 	}
@@ -180,13 +181,14 @@ func (g GroupState) Full() bool { return g.MaxMembers > 0 && g.Members >= g.MaxM
 // FreeSeats is how many more members fit in; negative when the group is over its limit.
 func (g GroupState) FreeSeats() int { return g.MaxMembers - g.Members }
 
-// isSet reports whether the vendor gave the time. Its 0, read as the first second of 1970 or as Go's zero time, is none.
+// isSet reports whether the vendor gave the time. Its 0, read as the first second of 1970 or as Go's zero time, is
+// none.
 func isSet(t time.Time) bool { return t.Unix() > 0 }
 
 func (m Member) hasSpoken() bool { return m.ActivityKnown && isSet(m.LastSpoke) }
 
-// lastActive is when the member last joined or spoke. It is not known if a time is missing or after now: a clock that is
-// wrong about that is wrong about inactivity as well.
+// lastActive is when the member last joined or spoke. It is not known if a time is missing or after now: a clock that
+// is wrong about that is wrong about inactivity as well.
 func (m Member) lastActive(now time.Time) (last time.Time, known bool) {
 	if !m.ActivityKnown || !isSet(m.Joined) || m.Joined.After(now) {
 		return time.Time{}, false

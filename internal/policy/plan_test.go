@@ -15,14 +15,17 @@ import (
 
 func TestPlanPruneWithinTheBudget(t *testing.T) {
 	members := []Member{
-		member("talker", 300*day, day), member("c", 100*day, 40*day), member("b", 100*day, 50*day), member("a", 100*day, 60*day), member("d", 100*day, 35*day),
+		member("talker", 300*day, day), member("c", 100*day, 40*day), member("b", 100*day, 50*day),
+		member("a", 100*day, 60*day), member("d", 100*day, 35*day),
 	}
 	for budget, want := range map[int][]string{
-		math.MaxInt: {"a", "b", "c", "d"}, 4: {"a", "b", "c", "d"}, 3: {"a", "b", "c"}, 1: {"a"}, 0: nil, -1: nil, math.MinInt: nil,
+		math.MaxInt: {"a", "b", "c", "d"}, 4: {"a", "b", "c", "d"}, 3: {"a", "b", "c"}, 1: {"a"}, 0: nil, -1: nil,
+		math.MinInt: nil,
 	} {
 		t.Run(strconv.Itoa(budget), func(t *testing.T) {
 			g := governing(t, world(policyNamed("p", 1, prune())), "g", TypePublic)
-			plan, err := PlanPrune(g, GroupState{Type: TypePublic, Members: 100, MaxMembers: 100}, budget, listed(members...), now)
+			plan, err := PlanPrune(g, GroupState{Type: TypePublic, Members: 100, MaxMembers: 100}, budget,
+				listed(members...), now)
 			if err != nil {
 				t.Fatalf("PlanPrune: %v", err)
 			}
@@ -34,7 +37,8 @@ func TestPlanPruneWithinTheBudget(t *testing.T) {
 				t.Errorf("removals (-want,+got):\n%s", diff)
 			}
 			if plan.Candidates != 4 || plan.Stay != (Stay{Active: 1}) {
-				t.Errorf("%d candidates, %+v stay: the budget changes what is removed, not what is counted", plan.Candidates, plan.Stay)
+				t.Errorf("%d candidates, %+v stay: the budget changes what is removed, not what is counted",
+					plan.Candidates, plan.Stay)
 			}
 		})
 	}
@@ -48,7 +52,10 @@ func manyMembers(n int) iter.Seq2[Member, error] {
 		if i%2 == 1 {
 			idle = 31*day + time.Duration(i*7907%n)*time.Second
 		}
-		members[i] = Member{Account: fmt.Sprintf("account-of-a-member-%08d", i*7919%n), Role: RoleMember, Joined: ago(300 * day), LastSpoke: ago(idle), ActivityKnown: true}
+		members[i] = Member{
+			Account: fmt.Sprintf("account-of-a-member-%08d", i*7919%n), Role: RoleMember, Joined: ago(300 * day),
+			LastSpoke: ago(idle), ActivityKnown: true,
+		}
 	}
 	return func(yield func(Member, error) bool) {
 		for i := range members {
@@ -77,7 +84,8 @@ func TestPlanOfAMillionMembersIsBounded(t *testing.T) {
 			var plan Plan
 			bytes := allocated(func() {
 				var err error
-				plan, err = PlanPrune(g, GroupState{Type: TypeCommunity, Members: claimed, MaxMembers: claimed}, math.MaxInt, members, now)
+				plan, err = PlanPrune(g, GroupState{Type: TypeCommunity, Members: claimed, MaxMembers: claimed},
+					math.MaxInt, members, now)
 				if err != nil {
 					t.Errorf("PlanPrune: %v", err)
 				}

@@ -158,7 +158,9 @@ func (p *parsedPolicy) resolve(references []*reference) *resolvedPolicy {
 	resolved.buckets = make([]bucket, len(p.groups))
 	policies := []*resolvedPolicy{resolved}
 	for i, m := range p.groups {
-		resolved.buckets[i] = bucket{matcher: m, policies: policies, sections: resolved.sections, prunings: resolved.prunings}
+		resolved.buckets[i] = bucket{
+			matcher: m, policies: policies, sections: resolved.sections, prunings: resolved.prunings,
+		}
 	}
 	return resolved
 }

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// The bounds of a policy's values. The schema of GroupPolicy has the same ones; this is their only check in code, so that
-// an object that was stored under another schema, or a mistake in the schema, makes a policy invalid instead of wider.
+// The bounds of a policy's values. The schema of GroupPolicy has the same ones; this is their only check in code, so
+// that an object that was stored under another schema, or a mistake in the schema, makes a policy invalid instead of
+// wider.
 const (
 	minInactiveFor       = 24 * time.Hour
 	maxMaxRemovals       = 1000
@@ -115,7 +116,8 @@ func (r ListRef) problem() string {
 		switch requirement.Op {
 		case OpIn, OpNotIn, OpExists, OpDoesNotExist:
 		default:
-			return "selector: unknown operator " + quote(string(requirement.Op)) + ": use In, NotIn, Exists or DoesNotExist"
+			return "selector: unknown operator " + quote(string(requirement.Op)) +
+				": use In, NotIn, Exists or DoesNotExist"
 		}
 	}
 	return ""

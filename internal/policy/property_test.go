@@ -33,8 +33,9 @@ func some[T any](t *rapid.T, label string, from []T, atMost int) []T {
 
 func drawObject(t *rapid.T, names []string) Object {
 	o := Object{
-		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"), Name: rapid.SampledFrom(names).Draw(t, "name"), Generation: 1,
-		Created: t0.Add(time.Duration(rapid.IntRange(0, 2).Draw(t, "age")) * time.Second),
+		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"), Name: rapid.SampledFrom(names).Draw(t, "name"),
+		Generation: 1,
+		Created:    t0.Add(time.Duration(rapid.IntRange(0, 2).Draw(t, "age")) * time.Second),
 	}
 	o.UID = o.Key()
 	return o
@@ -66,7 +67,9 @@ func drawSelector(t *rapid.T) *AccountSelector {
 func drawPolicy(t *rapid.T) Policy {
 	p := Policy{Object: drawObject(t, someNames), App: rapid.SampledFrom(append(someApps, "none")).Draw(t, "app")}
 	for range rapid.IntRange(1, 3).Draw(t, "groups") {
-		m := GroupMatcher{Kind: rapid.SampledFrom([]MatchKind{MatchExact, MatchPrefix, MatchPrefix, MatchAll}).Draw(t, "kind")}
+		m := GroupMatcher{
+			Kind: rapid.SampledFrom([]MatchKind{MatchExact, MatchPrefix, MatchPrefix, MatchAll}).Draw(t, "kind"),
+		}
 		switch m.Kind {
 		case MatchExact:
 			m.Value = rapid.SampledFrom(someGroups).Draw(t, "group")
@@ -88,8 +91,10 @@ func drawPolicy(t *rapid.T) Policy {
 	}
 	if rapid.IntRange(0, 3).Draw(t, "prune") > 0 {
 		p.Prune = &PruneRule{
-			Mode: ModeEnforce, InactiveFor: time.Duration(rapid.SampledFrom([]int{1, 10, 30, 30, 30}).Draw(t, "days")) * day,
-			FreeSeats: Seats{Percent: rapid.IntRange(1, 100).Draw(t, "percent")}, MaxRemovals: rapid.IntRange(1, 5).Draw(t, "max"), MaxRemovalsPerDay: 1000, Protect: drawSelector(t),
+			Mode: ModeEnforce, InactiveFor: time.Duration(rapid.SampledFrom([]int{1, 10, 30, 30, 30}).Draw(t,
+				"days")) * day,
+			FreeSeats:   Seats{Percent: rapid.IntRange(1, 100).Draw(t, "percent")},
+			MaxRemovals: rapid.IntRange(1, 5).Draw(t, "max"), MaxRemovalsPerDay: 1000, Protect: drawSelector(t),
 		}
 		if rapid.Bool().Draw(t, "count") {
 			p.Prune.FreeSeats = Seats{Count: rapid.IntRange(1, 12).Draw(t, "seats")}
@@ -107,23 +112,27 @@ func drawPolicy(t *rapid.T) Policy {
 func drawList(t *rapid.T) List {
 	return List{
 		Object: drawObject(t, someLists), Accounts: accounts.NewSet(some(t, "accounts", someAccounts, 4)),
-		Labels: rapid.MapOfN(rapid.SampledFrom([]string{"x", "y"}), rapid.SampledFrom([]string{"1", "2"}), 0, 2).Draw(t, "labels"),
+		Labels: rapid.MapOfN(rapid.SampledFrom([]string{"x", "y"}), rapid.SampledFrom([]string{"1", "2"}), 0, 2).Draw(t,
+			"labels"),
 	}
 }
 
 func drawApp(t *rapid.T) App {
 	return App{
 		Object: drawObject(t, someApps), SDKAppID: uint64(rapid.IntRange(1, 2).Draw(t, "id")),
-		AdminAccount:    rapid.SampledFrom([]string{"administrator", "administrator", "administrator", ""}).Draw(t, "admin"),
+		AdminAccount: rapid.SampledFrom([]string{"administrator", "administrator", "administrator", ""}).Draw(t,
+			"admin"),
 		RejectUnmatched: rapid.Bool().Draw(t, "reject"), Tokens: []Token{{Name: TokenCurrent, Value: "t"}},
 	}
 }
 
 func drawRecord(t *rapid.T) Refusal {
 	r := Refusal{
-		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"), App: rapid.SampledFrom(append(someApps, "none")).Draw(t, "app"),
-		Group: rapid.SampledFrom(someGroups).Draw(t, "group"), UID: fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")),
-		Accounts: some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
+		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"),
+		App:       rapid.SampledFrom(append(someApps, "none")).Draw(t, "app"),
+		Group:     rapid.SampledFrom(someGroups).Draw(t, "group"),
+		UID:       fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")),
+		Accounts:  some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
 		Reject: Rejection{
 			Code:    rapid.SampledFrom([]int32{0, 1, 10100, 10110, 10200, 10201}).Draw(t, "code"),
 			Message: rapid.SampledFrom([]string{"", "m", "n"}).Draw(t, "message"),
@@ -138,10 +147,14 @@ func drawRecord(t *rapid.T) Refusal {
 func drawInput(t *rapid.T) Input {
 	key := func(o Object) string { return o.Key() }
 	return Input{
-		Apps:     rapid.SliceOfNDistinct(rapid.Custom(drawApp), 1, 4, func(a App) string { return key(a.Object) }).Draw(t, "apps"),
-		Lists:    rapid.SliceOfNDistinct(rapid.Custom(drawList), 0, 12, func(l List) string { return key(l.Object) }).Draw(t, "lists"),
-		Policies: rapid.SliceOfNDistinct(rapid.Custom(drawPolicy), 0, 10, func(p Policy) string { return key(p.Object) }).Draw(t, "policies"),
-		Refusals: rapid.SliceOfNDistinct(rapid.Custom(drawRecord), 0, 8, func(r Refusal) string { return r.UID }).Draw(t, "records"),
+		Apps: rapid.SliceOfNDistinct(rapid.Custom(drawApp), 1, 4,
+			func(a App) string { return key(a.Object) }).Draw(t, "apps"),
+		Lists: rapid.SliceOfNDistinct(rapid.Custom(drawList), 0, 12,
+			func(l List) string { return key(l.Object) }).Draw(t, "lists"),
+		Policies: rapid.SliceOfNDistinct(rapid.Custom(drawPolicy), 0, 10,
+			func(p Policy) string { return key(p.Object) }).Draw(t, "policies"),
+		Refusals: rapid.SliceOfNDistinct(rapid.Custom(drawRecord), 0, 8,
+			func(r Refusal) string { return r.UID }).Draw(t, "records"),
 	}
 }
 
@@ -169,9 +182,12 @@ func drawTime(t *rapid.T, label string) time.Time {
 
 func drawMember(t *rapid.T) Member {
 	return Member{
-		Account: rapid.SampledFrom(append(someAccounts, "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9")).Draw(t, "account"),
-		Role:    rapid.SampledFrom([]Role{RoleMember, RoleMember, RoleMember, RoleMember, RoleOwner, RoleAdmin, RoleUnknown}).Draw(t, "role"),
-		Joined:  drawTime(t, "joined"), LastSpoke: drawTime(t, "spoke"), ActivityKnown: rapid.IntRange(0, 9).Draw(t, "known") > 0,
+		Account: rapid.SampledFrom(append(someAccounts, "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9")).Draw(t,
+			"account"),
+		Role: rapid.SampledFrom([]Role{RoleMember, RoleMember, RoleMember, RoleMember, RoleOwner, RoleAdmin,
+			RoleUnknown}).Draw(t, "role"),
+		Joined: drawTime(t, "joined"), LastSpoke: drawTime(t, "spoke"),
+		ActivityKnown: rapid.IntRange(0, 9).Draw(t, "known") > 0,
 	}
 }
 
@@ -220,7 +236,8 @@ func prunesAsTheModel(t *rapid.T) {
 	if !governed {
 		return
 	}
-	if g.Policy.Name != rules[0].Name || (g.Invalid != "") != model.invalid(rules[0]) || (len(g.Unresolved) > 0) != model.unresolved(holder, group, groupType) {
+	if g.Policy.Name != rules[0].Name || (g.Invalid != "") != model.invalid(rules[0]) ||
+		(len(g.Unresolved) > 0) != model.unresolved(holder, group, groupType) {
 		t.Fatalf("governed by %s (%q, %q), want %s (%t, %t)", g.Policy.Name, g.Invalid, g.Unresolved,
 			rules[0].Name, model.invalid(rules[0]), model.unresolved(holder, group, groupType))
 	}
@@ -230,7 +247,10 @@ func prunesAsTheModel(t *rapid.T) {
 		}
 	}
 
-	state := GroupState{Type: groupType, Members: rapid.IntRange(0, 20).Draw(t, "members"), MaxMembers: rapid.IntRange(0, 20).Draw(t, "limit")}
+	state := GroupState{
+		Type: groupType, Members: rapid.IntRange(0, 20).Draw(t, "members"),
+		MaxMembers: rapid.IntRange(0, 20).Draw(t, "limit"),
+	}
 	members := rapid.SliceOfN(rapid.Custom(drawMember), 0, 20).Draw(t, "list")
 	budget := rapid.SampledFrom([]int{math.MaxInt, 3, 1, 0, -1}).Draw(t, "budget")
 	plan, err := PlanPrune(&g, state, budget, listed(members...), now)
@@ -286,7 +306,8 @@ func TestPruneOverriddenIsTheModel(t *testing.T) {
 			}
 			by, matcher := model.overridden(p)
 			if got.OverriddenBy != by || by != "" && got.OverriddenMatcher != matcher.String() {
-				t.Fatalf("%s is overridden by %q in %q, want %q in %q", p.Key(), got.OverriddenBy, got.OverriddenMatcher, by, matcher)
+				t.Fatalf("%s is overridden by %q in %q, want %q in %q", p.Key(), got.OverriddenBy,
+					got.OverriddenMatcher, by, matcher)
 			}
 		}
 	})
@@ -307,12 +328,25 @@ func allQueries() []JoinQuery {
 
 func shuffled(in Input, seed uint64) Input {
 	r := rand.New(rand.NewPCG(seed, 0))
-	out := Input{Apps: slices.Clone(in.Apps), Lists: slices.Clone(in.Lists), Policies: slices.Clone(in.Policies), Refusals: slices.Clone(in.Refusals)}
+	out := Input{
+		Apps: slices.Clone(in.Apps), Lists: slices.Clone(in.Lists), Policies: slices.Clone(in.Policies),
+		Refusals: slices.Clone(in.Refusals),
+	}
 	r.Shuffle(len(out.Apps), func(i, j int) { out.Apps[i], out.Apps[j] = out.Apps[j], out.Apps[i] })
 	r.Shuffle(len(out.Lists), func(i, j int) { out.Lists[i], out.Lists[j] = out.Lists[j], out.Lists[i] })
 	r.Shuffle(len(out.Policies), func(i, j int) { out.Policies[i], out.Policies[j] = out.Policies[j], out.Policies[i] })
 	r.Shuffle(len(out.Refusals), func(i, j int) { out.Refusals[i], out.Refusals[j] = out.Refusals[j], out.Refusals[i] })
 	return out
+}
+
+// distinct returns the first object of each name.
+func distinct[T any](objects []T, name func(T) string) []T {
+	known := map[string]bool{}
+	return slices.DeleteFunc(objects, func(object T) bool {
+		again := known[name(object)]
+		known[name(object)] = true
+		return again
+	})
 }
 
 // drawNonsense draws an input that no API server would let pass.
@@ -324,7 +358,9 @@ func drawNonsense(t *rapid.T) Input {
 	for i := range in.Policies {
 		p := &in.Policies[i]
 		if odd("groups") {
-			p.Groups = append(p.Groups, GroupMatcher{Kind: MatchKind(rapid.Byte().Draw(t, "kind")), Value: word.Draw(t, "value")})
+			p.Groups = append(p.Groups, GroupMatcher{
+				Kind: MatchKind(rapid.Byte().Draw(t, "kind")), Value: word.Draw(t, "value"),
+			})
 			p.Types = TypeSet(rapid.Byte().Draw(t, "types"))
 		}
 		if odd("object") {
@@ -334,7 +370,10 @@ func drawNonsense(t *rapid.T) Input {
 		if p.Join != nil && odd("join") {
 			p.Join.Triggers = TriggerSet(rapid.Byte().Draw(t, "triggers"))
 			p.Join.Reject.Code = int32(number.Draw(t, "code"))
-			p.Join.Allow = &AccountSelector{Accounts: []string{word.Draw(t, "x"), word.Draw(t, "y")}, Prefixes: []string{word.Draw(t, "z")}, Lists: []ListRef{{}, {Selector: &Selector{{}}}}}
+			p.Join.Allow = &AccountSelector{
+				Accounts: []string{word.Draw(t, "x"), word.Draw(t, "y")}, Prefixes: []string{word.Draw(t, "z")},
+				Lists: []ListRef{{}, {Selector: &Selector{{}}}},
+			}
 		}
 		if p.Prune != nil && odd("rule") {
 			p.Prune.Mode = PruneMode(rapid.Byte().Draw(t, "mode"))
@@ -359,10 +398,9 @@ func drawNonsense(t *rapid.T) Input {
 			r.Accounts = append(r.Accounts, word.Draw(t, "account"))
 		}
 	}
-	in.Refusals = append(in.Refusals, in.Refusals...)
-	in.Policies = append(in.Policies, in.Policies...)
-	in.Lists = append(in.Lists, in.Lists...)
-	in.Apps = append(in.Apps, in.Apps...)
+	in.Refusals = distinct(in.Refusals, func(r Refusal) string { return r.UID })
+	in.Policies = distinct(in.Policies, func(p Policy) string { return p.Key() })
+	in.Lists = distinct(in.Lists, func(l List) string { return l.Key() })
 	in.Apps[0].Tokens, in.Apps[0].Created = nil, time.Time{}
 	return in
 }
@@ -370,7 +408,9 @@ func drawNonsense(t *rapid.T) Input {
 // compilesAnything asks for nothing but sense: no panic, one snapshot for every order, and no way through a gate.
 func compilesAnything(t *rapid.T) {
 	in := drawNonsense(t)
-	queries := append(allQueries(), JoinQuery{}, JoinQuery{Group: "\xff", Type: 200, Account: string(make([]byte, 300)), Trigger: 200})
+	queries := append(allQueries(), JoinQuery{}, JoinQuery{
+		Group: "\xff", Type: 200, Account: string(make([]byte, 300)), Trigger: 200,
+	})
 	var c Compiler
 	snapshot := c.compile(in)
 	want := dump(snapshot, queries)
@@ -383,15 +423,19 @@ func compilesAnything(t *rapid.T) {
 	for app := range snapshot.Apps() {
 		for _, q := range queries {
 			v := app.DecideJoin(q)
-			if v.Admit != (v.Code == 0) || v.Code != 0 && v.Code != 1 && (v.Code < 10100 || v.Code > 10200) || v.Code < 2 && v.Message != "" {
+			if v.Admit != (v.Code == 0) || v.Code != 0 && v.Code != 1 && (v.Code < 10100 || v.Code > 10200) ||
+				v.Code < 2 && v.Message != "" {
 				t.Fatalf("DecideJoin(%+v) = %+v", q, v)
 			}
 			g, ok := app.GoverningRule(q.Group, q.Type)
 			if !ok {
 				continue
 			}
-			members := listed(Member{Account: "talker", Role: RoleOwner, ActivityKnown: true, LastSpoke: now}, member(q.Account, 10000*day, never), member("x", 0, 0))
-			state := GroupState{Type: q.Type, Members: rapid.Int().Draw(t, "members"), MaxMembers: rapid.Int().Draw(t, "limit")}
+			members := listed(Member{Account: "talker", Role: RoleOwner, ActivityKnown: true, LastSpoke: now},
+				member(q.Account, 10000*day, never), member("x", 0, 0))
+			state := GroupState{
+				Type: q.Type, Members: rapid.Int().Draw(t, "members"), MaxMembers: rapid.Int().Draw(t, "limit"),
+			}
 			plan, err := PlanPrune(&g, state, math.MaxInt, members, now)
 			if err == nil && (g.Invalid != "" || len(plan.Removals) > 1 || plan.Candidates > 1) {
 				t.Fatalf("a plan of nonsense: %+v by %+v", plan, g)
@@ -433,7 +477,10 @@ func BenchmarkDecideJoin(b *testing.B) {
 	queries := make([]JoinQuery, 1<<16)
 	for i := range queries {
 		group := rand.IntN(policies)
-		q := JoinQuery{Group: fmt.Sprintf("@TGS#%08d", group), Type: TypePublic, Account: fmt.Sprintf("account-%08d", group*(size/policies)+rand.IntN(100))}
+		q := JoinQuery{
+			Group: fmt.Sprintf("@TGS#%08d", group), Type: TypePublic,
+			Account: fmt.Sprintf("account-%08d", group*(size/policies)+rand.IntN(100)),
+		}
 		if i%2 == 0 {
 			q.Account = fmt.Sprintf("strange-%08d", rand.IntN(size))
 		}
@@ -460,7 +507,9 @@ func BenchmarkDecideJoinShards(b *testing.B) {
 	app := Compile(shardedInput(lists, each)).App(appID)
 	queries := make([]JoinQuery, 1<<16)
 	for i := range queries {
-		queries[i] = JoinQuery{Group: "g", Type: TypePublic, Account: fmt.Sprintf("account-%08d", rand.IntN(lists*each))}
+		queries[i] = JoinQuery{
+			Group: "g", Type: TypePublic, Account: fmt.Sprintf("account-%08d", rand.IntN(lists*each)),
+		}
 		if i%2 == 0 {
 			queries[i].Account = fmt.Sprintf("strange-%08d", rand.IntN(lists*each))
 		}

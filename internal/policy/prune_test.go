@@ -65,12 +65,16 @@ func TestGoverning(t *testing.T) {
 		"the highest-ranked that has a rule": {
 			policies: []Policy{
 				policyNamed("gate", 0, on(exact("vip-1")), joining()),
-				policyNamed("all", 0, prune()), policyNamed("low", 1, on(prefix("v")), prune()), policyNamed("high", 2, on(prefix("vip-")), prune()),
+				policyNamed("all", 0, prune()), policyNamed("low", 1, on(prefix("v")), prune()),
+				policyNamed("high", 2, on(prefix("vip-")), prune()),
 			},
 			groupType: TypePublic, want: "high", mayPrune: true,
 		},
 		"types filter": {
-			policies:  []Policy{policyNamed("p", 1, on(exact("vip-1")), ofTypes(TypeWork), prune()), policyNamed("q", 2, ofTypes(TypePublic), prune())},
+			policies: []Policy{
+				policyNamed("p", 1, on(exact("vip-1")), ofTypes(TypeWork), prune()),
+				policyNamed("q", 2, ofTypes(TypePublic), prune()),
+			},
 			groupType: TypePublic, want: "q", mayPrune: true,
 		},
 		"types filter everything, the id still matches": {
@@ -105,18 +109,22 @@ func TestGoverning(t *testing.T) {
 		"a selector without a match stops pruning": {
 			policies: []Policy{
 				policyNamed("p", 1, on(exact("vip-1")), prune()),
-				policyNamed("q", 1, prune(protect(byLabels(Requirement{Key: "list", Op: OpIn, Values: []string{"staff"}})))),
+				policyNamed("q", 1, prune(protect(byLabels(Requirement{Key: "list", Op: OpIn,
+					Values: []string{"staff"}})))),
 			},
 			groupType: TypePublic, want: "p", mayPrune: true,
 			missing: []string{`GroupPolicy "q": AccountLists selected by "list=staff" not found`},
 		},
 		"an empty protect list is resolved": {
-			policies: []Policy{policyNamed("p", 1, prune(protect(byListName("staff"))))}, lists: []List{listNamed("staff", nil)},
+			policies: []Policy{policyNamed("p", 1, prune(protect(byListName("staff"))))}, lists: []List{
+				listNamed("staff", nil),
+			},
 			groupType: TypePublic, want: "p", mayPrune: true,
 		},
 		"an empty protect list is resolved by its label": {
 			policies: []Policy{policyNamed("p", 1, prune(protect(byLabels(Requirement{Key: "list", Op: OpExists}))))},
-			lists:    []List{listNamed("staff", map[string]string{"list": "staff"})}, groupType: TypePublic, want: "p", mayPrune: true,
+			lists:    []List{listNamed("staff", map[string]string{"list": "staff"})}, groupType: TypePublic, want: "p",
+			mayPrune: true,
 		},
 		"a missing list elsewhere stops nothing": {
 			policies: []Policy{
@@ -130,7 +138,8 @@ func TestGoverning(t *testing.T) {
 				policyNamed("p", 1, on(exact("vip-1")), prune()),
 				policyNamed("q", 2, prune(protect(&AccountSelector{Accounts: []string{"tommy"}, Invalid: "bad"}))),
 			},
-			groupType: TypePublic, want: "p", missing: []string{`GroupPolicy "q": bad`}, protected: []string{"tommy"}, mayPrune: true,
+			groupType: TypePublic, want: "p", missing: []string{`GroupPolicy "q": bad`}, protected: []string{"tommy"},
+			mayPrune: true,
 		},
 		"an invalid policy never makes way": {
 			policies: []Policy{
@@ -144,7 +153,9 @@ func TestGoverning(t *testing.T) {
 			groupType: TypePublic, want: "p", invalid: "bad",
 		},
 		"a policy that matches twice counts once": {
-			policies:  []Policy{policyNamed("p", 1, on(exact("vip-1"), prefix("vip-"), all()), prune(protect(byListName("staff"))))},
+			policies: []Policy{
+				policyNamed("p", 1, on(exact("vip-1"), prefix("vip-"), all()), prune(protect(byListName("staff")))),
+			},
 			groupType: TypePublic, want: "p", mayPrune: true,
 			missing: []string{`GroupPolicy "p": AccountList "staff" not found`},
 		},
@@ -156,7 +167,8 @@ func TestGoverning(t *testing.T) {
 			app := Compile(in).App(appID)
 			g, ok := app.GoverningRule("vip-1", tc.groupType)
 			if g.Policy.Name != tc.want || ok != (tc.want != "") || g.Invalid != tc.invalid {
-				t.Errorf("governed by %q (%t, invalid %q), want %q (invalid %q)", g.Policy.Name, ok, g.Invalid, tc.want, tc.invalid)
+				t.Errorf("governed by %q (%t, invalid %q), want %q (invalid %q)", g.Policy.Name, ok, g.Invalid, tc.want,
+					tc.invalid)
 			}
 			if diff := cmp.Diff(tc.missing, g.Unresolved); diff != "" {
 				t.Errorf("Unresolved (-want,+got):\n%s", diff)
@@ -207,13 +219,22 @@ func TestPrunesByPattern(t *testing.T) {
 		policies []Policy
 		want     bool
 	}{
-		"no policy":                  {},
-		"exact":                      {policies: []Policy{policyNamed("p", 1, on(exact("a")), prune())}},
-		"prefix":                     {policies: []Policy{policyNamed("p", 1, on(exact("a"), prefix("b")), prune())}, want: true},
-		"all":                        {policies: []Policy{policyNamed("p", 1, on(all()), prune())}, want: true},
-		"a gate only":                {policies: []Policy{policyNamed("p", 1, on(prefix("a"), all()), joining())}},
-		"an invalid rule":            {policies: []Policy{policyNamed("p", 1, on(prefix("a"), all()), prune(), invalid)}},
-		"an invalid and a valid one": {policies: []Policy{policyNamed("p", 1, on(all()), prune(), invalid), policyNamed("q", 2, on(all()), prune())}, want: true},
+		"no policy": {},
+		"exact":     {policies: []Policy{policyNamed("p", 1, on(exact("a")), prune())}},
+		"prefix": {
+			policies: []Policy{policyNamed("p", 1, on(exact("a"), prefix("b")), prune())}, want: true,
+		},
+		"all":         {policies: []Policy{policyNamed("p", 1, on(all()), prune())}, want: true},
+		"a gate only": {policies: []Policy{policyNamed("p", 1, on(prefix("a"), all()), joining())}},
+		"an invalid rule": {
+			policies: []Policy{policyNamed("p", 1, on(prefix("a"), all()), prune(), invalid)},
+		},
+		"an invalid and a valid one": {
+			policies: []Policy{
+				policyNamed("p", 1, on(all()), prune(), invalid), policyNamed("q", 2, on(all()), prune()),
+			},
+			want: true,
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -231,16 +252,30 @@ func TestSeats(t *testing.T) {
 		full                 bool
 		free, wanted, needed int
 	}{
-		"5% of 2000, full":          {seats: Seats{Percent: 5}, members: 2000, limit: 2000, full: true, wanted: 100, needed: 100},
-		"rounded up":                {seats: Seats{Percent: 5}, members: 201, limit: 201, full: true, wanted: 11, needed: 11},
-		"1% of 1":                   {seats: Seats{Percent: 1}, members: 1, limit: 1, full: true, wanted: 1, needed: 1},
-		"exact multiples stay":      {seats: Seats{Percent: 10}, members: 200, limit: 200, full: true, wanted: 20, needed: 20},
-		"a count":                   {seats: Seats{Count: 7}, members: 200, limit: 200, full: true, wanted: 7, needed: 7},
-		"a count above the limit":   {seats: Seats{Count: 500}, members: 200, limit: 200, full: true, wanted: 200, needed: 200},
-		"all":                       {seats: Seats{Percent: 100}, members: 200, limit: 200, full: true, wanted: 200, needed: 200},
-		"some are free":             {seats: Seats{Count: 7}, members: 195, limit: 200, free: 5, wanted: 7, needed: 2},
-		"enough are free":           {seats: Seats{Count: 7}, members: 190, limit: 200, free: 10, wanted: 7},
-		"over the limit":            {seats: Seats{Count: 7}, members: 203, limit: 200, full: true, free: -3, wanted: 7, needed: 10},
+		"5% of 2000, full": {
+			seats: Seats{Percent: 5}, members: 2000, limit: 2000, full: true, wanted: 100, needed: 100,
+		},
+		"rounded up": {
+			seats: Seats{Percent: 5}, members: 201, limit: 201, full: true, wanted: 11, needed: 11,
+		},
+		"1% of 1": {seats: Seats{Percent: 1}, members: 1, limit: 1, full: true, wanted: 1, needed: 1},
+		"exact multiples stay": {
+			seats: Seats{Percent: 10}, members: 200, limit: 200, full: true, wanted: 20, needed: 20,
+		},
+		"a count": {
+			seats: Seats{Count: 7}, members: 200, limit: 200, full: true, wanted: 7, needed: 7,
+		},
+		"a count above the limit": {
+			seats: Seats{Count: 500}, members: 200, limit: 200, full: true, wanted: 200, needed: 200,
+		},
+		"all": {
+			seats: Seats{Percent: 100}, members: 200, limit: 200, full: true, wanted: 200, needed: 200,
+		},
+		"some are free":   {seats: Seats{Count: 7}, members: 195, limit: 200, free: 5, wanted: 7, needed: 2},
+		"enough are free": {seats: Seats{Count: 7}, members: 190, limit: 200, free: 10, wanted: 7},
+		"over the limit": {
+			seats: Seats{Count: 7}, members: 203, limit: 200, full: true, free: -3, wanted: 7, needed: 10,
+		},
 		"limit unknown, never full": {seats: Seats{Count: 7}, members: 200, free: -200},
 		"huge limits do not overflow": {
 			seats: Seats{Percent: 99}, members: math.MaxInt, limit: math.MaxInt, full: true,
@@ -253,7 +288,8 @@ func TestSeats(t *testing.T) {
 			g := GoverningRule{Rule: PruneRule{FreeSeats: tc.seats}}
 			group := GroupState{Members: tc.members, MaxMembers: tc.limit}
 			want := fmt.Sprint(tc.full, tc.free, tc.wanted, tc.needed)
-			if got := fmt.Sprint(group.Full(), group.FreeSeats(), g.SeatsWanted(group), g.SeatsNeeded(group)); got != want {
+			if got := fmt.Sprint(group.Full(), group.FreeSeats(), g.SeatsWanted(group),
+				g.SeatsNeeded(group)); got != want {
 				t.Errorf("full, free, wanted, needed: %s, want %s", got, want)
 			}
 		})
@@ -276,16 +312,28 @@ func TestPlanPrune(t *testing.T) {
 	}{
 		"nobody is idle": {members: []Member{talker}, want: Plan{Stay: Stay{Active: 1}}},
 		"oldest activity first, ties by account": {
-			members: []Member{talker, member("c", 100*day, 40*day), member("b", 100*day, 50*day), member("a", 50*day, never), member("d", 60*day, never)},
+			members: []Member{
+				talker, member("c", 100*day, 40*day), member("b", 100*day, 50*day), member("a", 50*day, never),
+				member("d", 60*day, never),
+			},
 			want: Plan{Candidates: 4, Stay: Stay{Active: 1}, Removals: []Removal{
-				removal("d", 60*day, true), removal("a", 50*day, true), removal("b", 50*day, false), removal("c", 40*day, false),
+				removal("d", 60*day, true), removal("a", 50*day, true), removal("b", 50*day, false),
+				removal("c", 40*day, false),
 			}},
 		},
 		"exactly inactiveFor ago is inactive, a moment later is not": {
-			members: []Member{member("in", 90*day, 30*day), member("out", 90*day, 30*day-1), member("joined in", 30*day, never), member("joined out", 30*day-1, never)},
-			want:    Plan{Candidates: 2, Stay: Stay{Active: 2}, Removals: []Removal{removal("in", 30*day, false), removal("joined in", 30*day, true)}},
+			members: []Member{
+				member("in", 90*day, 30*day), member("out", 90*day, 30*day-1), member("joined in", 30*day, never),
+				member("joined out", 30*day-1, never),
+			},
+			want: Plan{
+				Candidates: 2, Stay: Stay{Active: 2},
+				Removals: []Removal{removal("in", 30*day, false), removal("joined in", 30*day, true)},
+			},
 		},
-		"a newcomer that never spoke is active": {members: []Member{talker, member("new", day, never)}, want: Plan{Stay: Stay{Active: 2}}},
+		"a newcomer that never spoke is active": {
+			members: []Member{talker, member("new", day, never)}, want: Plan{Stay: Stay{Active: 2}},
+		},
 		"who rejoined counts from then, though silent for longer": {
 			members: []Member{talker, member("back", 40*day, 200*day)},
 			want:    Plan{Candidates: 1, Stay: Stay{Active: 1}, Removals: []Removal{removal("back", 40*day, false)}},
@@ -295,38 +343,58 @@ func TestPlanPrune(t *testing.T) {
 			want:    Plan{Stay: Stay{Active: 1, Admin: 3}},
 		},
 		"unknown roles stay": {
-			members: []Member{talker, role(idle("x"), RoleUnknown), role(idle("y"), 9)}, want: Plan{Stay: Stay{Active: 1, Unknown: 2}},
+			members: []Member{talker, role(idle("x"), RoleUnknown), role(idle("y"), 9)}, want: Plan{
+				Stay: Stay{Active: 1, Unknown: 2},
+			},
 		},
 		"protected accounts stay": {
 			rule: func(r *PruneRule) {
-				r.Protect = &AccountSelector{Accounts: []string{"p"}, Prefixes: []string{"staff-"}, Lists: byListName("keep").Lists}
+				r.Protect = &AccountSelector{
+					Accounts: []string{"p"}, Prefixes: []string{"staff-"}, Lists: byListName("keep").Lists,
+				}
 			},
 			members: []Member{talker, idle("p"), idle("staff-1"), idle("kept")},
 			want:    Plan{Stay: Stay{Active: 1, Protected: 3}},
 		},
 		"missing activity stays": {
-			members: []Member{talker, {Account: "x", Role: RoleMember, Joined: ago(300 * day)}}, want: Plan{Stay: Stay{Active: 1, Unknown: 1}},
+			members: []Member{talker, {Account: "x", Role: RoleMember, Joined: ago(300 * day)}}, want: Plan{
+				Stay: Stay{Active: 1, Unknown: 1},
+			},
 		},
 		"unknown time of joining stays, zero in either spelling": {
 			members: []Member{
 				talker, {Account: "x", Role: RoleMember, ActivityKnown: true, LastSpoke: ago(300 * day)},
-				{Account: "y", Role: RoleMember, ActivityKnown: true, Joined: time.Unix(0, 0), LastSpoke: ago(300 * day)},
+				{
+					Account: "y", Role: RoleMember, ActivityKnown: true, Joined: time.Unix(0, 0),
+					LastSpoke: ago(300 * day),
+				},
 			}, want: Plan{Stay: Stay{Active: 1, Unknown: 2}},
 		},
 		"never spoke, spelled as the first second of 1970": {
-			members: []Member{talker, {Account: "x", Role: RoleMember, ActivityKnown: true, Joined: ago(300 * day), LastSpoke: time.Unix(0, 0)}},
-			want:    Plan{Candidates: 1, Stay: Stay{Active: 1}, Removals: []Removal{removal("x", 300*day, true)}},
+			members: []Member{
+				talker,
+				{
+					Account: "x", Role: RoleMember, ActivityKnown: true, Joined: ago(300 * day),
+					LastSpoke: time.Unix(0, 0),
+				},
+			},
+			want: Plan{Candidates: 1, Stay: Stay{Active: 1}, Removals: []Removal{removal("x", 300*day, true)}},
 		},
 		"a time in the future stays": {
 			members: []Member{talker, member("x", 300*day, -1), member("y", -1, 300*day), member("z", -1, never)},
 			want:    Plan{Stay: Stay{Active: 1, Unknown: 3}},
 		},
 		"this very moment is not the future": {members: []Member{member("x", 0, 0)}, want: Plan{Stay: Stay{Active: 1}}},
-		"an account without a name stays":    {members: []Member{talker, idle("")}, want: Plan{Stay: Stay{Active: 1, Unknown: 1}}},
+		"an account without a name stays": {
+			members: []Member{talker, idle("")}, want: Plan{Stay: Stay{Active: 1, Unknown: 1}},
+		},
 		"admin is said before unknown activity, protected before it, too": {
-			rule:    protect(naming("p")),
-			members: []Member{talker, {Account: "a", Role: RoleAdmin}, {Account: "p", Role: RoleMember}, {Account: "administrator", Role: RoleMember}},
-			want:    Plan{Stay: Stay{Active: 1, Admin: 2, Protected: 1}},
+			rule: protect(naming("p")),
+			members: []Member{
+				talker, {Account: "a", Role: RoleAdmin}, {Account: "p", Role: RoleMember},
+				{Account: "administrator", Role: RoleMember},
+			},
+			want: Plan{Stay: Stay{Active: 1, Admin: 2, Protected: 1}},
 		},
 		"unknown role is said before protected, admin account before unknown role": {
 			rule:    protect(naming("p")),
@@ -335,16 +403,24 @@ func TestPlanPrune(t *testing.T) {
 		},
 		"an account listed twice counts once": {
 			members: []Member{talker, idle("x"), idle("x"), talker},
-			want:    Plan{Candidates: 1, Stay: Stay{Active: 1}, Removals: []Removal{removal("x", 200*day, false)}, Repeated: 2},
+			want: Plan{
+				Candidates: 1, Stay: Stay{Active: 1}, Removals: []Removal{removal("x", 200*day, false)}, Repeated: 2,
+			},
 		},
 		"of an account listed twice, the first row counts, and any row shows that somebody speaks": {
 			members: []Member{idle("x"), member("x", 300*day, day), member("y", 300*day, never)},
-			want:    Plan{Candidates: 2, Removals: []Removal{removal("y", 300*day, true), removal("x", 200*day, false)}, Repeated: 1},
+			want: Plan{
+				Candidates: 2, Removals: []Removal{removal("y", 300*day, true), removal("x", 200*day, false)},
+				Repeated: 1,
+			},
 		},
 		"no more than the seats that are needed": {
 			rule:    func(r *PruneRule) { r.FreeSeats = Seats{Count: 2} },
 			members: []Member{talker, idle("c"), idle("a"), idle("b"), idle("d")},
-			want:    Plan{Candidates: 4, Stay: Stay{Active: 1}, Removals: []Removal{removal("a", 200*day, false), removal("b", 200*day, false)}},
+			want: Plan{
+				Candidates: 4, Stay: Stay{Active: 1},
+				Removals: []Removal{removal("a", 200*day, false), removal("b", 200*day, false)},
+			},
 		},
 		"no more than the rule allows": {
 			rule:    func(r *PruneRule) { r.MaxRemovals = 1 },
@@ -356,7 +432,9 @@ func TestPlanPrune(t *testing.T) {
 			want: Plan{Candidates: 1, Stay: Stay{Active: 1}},
 		},
 		"a group without a known limit": {
-			group: GroupState{Type: TypePublic, Members: 90}, members: []Member{talker, idle("a")}, want: Plan{Candidates: 1, Stay: Stay{Active: 1}},
+			group: GroupState{Type: TypePublic, Members: 90}, members: []Member{talker, idle("a")}, want: Plan{
+				Candidates: 1, Stay: Stay{Active: 1},
+			},
 		},
 		"only an owner speaks: activity is known": {
 			members: []Member{role(talker, RoleOwner), idle("a")},
@@ -364,7 +442,9 @@ func TestPlanPrune(t *testing.T) {
 		},
 		"the only message is old: activity is known": {
 			members: []Member{idle("a"), member("b", 300*day, never)},
-			want:    Plan{Candidates: 2, Removals: []Removal{removal("b", 300*day, true), removal("a", 200*day, false)}},
+			want: Plan{
+				Candidates: 2, Removals: []Removal{removal("b", 300*day, true), removal("a", 200*day, false)},
+			},
 		},
 	}
 	for name, tc := range tests {
@@ -404,20 +484,29 @@ func TestNoPlan(t *testing.T) {
 			members: listed(member("a", 300*day, never), member("b", 300*day, never)), want: ErrActivityUnknown,
 		},
 		"nobody is known to have spoken": {
-			members: listed(Member{Account: "a", Role: RoleMember, Joined: ago(300 * day), LastSpoke: ago(day)}), want: ErrActivityUnknown,
+			members: listed(Member{Account: "a", Role: RoleMember, Joined: ago(300 * day), LastSpoke: ago(day)}),
+			want:    ErrActivityUnknown,
 		},
 		"an empty list": {members: listed(), want: ErrActivityUnknown},
 		"a list that ends with an error": {
-			members: func(yield func(Member, error) bool) { _ = yield(idle, nil) && yield(Member{}, broken) }, want: broken,
+			members: func(yield func(Member, error) bool) { _ = yield(idle, nil) && yield(Member{}, broken) },
+			want:    broken,
 		},
 		"an error amid the list": {
 			members: func(yield func(Member, error) bool) {
 				_ = yield(idle, nil) && yield(Member{}, broken) && yield(idle, nil)
 			}, want: broken,
 		},
-		"an invalid rule":         {edit: func(g *GoverningRule) { g.Invalid = "bad" }, members: listed(idle), want: ErrRuleUnusable},
-		"a missing protection":    {edit: func(g *GoverningRule) { g.Unresolved = []string{"staff"} }, members: listed(idle), want: ErrRuleUnusable},
-		"a group of unknown type": {group: GroupState{Members: 100, MaxMembers: 100}, members: listed(idle), want: ErrRuleUnusable},
+		"an invalid rule": {
+			edit: func(g *GoverningRule) { g.Invalid = "bad" }, members: listed(idle), want: ErrRuleUnusable,
+		},
+		"a missing protection": {
+			edit: func(g *GoverningRule) { g.Unresolved = []string{"staff"} }, members: listed(idle),
+			want: ErrRuleUnusable,
+		},
+		"a group of unknown type": {
+			group: GroupState{Members: 100, MaxMembers: 100}, members: listed(idle), want: ErrRuleUnusable,
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -451,17 +540,20 @@ func TestLastLook(t *testing.T) {
 		rule    func(*GoverningRule)
 		want    KeptReason // 0: goes
 	}{
-		"still idle":            {current: as(func(*Member) {})},
-		"left":                  {want: KeptLeft},
-		"became admin":          {current: as(func(m *Member) { m.Role = RoleAdmin }), want: KeptRoleChanged},
-		"became owner":          {current: as(func(m *Member) { m.Role = RoleOwner }), want: KeptRoleChanged},
-		"role unknown":          {current: as(func(m *Member) { m.Role = RoleUnknown }), want: KeptUnknown},
-		"role out of range":     {current: as(func(m *Member) { m.Role = 9 }), want: KeptUnknown},
-		"spoke since":           {current: as(func(m *Member) { m.LastSpoke = ago(day) }), want: KeptActiveAgain},
-		"joined since":          {current: as(func(m *Member) { m.Joined = ago(day) }), want: KeptActiveAgain},
-		"spoke since, long ago": {current: as(func(m *Member) { m.LastSpoke = ago(100*day - time.Second) }), want: KeptActiveAgain},
+		"still idle":        {current: as(func(*Member) {})},
+		"left":              {want: KeptLeft},
+		"became admin":      {current: as(func(m *Member) { m.Role = RoleAdmin }), want: KeptRoleChanged},
+		"became owner":      {current: as(func(m *Member) { m.Role = RoleOwner }), want: KeptRoleChanged},
+		"role unknown":      {current: as(func(m *Member) { m.Role = RoleUnknown }), want: KeptUnknown},
+		"role out of range": {current: as(func(m *Member) { m.Role = 9 }), want: KeptUnknown},
+		"spoke since":       {current: as(func(m *Member) { m.LastSpoke = ago(day) }), want: KeptActiveAgain},
+		"joined since":      {current: as(func(m *Member) { m.Joined = ago(day) }), want: KeptActiveAgain},
+		"spoke since, long ago": {
+			current: as(func(m *Member) { m.LastSpoke = ago(100*day - time.Second) }), want: KeptActiveAgain,
+		},
 		"active by the rule as it is now": {
-			current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Rule.InactiveFor = 101 * day }, want: KeptActiveAgain,
+			current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Rule.InactiveFor = 101 * day },
+			want: KeptActiveAgain,
 		},
 		"exactly as long ago as the rule says": {
 			current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Rule.InactiveFor = 100 * day },
@@ -474,15 +566,24 @@ func TestLastLook(t *testing.T) {
 				g.protect = append(g.protect, &selection{more: &sources{prefixes: accounts.NewPrefixes([]string{"x"})}})
 			}, want: KeptProtected,
 		},
-		"the admin account now":     {current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptProtected},
-		"the rule became invalid":   {current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Invalid = "bad" }, want: KeptUnknown},
-		"the protection is missing": {current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Unresolved = []string{"staff"} }, want: KeptUnknown},
-		"left is said first":        {rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptLeft},
+		"the admin account now": {
+			current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptProtected,
+		},
+		"the rule became invalid": {
+			current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Invalid = "bad" }, want: KeptUnknown,
+		},
+		"the protection is missing": {
+			current: as(func(*Member) {}), rule: func(g *GoverningRule) { g.Unresolved = []string{"staff"} },
+			want: KeptUnknown,
+		},
+		"left is said first": {rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptLeft},
 		"the role is said before the protection": {
-			current: as(func(m *Member) { m.Role = RoleAdmin }), rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptRoleChanged,
+			current: as(func(m *Member) { m.Role = RoleAdmin }), rule: func(g *GoverningRule) { g.adminAccount = "x" },
+			want: KeptRoleChanged,
 		},
 		"the protection is said before the activity": {
-			current: as(func(m *Member) { m.LastSpoke = now }), rule: func(g *GoverningRule) { g.adminAccount = "x" }, want: KeptProtected,
+			current: as(func(m *Member) { m.LastSpoke = now }), rule: func(g *GoverningRule) { g.adminAccount = "x" },
+			want: KeptProtected,
 		},
 	}
 	for name, tc := range tests {

@@ -35,12 +35,14 @@ type Kept struct {
 	Reason  KeptReason
 }
 
-// Recheck applies the rule once more to a batch of planned removals, right before it is deleted, with the members as they
-// are now: remove may go, kept stays, both in the order of the batch. An account that is absent from current has left.
+// Recheck applies the rule once more to a batch of planned removals, right before it is deleted, with the members as
+// they are now: remove may go, kept stays, both in the order of the batch. An account that is absent from current has
+// left.
 //
 // The rule may have changed since the plan: g is the one in force now. While g.Invalid or g.Unresolved is set, Recheck
 // keeps every member; callers wait instead of calling it then.
-func (g *GoverningRule) Recheck(batch []Removal, current map[string]Member, now time.Time) (remove []string, kept []Kept) {
+func (g *GoverningRule) Recheck(batch []Removal, current map[string]Member, now time.Time) (remove []string,
+	kept []Kept) {
 	for _, planned := range batch {
 		if reason := g.keptFor(planned, current, now); reason != 0 {
 			kept = append(kept, Kept{Account: planned.Account, Reason: reason})
@@ -51,9 +53,11 @@ func (g *GoverningRule) Recheck(batch []Removal, current map[string]Member, now 
 	return remove, kept
 }
 
-// RecheckInFlight is Recheck for a batch whose deletion was recorded and may have happened: a member that has left since
-// counts as removed by the run, even if it has joined again. batch must not hold members that the run has recorded as kept.
-func (g *GoverningRule) RecheckInFlight(batch []Removal, current map[string]Member, now time.Time) (removed, remove []string, kept []Kept) {
+// RecheckInFlight is Recheck for a batch whose deletion was recorded and may have happened: a member that has left
+// since counts as removed by the run, even if it has joined again. batch must not hold members that the run has
+// recorded as kept.
+func (g *GoverningRule) RecheckInFlight(batch []Removal, current map[string]Member, now time.Time) (removed,
+	remove []string, kept []Kept) {
 	var present []Removal
 	for _, planned := range batch {
 		m, isMember := current[planned.Account]
@@ -67,8 +71,8 @@ func (g *GoverningRule) RecheckInFlight(batch []Removal, current map[string]Memb
 	return removed, remove, kept
 }
 
-// HasLeft reports whether a member whose removal was recorded has left the group since: it is absent, or has joined again.
-// Had it joined again before the record, Recheck would have kept it.
+// HasLeft reports whether a member whose removal was recorded has left the group since: it is absent, or has joined
+// again. Had it joined again before the record, Recheck would have kept it.
 func HasLeft(planned Removal, now Member, present bool) bool {
 	return !present || !planned.LastActive.IsZero() && now.Joined.After(planned.LastActive)
 }

@@ -77,27 +77,3 @@ func (g groupRefusals) restore(account string, hash uint64) bool {
 	}
 	return false
 }
-
-// distinctRefusals returns one refusal for each UID. Of several, which Kubernetes rules out, the content decides.
-func distinctRefusals(refusals []Refusal) []*Refusal {
-	distinct := make([]*Refusal, 0, len(refusals))
-	byUID := make(map[string]int, len(refusals))
-	for i := range refusals {
-		r := &refusals[i]
-		at, again := byUID[r.UID]
-		switch {
-		case r.UID == "" || !again:
-			byUID[r.UID] = len(distinct)
-			distinct = append(distinct, r)
-		case r.compare(distinct[at]) > 0:
-			distinct[at] = r
-		}
-	}
-	return distinct
-}
-
-// compare orders refusals by their content.
-func (r *Refusal) compare(other *Refusal) int {
-	return cmp.Or(strings.Compare(r.Namespace, other.Namespace), strings.Compare(r.App, other.App),
-		strings.Compare(r.Group, other.Group), cmp.Compare(compileRefusal(r).fingerprint, compileRefusal(other).fingerprint))
-}

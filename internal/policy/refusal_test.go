@@ -44,35 +44,45 @@ func TestRecords(t *testing.T) {
 	}{
 		"0: an application is refused": {records: []Refusal{refusal}, want: pruned(10120, "Come back later")},
 		"0: an invitation is refused": {
-			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = TriggerInvite }, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = TriggerInvite },
+			want: pruned(10120, "Come back later"),
 		},
 		"0: an addition over REST is not": {
-			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI }, want: admit(ReasonUnmatched),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI },
+			want: admit(ReasonUnmatched),
 		},
 		"0: a trigger that does not exist opens nothing": {
-			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = 77 }, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Trigger = 77 },
+			want: pruned(10120, "Come back later"),
 		},
 		"0 beats 2: allowed, and refused all the same": {
-			records: []Refusal{refusal}, policies: []Policy{policyNamed("p", 1, joining(allow("jared")))}, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, policies: []Policy{policyNamed("p", 1, joining(allow("jared")))},
+			want: pruned(10120, "Come back later"),
 		},
 		"0 comes before 1: the words of the record": {
-			records: []Refusal{refusal}, policies: []Policy{policyNamed("p", 1, joining(deny("jared"), reject(10110, "No")))}, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, policies: []Policy{policyNamed("p", 1,
+				joining(deny("jared"), reject(10110, "No")))}, want: pruned(10120, "Come back later"),
 		},
 		"0 is the same for the audited answer": {
-			records: []Refusal{refusal}, policies: []Policy{policyNamed("p", 1, joining(audit, allow("jared"))), policyNamed("q", 2, joining(allow()))},
+			records: []Refusal{refusal}, policies: []Policy{
+				policyNamed("p", 1, joining(audit, allow("jared"))), policyNamed("q", 2, joining(allow())),
+			},
 			want: pruned(10120, "Come back later"),
 		},
 		"0: the moment before it ends": {
-			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = later.Add(-1) }, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = later.Add(-1) },
+			want: pruned(10120, "Come back later"),
 		},
 		"0: the moment it ends": {
 			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = later }, want: admit(ReasonUnmatched),
 		},
 		"0: without a time of the query nobody comes back": {
-			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = time.Time{} }, want: pruned(10120, "Come back later"),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = time.Time{} },
+			want: pruned(10120, "Come back later"),
 		},
 		"0: another account": {
-			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Account = "Jared" }, want: admit(ReasonUnmatched),
+			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Account = "Jared" },
+			want: admit(ReasonUnmatched),
 		},
 		"0: another group": {
 			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Group = "vip-10" }, want: admit(ReasonUnmatched),
@@ -92,62 +102,82 @@ func TestRecords(t *testing.T) {
 		},
 		"0: of several that end together, the lowest code": {
 			records: []Refusal{
-				recordOf("a", refusing(later, 10121, "not this"), "jared"), recordOf("b", refusing(later, 10120, "this"), "jared"),
+				recordOf("a", refusing(later, 10121, "not this"), "jared"),
+				recordOf("b", refusing(later, 10120, "this"), "jared"),
 			}, want: pruned(10120, "this"),
 		},
 		"0: then by message": {
 			records: []Refusal{
-				recordOf("a", refusing(later, 10120, "this too"), "jared"), recordOf("b", refusing(later, 10120, "this"), "jared"),
+				recordOf("a", refusing(later, 10120, "this too"), "jared"),
+				recordOf("b", refusing(later, 10120, "this"), "jared"),
 			}, want: pruned(10120, "this"),
 		},
 		"0: one that is over does not hide one that is not": {
-			records: []Refusal{recordOf("b", refusing(now.Add(-1), 10101, ""), "jared"), refusal}, want: pruned(10120, "Come back later"),
+			records: []Refusal{recordOf("b", refusing(now.Add(-1), 10101, ""), "jared"), refusal},
+			want:    pruned(10120, "Come back later"),
 		},
 		"a record without an end that restores nobody is ignored": {
-			records: []Refusal{recordOf("a", refusing(time.Time{}, 10120, ""), "jared")}, query: func(q *JoinQuery) { q.Now = time.Time{} },
+			records: []Refusal{recordOf("a", refusing(time.Time{}, 10120, ""), "jared")}, query: func(q *JoinQuery) {
+				q.Now = time.Time{}
+			},
 			want: admit(ReasonUnmatched),
 		},
 		"a record of an app that does not exist is ignored": {
-			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.App = later, "staging" }, "jared")}, want: admit(ReasonUnmatched),
+			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.App = later, "staging" }, "jared")},
+			want:    admit(ReasonUnmatched),
 		},
 		"a record of another namespace is ignored": {
-			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.Namespace = later, "other" }, "jared")}, want: admit(ReasonUnmatched),
+			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.Namespace = later, "other" }, "jared")},
+			want:    admit(ReasonUnmatched),
 		},
 		"a record of a conflicted app is ignored": {
 			apps:    []App{{Object: object("late", 9), SDKAppID: appID}},
-			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.App = later, "late" }, "jared")}, want: admit(ReasonUnmatched),
+			records: []Refusal{recordOf("a", func(r *Refusal) { r.Until, r.App = later, "late" }, "jared")},
+			want:    admit(ReasonUnmatched),
 		},
 
 		"1b: restored past a gate": {
-			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: admit(ReasonRestored),
+			records: []Refusal{beingRestored}, query: asAdmin,
+			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: admit(ReasonRestored),
 		},
 		"1b: restored where unmatched groups are closed": {
-			app: func(a *App) { a.RejectUnmatched = true }, records: []Refusal{beingRestored}, query: asAdmin, want: admit(ReasonRestored),
+			app: func(a *App) { a.RejectUnmatched = true }, records: []Refusal{beingRestored}, query: asAdmin,
+			want: admit(ReasonRestored),
 		},
 		"1 beats 1b: denied": {
-			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(deny("jared")))}, want: refuse(ReasonDenied),
+			records: []Refusal{beingRestored}, query: asAdmin,
+			policies: []Policy{policyNamed("p", 1, joining(deny("jared")))}, want: refuse(ReasonDenied),
 		},
 		"1b: an audit section that denies is a difference": {
-			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(audit, deny("jared")))},
+			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{
+				policyNamed("p", 1, joining(audit, deny("jared"))),
+			},
 			want: differing(admit(ReasonRestored)),
 		},
 		"1b: an audit section that has a gate is none": {
-			records: []Refusal{beingRestored}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(audit, allow()))}, want: admit(ReasonRestored),
+			records: []Refusal{beingRestored}, query: asAdmin,
+			policies: []Policy{policyNamed("p", 1, joining(audit, allow()))}, want: admit(ReasonRestored),
 		},
 		"1b: not for an application, whoever claims to be the operator": {
 			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Operator = "administrator" },
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not for an invitation": {
-			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "administrator", TriggerInvite },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) {
+				q.Operator, q.Trigger = "administrator", TriggerInvite
+			},
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not for a trigger that does not exist": {
-			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "administrator", 77 },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) {
+				q.Operator, q.Trigger = "administrator", 77
+			},
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not by another operator": {
-			records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Operator, q.Trigger = "Administrator", TriggerRESTAPI },
+			records: []Refusal{beingRestored}, query: func(q *JoinQuery) {
+				q.Operator, q.Trigger = "Administrator", TriggerRESTAPI
+			},
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not without an operator": {
@@ -155,7 +185,9 @@ func TestRecords(t *testing.T) {
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: nobody is the admin of an app that names none": {
-			app: nobodysApp, records: []Refusal{beingRestored}, query: func(q *JoinQuery) { q.Trigger = TriggerRESTAPI },
+			app: nobodysApp, records: []Refusal{beingRestored}, query: func(q *JoinQuery) {
+				q.Trigger = TriggerRESTAPI
+			},
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: not for an account that is not being restored": {
@@ -167,7 +199,8 @@ func TestRecords(t *testing.T) {
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
 		},
 		"1b: a record that refuses restores nobody": {
-			records: []Refusal{refusal}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
+			records: []Refusal{refusal}, query: asAdmin, policies: []Policy{policyNamed("p", 1, joining(allow()))},
+			want: refuse(ReasonNotListed),
 		},
 		"a record that restores refuses nobody": {records: []Refusal{beingRestored}, want: admit(ReasonUnmatched)},
 		"one run restores what another refuses": {
@@ -199,7 +232,8 @@ func TestRecordsInTheHash(t *testing.T) {
 	base := func() Input {
 		in := world()
 		in.Refusals = []Refusal{
-			recordOf("a", refusing(now, 10120, "m"), "jared", "tommy"), recordOf("b", restoring, "x"), recordOf("c", refusing(now, 10120, "m"), "y"),
+			recordOf("a", refusing(now, 10120, "m"), "jared", "tommy"), recordOf("b", restoring, "x"),
+			recordOf("c", refusing(now, 10120, "m"), "y"),
 		}
 		return in
 	}
@@ -235,7 +269,9 @@ func TestRecordsInTheHash(t *testing.T) {
 		"a record of no app": func(in *Input) {
 			in.Refusals = append(in.Refusals, recordOf("z", func(r *Refusal) { r.Until, r.App = now, "none" }, "x"))
 		},
-		"a record that says nothing": func(in *Input) { in.Refusals = append(in.Refusals, recordOf("z", func(*Refusal) {}, "x")) },
+		"a record that says nothing": func(in *Input) {
+			in.Refusals = append(in.Refusals, recordOf("z", func(*Refusal) {}, "x"))
+		},
 	} {
 		in := base()
 		edit(&in)
@@ -248,12 +284,15 @@ func TestRecordsInTheHash(t *testing.T) {
 func TestDecideJoinAllocatesNothingForRecords(t *testing.T) {
 	in := world(policyNamed("p", 1, joining(allow())))
 	in.Refusals = []Refusal{
-		recordOf("a", refusing(now, 10120, "Come back later"), "jared"), recordOf("b", refusing(now.Add(1), 10121, ""), "tommy"), recordOf("c", restoring, "jared"),
+		recordOf("a", refusing(now, 10120, "Come back later"), "jared"),
+		recordOf("b", refusing(now.Add(1), 10121, ""), "tommy"), recordOf("c", restoring, "jared"),
 	}
 	app := Compile(in).App(appID)
 	for _, account := range []string{"jared", "tommy", "nobody"} {
 		for _, trigger := range []Trigger{TriggerApply, TriggerRESTAPI} {
-			q := JoinQuery{Group: "vip-1", Account: account, Trigger: trigger, Operator: "administrator", Now: now.Add(-1)}
+			q := JoinQuery{
+				Group: "vip-1", Account: account, Trigger: trigger, Operator: "administrator", Now: now.Add(-1),
+			}
 			if got := testing.AllocsPerRun(100, func() { app.DecideJoin(q) }); got != 0 {
 				t.Errorf("DecideJoin(%+v): %v allocations, want 0", q, got)
 			}
@@ -266,7 +305,10 @@ func manyRecords(groups, accounts int) []Refusal {
 	records := make([]Refusal, groups)
 	for i := range records {
 		r := &records[i]
-		*r = Refusal{Namespace: "chat", App: "prod", Group: fmt.Sprintf("@TGS#%08d", i), UID: fmt.Sprintf("run-%08d", i), Until: now, Accounts: make([]string, accounts)}
+		*r = Refusal{
+			Namespace: "chat", App: "prod", Group: fmt.Sprintf("@TGS#%08d", i), UID: fmt.Sprintf("run-%08d", i),
+			Until: now, Accounts: make([]string, accounts),
+		}
 		for j := range r.Accounts {
 			r.Accounts[j] = fmt.Sprintf("a-removed-account-%08d", i*accounts+j)
 		}

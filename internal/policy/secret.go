@@ -7,8 +7,8 @@ import (
 )
 
 // Secret is a text that no log, error, event or document may show. Printed, logged or marshalled it is "REDACTED"; only
-// [Secret.Reveal] returns the text. Go has two gaps: do not make it the key of a map that becomes JSON, and do not keep it
-// in an unexported field of what may be printed.
+// [Secret.Reveal] returns the text. Go has two gaps: do not make it the key of a map that becomes JSON, and do not keep
+// it in an unexported field of what may be printed.
 type Secret string
 
 const redacted = "REDACTED"

@@ -18,10 +18,12 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 	app.Tokens = []Token{{Name: TokenCurrent, Value: secret}}
 	snapshot := Compile(Input{Apps: []App{app}})
 	values := map[string]any{
-		"secret": secret, "pointer": &secret, "token": app.Tokens[0], "tokens": app.Tokens, "app": app, "pointer to app": &app,
-		"map": map[string]Secret{"a": secret}, "interface": []any{secret}, "input": Input{Apps: []App{app}},
-		"compiled app": snapshot.App(appID), "compiled app by value": *snapshot.App(appID), "snapshot": snapshot, "snapshot by value": *snapshot,
-		"error": fmt.Errorf("token %v: %w", secret, errors.New("bad")),
+		"secret": secret, "pointer": &secret, "token": app.Tokens[0], "tokens": app.Tokens, "app": app,
+		"pointer to app": &app,
+		"map":            map[string]Secret{"a": secret}, "interface": []any{secret}, "input": Input{Apps: []App{app}},
+		"compiled app": snapshot.App(appID), "compiled app by value": *snapshot.App(appID), "snapshot": snapshot,
+		"snapshot by value": *snapshot,
+		"error":             fmt.Errorf("token %v: %w", secret, errors.New("bad")),
 	}
 	hidden := []string{text, fmt.Sprintf("%x", text), fmt.Sprintf("%X", text), fmt.Sprintf("%v", []byte(text))}
 	check := func(how, printed string) {
@@ -47,7 +49,8 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 			check(name+" as XML", string(encoded))
 		}
 	}
-	if got := fmt.Sprintf("%v %+v %#v %s %q %d", secret, secret, secret, secret, secret, secret); got != strings.TrimSpace(strings.Repeat("REDACTED ", 6)) {
+	if got := fmt.Sprintf("%v %+v %#v %s %q %d", secret, secret, secret, secret, secret,
+		secret); got != strings.TrimSpace(strings.Repeat("REDACTED ", 6)) {
 		t.Errorf("printed as %q", got)
 	}
 	if got := secret.String() + secret.GoString() + secret.LogValue().String(); got != "REDACTEDREDACTEDREDACTED" {

@@ -7,11 +7,11 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// selection is the compiled form of an [AccountSelector]: its own accounts, the lists that it refers to, and prefixes. The
-// zero value selects no account.
+// selection is the compiled form of an [AccountSelector]: its own accounts, the lists that it refers to, and prefixes.
+// The zero value selects no account.
 type selection struct {
-	// set is one of the sources and most often the only one. It is stored here because a pointer to it would cost another
-	// cache miss, of which a decision among thousands of policies consists.
+	// set is one of the sources and most often the only one. It is stored here because a pointer to it would cost
+	// another cache miss, of which a decision among thousands of policies consists.
 	set accounts.Set
 	// more are the other sources; nil if there are none.
 	more *sources
@@ -53,8 +53,8 @@ func (s *sources) contain(account string, hash uint64) bool {
 	return s.prefixes.Contains(account)
 }
 
-// parsedSelector is an [AccountSelector] before its references are resolved: they resolve to something else when lists come
-// and go or their labels change, without a new version of the policy.
+// parsedSelector is an [AccountSelector] before its references are resolved: they resolve to something else when lists
+// come and go or their labels change, without a new version of the policy.
 type parsedSelector struct {
 	own sources
 	// accounts is how many the selector names itself.
@@ -80,8 +80,8 @@ func parseSelector(a *AccountSelector) *parsedSelector {
 	return parsed
 }
 
-// resolve takes the references of the selector, in the order of refs, and writes to t what they resolve to. missing names
-// those that resolve to no list, each once; they count as empty.
+// resolve takes the references of the selector, in the order of refs, and writes to t what they resolve to. missing
+// names those that resolve to no list, each once; they count as empty.
 func (p *parsedSelector) resolve(references []*reference, t *transcript) (found selection, missing []string) {
 	all := p.own
 	all.sets = slices.Clone(all.sets)

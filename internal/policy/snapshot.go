@@ -8,8 +8,8 @@ import (
 	"github.com/groupgate/groupgate/internal/accounts"
 )
 
-// Store holds the snapshot that is served. Its zero value is ready and was never built. It is safe for concurrent use and
-// takes no lock.
+// Store holds the snapshot that is served. Its zero value is ready and was never built. It is safe for concurrent use
+// and takes no lock.
 type Store struct{ current atomic.Pointer[Snapshot] }
 
 // Load returns the snapshot published last, or nil before the first one. Load once per request and pass it down: two
@@ -92,8 +92,8 @@ type CompiledApp struct {
 	sdkAppID       uint64
 	adminAccount   string
 	authentication Authentication
-	// tokens is a function because package fmt prints unexported fields without calling the methods that redact a secret,
-	// but cannot look into a function.
+	// tokens is a function because package fmt prints unexported fields without calling the methods that redact a
+	// secret, but cannot look into a function.
 	tokens           func() []Token
 	rejectUnmatched  bool
 	pruningSuspended bool

@@ -15,8 +15,8 @@ const (
 	Accepted Acceptance = iota
 	// TargetNotFound policies name an IMApp that is missing or conflicted. They govern nothing.
 	TargetNotFound
-	// Invalid policies hold a value that the schema could not rule out. They still rank among the others, admit no account
-	// by themselves, and remove none.
+	// Invalid policies hold a value that the schema could not rule out. They still rank among the others, admit no
+	// account by themselves, and remove none.
 	Invalid
 )
 
@@ -39,8 +39,8 @@ type PolicyVerdict struct {
 	// MissingRefs lists the references that resolve to no AccountList, in the order of the fields, separated by "; ";
 	// of more than 10 it names the first and counts the rest.
 	MissingRefs string
-	// OverriddenBy is the name of a higher-ranked policy whose rule applies to every group of OverriddenMatcher, a matcher
-	// of this policy. Both are empty when there is none.
+	// OverriddenBy is the name of a higher-ranked policy whose rule applies to every group of OverriddenMatcher, a
+	// matcher of this policy. Both are empty when there is none.
 	OverriddenBy      string
 	OverriddenMatcher string
 }

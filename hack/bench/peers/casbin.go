@@ -8,8 +8,8 @@ import (
 	"github.com/casbin/casbin/v3/model"
 )
 
-// casbinModel makes a member of a group one who has the group as a role. A line of policy for each group or account
-// would be tried one after the other: 1,000 or a million evaluations a callback.
+// casbinModel gives every member of a group that group as a role. A line of policy for each group or account would be
+// evaluated one after the other: 1,000 or a million evaluations a callback.
 const casbinModel = `
 [request_definition]
 r = sub, obj, act

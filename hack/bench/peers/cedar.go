@@ -7,7 +7,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 )
 
-// cedarPolicy admits who is on the list of the group.
+// cedarPolicy admits the members of the list of the group.
 const cedarPolicy = `permit (principal, action == Action::"join", resource) when { principal in resource.members };`
 
 // FromCedar decides with cedar-go: one policy, an entity for every account, and one for every group.

@@ -7,8 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// ServeFastHTTP is BareTyped behind another HTTP server than net/http. It shows what that choice costs: docs/adr says
-// why Groupgate makes it.
+// ServeFastHTTP is BareTyped with fasthttp instead of net/http: the cost of that choice, which docs/adr explains.
 func ServeFastHTTP(listener net.Listener) error {
 	server := &fasthttp.Server{
 		Handler: func(ctx *fasthttp.RequestCtx) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Decider says whether a group admits an account.
+// Decider reports whether a group admits an account.
 type Decider func(ctx context.Context, group, account string) (bool, error)
 
 // FromMaps decides as a team would by hand: from maps.
@@ -71,7 +71,7 @@ type answer struct {
 func reply(w http.ResponseWriter, status int, a answer) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(a) // who asked is gone
+	_ = json.NewEncoder(w).Encode(a) // the client may be gone
 }
 
 func signed(token, sign, requestTime string) bool {

@@ -17,8 +17,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// FuzzParseAgainstEncodingJSON compares Parse with an oracle that leaves JSON to encoding/json. Both accept the same bodies
-// with the same result, and the reason for which Parse refuses a body is among the oracle's.
+// FuzzParseAgainstEncodingJSON compares Parse with an oracle that leaves JSON to encoding/json. Both accept the same
+// bodies with the same result, and the reason for which Parse refuses a body is among the oracle's.
 //
 // The oracle makes up for the differences of encoding/json, which
 //   - checks strings that no command needs (control characters, invalid escapes): the oracle replaces them first;
@@ -60,8 +60,8 @@ func FuzzParseAgainstEncodingJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) { agreesWithOracle(t, body) })
 }
 
-// TestParseCallbackAgainstEncodingJSON does the same with bodies that are nearly right, which random bytes seldom are.
-func TestParseCallbackAgainstEncodingJSON(t *testing.T) {
+// TestParseAgainstEncodingJSON does the same with bodies that are nearly valid, which random bytes rarely are.
+func TestParseAgainstEncodingJSON(t *testing.T) {
 	blank := rapid.SampledFrom([]string{"", "", "", " ", "\r\n\t "})
 	text := rapid.SampledFrom([]string{
 		`"g"`, `"jared"`, `"Public"`, `"@TGS#2J4SZEAEL"`, `"exactly8"`, `"seven77"`, `"é\u00e9"`, `"\ud83d\ude00"`,
@@ -152,7 +152,7 @@ func agreesWithOracle(t rapid.TB, body []byte) {
 	unmarshalled(t, body, &got)
 }
 
-// unmarshalled compares with encoding/json without any help, for the bodies in which it has no choice between keys.
+// unmarshalled compares with plain encoding/json, for bodies without repeated or similar keys.
 func unmarshalled(t rapid.TB, body []byte, got *Callback) {
 	var all map[string]json.RawMessage
 	var items []map[string]json.RawMessage
@@ -203,7 +203,7 @@ func unmarshalled(t rapid.TB, body []byte, got *Callback) {
 	}
 }
 
-// Reasons why a body is unreadable as a whole. Those of a member are its name and what is wrong with it.
+// Reasons why a body is unreadable as a whole. Those of a field are its name and what is wrong with it.
 const (
 	notWellFormed = "not well-formed"
 	noObject      = "no object"
@@ -231,7 +231,7 @@ func reasonOf(err error) string {
 	return err.Error() // none that is known
 }
 
-// oracle reads a callback, or gives every reason why it cannot be read; with reasons it knows the command, if at all.
+// oracle reads a callback, or returns all reasons why it is unreadable, with the command if that is readable.
 func oracle(body []byte) (Callback, []string) {
 	fields, reasons := oracleObject(body)
 	if reasons != nil {
@@ -312,7 +312,7 @@ func oracleDestinations(values []string) (accounts, reasons []string) {
 	return accounts, reasons
 }
 
-// oracleObject gives the values of an object by key, as they were written.
+// oracleObject returns the raw values of an object by key.
 func oracleObject(body []byte) (fields map[string][]string, reasons []string) {
 	text := strings.TrimLeft(string(body), " \t\r\n")
 	if !strings.HasPrefix(text, "{") {
@@ -357,7 +357,7 @@ func oracleOnce(name string, values []string) (string, []string) {
 	return "", []string{name + " is given more than once"}
 }
 
-// oracleText reads the only value given, a string of 1 to 255 bytes that two readers cannot read differently.
+// oracleText reads the only value, a string of 1 to 255 bytes that no two readers read differently.
 func oracleText(name string, values []string) (string, []string) {
 	value, reasons := oracleOnce(name, values)
 	if reasons != nil {
@@ -384,8 +384,8 @@ func oracleText(name string, values []string) (string, []string) {
 	return text, nil
 }
 
-// halfPairs reports whether encoding/json has put U+FFFD for half a surrogate pair: then there are more of them than
-// were written.
+// halfPairs reports whether encoding/json has replaced half a surrogate pair: then there are more U+FFFD than were
+// written.
 func halfPairs(written, text string) bool {
 	escaped := strings.ReplaceAll(strings.ToLower(written), `\\`, "")
 	return strings.Count(text, "\ufffd") != strings.Count(written, "\ufffd")+strings.Count(escaped, `\ufffd`)
@@ -405,7 +405,7 @@ func depthOf(body []byte) int {
 	return deepest
 }
 
-// cutValue cuts the first JSON value off a text that is known to be well-formed.
+// cutValue cuts off the first value of well-formed JSON.
 func cutValue(text string) (value, rest string) {
 	depth, inString := 0, false
 	for i := 0; i < len(text); i++ {

@@ -189,7 +189,7 @@ func TestParse(t *testing.T) {
 		"account with half a pair": {body: invite(`"DestinationMembers":[{"Member_Account":"\ude00"}]`),
 			want: Callback{Command: CommandBeforeInviteJoin}, err: "Member_Account is not a valid string"},
 	}
-	// An operator that cannot be told takes an exemption away, and nothing else.
+	// An unreadable operator only loses an exemption.
 	for name, operator := range map[string]string{
 		"repeated":           `"administrator","Operator_Account":"administrator"`,
 		"two of them":        `"administrator","Operator_Account":"mallory"`,
@@ -313,7 +313,7 @@ func TestParseDocumentedBodies(t *testing.T) {
 	}
 }
 
-// The largest body that is accepted costs little more than reading it, whatever is in it.
+// The work for the largest body is bounded, whatever is in it.
 func TestParseBoundedWork(t *testing.T) {
 	fill := func(part string) string { return strings.Repeat(part, (1<<20)/len(part)) }
 	for name, body := range map[string]string{
@@ -324,7 +324,7 @@ func TestParseBoundedWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := []byte(body)
-			// The escaped keys cost one small allocation each, all else next to none.
+			// An escaped key costs one small allocation.
 			if got := testing.AllocsPerRun(1, func() { _, _ = Parse(body) }); got > 100_000 {
 				t.Errorf("%v allocations for a body of %d bytes", got, len(body))
 			}

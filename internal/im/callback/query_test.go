@@ -62,9 +62,8 @@ func TestParseQuery(t *testing.T) {
 	}
 }
 
-// FuzzParseQuery compares with net/url, which differs in what it does not accept: a pair with a semicolon, or with an
-// escape that is none. It leaves such a pair out, and tells of an error; ParseQuery, which must not lose a parameter
-// that somebody else may see, takes what is escaped wrongly as it stands.
+// FuzzParseQuery compares with net/url, which rejects pairs with a semicolon or an invalid escape. ParseQuery keeps
+// their raw text, since it must not lose a parameter that another reader may see.
 func FuzzParseQuery(f *testing.F) {
 	f.Add("SdkAppid=1400000000&CallbackCommand=Group.CallbackAfterGroupFull&Sign=ab&RequestTime=1669872112")
 	f.Add("sdkappid=%31&SdkAppid=2&Sign=a+b&Sign&OptPlatform=%")

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// addedAccounts reads whom an add_group_member is about.
+// addedAccounts returns the accounts of an add_group_member.
 func addedAccounts(t *testing.T, r request) (accounts []string) {
 	t.Helper()
 	var body struct {
@@ -69,7 +69,7 @@ func TestAddMembersResults(t *testing.T) {
 	}
 }
 
-// A code for a whole call is about everybody, or the call is split until it is about one account.
+// A code for a whole call is about all its accounts, or the call is split until it is about one account.
 func TestAddMembersCodes(t *testing.T) {
 	cases := map[string]struct {
 		code  int
@@ -117,7 +117,7 @@ func TestAddMembersCodes(t *testing.T) {
 	}
 }
 
-// Fewer seats than accounts: those that are left are taken, and no more calls are made than it takes to see that.
+// With fewer seats than accounts, all seats are taken, in as few calls as possible.
 func TestAddMembersTakesTheLastSeats(t *testing.T) {
 	for seats := range MaxAddsPerCall + 1 {
 		left := seats
@@ -166,8 +166,7 @@ func TestAddMembersFails(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			// u7 does not exist; once that is found out by halves, u4 meets a real failure: what came before is
-			// certain.
+			// u7 does not exist, which the halves find out; then the call for u4 fails: results before it are certain.
 			v := newVendor(t, func(_ http.ResponseWriter, _ int, r request) (int, string) {
 				accounts := addedAccounts(t, r)
 				switch {

@@ -26,7 +26,7 @@ const (
 	okAnswer  = `{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":""}`
 )
 
-// clock moves only when somebody sleeps or a test says so.
+// clock moves only with Sleep and move.
 type clock struct {
 	mu    sync.Mutex
 	now   time.Time
@@ -58,7 +58,7 @@ func (c *clock) move(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// request is what the vendor got.
+// request is a request that the vendor received.
 type request struct {
 	api   string
 	query url.Values
@@ -66,8 +66,7 @@ type request struct {
 	at    time.Time
 }
 
-// vendor answers from a function and remembers what it was asked. A function that returns 0 has written the answer
-// itself.
+// vendor answers from a function and records the requests. A function that returns 0 has written the response itself.
 type vendor struct {
 	*httptest.Server
 	clock *clock
@@ -121,7 +120,7 @@ func (v *vendor) client(t *testing.T, edit ...func(*Config)) *Client {
 	return client
 }
 
-// always answers every request the same.
+// always gives every request the same response.
 func always(status int, body string) func(http.ResponseWriter, int, request) (int, string) {
 	return func(http.ResponseWriter, int, request) (int, string) { return status, body }
 }
@@ -130,7 +129,7 @@ func refusal(code int, info string) string {
 	return fmt.Sprintf(`{"ActionStatus":"FAIL","ErrorCode":%d,"ErrorInfo":%q}`, code, info)
 }
 
-// remove makes the simplest call there is.
+// remove makes the simplest call.
 func remove(t *testing.T, c *Client) error {
 	t.Helper()
 	return c.DeleteMembers(t.Context(), "g", []string{"a"}, DeleteOptions{})
@@ -342,7 +341,7 @@ func TestVerificationPause(t *testing.T) {
 	}
 }
 
-// An outage that one call meets holds the others back too.
+// An outage that one call meets delays the others too.
 func TestOutagePauseIsShared(t *testing.T) {
 	v := newVendor(t, func(_ http.ResponseWriter, _ int, r request) (int, string) {
 		if r.api == apiDeleteMembers {
@@ -361,7 +360,7 @@ func TestOutagePauseIsShared(t *testing.T) {
 	if got := v.clock.Now().Sub(failedAt); got < (minBackOff<<4)/2 {
 		t.Errorf("the next call waited %s only", got)
 	}
-	// The vendor's trouble with one call is that call's alone.
+	// A failure that is about one call delays no other.
 	v2 := newVendor(t, func(_ http.ResponseWriter, _ int, r request) (int, string) {
 		if r.api == apiDeleteMembers {
 			return 200, refusal(10002, "")
@@ -488,7 +487,7 @@ func TestNotAfter(t *testing.T) {
 	if !errors.Is(err, ErrTooLate) || len(v.seen()) != 0 {
 		t.Errorf("in the past: %v after %d requests, want ErrTooLate and none", err, len(v.seen()))
 	}
-	// Retries stop at the moment, and nobody sleeps beyond it.
+	// Retries stop at that time, and no sleep goes beyond it.
 	err = call(start.Add(2500 * time.Millisecond))
 	if !errors.Is(err, ErrTooLate) || ClassOf(err) != "" {
 		t.Errorf("%v (class %q), want ErrTooLate and no class", err, ClassOf(err))
@@ -502,17 +501,16 @@ func TestNotAfter(t *testing.T) {
 		t.Errorf("%d attempts, given up at %s; want at least 2 and no sleep beyond the moment", n,
 			v.clock.Now().Sub(start))
 	}
-	// The limiter's turn comes too late.
+	// The limiter admits the call too late.
 	sent := len(v.seen())
 	v.clock.move(time.Minute)
-	_ = call(v.clock.Now()) // takes the turn of this second
+	_ = call(v.clock.Now()) // takes the slot of this second
 	if err := call(v.clock.Now().Add(time.Millisecond)); !errors.Is(err, ErrTooLate) || len(v.seen()) != sent+1 {
 		t.Errorf("behind the limiter: %v after %d requests, want ErrTooLate and one", err, len(v.seen())-sent)
 	}
 }
 
-// A turn that is not used goes back, so that a call that came too late slows nobody down. A vendor that answers too
-// slowly for any second attempt is out of reach, although the call ends for lack of time.
+// A vendor that answers too slowly for a second attempt is unreachable, although the call ends for lack of time.
 func TestOutageShowsWhereACallRunsOutOfTime(t *testing.T) {
 	var v *vendor
 	v = newVendor(t, func(http.ResponseWriter, int, request) (int, string) {
@@ -529,7 +527,7 @@ func TestOutageShowsWhereACallRunsOutOfTime(t *testing.T) {
 	}
 }
 
-func TestNotAfterReturnsItsTurn(t *testing.T) {
+func TestLateCallTakesNoSlot(t *testing.T) {
 	v := newVendor(t, always(200, okAnswer))
 	client := v.client(t, func(c *Config) { c.RequestsPerSecond = 1 })
 	if err := remove(t, client); err != nil {
@@ -582,7 +580,7 @@ func TestRealSleepEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// attemptOver is a transport whose attempts all run into their time limit.
+// attemptOver is a transport whose attempts all time out.
 type attemptOver struct{ limits []time.Duration }
 
 func (a *attemptOver) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -629,7 +627,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 	}
 }
 
-// Whatever fails and however it is printed, neither the key nor the UserSig shows.
+// No error and no way of printing shows the key or the UserSig.
 func TestNothingSecretShows(t *testing.T) {
 	echo := func(_ http.ResponseWriter, _ int, r request) (int, string) {
 		sig := r.query.Get("usersig")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The vendor's table of codes (page 34348), and what this package makes of each.
+// The vendor's table of codes (page 34348), and the class of each.
 func TestClassOfCode(t *testing.T) {
 	table := map[Class][]int{
 		ClassTransient: {10002, 20004, 20005, 60008, 60013, 60014, 70169, 70202, 70500, 90992, 90994, 90995, 91000},
@@ -31,7 +31,7 @@ func TestClassOfCode(t *testing.T) {
 			}
 		}
 	}
-	// What a live room is asked for in vain.
+	// Calls that live rooms do not support.
 	for api, codes := range map[string]map[int]Class{
 		apiGroupInfo:     {10004: ClassPermanent, 10007: ClassPermanent},
 		apiMembers:       {10004: ClassPermanent, 10007: ClassUnsupported},

@@ -148,7 +148,7 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// A frequency limit holds all calls back, wherever in the answer it stands.
+// A frequency limit delays all calls, wherever in the response it is reported.
 func TestGroupsAreThrottledAsAWhole(t *testing.T) {
 	v := newVendor(t, func(_ http.ResponseWriter, n int, _ request) (int, string) {
 		code := 0

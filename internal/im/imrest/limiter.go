@@ -216,18 +216,19 @@ func (l *limiter) serve(now time.Time) (next time.Time) {
 	}
 }
 
-// dismiss fails the calls that cannot start in time if the next slot is at slot, and in a long pause all of them.
+// dismiss fails all calls in a long pause, whose reason the callers have to learn, and otherwise those that cannot start
+// in time if the next slot is at slot.
 func (l *limiter) dismiss(now, slot time.Time) {
 	left := l.pausedUntil.Sub(now)
 	for in := range l.queues {
 		l.queues[in] = slices.DeleteFunc(l.queues[in], func(w *waiter) bool {
 			switch {
-			case late(slot, w.call.notAfter):
-				w.result <- ErrTooLate
 			case left > longestWait:
 				reason := l.pausedFor
 				reason.API, reason.RetryAfter = w.call.api, left
 				w.result <- &reason
+			case late(slot, w.call.notAfter):
+				w.result <- ErrTooLate
 			default:
 				return false
 			}

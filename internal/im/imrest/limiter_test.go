@@ -16,7 +16,7 @@ import (
 
 const gap = 50 * time.Millisecond // 20 calls a second
 
-// advance lets time pass, which is that of a bubble of synctest.
+// advance lets the time of a synctest bubble pass.
 func advance(ctx context.Context, d time.Duration) { _ = sleep(ctx, d) }
 
 // queue is a limiter under test, and the order in which it admits calls.
@@ -352,8 +352,12 @@ func TestCallsDoNotRushOutOfAPause(t *testing.T) {
 func TestLongPauseFailsWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t)
-		for _, waiting := range []call{{api: apiMembers}, {api: apiMembers, notAfter: sometime()}, {api: apiMembers,
-			sweep: true}} {
+		for _, waiting := range []call{
+			{api: apiMembers},
+			{api: apiMembers, notAfter: sometime()},
+			{api: apiMembers, notAfter: q.begin.Add(15 * time.Second)}, // within the pause
+			{api: apiMembers, sweep: true},
+		} {
 			q.calls.Go(func() {
 				err := q.admit(t.Context(), waiting, time.Time{})
 				failed, ok := errors.AsType[*Error](err)
@@ -419,7 +423,7 @@ func TestLimiterUnderLoad(t *testing.T) {
 	var calls sync.WaitGroup
 	var mu sync.Mutex
 	var at []time.Time
-	for i := range 300 {
+	for i := range 100 {
 		calls.Go(func() {
 			for range 10 {
 				ctx, cancel := context.WithCancelCause(t.Context())

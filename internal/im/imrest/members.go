@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	memberPage        = 100 // members per page: what the vendor advises, and the most that it allows for communities (page 34948)
+	memberPage        = 100 // the vendor advises it, and allows no more for communities (page 34948)
 	maxNamedPerCall   = 50  // accounts per get_specified_group_member_info (page 64897)
 	roleOwner         = "Owner"
 	roleAdmin         = "Admin"

@@ -242,7 +242,7 @@ func TestMembersGuards(t *testing.T) {
 	}
 }
 
-// Members who leave while the list is read shift it: some come twice, and the count says where it ends.
+// Members that leave while the list is read shift it: others come twice, and the count says where the list ends.
 func TestMembersShift(t *testing.T) {
 	v := newVendor(t, func(_ http.ResponseWriter, n int, _ request) (int, string) {
 		switch n {
@@ -261,7 +261,7 @@ func TestMembersShift(t *testing.T) {
 	}
 }
 
-// hall is a vendor with a community of any size, without a server: it makes up the page that is asked for.
+// hall is a transport that makes up the pages of a community of any size.
 func hall(members int) roundTrip {
 	return func(r *http.Request) (*http.Response, error) {
 		var body struct{ Next string }
@@ -285,7 +285,7 @@ func hall(members int) roundTrip {
 	}
 }
 
-// However many members there are, the list takes little memory.
+// The memory of a list does not depend on the number of members.
 func TestMembersTakeLittleMemory(t *testing.T) {
 	const members = 50_000
 	clock := newClock()
@@ -319,7 +319,7 @@ func TestMembersTakeLittleMemory(t *testing.T) {
 	}
 }
 
-func TestMembersStopWhenNobodyListens(t *testing.T) {
+func TestMembersStopWhenTheCallerStops(t *testing.T) {
 	v := newVendor(t, always(200, memberPageAnswer(1000, "", names(0, 100)...)))
 	for _, err := range v.client(t).Members(t.Context(), Group{ID: "g", Type: im.TypePublic, Members: 1000}) {
 		if err != nil {
@@ -433,7 +433,7 @@ func TestMembersNamed(t *testing.T) {
 	}
 }
 
-// Absence means that an account has left, so half an answer must not look like that.
+// An incomplete response must not look as if accounts had left.
 func TestMembersNamedFailsAsAWhole(t *testing.T) {
 	v := newVendor(t, func(_ http.ResponseWriter, n int, _ request) (int, string) {
 		if n == 2 {
@@ -447,8 +447,8 @@ func TestMembersNamedFailsAsAWhole(t *testing.T) {
 	}
 }
 
-// FuzzDecodeAnswer feeds arbitrary answers to every call: what comes out must be possible.
-func FuzzDecodeAnswer(f *testing.F) {
+// FuzzDecodeResponse feeds arbitrary responses to all calls. Results must be possible.
+func FuzzDecodeResponse(f *testing.F) {
 	f.Add([]byte(memberPageAnswer(2, "", "a", "b")))
 	f.Add([]byte(`{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`))
 	f.Add([]byte(`{"ActionStatus":"OK","ErrorCode":0,"MemberNum":1,"MemberList":[{"Member_Account":"a",` +

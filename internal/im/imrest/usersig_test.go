@@ -193,7 +193,7 @@ func TestNewUserSigRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParseUserSig packs what the fuzzer finds, so that it gets past base64 and zlib, and gives it unpacked too.
+// FuzzParseUserSig uses the fuzzer's bytes as they are, and packed, so that they get past base64 and zlib.
 func FuzzParseUserSig(f *testing.F) {
 	f.Add([]byte(`{"TLS.ver":"2.0","TLS.identifier":"a","TLS.sdkappid":1,"TLS.expire":1,"TLS.time":1,` +
 		`"TLS.sig":"YQ=="}`))
@@ -208,7 +208,7 @@ func FuzzParseUserSig(f *testing.F) {
 			if token.Version != "2.0" || token.Identifier == "" || token.Time < 0 || token.Expire < 0 {
 				t.Errorf("accepted %+v", token)
 			}
-			// Nobody without the key gets further than this.
+			// Without the key a token gets no further than this.
 			err = VerifyUserSig(sig, "a key that nobody knows", token.SDKAppID, token.Identifier, time.Unix(0, 0))
 			if refused, ok := errors.AsType[*UserSigError](err); !ok || refused.Code != 70009 {
 				t.Errorf("forged token: %v, want code 70009", err)

@@ -1,11 +1,10 @@
-package controllers
+package app
 
 import (
 	"context"
 	"testing"
 	"time"
 
-	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
 )
@@ -29,7 +28,9 @@ func TestMemoryIsReleasedAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T) {
 				Store: &store, Published: published.Next, Began: began.Next, Delay: time.Millisecond,
 				Release: func() { released <- store.Load() != nil },
 			}
-			stop := start(t, l.Start)
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- l.Start(ctx) }() // received below
 			if !early {
 				publish()
 			}
@@ -41,6 +42,9 @@ func TestMemoryIsReleasedAfterTheLoadAndAfterTheBeginningOfATerm(t *testing.T) {
 			began.Notify()
 			<-released
 			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 			if len(released) != 0 {
 				t.Error("an edit released memory")
 			}
@@ -56,7 +60,11 @@ func TestNoMemoryIsReleasedDuringAStop(t *testing.T) {
 		Store: &store, Published: (&term.Notifier{}).Next, Began: (&term.Notifier{}).Next,
 		Delay: time.Hour, Release: func() { t.Error("released") },
 	}
-	labtest.Must(t, l.Start(ctx))
+	if err := l.Start(ctx); err != nil {
+		t.Error(err)
+	}
 	store.Publish(&policy.Snapshot{})
-	labtest.Must(t, l.Start(ctx))
+	if err := l.Start(ctx); err != nil {
+		t.Error(err)
+	}
 }
