@@ -8,16 +8,18 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
-// A list is kept packed by a real informer, which streams the first objects, and whatever somebody has made its accounts look like.
+// A list is kept packed by a real informer, which streams the first objects, and whatever somebody has made its
+// accounts look like.
 func TestCacheKeepsListsPacked(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	model := newList(namespace, "model", nil)
 	convert.PackList(model)
 	mark := model.Spec.Accounts[0]
-	if err := testClient(t).Create(t.Context(), newList(namespace, "marked", nil, mark, "looks packed")); !apierrors.IsInvalid(err) {
+	if err := labtest.Client(t).Create(t.Context(), newList(namespace, "marked", nil, mark, "looks packed")); !apierrors.IsInvalid(err) {
 		t.Errorf("what is packed can be written to the API: %v", err)
 	}
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
@@ -30,7 +32,7 @@ func TestCacheKeepsListsPacked(t *testing.T) {
 		r.published(t, admits("\ufffd", "odd", true)) // what the API made of the mark
 		for name, want := range map[string]int{"plain": 2, "lookalike": 2} {
 			var cached v1alpha1.AccountList
-			must(t, r.cache.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &cached))
+			labtest.Must(t, r.cache.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &cached))
 			if len(cached.Spec.Accounts) != 2 || cached.Spec.Accounts[0] != mark {
 				t.Errorf("%s is cached as %q", name, cached.Spec.Accounts)
 			}

@@ -12,52 +12,53 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// inputs tells the compiler what the objects have become. It keeps what more than one object, or the clock, has a say in. It is for the
-// one worker that builds. Its zero value is ready.
+// inputs passes changed objects to the compiler. It keeps those on which the input of another object, or of another
+// time, depends: apps and their Secrets, and refusals, which end. Only the worker that builds uses it. Its zero value
+// is ready.
 type inputs struct {
 	compiler policy.Compiler
 	apps     map[types.NamespacedName]*v1alpha1.IMApp
 	secrets  map[types.NamespacedName]map[string][]byte
-	records  map[types.NamespacedName]*keptRecord
+	refusals map[types.NamespacedName]*timedRefusal // by the name of the run
 }
 
-// keptRecord is the record of a run. The compiler knows it until its refusal is over.
-type keptRecord struct {
+// timedRefusal is what a run refuses, and until when. The compiler has it until it is over.
+type timedRefusal struct {
 	run   *v1alpha1.PruneRun
 	uid   string
-	until time.Time // zero: when the run says so
+	until time.Time // zero: it ends with a change of the run
 	over  bool
 }
 
-func (r *keptRecord) isOver(now time.Time) bool { return !r.until.IsZero() && !now.Before(r.until) }
+func (r *timedRefusal) isOver(now time.Time) bool { return !r.until.IsZero() && !now.Before(r.until) }
 
-// update takes up what an object has become. It converts the object, which is why nobody does that anew for objects that stay as they are.
-func (in *inputs) update(n news) {
-	name := client.ObjectKeyFromObject(n.object)
-	switch object := n.object.(type) {
+// update converts a changed object for the compiler. Objects that stay as they are need no conversion.
+func (in *inputs) update(c changedObject) {
+	name := client.ObjectKeyFromObject(c.object)
+	switch object := c.object.(type) {
 	case *v1alpha1.IMApp:
-		in.updateApp(name, object, n.gone)
+		in.updateApp(name, object, c.deleted)
 	case *corev1.Secret:
-		in.updateSecret(name, object, n.gone)
+		in.updateSecret(name, object, c.deleted)
 	case *v1alpha1.AccountList:
-		if n.gone {
+		if c.deleted {
 			in.compiler.DeleteList(name.Namespace, name.Name)
 			return
 		}
 		in.compiler.SetList(convert.List(object))
 	case *v1alpha1.GroupPolicy:
-		if n.gone {
+		if c.deleted {
 			in.compiler.DeletePolicy(name.Namespace, name.Name)
 			return
 		}
 		in.compiler.SetPolicy(convert.Policy(object))
 	case *v1alpha1.PruneRun:
-		in.updateRun(name, object, n.gone)
+		in.updateRun(name, object, c.deleted)
 	}
 }
 
-func (in *inputs) updateApp(name types.NamespacedName, app *v1alpha1.IMApp, gone bool) {
-	if gone {
+func (in *inputs) updateApp(name types.NamespacedName, app *v1alpha1.IMApp, deleted bool) {
+	if deleted {
 		delete(in.apps, name)
 		in.compiler.DeleteApp(name.Namespace, name.Name)
 		return
@@ -69,10 +70,10 @@ func (in *inputs) updateApp(name types.NamespacedName, app *v1alpha1.IMApp, gone
 	in.compiler.SetApp(convert.App(app, in.secrets[secretOf(app)]))
 }
 
-// updateSecret is an update of every app that names the Secret.
-func (in *inputs) updateSecret(name types.NamespacedName, secret *corev1.Secret, gone bool) {
+// updateSecret updates every app that names the Secret.
+func (in *inputs) updateSecret(name types.NamespacedName, secret *corev1.Secret, deleted bool) {
 	delete(in.secrets, name)
-	if !gone {
+	if !deleted {
 		if in.secrets == nil {
 			in.secrets = map[types.NamespacedName]map[string][]byte{}
 		}
@@ -92,49 +93,50 @@ func secretOf(app *v1alpha1.IMApp) types.NamespacedName {
 	return types.NamespacedName{Namespace: app.Namespace, Name: app.Spec.CredentialsSecretRef.Name}
 }
 
-// updateRun also takes away the record of a run of the same name that was there before, which has another UID.
-func (in *inputs) updateRun(name types.NamespacedName, run *v1alpha1.PruneRun, gone bool) {
-	if before, ok := in.records[name]; ok {
-		delete(in.records, name)
+// updateRun also deletes the refusal of a previous run of the same name, which has another UID.
+func (in *inputs) updateRun(name types.NamespacedName, run *v1alpha1.PruneRun, deleted bool) {
+	if before, ok := in.refusals[name]; ok {
+		delete(in.refusals, name)
 		in.compiler.DeleteRefusal(before.uid)
 	}
-	record, says := convert.Refusal(run)
-	if gone || !says {
+	converted, ok := convert.Refusal(run)
+	if deleted || !ok {
 		return
 	}
-	if in.records == nil {
-		in.records = map[types.NamespacedName]*keptRecord{}
+	if in.refusals == nil {
+		in.refusals = map[types.NamespacedName]*timedRefusal{}
 	}
-	in.records[name] = &keptRecord{run: run, uid: record.UID, until: record.Until}
-	in.compiler.SetRefusal(record)
+	in.refusals[name] = &timedRefusal{run: run, uid: converted.UID, until: converted.Until}
+	in.compiler.SetRefusal(converted)
 }
 
-// endRecords takes away the records whose refusal is over, so that replicas agree on the hash whether or not they still know them. One
-// that was over by a clock that has been put back since returns: people would get back in early otherwise, on this replica alone.
-func (in *inputs) endRecords(now time.Time) {
-	for _, record := range in.records {
-		over := record.isOver(now)
+// endRefusals deletes the refusals that are over from the compiler, so that the hash is the same on replicas that still
+// have them and on those that never had. A refusal that is over no more, because the clock was set back, is set again:
+// otherwise this replica alone would admit its accounts early.
+func (in *inputs) endRefusals(now time.Time) {
+	for _, refusal := range in.refusals {
+		over := refusal.isOver(now)
 		switch {
-		case over && !record.over:
-			in.compiler.DeleteRefusal(record.uid)
-		case !over && record.over:
-			again, _ := convert.Refusal(record.run)
+		case over && !refusal.over:
+			in.compiler.DeleteRefusal(refusal.uid)
+		case !over && refusal.over:
+			again, _ := convert.Refusal(refusal.run)
 			in.compiler.SetRefusal(again)
 		}
-		record.over = over
+		refusal.over = over
 	}
 }
 
-// nextEnd is how long from now the first refusal ends; 0 where there is none.
+// nextEnd is how long from now the first refusal ends; 0 without one.
 func (in *inputs) nextEnd(now time.Time) time.Duration {
 	var next time.Time
-	for _, record := range in.records {
-		if !record.over && !record.until.IsZero() && (next.IsZero() || record.until.Before(next)) {
-			next = record.until
+	for _, refusal := range in.refusals {
+		if !refusal.over && !refusal.until.IsZero() && (next.IsZero() || refusal.until.Before(next)) {
+			next = refusal.until
 		}
 	}
 	if next.IsZero() {
 		return 0
 	}
-	return max(next.Sub(now), time.Millisecond) // one that has ended meanwhile needs a build, too
+	return max(next.Sub(now), time.Millisecond) // a refusal that has ended since endRefusals needs a build, too
 }

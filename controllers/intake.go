@@ -19,17 +19,19 @@ import (
 
 const (
 	maxPendingGroups = 10_000
-	// intakeWorkers bounds the requests that are under way at once; one that hangs holds up no other group for long.
-	intakeWorkers       = 4
-	intakeTimeout       = 10 * time.Second
-	intakeFirstBackoff  = 250 * time.Millisecond
-	intakeMaxBackoff    = 10 * time.Second
-	pendingRunPatience  = 2 * time.Minute
+	// intakeWorkers bounds the requests under way at the same time; a request that hangs delays no other group for
+	// long.
+	intakeWorkers      = 4
+	intakeTimeout      = 10 * time.Second
+	intakeFirstBackoff = 250 * time.Millisecond
+	intakeMaxBackoff   = 10 * time.Second
+	// unplannedRunTimeout is how long a group stays pending because of a run without a plan.
+	unplannedRunTimeout = 2 * time.Minute
 	pendingRecheck      = 5 * time.Second
-	noSnapshotYetRecall = time.Second
+	noSnapshotRecheck   = time.Second
 )
 
-// snapshots is where the published snapshot is: a policy.Store.
+// snapshots has the published snapshot: a policy.Store.
 type snapshots interface{ Load() *policy.Snapshot }
 
 type intakeResult string
@@ -45,18 +47,22 @@ const (
 	intakeRetried     intakeResult = "retried"
 )
 
-// Intake turns group-full callbacks into PruneRuns, on every replica. A callback costs one map operation; the API server is
-// talked to later, by workers, and as often as it takes. Groups are coalesced, and no group waits for another one's backoff.
+// Intake creates PruneRuns for group-full callbacks, on every replica. A callback costs one map operation; workers talk
+// to the API server later, and retry until it answers. Callbacks of one group are coalesced, and no group waits for the
+// backoff of another.
 //
-// No callback is lost in a way that matters. One that arrives for a pending group is covered by what is yet to come for that
-// group, except while a worker deals with the group: then the arrival is remembered, and the worker looks again. One that arrives
-// while an unfinished run has a plan is covered by that plan. One that arrives while a run has no plan yet stays pending, since
-// that run may have read the group a moment before it filled up and end NotFull; it is let go once the run has a plan, and after
-// two minutes: longer than a read that was under way takes, and every later one sees the full group. What a killed process
-// had pending, and what did not fit in, is found by the next callback (the vendor sends one for every failed join) and by the Sweeper.
+// Every callback of a full group leads to a run that reads the group after it:
+//   - A callback for a pending group is covered by the work that is still to be done for that group, unless a worker is
+//     doing it right now: then the arrival time is recorded, and the worker examines the group again.
+//   - A callback during an unfinished run with a plan is covered by that plan.
+//   - A callback during a run without a plan stays pending, since the run may have read the group just before it filled
+//     up, and end NotFull. It is dropped once the run has a plan, and after two minutes, which is longer than a read
+//     takes: every later read finds the group full.
+//   - Groups that were pending in a killed process, or exceeded maxPendingGroups, are found by the next callback, which
+//     the vendor sends for every failed join, and by the Sweeper.
 //
-// No failure is final either. An API server that refuses a run (an admission policy, a quota, a CRD that lags behind) may take it
-// later, and what can never be valid does not come here: every id that callback.Parse accepts fits into a PruneRun.
+// No failure is final. An API server that refuses a run (an admission policy, a quota, an old CRD) may accept it later,
+// and every group ID that callback parsing accepts is valid in a PruneRun.
 type Intake struct {
 	// Client reads PruneRuns from the cache and creates them; Live reads them from the API server.
 	Client    client.Client
@@ -64,7 +70,7 @@ type Intake struct {
 	Snapshots snapshots
 	Now       func() time.Time
 	// Metrics, if set, counts.
-	Metrics *PruneMetrics
+	Metrics *IntakeMetrics
 	Log     logr.Logger
 
 	once    sync.Once
@@ -73,7 +79,7 @@ type Intake struct {
 	pending map[prunerun.Key]time.Time // when the latest callback came
 }
 
-// NeedLeaderElection is false: the replica that answers a callback keeps it.
+// NeedLeaderElection is false: the replica that answered a callback creates the run.
 func (*Intake) NeedLeaderElection() bool { return false }
 
 func (i *Intake) init() {
@@ -84,8 +90,8 @@ func (i *Intake) init() {
 	})
 }
 
-// GroupFull takes in a callback. It never blocks on I/O and does not keep groupID, which may be a part of a longer text.
-// Callbacks that come before Start are kept for it.
+// GroupFull adds the group to the pending ones. It never blocks on I/O and does not retain groupID, which may be a part
+// of a longer string. It may be called before Start.
 func (i *Intake) GroupFull(app policy.Object, groupID string) {
 	i.init()
 	now := i.Now()
@@ -95,16 +101,16 @@ func (i *Intake) GroupFull(app policy.Object, groupID string) {
 	defer i.mu.Unlock()
 	if _, ok := i.pending[key]; ok {
 		i.pending[key] = now
-		i.Metrics.intakeResult(intakeCoalesced)
+		i.Metrics.count(intakeCoalesced)
 		return
 	}
 	if len(i.pending) >= maxPendingGroups {
-		i.Metrics.intakeResult(intakeOverflow)
+		i.Metrics.count(intakeOverflow)
 		return
 	}
 	key.Group = strings.Clone(groupID)
 	i.pending[key] = now
-	i.Metrics.intakePending(len(i.pending))
+	i.Metrics.setPending(len(i.pending))
 	i.queue.Add(key)
 }
 
@@ -127,35 +133,35 @@ func (i *Intake) work(ctx context.Context) {
 		if shutdown {
 			return
 		}
-		i.dealWith(ctx, key)
+		i.process(ctx, key)
 		i.queue.Done(key)
 	}
 }
 
-// next is what is to happen to a pending group: it is let go, unless there is a time to look again.
-type next struct {
+// decision is what happens to a pending group. It is dropped, unless it is to be examined again or the attempt failed.
+type decision struct {
 	result intakeResult // "" if there is nothing to count
 	after  time.Duration
 	failed error
 }
 
-func (i *Intake) dealWith(ctx context.Context, key prunerun.Key) {
+func (i *Intake) process(ctx context.Context, key prunerun.Key) {
 	i.mu.Lock()
 	arrived := i.pending[key]
 	i.mu.Unlock()
 
-	next := i.decide(ctx, key, arrived)
-	if next.result != "" {
-		i.Metrics.intakeResult(next.result)
+	decision := i.decide(ctx, key, arrived)
+	if decision.result != "" {
+		i.Metrics.count(decision.result)
 	}
 	switch {
-	case next.failed != nil:
-		i.report(key, next.failed)
+	case decision.failed != nil:
+		i.report(key, decision.failed)
 		i.queue.AddRateLimited(key)
 		return
-	case next.after > 0:
+	case decision.after > 0:
 		i.queue.Forget(key)
-		i.queue.AddAfter(key, next.after)
+		i.queue.AddAfter(key, decision.after)
 		return
 	}
 	i.queue.Forget(key)
@@ -166,10 +172,10 @@ func (i *Intake) dealWith(ctx context.Context, key prunerun.Key) {
 		return
 	}
 	delete(i.pending, key)
-	i.Metrics.intakePending(len(i.pending))
+	i.Metrics.setPending(len(i.pending))
 }
 
-// report logs a failure. The first one of a group is news; those after it are its echo, for as long as the API server is away.
+// report logs the first failure of a group as an error and its retries at V(1).
 func (i *Intake) report(key prunerun.Key, err error) {
 	log := i.Log.WithValues("namespace", key.Namespace, "app", key.App, "groupID", key.Group)
 	if i.queue.NumRequeues(key) == 0 && !errors.Is(err, context.Canceled) {
@@ -179,30 +185,31 @@ func (i *Intake) report(key prunerun.Key, err error) {
 	log.V(1).Info("a full group has no prune run yet, trying until it has", "error", err.Error())
 }
 
-// remedy says what ends the failures to create runs. None of them is for good: rules that refuse a run today may be gone tomorrow.
+// remedy says what ends the failures to create runs.
 func remedy(err error) string {
 	switch {
 	case apierrors.IsInvalid(err):
 		return "see which admission policy refuses PruneRuns, and whether the CRDs are those of this version"
 	case apierrors.IsForbidden(err):
-		return "see which admission policy or quota refuses PruneRuns, and whether the Role of the manager is bound in this namespace"
+		return "see which admission policy or quota refuses PruneRuns, " +
+			"and whether the Role of the manager is bound in this namespace"
 	case apierrors.IsNotFound(err):
 		return "see whether the CRDs are installed, and the namespace is there"
 	}
 	return "none, if the API server is back soon"
 }
 
-func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time) next {
+func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time) decision {
 	snapshot := i.Snapshots.Load()
 	if snapshot == nil {
-		return next{after: noSnapshotYetRecall}
+		return decision{after: noSnapshotRecheck}
 	}
 	app := snapshot.AppNamed(key.Namespace, key.App)
 	switch {
 	case app == nil || !app.MayPrune(key.Group):
-		return next{result: intakeNotGoverned}
+		return decision{result: intakeNotGoverned}
 	case app.PruningSuspended():
-		return next{result: intakeSuspended}
+		return decision{result: intakeSuspended}
 	}
 	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
 	defer cancel()
@@ -210,23 +217,24 @@ func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time
 	got, err := creator.ensure(ctx, key, v1alpha1.PruneTriggerGroupFull, app)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
-		return next{failed: err}
+		return decision{failed: err}
 	case err != nil:
-		return next{result: intakeRetried, failed: err}
+		return decision{result: intakeRetried, failed: err}
 	}
 	switch got.outcome {
 	case runCreated:
-		i.Log.Info("prune run created", "namespace", key.Namespace, "app", key.App, "groupID", key.Group, "trigger", v1alpha1.PruneTriggerGroupFull)
-		return next{result: intakeCreated}
+		i.Log.Info("prune run created", "namespace", key.Namespace, "app", key.App, "groupID", key.Group,
+			"trigger", v1alpha1.PruneTriggerGroupFull)
+		return decision{result: intakeCreated}
 	case runCooling:
-		return next{result: intakeCooling}
+		return decision{result: intakeCooling}
 	case runNotYet:
-		// In steps, so that a clock that is set meanwhile delays nobody for long.
-		return next{after: min(max(got.until.Sub(i.Now()), time.Millisecond), pendingRecheck)}
+		// In steps, so that a change of the clock delays the group no longer than that.
+		return decision{after: min(max(got.until.Sub(i.Now()), time.Millisecond), pendingRecheck)}
 	case runPending:
-		if i.Now().Sub(arrived) < pendingRunPatience {
-			return next{after: pendingRecheck}
+		if i.Now().Sub(arrived) < unplannedRunTimeout {
+			return decision{after: pendingRecheck}
 		}
 	}
-	return next{result: intakeUnfinished}
+	return decision{result: intakeUnfinished}
 }

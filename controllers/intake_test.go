@@ -25,18 +25,21 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/callback"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 func (w *world) intake() *Intake {
 	return &Intake{
-		Client: w.client, Live: w.client, Snapshots: w.store, Now: w.clock.Now,
-		Metrics: NewPruneMetrics(prometheus.NewRegistry()), Log: logr.Discard(),
+		Client: w.Client, Live: w.Client, Snapshots: w.Store, Now: w.Clock.Now,
+		Metrics: NewIntakeMetrics(prometheus.NewRegistry()), Log: logr.Discard(),
 	}
 }
 
-func (w *world) object() policy.Object { return policy.Object{Namespace: w.namespace, Name: pruneApp} }
+func (w *world) object() policy.Object {
+	return policy.Object{Namespace: w.Namespace, Name: labtest.App}
+}
 
 func (i *Intake) empty() error {
 	i.mu.Lock()
@@ -48,13 +51,13 @@ func (i *Intake) empty() error {
 }
 
 func (i *Intake) count(result intakeResult) float64 {
-	return testutil.ToFloat64(i.Metrics.intake.WithLabelValues(string(result)))
+	return testutil.ToFloat64(i.Metrics.results.WithLabelValues(string(result)))
 }
 
 // counted polls until a result was counted.
 func counted(t *testing.T, i *Intake, result intakeResult, want float64) {
 	t.Helper()
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		if got := i.count(result); got < want {
 			return fmt.Errorf("%s = %v, want %v", result, got, want)
 		}
@@ -64,37 +67,37 @@ func counted(t *testing.T, i *Intake, result intakeResult, want float64) {
 
 func TestThousandCallbacksAreOneRun(t *testing.T) {
 	w := newWorld(t)
-	w.policy("lounge", v1alpha1.PruneRule{})
+	w.Policy("lounge", v1alpha1.PruneRule{})
 	one, two := w.intake(), w.intake() // two replicas
-	buffer := []byte(fullGroup)
+	buffer := []byte(labtest.FullGroup)
 	for range 500 {
 		one.GroupFull(w.object(), string(buffer))
-		two.GroupFull(w.object(), fullGroup)
+		two.GroupFull(w.object(), labtest.FullGroup)
 	}
 	if got := testutil.ToFloat64(one.Metrics.pending); got != 1 {
 		t.Errorf("prune_intake_pending = %v, want 1", got)
 	}
 	start(t, one.Start)
 	start(t, two.Start)
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		if one.count(intakeCreated)+two.count(intakeCreated) == 0 {
 			return errors.New("no run yet")
 		}
 		return nil
 	})
 	for range 100 {
-		one.GroupFull(w.object(), fullGroup)
-		two.GroupFull(w.object(), fullGroup)
+		one.GroupFull(w.object(), labtest.FullGroup)
+		two.GroupFull(w.object(), labtest.FullGroup)
 	}
-	want := prunerun.Key{App: pruneApp, Group: fullGroup}.Name(1)
-	finish := w.get(want)
+	want := prunerun.Key{App: labtest.App, Group: labtest.FullGroup}.Name(1)
+	finish := w.Get(want)
 	finish.Status = endedRun(v1alpha1.ConditionComplete, "Previewed", 0, true).Status
-	finish.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
-	must(t, w.client.Status().Update(t.Context(), finish))
+	finish.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.Clock.Now())
+	labtest.Must(t, w.Client.Status().Update(t.Context(), finish))
 	for _, intake := range []*Intake{one, two} {
-		eventually(t, intake.empty)
+		labtest.Eventually(t, intake.empty)
 	}
-	if got := w.runNames(); !slices.Equal(got, []string{want}) {
+	if got := w.RunNames(); !slices.Equal(got, []string{want}) {
 		t.Errorf("runs = %v, want %s", got, want)
 	}
 	if got := one.count(intakeCreated) + two.count(intakeCreated); got != 1 {
@@ -122,32 +125,32 @@ func (r *refusing) Create(ctx context.Context, obj client.Object, opts ...client
 
 func TestIntakeTriesUntilItSucceedsAndHoldsNobodyUp(t *testing.T) {
 	w := newWorld(t)
-	w.policyFor("a", "a", v1alpha1.PruneRule{})
-	w.policyFor("b", "b", v1alpha1.PruneRule{})
-	w.publish()
+	w.PolicyFor("a", "a", v1alpha1.PruneRule{})
+	w.PolicyFor("b", "b", v1alpha1.PruneRule{})
+	w.Publish()
 	var down atomic.Bool
 	down.Store(true)
 	intake := w.intake()
-	api := &refusing{Client: w.client, refuse: func(group string) bool { return group == "a" && down.Load() }}
+	api := &refusing{Client: w.Client, refuse: func(group string) bool { return group == "a" && down.Load() }}
 	intake.Client = api
 	start(t, intake.Start)
 	intake.GroupFull(w.object(), "a")
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		if api.tries.Load() < 2 {
 			return errors.New("not tried again yet")
 		}
 		return nil
 	})
 	intake.GroupFull(w.object(), "b")
-	eventually(t, func() error {
-		if !w.exists(prunerun.Key{App: pruneApp, Group: "b"}.Name(1)) {
+	labtest.Eventually(t, func() error {
+		if !w.Exists(prunerun.Key{App: labtest.App, Group: "b"}.Name(1)) {
 			return errors.New("a group waits for another one's backoff")
 		}
 		return nil
 	})
 	down.Store(false)
-	eventually(t, func() error {
-		if !w.exists(prunerun.Key{App: pruneApp, Group: "a"}.Name(1)) {
+	labtest.Eventually(t, func() error {
+		if !w.Exists(prunerun.Key{App: labtest.App, Group: "a"}.Name(1)) {
 			return errors.New("the callback was lost")
 		}
 		return nil
@@ -156,96 +159,97 @@ func TestIntakeTriesUntilItSucceedsAndHoldsNobodyUp(t *testing.T) {
 
 func TestIntakeDropsWhatIsNoLongerGoverned(t *testing.T) {
 	w := newWorld(t)
-	w.policy("lounge", v1alpha1.PruneRule{})
+	w.Policy("lounge", v1alpha1.PruneRule{})
 	intake := w.intake()
 	start(t, intake.Start)
 
 	intake.GroupFull(w.object(), "another group")
 	counted(t, intake, intakeNotGoverned, 1)
-	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
-	w.publish()
-	intake.GroupFull(w.object(), fullGroup)
+	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+	w.Publish()
+	intake.GroupFull(w.object(), labtest.FullGroup)
 	counted(t, intake, intakeSuspended, 1)
-	eventually(t, intake.empty)
-	if got := w.runNames(); len(got) != 0 {
+	labtest.Eventually(t, intake.empty)
+	if got := w.RunNames(); len(got) != 0 {
 		t.Errorf("runs = %v, want none", got)
 	}
 }
 
 func TestCallbackAfterNotFullStaysPendingForAMinute(t *testing.T) {
 	w := newWorld(t)
-	w.policy("lounge", v1alpha1.PruneRule{})
+	w.Policy("lounge", v1alpha1.PruneRule{})
 	intake := w.intake()
 	intake.init()
-	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
-	w.run(key.Name(1), v1alpha1.PruneTriggerGroupFull)
+	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
+	w.Run(key.Name(1), v1alpha1.PruneTriggerGroupFull)
 	// The run is looking at the group right now; whatever it saw, this callback is newer.
-	if got := intake.decide(t.Context(), key, w.clock.Now()); got.after <= 0 {
+	if got := intake.decide(t.Context(), key, w.Clock.Now()); got.after <= 0 {
 		t.Errorf("next = %+v, want to stay pending", got)
 	}
-	run := w.get(key.Name(1))
+	run := w.Get(key.Name(1))
 	run.Status = endedRun(v1alpha1.ConditionComplete, "NotFull", 0, false).Status
-	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
-	must(t, w.client.Status().Update(t.Context(), run))
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.Clock.Now())
+	labtest.Must(t, w.Client.Status().Update(t.Context(), run))
 
-	w.clock.forward(time.Minute - time.Second)
-	if got := intake.decide(t.Context(), key, w.clock.Now()); got.after != time.Second {
+	w.Clock.Forward(time.Minute - time.Second)
+	if got := intake.decide(t.Context(), key, w.Clock.Now()); got.after != time.Second {
 		t.Errorf("next = %+v, want to stay pending for a second", got)
 	}
-	w.clock.forward(time.Second)
-	if got := intake.decide(t.Context(), key, w.clock.Now()); got.result != intakeCreated || !w.exists(key.Name(2)) {
-		t.Errorf("next = %+v, runs %v", got, w.runNames())
+	w.Clock.Forward(time.Second)
+	if got := intake.decide(t.Context(), key, w.Clock.Now()); got.result != intakeCreated || !w.Exists(key.Name(2)) {
+		t.Errorf("next = %+v, runs %v", got, w.RunNames())
 	}
 }
 
 func TestCallbackIsLetGoWhereARunAnswersIt(t *testing.T) {
 	w := newWorld(t)
-	w.policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
+	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
 	intake := w.intake()
-	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
-	w.run(key.Name(1), v1alpha1.PruneTriggerGroupFull)
-	if got := intake.decide(t.Context(), key, w.clock.Now().Add(-pendingRunPatience)); got.result != intakeUnfinished {
+	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
+	w.Run(key.Name(1), v1alpha1.PruneTriggerGroupFull)
+	if got := intake.decide(t.Context(), key, w.Clock.Now().Add(-unplannedRunTimeout)); got.result != intakeUnfinished {
 		t.Errorf("of a run that has waited for long: %+v", got)
 	}
-	run := w.get(key.Name(1))
-	run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(w.clock.Now())}
-	must(t, w.client.Status().Update(t.Context(), run))
-	if got := intake.decide(t.Context(), key, w.clock.Now()); got.result != intakeUnfinished {
+	run := w.Get(key.Name(1))
+	run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(w.Clock.Now())}
+	labtest.Must(t, w.Client.Status().Update(t.Context(), run))
+	if got := intake.decide(t.Context(), key, w.Clock.Now()); got.result != intakeUnfinished {
 		t.Errorf("of a run with a plan: %+v", got)
 	}
-	run = w.get(key.Name(1))
+	run = w.Get(key.Name(1))
 	run.Status = endedRun(v1alpha1.ConditionComplete, "Removed", 0, true).Status
-	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
-	must(t, w.client.Status().Update(t.Context(), run))
-	if got := intake.decide(t.Context(), key, w.clock.Now()); got.result != intakeCooling {
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.Clock.Now())
+	labtest.Must(t, w.Client.Status().Update(t.Context(), run))
+	if got := intake.decide(t.Context(), key, w.Clock.Now()); got.result != intakeCooling {
 		t.Errorf("in the cooldown: %+v", got)
 	}
-	w.clock.forward(time.Hour + time.Second)
-	if got := intake.decide(t.Context(), key, w.clock.Now()); got.result != intakeCreated {
+	w.Clock.Forward(time.Hour + time.Second)
+	if got := intake.decide(t.Context(), key, w.Clock.Now()); got.result != intakeCreated {
 		t.Errorf("after the cooldown: %+v", got)
 	}
 }
 
 func TestCallbackDuringACreationIsRemembered(t *testing.T) {
 	w := newWorld(t)
-	w.policy("lounge", v1alpha1.PruneRule{})
+	w.Policy("lounge", v1alpha1.PruneRule{})
 	intake := w.intake()
-	// The callback comes while the worker is about to let the group go: the run that it saw may have read the group before.
+	// The callback comes while the worker is about to let the group go: the run that it saw may have read the group
+	// before.
 	first := true
-	intake.Client = &refusing{Client: w.client, refuse: func(string) bool {
+	intake.Client = &refusing{Client: w.Client, refuse: func(string) bool {
 		if first {
 			first = false
-			w.clock.forward(time.Second)
-			intake.GroupFull(w.object(), fullGroup)
+			w.Clock.Forward(time.Second)
+			intake.GroupFull(w.object(), labtest.FullGroup)
 		}
 		return false
 	}}
-	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
-	intake.GroupFull(w.object(), fullGroup)
+	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
+	intake.GroupFull(w.object(), labtest.FullGroup)
 	got, _ := intake.queue.Get()
-	intake.dealWith(t.Context(), got)
+	intake.process(t.Context(), got)
 	intake.queue.Done(got)
-	if !w.exists(key.Name(1)) {
+	if !w.Exists(key.Name(1)) {
 		t.Error("no run was created")
 	}
 	if err := intake.empty(); err == nil {
@@ -302,9 +306,9 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 		},
 		"others are first, and done already": func(w *world, ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
 			other := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}, Spec: run.Spec}
-			must(w.t, w.client.Create(ctx, other))
+			labtest.Must(w.t, w.Client.Create(ctx, other))
 			other.Status = endedRun(v1alpha1.ConditionComplete, v1alpha1.ReasonSuspended, 0, false).Status
-			must(w.t, w.client.Status().Update(ctx, other))
+			labtest.Must(w.t, w.Client.Status().Update(ctx, other))
 			return send()
 		},
 		"others are first, and gone again": func(_ *world, _ context.Context, run *v1alpha1.PruneRun, _ func() error) error {
@@ -326,25 +330,25 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 	for name, trouble := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.policy("lounge", v1alpha1.PruneRule{})
+			w.Policy("lounge", v1alpha1.PruneRule{})
 			var over atomic.Bool
 			intake := w.intake()
-			intake.Client = &troubled{Client: w.client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+			intake.Client = &troubled{Client: w.Client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
 				if over.Load() {
 					return send()
 				}
 				return trouble(w, ctx, run, send)
 			}}
 			start(t, intake.Start)
-			intake.GroupFull(w.object(), fullGroup)
+			intake.GroupFull(w.object(), labtest.FullGroup)
 			counted(t, intake, intakeRetried, 1)
 			if err := intake.empty(); err == nil {
 				t.Fatal("the callback was let go")
 			}
 			over.Store(true)
-			eventually(t, func() error {
+			labtest.Eventually(t, func() error {
 				var list v1alpha1.PruneRunList
-				must(t, w.client.List(t.Context(), &list, client.InNamespace(w.namespace), client.MatchingFields{"spec.groupID": fullGroup}))
+				labtest.Must(t, w.Client.List(t.Context(), &list, client.InNamespace(w.Namespace), client.MatchingFields{"spec.groupID": labtest.FullGroup}))
 				if open := slices.DeleteFunc(list.Items, func(run v1alpha1.PruneRun) bool { return prunerun.Finished(&run) }); len(open) != 1 {
 					return fmt.Errorf("%d runs to do, want one", len(open))
 				}
@@ -356,12 +360,12 @@ func TestIntakeOutlastsTheAPIServersTroubles(t *testing.T) {
 
 func TestIntakeOfOneGroupThatHangsHoldsUpNoOther(t *testing.T) {
 	w := newWorld(t)
-	w.policyFor("hangs", "hangs", v1alpha1.PruneRule{})
-	w.policyFor("other", "other", v1alpha1.PruneRule{})
-	w.publish()
+	w.PolicyFor("hangs", "hangs", v1alpha1.PruneRule{})
+	w.PolicyFor("other", "other", v1alpha1.PruneRule{})
+	w.Publish()
 	var hanging atomic.Bool
 	intake := w.intake()
-	intake.Client = &troubled{Client: w.client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+	intake.Client = &troubled{Client: w.Client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
 		if run.Spec.GroupID != "hangs" {
 			return send()
 		}
@@ -371,7 +375,7 @@ func TestIntakeOfOneGroupThatHangsHoldsUpNoOther(t *testing.T) {
 	}}
 	stop := start(t, intake.Start)
 	intake.GroupFull(w.object(), "hangs")
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		if !hanging.Load() {
 			return errors.New("not tried yet")
 		}
@@ -386,27 +390,27 @@ func TestIntakeOfOneGroupThatHangsHoldsUpNoOther(t *testing.T) {
 // A real admission policy answers 422, as a CRD does that is older than the operator.
 func TestIntakeOutlastsAnAdmissionPolicy(t *testing.T) {
 	w := newWorld(t)
-	w.policy("lounge", v1alpha1.PruneRule{})
+	w.Policy("lounge", v1alpha1.PruneRule{})
 	lift := w.forbid("pruneruns", admissionv1.Create, "false", "no runs this week", func() error {
 		run := &v1alpha1.PruneRun{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "attempt"},
-			Spec:       v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: pruneApp}, GroupID: fullGroup},
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "attempt"},
+			Spec:       v1alpha1.PruneRunSpec{AppRef: v1alpha1.AppReference{Name: labtest.App}, GroupID: labtest.FullGroup},
 		}
-		return w.client.Create(t.Context(), run, client.DryRunAll)
+		return w.Client.Create(t.Context(), run, client.DryRunAll)
 	})
 
 	var lines logLines
 	intake := w.intake()
 	intake.Log = funcr.New(func(_, line string) { lines.add(line) }, funcr.Options{})
 	start(t, intake.Start)
-	intake.GroupFull(w.object(), fullGroup)
+	intake.GroupFull(w.object(), labtest.FullGroup)
 	counted(t, intake, intakeRetried, 3)
 	if got := lines.all(); len(got) != 1 || !strings.Contains(got[0], "no runs this week") || !strings.Contains(got[0], "see which admission policy refuses PruneRuns") {
 		t.Errorf("logged %q, want one error that says what refuses the run", got)
 	}
 	lift()
-	eventually(t, func() error {
-		if !w.exists(prunerun.Key{App: pruneApp, Group: fullGroup}.Name(1)) {
+	labtest.Eventually(t, func() error {
+		if !w.Exists(prunerun.Key{App: labtest.App, Group: labtest.FullGroup}.Name(1)) {
 			return errors.New("the callback was lost")
 		}
 		return nil
@@ -433,52 +437,52 @@ func (l *logLines) all() []string {
 
 func TestStaleCallbacksDelayNoRealOne(t *testing.T) {
 	w := newWorld(t)
-	w.clock.real = true
-	w.policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
-	key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: fullGroup}
-	w.run(key.Name(1), v1alpha1.PruneTriggerGroupFull) // that of a callback which came late, or was made up
+	w.Clock.UseRealTime()
+	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1h"})
+	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
+	w.Run(key.Name(1), v1alpha1.PruneTriggerGroupFull) // that of a callback which came late, or was made up
 	intake := w.intake()
 	start(t, intake.Start)
 	// The group fills up while that run looks at it, and callbacks of before keep coming.
 	for range 100 {
-		intake.GroupFull(w.object(), fullGroup)
+		intake.GroupFull(w.object(), labtest.FullGroup)
 	}
-	run := w.get(key.Name(1))
+	run := w.Get(key.Name(1))
 	run.Status = endedRun(v1alpha1.ConditionComplete, v1alpha1.ReasonNotFull, 0, false).Status
 	ended := time.Now().Add(2*time.Second - prunerun.NotFullDelay).Truncate(time.Second)
 	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(ended)
-	must(t, w.client.Status().Update(t.Context(), run))
-	eventually(t, func() error {
-		if !w.exists(key.Name(2)) {
+	labtest.Must(t, w.Client.Status().Update(t.Context(), run))
+	labtest.Eventually(t, func() error {
+		if !w.Exists(key.Name(2)) {
 			return errors.New("the real callback was lost")
 		}
 		return nil
 	})
-	if got := w.get(key.Name(2)).CreationTimestamp; got.Time.Before(ended.Add(prunerun.NotFullDelay)) {
+	if got := w.Get(key.Name(2)).CreationTimestamp; got.Time.Before(ended.Add(prunerun.NotFullDelay)) {
 		t.Errorf("created %v after a run that ended NotFull, want at least %v", got.Sub(ended), prunerun.NotFullDelay)
 	}
-	w.hasRuns(fullGroup, fullGroup)
+	w.hasRuns(labtest.FullGroup, labtest.FullGroup)
 }
 
 func TestSweepFindsWhatTheIntakeHadNoRoomFor(t *testing.T) {
 	w := newWorld(t)
-	w.group(fullGroup, 1, 1)
+	w.Group(labtest.FullGroup, 1, 1)
 	w.pattern("all", "")
 	intake := w.intake()
 	for n := range maxPendingGroups {
 		intake.GroupFull(w.object(), fmt.Sprint(n))
 	}
-	intake.GroupFull(w.object(), fullGroup)
+	intake.GroupFull(w.object(), labtest.FullGroup)
 	if got := intake.count(intakeOverflow); got != 1 {
 		t.Fatalf("overflow = %v, want 1", got)
 	}
 	w.sweep(w.sweeper(w.process())).inTerm(t.Context())
-	w.hasRuns(fullGroup)
+	w.hasRuns(labtest.FullGroup)
 }
 
 func TestIntakeMemoryIsBounded(t *testing.T) {
 	w := newWorld(t)
-	w.policy("lounge", v1alpha1.PruneRule{}) // which governs none of the groups below
+	w.Policy("lounge", v1alpha1.PruneRule{}) // which governs none of the groups below
 	intake := w.intake()
 	heap := func() int {
 		runtime.GC()
@@ -496,7 +500,7 @@ func TestIntakeMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d groups take %d MiB, want less than 16", maxPendingGroups, grown>>20)
 	}
 	start(t, intake.Start)
-	eventually(t, intake.empty)
+	labtest.Eventually(t, intake.empty)
 	if got := intake.count(intakeNotGoverned); got != maxPendingGroups {
 		t.Errorf("not_governed = %v, want %d", got, maxPendingGroups)
 	}
@@ -526,20 +530,20 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 		"a number":                     "007",
 	}
 	w := newWorld(t)
-	creator := runCreator{Client: w.client, Live: w.client, Now: w.clock.Now}
+	creator := runCreator{Client: w.Client, Live: w.Client, Now: w.Clock.Now}
 	for name, id := range ids {
 		t.Run(name, func(t *testing.T) {
 			quoted, err := json.Marshal(id)
-			must(t, err)
+			labtest.Must(t, err)
 			got, err := callback.Parse(fmt.Appendf(nil, `{"CallbackCommand":%q,"GroupId":%s}`, callback.CommandAfterGroupFull, quoted))
 			if err != nil || got.GroupID != id {
 				t.Fatalf("read as %q, %v", got.GroupID, err)
 			}
-			key := prunerun.Key{Namespace: w.namespace, App: pruneApp, Group: got.GroupID}
+			key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: got.GroupID}
 			if got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, nil); err != nil || got.outcome != runCreated {
 				t.Fatalf("outcome = %d, %v, want a run", got.outcome, err)
 			}
-			runs, err := liveRuns(t.Context(), w.client, key)
+			runs, err := cachedRuns(t.Context(), w.Client, key) // which reads live here
 			if err != nil || len(runs) != 1 || runs[0].Spec.GroupID != id {
 				t.Errorf("found %d runs, %v, want the one of %q", len(runs), err, id)
 			}

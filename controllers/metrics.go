@@ -36,7 +36,8 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		}),
 		snapshotHash: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "groupgate_snapshot_hash",
-			Help: "Low 53 bits of the hash of the published snapshot; equal on all replicas that serve the same objects.",
+			Help: "Low 53 bits of the hash of the published snapshot; " +
+				"equal on all replicas that serve the same objects.",
 		}),
 		snapshotPolicies: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "groupgate_snapshot_policies",
@@ -47,7 +48,8 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			Help: "Accounts held by the published snapshot, over all lists and policies.",
 		}),
 	}
-	registerer.MustRegister(m.term, m.buildDuration, m.lastBuildSuccess, m.snapshotHash, m.snapshotPolicies, m.snapshotAccounts)
+	registerer.MustRegister(
+		m.term, m.buildDuration, m.lastBuildSuccess, m.snapshotHash, m.snapshotPolicies, m.snapshotAccounts)
 	return m
 }
 
@@ -68,11 +70,46 @@ func (m *Metrics) built(snapshot *policy.Snapshot, at time.Time, took time.Durat
 	}
 	m.buildDuration.Observe(took.Seconds())
 	m.lastBuildSuccess.Set(float64(at.UnixNano()) / 1e9)
-	// A float64 holds 53 bits exactly; two hashes that differ in the others only would be a rare thing.
+	// A float64 holds 53 bits exactly. That two hashes differ in the other 11 bits only is improbable.
 	m.snapshotHash.Set(float64(snapshot.Hash() & (1<<53 - 1)))
 	stats := snapshot.Stats()
 	for acceptance, count := range stats.Policies {
 		m.snapshotPolicies.WithLabelValues(acceptance.String()).Set(float64(count))
 	}
 	m.snapshotAccounts.Set(float64(stats.Accounts))
+}
+
+// IntakeMetrics are those of the Intake. A nil *IntakeMetrics counts nothing.
+type IntakeMetrics struct {
+	pending prometheus.Gauge
+	results *prometheus.CounterVec
+}
+
+// NewIntakeMetrics registers the metrics with registerer.
+func NewIntakeMetrics(registerer prometheus.Registerer) *IntakeMetrics {
+	m := &IntakeMetrics{
+		pending: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "groupgate_prune_intake_pending",
+			Help: "Full groups of which a callback was taken in and not yet dealt with, on this replica.",
+		}),
+		results: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_prune_intake_total",
+			Help: "Group-full callbacks (coalesced, overflow) and what became of the pending groups (created, " +
+				"unfinished, cooling, suspended, not_governed), and attempts that failed and are repeated (retried).",
+		}, []string{"result"}),
+	}
+	registerer.MustRegister(m.pending, m.results)
+	return m
+}
+
+func (m *IntakeMetrics) setPending(n int) {
+	if m != nil {
+		m.pending.Set(float64(n))
+	}
+}
+
+func (m *IntakeMetrics) count(result intakeResult) {
+	if m != nil {
+		m.results.WithLabelValues(string(result)).Inc()
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
 // proxy is a TCP proxy in front of the API server that a test can cut and restore.
@@ -40,7 +42,7 @@ func newProxy(t *testing.T, config *rest.Config) (*proxy, *rest.Config) {
 	through.Host = "https://" + p.address
 	// The certificate names the API server, not the proxy.
 	host, _, err := net.SplitHostPort(target.Host)
-	must(t, err)
+	labtest.Must(t, err)
 	through.ServerName = host
 	return p, through
 }
@@ -57,7 +59,7 @@ func (p *proxy) Restore() {
 func (p *proxy) listen() {
 	p.t.Helper()
 	listener, err := net.Listen("tcp", p.address)
-	must(p.t, err)
+	labtest.Must(p.t, err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.address = listener.Addr().String()

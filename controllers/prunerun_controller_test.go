@@ -1,19 +1,26 @@
 package controllers
 
 import (
-	"errors"
 	"fmt"
 	"testing"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/term"
 )
 
-// TestRunMadeAgainUnderItsNameIsLookedAt is about a list after an outage, which tells of a deletion and a creation as of one update.
+// TestRunMadeAgainUnderItsNameIsLookedAt is about a list after an outage, which tells of a deletion and a creation as
+// of one update.
 func TestRunMadeAgainUnderItsNameIsLookedAt(t *testing.T) {
 	run := func(uid types.UID) *v1alpha1.PruneRun {
 		return &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Name: "one", UID: uid, Generation: 1}}
@@ -26,94 +33,145 @@ func TestRunMadeAgainUnderItsNameIsLookedAt(t *testing.T) {
 	}
 }
 
-func TestOneAppLeavesWorkersToOthers(t *testing.T) {
-	var e exclusion
-	entered := 0
-	for group := range concurrentRuns {
-		if e.enter(prunerun.Key{Namespace: "ns", App: "slow", Group: fmt.Sprint(group)}) {
-			entered++
+func TestOutsideATermNothingIsDone(t *testing.T) {
+	w := newWorld(t)
+	w.Group(labtest.FullGroup, 2, 5)
+	w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: labtest.Seats(2)})
+	w.Run("one", v1alpha1.PruneTriggerGroupFull)
+	r := w.process()
+	r.Term = &term.Term{}
+	w.Forget()
+	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter != 0 || len(w.Calls()) != 0 {
+		t.Errorf("result = %v, %v, calls %v, want nothing", result, err, w.Calls())
+	}
+}
+
+// The end of a run, or of its undo, is an event for the runs of its group that need work.
+func TestEndOfARunWakesItsSiblings(t *testing.T) {
+	w := newWorld(t)
+	r := w.process()
+	for _, name := range []string{"one", "waiting", "finished"} {
+		w.Run(name, v1alpha1.PruneTriggerManual)
+	}
+	w.RunFor("elsewhere", "another group", v1alpha1.PruneTriggerManual)
+	before := w.Get("one")
+	w.end("one", "Removed", 1)
+	w.end("finished", "Previewed", 0)
+	after := w.Get("one")
+	undone := after.DeepCopy()
+	undone.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.Now()}
+	for _, update := range []event.UpdateEvent{{ObjectOld: before, ObjectNew: after}, {ObjectOld: after, ObjectNew: undone}} {
+		if !runEndings.Update(update) || !runEvents.Update(update) {
+			t.Error("an end is no event")
 		}
 	}
-	if entered != runsPerApp || entered > concurrentRuns/2 {
-		t.Errorf("%d of %d workers are occupied by one app, want %d", entered, concurrentRuns, runsPerApp)
-	}
-	if e.enter(prunerun.Key{Namespace: "ns", App: "slow", Group: "k"}) || !e.enter(prunerun.Key{Namespace: "other", App: "slow", Group: "a"}) {
-		t.Error("an app of the same name in another namespace is another app")
-	}
-	e.leave(prunerun.Key{Namespace: "ns", App: "slow", Group: "0"})
-	if !e.enter(prunerun.Key{Namespace: "ns", App: "slow", Group: "k"}) || e.enter(prunerun.Key{Namespace: "ns", App: "slow", Group: "l"}) {
-		t.Error("who leaves makes room for one")
+	want := []reconcile.Request{{NamespacedName: w.Key("waiting")}}
+	if diff := cmp.Diff(want, r.siblings(t.Context(), after)); diff != "" {
+		t.Errorf("siblings (-want,+got)\n%s", diff)
 	}
 }
 
-// TestRunThatIsBeingDeletedRemovesNobodyMore is about a deletion that takes its time: tools that delete in the foreground put a finalizer
-// on what they delete.
-func TestRunThatIsBeingDeletedRemovesNobodyMore(t *testing.T) {
-	w := enforcing(t)
-	run := w.get("one")
-	run.Finalizers = []string{"example.com/slow"}
-	must(t, w.client.Update(t.Context(), run))
-	w.onPatch(3, func(_ *v1alpha1.PruneRun, send func() error) error { // the record of the first batch
-		err := send()
-		return errors.Join(err, w.client.Delete(t.Context(), w.get("one")))
-	})
+func TestKeeping(t *testing.T) {
+	w := newWorld(t)
 	r := w.process()
-	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter != 0 {
-		t.Errorf("result = %v, %v, want nothing more", result, err)
+	end := func(name, reason string, removed int32) {
+		t.Helper()
+		w.Run(name, v1alpha1.PruneTriggerGroupFull)
+		w.end(name, reason, removed)
+		w.Clock.Forward(time.Minute)
 	}
-	if run := w.get("one"); w.happened(apiDelete) != 1 || run.Status.Removed != 100 || prunerun.Finished(run) {
-		t.Errorf("%d deletions, removed %d, want 1, 100", w.happened(apiDelete), run.Status.Removed)
+	end("removed", "Removed", 7)
+	for i := range 5 {
+		end(fmt.Sprintf("run-%d", i), "Previewed", 0)
+	}
+	w.Run("unfinished", v1alpha1.PruneTriggerGroupFull)
+	w.RunFor("elsewhere", "another group", v1alpha1.PruneTriggerGroupFull)
+
+	if _, err := w.reconcile(r, "run-4"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"elsewhere", "removed", "run-2", "run-3", "run-4", "unfinished"}, w.RunNames()); diff != "" {
+		t.Errorf("the last 3 that removed nobody stay (-want,+got)\n%s", diff)
 	}
 
-	creator := runCreator{Client: w.client, Live: w.client, Now: w.clock.Now}
-	got, err := creator.ensure(t.Context(), prunerun.KeyOf(run), v1alpha1.PruneTriggerGroupFull, nil)
-	if err != nil || got.outcome != runCreated {
-		t.Errorf("creation = %+v, %v: the group gets no run for as long as the deletion takes", got, err)
+	result, err := w.reconcile(r, "removed")
+	if want := 7*24*time.Hour - 6*time.Minute; err != nil || result.RequeueAfter != want {
+		t.Errorf("looked at again in %v, %v, want %v", result.RequeueAfter, err, want)
 	}
-	wantConditions(t, w.finish(r, prunerun.KeyOf(run).Name(1)), "Planned=False/NotFull", "Complete=True/NotFull")
+	w.Clock.Forward(result.RequeueAfter)
+	if _, err := w.reconcile(r, "removed"); err != nil || w.Exists("removed") {
+		t.Errorf("still there after its TTL: %v", err)
+	}
+
+	// A group that nobody asks about any more keeps nothing for ever.
+	for _, name := range []string{"run-2", "run-3", "run-4"} {
+		result, err := w.reconcile(r, name)
+		labtest.Must(t, err)
+		w.Clock.Forward(result.RequeueAfter)
+		if _, err := w.reconcile(r, name); err != nil || w.Exists(name) {
+			t.Errorf("%s is still there after its TTL: %v", name, err)
+		}
+	}
+
+	r.TTL = time.Minute // less than 24 hours is 24 hours
+	end("short", "Removed", 1)
+	w.Clock.Forward(23 * time.Hour)
+	if _, err := w.reconcile(r, "short"); err != nil || !w.Exists("short") {
+		t.Errorf("a record of removals was deleted within 24 hours: %v", err)
+	}
 }
 
-func TestRunMadeAgainBetweenTwoBatchesStartsAnew(t *testing.T) {
-	w := enforcing(t)
-	w.onPatch(3, func(_ *v1alpha1.PruneRun, send func() error) error { // the record of the first batch
-		err := errors.Join(send(), w.client.Delete(t.Context(), w.get("one")))
-		w.run("one", v1alpha1.PruneTriggerGroupFull)
-		return err
-	})
-	r := w.process()
-	if _, err := w.reconcile(r, "one"); err != nil {
-		t.Fatal(err)
+func TestKeepingDeletesTheVersionItMeant(t *testing.T) {
+	w := newWorld(t)
+	w.Run("one", v1alpha1.PruneTriggerManual)
+	before := w.Get("one")
+	w.Remove(&v1alpha1.PruneRun{}, "one")
+	w.Run("one", v1alpha1.PruneTriggerManual)
+	if err := w.process().discard(t.Context(), before); !apierrors.IsConflict(err) || !w.Exists("one") {
+		t.Errorf("err = %v, want a conflict with the run that has the name by now", err)
 	}
-	if run := w.get("one"); w.happened(apiDelete) != 1 || run.Status.Plan != nil {
-		t.Errorf("%d deletions, plan %v, want 1 and none yet", w.happened(apiDelete), run.Status.Plan)
-	}
-	wantConditions(t, w.finish(r, "one"), "Planned=False/NotFull", "Complete=True/NotFull")
 }
 
-// TestOfTwoPlannedRunsTheOlderGoesFirst is about what a former holder of the term can leave behind.
-func TestOfTwoPlannedRunsTheOlderGoesFirst(t *testing.T) {
-	w := enforcing(t)
+func TestRecordOutlivesItsTTLWhileACooldownIsCountedFromIt(t *testing.T) {
+	w := newWorld(t)
+	w.Group(labtest.FullGroup, 5, 250)
+	w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, Cooldown: "10d"})
+	w.Run("one", v1alpha1.PruneTriggerGroupFull)
 	r := w.process()
-	w.once(apiLook, 1, func() { w.kill(r) })
-	if _, err := w.reconcile(r, "one"); err != nil {
-		t.Fatal(err)
-	}
-	w.once(apiLook, 0, nil)
-	w.run("two", v1alpha1.PruneTriggerManual)
-	two := w.get("two")
-	two.Status = w.get("one").Status
-	must(t, w.client.Status().Update(t.Context(), two))
-
-	r = w.process()
-	if _, err := w.reconcile(r, "two"); err != nil {
-		t.Fatal(err)
-	}
-	wantConditions(t, w.get("two"), "Planned=True/Planned", "Complete=False/Queued")
-	if got := w.happened(apiDelete); got != 0 {
-		t.Errorf("%d deletions by the younger of two planned runs", got)
-	}
 	w.finish(r, "one")
-	if got := w.finish(r, "two").Status.Removed; got != 0 {
-		t.Errorf("the younger one removed %d after the seats were free", got)
+	result, err := w.reconcile(r, "one")
+	labtest.Must(t, err)
+	if want := 10 * 24 * time.Hour; result.RequeueAfter < want-time.Minute || result.RequeueAfter > want {
+		t.Errorf("kept for %s, want %s", result.RequeueAfter, want)
+	}
+}
+
+func TestRunIsKeptForItsUndo(t *testing.T) {
+	w := newWorld(t)
+	r := w.process()
+	w.Run("one", v1alpha1.PruneTriggerManual)
+	w.end("one", "Removed", 1)
+	stale := w.Get("one")
+	w.RequestUndo("one")
+	w.Clock.Forward(r.TTL + time.Hour)
+	// The cache does not show the request yet.
+	if _, err := r.retain(t.Context(), stale); err == nil || !w.Exists("one") {
+		t.Fatalf("err = %v: the run whose undo was requested is gone", err)
+	}
+	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.CredentialsSecretRef.Name = "other" })
+	if _, err := w.reconcile(r, "one"); err != nil || !w.Exists("one") {
+		t.Fatalf("err = %v: the undo waits, however old the run is", err)
+	}
+	run := w.Get("one")
+	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(w.Clock.Now()), FinishedAt: metav1.NewTime(w.Clock.Now())}
+	prunerun.RefreshConditions(run)
+	labtest.Must(t, w.Client.Status().Update(t.Context(), run))
+	result, err := w.reconcile(r, "one")
+	if err != nil || result.RequeueAfter != r.TTL || !w.Exists("one") {
+		t.Fatalf("result = %v, %v: want the record of the undo kept for its TTL", result, err)
+	}
+	w.Clock.Forward(r.TTL)
+	if _, err := w.reconcile(r, "one"); err != nil || w.Exists("one") {
+		t.Errorf("err = %v: it is never deleted", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/internal/informers"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
 // The reflector on its own would be up to a minute late here, since it doubles its wait after every failure.
@@ -20,7 +21,7 @@ func TestInformerIsCurrentWithinFiveSecondsOfAnOutage(t *testing.T) {
 	for name, begin := range map[string]func(*proxy){"Refused": (*proxy).Cut, "HungUp": (*proxy).HangUp} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cut, config := newProxy(t, apiServer)
+			cut, config := newProxy(t, labtest.APIServer)
 			w := watchOne(t, config)
 			begin(cut)
 			w.edit("during")
@@ -30,7 +31,7 @@ func TestInformerIsCurrentWithinFiveSecondsOfAnOutage(t *testing.T) {
 			}
 			cut.Restore()
 			restored := time.Now()
-			eventually(t, func() error { return w.has("during") })
+			labtest.Eventually(t, func() error { return w.has("during") })
 			if late := time.Since(restored); late > 5*time.Second {
 				t.Errorf("current %s after the return, want within 5s", late)
 			}
@@ -42,11 +43,11 @@ func TestInformerIsCurrentWithinFiveSecondsOfAnOutage(t *testing.T) {
 func TestDeadConnectionIsNoticed(t *testing.T) {
 	t.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "1")
 	t.Setenv("HTTP2_PING_TIMEOUT_SECONDS", "1")
-	cut, config := newProxy(t, apiServer)
+	cut, config := newProxy(t, labtest.APIServer)
 	w := watchOne(t, config)
 	cut.Freeze()
 	w.edit("after")
-	eventually(t, func() error { return w.has("after") })
+	labtest.Eventually(t, func() error { return w.has("after") })
 }
 
 // watched is one object and an informer that watches it over a connection of its own.
@@ -58,27 +59,27 @@ type watched struct {
 
 func watchOne(t *testing.T, config *rest.Config) *watched {
 	t.Helper()
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	w := &watched{t: t, object: &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "seen"}, Data: map[string]string{"edit": "before"},
 	}}
-	must(t, testClient(t).Create(t.Context(), w.object))
+	labtest.Must(t, labtest.Client(t).Create(t.Context(), w.object))
 	informer, err := cache.New(informers.ConnectionConfig(config), cache.Options{
-		Scheme:            testScheme(t),
+		Scheme:            labtest.Scheme(),
 		NewInformer:       informers.NewInformer,
 		DefaultNamespaces: map[string]cache.Config{namespace: {}},
 	})
-	must(t, err)
+	labtest.Must(t, err)
 	w.informer = informer
 	start(t, informer.Start)
-	eventually(t, func() error { return w.has("before") })
+	labtest.Eventually(t, func() error { return w.has("before") })
 	return w
 }
 
 func (w *watched) edit(to string) {
 	w.t.Helper()
 	w.object.Data["edit"] = to
-	must(w.t, testClient(w.t).Update(w.t.Context(), w.object))
+	labtest.Must(w.t, labtest.Client(w.t).Update(w.t.Context(), w.object))
 }
 
 func (w *watched) has(want string) error {

@@ -12,34 +12,35 @@ import (
 
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/pruning"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-// Config is what the controllers are told by the command line.
+// Config is the part of the flags that concerns the controllers.
 type Config struct {
 	// Store is where the snapshot is published.
 	Store    *policy.Store
 	Election term.Election
 	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
 	IMEndpoint string
-	// SweepInterval is the time between two looks for full groups.
+	// SweepInterval is the time between two sweeps of an app.
 	SweepInterval time.Duration
-	// PruneRunTTL is how long records of runs are kept.
+	// PruneRunTTL is how long finished runs are retained.
 	PruneRunTTL time.Duration
 	Now         func() time.Time
 	Registerer  prometheus.Registerer
 }
 
-// Setup adds to mgr everything that watches and writes, and joins it together. mgr must have been made with CacheOptions. The intake
-// is what the callback server tells of full groups.
+// Setup adds every controller to mgr. mgr must have been made with informers.CacheOptions. It returns the Intake, to
+// which the callback server reports full groups. ctx must not end before mgr.
 func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) {
-	metrics, pruneMetrics := NewMetrics(c.Registerer), NewPruneMetrics(c.Registerer)
+	metrics := NewMetrics(c.Registerer)
 	leader, err := term.New(mgr.GetConfig(), c.Election, metrics.termHeld, mgr.GetLogger().WithName("term"))
 	if err != nil {
 		return nil, err
 	}
 	recorder := mgr.GetEventRecorder("groupgate")
-	vendor := &imclients.Pool{
+	clients := &imclients.Pool{
 		Reader:   mgr.GetClient(),
 		Endpoint: c.IMEndpoint,
 		Now:      c.Now,
@@ -50,27 +51,26 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
 		Term:         leader,
-		Reachability: vendor,
+		Reachability: clients,
 		Events:       recorder,
 		Now:          c.Now,
 	}
-	runs := &PruneRunReconciler{
+	engine := &pruning.Engine{
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
-		Term:      leader,
-		Vendor:    vendor,
+		Clients:   clients,
 		Events:    recorder,
 		Now:       c.Now,
-		TTL:       c.PruneRunTTL,
-		Metrics:   pruneMetrics,
+		Metrics:   pruning.NewMetrics(c.Registerer),
 	}
+	runs := &PruneRunReconciler{Client: mgr.GetClient(), Engine: engine, Term: leader, TTL: c.PruneRunTTL}
 	intake := &Intake{
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
 		Now:       c.Now,
-		Metrics:   pruneMetrics,
+		Metrics:   NewIntakeMetrics(c.Registerer),
 		Log:       mgr.GetLogger().WithName("intake"),
 	}
 	sweeper := &Sweeper{
@@ -78,19 +78,22 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Intake, error) 
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
 		Term:      leader,
-		Vendor:    vendor,
+		Clients:   clients,
 		Now:       c.Now,
 		Interval:  c.SweepInterval,
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
-	c.Registerer.MustRegister(newRunWaits(ctx, mgr.GetCache(), c.Now))
+	c.Registerer.MustRegister(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now))
 	runnables := []manager.Runnable{
 		leader, intake, sweeper,
-		&loadRelease{Store: c.Store, Published: snapshot.published.Next, Began: leader.Began, Delay: afterLoad, Release: debug.FreeOSMemory},
+		&memoryRelease{
+			Store: c.Store, Published: snapshot.published.Next, Began: leader.Began,
+			Delay: releaseDelay, Release: debug.FreeOSMemory,
+		},
 	}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
-		runs.Watches = watches
+		engine.Stale = watches.Silent
 		runnables = append(runnables, watches)
 	}
 

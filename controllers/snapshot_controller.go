@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -29,24 +32,29 @@ import (
 )
 
 const (
-	// forever is how long a controller waits for its informers: giving up would end the process, and with it the gate.
+	// forever is how long a controller waits for its informers: giving up would end the process, and the callback
+	// server with it.
 	forever = 100 * 365 * 24 * time.Hour
 
 	firstBuildRetry = 100 * time.Millisecond
 	lastBuildRetry  = 5 * time.Second
 
-	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause. A change after a quiet time
-	// is built at once, while a stream of changes is coalesced into builds that take a twentieth of one core, or ten a
-	// second.
+	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause. A change after a quiet
+	// time is built at once, while a stream of changes is coalesced into builds that take a twentieth of one core, or
+	// ten a second.
 	pausePerBuild = 20
 	maxBuildPause = 100 * time.Millisecond
 )
 
-// SnapshotReconciler builds and publishes the snapshot whenever an object it depends on changes. It runs on every replica.
+// queue is that of a controller.
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// SnapshotReconciler builds and publishes the snapshot whenever an object that it depends on changes. It runs on every
+// replica.
 //
-// All five kinds are sources of one controller. So no worker starts before the five watches have told of every object that there is,
-// and the first snapshot is never built from a part of the world. From then on a build takes up what the watches have brought since
-// the last one, and no more. All requests are one and the same, so that a burst of changes is one build.
+// All five kinds are sources of one controller. So no worker starts before the five watches have delivered every
+// object, and the first snapshot is never built from a part of them. From then on a build takes up only the changes
+// since the last one. All requests are equal, so that a burst of changes is one build.
 type SnapshotReconciler struct {
 	// Client lists from the cache, to start over after a build that panicked.
 	Client client.Reader
@@ -55,12 +63,12 @@ type SnapshotReconciler struct {
 	// Metrics, if set, shows the builds.
 	Metrics *Metrics
 
-	changes   changes
+	changed   changedObjects
 	inputs    inputs    // used by the one worker only
 	building  bool      // a build has begun and not ended: true between two of them only after a panic
 	notBefore time.Time // when the pause after the last build ends
 	published term.Notifier
-	ruled     term.Notifier
+	rules     term.Notifier // publications with other rules
 }
 
 // SetupWithManager makes the manager run the reconciler.
@@ -68,23 +76,24 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 	everyReplica := false
 	err := builder.ControllerManagedBy(mgr).
 		Named("snapshot").
-		Watches(&v1alpha1.IMApp{}, r.changes.handler(specChanged)).
-		Watches(&v1alpha1.AccountList{}, r.changes.handler(predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
-		Watches(&v1alpha1.GroupPolicy{}, r.changes.handler(specChanged)).
-		Watches(&corev1.Secret{}, r.changes.handler(dataChanged)).
-		// A run is a request to others, and a record to the snapshot. A process that served before it knows the records of the time before
-		// would let everybody back in who was removed.
-		Watches(&v1alpha1.PruneRun{}, r.changes.handler(recordChanged)).
-		// Zero objects cause no event, and still make a snapshot.
-		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-			queue.Add(buildRequest())
+		Watches(&v1alpha1.IMApp{}, r.changed.handler(specChanged)).
+		Watches(&v1alpha1.AccountList{},
+			r.changed.handler(predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
+		Watches(&v1alpha1.GroupPolicy{}, r.changed.handler(specChanged)).
+		Watches(&corev1.Secret{}, r.changed.handler(dataChanged)).
+		// Runs record who is refused. A process that served before it has read them would admit every removed member.
+		Watches(&v1alpha1.PruneRun{}, r.changed.handler(refusalChanged)).
+		// Without any object there is no event, and there must be a snapshot.
+		WatchesRawSource(source.Func(func(_ context.Context, q queue) error {
+			q.Add(buildRequest())
 			return nil
 		})).
 		WithOptions(controller.Options{
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: 1,
 			CacheSyncTimeout:        forever,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstBuildRetry, lastBuildRetry),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+				firstBuildRetry, lastBuildRetry),
 		}).
 		Complete(r)
 	if err != nil {
@@ -93,21 +102,26 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 	return nil
 }
 
-// Published enqueues what requests returns after every publication, and at once if there has been one when the source starts.
-func (r *SnapshotReconciler) Published(requests func(context.Context) []reconcile.Request) source.Source {
-	return r.published.Source(func() bool { return r.Store.Load() != nil }, requests)
+// requestsFunc names objects to reconcile.
+type requestsFunc = func(context.Context) []reconcile.Request
+
+// Published enqueues the requests after every publication, and at once if there has been one when the source starts.
+func (r *SnapshotReconciler) Published(requests requestsFunc) source.Source {
+	return r.published.Source(r.hasPublished, requests)
 }
 
-// RulesPublished is Published less the publications in which nothing is new but what runs recorded. Where many groups are pruned these come
-// with every batch, and runs that wait for a rule have nothing to learn from them.
-func (r *SnapshotReconciler) RulesPublished(requests func(context.Context) []reconcile.Request) source.Source {
-	return r.ruled.Source(func() bool { return r.Store.Load() != nil }, requests)
+// RulesPublished is Published without the publications in which only refusals are new. While many groups are pruned
+// these come with every batch, and a run that waits for a rule needs none of them.
+func (r *SnapshotReconciler) RulesPublished(requests requestsFunc) source.Source {
+	return r.rules.Source(r.hasPublished, requests)
 }
 
-// Reconcile builds and publishes, and asks for another build when the first of the refusals in it is over.
+func (r *SnapshotReconciler) hasPublished() bool { return r.Store.Load() != nil }
+
+// Reconcile builds and publishes, and asks for another build when the first refusal in the snapshot ends.
 //
-// Should a build panic, the snapshot before stays in force, and the next one starts over from the cache: what the last one had taken from
-// the watches would be lost, and what it left half done could let somebody in.
+// If a build panics, the previous snapshot stays in force, and the next build starts over from the cache: the changes
+// that the panicking build had taken are lost, and its half-done work could admit accounts that are refused.
 func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	began := r.Now()
 	if pause := r.notBefore.Sub(began); pause > 0 {
@@ -119,40 +133,42 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 		}
 	}
 	r.building = true
-	changed := r.changes.take()
-	for _, news := range changed {
-		r.inputs.update(news)
+	changes := r.changed.take()
+	for _, change := range changes {
+		r.inputs.update(change)
 	}
-	r.inputs.endRecords(began)
+	r.inputs.endRefusals(began)
 	before, snapshot := r.Store.Load(), r.inputs.compiler.Build()
 	r.building = false
-	// Counted first, then published: whoever sees the snapshot finds its figures.
+	// The metrics come first: a reader of the new snapshot must find its figures.
 	ended := r.Now()
 	r.notBefore = ended.Add(min(pausePerBuild*ended.Sub(began), maxBuildPause))
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
 	r.published.Notify()
 	if before == nil || before.RulesHash() != snapshot.RulesHash() {
-		r.ruled.Notify()
+		r.rules.Notify()
 	}
 	if before == nil || before.Hash() != snapshot.Hash() {
-		log.FromContext(ctx).Info("Snapshot published", "hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", len(changed))
+		log.FromContext(ctx).Info("Snapshot published",
+			"hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", len(changes))
 	}
 	return reconcile.Result{RequeueAfter: r.inputs.nextEnd(r.Now())}, nil
 }
 
-// startOver forgets everything and takes up what the cache holds. That comes before what the watches have told and nobody has taken yet, so
-// that an object deleted meanwhile stays away.
+// startOver drops all inputs and takes them from the cache. The changes that are still pending are applied after that,
+// so that an object that was deleted meanwhile does not come back.
 func (r *SnapshotReconciler) startOver(ctx context.Context) error {
 	r.inputs = inputs{}
 	for _, list := range []client.ObjectList{
-		&corev1.SecretList{}, &v1alpha1.IMAppList{}, &v1alpha1.AccountListList{}, &v1alpha1.GroupPolicyList{}, &v1alpha1.PruneRunList{},
+		&corev1.SecretList{}, &v1alpha1.IMAppList{}, &v1alpha1.AccountListList{},
+		&v1alpha1.GroupPolicyList{}, &v1alpha1.PruneRunList{},
 	} {
 		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return fmt.Errorf("read %T from the cache: %w", list, err)
 		}
 		if err := meta.EachListItem(list, func(item runtime.Object) error {
-			r.inputs.update(news{object: item.(client.Object)})
+			r.inputs.update(changedObject{object: item.(client.Object)})
 			return nil
 		}); err != nil {
 			return fmt.Errorf("read %T from the cache: %w", list, err)
@@ -161,13 +177,76 @@ func (r *SnapshotReconciler) startOver(ctx context.Context) error {
 	return nil
 }
 
-// buildRequest is the one request there is.
+// buildRequest is the only request of this controller.
 func buildRequest() reconcile.Request {
 	return reconcile.Request{NamespacedName: types.NamespacedName{Name: "snapshot"}}
 }
 
-// specChanged lets through every creation and deletion, and updates with another spec; status and metadata do not matter to the snapshot.
-// An object that was deleted and made again during an outage is one update, from generation 1 to generation 1: hence the UID.
+// changedObjects collects what the watches deliver until the next build takes it. If an object changes several times
+// before that, only its last state counts. The zero value is ready.
+//
+// Every change of an object comes through the same watch, which delivers changes in order, and a deletion even if the
+// watch was broken at that time. So the last state delivered is that of the cache.
+type changedObjects struct {
+	mu      sync.Mutex
+	changes map[objectKey]changedObject
+}
+
+type objectKey struct {
+	kind reflect.Type
+	name types.NamespacedName
+}
+
+// changedObject is the state of an object that changed. The object is shared with the cache and must not be written to.
+type changedObject struct {
+	object  client.Object
+	deleted bool
+}
+
+func (c *changedObjects) add(object client.Object, deleted bool) {
+	key := objectKey{kind: reflect.TypeOf(object), name: client.ObjectKeyFromObject(object)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes == nil {
+		c.changes = map[objectKey]changedObject{}
+	}
+	c.changes[key] = changedObject{object: object, deleted: deleted}
+}
+
+// take returns the changes and empties the collection.
+func (c *changedObjects) take() map[objectKey]changedObject {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	taken := c.changes
+	c.changes = nil
+	return taken
+}
+
+// handler adds the creations and updates that matter, and every deletion, whatever the last state of the object was. It
+// requests a build for each.
+func (c *changedObjects) handler(matters predicate.Predicate) handler.EventHandler {
+	add := func(object client.Object, deleted bool, q queue) {
+		c.add(object, deleted) // before the request: the build must find it
+		q.Add(buildRequest())
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
+			if matters.Create(e) {
+				add(e.Object, false, q)
+			}
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			if matters.Update(e) {
+				add(e.ObjectNew, false, q)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { add(e.Object, true, q) },
+	}
+}
+
+// specChanged passes every creation and deletion, and updates of the spec; the snapshot does not depend on status and
+// metadata. An object that was deleted and created again during an outage is one update, from generation 1 to
+// generation 1: hence the UID.
 var specChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() || e.ObjectOld.GetUID() != e.ObjectNew.GetUID()
 }}
@@ -179,32 +258,34 @@ var dataChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return !ok || !isSecret || !maps.EqualFunc(before.Data, after.Data, slices.Equal[[]byte])
 }}
 
-// recordChanged lets through what changes the record of a run. Most of what is written to a run is progress that no snapshot depends on.
-var recordChanged = predicate.Funcs{
-	CreateFunc: func(e event.CreateEvent) bool { return recordOf(e.Object) != nil },
-	UpdateFunc: func(e event.UpdateEvent) bool { return !sameRecord(recordOf(e.ObjectOld), recordOf(e.ObjectNew)) },
-	GenericFunc: func(event.GenericEvent) bool {
-		return false
+// refusalChanged passes what changes the refusal of a run. Most writes to a run are progress that no snapshot depends
+// on.
+var refusalChanged = predicate.Funcs{
+	CreateFunc: func(e event.CreateEvent) bool { return refusalOf(e.Object) != nil },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return !sameRefusal(refusalOf(e.ObjectOld), refusalOf(e.ObjectNew))
 	},
+	GenericFunc: func(event.GenericEvent) bool { return false },
 }
 
-func recordOf(object client.Object) *policy.Refusal {
+func refusalOf(object client.Object) *policy.Refusal {
 	run, ok := object.(*v1alpha1.PruneRun)
 	if !ok {
 		return nil
 	}
-	record, ok := convert.Refusal(run)
+	refusal, ok := convert.Refusal(run)
 	if !ok {
 		return nil
 	}
-	return &record
+	return &refusal
 }
 
-// sameRecord compares what records say. The UID counts for a run that was deleted and made again during an outage.
-func sameRecord(a, b *policy.Refusal) bool {
+// sameRefusal compares the UID too, for a run that was deleted and created again during an outage.
+func sameRefusal(a, b *policy.Refusal) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.UID == b.UID && a.App == b.App && a.Group == b.Group && a.Restoring == b.Restoring && a.Reject == b.Reject &&
-		a.Until.Equal(b.Until) && slices.Equal(a.Accounts, b.Accounts)
+	return a.UID == b.UID && a.App == b.App && a.Group == b.Group &&
+		a.Restoring == b.Restoring && a.Reject == b.Reject && a.Until.Equal(b.Until) &&
+		slices.Equal(a.Accounts, b.Accounts)
 }

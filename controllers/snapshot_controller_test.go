@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
 )
@@ -37,7 +38,7 @@ func byLabel(key, value string) v1alpha1.AccountListReference {
 }
 
 func TestZeroObjectsPublish(t *testing.T) {
-	r := startReplica(t, newNamespace(t), replicaOptions{})
+	r := startReplica(t, labtest.NewNamespace(t), replicaOptions{})
 	r.published(t, func(snapshot *policy.Snapshot) error {
 		if snapshot.App(testSDKAppID) != nil {
 			return errors.New("an app out of nowhere")
@@ -53,10 +54,10 @@ func TestZeroObjectsPublish(t *testing.T) {
 func TestFirstBuildWaitsForAllInformers(t *testing.T) {
 	for _, resource := range []string{"imapps", "accountlists", "grouppolicies", "secrets", "pruneruns"} {
 		t.Run(resource, func(t *testing.T) {
-			namespace := newNamespace(t)
+			namespace := labtest.NewNamespace(t)
 			others := map[string]bool{}
 			release, seen := make(chan struct{}), make(chan string, 100)
-			through := rest.CopyConfig(apiServer)
+			through := rest.CopyConfig(labtest.APIServer)
 			through.Wrap(func(next http.RoundTripper) http.RoundTripper {
 				return roundTripper(func(request *http.Request) (*http.Response, error) {
 					asked := request.URL.Path[strings.LastIndex(request.URL.Path, "/")+1:]
@@ -75,7 +76,7 @@ func TestFirstBuildWaitsForAllInformers(t *testing.T) {
 				})
 			})
 			r := startReplica(t, namespace, replicaOptions{config: through})
-			eventually(t, func() error {
+			labtest.Eventually(t, func() error {
 				for len(seen) > 0 {
 					switch asked := <-seen; asked {
 					case "imapps", "accountlists", "grouppolicies", "secrets", "pruneruns":
@@ -116,16 +117,16 @@ func (m *recordingManager) Add(runnable manager.Runnable) error {
 
 // One stray default would put the gate behind the lease.
 func TestControllersRunOnEveryReplica(t *testing.T) {
-	inner, err := ctrl.NewManager(apiServer, ctrl.Options{
-		Scheme:     testScheme(t),
+	inner, err := ctrl.NewManager(labtest.APIServer, ctrl.Options{
+		Scheme:     labtest.Scheme(),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
-	must(t, err)
+	labtest.Must(t, err)
 	mgr := &recordingManager{Manager: inner}
 	snapshots := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
-	must(t, snapshots.SetupWithManager(mgr))
-	must(t, (&StatusReconciler{Snapshots: snapshots.Store, Term: &term.Term{}, Now: time.Now}).SetupWithManager(mgr, snapshots.Published))
+	labtest.Must(t, snapshots.SetupWithManager(mgr))
+	labtest.Must(t, (&StatusReconciler{Snapshots: snapshots.Store, Term: &term.Term{}, Now: time.Now}).SetupWithManager(mgr, snapshots.Published))
 	if len(mgr.added) != 4 {
 		t.Errorf("%d controllers, want 4", len(mgr.added))
 	}
@@ -138,7 +139,7 @@ func TestControllersRunOnEveryReplica(t *testing.T) {
 }
 
 func TestEditsReachTheSnapshot(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	vip := newList(namespace, "vip", nil, "jared")
 	shard := newList(namespace, "shard", map[string]string{"list": "other"}, "tommy")
@@ -181,7 +182,7 @@ func TestEditsReachTheSnapshot(t *testing.T) {
 }
 
 func TestDeletionLeavesNothing(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	objects := []client.Object{
 		newCredentials(namespace), newList(namespace, "vip", nil, "jared"),
@@ -201,11 +202,11 @@ func TestDeletionLeavesNothing(t *testing.T) {
 	if got := testutil.ToFloat64(r.metrics.snapshotAccounts); got != 1 {
 		t.Errorf("snapshot_accounts = %v, want 1", got)
 	}
-	c := testClient(t)
-	must(t, c.Delete(t.Context(), objects[2]))
+	c := labtest.Client(t)
+	labtest.Must(t, c.Delete(t.Context(), objects[2]))
 	r.published(t, admits("mallory", "lounge", true))
 	for _, object := range []client.Object{objects[0], objects[1], objects[3]} {
-		must(t, c.Delete(t.Context(), object))
+		labtest.Must(t, c.Delete(t.Context(), object))
 	}
 	r.published(t, empty)
 	if got := r.store.Load().Hash(); got != hash {
@@ -214,7 +215,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 }
 
 func TestTokenRotationIsVisible(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	secret := newCredentials(namespace)
 	create(t, secret, newApp(namespace, "prod", testSDKAppID))
@@ -248,15 +249,16 @@ func feed[T any, P interface {
 	client.Object
 }](r *SnapshotReconciler, objects []T) {
 	for i := range objects {
-		r.changes.note(P(&objects[i]), false)
+		r.changed.add(P(&objects[i]), false)
 	}
 }
 
-// build builds and publishes.
+// build builds and publishes. build builds at once, whenever the last build was.
 func build(t *testing.T, r *SnapshotReconciler) reconcile.Result {
 	t.Helper()
+	r.notBefore = time.Time{}
 	result, err := r.Reconcile(t.Context(), buildRequest())
-	must(t, err)
+	labtest.Must(t, err)
 	return result
 }
 
@@ -351,38 +353,38 @@ func TestWhatBuilds(t *testing.T) {
 		"RecreatedInAnOutage": {specChanged, was("a", 1), was("b", 1), true},
 		"SecretTouched":       {dataChanged, secret("a", nil), secret("a", map[string]string{"touched": "yes"}), false},
 		"SecretChanged":       {dataChanged, secret("a", nil), secret("b", nil), true},
-		"RunTouched": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
+		"RunTouched": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
 			r.ResourceVersion, r.Labels, r.Status.Removed = "9", map[string]string{"touched": "yes"}, 1
 			r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}}
 		}), false},
-		"RunWithoutARecord": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }), removed(func(r *v1alpha1.PruneRun) {
+		"RunWithoutARecord": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse = nil }), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Refuse, r.Status.Progress.Settled = nil, 1
 		}), false},
-		"RunSettled":       {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
-		"RunBatchRecorded": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }), removed(same), true},
-		"RunBatchFirst":    {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }), removed(same), true},
-		"RunKeptSomebody": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
+		"RunSettled":       {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = &v1alpha1.PruneProgress{Settled: 2} }), false},
+		"RunBatchRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress.InFlight = 1 }), removed(same), true},
+		"RunBatchFirst":    {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Status.Progress = nil }), removed(same), true},
+		"RunKeptSomebody": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}}
 		}), true},
-		"RunKeptAnother": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+		"RunKeptAnother": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i1"}}
 		}), removed(func(r *v1alpha1.PruneRun) { r.Status.Kept = []v1alpha1.KeptAccount{{Account: "i2"}} }), true},
-		"RunRefusesLonger": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }), true},
-		"RunUndoRequested": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
-		"RunUndoRecorded": {recordChanged, removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), removed(func(r *v1alpha1.PruneRun) {
+		"RunRefusesLonger": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Status.Refuse.Until = metav1.NewTime(soon.Add(time.Second)) }), true},
+		"RunUndoRequested": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), true},
+		"RunUndoRecorded": {refusalChanged, removed(func(r *v1alpha1.PruneRun) { r.Spec.Undo = v1alpha1.UndoRequested }), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), true},
-		"RunUndoGoesOn": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+		"RunUndoGoesOn": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdding}}}
 		}), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1", Result: v1alpha1.RestoreResultAdded}}}
 		}), false},
-		"RunUndone": {recordChanged, removed(func(r *v1alpha1.PruneRun) {
+		"RunUndone": {refusalChanged, removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), removed(func(r *v1alpha1.PruneRun) {
 			r.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: metav1.NewTime(soon), Accounts: []v1alpha1.RestoredAccount{{Account: "i1"}}}
 		}), true},
-		"RunRecreatedInAnOutage": {recordChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
+		"RunRecreatedInAnOutage": {refusalChanged, removed(same), removed(func(r *v1alpha1.PruneRun) { r.UID = "another" }), true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

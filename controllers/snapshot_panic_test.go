@@ -10,18 +10,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// A build that panics is recovered from by controller-runtime, and asked for again: nothing of what it had taken may be lost, and nobody
-// may be let in meanwhile.
+// A build that panics is recovered from by controller-runtime, and asked for again: nothing of what it had taken may be
+// lost, and nobody may be let in meanwhile.
 func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	const gates = 50
-	cached := fake.NewClientBuilder().WithScheme(testScheme(t)).Build()
+	cached := fake.NewClientBuilder().WithScheme(labtest.Scheme()).Build()
 	r := &SnapshotReconciler{Client: cached, Store: &policy.Store{}, Now: time.Now}
 	happens := func(object client.Object) {
-		must(t, cached.Create(t.Context(), object))
-		r.changes.note(object, false)
+		labtest.Must(t, cached.Create(t.Context(), object))
+		r.changed.add(object, false)
 	}
 	app := newApp("a", "prod", testSDKAppID)
 	app.UID = "app"
@@ -33,7 +34,7 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	poison := newList("a", "poison", nil)
 	convert.PackList(poison)
 	poison.Spec.Accounts[1] = "x"
-	r.changes.note(poison, false)
+	r.changed.add(poison, false)
 	for i := range gates {
 		p := newPolicy("a", fmt.Sprint("gate-", i), fmt.Sprint("g-", i))
 		p.UID, p.Generation = types.UID(p.Name), 1
@@ -47,7 +48,7 @@ func TestAfterAPanicABuildStartsOverFromTheCache(t *testing.T) {
 	}
 
 	gone := newPolicy("a", "gate-0", "g-0") // deleted after the panic, and still in the cache when the next build lists it
-	r.changes.note(gone, true)
+	r.changed.add(gone, true)
 	build(t, r)
 	for i := range gates {
 		verdict := r.Store.Load().App(testSDKAppID).DecideJoin(policy.JoinQuery{Group: fmt.Sprint("g-", i), Account: "mallory"})
@@ -69,7 +70,7 @@ func panics(f func()) (panicked bool) {
 // coldHash is that of a process that starts now, without what is gone.
 func coldHash(t *testing.T, cached client.Client, gone client.Object) uint64 {
 	t.Helper()
-	must(t, cached.Delete(t.Context(), gone))
+	labtest.Must(t, cached.Delete(t.Context(), gone))
 	r := &SnapshotReconciler{Client: cached, Store: &policy.Store{}, Now: time.Now, building: true}
 	build(t, r)
 	return r.Store.Load().Hash()
@@ -84,10 +85,10 @@ func TestAClockPutBackRefusesAgain(t *testing.T) {
 	app.UID = "app"
 	run := refusingRun("a", "one", now.Add(time.Hour), "i1")
 	run.UID = "run"
-	r.changes.note(app, false)
-	r.changes.note(run, false)
+	r.changed.add(app, false)
+	r.changed.add(run, false)
 	build(t, r)
-	must(t, applies("i1", now, toldLater)(r.Store.Load()))
+	labtest.Must(t, applies("i1", now, toldLater)(r.Store.Load()))
 	hash := r.Store.Load().Hash()
 
 	at = now.Add(2 * time.Hour)
@@ -99,7 +100,7 @@ func TestAClockPutBackRefusesAgain(t *testing.T) {
 	}
 	at = now.Add(time.Minute)
 	build(t, r)
-	must(t, applies("i1", at, toldLater)(r.Store.Load()))
+	labtest.Must(t, applies("i1", at, toldLater)(r.Store.Load()))
 	if got := r.Store.Load().Hash(); got != hash {
 		t.Errorf("hash %016x, and before the clock was wrong %016x", got, hash)
 	}

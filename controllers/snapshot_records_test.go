@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -57,16 +58,16 @@ var (
 // writeStatus writes the status of a run as the one with the term does.
 func writeStatus(t *testing.T, run *v1alpha1.PruneRun, change func(*v1alpha1.PruneRunStatus)) {
 	t.Helper()
-	c := testClient(t)
-	eventually(t, func() error {
-		must(t, c.Get(t.Context(), client.ObjectKeyFromObject(run), run))
+	c := labtest.Client(t)
+	labtest.Eventually(t, func() error {
+		labtest.Must(t, c.Get(t.Context(), client.ObjectKeyFromObject(run), run))
 		change(&run.Status)
 		return c.Status().Update(t.Context(), run)
 	})
 }
 
 func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	first, second := startReplica(t, namespace, replicaOptions{}), startReplica(t, namespace, replicaOptions{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newList(namespace, "vip", nil, "i1", "i2"),
 		newPolicy(namespace, "lounge", "lounge", byName("vip")))
@@ -138,19 +139,19 @@ func TestRefusalHoldsOnEveryReplicaFromTheRecord(t *testing.T) {
 }
 
 func TestDeletedRunRefusesNobody(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	run := refusingRun(namespace, "one", time.Time{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), run)
 	now := time.Now().Truncate(time.Second)
 	writeStatus(t, run, func(s *v1alpha1.PruneRunStatus) { recordRefusal(s, now.Add(time.Hour), "i1") })
 	r.published(t, applies("i1", now, toldLater))
-	must(t, testClient(t).Delete(t.Context(), run))
+	labtest.Must(t, labtest.Client(t).Delete(t.Context(), run))
 	r.published(t, applies("i1", now, policy.Verdict{Admit: true, Reason: policy.ReasonUnmatched}))
 }
 
 func TestUndoReachesTheSnapshot(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	run := refusingRun(namespace, "one", time.Time{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "lounge", "lounge"), run)
@@ -222,7 +223,7 @@ func TestRunsWithoutARecordComeUnnoticed(t *testing.T) {
 	silent.Status.Refuse = nil
 	telling := refusingRun("a", "one", time.Now().Add(time.Hour), "i1")
 	for run, want := range map[*v1alpha1.PruneRun]bool{silent: false, telling: true} {
-		if got := recordChanged.Create(event.CreateEvent{Object: run}); got != want {
+		if got := refusalChanged.Create(event.CreateEvent{Object: run}); got != want {
 			t.Errorf("builds %t, want %t", got, want)
 		}
 	}
@@ -237,14 +238,14 @@ func TestRecordsWakeNobodyWhoWaitsForARule(t *testing.T) {
 		change func()
 		want   bool
 	}{
-		{"the first snapshot", func() { r.changes.note(newApp("a", "prod", testSDKAppID), false) }, true},
-		{"a record", func() { r.changes.note(run, false) }, false},
-		{"a policy", func() { r.changes.note(lounge, false) }, true},
+		{"the first snapshot", func() { r.changed.add(newApp("a", "prod", testSDKAppID), false) }, true},
+		{"a record", func() { r.changed.add(run, false) }, false},
+		{"a policy", func() { r.changed.add(lounge, false) }, true},
 		{"nothing", func() {}, false},
-		{"a policy and a record", func() { r.changes.note(run, true); r.changes.note(lounge, true) }, true},
+		{"a policy and a record", func() { r.changed.add(run, true); r.changed.add(lounge, true) }, true},
 	} {
 		step.change()
-		published, ruled := r.published.Next(), r.ruled.Next()
+		published, ruled := r.published.Next(), r.rules.Next()
 		build(t, r)
 		if !fired(published) {
 			t.Errorf("%s: nothing was published", step.name)

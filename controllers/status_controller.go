@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,19 +36,21 @@ const (
 	lastStatusRetry        = 30 * time.Second
 )
 
-// Reachability knows how the REST calls of an app fare; see Vendor.
+// Reachability reports whether the REST calls of an app succeed; imclients.Pool implements it.
 type Reachability interface {
-	// Reachability returns reason and message of VendorReachable; ok is false where nothing is known, and what stands there is kept.
+	// Reachability returns the reason and message of VendorReachable. If ok is false nothing is known, and the
+	// condition stays.
 	Reachability(appUID string) (reason, message string, ok bool)
 	// Source enqueues the names of the IMApps whose reachability has changed.
 	Source() source.Source
 }
 
-// StatusReconciler writes the verdicts of the published snapshot into the statuses of IMApps, AccountLists and GroupPolicies, in a
-// term. It is the only writer of these statuses.
+// StatusReconciler writes the verdicts of the published snapshot into the statuses of IMApps, AccountLists and
+// GroupPolicies, in a term. It is the only writer of these statuses.
 //
-// Nothing that serves depends on it, and the build never waits for it. A status is written only if the published verdict is about
-// exactly the generation that the object has; a build that is yet to come enqueues the object again.
+// No component that serves depends on it, and the build never waits for it. A status is written only if the published
+// verdict is about the present generation of the object; otherwise the build that is yet to come enqueues the object
+// again.
 type StatusReconciler struct {
 	// Client reads from the cache and patches statuses.
 	Client    client.Client
@@ -61,121 +62,134 @@ type StatusReconciler struct {
 	Now          func() time.Time
 }
 
-// SetupWithManager makes the manager run one controller for each kind. published enqueues the requests it is given whenever a snapshot was
-// published.
-func (r *StatusReconciler) SetupWithManager(mgr manager.Manager, published func(func(context.Context) []reconcile.Request) source.Source) error {
-	var reachability []source.Source
-	if r.Reachability != nil {
-		reachability = append(reachability, r.Reachability.Source())
+// statusKind is one kind of object whose status is written.
+type statusKind struct {
+	controller string
+	object     client.Object
+	// all names every object of the published snapshot, changed those whose verdict has changed since its last call.
+	all, changed func() []reconcile.Request
+	source       source.Source // may be nil
+}
+
+// kindOf makes a statusKind of the functions that list verdicts of type V.
+func kindOf[V interface {
+	Names() (namespace, name string)
+}](
+	controller string, object client.Object, snapshots snapshots,
+	all func(*policy.Snapshot) iter.Seq[V], since func(s, before *policy.Snapshot) iter.Seq[V],
+) statusKind {
+	requests := func(verdicts iter.Seq[V]) []reconcile.Request {
+		var requests []reconcile.Request
+		for v := range verdicts {
+			namespace, name := v.Names()
+			requests = append(requests, reconcile.Request{
+				NamespacedName: types.NamespacedName{Namespace: namespace, Name: name},
+			})
+		}
+		return requests
 	}
-	for _, kind := range []struct {
-		name    string
-		object  client.Object
-		changed func() []reconcile.Request
-		all     func() []reconcile.Request
-		also    []source.Source
-	}{
-		{"imapp-status", &v1alpha1.IMApp{}, changed(r.Snapshots, (*policy.Snapshot).AppVerdictsSince), all(r.Snapshots, (*policy.Snapshot).AppVerdicts), reachability},
-		{"accountlist-status", &v1alpha1.AccountList{}, changed(r.Snapshots, (*policy.Snapshot).ListVerdictsSince), all(r.Snapshots, (*policy.Snapshot).ListVerdicts), nil},
-		{"grouppolicy-status", &v1alpha1.GroupPolicy{}, changed(r.Snapshots, (*policy.Snapshot).PolicyVerdictsSince), all(r.Snapshots, (*policy.Snapshot).PolicyVerdicts), nil},
-	} {
-		everyReplica := false
+	var before *policy.Snapshot
+	return statusKind{
+		controller: controller,
+		object:     object,
+		all: func() []reconcile.Request {
+			snapshot := snapshots.Load()
+			if snapshot == nil {
+				return nil
+			}
+			return requests(all(snapshot))
+		},
+		changed: func() []reconcile.Request {
+			snapshot := snapshots.Load()
+			if snapshot == nil {
+				return nil
+			}
+			changed := requests(since(snapshot, before))
+			before = snapshot
+			return changed
+		},
+	}
+}
+
+func (r *StatusReconciler) kinds() []statusKind {
+	apps := kindOf("imapp-status", &v1alpha1.IMApp{}, r.Snapshots,
+		(*policy.Snapshot).AppVerdicts, (*policy.Snapshot).AppVerdictsSince)
+	if r.Reachability != nil {
+		apps.source = r.Reachability.Source()
+	}
+	return []statusKind{
+		apps,
+		kindOf("accountlist-status", &v1alpha1.AccountList{}, r.Snapshots,
+			(*policy.Snapshot).ListVerdicts, (*policy.Snapshot).ListVerdictsSince),
+		kindOf("grouppolicy-status", &v1alpha1.GroupPolicy{}, r.Snapshots,
+			(*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince),
+	}
+}
+
+// SetupWithManager makes the manager run one controller for each kind. published enqueues its requests after every
+// publication.
+func (r *StatusReconciler) SetupWithManager(mgr manager.Manager, published func(requestsFunc) source.Source) error {
+	everyReplica := false
+	canWrite := predicate.NewPredicateFuncs(func(client.Object) bool { return r.canWrite() })
+	for _, kind := range r.kinds() {
 		b := builder.ControllerManagedBy(mgr).
-			Named(kind.name).
-			// No generation predicate: the echo of our own patch is what re-checks a skip that was made against a stale cache.
-			For(kind.object, builder.WithPredicates(predicate.NewPredicateFuncs(func(client.Object) bool { return r.inOffice() }))).
+			Named(kind.controller).
+			// No generation predicate: the event of our own patch examines objects again that were skipped because the
+			// cache was stale.
+			For(kind.object, builder.WithPredicates(canWrite)).
 			WatchesRawSource(published(func(context.Context) []reconcile.Request { return kind.changed() })).
 			WatchesRawSource(r.Term.Source(func(context.Context) []reconcile.Request { return kind.all() })).
 			WithOptions(controller.Options{
 				NeedLeaderElection:      &everyReplica,
 				MaxConcurrentReconciles: concurrentStatusWrites,
 				CacheSyncTimeout:        forever,
-				RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstStatusRetry, lastStatusRetry),
+				RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+					firstStatusRetry, lastStatusRetry),
 			})
-		for _, also := range kind.also {
-			b = b.WatchesRawSource(also)
+		if kind.source != nil {
+			b = b.WatchesRawSource(kind.source)
 		}
-		err := b.Complete(reconcile.Func(func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+		update := func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 			return r.reconcile(ctx, request, kind.object.DeepCopyObject().(client.Object))
-		}))
-		if err != nil {
-			return fmt.Errorf("set up the controller %s: %w", kind.name, err)
+		}
+		if err := b.Complete(reconcile.Func(update)); err != nil {
+			return fmt.Errorf("set up the controller %s: %w", kind.controller, err)
 		}
 	}
 	return nil
 }
 
-// inOffice says whether there is anything to write, and the right to. What is not looked at before is enqueued by the first
-// publication, or by the beginning of the term: at the start no queue of thousands competes with the first build.
-func (r *StatusReconciler) inOffice() bool { return r.Snapshots.Load() != nil && r.Term.Held() }
+// canWrite reports whether a snapshot is published and this replica holds the term. Events before that are dropped: the
+// first publication and the beginning of the term enqueue every object, and at the start no queue of thousands competes
+// with the first build.
+func (r *StatusReconciler) canWrite() bool { return r.Snapshots.Load() != nil && r.Term.Held() }
 
-// verdict is one of the core's verdict types; Key is the "namespace/name" of the object.
-type verdict interface {
-	comparable
-	Key() string
-}
-
-// all returns a function that names every object of the published snapshot.
-func all[V verdict](snapshots snapshots, verdicts func(*policy.Snapshot) iter.Seq[V]) func() []reconcile.Request {
-	return func() []reconcile.Request {
-		snapshot := snapshots.Load()
-		if snapshot == nil {
-			return nil
-		}
-		var requests []reconcile.Request
-		for v := range verdicts(snapshot) {
-			requests = append(requests, requestOf(v))
-		}
-		return requests
-	}
-}
-
-// changed returns a function that names the objects whose verdict has changed since it was called last. It is not for concurrent use.
-func changed[V verdict](snapshots snapshots, since func(s, before *policy.Snapshot) iter.Seq[V]) func() []reconcile.Request {
-	var before *policy.Snapshot
-	return func() []reconcile.Request {
-		snapshot := snapshots.Load()
-		if snapshot == nil {
-			return nil
-		}
-		var requests []reconcile.Request
-		for v := range since(snapshot, before) {
-			requests = append(requests, requestOf(v))
-		}
-		before = snapshot
-		return requests
-	}
-}
-
-func requestOf[V verdict](v V) reconcile.Request {
-	namespace, name, _ := strings.Cut(v.Key(), "/")
-	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
-}
-
-func (r *StatusReconciler) reconcile(ctx context.Context, request reconcile.Request, object client.Object) (reconcile.Result, error) {
+func (r *StatusReconciler) reconcile(
+	ctx context.Context, request reconcile.Request, object client.Object,
+) (reconcile.Result, error) {
 	ctx, leave, ok := r.Term.Join(ctx)
 	defer leave()
 	snapshot := r.Snapshots.Load()
 	if !ok || snapshot == nil {
 		return reconcile.Result{}, nil // the beginning of a term, or the first publication, enqueues everything
 	}
-	// Not copied: what follows puts another status in the place of the one that is cached, and writes to nothing in it.
+	// Not copied: update replaces the status of the object, and changes nothing inside the cached one.
 	if err := r.Client.Get(ctx, request.NamespacedName, object, client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	before, standing := statusOf(object), conditionsOf(object)
-	if !r.judge(snapshot, object) || equality.Semantic.DeepEqual(before, statusOf(object)) {
+	before, conditions := statusOf(object), conditionsOf(object)
+	if !r.update(snapshot, object) || equality.Semantic.DeepEqual(before, statusOf(object)) {
 		return reconcile.Result{}, nil
 	}
-	err := r.write(ctx, object)
+	err := r.patch(ctx, object)
 	switch {
 	case err == nil:
-		r.announce(object, standing)
+		r.announce(object, conditions)
 		return reconcile.Result{}, nil
 	case apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil
 	case apierrors.IsConflict(err):
-		// The cache is behind, and not for long.
+		// The cache is stale, but not for long.
 		return reconcile.Result{RequeueAfter: firstStatusRetry}, nil
 	case context.Cause(ctx) == term.ErrEnded: //nolint:errorlint // the cause is never wrapped
 		return reconcile.Result{}, nil
@@ -183,8 +197,8 @@ func (r *StatusReconciler) reconcile(ctx context.Context, request reconcile.Requ
 	return reconcile.Result{}, fmt.Errorf("patch the status: %w", err)
 }
 
-// statusPatch is a JSON merge patch. The version is that of the object that was judged: of another one nobody knows whether it
-// deserves this status.
+// statusPatch is a JSON merge patch. The version is that of the object that the verdict was compared with; the status
+// may be wrong for any other version.
 type statusPatch struct {
 	Metadata struct {
 		ResourceVersion string `json:"resourceVersion"`
@@ -192,9 +206,9 @@ type statusPatch struct {
 	Status any `json:"status"`
 }
 
-// write patches the status of object. No spec is sent, and none comes back: the answer is asked for as metadata, so that nobody
-// decodes 20,000 accounts for the sake of a condition.
-func (r *StatusReconciler) write(ctx context.Context, object client.Object) error {
+// patch writes the status of object. No spec is sent, and the answer is requested as metadata: otherwise every
+// condition would cost the decoding of up to 20,000 accounts.
+func (r *StatusReconciler) patch(ctx context.Context, object client.Object) error {
 	patch := statusPatch{Status: statusOf(object)}
 	patch.Metadata.ResourceVersion = object.GetResourceVersion()
 	body, err := json.Marshal(patch)
@@ -205,15 +219,18 @@ func (r *StatusReconciler) write(ctx context.Context, object client.Object) erro
 	if err != nil {
 		return fmt.Errorf("find the kind of %T: %w", object, err)
 	}
-	target := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: object.GetNamespace(), Name: object.GetName()}}
+	target := &metav1.PartialObjectMetadata{
+		ObjectMeta: metav1.ObjectMeta{Namespace: object.GetNamespace(), Name: object.GetName()},
+	}
 	target.SetGroupVersionKind(kind)
 	return r.Client.Status().Patch(ctx, target, client.RawPatch(types.MergePatchType, body))
 }
 
-// judge brings the status of object in line with the snapshot's verdict; false if the verdict is not about this version of it. The
-// conditions that stood there are left as they are.
-func (r *StatusReconciler) judge(snapshot *policy.Snapshot, object client.Object) bool {
-	namespace, name, uid, generation := object.GetNamespace(), object.GetName(), string(object.GetUID()), object.GetGeneration()
+// update sets the status of object to the snapshot's verdict; false if the verdict is not about this version of the
+// object. The slice of previous conditions is not modified.
+func (r *StatusReconciler) update(snapshot *policy.Snapshot, object client.Object) bool {
+	namespace, name := object.GetNamespace(), object.GetName()
+	uid, generation := string(object.GetUID()), object.GetGeneration()
 	switch o := object.(type) {
 	case *v1alpha1.IMApp:
 		v, ok := snapshot.AppVerdict(namespace, name, uid)
@@ -222,7 +239,7 @@ func (r *StatusReconciler) judge(snapshot *policy.Snapshot, object client.Object
 		}
 		conditions := r.withReachability(convert.AppConditions(v), o)
 		o.Status.ObservedGeneration = generation
-		o.Status.Conditions = r.settle(o.Status.Conditions, conditions)
+		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, conditions)
 	case *v1alpha1.AccountList:
 		v, ok := snapshot.ListVerdict(namespace, name, uid)
 		if !ok || v.Generation != generation {
@@ -230,56 +247,57 @@ func (r *StatusReconciler) judge(snapshot *policy.Snapshot, object client.Object
 		}
 		o.Status.ObservedGeneration = generation
 		o.Status.Accounts = int32(v.Accounts) //nolint:gosec // the schema bounds a list to 20,000
-		o.Status.Conditions = r.settle(o.Status.Conditions, convert.ListConditions(v))
+		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, convert.ListConditions(v))
 	case *v1alpha1.GroupPolicy:
 		v, ok := snapshot.PolicyVerdict(namespace, name, uid)
 		if !ok || v.Generation != generation {
 			return false
 		}
+		conditions := convert.PolicyConditions(v, convert.HasReferences(o))
 		o.Status.ObservedGeneration = generation
-		o.Status.Conditions = r.settle(o.Status.Conditions, convert.PolicyConditions(v, convert.HasReferences(o)))
+		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, conditions)
 	default:
 		return false
 	}
 	return true
 }
 
-// withReachability adds VendorReachable. While the reason stays the same so does the condition: its text tells of one answer of
-// many, and must not make a write of each.
+// withReachability adds VendorReachable. While its reason stays the same, so does the whole condition: its message is
+// about one answer of many, and must not cause a write for each.
 func (r *StatusReconciler) withReachability(conditions []metav1.Condition, app *v1alpha1.IMApp) []metav1.Condition {
-	standing := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionVendorReachable)
+	before := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionVendorReachable)
 	if r.Reachability != nil {
 		reason, message, ok := r.Reachability.Reachability(string(app.UID))
-		if ok && (standing == nil || standing.Reason != reason) {
+		if ok && (before == nil || before.Reason != reason) {
 			return append(conditions, convert.VendorCondition(reason, message, app.Generation))
 		}
 	}
-	if standing != nil {
-		return append(conditions, *standing)
+	if before != nil {
+		return append(conditions, *before)
 	}
 	return conditions
 }
 
-// settle returns the conditions that are due, in their own order, each with the time since when it has had its status, and after them those
-// of types that we do not write.
-func (r *StatusReconciler) settle(standing, due []metav1.Condition) []metav1.Condition {
-	settled := make([]metav1.Condition, 0, len(standing)+len(due))
-	for _, condition := range due {
+// mergeConditions returns the conditions after an update: the new ones in their order, each with the time since when it
+// has had its status, and then the previous ones of types that other components write.
+func (r *StatusReconciler) mergeConditions(before, after []metav1.Condition) []metav1.Condition {
+	merged := make([]metav1.Condition, 0, len(before)+len(after))
+	for _, condition := range after {
 		condition.LastTransitionTime = metav1.NewTime(r.Now()).Rfc3339Copy()
-		if last := meta.FindStatusCondition(standing, condition.Type); last != nil && last.Status == condition.Status {
+		if last := meta.FindStatusCondition(before, condition.Type); last != nil && last.Status == condition.Status {
 			condition.LastTransitionTime = last.LastTransitionTime
 		}
-		settled = append(settled, condition)
+		merged = append(merged, condition)
 	}
-	for _, condition := range standing {
-		if !ours(condition.Type) {
-			settled = append(settled, condition)
+	for _, condition := range before {
+		if !isOurs(condition.Type) {
+			merged = append(merged, condition)
 		}
 	}
-	return settled
+	return merged
 }
 
-func ours(conditionType string) bool {
+func isOurs(conditionType string) bool {
 	switch conditionType {
 	case v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs, v1alpha1.ConditionReady,
 		v1alpha1.ConditionPruneOverridden, v1alpha1.ConditionVendorReachable:
@@ -288,21 +306,22 @@ func ours(conditionType string) bool {
 	return false
 }
 
-// announce makes an event of what changed in Accepted and Ready. A Ready that repeats the reason of Accepted is not told twice.
+// announce makes an event of what changed in Accepted and Ready. A Ready that repeats the reason of Accepted gets no
+// event of its own.
 func (r *StatusReconciler) announce(object client.Object, before []metav1.Condition) {
-	told := ""
+	announced := ""
 	for _, conditionType := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
 		is := meta.FindStatusCondition(conditionsOf(object), conditionType)
 		was := meta.FindStatusCondition(before, conditionType)
-		if is == nil || is.Reason == told || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+		if is == nil || is.Reason == announced || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
 			continue
 		}
-		told = is.Reason
+		announced = is.Reason
 		eventType := corev1.EventTypeNormal
 		if is.Status != metav1.ConditionTrue {
 			eventType = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", prunerun.Clip(is.Message, maxEventNote))
+		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s", prunerun.Clip(is.Message, prunerun.MaxEventNote))
 	}
 }
 

@@ -24,12 +24,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
 func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newList(namespace, "vip", nil, "jared"))
 	var good []*v1alpha1.GroupPolicy
@@ -56,7 +57,7 @@ func TestOneInvalidPolicyCostsOnlyItself(t *testing.T) {
 }
 
 func TestConflictNamesTheHolderAndHeals(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	first, second := newApp(namespace, "first", testSDKAppID), newApp(namespace, "second", testSDKAppID)
 	create(t, newCredentials(namespace), first)
@@ -67,12 +68,12 @@ func TestConflictNamesTheHolderAndHeals(t *testing.T) {
 		t.Errorf("message %q does not name %s", conflict.Message, holder)
 	}
 	status(t, second, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonConflicted)
-	must(t, testClient(t).Delete(t.Context(), first))
+	labtest.Must(t, labtest.Client(t).Delete(t.Context(), first))
 	status(t, second, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 }
 
 func TestReferencesHeal(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	secret := newCredentials(namespace)
 	secret.Labels = nil
@@ -102,7 +103,7 @@ func TestReferencesHeal(t *testing.T) {
 }
 
 func TestOneStatusPatchPerChange(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	app, gate := newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "gate", "lounge")
 	create(t, newCredentials(namespace), app)
@@ -118,7 +119,7 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 			t.Errorf("observedGeneration %d, want %d", gate.Status.ObservedGeneration, generation)
 		}
 		// The API server has it a moment before we count it; one too many would show at the next generation.
-		eventually(t, func() error {
+		labtest.Eventually(t, func() error {
 			if got := r.writes("gate"); got != generation {
 				return fmt.Errorf("%d patches after %d changes", got, generation)
 			}
@@ -134,9 +135,9 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 	}
 
 	var told []string
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		var all eventsv1.EventList
-		must(t, testClient(t).List(t.Context(), &all, client.InNamespace(namespace)))
+		labtest.Must(t, labtest.Client(t).List(t.Context(), &all, client.InNamespace(namespace)))
 		told = nil
 		for _, e := range all.Items {
 			if e.Regarding.Kind == "GroupPolicy" {
@@ -156,7 +157,7 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 
 // The cached list is packed: a patch that carried the spec would write that into etcd.
 func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	vip := newList(namespace, "vip", map[string]string{"list": "vip"}, "jared", "tommy")
 	vip.Annotations = map[string]string{"owner": "marketing"}
@@ -175,7 +176,7 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 		t.Errorf("policy (-want,+got):\n%s", diff)
 	}
 	for _, name := range []string{"vip", "gate"} {
-		eventually(t, func() error { // it is recorded a moment after it can be read
+		labtest.Eventually(t, func() error { // it is recorded a moment after it can be read
 			if _, ok := r.written.Load(name); !ok {
 				return errors.New("no patch")
 			}
@@ -183,7 +184,7 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 		})
 		body, _ := r.written.Load(name)
 		var patch map[string]map[string]any
-		must(t, json.Unmarshal([]byte(body.(string)), &patch))
+		labtest.Must(t, json.Unmarshal([]byte(body.(string)), &patch))
 		if diff := cmp.Diff([]string{"metadata", "status"}, slices.Sorted(maps.Keys(patch))); diff != "" || len(patch["metadata"]) != 1 || patch["metadata"]["resourceVersion"] == "" {
 			t.Errorf("%s: patched with %s", name, body)
 		}
@@ -196,7 +197,7 @@ func TestStatusPatchLeavesTheSpecAlone(t *testing.T) {
 }
 
 func TestBuildsGoOnWithoutStatuses(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	r := startReplica(t, namespace, replicaOptions{})
 	r.refuse.Store(true)
 	vip := newList(namespace, "vip", nil, "jared")
@@ -208,7 +209,7 @@ func TestBuildsGoOnWithoutStatuses(t *testing.T) {
 		edit(t, vip, func(l *v1alpha1.AccountList) { l.Spec.Accounts = []string{account} })
 		r.published(t, admits(account, "lounge", true))
 	}
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		if r.refused.Load() == 0 {
 			return errors.New("no status was tried")
 		}
@@ -222,12 +223,12 @@ func TestBuildsGoOnWithoutStatuses(t *testing.T) {
 }
 
 func TestNewTermRepairsStaleStatuses(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	// Somebody else holds the term and does nothing.
-	idle, err := term.New(apiServer, election(namespace), nil, logr.Discard())
-	must(t, err)
+	idle, err := term.New(labtest.APIServer, election(namespace), nil, logr.Discard())
+	labtest.Must(t, err)
 	resign := start(t, idle.Start)
-	eventually(t, held(idle, true))
+	labtest.Eventually(t, held(idle, true))
 
 	r := startReplica(t, namespace, replicaOptions{election: election(namespace)})
 	app := newApp(namespace, "prod", testSDKAppID)
@@ -236,7 +237,7 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 	app.Status = v1alpha1.IMAppStatus{ObservedGeneration: 1, Conditions: []metav1.Condition{{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Stale", ObservedGeneration: 1, LastTransitionTime: metav1.Now(),
 	}}}
-	must(t, testClient(t).Status().Update(t.Context(), app))
+	labtest.Must(t, labtest.Client(t).Status().Update(t.Context(), app))
 	pause(t, time.Second)
 	if r.wrote.Load() != 0 || r.term.Held() {
 		t.Error("a replica without the term wrote a status")
@@ -249,33 +250,33 @@ func TestNewTermRepairsStaleStatuses(t *testing.T) {
 func TestWatchesQueueStatusesOnlyWithASnapshotAndATerm(t *testing.T) {
 	store, leader := &policy.Store{}, &term.Term{Log: logr.Discard()} // without a lease the term lasts as long as it runs
 	r := &StatusReconciler{Snapshots: store, Term: leader}
-	if r.inOffice() {
+	if r.canWrite() {
 		t.Error("with neither")
 	}
 	store.Publish(&policy.Snapshot{})
-	if r.inOffice() {
+	if r.canWrite() {
 		t.Error("without a term")
 	}
 	resign := start(t, leader.Start)
-	eventually(t, held(leader, true))
-	if !r.inOffice() {
+	labtest.Eventually(t, held(leader, true))
+	if !r.canWrite() {
 		t.Error("not with both")
 	}
 	resign()
-	if r.inOffice() {
+	if r.canWrite() {
 		t.Error("after the term")
 	}
 	begun := &term.Term{Log: logr.Discard()}
 	start(t, begun.Start)
-	eventually(t, held(begun, true))
-	if early := (&StatusReconciler{Snapshots: &policy.Store{}, Term: begun}); early.inOffice() {
+	labtest.Eventually(t, held(begun, true))
+	if early := (&StatusReconciler{Snapshots: &policy.Store{}, Term: begun}); early.canWrite() {
 		t.Error("before the first snapshot")
 	}
 }
 
 // A status that somebody else has written is put right by the event of that, without a publication.
 func TestForeignStatusIsPutRight(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	startReplica(t, namespace, replicaOptions{})
 	app := newApp(namespace, "prod", testSDKAppID)
 	create(t, newCredentials(namespace), app)
@@ -284,15 +285,15 @@ func TestForeignStatusIsPutRight(t *testing.T) {
 		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Forged", ObservedGeneration: 1, LastTransitionTime: metav1.Now()},
 		{Type: "Audited", Status: metav1.ConditionTrue, Reason: "ByOthers", ObservedGeneration: 1, LastTransitionTime: metav1.Now()},
 	}
-	must(t, testClient(t).Status().Update(t.Context(), app))
+	labtest.Must(t, labtest.Client(t).Status().Update(t.Context(), app))
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	status(t, app, "Audited", metav1.ConditionTrue, "ByOthers") // what is not ours stays
 }
 
 func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
-	namespace := newNamespace(t)
+	namespace := labtest.NewNamespace(t)
 	first := startReplica(t, namespace, replicaOptions{election: election(namespace)})
-	eventually(t, held(first.term, true))
+	labtest.Eventually(t, held(first.term, true))
 	second := startReplica(t, namespace, replicaOptions{election: election(namespace)})
 	app, gate := newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "gate", "lounge", byName("vip"))
 	create(t, gate, newList(namespace, "vip", nil, "jared"), app, newCredentials(namespace))
@@ -303,14 +304,14 @@ func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 		}
 		return admits("jared", "lounge", true)(other)
 	}
-	eventually(t, same)
+	labtest.Eventually(t, same)
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	if first.wrote.Load() == 0 || second.wrote.Load() != 0 {
 		t.Errorf("statuses written: %d with the term, %d without", first.wrote.Load(), second.wrote.Load())
 	}
 	// The lease is watched by both.
 	for name, r := range map[string]*replica{"first": first, "second": second} {
-		eventually(t, func() error {
+		labtest.Eventually(t, func() error {
 			if r.age.Age() > election("").RetryPeriod {
 				return fmt.Errorf("%s has not seen a renewal of the Lease", name)
 			}
@@ -319,10 +320,10 @@ func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 	}
 
 	first.stop()
-	eventually(t, held(second.term, true))
+	labtest.Eventually(t, held(second.term, true))
 	edit(t, gate, func(p *v1alpha1.GroupPolicy) { p.Spec.Groups[0].Value = "other" })
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
-	eventually(t, func() error { // it is counted a moment after it can be read
+	labtest.Eventually(t, func() error { // it is counted a moment after it can be read
 		if second.wrote.Load() == 0 {
 			return errors.New("who wrote that?")
 		}
@@ -330,7 +331,7 @@ func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 	})
 	// A cold start sees the same world.
 	third := startReplica(t, namespace, replicaOptions{election: election(namespace)})
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		if cold := third.store.Load(); cold == nil || cold.Hash() != second.store.Load().Hash() {
 			return errors.New("a cold start differs")
 		}
@@ -340,8 +341,8 @@ func TestTwoReplicasPublishTheSameAndOneWrites(t *testing.T) {
 
 // The term ends with an outage, the rest does not; with the API server everything comes back.
 func TestOutageEndsNothingButTheTerm(t *testing.T) {
-	namespace := newNamespace(t)
-	cut, through := newProxy(t, apiServer)
+	namespace := labtest.NewNamespace(t)
+	cut, through := newProxy(t, labtest.APIServer)
 	r := startReplica(t, namespace, replicaOptions{config: through, election: election(namespace)})
 	vip := newList(namespace, "vip", nil, "jared")
 	gate := newPolicy(namespace, "gate", "lounge", byName("vip"))
@@ -350,9 +351,9 @@ func TestOutageEndsNothingButTheTerm(t *testing.T) {
 	r.published(t, admits("jared", "lounge", true))
 
 	cut.Cut()
-	eventually(t, held(r.term, false))
+	labtest.Eventually(t, held(r.term, false))
 	edit(t, vip, func(l *v1alpha1.AccountList) { l.Spec.Accounts = []string{"tommy"} })
-	must(t, admits("jared", "lounge", true)(r.store.Load()))
+	labtest.Must(t, admits("jared", "lounge", true)(r.store.Load()))
 	cut.Restore()
 	restored := time.Now()
 	r.published(t, admits("tommy", "lounge", true))
@@ -409,7 +410,7 @@ func TestVendorReachableIsKeptUntilThereIsNews(t *testing.T) {
 				Object: policy.Object{Namespace: "chat", Name: "prod", UID: "uid", Generation: 2}, SDKAppID: testSDKAppID, SecretFound: true,
 			}}})
 			r := &StatusReconciler{Reachability: tc.vendor, Now: func() time.Time { return now.Time }}
-			if !r.judge(snapshot, app) {
+			if !r.update(snapshot, app) {
 				t.Fatal("no verdict")
 			}
 			got := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionVendorReachable)
@@ -433,7 +434,7 @@ func TestStatusIsNotWrittenForAnotherVersion(t *testing.T) {
 		"Recreated": {Namespace: "chat", Name: "prod", UID: "other", Generation: 3},
 	} {
 		snapshot := policy.Compile(policy.Input{Apps: []policy.App{{Object: judged, SDKAppID: testSDKAppID}}})
-		if r.judge(snapshot, app) {
+		if r.update(snapshot, app) {
 			t.Errorf("%s: judged an object that the snapshot does not hold", name)
 		}
 	}

@@ -2,32 +2,40 @@ package controllers
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/pruning"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
-// Sweeper finds full groups whose callback was lost: the vendor sends each one at most once, and a process that was killed forgets
-// what it had taken in. It works in a term. Every app has a rhythm of its own, so that one with a million groups, or one whose
-// vendor does not answer, keeps no other one waiting; two sweeps of one app never overlap.
+// Sweeper finds full groups whose callback was lost: the vendor sends each callback at most once, and a process that is
+// killed loses the groups that are pending in its Intake. It works in a term. Every app has a schedule of its own, so
+// that an app with a million groups, or one whose vendor does not answer, delays no other; two sweeps of one app never
+// overlap.
 type Sweeper struct {
 	// Client reads IMApps and PruneRuns from the cache and creates PruneRuns; Live reads PruneRuns from the API server.
 	Client    client.Client
 	Live      client.Reader
 	Snapshots snapshots
 	Term      *term.Term
-	Vendor    *imclients.Pool
+	Clients   *imclients.Pool
 	Now       func() time.Time
-	// Interval is the time between the end of an app's sweep and the beginning of its next one; a tenth of it, give or take, is left
-	// to chance.
+	// Interval is the time between the end of an app's sweep and the beginning of its next one, give or take a random
+	// tenth.
 	Interval time.Duration
 	Log      logr.Logger
 }
@@ -35,26 +43,26 @@ type Sweeper struct {
 // NeedLeaderElection is false: the term decides, not the manager.
 func (*Sweeper) NeedLeaderElection() bool { return false }
 
-// Start sweeps until ctx ends. Apps that come get a rhythm soon, those that go lose theirs within Interval.
+// Start sweeps until ctx ends. Sweeps of a new app start within a tenth of Interval, those of a deleted app stop within
+// Interval.
 func (s *Sweeper) Start(ctx context.Context) error {
 	var (
-		rhythms sync.WaitGroup
-		started sync.Map // by the UID of the app
+		schedules sync.WaitGroup
+		started   sync.Map // by the UID of the app
 	)
-	defer rhythms.Wait()
+	defer schedules.Wait()
 	for {
 		for app := range s.apps() {
 			object := app.Object()
 			if _, has := started.LoadOrStore(object.UID, nil); has {
 				continue
 			}
-			// It ends with ctx, and when the app is gone.
-			rhythms.Go(func() {
+			schedules.Go(func() { // ends with ctx, and when the app is deleted
 				defer started.Delete(object.UID)
-				s.keepSweeping(ctx, object)
+				s.sweepRepeatedly(ctx, object)
 			})
 		}
-		if !elapses(ctx, s.soon()) {
+		if !elapses(ctx, s.retryInterval()) {
 			return nil
 		}
 	}
@@ -67,12 +75,13 @@ func (s *Sweeper) apps() iter.Seq[*policy.CompiledApp] {
 	return func(func(*policy.CompiledApp) bool) {}
 }
 
-// keepSweeping sweeps one app, one sweep after the other, until ctx ends or the app is gone. The first one comes soon, and so does
-// the one after it could not be done, for want of a term or because the app is suspended: what a predecessor lost has waited long enough.
-func (s *Sweeper) keepSweeping(ctx context.Context, app policy.Object) {
+// sweepRepeatedly sweeps one app until ctx ends or the app is deleted. The first sweep starts after a tenth of
+// Interval, and so does the next attempt if one was impossible, outside a term or while the app is suspended: callbacks
+// that were lost before have waited already.
+func (s *Sweeper) sweepRepeatedly(ctx context.Context, app policy.Object) {
 	sweep := appSweep{Sweeper: s, object: app}
-	for wait := s.soon(); elapses(ctx, wait) && s.has(app); {
-		wait = s.soon()
+	for wait := s.retryInterval(); elapses(ctx, wait) && s.has(app); {
+		wait = s.retryInterval()
 		if sweep.inTerm(ctx) {
 			wait = jittered(s.Interval)
 		}
@@ -88,11 +97,13 @@ func (s *Sweeper) has(app policy.Object) bool {
 	return false
 }
 
-func (s *Sweeper) soon() time.Duration { return jittered(s.Interval / 10) }
+func (s *Sweeper) retryInterval() time.Duration { return jittered(s.Interval / 10) }
 
-func jittered(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) } //nolint:gosec // G404: only to keep replicas apart
+func jittered(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1) //nolint:gosec // G404: it only keeps replicas from acting at the same time
+}
 
-// elapses waits for d and says whether ctx has not ended.
+// elapses waits for d and reports whether ctx has not ended.
 func elapses(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -101,5 +112,241 @@ func elapses(ctx context.Context, d time.Duration) bool {
 		return false
 	case <-timer.C:
 		return true
+	}
+}
+
+// errSweepImpossible means that an app cannot be swept now: it is suspended, deleted, recreated, or has no usable
+// credentials.
+var errSweepImpossible = errors.New("the app cannot be swept now")
+
+// appSweep is the sweep of one app, and its position. A sweep that ended early (the term was lost, the vendor failed,
+// the app was suspended) is resumed at the page of the listing where it stopped; a new process begins at the first
+// page.
+//
+// The groups that policies name exactly come first. Then, if a policy has another matcher, all groups of the app are
+// listed, page by page, so that a million groups take no more memory than a page. Every call uses the policies and the
+// credentials of that moment, since both may change during a sweep.
+type appSweep struct {
+	*Sweeper
+	object policy.Object
+	// page is the page to begin with, 0 for the first one; visited are the pages that others led to, up to this one.
+	page    uint64
+	visited map[uint64]struct{}
+	// failures counts the groups that got no run.
+	failures int
+}
+
+// inTerm sweeps once. It returns false if that was impossible: there is no term, or no app that may be pruned.
+func (a *appSweep) inTerm(ctx context.Context) bool {
+	ctx, leave, ok := a.Term.Join(ctx)
+	if !ok {
+		return false
+	}
+	defer leave()
+	err := a.sweep(ctx)
+	switch {
+	case errors.Is(err, errSweepImpossible) || ctx.Err() != nil:
+		return false
+	case err != nil:
+		a.Log.Error(err, "sweep ended early", "namespace", a.object.Namespace, "app", a.object.Name)
+	}
+	return true
+}
+
+func (a *appSweep) sweep(ctx context.Context) error {
+	a.failures = 0
+	app, err := a.app()
+	if err != nil {
+		return err
+	}
+	exact := slices.Collect(app.ExactPruneGroups())
+	refused := a.sweepGroups(ctx, exact)
+	if refused != nil && imrest.ClassOf(refused) != imrest.ClassPermanent {
+		return refused
+	}
+	for resumed := a.page != 0; ; resumed = false {
+		page, err := a.list(ctx)
+		if resumed && imrest.ClassOf(err) == imrest.ClassPermanent {
+			a.restart() // the vendor no longer knows the page
+			page, err = a.list(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		err = a.sweepGroups(ctx, slices.DeleteFunc(page.IDs, func(id string) bool {
+			_, done := slices.BinarySearch(exact, id)
+			return done
+		}))
+		// A permanent refusal costs this page, not those after it.
+		if err != nil && imrest.ClassOf(err) != imrest.ClassPermanent {
+			return err
+		}
+		refused = errors.Join(refused, err)
+		if err := a.nextPage(page.Next); err != nil || a.page == 0 {
+			return errors.Join(refused, err)
+		}
+	}
+}
+
+// nextPage moves on. A listing whose pages lead back to a visited one would never end: it is stopped, and the next
+// sweep starts at the first page.
+func (a *appSweep) nextPage(next uint64) error {
+	if next == 0 {
+		a.restart()
+		return nil
+	}
+	if _, before := a.visited[next]; before {
+		a.restart()
+		return fmt.Errorf("list the groups of the app: the pages lead back to page %d", next)
+	}
+	if a.visited == nil {
+		a.visited = make(map[uint64]struct{})
+	}
+	a.page, a.visited[next] = next, struct{}{}
+	return nil
+}
+
+func (a *appSweep) restart() { a.page, a.visited = 0, nil }
+
+// app returns the app of the published snapshot.
+func (a *appSweep) app() (*policy.CompiledApp, error) {
+	snapshot := a.Snapshots.Load()
+	if snapshot == nil {
+		return nil, errSweepImpossible
+	}
+	app := snapshot.AppNamed(a.object.Namespace, a.object.Name)
+	if app == nil || app.Object().UID != a.object.UID || app.PruningSuspended() {
+		return nil, errSweepImpossible
+	}
+	return app, nil
+}
+
+// call makes one call with the client of the app, configured as the app is now.
+func (a *appSweep) call(ctx context.Context, do func(*imrest.Client) error) error {
+	var object v1alpha1.IMApp
+	err := a.Client.Get(ctx, client.ObjectKey{Namespace: a.object.Namespace, Name: a.object.Name}, &object)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("read the app: %w", err)
+	case err != nil || string(object.UID) != a.object.UID:
+		return errSweepImpossible
+	}
+	rest, err := a.Clients.Client(ctx, &object)
+	if _, missing := errors.AsType[*imclients.CredentialsError](err); missing {
+		return errSweepImpossible // the status of the app reports it
+	}
+	if err != nil {
+		return err
+	}
+	defer a.Clients.Notice(object.UID)
+	return do(rest)
+}
+
+// list returns the next page of the app's groups, or an empty last page if no policy needs a listing.
+func (a *appSweep) list(ctx context.Context) (imrest.AppGroupsPage, error) {
+	app, err := a.app()
+	if err != nil || !app.PrunesByPattern() {
+		return imrest.AppGroupsPage{}, err
+	}
+	var page imrest.AppGroupsPage
+	err = a.call(ctx, func(rest *imrest.Client) (err error) {
+		page, err = rest.AppGroups(ctx, a.page)
+		return err
+	})
+	if err != nil {
+		return imrest.AppGroupsPage{}, fmt.Errorf("list the groups of the app: %w", err)
+	}
+	return page, nil
+}
+
+// sweepGroups reads those of the groups that could have a run now, as many per call as the vendor allows, and creates
+// runs for the full ones.
+func (a *appSweep) sweepGroups(ctx context.Context, ids []string) error {
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		app, err := a.app()
+		if err != nil {
+			return err
+		}
+		var batch []string
+		if batch, ids, err = a.nextBatch(ctx, app, ids); err != nil || len(batch) == 0 {
+			return err
+		}
+		var groups map[string]imrest.Group
+		err = a.call(ctx, func(rest *imrest.Client) (err error) {
+			// Groups that cannot be read are skipped: their next run reports why.
+			groups, _, err = rest.Groups(ctx, batch)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read the groups: %w", err)
+		}
+		for _, id := range batch {
+			if group, ok := groups[id]; ok {
+				a.ensureRun(ctx, app, group)
+			}
+		}
+	}
+}
+
+// nextBatch takes the groups of one call from ids, and returns the rest. It skips groups that no rule may govern, that
+// have an unfinished run, or that are held off.
+func (a *appSweep) nextBatch(
+	ctx context.Context, app *policy.CompiledApp, ids []string,
+) (batch, rest []string, err error) {
+	creator := a.creator()
+	for i, id := range ids {
+		if len(batch) == imrest.MaxGroupsPerCall {
+			return batch, ids[i:], nil
+		}
+		if !app.MayPrune(id) {
+			continue
+		}
+		key := a.key(id)
+		runs, err := cachedRuns(ctx, a.Client, key)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, heldOff := creator.heldOff(key, runs, app); !heldOff {
+			batch = append(batch, id)
+		}
+	}
+	return batch, nil, nil
+}
+
+func (a *appSweep) key(group string) prunerun.Key {
+	return prunerun.Key{Namespace: a.object.Namespace, App: a.object.Name, Group: group}
+}
+
+func (a *appSweep) creator() *runCreator {
+	return &runCreator{Client: a.Client, Live: a.Live, Now: a.Now}
+}
+
+// ensureRun creates a run for a full group that a rule governs. The type of the group is known here, so that no run is
+// created that would end NotGoverned. A failure concerns this group only, until the next sweep.
+func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group imrest.Group) {
+	state := pruning.GroupState(group)
+	_, governed := app.GoverningRule(group.ID, state.Type)
+	if !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
+		return
+	}
+	log := a.Log.WithValues("namespace", a.object.Namespace, "app", a.object.Name, "groupID", group.ID,
+		"trigger", v1alpha1.PruneTriggerSweep)
+	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
+	defer cancel()
+	got, err := a.creator().ensure(ctx, a.key(group.ID), v1alpha1.PruneTriggerSweep, app)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+	case err != nil:
+		// The first failure of a sweep is an error; the others have most likely the same cause.
+		if a.failures++; a.failures == 1 {
+			log.Error(err, "a full group has no prune run before the next sweep", "remedy", remedy(err))
+		} else {
+			log.V(1).Info("a full group has no prune run before the next sweep", "error", err.Error())
+		}
+	case got.outcome == runCreated:
+		log.Info("prune run created")
 	}
 }

@@ -27,6 +27,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/term"
@@ -36,26 +38,26 @@ const apiGroups = "get_appid_group_list"
 
 func (w *world) sweeper(r *PruneRunReconciler) *Sweeper {
 	return &Sweeper{
-		Client: w.client, Live: w.client, Snapshots: w.store, Term: r.Term, Vendor: r.Vendor, Now: w.clock.Now,
+		Client: w.Client, Live: w.Client, Snapshots: w.Store, Term: r.Term, Clients: r.Engine.Clients, Now: w.Clock.Now,
 		Interval: 10 * time.Millisecond, Log: logr.Discard(),
 	}
 }
 
 func (w *world) sweep(s *Sweeper) *appSweep {
-	return &appSweep{Sweeper: s, object: w.store.Load().AppNamed(w.namespace, pruneApp).Object()}
+	return &appSweep{Sweeper: s, object: w.Store.Load().AppNamed(w.Namespace, labtest.App).Object()}
 }
 
 // pattern is a policy for the groups of a prefix, or for all where it is empty.
 func (w *world) pattern(name, prefix string) {
 	w.t.Helper()
-	w.policyFor(name, name, v1alpha1.PruneRule{})
+	w.PolicyFor(name, name, v1alpha1.PruneRule{})
 	change(w, &v1alpha1.GroupPolicy{}, name, func(p *v1alpha1.GroupPolicy) {
 		p.Spec.Groups = []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherPrefix, Value: prefix}}
 		if prefix == "" {
 			p.Spec.Groups = []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherAll}}
 		}
 	})
-	w.publish()
+	w.Publish()
 }
 
 // sweepCall is what a sweep asked of the vendor: a page, or groups.
@@ -77,12 +79,12 @@ type smallPages struct {
 // smallPages makes the process talk to the vendor through it.
 func (w *world) smallPages(r *PruneRunReconciler) *smallPages {
 	w.t.Helper()
-	vendor, err := url.Parse(w.url)
-	must(w.t, err)
+	vendor, err := url.Parse(w.URL)
+	labtest.Must(w.t, err)
 	p := &smallPages{vendor: httputil.NewSingleHostReverseProxy(vendor)}
 	server := httptest.NewServer(p)
 	w.t.Cleanup(server.Close)
-	r.Vendor.Endpoint = server.URL
+	r.Engine.Clients.Endpoint = server.URL
 	return p
 }
 
@@ -117,7 +119,8 @@ func (p *smallPages) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	p.vendor.ServeHTTP(rw, r)
 }
 
-// instead sets what is done before a call, which may be to answer it instead of the vendor; then everything recorded so far is forgotten.
+// instead sets what is done before a call, which may be to answer it instead of the vendor; then everything recorded so
+// far is forgotten.
 func (p *smallPages) instead(before func(call sweepCall, r *http.Request) (answer string)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +158,7 @@ func refusal(code int) string {
 func (w *world) hasRuns(groups ...string) {
 	w.t.Helper()
 	var list v1alpha1.PruneRunList
-	must(w.t, w.client.List(w.t.Context(), &list, client.InNamespace(w.namespace)))
+	labtest.Must(w.t, w.Client.List(w.t.Context(), &list, client.InNamespace(w.Namespace)))
 	got := []string{}
 	for i := range list.Items {
 		got = append(got, list.Items[i].Spec.GroupID)
@@ -169,24 +172,24 @@ func (w *world) hasRuns(groups ...string) {
 func (w *world) fullGroups(ids ...string) {
 	w.t.Helper()
 	for _, id := range ids {
-		w.group(id, 1, 1)
+		w.Group(id, 1, 1)
 	}
 }
 
 func TestSweepListsTheGroupsThatPatternsName(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("vip-1", "other", "vip-2", "solo", "vip-3", "other-2", "vip-4")
-	w.policyFor("solo", "solo", v1alpha1.PruneRule{})
-	w.policyFor("third", "vip-3", v1alpha1.PruneRule{}) // exact, and by the pattern too
-	w.group("vip-roomy", 1, 1)
-	_, err := w.emulator.Quit(t.Context(), "vip-roomy", "i1")
-	must(t, err)
-	w.policyFor("roomy", "vip-roomy", v1alpha1.PruneRule{})
+	w.PolicyFor("solo", "solo", v1alpha1.PruneRule{})
+	w.PolicyFor("third", "vip-3", v1alpha1.PruneRule{}) // exact, and by the pattern too
+	w.Group("vip-roomy", 1, 1)
+	_, err := w.Emulator.Quit(t.Context(), "vip-roomy", "i1")
+	labtest.Must(t, err)
+	w.PolicyFor("roomy", "vip-roomy", v1alpha1.PruneRule{})
 	w.pattern("vip", "vip-")
 	r := w.process()
 	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
-	if !sweep.inTerm(t.Context()) || sweep.from != 0 {
-		t.Errorf("the sweep came to page %d, want its end", sweep.from)
+	if !sweep.inTerm(t.Context()) || sweep.page != 0 {
+		t.Errorf("the sweep came to page %d, want its end", sweep.page)
 	}
 	w.hasRuns("solo", "vip-1", "vip-2", "vip-3", "vip-4")
 	if diff := cmp.Diff([]string{"solo", "vip-3", "vip-roomy", "vip-1", "vip-2", "vip-4"}, vendor.groups()); diff != "" {
@@ -218,8 +221,8 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 		mend  func(w stop)
 	}{
 		"the vendor is down":         {spoil: func(stop, *http.Request) string { return refusal(10002) }},
-		"the vendor limits us":       {spoil: func(stop, *http.Request) string { return refusal(60028) }, mend: func(w stop) { w.clock.forward(time.Hour) }},
-		"the key is wrong meanwhile": {spoil: func(stop, *http.Request) string { return refusal(70009) }, mend: func(w stop) { w.clock.forward(time.Hour) }},
+		"the vendor limits us":       {spoil: func(stop, *http.Request) string { return refusal(60028) }, mend: func(w stop) { w.Clock.Forward(time.Hour) }},
+		"the key is wrong meanwhile": {spoil: func(stop, *http.Request) string { return refusal(70009) }, mend: func(w stop) { w.Clock.Forward(time.Hour) }},
 		"the term is lost": {
 			spoil: func(w stop, r *http.Request) string {
 				w.endTerm(w.r)
@@ -251,8 +254,8 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 			sweep.inTerm(t.Context())
 			w.hasRuns("a", "b")
 			before := vendor.pages()
-			if len(before) != 2 || sweep.from != before[1] {
-				t.Fatalf("stopped at page %d of %v, want the second one", sweep.from, before)
+			if len(before) != 2 || sweep.page != before[1] {
+				t.Fatalf("stopped at page %d of %v, want the second one", sweep.page, before)
 			}
 			if tc.mend != nil {
 				tc.mend(w)
@@ -260,8 +263,8 @@ func TestSweepGoesOnWhereItStopped(t *testing.T) {
 			vendor.instead(nil)
 			sweep.inTerm(t.Context())
 			w.hasRuns("a", "b", "c", "d", "e")
-			if got := vendor.pages(); len(got) != 2 || got[0] != before[1] || sweep.from != 0 {
-				t.Errorf("the next sweep listed %v and came to %d, want it to go on at %d", got, sweep.from, before[1])
+			if got := vendor.pages(); len(got) != 2 || got[0] != before[1] || sweep.page != 0 {
+				t.Errorf("the next sweep listed %v and came to %d, want it to go on at %d", got, sweep.page, before[1])
 			}
 			vendor.instead(nil)
 			w.sweep(sweeper).inTerm(t.Context())
@@ -278,7 +281,7 @@ func TestSweepLooksAgainAtAPageWhoseRunsItCouldNotCreate(t *testing.T) {
 	w.pattern("all", "")
 	r := w.process()
 	vendor, sweeper := w.smallPages(r), w.sweeper(r)
-	sweeper.Client = &troubled{Client: w.client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
+	sweeper.Client = &troubled{Client: w.Client, create: func(ctx context.Context, run *v1alpha1.PruneRun, send func() error) error {
 		if run.Spec.GroupID != "d" {
 			return send()
 		}
@@ -291,15 +294,15 @@ func TestSweepLooksAgainAtAPageWhoseRunsItCouldNotCreate(t *testing.T) {
 		t.Error("the sweep passes for done")
 	}
 	w.hasRuns("a", "b", "c")
-	if pages := vendor.pages(); len(pages) != 2 || sweep.from != pages[1] {
-		t.Errorf("stopped at %d of %v, want the page of the group that has no run", sweep.from, pages)
+	if pages := vendor.pages(); len(pages) != 2 || sweep.page != pages[1] {
+		t.Errorf("stopped at %d of %v, want the page of the group that has no run", sweep.page, pages)
 	}
 }
 
 func (w *world) pruning(state v1alpha1.PruningState) {
 	w.t.Helper()
-	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = state })
-	w.publish()
+	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = state })
+	w.Publish()
 }
 
 func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
@@ -308,7 +311,7 @@ func TestSweepBeginsAnewWhereThePageIsNoLongerKnown(t *testing.T) {
 	w.pattern("all", "")
 	r := w.process()
 	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
-	sweep.from = 4711
+	sweep.page = 4711
 	vendor.instead(func(call sweepCall, _ *http.Request) string {
 		if call.Page == 4711 {
 			return refusal(10004)
@@ -346,8 +349,8 @@ func TestSweepOfAListingWithoutAnEndIsGivenUpAndBegunAnew(t *testing.T) {
 				}
 				cancel()
 				w.hasRuns("a")
-				if got := vendor.pages(); len(got) != len(next) || got[0] != 0 || sweep.from != 0 {
-					t.Fatalf("listed %v and goes on at %d, want every page once, and to begin anew", got, sweep.from)
+				if got := vendor.pages(); len(got) != len(next) || got[0] != 0 || sweep.page != 0 {
+					t.Fatalf("listed %v and goes on at %d, want every page once, and to begin anew", got, sweep.page)
 				}
 			}
 		})
@@ -362,12 +365,12 @@ func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
 	vendor, sweep := w.smallPages(r), w.sweep(w.sweeper(r))
 	vendor.instead(func(call sweepCall, _ *http.Request) string {
 		if slices.Contains(call.Groups, "a-1") {
-			remove(w, &v1alpha1.GroupPolicy{}, "as")
+			w.Remove(&v1alpha1.GroupPolicy{}, "as")
 			w.pattern("bs", "b-")
 		}
 		if slices.Contains(call.Groups, "b-2") {
-			remove(w, &v1alpha1.GroupPolicy{}, "bs")
-			w.publish()
+			w.Remove(&v1alpha1.GroupPolicy{}, "bs")
+			w.Publish()
 		}
 		return ""
 	})
@@ -375,15 +378,15 @@ func TestSweepTakesTheSnapshotOfTheMoment(t *testing.T) {
 	if diff := cmp.Diff([]string{"a-1", "b-2"}, vendor.groups()); diff != "" {
 		t.Errorf("groups asked about (-want,+got)\n%s", diff)
 	}
-	if got := vendor.pages(); len(got) != 2 || sweep.from != 0 {
-		t.Errorf("pages = %v, from %d: want no page after the last pattern went", got, sweep.from)
+	if got := vendor.pages(); len(got) != 2 || sweep.page != 0 {
+		t.Errorf("pages = %v, from %d: want no page after the last pattern went", got, sweep.page)
 	}
 }
 
 func TestSweepPassesOverWhatIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.fullGroups("a", "b", "c", "d", "e")
-	w.policyFor("exact", "e", v1alpha1.PruneRule{})
+	w.PolicyFor("exact", "e", v1alpha1.PruneRule{})
 	w.pattern("all", "")
 	r := w.process()
 	vendor, sweeper := w.smallPages(r), w.sweeper(r)
@@ -393,33 +396,33 @@ func TestSweepPassesOverWhatIsRefused(t *testing.T) {
 		}
 		return ""
 	})
-	sweeper.Client = &refusing{Client: w.client, refuse: func(group string) bool { return group == "c" }} // by the API server
+	sweeper.Client = &refusing{Client: w.Client, refuse: func(group string) bool { return group == "c" }} // by the API server
 	w.sweep(sweeper).inTerm(t.Context())
 	w.hasRuns("d")
 }
 
 func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
 	w := newWorld(t)
-	w.policyFor("exact", "full", v1alpha1.PruneRule{})
-	must(t, w.client.Create(t.Context(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other-im", Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
-		StringData: map[string]string{v1alpha1.SecretKeySecretKey: pruneSecretKey},
+	w.PolicyFor("exact", "full", v1alpha1.PruneRule{})
+	labtest.Must(t, w.Client.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "other-im", Labels: map[string]string{v1alpha1.LabelCredentials: "true"}},
+		StringData: map[string]string{v1alpha1.SecretKeySecretKey: lab.SecretKey},
 	}))
-	must(t, w.client.Create(t.Context(), &v1alpha1.IMApp{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other"},
+	labtest.Must(t, w.Client.Create(t.Context(), &v1alpha1.IMApp{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "other"},
 		Spec: v1alpha1.IMAppSpec{
-			SDKAppID: pruneSDKAppID + 1, Region: "Singapore", AdminAccount: "administrator", CallbackAuthentication: v1alpha1.CallbackAuthenticationNone,
+			SDKAppID: lab.SDKAppID + 1, Region: "Singapore", AdminAccount: "administrator", CallbackAuthentication: v1alpha1.CallbackAuthenticationNone,
 			CredentialsSecretRef: v1alpha1.CredentialsSecretReference{Name: "other-im"}, REST: v1alpha1.RESTSettings{RequestsPerSecond: 200},
 		},
 	}))
-	must(t, w.client.Create(t.Context(), &v1alpha1.GroupPolicy{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "of-other"},
+	labtest.Must(t, w.Client.Create(t.Context(), &v1alpha1.GroupPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "of-other"},
 		Spec: v1alpha1.GroupPolicySpec{
 			AppRef: v1alpha1.AppReference{Name: "other"}, Groups: []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherExact, Value: "roomy"}},
 			WhenFull: &v1alpha1.WhenFullSection{Prune: &v1alpha1.PruneRule{Mode: v1alpha1.PruneModeEnforce, InactiveFor: "30d"}},
 		},
 	}))
-	w.publish()
+	w.Publish()
 	r := w.process()
 	vendor := w.smallPages(r)
 	var mu sync.Mutex
@@ -429,17 +432,17 @@ func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
 		mu.Lock()
 		swept[app]++
 		mu.Unlock()
-		if app == fmt.Sprint(pruneSDKAppID) {
+		if app == fmt.Sprint(lab.SDKAppID) {
 			<-r.Context().Done() // for as long as somebody waits for it
 			return "never read"
 		}
 		return `{"ActionStatus":"OK","ErrorCode":0,"GroupInfo":[{"GroupId":"roomy","ErrorCode":0,"Type":"Public","MemberNum":1,"MaxMemberNum":2}]}`
 	})
 	stop := start(t, w.sweeper(r).Start)
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		mu.Lock()
 		defer mu.Unlock()
-		if hangs, others := swept[fmt.Sprint(pruneSDKAppID)], swept[fmt.Sprint(pruneSDKAppID+1)]; hangs == 0 || others < 5 {
+		if hangs, others := swept[fmt.Sprint(lab.SDKAppID)], swept[fmt.Sprint(lab.SDKAppID+1)]; hangs == 0 || others < 5 {
 			return fmt.Errorf("the app that hangs was called %d times, the other one %d times", hangs, others)
 		}
 		return nil
@@ -448,33 +451,33 @@ func TestSweepOfOneAppHoldsUpNoOther(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	// The client gives up on an attempt after 5 s, of which there are 5.
-	if got := swept[fmt.Sprint(pruneSDKAppID)]; got > 5 {
+	if got := swept[fmt.Sprint(lab.SDKAppID)]; got > 5 {
 		t.Errorf("%d calls for one sweep of the app that hangs", got)
 	}
 }
 
 func TestRhythmEndsWithItsApp(t *testing.T) {
 	w := newWorld(t)
-	w.group("full", 1, 1)
+	w.Group("full", 1, 1)
 	w.pattern("all", "")
 	r := w.process()
 	sweeper := w.sweeper(r)
 	object := w.sweep(sweeper).object
 	var ended atomic.Bool
 	start(t, func(ctx context.Context) error {
-		sweeper.keepSweeping(ctx, object)
+		sweeper.sweepRepeatedly(ctx, object)
 		ended.Store(true)
 		return nil
 	})
-	eventually(t, func() error {
-		if len(w.runNames()) == 0 {
+	labtest.Eventually(t, func() error {
+		if len(w.RunNames()) == 0 {
 			return errors.New("no run yet")
 		}
 		return nil
 	})
-	remove(w, &v1alpha1.IMApp{}, pruneApp)
-	w.publish()
-	eventually(t, func() error {
+	w.Remove(&v1alpha1.IMApp{}, labtest.App)
+	w.Publish()
+	labtest.Eventually(t, func() error {
 		if !ended.Load() {
 			return errors.New("the sweeps outlive the app")
 		}
@@ -485,65 +488,65 @@ func TestRhythmEndsWithItsApp(t *testing.T) {
 func TestSweepFindsFullGroups(t *testing.T) {
 	w := newWorld(t)
 	for _, id := range []string{"full", "cooling", "busy", "work"} {
-		w.group(id, 2, 5)
-		w.policyFor("exact-"+id, id, v1alpha1.PruneRule{Cooldown: "1h"})
+		w.Group(id, 2, 5)
+		w.PolicyFor("exact-"+id, id, v1alpha1.PruneRule{Cooldown: "1h"})
 	}
-	w.policyFor("exact-gone", "gone", v1alpha1.PruneRule{}) // such a group does not exist
-	w.group("roomy", 2, 5)
-	_, err := w.emulator.Quit(t.Context(), "roomy", "i1")
-	must(t, err)
-	w.policyFor("exact-roomy", "roomy", v1alpha1.PruneRule{})
+	w.PolicyFor("exact-gone", "gone", v1alpha1.PruneRule{}) // such a group does not exist
+	w.Group("roomy", 2, 5)
+	_, err := w.Emulator.Quit(t.Context(), "roomy", "i1")
+	labtest.Must(t, err)
+	w.PolicyFor("exact-roomy", "roomy", v1alpha1.PruneRule{})
 	change(w, &v1alpha1.GroupPolicy{}, "exact-work", func(p *v1alpha1.GroupPolicy) {
 		p.Spec.GroupTypes = []v1alpha1.GroupType{v1alpha1.GroupTypeWork} // and the group is Public
 	})
-	w.publish()
-	w.runFor("busy", "busy", v1alpha1.PruneTriggerManual)
-	w.runFor("cooling", "cooling", v1alpha1.PruneTriggerManual)
-	run := w.get("cooling")
+	w.Publish()
+	w.RunFor("busy", "busy", v1alpha1.PruneTriggerManual)
+	w.RunFor("cooling", "cooling", v1alpha1.PruneTriggerManual)
+	run := w.Get("cooling")
 	run.Status = endedRun(v1alpha1.ConditionComplete, "Previewed", 0, true).Status
-	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.clock.Now())
-	must(t, w.client.Status().Update(t.Context(), run))
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.Clock.Now())
+	labtest.Must(t, w.Client.Status().Update(t.Context(), run))
 	r := w.process()
 	sweep := w.sweep(w.sweeper(r))
 
 	sweep.inTerm(t.Context())
 	sweep.inTerm(t.Context())
 
-	want := []string{"busy", "cooling", prunerun.Key{App: pruneApp, Group: "full"}.Name(1)}
+	want := []string{"busy", "cooling", prunerun.Key{App: labtest.App, Group: "full"}.Name(1)}
 	slices.Sort(want)
-	if got := w.runNames(); !slices.Equal(got, want) {
+	if got := w.RunNames(); !slices.Equal(got, want) {
 		t.Errorf("runs = %v, want %v", got, want)
 	}
-	if got := w.get(want[slices.IndexFunc(want, func(s string) bool { return s != "busy" && s != "cooling" })]).Spec.Trigger; got != v1alpha1.PruneTriggerSweep {
+	if got := w.Get(want[slices.IndexFunc(want, func(s string) bool { return s != "busy" && s != "cooling" })]).Spec.Trigger; got != v1alpha1.PruneTriggerSweep {
 		t.Errorf("trigger = %s", got)
 	}
-	if got := w.happened(apiGroup); got != 2 || w.happened(apiGroups) != 0 {
-		t.Errorf("calls of 2 sweeps: %v, want one each, and nothing listed for policies without a pattern", w.calls)
+	if got := w.Happened(labtest.GetGroup); got != 2 || w.Happened(apiGroups) != 0 {
+		t.Errorf("calls of 2 sweeps: %v, want one each, and nothing listed for policies without a pattern", w.Calls())
 	}
 
-	w.forget()
-	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
-	w.publish()
+	w.Forget()
+	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+	w.Publish()
 	sweep.inTerm(t.Context())
-	change(w, &v1alpha1.IMApp{}, pruneApp, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningEnabled })
-	w.publish()
+	change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningEnabled })
+	w.Publish()
 	w.endTerm(r)
 	sweep.inTerm(t.Context())
-	if len(w.calls) != 0 {
-		t.Errorf("calls of a suspended app, or outside a term: %v", w.calls)
+	if len(w.Calls()) != 0 {
+		t.Errorf("calls of a suspended app, or outside a term: %v", w.Calls())
 	}
 }
 
 func TestSweeperGoesOnSweeping(t *testing.T) {
 	w := newWorld(t)
-	w.group("full", 2, 5)
-	w.policyFor("exact", "full", v1alpha1.PruneRule{})
+	w.Group("full", 2, 5)
+	w.PolicyFor("exact", "full", v1alpha1.PruneRule{})
 	r := w.process()
 	sweeper := w.sweeper(r)
 	start(t, sweeper.Start) // before there is a snapshot that knows the policy
-	w.publish()
-	eventually(t, func() error {
-		if !w.exists(prunerun.Key{App: pruneApp, Group: "full"}.Name(1)) {
+	w.Publish()
+	labtest.Eventually(t, func() error {
+		if !w.Exists(prunerun.Key{App: labtest.App, Group: "full"}.Name(1)) {
 			return errors.New("no run yet")
 		}
 		return nil
@@ -571,7 +574,7 @@ func TestSweepHoldsOnePageAtATime(t *testing.T) {
 		page[n] = map[string]string{"GroupId": fmt.Sprintf("@TGS#_of-the-community-%025d", n)}
 	}
 	ids, err := json.Marshal(page)
-	must(t, err)
+	labtest.Must(t, err)
 	var early, late int
 	vendor.instead(func(call sweepCall, _ *http.Request) string {
 		switch call.Page {
@@ -583,8 +586,8 @@ func TestSweepHoldsOnePageAtATime(t *testing.T) {
 		return fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"GroupIdList":%s,"Next":%d}`, ids, (call.Page+1)%pages)
 	})
 	sweep.inTerm(t.Context())
-	if got := len(vendor.pages()); got != pages || sweep.from != 0 {
-		t.Fatalf("%d pages, then %d: want %d, and the end", got, sweep.from, pages)
+	if got := len(vendor.pages()); got != pages || sweep.page != 0 {
+		t.Fatalf("%d pages, then %d: want %d, and the end", got, sweep.page, pages)
 	}
 	// All ids together are more than 20 MiB.
 	if grown := late - early; grown > 8<<20 {
@@ -632,7 +635,7 @@ func TestRhythmOfSweeps(t *testing.T) {
 		store.Publish(policy.Compile(policy.Input{Apps: []policy.App{app}}))
 		sweeper := &Sweeper{Snapshots: &store, Term: &term.Term{}, Interval: 10 * time.Minute, Log: logr.Discard()}
 		start(t, func(ctx context.Context) error {
-			sweeper.keepSweeping(ctx, app.Object)
+			sweeper.sweepRepeatedly(ctx, app.Object)
 			return nil
 		})
 		want := func(phase string, least, most time.Duration) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/informers"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
 )
@@ -45,7 +46,7 @@ type replica struct {
 }
 
 type replicaOptions struct {
-	config       *rest.Config // nil: apiServer
+	config       *rest.Config // nil: labtest.APIServer
 	election     term.Election
 	reachability Reachability
 }
@@ -61,31 +62,31 @@ func election(namespace string) term.Election {
 func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	t.Helper()
 	if o.config == nil {
-		o.config = apiServer
+		o.config = labtest.APIServer
 	}
 	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
 	mgr, err := ctrl.NewManager(o.config, ctrl.Options{
-		Scheme: testScheme(t),
+		Scheme: labtest.Scheme(),
 		Cache: informers.CacheOptions(informers.Options{
 			Namespaces: []string{namespace}, Lease: o.election.Lease(), Store: r.store, Now: time.Now,
 		}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
-	must(t, err)
+	labtest.Must(t, err)
 	r.term, err = term.New(o.config, o.election, r.metrics.termHeld, mgr.GetLogger())
-	must(t, err)
-	must(t, mgr.Add(r.term))
+	labtest.Must(t, err)
+	labtest.Must(t, mgr.Add(r.term))
 	r.age = term.NewWatchAge(mgr.GetCache(), o.election.LeaseDuration, time.Now, prometheus.NewRegistry())
 	if o.election.Enabled {
-		must(t, mgr.Add(r.age))
+		labtest.Must(t, mgr.Add(r.age))
 	}
 
 	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Metrics: r.metrics}
-	must(t, snapshots.SetupWithManager(mgr))
+	labtest.Must(t, snapshots.SetupWithManager(mgr))
 
-	writer, err := client.NewWithWatch(o.config, client.Options{Scheme: testScheme(t), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
-	must(t, err)
+	writer, err := client.NewWithWatch(o.config, client.Options{Scheme: labtest.Scheme(), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
+	labtest.Must(t, err)
 	statuses := &StatusReconciler{
 		Client: interceptor.NewClient(writer, interceptor.Funcs{
 			SubResourcePatch: func(ctx context.Context, c client.Client, subresource string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
@@ -114,7 +115,7 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 		Events:       mgr.GetEventRecorder("groupgate"),
 		Now:          time.Now,
 	}
-	must(t, statuses.SetupWithManager(mgr, snapshots.Published))
+	labtest.Must(t, statuses.SetupWithManager(mgr, snapshots.Published))
 	r.cache = mgr.GetCache()
 	r.stop = start(t, mgr.Start)
 	return r
@@ -124,16 +125,16 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 func (r *replica) builds(t *testing.T) uint64 {
 	t.Helper()
 	var m dto.Metric
-	must(t, r.metrics.buildDuration.Write(&m))
+	labtest.Must(t, r.metrics.buildDuration.Write(&m))
 	return m.GetHistogram().GetSampleCount()
 }
 
-// settledBuilds is builds once it has stood still for a while: an object can be in the cache, and so in a build, a moment before
-// its event asks for one more.
+// settledBuilds is builds once it has stood still for a while: an object can be in the cache, and so in a build, a
+// moment before its event asks for one more.
 func (r *replica) settledBuilds(t *testing.T) uint64 {
 	t.Helper()
 	last, still := r.builds(t), 0
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		now := r.builds(t)
 		if now != last {
 			last, still = now, 0
@@ -158,7 +159,7 @@ func (r *replica) writes(name string) int64 {
 // published polls until a snapshot satisfies check.
 func (r *replica) published(t *testing.T, check func(*policy.Snapshot) error) {
 	t.Helper()
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		snapshot := r.store.Load()
 		if snapshot == nil {
 			return errors.New("nothing published")
@@ -209,18 +210,18 @@ func newPolicy(namespace, name, group string, refs ...v1alpha1.AccountListRefere
 
 func create(t *testing.T, objects ...client.Object) {
 	t.Helper()
-	c := testClient(t)
+	c := labtest.Client(t)
 	for _, object := range objects {
-		must(t, c.Create(t.Context(), object))
+		labtest.Must(t, c.Create(t.Context(), object))
 	}
 }
 
 // edit changes an object until no one else's write comes between.
 func edit[T client.Object](t *testing.T, object T, change func(T)) {
 	t.Helper()
-	c := testClient(t)
-	eventually(t, func() error {
-		must(t, c.Get(t.Context(), client.ObjectKeyFromObject(object), object))
+	c := labtest.Client(t)
+	labtest.Eventually(t, func() error {
+		labtest.Must(t, c.Get(t.Context(), client.ObjectKeyFromObject(object), object))
 		change(object)
 		return c.Update(t.Context(), object)
 	})
@@ -229,9 +230,9 @@ func edit[T client.Object](t *testing.T, object T, change func(T)) {
 // status polls until the object has the condition, for its present generation.
 func status(t *testing.T, object client.Object, conditionType string, want metav1.ConditionStatus, reason string) metav1.Condition {
 	t.Helper()
-	c := testClient(t)
+	c := labtest.Client(t)
 	var condition *metav1.Condition
-	eventually(t, func() error {
+	labtest.Eventually(t, func() error {
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
 			return err
 		}

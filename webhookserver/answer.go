@@ -8,7 +8,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// answer is what goes over the wire.
+// answer is an HTTP answer.
 type answer struct {
 	status int
 	body   []byte
@@ -16,22 +16,20 @@ type answer struct {
 	value  []string // of that header
 }
 
-// The answers that need no thought are encoded once. None of them says more
-// than its receiver knows already: a policy's name or the reason of a refusal
-// would tell a stranger where to try next.
+// The constant answers are encoded once. None says more than its receiver knows already: the name of a policy or the
+// reason of a refusal would tell a stranger where to try next.
 var (
-	// continues lets the IM backend go on: a join with its own approval, a
-	// callback after the fact with nothing.
+	// continues lets the IM backend go on.
 	continues = encoded(http.StatusOK, callback.Answer{OK: true})
-	// rejected refuses a join without words of a policy; the client sees 10016.
+	// rejected refuses a join without a policy's message; the client sees 10016.
 	rejected = encoded(http.StatusOK, callback.Answer{OK: true, Code: policy.RefuseCode, Info: "rejected"})
-	// unreadableJoin refuses a join that cannot be made out. An HTTP error
-	// would admit it.
-	unreadableJoin = encoded(http.StatusOK, callback.Answer{OK: true, Code: policy.RefuseCode, Info: "unreadable request"})
+	// unreadableJoin refuses a join that cannot be parsed. An HTTP error would admit it.
+	unreadableJoin = encoded(http.StatusOK,
+		callback.Answer{OK: true, Code: policy.RefuseCode, Info: "unreadable request"})
 
 	notFound         = refusal(http.StatusNotFound, "no such path")
 	methodNotAllowed = refusal(http.StatusMethodNotAllowed, "use POST").with("Allow", http.MethodPost)
-	// bodyTooLarge closes: what is left of the body is not worth reading.
+	// bodyTooLarge closes the connection: the rest of the body is not worth reading.
 	bodyTooLarge   = refusal(http.StatusRequestEntityTooLarge, "body too large").with("Connection", "close")
 	noSnapshot     = refusal(http.StatusServiceUnavailable, "not ready")
 	foreignApp     = refusal(http.StatusForbidden, "unknown SdkAppid")
@@ -41,8 +39,7 @@ var (
 	internalError  = refusal(http.StatusInternalServerError, "internal error")
 )
 
-// refusal is an answer to somebody who is not known to be the vendor, or to a
-// callback that decides nothing.
+// refusal answers a client that is not known to be the vendor, or a callback that decides nothing.
 func refusal(status int, info string) *answer {
 	return encoded(status, callback.Answer{Code: policy.RefuseCode, Info: info})
 }
@@ -56,10 +53,8 @@ func (a *answer) with(header, value string) *answer {
 	return a
 }
 
-// countedBody is the length from which on net/http does not wait for the end
-// of an answer, and so cannot tell Content-Length by itself. Below, leaving it
-// to net/http is cheaper: it keeps a second value out of the map of headers,
-// which is made, copied and sorted for every answer.
+// countedBody is the length from which on net/http sends an answer in chunks unless Content-Length is set. Below,
+// net/http sets it, without another entry in the map of headers.
 const countedBody = 2 << 10
 
 // Values of headers, shared by all answers: net/http only reads them.
@@ -68,8 +63,7 @@ var (
 	connectionClose = []string{"close"}
 )
 
-// write sends the answer. A failure to write is not reported: whoever asked is
-// gone, and nobody else wants to know.
+// write sends the answer. A failure to write has no receiver: the client is gone.
 func (a *answer) write(w http.ResponseWriter, lastOnConnection bool) {
 	header := w.Header()
 	header["Content-Type"] = contentTypeJSON

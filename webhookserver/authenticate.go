@@ -8,22 +8,21 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// window is how far RequestTime may lie from our clock, to either side (page
-// 32431). A signature that was overheard is good for that long.
+// window is how far RequestTime may be from our clock, in both directions (page 32431). An intercepted signature is
+// valid for that long.
 const window = 60 * time.Second
 
-// requestTimeDigits bounds RequestTime. Ten digits are seconds until the year
-// 2286; thirteen would be milliseconds, which the vendor does not send.
+// requestTimeDigits is the most that RequestTime may have. Ten digits are seconds until the year 2286; thirteen would
+// be milliseconds, which the vendor does not send.
 const requestTimeDigits = 12
 
-// authFailure is why a request is not known to come from the vendor. The
-// caller is never told which.
+// authFailure is why a request is not known to come from the vendor. The caller is never told which.
 type authFailure uint8
 
 const (
 	authenticated authFailure = iota
 	authNoToken               // the app asks for a token and its Secret has none
-	authRepeated              // Sign or RequestTime given twice: which one was verified?
+	authRepeated              // Sign or RequestTime given twice: it would be unclear which one was verified
 	authMissing               // Sign or RequestTime absent or empty
 	authMalformed             // RequestTime is no time in seconds
 	authWrong                 // signed with none of the tokens
@@ -31,9 +30,8 @@ const (
 	authFailures
 )
 
-// findApp returns the app that a query is about, nil if there is none here.
-// SdkAppid is public and proves nothing; the vendor asks receivers to compare
-// it all the same (page 34354).
+// findApp returns the app that a query is about, nil if there is none here. SdkAppid is public and proves nothing; the
+// vendor asks receivers to compare it all the same (page 34354).
 func findApp(snapshot *policy.Snapshot, query *callback.Query) *policy.CompiledApp {
 	if query.RepeatedSDKAppID {
 		return nil
@@ -45,9 +43,8 @@ func findApp(snapshot *policy.Snapshot, query *callback.Query) *policy.CompiledA
 	return snapshot.App(id)
 }
 
-// authenticate decides whether a request comes from the vendor. A request that
-// does leaves its mark on the metrics: the token that verified it, which tells
-// when a rotation is over, and how far the clocks are apart.
+// authenticate decides whether a request comes from the vendor. For one that does, the metrics show the token that
+// verified it, which tells when a rotation is over, and the difference of the clocks.
 func (h *handler) authenticate(app *policy.CompiledApp, query *callback.Query, now time.Time) authFailure {
 	if app.Authentication() == policy.AuthenticateNone {
 		return authenticated
@@ -69,8 +66,7 @@ func (h *handler) authenticate(app *policy.CompiledApp, query *callback.Query, n
 	if !ok {
 		return authWrong
 	}
-	// The window comes after the signature, so that a clock of ours that is
-	// wrong shows as itself and not as forgery.
+	// The window is checked after the signature, so that a wrong clock is not reported as a forged signature.
 	skew := now.Sub(requested)
 	if skew.Abs() > window {
 		return authExpired
@@ -79,8 +75,7 @@ func (h *handler) authenticate(app *policy.CompiledApp, query *callback.Query, n
 	return authenticated
 }
 
-// verifyingToken tries every token, the first match or not, so that the time
-// it takes does not tell which one is in use.
+// verifyingToken always tries all tokens, so that its duration does not reveal which one is in use.
 func verifyingToken(tokens []policy.Token, query *callback.Query) (name policy.TokenName, ok bool) {
 	for i := range tokens {
 		if callback.VerifySign(tokens[i].Value.Reveal(), query.RequestTime, query.Sign) && !ok {

@@ -7,7 +7,8 @@ import (
 	"github.com/go-logr/logr/funcr"
 )
 
-// A log that is broken admits nobody: neither when it is to tell of a refusal, nor when it is to tell that telling failed.
+// A log that is broken admits nobody: neither when it is to tell of a refusal, nor when it is to tell that telling
+// failed.
 func TestABrokenLogAdmitsNobody(t *testing.T) {
 	g := startGate(t, members("jared"), func(s *Server) {
 		s.Log = funcr.New(func(_, line string) {

@@ -24,11 +24,12 @@ func (h *handler) apply(x *exchange, app *policy.CompiledApp, c *callback.Callba
 	return resultRejected, x.rejection(&verdict)
 }
 
-// invite answers for accounts that a client invites, or that an administrator
-// adds over REST (page 34371). Each is decided by itself. Where all of them are
-// refused, a list of names with code 0 would leave the inviter without an
-// error, so the first one's code and message refuse the whole invitation.
-func (h *handler) invite(x *exchange, app *policy.CompiledApp, c *callback.Callback, platform string) (result, *answer) {
+// invite answers for accounts that a client invites, or that an administrator adds over REST (page 34371). Each account
+// is decided by itself. If all are refused, the code and message of the first refuse the whole invitation: a list of
+// refused accounts with code 0 would show the inviter no error.
+func (h *handler) invite(
+	x *exchange, app *policy.CompiledApp, c *callback.Callback, platform string,
+) (result, *answer) {
 	query := policy.JoinQuery{
 		Group:    c.GroupID,
 		Type:     h.groupType(c),
@@ -61,7 +62,7 @@ func (h *handler) invite(x *exchange, app *policy.CompiledApp, c *callback.Callb
 	}
 }
 
-// decide is one account's verdict, counted, and told at V(1).
+// decide returns one account's verdict, counts it, and logs a refusal at V(1).
 func (h *handler) decide(app *policy.CompiledApp, query *policy.JoinQuery) policy.Verdict {
 	verdict := app.DecideJoin(*query)
 	h.metrics.decided(query.Trigger, &verdict)
@@ -72,9 +73,9 @@ func (h *handler) decide(app *policy.CompiledApp, query *policy.JoinQuery) polic
 	return verdict
 }
 
-// groupType translates the vendor's word. One that is absent or unknown passes
-// every filter of a policy, so that a gate does not open because the vendor
-// invents a word; it is counted, since a policy may then do more than it says.
+// groupType translates the vendor's spelling. A type that is absent or unknown passes every filter of a policy, so that
+// no gate opens for a type that the vendor introduces; it is counted, since a policy may then apply to more than it
+// says.
 func (h *handler) groupType(c *callback.Callback) policy.GroupType {
 	groupType := policy.ParseGroupType(im.GroupType(c.GroupType))
 	if groupType == policy.TypeUnknown {
@@ -83,12 +84,10 @@ func (h *handler) groupType(c *callback.Callback) policy.GroupType {
 	return groupType
 }
 
-// groupFull passes on a group that is full (page 34376), if it may be pruned.
-// The vendor does not read the answer.
+// groupFull passes on a full group (page 34376), if it may be pruned. The vendor does not read the answer.
 //
-// Other full groups are told at V(1) only: the callback comes again with every
-// further attempt to join, for as long as the group is full, and would flood a
-// log that somebody reads. At the default level the counter shows them.
+// Other full groups are logged at V(1) only: the vendor repeats the callback with every further attempt to join, which
+// would flood the log. At the default level the counter shows them.
 func (h *handler) groupFull(app *policy.CompiledApp, c *callback.Callback) (result, *answer) {
 	if app.PruningSuspended() || !app.MayPrune(c.GroupID) {
 		if log := h.log.V(1); log.Enabled() {
@@ -101,21 +100,18 @@ func (h *handler) groupFull(app *policy.CompiledApp, c *callback.Callback) (resu
 	return resultAdmitted, continues
 }
 
-// rejection is the answer to a join that is refused as a whole. A policy's
-// code goes out with the policy's message, be it empty: both are shown to the
-// client.
+// rejection is the answer to a join that is refused as a whole. The client sees both the code of a policy and its
+// message, even an empty one.
 func (x *exchange) rejection(verdict *policy.Verdict) *answer {
 	switch verdict.Code {
-	case 0, policy.RefuseCode:
-		// Code 0 would admit. No policy has it, and this is not the place to
-		// rely on that.
+	case 0, policy.RefuseCode: // no policy has code 0, but it would admit
 		return rejected
 	default:
 		return x.encode(callback.Answer{OK: true, Code: verdict.Code, Info: verdict.Message})
 	}
 }
 
-// encode writes an answer into memory that is used again.
+// encode writes an answer into memory that is reused.
 func (x *exchange) encode(a callback.Answer) *answer {
 	x.encoded.status = http.StatusOK
 	x.encoded.body = a.AppendJSON(x.encoded.body[:0])

@@ -199,7 +199,8 @@ func TestFullGroupsOutliveTheirRequest(t *testing.T) {
 	}
 }
 
-// TestInvitationsAgreeWithApplications: what an invitation is answered is what each of its accounts would be told alone.
+// TestInvitationsAgreeWithApplications: what an invitation is answered is what each of its accounts would be told
+// alone.
 func TestInvitationsAgreeWithApplications(t *testing.T) {
 	accounts := rapid.SampledFrom([]string{"a", "ab", "abc", "b", "ba", "c", "会员", `"q"`, "long-" + strings.Repeat("x", 200)})
 	selector := func(name string) *rapid.Generator[*policy.AccountSelector] {

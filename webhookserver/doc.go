@@ -1,22 +1,19 @@
 // Package webhookserver answers the callbacks of the IM backend over HTTP.
 //
-// One fact shapes everything here: the vendor fails open. A callback that is
-// not answered within 2 s, or answered with an HTTP status other than 200,
-// lets the user in (page 34354). So:
+// The vendor fails open: a callback that is not answered within 2 s, or answered with an HTTP status other than 200,
+// lets the user in (page 34354). Therefore:
 //
-//   - every refusal that is meant is an HTTP 200 with a code: a decision, and
-//     also an authenticated callback about a join whose body cannot be read;
-//   - an HTTP error is given only to somebody who has not shown to be the
-//     vendor, or who asks for nothing that a gate decides;
-//   - the path of a request does no I/O, takes no lock that two connections
-//     share, and works on one snapshot, loaded once, from its first byte to its
-//     last;
-//   - going away is done slowly: see [Server.Drain].
+//   - every intended refusal is an HTTP 200 with a code: a decision, and also the answer to an authenticated callback
+//     about a join whose body cannot be read;
+//   - an HTTP error is only given to a client that has not proved to be the vendor, or for a callback that no gate
+//     decides;
+//   - the path of a request does no I/O, takes no lock shared by two connections, and works on one snapshot, loaded
+//     once;
+//   - the server leaves slowly: see [Server.Drain].
 //
-// A callback is looked at in this order: path, method, size, SdkAppid, Sign,
-// body, command. What each step refuses stands with the step, in handler.go.
+// A callback is checked in this order: path, method, size, SdkAppid, Sign, body, command. handler.go shows what each
+// step refuses.
 //
-// The package speaks HTTP and nothing else. What a join deserves is decided by
-// package policy, how the vendor spells it is known to package im, and what
-// becomes of a full group is up to whoever implements [FullGroups].
+// The package knows HTTP only. Package policy decides joins, package callback knows the vendor's spellings, and an
+// implementation of [FullGroups] acts on full groups.
 package webhookserver

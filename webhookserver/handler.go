@@ -14,8 +14,7 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// Path is where callbacks are answered, those of every app: the app is found
-// by SdkAppid.
+// Path is where the callbacks of all apps are answered: the app is found by SdkAppid.
 const Path = "/callback"
 
 // handler answers one request at a time from one snapshot each.
@@ -46,30 +45,28 @@ func (s *Server) handler() *handler {
 	return h
 }
 
-// ServeHTTP answers one request. There is no ServeMux: it would answer a path
-// like //callback with a redirect, which admits.
+// ServeHTTP answers one request. A ServeMux would answer a path like //callback with a redirect, which admits.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := beginExchange(h.now())
 	defer h.rescue(x, w)
 
-	became, reply := h.handle(x, r)
-	h.send(x, w, became, reply)
+	outcome, reply := h.handle(x, r)
+	h.send(x, w, outcome, reply)
 	x.end()
 }
 
-// send counts, then answers: whoever has read the answer can read the counter.
-func (h *handler) send(x *exchange, w http.ResponseWriter, became result, reply *answer) {
-	h.metrics.answered(x.command, became, h.now().Sub(x.started))
+// send counts first and answers then: a client that has read the answer can read the counter.
+func (h *handler) send(x *exchange, w http.ResponseWriter, outcome result, reply *answer) {
+	h.metrics.answered(x.command, outcome, h.now().Sub(x.started))
 	x.answered = true
 	reply.write(w, h.draining.Load())
 }
 
-// rescue keeps a mistake of ours from opening a gate. net/http would hang up,
-// and a callback without an answer admits; so a join is refused, and so is
-// what failed before it could be told from a join. No other callback decides
-// anything here: it gets an error that the vendor can see.
+// rescue keeps a panic from opening a gate: net/http would close the connection, and a callback without an answer
+// admits. A join is refused, and so is a request that failed before its command was known. Other callbacks decide
+// nothing here, and get an error that the vendor shows.
 //
-// The exchange is not used again: nothing is known about the state it is in.
+// The exchange is not reused, since its state is unknown.
 func (h *handler) rescue(x *exchange, w http.ResponseWriter) {
 	failure := recover()
 	if failure == nil {
@@ -85,8 +82,7 @@ func (h *handler) rescue(x *exchange, w http.ResponseWriter) {
 	}
 }
 
-// report tells of a mistake of ours. It may be the log that made it: then
-// nothing is told, since the answer matters more.
+// report logs a panic. If the logger panics too, nothing is logged: the answer matters more.
 func (h *handler) report(x *exchange, failure any) {
 	defer func() { _ = recover() }()
 	h.log.Error(fmt.Errorf("panic: %v", failure), "Answering a callback failed; a join is refused",
@@ -107,8 +103,7 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 		return resultTooLarge, bodyTooLarge
 	}
 
-	// The one look at what is in force. Everything below is given it, since a
-	// second look could see another world.
+	// Loaded once and passed down: a second load could return another snapshot.
 	snapshot := h.snapshots.Load()
 	if snapshot == nil {
 		return resultNotReady, noSnapshot
@@ -123,21 +118,18 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	}
 
 	// From here on the vendor is asking, and an HTTP error admits.
-	body, err := readBody(r.Body, x.body)
-	x.body = body
-	switch {
+	switch err := x.readBody(r.Body); {
 	case errors.Is(err, errBodyTooLarge):
 		return resultTooLarge, bodyTooLarge
 	case err != nil:
 		return unreadable(x.command)
 	}
-	return h.dispatch(x, app, &query, body)
+	return h.dispatch(x, app, &query)
 }
 
-// dispatch goes by the command of the body: the query is not signed, but
-// neither is the body, and the body is what is decided on.
-func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *callback.Query, body []byte) (result, *answer) {
-	c, err := callback.Parse(body)
+// dispatch goes by the command of the body. Neither query nor body is signed, but the body is what is decided on.
+func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *callback.Query) (result, *answer) {
+	c, err := callback.Parse(x.body)
 	if c.Command != "" {
 		x.command = c.Command
 	}
@@ -159,15 +151,14 @@ func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *callback
 	}
 }
 
-// isProbe reports whether a body is readable JSON that names no command, where
-// the query asks for nothing that we serve either. The console's "verify"
-// button sends something to the URL that is documented nowhere, and wants a 200.
+// isProbe reports whether a body is readable JSON without a command, where the query names no command that is served
+// either. The "verify" button of the vendor's console sends something undocumented to the URL, and expects a 200.
 func isProbe(err error, claimed callback.Command) bool {
 	return errors.Is(err, callback.ErrNoCommand) && commandOf(claimed) == commandOther
 }
 
-// unreadable is the answer to a body that cannot be made out. Where it may be
-// about a join, that is refused: garbage must not be a way in.
+// unreadable is the answer to a body that cannot be parsed. Where it may be about a join, that is refused: an
+// unreadable body must not admit.
 func unreadable(command callback.Command) (result, *answer) {
 	if command.BeforeJoin() {
 		return resultUnreadable, unreadableJoin
@@ -175,9 +166,8 @@ func unreadable(command callback.Command) (result, *answer) {
 	return resultBadRequest, unreadableBody
 }
 
-// contradicts reports whether the query names another command than the body.
-// A word that is no command at all does not count: the vendor's own pages
-// misprint one.
+// contradicts reports whether the query names another command than the body. A word that is no command does not count:
+// the vendor's own pages misprint one.
 func (h *handler) contradicts(query *callback.Query, named callback.Command) bool {
 	claimed := callback.Command(query.CommandText)
 	if claimed == "" || claimed == named {

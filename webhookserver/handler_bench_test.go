@@ -41,8 +41,8 @@ func (r *replay) through(h http.Handler) {
 	h.ServeHTTP(r, r.request)
 }
 
-// TestHandlerAllocations: what remains is one string for all ids of the body, a list of those invited, and the command where it is
-// none that Groupgate acts on. What net/http allocates for a header is not seen here.
+// TestHandlerAllocations: what remains is one string for all ids of the body, a list of those invited, and the command
+// where it is none that Groupgate acts on. What net/http allocates for a header is not seen here.
 func TestHandlerAllocations(t *testing.T) {
 	g := newGate(t, members("jared"))
 	tests := map[string]struct {
@@ -72,7 +72,8 @@ func TestHandlerAllocations(t *testing.T) {
 	}
 }
 
-// bare is the least that a handler can do: it reads the body into memory that is used again, and answers with a constant.
+// bare is the least that a handler can do: it reads the body into memory that is used again, and answers with a
+// constant.
 func bare() http.Handler {
 	buffers := sync.Pool{New: func() any { return new([firstRead]byte) }}
 	constant := []byte(`{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`)
@@ -88,8 +89,8 @@ func bare() http.Handler {
 	})
 }
 
-// BenchmarkHandler is one signed callback against 1,000 groups that admit 1,000 accounts each, and beside it the bare handler, which
-// makes its figures comparable between machines, and between hours on a busy one.
+// BenchmarkHandler is one signed callback against 1,000 groups that admit 1,000 accounts each, and beside it the bare
+// handler, which makes its figures comparable between machines, and between hours on a busy one.
 func BenchmarkHandler(b *testing.B) {
 	input := policy.Input{Apps: []policy.App{theApp()}}
 	for g := range 1000 {

@@ -34,8 +34,7 @@ func commandOf(c callback.Command) command {
 	}
 }
 
-// String is the vendor's word, since that is what the console, the vendor's
-// pages and our log call it.
+// String is the vendor's name of the command, which its console, its pages and our log use.
 func (c command) String() string {
 	switch c {
 	case commandApply:
@@ -49,21 +48,21 @@ func (c command) String() string {
 	}
 }
 
-// result is what became of a request.
+// result is the outcome of a request, as a metric label.
 type result uint8
 
 const (
-	resultAdmitted     result = iota // the join, or everybody invited; the full group was passed on
-	resultRejected                   // the join, or everybody invited
+	resultAdmitted     result = iota // the join, or all invited; or the full group was passed on
+	resultRejected                   // the join, or all invited
 	resultPartial                    // some of those invited
-	resultUnreadable                 // a join that could not be made out, and was refused
+	resultUnreadable                 // a join that could not be parsed, and was refused
 	resultIgnored                    // nothing to do: another command, or a full group that is not pruned
 	resultUnauthorized               // 401
 	resultUnknownApp                 // 403
 	resultTooLarge                   // 413
 	resultNotReady                   // 503
 	resultBadRequest                 // 400, 404, 405
-	resultFailed                     // a mistake of ours; a join was refused, anything else got a 500
+	resultFailed                     // a panic; a join was refused, anything else got a 500
 	resultCount
 )
 
@@ -81,13 +80,12 @@ var authFailureNames = [authFailures]string{
 	authExpired:   "expired",
 }
 
-// durationBuckets has its edges where they are needed: an answer from memory
-// takes well under a millisecond, and at 2 s the vendor stops listening.
+// durationBuckets resolves answers from memory, well under a millisecond, and has an edge at 2 s, where the vendor
+// hangs up.
 var durationBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 1.5, 2, 2.5, 3}
 
-// Metrics are the counters of a Server. Every series exists from the start, so
-// that a rate over a first refusal is not lost, and is looked up here and not
-// on the path of a request.
+// Metrics are the counters of a Server. All series exist from the start, so that no rate loses its first event, and no
+// request has to look one up.
 type Metrics struct {
 	requests         [commandCount][resultCount]prometheus.Counter
 	durations        [commandCount]prometheus.Observer
@@ -101,8 +99,8 @@ type Metrics struct {
 	unknownGroupType prometheus.Counter
 }
 
-// NewMetrics registers the metrics of a callback server, once per registerer;
-// nil registers nowhere. It panics where they are registered already.
+// NewMetrics registers the metrics of a callback server, once per registerer; nil registers nowhere. It panics where
+// they are registered already.
 func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	factory := promauto.With(registerer)
 	requests := factory.NewCounterVec(prometheus.CounterOpts{
@@ -124,7 +122,8 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	}, []string{"token"})
 	unknown := factory.NewCounterVec(prometheus.CounterOpts{
 		Name: "groupgate_callback_unknown_words_total",
-		Help: "Words in callbacks that the vendor does not document, by field: group_type (also where it is absent), query_command.",
+		Help: "Words in callbacks that the vendor does not document, by field: " +
+			"group_type (also where it is absent), query_command.",
 	}, []string{"field"})
 
 	m := &Metrics{
@@ -137,7 +136,8 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		previousToken: tokens.WithLabelValues(string(policy.TokenPrevious)),
 		clockSkew: factory.NewGauge(prometheus.GaugeOpts{
 			Name: "groupgate_callback_clock_skew_seconds",
-			Help: "Our clock minus RequestTime of the last authenticated callback, which is cut to whole seconds. Beyond 60 every callback is refused.",
+			Help: "Our clock minus RequestTime of the last authenticated callback, which is cut to whole seconds. " +
+				"Beyond 60 every callback is refused.",
 		}),
 		unknownGroupType: unknown.WithLabelValues("group_type"),
 		unknownCommand:   unknown.WithLabelValues("query_command"),
@@ -173,5 +173,58 @@ func (m *Metrics) decided(trigger policy.Trigger, verdict *policy.Verdict) {
 	m.decisions.count(trigger, verdict)
 	if verdict.AuditDiffers {
 		m.auditDifferences.Inc()
+	}
+}
+
+const (
+	triggerCount = int(policy.TriggerRESTAPI) + 1
+	reasonCount  = int(policy.ReasonRestored) + 1
+)
+
+// verdicts are the pairs of verdict and reason that package policy returns.
+var verdicts = []struct {
+	admit  bool
+	reason policy.Reason
+}{
+	{true, policy.ReasonAllowed},
+	{true, policy.ReasonNotGated},
+	{true, policy.ReasonUnmatched},
+	{false, policy.ReasonDenied},
+	{false, policy.ReasonNotListed},
+	{false, policy.ReasonUnmatched},
+	{false, policy.ReasonPruned},
+	{true, policy.ReasonRestored},
+}
+
+// decisionCounters are indexed by trigger, by whether the join was rejected, and by reason; nil where policy has no
+// such verdict.
+type decisionCounters [triggerCount][2][reasonCount]prometheus.Counter
+
+func newDecisionCounters(factory promauto.Factory) (counters decisionCounters) {
+	vector := factory.NewCounterVec(prometheus.CounterOpts{
+		Name: "groupgate_join_decisions_total",
+		Help: "Accounts decided, by trigger (Apply, Invite, RESTAPI), verdict (admitted, rejected) and reason.",
+	}, []string{"trigger", "verdict", "reason"})
+	for trigger := range triggerCount {
+		for _, v := range verdicts {
+			rejected, label := verdictIndex(v.admit)
+			counters[trigger][rejected][v.reason] =
+				vector.WithLabelValues(policy.Trigger(trigger).String(), label, v.reason.String())
+		}
+	}
+	return counters
+}
+
+func verdictIndex(admit bool) (rejected int, label string) {
+	if admit {
+		return 0, "admitted"
+	}
+	return 1, "rejected"
+}
+
+func (c *decisionCounters) count(trigger policy.Trigger, verdict *policy.Verdict) {
+	rejected, _ := verdictIndex(verdict.Admit)
+	if counter := c[trigger][rejected][verdict.Reason]; counter != nil {
+		counter.Inc()
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// TestAllocationsAboveBare counts what a callback allocates on a real connection, above a bare handler with the same timeouts, the
-// share of net/http included. Four come with any header that a handler sets: the memory of the map that it goes into, and the copy of
-// map, memory and values that net/http makes when the answer begins. One is for the ids of the body. And there is one less, since the
-// body is closed.
+// TestAllocationsAboveBare counts what a callback allocates on a real connection, above a bare handler with the same
+// timeouts, the share of net/http included. Four come with any header that a handler sets: the memory of the map that
+// it goes into, and the copy of map, memory and values that net/http makes when the answer begins. One is for the ids
+// of the body. And there is one less, since the body is closed.
 func TestAllocationsAboveBare(t *testing.T) {
 	most := 4.0
 	if lossyPools {

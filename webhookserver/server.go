@@ -16,68 +16,62 @@ import (
 )
 
 const (
-	// The vendor hangs up after 2 s (page 34354), so whatever takes longer
-	// than these serves nobody any more.
+	// The vendor hangs up after 2 s (page 34354), so whatever takes longer than these is in vain.
 	readHeaderTimeout = 2 * time.Second
 	readTimeout       = 3 * time.Second
 	writeTimeout      = 3 * time.Second
 
-	// idleTimeout is long because the vendor keeps connections open, and the
-	// side that writes requests should be the side that closes: a server that
-	// closes an idle connection may cross with a callback on its way, and the
-	// vendor does not send a callback about a join twice.
+	// idleTimeout is long because the vendor keeps connections open, and the side that sends requests should close: a
+	// callback may already be on its way when a server closes an idle connection, and the vendor does not send a
+	// callback about a join twice.
 	idleTimeout = 10 * time.Minute
 
 	// maxHeaderBytes bounds the request line and the headers together.
 	maxHeaderBytes = 16 << 10
 
-	// shutdownTimeout bounds the wait for what is in flight after the listener
-	// has closed. The timeouts above end every request within 6 s, so only a
-	// mistake in this package could ever use it up.
+	// shutdownTimeout bounds the wait for what is in flight after the listener has closed. The timeouts above end every
+	// request within 6 s, so only a bug in this package could use it up.
 	shutdownTimeout = 10 * time.Second
 )
 
 // ErrNotReady says that no snapshot has been published yet.
 var ErrNotReady = errors.New("no snapshot of the policies has been published yet")
 
-// ErrDraining says that the server is about to go away.
+// ErrDraining says that the server is about to stop.
 var ErrDraining = errors.New("the callback server is draining")
 
-// Snapshots hands out what is in force. A *policy.Store is one.
+// Snapshots returns what is in force. A *policy.Store implements it.
 type Snapshots interface {
-	// Load returns the published snapshot, nil before the first. It must
-	// neither block nor lock, and never return nil again once it did not.
+	// Load returns the published snapshot, nil before the first. It must neither block nor lock, and not return nil
+	// after a snapshot.
 	Load() *policy.Snapshot
 }
 
-// FullGroups is told of groups that are full and may be pruned.
+// FullGroups takes groups that are full and may be pruned.
 type FullGroups interface {
-	// GroupFull is called on the path of a request and must return at once:
-	// no I/O, no waiting. It is called again for every further attempt to
-	// join the group, from many goroutines. groupID may be kept.
+	// GroupFull is called on the path of a request, from many goroutines, and must neither do I/O nor wait. It is
+	// called again for every further attempt to join the group. groupID shares no memory with the request.
 	GroupFull(app policy.Object, groupID string)
 }
 
-// Server answers callbacks at [Path] until its context ends. The fields are
-// set before Start and not changed afterwards.
+// Server answers callbacks at [Path] until its context ends. The fields are set before Start and not changed
+// afterwards.
 type Server struct {
 	// Addr is the TCP address to listen on, such as ":8443".
 	Addr string
 	// Listener replaces Addr when set. Start closes it.
 	Listener net.Listener
-	// TLS turns on HTTPS; nil serves plain HTTP. It needs a certificate, or
-	// GetCertificate where certificates are replaced in place. Versions below
-	// TLS 1.2 and HTTP/2 are taken out of a copy.
+	// TLS turns on HTTPS; nil serves plain HTTP. It needs a certificate, or GetCertificate where certificates are
+	// replaced in place. Versions below TLS 1.2 and HTTP/2 are taken out of a copy.
 	TLS *tls.Config
 	// Snapshots is required.
 	Snapshots Snapshots
 	// FullGroups is required.
 	FullGroups FullGroups
-	// Now is the one clock of a callback: RequestTime is held against it, records
-	// of removals end by it, and durations are taken from it. nil is time.Now.
+	// Now is the clock of a callback: RequestTime is compared with it, records of removals expire by it, and durations
+	// are measured by it. nil is time.Now.
 	Now func() time.Time
-	// Log never receives a query, a signature or a token, and accounts only at
-	// V(1). The zero value discards.
+	// Log never receives a query, a signature or a token, and accounts only at V(1). The zero value discards.
 	Log logr.Logger
 	// Metrics is where requests are counted; nil counts nowhere.
 	Metrics *Metrics
@@ -85,11 +79,9 @@ type Server struct {
 	draining atomic.Bool
 }
 
-// Start serves callbacks until ctx ends, then drains and returns: the listener
-// is closed, requests in flight are answered, and only then does Start return,
-// after at most 10 s. It returns an error when it cannot listen, when a field
-// that is required is missing, or when requests were still in flight after
-// those 10 s.
+// Start serves callbacks until ctx ends, then drains and returns: the listener is closed, requests in flight are
+// answered, and only then does Start return, after at most 10 s. It returns an error when it cannot listen, when a
+// field that is required is missing, or when requests were still in flight after those 10 s.
 func (s *Server) Start(ctx context.Context) error {
 	if s.Snapshots == nil || s.FullGroups == nil {
 		return errors.New("start the callback server: Snapshots and FullGroups must be set")
@@ -107,7 +99,7 @@ func (s *Server) Start(ctx context.Context) error {
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		s.Drain()
-		// The context that has just ended cannot bound its own aftermath.
+		// The context that has just ended cannot bound the shutdown.
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
 		stopped <- server.Shutdown(bounded)
@@ -117,8 +109,7 @@ func (s *Server) Start(ctx context.Context) error {
 		stop()
 		return fmt.Errorf("serve callbacks: %w", err)
 	}
-	// Serve returns as soon as the listener closes; what is in flight then is
-	// exactly what must not be lost.
+	// Serve returns as soon as the listener closes, while requests are still in flight.
 	if err := <-stopped; err != nil {
 		return errors.Join(fmt.Errorf("drain the callback server: %w", err), server.Close())
 	}
@@ -133,7 +124,7 @@ func serve(server *http.Server, listener net.Listener) error {
 	return server.Serve(listener)
 }
 
-// httpServer is the whole configuration of HTTP, in one place to be tested.
+// httpServer configures HTTP, apart from Start so that tests see it.
 func (s *Server) httpServer() *http.Server {
 	server := &http.Server{
 		Handler:           s.handler(),
@@ -143,9 +134,9 @@ func (s *Server) httpServer() *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          serverLog(s.Log),
-		// An "OPTIONS *" is refused like any other request that is no callback.
+		// Otherwise net/http would answer "OPTIONS *" by itself, with 200.
 		DisableGeneralOptionsHandler: true,
-		// The vendor speaks HTTP/1.1; what it does not need cannot be attacked.
+		// The vendor speaks HTTP/1.1; nothing else is exposed.
 		Protocols: new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
@@ -159,20 +150,17 @@ func (s *Server) httpServer() *http.Server {
 // NeedLeaderElection is false: every replica answers.
 func (s *Server) NeedLeaderElection() bool { return false }
 
-// Drain announces that this server is about to go away: Ready fails, and every
-// answer from now on carries "Connection: close", so that the vendor moves its
-// connections to other replicas by itself. Serving goes on until the context
-// of Start ends, which should be some seconds later.
+// Drain prepares the server for its end: Ready fails, and every answer from now on carries "Connection: close", so that
+// the vendor moves its connections to other replicas. Serving goes on until the context of Start ends, which should be
+// some seconds later.
 //
-// Connections that are idle are left alone until then: closing one may cross
-// with a callback on its way, which would never be answered. The same holds for
-// a connection made in the moment in which the listener closes, so the seconds
-// in between must be enough for the Service to stop sending.
+// Idle connections stay open until then: a callback that is on its way when its connection closes is never answered.
+// The same is true of a connection made in the moment in which the listener closes, so the seconds in between must be
+// enough for the Service to stop sending.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Ready reports whether callbacks should be sent here: once a snapshot has
-// been published, and until Drain. Neither an outage of the API server nor a
-// bad object takes it back. It fits healthz.Checker; the request is not used.
+// Ready is nil from the first snapshot until Drain. Neither an outage of the API server nor an invalid object changes
+// that. It is a healthz.Checker; the request is not used.
 func (s *Server) Ready(*http.Request) error {
 	if s.draining.Load() {
 		return ErrDraining

@@ -8,18 +8,16 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// serverLog passes on what net/http has to say about connections. All of it
-// can be provoked from outside, failed TLS handshakes by every port scan, so
-// it stands at V(1); only trouble with the listener is ours.
+// serverLog passes on what net/http logs about connections. Any client can cause it, a port scan for instance, so it is
+// logged at V(1), except for errors of the listener.
 func serverLog(to logr.Logger) *log.Logger {
 	return log.New(serverLogWriter{to}, "", 0)
 }
 
 type serverLogWriter struct{ log logr.Logger }
 
-// Write takes one line. The line is cut at its first question mark: net/http
-// prints no URL today, and a query, which holds the signature, must not appear
-// should it begin to.
+// Write takes one line, and cuts it at its first question mark: net/http logs no URL today, but if it did, the query
+// with its signature must not appear.
 func (w serverLogWriter) Write(line []byte) (int, error) {
 	before, _, _ := bytes.Cut(line, []byte("?"))
 	detail := strings.TrimSpace(string(before))

@@ -23,11 +23,11 @@ type Backend struct {
 
 // NewBackend serves apps whose callbacks go to the first of targets() that accepts the connection; without targets they
 // are answered with 502. witness may be nil. It must be closed.
-func NewBackend(apps []App, targets func() []string, witness func(emulator.Testimony)) *Backend {
+func NewBackend(apps []App, targets func() []string, witness func(emulator.MemberCall)) *Backend {
 	b := &Backend{balancer: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		forward(w, r, targets())
 	}))}
-	config := emulator.Config{CallbackURL: b.balancer.URL + "/callback", Witness: witness}
+	config := emulator.Config{CallbackURL: b.balancer.URL + "/callback", OnMemberCall: witness}
 	for _, app := range apps {
 		config.Apps = append(config.Apps, app.emulated())
 	}

@@ -26,6 +26,9 @@ type Object struct {
 	Created time.Time
 }
 
+// Names returns what names the object among those of its kind. Verdicts, which embed an Object, have it too.
+func (o Object) Names() (namespace, name string) { return o.Namespace, o.Name }
+
 // Key is "namespace/name".
 func (o Object) Key() string { return o.Namespace + "/" + o.Name }
 

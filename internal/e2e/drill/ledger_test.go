@@ -43,7 +43,7 @@ type event struct {
 	at   time.Time
 	app  string
 	runs []v1alpha1.PruneRun
-	emulator.Testimony
+	emulator.MemberCall
 }
 
 // version is one generation of a policy.
@@ -138,8 +138,8 @@ func (l *ledger) runsOf(app, group string) []v1alpha1.PruneRun {
 
 // witness is called by the emulator while it holds the lock of the group: the runs that the API server has now are
 // those of the moment at which the call took effect.
-func (w *world) witness(t emulator.Testimony) {
-	d := event{at: time.Now(), app: w.appNamed(t.Group.SDKAppID), Testimony: t}
+func (w *world) witness(t emulator.MemberCall) {
+	d := event{at: time.Now(), app: w.appNamed(t.Group.SDKAppID), MemberCall: t}
 	if t.API != "get_specified_group_member_info" {
 		var list v1alpha1.PruneRunList
 		err := w.api.List(w.ctx, &list, client.InNamespace(w.Namespace),

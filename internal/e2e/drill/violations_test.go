@@ -73,8 +73,8 @@ func cleanEpisode() *facts {
 	undone.Status.Undo.Accounts[0].Result, undone.Status.Undo.Accounts[1].Result = "Added", "Added"
 
 	call := func(at time.Time, runs ...v1alpha1.PruneRun) []event {
-		members := emulator.Testimony{Group: group, Named: slices.Clone(named), Found: slices.Clone(found)}
-		return []event{{at: at, app: "prod", runs: runs, Testimony: members}}
+		members := emulator.MemberCall{Group: group, Named: slices.Clone(named), Found: slices.Clone(found)}
+		return []event{{at: at, app: "prod", runs: runs, MemberCall: members}}
 	}
 	f.rechecks = call(at.Add(-time.Second))
 	f.removals = call(at, *f.run)

@@ -2,20 +2,22 @@ package callback
 
 import "strings"
 
-// Command is the word by which a callback says what happened, as it stands in CallbackCommand.
+// Command is the CallbackCommand of a callback: what happened.
 type Command string
 
-// The commands that Groupgate acts on; every other one is answered and otherwise ignored.
+// The commands that Groupgate acts on. Others are answered and otherwise ignored.
 const (
 	// CommandBeforeApplyJoin asks whether a user who applied may join (page 34370).
 	CommandBeforeApplyJoin Command = "Group.CallbackBeforeApplyJoinGroup"
-	// CommandBeforeInviteJoin asks which of the invited users may join, also when an app adds them over REST (page 34371).
+	// CommandBeforeInviteJoin asks which of the invited users may join, also when an app adds them over REST (page
+	// 34371).
 	CommandBeforeInviteJoin Command = "Group.CallbackBeforeInviteJoinGroup"
-	// CommandAfterGroupFull reports that a group has become full, or that somebody found it full (page 34376).
+	// CommandAfterGroupFull reports that a group has become full, or that a user could not join because it is full
+	// (page 34376).
 	CommandAfterGroupFull Command = "Group.CallbackAfterGroupFull"
 )
 
-// BeforeJoin reports whether the answer to the command decides over a join, so that no answer at all lets the user in.
+// BeforeJoin reports whether the answer to the command decides on a join, so that without an answer the user gets in.
 func (c Command) BeforeJoin() bool {
 	return c == CommandBeforeApplyJoin || c == CommandBeforeInviteJoin
 }

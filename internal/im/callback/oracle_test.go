@@ -17,8 +17,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// FuzzParseCallbackAgainstEncodingJSON holds Parse against a reader that leaves JSON to encoding/json: what one accepts the
-// other does, with the same result, and what Parse refuses it refuses for a reason that the other reader has found, too.
+// FuzzParseCallbackAgainstEncodingJSON holds Parse against a reader that leaves JSON to encoding/json: what one accepts
+// the other does, with the same result, and what Parse refuses it refuses for a reason that the other reader has found,
+// too.
 //
 // They differ, and the oracle says so, in that encoding/json by itself
 //   - minds what stands in strings that nobody reads (control characters, escapes that are none): the oracle shows it the body with
@@ -160,7 +161,7 @@ func unmarshalled(t rapid.TB, body []byte, got *Callback) {
 	}
 	for _, item := range append(items, all) {
 		for key := range item {
-			for _, name := range append(memberNames[:], "Member_Account") {
+			for _, name := range append(fieldNames[:], "Member_Account") {
 				if key != name && strings.EqualFold(key, name) {
 					return
 				}
@@ -369,7 +370,8 @@ func oracleText(name string, values []string) (string, []string) {
 	return text, nil
 }
 
-// halfPairs reports whether encoding/json has put U+FFFD for half a surrogate pair: then there are more of them than were written.
+// halfPairs reports whether encoding/json has put U+FFFD for half a surrogate pair: then there are more of them than
+// were written.
 func halfPairs(written, text string) bool {
 	escaped := strings.ReplaceAll(strings.ToLower(written), `\\`, "")
 	return strings.Count(text, "\ufffd") != strings.Count(written, "\ufffd")+strings.Count(escaped, `\ufffd`)

@@ -10,17 +10,17 @@ import (
 	"github.com/groupgate/groupgate/internal/im"
 )
 
-// maxText is how many bytes an id or a word of a callback may have. The vendor's own ids end at 96; more room only means
-// that an odd one is decided like any other account that is on no list.
+// maxText is how many bytes an id may have. The vendor's own end at 96; a longer one is decided like any account that
+// is on no list.
 const maxText = 255
 
 // maxDepth is how deep the values of a callback may nest.
 const maxDepth = 64
 
-// ErrUnreadable is in every error of Parse.
+// ErrUnreadable is wrapped by every error of Parse.
 var ErrUnreadable = errors.New("unreadable callback body")
 
-// ErrNoCommand says that the body is a JSON object without a CallbackCommand; it is an ErrUnreadable too.
+// ErrNoCommand says that the body is a JSON object without a CallbackCommand. It wraps ErrUnreadable.
 var ErrNoCommand = fmt.Errorf("%w: no CallbackCommand", ErrUnreadable)
 
 // Callback is the part of a callback's body that Groupgate reads.
@@ -28,35 +28,35 @@ type Callback struct {
 	Command Command
 	// GroupID is set for the three commands that Groupgate acts on.
 	GroupID string
-	// GroupType is the vendor's word for the type, "" where it is absent. It is set for the before-join commands.
+	// GroupType is the type in the vendor's spelling, "" if absent. It is set for the before-join commands.
 	GroupType string
-	// Requestor is who applied, for CommandBeforeApplyJoin.
+	// Requestor is the account that applied, for CommandBeforeApplyJoin.
 	Requestor string
-	// Operator is who invites, or the admin account that adds members over REST, for CommandBeforeInviteJoin; "" where it cannot be
-	// told.
+	// Operator is the account that invites, or the admin account that adds members over REST, for
+	// CommandBeforeInviteJoin; "" if it cannot be read.
 	Operator string
-	// Members are who was invited, for CommandBeforeInviteJoin: every account once, in the order of the request.
+	// Members are the invited accounts, for CommandBeforeInviteJoin: each once, in the order of the request.
 	Members []string
 }
 
 // Parse reads the JSON body of a callback (pages 34370, 34371, 34376).
 //
-// It is strict about the members that the command reads (CallbackCommand; GroupId for the three commands Groupgate acts on;
-// Type, which may be absent, for the two before a join; Requestor_Account for an application; DestinationMembers with its
-// Member_Account for an invitation): one that is missing, repeated, of another JSON type, not UTF-8, with NUL, empty or over
-// 255 bytes makes the body unreadable, because two readers could then see two accounts. All else is skipped by its
-// JSON structure, whatever its strings hold, so that nobody is turned away for the text of their application.
+// It is strict about the fields that the command needs: CallbackCommand; GroupId for the three commands that Groupgate
+// acts on; Type, which may be absent, for the two before a join; Requestor_Account for an application;
+// DestinationMembers with its Member_Account for an invitation. One that is missing, repeated, of another JSON type,
+// not UTF-8, with NUL, empty or over 255 bytes makes the body unreadable, because two readers could see two different
+// accounts in it. All other fields are skipped by their JSON structure, whatever their strings hold, so that no user is
+// refused for the text of an application.
 //
-// Operator_Account of an invitation is read as strictly, but where it cannot be, there is no operator instead of no callback: all
-// that an operator can bring about is an exemption, so that without one nobody gets in who would not, and older payloads, which may
-// lack it, stay readable.
+// Operator_Account of an invitation is read as strictly, but an unreadable one counts as absent: an operator can only
+// bring about an exemption, so that its absence admits no one, and older payloads, which may lack it, stay readable.
 //
-// With an error only Command is set, if the body named one before it became unreadable. Where it named several, one that is
+// With an error only Command is set, if the body named one before it became unreadable. Among several, one that is
 // before a join wins: its refusal must be an answer, since an HTTP error would let the user in.
 //
-// What it returns shares no memory with the body, and has all of its ids in one string of its own.
+// The result shares no memory with the body, and holds all of its ids in one string.
 func Parse(body []byte) (Callback, error) {
-	var found members
+	var found fields
 	err := found.scan(body)
 	callback := Callback{Command: found.command}
 	if err == nil {
@@ -68,57 +68,57 @@ func Parse(body []byte) (Callback, error) {
 	return callback, nil
 }
 
-// members are where a body holds the values that some command reads. Which of them count is known only at its end, since
-// CallbackCommand may come last.
-type members struct {
+// fields are the positions of the values that some command needs. Which command it is may be known only at the end of
+// the body, since CallbackCommand may come last.
+type fields struct {
 	command Command
-	at      [memberCount]span
-	seen    [memberCount]uint8 // saturates at 2
+	at      [fieldCount]span
+	seen    [fieldCount]uint8 // saturates at 2
 }
 
-// member is one of those that some command reads.
-type member uint8
+// field is a key of a body that some command needs.
+type field uint8
 
 const (
-	memberCommand member = iota
-	memberGroup
-	memberType
-	memberRequestor
-	memberDestinations
-	memberOperator
-	memberCount
+	fieldCommand field = iota
+	fieldGroup
+	fieldType
+	fieldRequestor
+	fieldDestinations
+	fieldOperator
+	fieldCount
 )
 
-var memberNames = [memberCount]string{
-	memberCommand:      "CallbackCommand",
-	memberGroup:        "GroupId",
-	memberType:         "Type",
-	memberRequestor:    "Requestor_Account",
-	memberDestinations: "DestinationMembers",
-	memberOperator:     "Operator_Account",
+var fieldNames = [fieldCount]string{
+	fieldCommand:      "CallbackCommand",
+	fieldGroup:        "GroupId",
+	fieldType:         "Type",
+	fieldRequestor:    "Requestor_Account",
+	fieldDestinations: "DestinationMembers",
+	fieldOperator:     "Operator_Account",
 }
 
-// memberOf finds a member by its key; memberCount is any other.
-func memberOf(key []byte) member {
+// fieldOf finds a field by its key; fieldCount stands for all others.
+func fieldOf(key []byte) field {
 	switch string(key) {
 	case "CallbackCommand":
-		return memberCommand
+		return fieldCommand
 	case "GroupId":
-		return memberGroup
+		return fieldGroup
 	case "Type":
-		return memberType
+		return fieldType
 	case "Requestor_Account":
-		return memberRequestor
+		return fieldRequestor
 	case "DestinationMembers":
-		return memberDestinations
+		return fieldDestinations
 	case "Operator_Account":
-		return memberOperator
+		return fieldOperator
 	}
-	return memberCount
+	return fieldCount
 }
 
-// scan goes once through the whole body, checks its structure and notes where the members are.
-func (f *members) scan(body []byte) error {
+// scan checks the structure of the whole body and records where the fields are.
+func (f *fields) scan(body []byte) error {
 	s := scanner{text: body}
 	more, err := s.open('{')
 	for ; more && err == nil; more, err = s.more('}') {
@@ -130,8 +130,8 @@ func (f *members) scan(body []byte) error {
 		if err != nil {
 			return err
 		}
-		if m := memberOf(keyText(body[key.start:key.end], key.escaped)); m < memberCount {
-			f.note(m, body, value)
+		if m := fieldOf(keyText(body[key.start:key.end], key.escaped)); m < fieldCount {
+			f.set(m, body, value)
 		}
 	}
 	if err != nil {
@@ -140,18 +140,18 @@ func (f *members) scan(body []byte) error {
 	return s.end()
 }
 
-func (f *members) note(m member, body []byte, value span) {
+func (f *fields) set(m field, body []byte, value span) {
 	if f.seen[m] == 0 {
 		f.at[m] = value
 	}
 	f.seen[m] = min(f.seen[m]+1, 2)
-	if m == memberCommand {
-		f.noteCommand(body[value.start:value.end], value.escaped)
+	if m == fieldCommand {
+		f.setCommand(body[value.start:value.end], value.escaped)
 	}
 }
 
-// noteCommand takes the first command that can be read, or a later one that is before a join.
-func (f *members) noteCommand(raw []byte, escaped bool) {
+// setCommand takes the first readable command, or a later one that is before a join.
+func (f *fields) setCommand(raw []byte, escaped bool) {
 	switch {
 	case f.command == "":
 		f.command = readCommand(raw, escaped)
@@ -162,7 +162,7 @@ func (f *members) noteCommand(raw []byte, escaped bool) {
 	}
 }
 
-// readCommand reads a command, "" where it cannot be read. Those that Groupgate acts on need neither a check nor a copy.
+// readCommand returns "" for a command that cannot be read. Those that Groupgate acts on are not copied.
 func readCommand(raw []byte, escaped bool) Command {
 	switch string(raw) {
 	case `"` + string(CommandBeforeApplyJoin) + `"`:
@@ -179,12 +179,12 @@ func readCommand(raw []byte, escaped bool) Command {
 	return Command(text)
 }
 
-// read takes the members that the command reads, strictly.
-func (c *Callback) read(body []byte, found *members) error {
-	if found.seen[memberCommand] == 0 {
+// read reads the fields that the command needs, strictly.
+func (c *Callback) read(body []byte, found *fields) error {
+	if found.seen[fieldCommand] == 0 {
 		return ErrNoCommand
 	}
-	if err := found.once(memberCommand); err != nil {
+	if err := found.once(fieldCommand); err != nil {
 		return err
 	}
 	switch c.Command {
@@ -195,7 +195,7 @@ func (c *Callback) read(body []byte, found *members) error {
 	case CommandBeforeInviteJoin:
 		return c.readInvitation(body, found)
 	case CommandAfterGroupFull:
-		group, err := found.text(body, memberGroup)
+		group, err := found.text(body, fieldGroup)
 		c.GroupID = string(group)
 		return err
 	default:
@@ -203,41 +203,41 @@ func (c *Callback) read(body []byte, found *members) error {
 	}
 }
 
-func (c *Callback) readApplication(body []byte, found *members) error {
-	requestor, err := found.text(body, memberRequestor)
+func (c *Callback) readApplication(body []byte, found *fields) error {
+	requestor, err := found.text(body, fieldRequestor)
 	if err != nil {
 		return err
 	}
-	group, err := found.text(body, memberGroup)
+	group, err := found.text(body, fieldGroup)
 	if err != nil {
 		return err
 	}
-	var kept texts
-	kept.Grow(len(group) + len(requestor))
-	c.GroupID, c.Requestor = kept.keep(group), kept.keep(requestor)
+	var ids arena
+	ids.Grow(len(group) + len(requestor))
+	c.GroupID, c.Requestor = ids.copy(group), ids.copy(requestor)
 	return c.readType(body, found)
 }
 
-func (c *Callback) readInvitation(body []byte, found *members) error {
-	if err := found.once(memberDestinations); err != nil {
+func (c *Callback) readInvitation(body []byte, found *fields) error {
+	if err := found.once(fieldDestinations); err != nil {
 		return err
 	}
-	group, err := found.text(body, memberGroup)
+	group, err := found.text(body, fieldGroup)
 	if err != nil {
 		return err
 	}
-	operator, err := found.text(body, memberOperator)
+	operator, err := found.text(body, fieldOperator)
 	if err != nil {
 		operator = nil
 	}
-	var kept texts
-	at := found.at[memberDestinations]
-	// Every account has its own item. The most that they can take is known before they are read, the odd body excepted.
+	var ids arena
+	at := found.at[fieldDestinations]
+	// Every account has an item of its own, which bounds how much room they need, unless items nest.
 	items := bytes.Count(body[at.start:at.end], []byte("{"))
-	kept.Grow(len(group) + len(operator) + max(0, at.end-at.start-items*len(`{"Member_Account":""}`)))
-	c.GroupID, c.Operator = kept.keep(group), kept.keep(operator)
-	invited := destinations{list: make([]string, 0, min(items, firstMembers))}
-	if err := invited.read(scanner{text: body[:at.end], pos: at.start}, &kept); err != nil {
+	ids.Grow(len(group) + len(operator) + max(0, at.end-at.start-items*len(`{"Member_Account":""}`)))
+	c.GroupID, c.Operator = ids.copy(group), ids.copy(operator)
+	invited := destinations{list: make([]string, 0, min(items, usualMembers))}
+	if err := invited.read(scanner{text: body[:at.end], pos: at.start}, &ids); err != nil {
 		return err
 	}
 	c.Members = invited.list
@@ -245,86 +245,87 @@ func (c *Callback) readInvitation(body []byte, found *members) error {
 }
 
 // readType reads Type, which may be absent.
-func (c *Callback) readType(body []byte, found *members) error {
-	if found.seen[memberType] == 0 {
+func (c *Callback) readType(body []byte, found *fields) error {
+	if found.seen[fieldType] == 0 {
 		return nil
 	}
-	word, err := found.text(body, memberType)
+	text, err := found.text(body, fieldType)
 	if err != nil {
 		return err
 	}
-	if c.GroupType = documentedType(word); c.GroupType == "" {
-		c.GroupType = string(word)
+	if c.GroupType = documentedType(text); c.GroupType == "" {
+		c.GroupType = string(text)
 	}
 	return nil
 }
 
-// documentedType is the word itself, without a copy, if the vendor documents it, old names included; "" for any other.
-func documentedType(word []byte) string {
+// documentedType returns the type without a copy if the vendor documents it, old names included; "" otherwise.
+func documentedType(text []byte) string {
 	for _, known := range [...]string{
-		im.TypePublic, im.TypeWork, im.TypeCommunity, im.TypeMeeting, im.TypeAVChatRoom, "Private", "ChatRoom", "Live", "BChatRoom",
+		im.TypePublic, im.TypeWork, im.TypeCommunity, im.TypeMeeting, im.TypeAVChatRoom,
+		"Private", "ChatRoom", "Live", "BChatRoom",
 	} {
-		if string(word) == known {
+		if string(text) == known {
 			return known
 		}
 	}
 	return ""
 }
 
-// once makes sure that a member is there exactly once.
-func (f *members) once(m member) error {
+// once checks that a field is there exactly once.
+func (f *fields) once(m field) error {
 	switch f.seen[m] {
 	case 0:
-		return fmt.Errorf("%w: no %s", ErrUnreadable, memberNames[m])
+		return fmt.Errorf("%w: no %s", ErrUnreadable, fieldNames[m])
 	case 1:
 		return nil
 	default:
-		return fmt.Errorf("%w: %s is given more than once", ErrUnreadable, memberNames[m])
+		return fmt.Errorf("%w: %s is given more than once", ErrUnreadable, fieldNames[m])
 	}
 }
 
-// text reads a member that must be there exactly once. What it returns may be a part of the body.
-func (f *members) text(body []byte, m member) ([]byte, error) {
+// text reads a field that must be there exactly once. The result may be a part of the body.
+func (f *fields) text(body []byte, m field) ([]byte, error) {
 	if err := f.once(m); err != nil {
 		return nil, err
 	}
 	at := f.at[m]
 	text, err := unquote(body[at.start:at.end], at.escaped)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s %w", ErrUnreadable, memberNames[m], err)
+		return nil, fmt.Errorf("%w: %s %w", ErrUnreadable, fieldNames[m], err)
 	}
 	return text, nil
 }
 
-// texts are what is kept of a body, all in one piece of memory.
-type texts struct{ strings.Builder }
+// arena holds the strings of a result in one piece of memory.
+type arena struct{ strings.Builder }
 
-func (t *texts) keep(text []byte) string {
-	start := t.Len()
-	_, _ = t.Write(text) // never fails
-	return t.String()[start:]
+func (a *arena) copy(text []byte) string {
+	start := a.Len()
+	_, _ = a.Write(text) // never fails
+	return a.String()[start:]
 }
 
-// destinations keeps every account once, in order.
+// destinations collects every account once, in order.
 type destinations struct {
 	list  []string
-	known map[string]struct{} // only for long lists: a short one is searched faster than hashed
+	known map[string]struct{} // only for long lists: a short one is faster to search
 }
 
 const (
 	searchedList = 16
-	firstMembers = 64 // for how many there is room at first; more than 20 are rare
+	usualMembers = 64 // room at first; more than 20 are rare
 )
 
-// read reads [{"Member_Account": "..."}, ...], which is known to be well-formed JSON.
-func (d *destinations) read(s scanner, kept *texts) error {
+// read reads [{"Member_Account": "..."}, ...]. That it is well-formed JSON has been checked.
+func (d *destinations) read(s scanner, ids *arena) error {
 	more, err := s.open('[')
 	for ; more && err == nil; more, err = s.more(']') {
 		account, err := readDestination(&s)
 		if err != nil {
 			return err
 		}
-		d.add(account, kept)
+		d.add(account, ids)
 	}
 	if err == nil && len(d.list) == 0 {
 		err = fmt.Errorf("%w: DestinationMembers is empty", ErrUnreadable)
@@ -361,7 +362,7 @@ func readDestination(s *scanner) (account []byte, err error) {
 	return account, err
 }
 
-func (d *destinations) add(account []byte, kept *texts) {
+func (d *destinations) add(account []byte, ids *arena) {
 	if d.known == nil && len(d.list) >= searchedList {
 		d.known = make(map[string]struct{}, 4*searchedList)
 		for _, known := range d.list {
@@ -370,12 +371,12 @@ func (d *destinations) add(account []byte, kept *texts) {
 	}
 	if d.known == nil {
 		if !slices.ContainsFunc(d.list, func(known string) bool { return known == string(account) }) {
-			d.list = append(d.list, kept.keep(account))
+			d.list = append(d.list, ids.copy(account))
 		}
 		return
 	}
 	if _, ok := d.known[string(account)]; !ok {
-		text := kept.keep(account)
+		text := ids.copy(account)
 		d.known[text] = struct{}{}
 		d.list = append(d.list, text)
 	}

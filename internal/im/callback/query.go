@@ -1,15 +1,18 @@
 package callback
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
 	"net/url"
 	"strings"
 )
 
-// Query is what a callback's request line says (page 34354). Nothing in it is proof of anything until Sign is verified, and
-// Sign covers RequestTime alone.
+// Query is the query of a callback (page 34354). Nothing in it is trustworthy before Sign is verified, and Sign covers
+// only RequestTime.
 type Query struct {
-	// SDKAppID is the text of SdkAppid, or of the first parameter that differs from it only in case where that exact
-	// spelling is absent: neighbouring products of the vendor spell it SdkAppId.
+	// SDKAppID is the text of SdkAppid. If that exact spelling is absent, the first parameter that differs in case
+	// only: other products of the vendor spell it SdkAppId.
 	SDKAppID string
 	// CommandText is CallbackCommand. The body's command decides; this one is compared with it.
 	CommandText string
@@ -20,7 +23,7 @@ type Query struct {
 	// OptPlatform is where the event came from, RESTAPI for calls of the REST API.
 	OptPlatform string
 
-	// RepeatedSDKAppID says that SdkAppid, in whatever case, was given with different values.
+	// RepeatedSDKAppID says that SdkAppid, in any case, was given with different values.
 	RepeatedSDKAppID bool
 	// RepeatedCommand, RepeatedSign and RepeatedRequestTime say that the parameter was given more than once.
 	RepeatedCommand     bool
@@ -28,8 +31,8 @@ type Query struct {
 	RepeatedRequestTime bool
 }
 
-// ParseQuery reads a raw query, from its beginning to its end, once. It never fails: a parameter that is missing is "", one that is
-// wrongly escaped keeps its raw text, which then equals and verifies nothing. The texts are parts of raw unless they are escaped.
+// ParseQuery reads a raw query. It never fails: a missing parameter is "", and one with a wrong escape keeps its raw
+// text, which then equals and verifies nothing. The texts are parts of raw unless they are escaped.
 func ParseQuery(raw string) Query {
 	var q Query
 	var seen seenParameters
@@ -70,10 +73,10 @@ func ParseQuery(raw string) Query {
 	return q
 }
 
-// seenParameters are those that a query has had so far; anyID is SdkAppid in whatever case.
+// seenParameters are the parameters read so far; anyID is SdkAppid in any case.
 type seenParameters struct{ exactID, anyID, command, sign, requestTime, platform bool }
 
-// takeID prefers the exact spelling, and notes every value that differs from the one before.
+// takeID prefers the exact spelling, and records whether values differ.
 func (q *Query) takeID(value string, exact bool, seen *seenParameters) {
 	q.RepeatedSDKAppID = q.RepeatedSDKAppID || seen.anyID && value != q.SDKAppID
 	if !seen.anyID || exact && !seen.exactID {
@@ -82,7 +85,7 @@ func (q *Query) takeID(value string, exact bool, seen *seenParameters) {
 	seen.anyID, seen.exactID = true, seen.exactID || exact
 }
 
-// take keeps the first value of a parameter and notes every further one.
+// take sets the first value of a parameter and records whether there are more.
 func take(field *string, value string, seen, repeated *bool) {
 	if *seen {
 		*repeated = true
@@ -99,4 +102,31 @@ func unescapeQuery(s string) string {
 		return text
 	}
 	return s
+}
+
+// Sign returns the Sign parameter of a callback: the lower-case hex SHA-256 of the token followed by the text of
+// RequestTime (page 34354). It covers neither the body nor any other parameter.
+func Sign(token, requestTime string) string {
+	sum := digest(token, requestTime)
+	return hex.EncodeToString(sum[:])
+}
+
+// VerifySign reports whether sign, in hex of either case, is the signature of requestTime under token, in constant
+// time. An empty token or requestTime never verifies. The caller checks whether requestTime is recent.
+func VerifySign(token, requestTime, sign string) bool {
+	if token == "" || requestTime == "" || len(sign) != hex.EncodedLen(sha256.Size) {
+		return false
+	}
+	var given [sha256.Size]byte
+	if _, err := hex.Decode(given[:], []byte(sign)); err != nil {
+		return false
+	}
+	want := digest(token, requestTime)
+	return subtle.ConstantTimeCompare(given[:], want[:]) == 1
+}
+
+func digest(token, requestTime string) [sha256.Size]byte {
+	// Room for the longest documented token (128 bytes) and the 10 digits of a time keeps it on the stack.
+	text := append(make([]byte, 0, 160), token...)
+	return sha256.Sum256(append(text, requestTime...))
 }

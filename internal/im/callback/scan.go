@@ -10,15 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// scanner walks through JSON by its structure alone: it looks into no string but its own keys', allocates nothing, needs one
-// pass, and has no recursion. encoding/json is no substitute: it takes the last of repeated members, folds the case of
-// keys and replaces odd bytes, and each of these would let two readers see two different accounts.
+// scanner reads JSON in one pass, without recursion or allocation. It checks the structure and leaves the content of
+// strings alone. encoding/json is no substitute: it takes the last of repeated fields, folds the case of keys and
+// replaces invalid bytes, so that two readers could see two different accounts.
 //
-// An object is walked by
+// An object is read by
 //
 //	for more, err = s.open('{'); more && err == nil; more, err = s.more('}') {
 //
-// and an array with the other brackets: open and more lead up to each member or item, and the loop must read it.
+// and an array with the other brackets. The body of the loop must read one field or item.
 type scanner struct {
 	text []byte
 	pos  int
@@ -30,7 +30,7 @@ type span struct {
 	escaped    bool // a string with a backslash
 }
 
-// syntaxError is an ErrUnreadable that becomes a text only where somebody wants to read it.
+// syntaxError is an ErrUnreadable that is formatted only when it is printed.
 type syntaxError struct {
 	what string
 	at   int
@@ -62,7 +62,7 @@ func (s *scanner) peekFar() byte {
 	return 0
 }
 
-// end makes sure that only blanks are left.
+// end checks that only blanks are left.
 func (s *scanner) end() error {
 	if s.peek(); s.pos < len(s.text) {
 		return s.fail("data after the object")
@@ -118,7 +118,7 @@ func (s *scanner) key() (span, error) {
 	return key, nil
 }
 
-// str reads a string whatever it holds: it ends at the next quote that no backslash precedes.
+// str reads a string whatever it holds, up to the next quote that is not escaped.
 func (s *scanner) str() (span, error) {
 	found := span{start: s.pos}
 	for i := s.pos + 1; i < len(s.text); i++ {
@@ -270,8 +270,8 @@ var (
 	errTooLong   = fmt.Errorf("has more than %d bytes", maxText)
 )
 
-// unquote strictly reads a quoted string of 1 to maxText bytes: UTF-8 without NUL, valid escapes, no half of a surrogate
-// pair, no raw control character. escaped says that there is a backslash in it. What it returns may be a part of raw.
+// unquote decodes a quoted string of 1 to maxText bytes: UTF-8 without NUL, valid escapes, no half of a surrogate pair,
+// no raw control character. escaped says that there is a backslash in it. The result may be a part of raw.
 func unquote(raw []byte, escaped bool) ([]byte, error) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return nil, errNoString
@@ -298,7 +298,7 @@ func unquote(raw []byte, escaped bool) ([]byte, error) {
 
 func isControl(c byte) bool { return c < ' ' }
 
-// keyText decodes a quoted key, nil if it is broken, empty or longer than any key that is looked for.
+// keyText decodes a quoted key, nil if it is invalid, empty or too long for any key that is needed.
 func keyText(quoted []byte, escaped bool) []byte {
 	if !escaped {
 		return quoted[1 : len(quoted)-1]
@@ -310,7 +310,7 @@ func keyText(quoted []byte, escaped bool) []byte {
 	return text
 }
 
-// unescape gives up as soon as the result is too long, so that a long string costs no memory.
+// unescape stops as soon as the result is too long, so that a long string costs no memory.
 func unescape(text []byte) ([]byte, error) {
 	out := make([]byte, 0, min(len(text), maxText+utf8.UTFMax))
 	for i := 0; i < len(text); {

@@ -27,9 +27,9 @@ type Config struct {
 	Log *slog.Logger
 	// Now is the time before the control API shifts it. Nil: time.Now.
 	Now func() time.Time
-	// Witness, if set, is called for every REST call that reads, removes or adds named members. The group is locked
-	// during the call, so Witness must not wait for the emulator.
-	Witness func(Testimony)
+	// OnMemberCall, if set, is called for every REST call that reads, removes or adds named members. The group is
+	// locked during the call, so OnMemberCall must not wait for the emulator.
+	OnMemberCall func(MemberCall)
 }
 
 // Validate reports the first setting that New cannot use.
@@ -73,7 +73,7 @@ type Emulator struct {
 	http   *http.Client
 	mux    *http.ServeMux
 
-	witness func(Testimony) // may be nil
+	onMemberCall func(MemberCall) // may be nil
 
 	callbacks journal[CallbackRecord]
 	calls     journal[CallRecord]
@@ -90,7 +90,7 @@ const maxAfterCallbacks = 64
 // once.
 func New(c Config) *Emulator {
 	e := &Emulator{
-		log: c.Log, witness: c.Witness, apps: map[uint64]*app{}, outbox: newOutbox(maxAfterCallbacks),
+		log: c.Log, onMemberCall: c.OnMemberCall, apps: map[uint64]*app{}, outbox: newOutbox(maxAfterCallbacks),
 		closing: make(chan struct{}),
 		http: &http.Client{
 			Transport: &http.Transport{

@@ -239,7 +239,7 @@ func (e *Emulator) getSpecifiedMembers(_ context.Context, c *call) (any, *failur
 		return nil, f
 	}
 	defer g.mu.Unlock()
-	e.testify(c, "get_specified_group_member_info", g, accounts)
+	e.reportMemberCall(c, "get_specified_group_member_info", g, accounts)
 	var found []member
 	for _, account := range accounts {
 		if m := g.roster.find(account); m != nil && pass(m.role) {
@@ -326,12 +326,12 @@ func (e *Emulator) addMembers(ctx context.Context, c *call) (any, *failure) {
 	if f != nil {
 		return nil, f
 	}
-	e.testifyAdded(c, g, entries)
+	e.reportAdded(c, g, entries)
 	return addedMembers{answered(entries)}, nil
 }
 
-// testifyAdded calls the witness with the added accounts.
-func (e *Emulator) testifyAdded(c *call, g *group, entries []entry) {
+// reportAdded reports the added accounts.
+func (e *Emulator) reportAdded(c *call, g *group, entries []entry) {
 	var added []string
 	for _, en := range entries {
 		if en.result == resultAdded {
@@ -340,7 +340,7 @@ func (e *Emulator) testifyAdded(c *call, g *group, entries []entry) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	e.testify(c, "add_group_member", g, added)
+	e.reportMemberCall(c, "add_group_member", g, added)
 }
 
 func answered(entries []entry) []addedMember {
@@ -365,7 +365,7 @@ func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
 	if g.kind == typeAVChatRoom {
 		return nil, errCannotKick
 	}
-	e.testify(c, "delete_group_member", g, accounts)
+	e.reportMemberCall(c, "delete_group_member", g, accounts)
 	e.removeMembers(ctx, g, c.origin(), "Kicked", accounts)
 	return nil, nil
 }

@@ -117,7 +117,7 @@ func newTransport() *http.Transport {
 // minute), is not waited out: the call that meets it and every call during it fail at once with ClassThrottled and
 // RetryAfter, so that whoever called can do something else meanwhile.
 type Client struct {
-	pace *pace
+	limiter *limiter
 
 	mu     sync.Mutex
 	config Config
@@ -131,7 +131,7 @@ func NewClient(config Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("REST client: %w", err)
 	}
-	return &Client{config: config, pace: newPace(config.Now, config.Sleep, config.RequestsPerSecond)}, nil
+	return &Client{config: config, limiter: newLimiter(config.Now, config.Sleep, config.RequestsPerSecond)}, nil
 }
 
 // Update gives the client another config; calls under way may still end with the old one. The limiter and the pause go on, so that an edit does not
@@ -150,10 +150,10 @@ func (c *Client) Update(config Config) error {
 	}
 	if config.identity() != c.config.identity() {
 		c.sig, c.health = signature{}, Health{}
-		c.pace.resume()
+		c.limiter.resume()
 	}
 	c.config = config
-	c.pace.setRate(config.RequestsPerSecond)
+	c.limiter.setRate(config.RequestsPerSecond)
 	return nil
 }
 
@@ -214,7 +214,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 	resigned := false
 	var failed *Error
 	for attempt := 1; ; attempt++ {
-		err := c.pace.admit(ctx, call, notBefore)
+		err := c.limiter.admit(ctx, call, notBefore)
 		switch {
 		case failed != nil && errors.Is(err, ErrTooLate):
 			// What used up the time is news of the vendor, but does not class the error: a later attempt might have worked.
@@ -239,7 +239,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 		}
 		delay := max(delays.NextBackOff(), pauseOfCode(failed.Code))
 		if failed.Class == ClassThrottled || failed.outage() {
-			c.pace.pause(delay, *failed)
+			c.limiter.pause(delay, *failed)
 			if failed.Class == ClassThrottled {
 				failed.RetryAfter = delay
 			}
@@ -249,7 +249,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 			c.ended(failed)
 			return failed
 		}
-		notBefore = c.pace.now().Add(delay)
+		notBefore = c.limiter.now().Add(delay)
 	}
 }
 

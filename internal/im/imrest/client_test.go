@@ -671,7 +671,7 @@ func TestErrorInfoIsOneBoundedLine(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	good := Config{Endpoint: "https://im.example.com", SDKAppID: 1, AdminAccount: "a", SecretKey: "k"}
-	if client, err := NewClient(good); err != nil || client.pace.turns.interval != time.Second/20 {
+	if client, err := NewClient(good); err != nil || client.limiter.interval != time.Second/20 {
 		t.Errorf("NewClient: %v, want 20 requests per second by default", err)
 	}
 	for name, edit := range map[string]func(*Config){

@@ -1,5 +1,7 @@
 // Package imrest calls the REST API of Tencent Cloud Chat.
 //
-// Client makes the calls of one app. A UserSig signs them, a Region selects the host, an Error carries the vendor's code and the Class
-// that says what can be done about it. The package is not called rest, since an importer may need that of client-go, too.
+// A Client makes the calls of one app, each in as many attempts as it takes, and a limiter spaces the attempts. A UserSig
+// signs them. An Error carries the vendor's code, and the Class that says what can be done about it.
+//
+// The package is not named rest, because many files of an operator import client-go's package of that name.
 package imrest

@@ -1,0 +1,146 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/pruning"
+)
+
+const (
+	// maxCollisions bounds how many names in a row may turn out to be taken before ensure gives up.
+	maxCollisions = 8
+
+	// groupIndex finds the runs of one group in the cache; see IndexPruneRuns.
+	groupIndex = "appAndGroup"
+)
+
+// IndexPruneRuns makes the runs of one group findable in the cache. It is called once, before the manager starts.
+func IndexPruneRuns(ctx context.Context, indexer client.FieldIndexer) error {
+	err := indexer.IndexField(ctx, &v1alpha1.PruneRun{}, groupIndex, func(object client.Object) []string {
+		run, ok := object.(*v1alpha1.PruneRun)
+		if !ok {
+			return nil
+		}
+		return []string{prunerun.KeyOf(run).AppAndGroup()}
+	})
+	if err != nil {
+		return fmt.Errorf("index prune runs by group: %w", err)
+	}
+	return nil
+}
+
+// cachedRuns returns the runs of a group as the cache has them.
+func cachedRuns(ctx context.Context, reader client.Reader, key prunerun.Key) ([]v1alpha1.PruneRun, error) {
+	var list v1alpha1.PruneRunList
+	err := reader.List(ctx, &list, client.InNamespace(key.Namespace), client.MatchingFields{groupIndex: key.AppAndGroup()})
+	if err != nil {
+		return nil, fmt.Errorf("list the prune runs of the group: %w", err)
+	}
+	return list.Items, nil
+}
+
+// creation is the result of ensure.
+type creation struct {
+	outcome creationOutcome
+	// until is when to try again if the outcome is runNotYet.
+	until time.Time
+}
+
+type creationOutcome uint8
+
+const (
+	runCreated creationOutcome = iota + 1
+	// runPlanned: an unfinished run has found the group full, so that no other is needed.
+	runPlanned
+	// runPending: an unfinished run has yet to read the group, or is reading it now.
+	runPending
+	// runCooling: the group cools down, or gets members back, and needs no run.
+	runCooling
+	// runNotYet: the last run found the group not full; the group may have its run later.
+	runNotYet
+)
+
+// runCreator makes runs for the intake and the sweeper.
+type runCreator struct {
+	// Client reads runs from the cache and creates them; Live reads them from the API server.
+	Client client.Client
+	Live   client.Reader
+	Now    func() time.Time
+}
+
+// ensure creates a run for the group unless one is unfinished or the group is held off. Creators on several replicas
+// that see the same runs collide on purpose: the name holds neither a clock nor a policy, so that all but one find the
+// run made already. A run that the cache does not show yet is learnt from the collision.
+func (c *runCreator) ensure(
+	ctx context.Context, key prunerun.Key, trigger v1alpha1.PruneTrigger, app *policy.CompiledApp,
+) (creation, error) {
+	runs, err := cachedRuns(ctx, c.Client, key)
+	if err != nil {
+		return creation{}, err
+	}
+	for range maxCollisions {
+		if why, heldOff := c.heldOff(key, runs, app); heldOff {
+			return why, nil
+		}
+		run := &v1alpha1.PruneRun{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: key.Namespace,
+				Name:      key.Name(key.NextNumber(runs)),
+				Labels:    map[string]string{v1alpha1.LabelApp: key.App, v1alpha1.LabelGroupHash: key.GroupHash()},
+			},
+			Spec: v1alpha1.PruneRunSpec{
+				AppRef: v1alpha1.AppReference{Name: key.App}, GroupID: key.Group, Trigger: trigger,
+			},
+		}
+		err := c.Client.Create(ctx, run)
+		if err == nil {
+			return creation{outcome: runCreated}, nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return creation{}, fmt.Errorf("create a prune run: %w", err)
+		}
+		var existing v1alpha1.PruneRun
+		if err := c.Live.Get(ctx, client.ObjectKeyFromObject(run), &existing); err != nil {
+			return creation{}, fmt.Errorf("read the prune run that exists already: %w", err)
+		}
+		runs = append(slices.Clone(runs), existing)
+	}
+	return creation{}, fmt.Errorf("create a prune run: %d names were taken already", maxCollisions)
+}
+
+// heldOff reports whether no run is to be created now, given runs, and why.
+func (c *runCreator) heldOff(
+	key prunerun.Key, runs []v1alpha1.PruneRun, app *policy.CompiledApp,
+) (why creation, heldOff bool) {
+	// A run of another group that has one of our names was created by hand: the name is taken, and that is all.
+	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool { return prunerun.KeyOf(&run) != key })
+	for i := range runs {
+		switch {
+		case !prunerun.Active(&runs[i]):
+		case prunerun.HasPlan(&runs[i]):
+			return creation{outcome: runPlanned}, true
+		default:
+			return creation{outcome: runPending}, true
+		}
+	}
+	now, holdOff := c.Now(), prunerun.HoldOffAfter(runs, pruning.CooldownOf(app, key.Group))
+	switch {
+	case holdOff.Undoing:
+		return creation{outcome: runCooling}, true
+	case holdOff.NotFullUntil.After(now):
+		return creation{outcome: runNotYet, until: holdOff.NotFullUntil}, true
+	case holdOff.CoolingUntil.After(now):
+		return creation{outcome: runCooling, until: holdOff.CoolingUntil}, true
+	}
+	return creation{}, false
+}

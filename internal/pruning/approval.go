@@ -1,0 +1,60 @@
+package pruning
+
+import (
+	"context"
+	"time"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+// approvalChain is what people have to say before a batch. The run is as the API server returned it last; an approval
+// or denial that comes later makes the fence fail.
+var approvalChain = []check{notDenied, planNotExpired, modeRemoves, approved}
+
+func notDenied(_ context.Context, j *job, _ *facts) error {
+	if j.run.Spec.Approval == v1alpha1.ApprovalDenied {
+		return complete(v1alpha1.ReasonDenied, "Somebody set spec.approval to Denied.")
+	}
+	return nil
+}
+
+func planNotExpired(_ context.Context, j *job, _ *facts) error {
+	if prunerun.PlanExpired(j.run, j.Now()) {
+		return complete(v1alpha1.ReasonExpired, "The plan is older than 24 hours and void.")
+	}
+	return nil
+}
+
+func modeRemoves(_ context.Context, j *job, _ *facts) error {
+	if policy := j.run.Status.Policy; policy == nil || policy.Mode == v1alpha1.PruneModePreview {
+		return complete(v1alpha1.ReasonPreviewed, "The mode of the plan removes nobody.")
+	}
+	return nil
+}
+
+// approved waits for the approval, unless nothing would come of it: a plan whose policy no longer governs the group
+// need not be reviewed.
+func approved(ctx context.Context, j *job, _ *facts) error {
+	if !prunerun.AwaitsApproval(j.run) {
+		return nil
+	}
+	f, err := j.gather(ctx, facts{}, pruneChain)
+	if err != nil {
+		return err
+	}
+	if j.run.Status.Group == nil {
+		return complete(v1alpha1.ReasonSuperseded, "The plan has no record of the group.")
+	}
+	if !governedAsPlanned(f.compiled, j.run) {
+		// The snapshot says that the plan is void; before the run ends, the API server has to say so, too.
+		if _, err := j.gather(ctx, f, []check{rulePlannedBy, ruleUsable}); err != nil {
+			return err
+		}
+	}
+	plan := j.run.Status.Plan
+	return &waitError{
+		reason: v1alpha1.ReasonAwaitingApproval, message: prunerun.ApprovalMessage(plan),
+		after: max(plan.CreatedAt.Add(prunerun.PlanLife).Sub(j.Now()), 0) + time.Second,
+	}
+}

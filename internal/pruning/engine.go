@@ -1,0 +1,142 @@
+package pruning
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/imclients"
+	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+// Engine plans and carries out PruneRuns, and undoes them. Its exported fields are not changed once it is used.
+type Engine struct {
+	// Client writes the records of runs. Live reads from the API server, past any cache.
+	Client    client.StatusClient
+	Live      client.Reader
+	Snapshots Snapshots
+	Clients   *imclients.Pool
+	Events    events.EventRecorder
+	Now       func() time.Time
+	// Metrics, if set, counts.
+	Metrics *Metrics
+	// Stale, if set, reports whether the watches, and so the snapshot, may be out of date: no member is removed then.
+	Stale func() bool
+
+	groups  groupLocks
+	slots   batchSlots
+	plans   planLimiter
+	ledgers ledgers
+}
+
+// Snapshots is where the published snapshot is: a policy.Store.
+type Snapshots interface{ Load() *policy.Snapshot }
+
+// Next says when to call Step again for a run.
+type Next struct {
+	// After is how long to wait; zero if there is nothing to come but events.
+	After time.Duration
+}
+
+// Step plans a run, carries it out or undoes it, as far as it gets, and records what stopped it. An error asks for
+// another Step after a backoff. term numbers the term under which ctx was joined: once ctx has ended, Step writes and
+// calls nothing more.
+//
+// cached tells only which run is meant, and the group of it: Step must exclude others from the group before it reads
+// the run, and a run that has to wait for that costs no request.
+func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRun) (Next, error) {
+	key := prunerun.KeyOf(cached)
+	if !e.groups.lock(key) {
+		return Next{After: soon}, nil
+	}
+	defer e.groups.unlock(key)
+
+	run := &v1alpha1.PruneRun{}
+	if err := e.Live.Get(ctx, client.ObjectKeyFromObject(cached), run); err != nil {
+		return nextAfter(ctx, err)
+	}
+	if prunerun.KeyOf(run) != key {
+		return nextAfter(ctx, errBehind) // the cache holds a deleted run of the same name
+	}
+	ledger := e.ledgers.of(term, key.AppName(), e.Live)
+	j := &job{Engine: e, key: key, journal: &journal{Engine: e, ledger: ledger, run: run}}
+	switch {
+	case !run.DeletionTimestamp.IsZero():
+		return Next{}, nil
+	case prunerun.WantsUndo(run):
+		return j.conclude(ctx, facts{}, j.undo(ctx))
+	case prunerun.Finished(run):
+		return nextAfter(ctx, j.refresh(ctx))
+	}
+	ledger.Release(run)
+	defer func() { ledger.Release(j.run) }() // what was reserved and not recorded is given back
+	f, err := j.advance(ctx)
+	return j.conclude(ctx, f, err)
+}
+
+// Wakes reports whether run waits for a change that snapshot may have brought. Runs that wait for the vendor go on by
+// themselves: an edit must not make them call again early. Plans that await approval or budget are woken only by edits
+// that void them.
+func Wakes(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
+	if !prunerun.NeedsWork(run) {
+		return false
+	}
+	condition := apimeta.FindStatusCondition(run.Status.Conditions, prunerun.NextCondition(run))
+	if condition == nil {
+		return true
+	}
+	if snapshot != nil && prunerun.HasPlan(run) {
+		switch condition.Reason {
+		case v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted:
+			return !standsIn(snapshot, run)
+		}
+	}
+	return prunerun.WaitsForObjects(condition.Reason)
+}
+
+// advance takes an unfinished run to its end, or to what stops it. facts are those that a plan was about to be made
+// from.
+func (j *job) advance(ctx context.Context) (facts, error) {
+	if !prunerun.HasPlan(j.run) {
+		if f, err := j.plan(ctx); err != nil {
+			return f, err
+		}
+	}
+	return facts{}, j.execute(ctx)
+}
+
+// refresh lets the conditions of a finished run observe a change of its spec that has no other consequence. The caller
+// looks after finished runs, as soon as its cache shows them.
+func (j *job) refresh(ctx context.Context) error {
+	if prunerun.Lags(j.run) {
+		if err := j.Patch(ctx, func(*v1alpha1.PruneRun) {}); err != nil {
+			return err
+		}
+	}
+	return errBehind
+}
+
+// conclude records what stopped a Step, and says when to take the next one.
+func (j *job) conclude(ctx context.Context, f facts, err error) (Next, error) {
+	if ctx.Err() != nil {
+		return nextAfter(ctx, err)
+	}
+	if end, ok := errors.AsType[*endError](err); ok {
+		if prunerun.WantsUndo(j.run) {
+			return nextAfter(ctx, j.recordUndoEnd(ctx, end))
+		}
+		return nextAfter(ctx, j.recordEnd(ctx, f.record(), end))
+	}
+	if wait, ok := errors.AsType[*waitError](err); ok {
+		if err = j.recordWait(ctx, f.record(), wait); err == nil {
+			return wait.next()
+		}
+	}
+	return nextAfter(ctx, err)
+}

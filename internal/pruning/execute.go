@@ -1,0 +1,298 @@
+package pruning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+const (
+	// recheckLife is how long the recheck of a batch is valid, from its end. recheckPatience is how long it may take,
+	// together with the reading of what allows a removal: a suspension or a protection that is added meanwhile must not
+	// be overlooked for longer.
+	recheckLife     = 5 * time.Second
+	recheckPatience = 15 * time.Second
+	// maxLateRechecks is how often in a row a recheck may become invalid before its deletion is sent.
+	maxLateRechecks = 5
+)
+
+// execute carries out the plan, batch by batch. Every batch begins with the run as the API server has it, so that a
+// batch that was interrupted anywhere (a crash, a lost term, a failed call, a recheck that grew old) is found in flight
+// and resumed.
+func (j *job) execute(ctx context.Context) error {
+	if _, err := j.gather(ctx, facts{}, []check{firstInQueue}); err != nil {
+		return err
+	}
+	for late := 0; ; {
+		err := j.batchInSlot(ctx)
+		switch {
+		case errors.Is(err, imrest.ErrTooLate):
+			if late++; late >= maxLateRechecks {
+				return &waitError{
+					reason: v1alpha1.ReasonVendorUnavailable, cause: err,
+					message: "The vendor is too slow for the last look: nobody is removed on the strength of an old one.",
+				}
+			}
+		case err != nil:
+			return j.closeExecution(ctx, err)
+		default:
+			late = 0
+		}
+		if err := j.reload(ctx, prunerun.Active); err != nil {
+			return err
+		}
+	}
+}
+
+// batchInSlot takes one batch while few other runs of the app have one under way.
+func (j *job) batchInSlot(ctx context.Context) error {
+	if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
+		return err
+	}
+	release, err := j.slots.acquire(ctx, j.key.AppName())
+	if err != nil {
+		return err
+	}
+	defer release()
+	return j.batch(ctx)
+}
+
+// batch takes one batch through five steps: read what allows it, recheck its members, record it, delete them, record
+// that. It returns the end of the run once nothing is left to do.
+func (j *job) batch(ctx context.Context) error {
+	f, err := j.gather(ctx, facts{}, batchChain)
+	if err != nil {
+		return err
+	}
+	state := f.state()
+	needed := f.rule.SeatsNeeded(state)
+	if needed == 0 {
+		return enough("The group has %d members and room for %d: enough seats are free.", state.Members, state.MaxMembers)
+	}
+	if prunerun.Progress(j.run).InFlight > 0 {
+		return j.resume(ctx, &f, needed)
+	}
+	open := prunerun.OpenPositions(j.run)
+	if open == 0 {
+		return enough("The plan is carried out.")
+	}
+	granted, err := j.reserve(ctx, &f, min(open, needed, imrest.MaxDeletesPerCall))
+	if err != nil {
+		return err
+	}
+	batch := prunerun.NextBatch(j.run, granted)
+	members, checkedAt, err := j.recheck(ctx, &f, batch)
+	if err != nil {
+		return err
+	}
+	remove, spared := f.rule.Recheck(removalsOf(batch), members, j.Now())
+	if len(remove) == 0 {
+		return j.recordSettled(ctx, granted, 0, keptRecords(spared))
+	}
+	if err := j.recordBatch(ctx, &f, granted, keptRecords(spared), checkedAt); err != nil {
+		return err
+	}
+	if err := j.delete(ctx, &f, remove, checkedAt); err != nil {
+		return err
+	}
+	return j.recordSettled(ctx, granted, len(remove), nil)
+}
+
+// resume takes up the batch in flight. Whether its deletion was sent is not known, so that absent members count as
+// removed; the others are rechecked, and removed as far as seats are still needed.
+func (j *job) resume(ctx context.Context, f *facts, needed int) error {
+	batch := prunerun.InFlight(j.run)
+	members, checkedAt, err := j.recheck(ctx, f, batch)
+	if err != nil {
+		return err
+	}
+	gone, remove, spared := f.rule.RecheckInFlight(removalsOf(batch), members, j.Now())
+	inFlight, kept := int(prunerun.Progress(j.run).InFlight), keptRecords(spared)
+	// The members beyond what is needed are kept: enough seats are free once the others are removed.
+	want, keptReason := min(len(remove), needed), v1alpha1.KeptReasonRunEnded
+	left, err := j.reserveInFlight(ctx, f, len(gone), want)
+	if err != nil {
+		return err
+	}
+	if left < want {
+		want, keptReason = left, v1alpha1.KeptReasonBudgetExhausted
+	}
+	if want < len(remove) && len(gone) == 0 {
+		// Nothing of the batch has happened: its positions are as open as those after them, and wait like these.
+		return j.recordSettled(ctx, 0, 0, nil)
+	}
+	for _, account := range remove[want:] {
+		kept = append(kept, v1alpha1.KeptAccount{Account: account, Reason: keptReason})
+	}
+	remove = remove[:want]
+	if len(remove) == 0 {
+		return j.recordSettled(ctx, inFlight, len(gone), kept)
+	}
+	// A fence of this term, even if the batch is what it was: it makes the copies of other writers stale.
+	if err := j.recordBatch(ctx, f, inFlight, kept, checkedAt); err != nil {
+		return err
+	}
+	if err := j.delete(ctx, f, remove, checkedAt); err != nil {
+		return err
+	}
+	return j.recordSettled(ctx, inFlight, len(gone)+len(remove), nil)
+}
+
+// reserve takes a batch of up to want members out of the budget before it is rechecked and recorded. It returns at
+// least 1.
+func (j *job) reserve(ctx context.Context, f *facts, want int) (int, error) {
+	b := j.budget(j.run.Status.Policy.Name, f.rule.Rule.MaxRemovalsPerDay)
+	granted, more, err := j.ledger.Reserve(ctx, b, want)
+	switch {
+	case err != nil:
+		return 0, err
+	case granted == 0:
+		return 0, b.exhausted(more)
+	}
+	return granted, nil
+}
+
+// reserveInFlight is reserve for a batch that is recorded already: gone of its members have gone, remove are to go. It
+// returns how many of the latter may.
+func (j *job) reserveInFlight(ctx context.Context, f *facts, gone, remove int) (int, error) {
+	b := j.budget(j.run.Status.Policy.Name, f.rule.Rule.MaxRemovalsPerDay)
+	granted, _, err := j.ledger.Reserve(ctx, b, gone+remove)
+	return max(0, granted-gone), err
+}
+
+// recheck is step 2: the members of the batch as the vendor has them now, and when that was. A recheck that ends too
+// long after the beginning of step 1 is void: it returns imrest.ErrTooLate, as does a deletion that comes too late after it.
+func (j *job) recheck(
+	ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval,
+) (map[string]policy.Member, time.Time, error) {
+	members, err := j.membersNow(ctx, f, batch, f.readAt.Add(recheckPatience))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	checkedAt := j.Now()
+	if took := checkedAt.Sub(f.readAt); took > recheckPatience {
+		return nil, time.Time{}, fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), imrest.ErrTooLate)
+	}
+	return members, checkedAt, nil
+}
+
+// membersNow reads a batch from the vendor. An account that is absent from the map is not in the group.
+func (j *job) membersNow(
+	ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval, notAfter time.Time,
+) (map[string]policy.Member, error) {
+	members, err := f.remote.named(ctx, accountsOf(batch), notAfter)
+	if err != nil {
+		return nil, vendorError("look at the members once more", err)
+	}
+	return members, nil
+}
+
+// recordBatch is step 3, the fence: the batch is recorded before it is deleted. The time in the message makes it a new
+// version of the run in any case.
+func (j *job) recordBatch(
+	ctx context.Context, f *facts, inFlight int, kept []v1alpha1.KeptAccount, checkedAt time.Time,
+) error {
+	return j.Patch(ctx, func(run *v1alpha1.PruneRun) {
+		now, status, progress := j.Now(), &run.Status, prunerun.Progress(run)
+		progress.InFlight = int32Of(inFlight)
+		progress.LastBatchAt = metav1.NewTime(wholeSecond(now))
+		status.Progress = &progress
+		status.Kept = append(status.Kept, kept...)
+		refuse(status, &f.rule.Rule, now)
+		j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
+			"Removing positions %d to %d of %d, last looked at %s.", progress.Settled+1, progress.Settled+progress.InFlight,
+			len(status.Plan.Removals), checkedAt.UTC().Format(time.RFC3339Nano)))
+	})
+}
+
+// delete is step 4. It is called only right after recordBatch, with the members that the recheck before that found fit
+// to go. A deletion that failed and may have taken effect is repeated only after another recheck: a member that was
+// removed may have come back at once.
+func (j *job) delete(ctx context.Context, f *facts, accounts []string, checkedAt time.Time) error {
+	err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
+		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: checkedAt.Add(recheckLife), Once: true,
+	})
+	if err != nil {
+		return vendorError("remove members", err)
+	}
+	return nil
+}
+
+// recordSettled is step 5: n positions of the plan are done with, removed of them by a removal.
+func (j *job) recordSettled(ctx context.Context, n, removed int, kept []v1alpha1.KeptAccount) error {
+	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
+		status, progress := &run.Status, prunerun.Progress(run)
+		progress.Settled += int32Of(n)
+		progress.InFlight = 0
+		status.Progress = &progress
+		status.Removed += int32Of(removed)
+		status.Kept = append(status.Kept, kept...)
+		j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving,
+			prunerun.ProgressMessage(status))
+	})
+	if err != nil {
+		return err
+	}
+	j.Metrics.membersRemoved(int32Of(removed))
+	return nil
+}
+
+// closeExecution settles the batch in flight before the run ends, whatever the reason: no more members are removed, but
+// those that were are to be on record.
+func (j *job) closeExecution(ctx context.Context, err error) error {
+	done, isEnough := errors.AsType[*enoughError](err)
+	if _, ends := errors.AsType[*endError](err); !ends && !isEnough {
+		return err
+	}
+	closeErr := j.closeInFlight(ctx)
+	switch {
+	case closeErr != nil && ctx.Err() == nil && stopsRun(closeErr) && !isEnough:
+		// The end stands: a suspended run must not come alive again because the vendor was out of reach at that moment.
+		// The record shows the batch in flight, whose removal is not certain.
+		return err
+	case closeErr != nil || ctx.Err() != nil:
+		return closeErr // the end can wait until the number of removals is known
+	case !isEnough:
+		return err
+	case j.run.Status.Removed == 0:
+		return complete(v1alpha1.ReasonNothingToRemove, "Nobody was removed. %s", done.message)
+	}
+	return complete(v1alpha1.ReasonRemoved, "%s %s", prunerun.RemovalMessage(&j.run.Status), done.message)
+}
+
+// closeInFlight finds out which members of the batch in flight are gone, and settles it without another removal.
+func (j *job) closeInFlight(ctx context.Context) error {
+	inFlight := int(prunerun.Progress(j.run).InFlight)
+	if inFlight == 0 {
+		return nil
+	}
+	f, err := j.gather(ctx, facts{}, closeChain)
+	if err != nil {
+		return err
+	}
+	batch := prunerun.InFlight(j.run)
+	members, err := j.membersNow(ctx, &f, batch, time.Time{})
+	if err != nil {
+		return err
+	}
+	var kept []v1alpha1.KeptAccount
+	for _, removal := range removalsOf(batch) {
+		if member, present := members[removal.Account]; !policy.HasLeft(removal, member, present) {
+			kept = append(kept, v1alpha1.KeptAccount{Account: removal.Account, Reason: v1alpha1.KeptReasonRunEnded})
+		}
+	}
+	gone := len(batch) - len(kept)
+	if gone == 0 && len(kept) > 0 {
+		// The deletion was not carried out: these positions are as open as those after them.
+		return j.recordSettled(ctx, 0, 0, nil)
+	}
+	return j.recordSettled(ctx, inFlight, gone, kept)
+}

@@ -1,0 +1,816 @@
+package pruning
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+var errCrash = errors.New("the process died")
+
+// enforcing is a world with a full group of 257, of which 230 are to go: three batches.
+func enforcing(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.Group(labtest.FullGroup, 5, 250)
+	w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: labtest.Seats(230), MaxRemovals: 1000, Notification: v1alpha1.NotificationSilent, Reason: "idle"})
+	w.Run("one", v1alpha1.PruneTriggerGroupFull)
+	return w
+}
+
+const (
+	plannedRemovals = 230
+	removedWord     = "Complete=True/Removed"
+)
+
+// positions are the progress of a run, without its time.
+func positions(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
+	progress := prunerun.Progress(run)
+	progress.LastBatchAt = metav1.Time{}
+	return progress
+}
+
+func TestEnforceRemovesExactlyThePlanned(t *testing.T) {
+	w := enforcing(t)
+	before := w.Members(labtest.FullGroup)
+	r := w.replica()
+	r.Metrics = NewMetrics(prometheus.NewRegistry())
+
+	run := r.finish("one")
+
+	labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+	if got := len(labtest.Planned(run)); got != plannedRemovals {
+		t.Fatalf("%d are planned, want %d", got, plannedRemovals)
+	}
+	if diff := cmp.Diff(labtest.Without(before, labtest.Planned(run)), w.Members(labtest.FullGroup)); diff != "" {
+		t.Errorf("members (-want,+got)\n%s", diff)
+	}
+	if run.Status.Removed != plannedRemovals || len(run.Status.Kept) != 0 {
+		t.Errorf("removed %d, kept %v", run.Status.Removed, run.Status.Kept)
+	}
+	if diff := cmp.Diff(v1alpha1.PruneProgress{Settled: plannedRemovals}, positions(run)); diff != "" {
+		t.Errorf("progress (-want,+got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"Planned", "Removed"}, w.Events.Reasons()); diff != "" {
+		t.Errorf("events (-want,+got)\n%s", diff)
+	}
+	if got := testutil.ToFloat64(r.Metrics.removed); got != plannedRemovals {
+		t.Errorf("prune_members_removed_total = %v", got)
+	}
+	if got := testutil.ToFloat64(r.Metrics.runs.WithLabelValues("Enforce", "Removed")); got != 1 {
+		t.Errorf("prune_runs_total = %v", got)
+	}
+
+	calls, err := w.Emulator.Calls(t.Context(), emulator.RecordFilter{API: labtest.Delete})
+	labtest.Must(t, err)
+	var sizes []int
+	for _, call := range calls {
+		var body struct {
+			Accounts []string `json:"MemberToDel_Account"`
+			Silence  int      `json:"Silence"`
+			Reason   string   `json:"Reason"`
+		}
+		labtest.Must(t, json.Unmarshal(call.Body, &body))
+		sizes = append(sizes, len(body.Accounts))
+		if body.Silence != 1 || body.Reason != "idle" {
+			t.Errorf("silence %d, reason %q", body.Silence, body.Reason)
+		}
+	}
+	if diff := cmp.Diff([]int{100, 100, 30}, sizes); diff != "" {
+		t.Errorf("batches (-want,+got)\n%s", diff)
+	}
+}
+
+func TestEveryDeletionFollowsItsFence(t *testing.T) {
+	w := enforcing(t)
+	w.replica().finish("one")
+	writes := slices.DeleteFunc(slices.Clone(w.Calls()), func(call string) bool { return call != labtest.StatusPatch && call != labtest.Delete })
+	want := []string{
+		labtest.StatusPatch,                                      // the plan
+		labtest.StatusPatch, labtest.Delete, labtest.StatusPatch, // fence, deletion, settlement
+		labtest.StatusPatch, labtest.Delete, labtest.StatusPatch,
+		labtest.StatusPatch, labtest.Delete, labtest.StatusPatch,
+		labtest.StatusPatch, // the end
+	}
+	if diff := cmp.Diff(want, writes); diff != "" {
+		t.Errorf("writes (-want,+got)\n%s", diff)
+	}
+	for i, call := range w.Calls() {
+		if call != labtest.Delete {
+			continue
+		}
+		if diff := cmp.Diff([]string{labtest.GetGroup, labtest.NamedMembers}, lastBefore(w.Calls()[:i], labtest.GetGroup, labtest.NamedMembers)); diff != "" {
+			t.Errorf("before deletion %d (-want,+got)\n%s", i, diff)
+		}
+	}
+}
+
+// lastBefore returns the order in which the last of each of these happened.
+func lastBefore(calls []string, of ...string) []string {
+	slices.SortFunc(of, func(a, b string) int { return lastIndex(calls, a) - lastIndex(calls, b) })
+	return of
+}
+
+func lastIndex(calls []string, call string) int {
+	for i := len(calls) - 1; i >= 0; i-- {
+		if calls[i] == call {
+			return i
+		}
+	}
+	return -1
+}
+
+// TestCrash ends the process at every place where it has just written or is about to, lets somebody who is planned to go speak, and goes on
+// with another process.
+func TestCrash(t *testing.T) {
+	type place struct {
+		name string
+		set  func(w *world, die func())
+	}
+	var places []place
+	for n := 1; n <= 8; n++ {
+		places = append(places,
+			place{fmt.Sprintf("before status patch %d", n), func(w *world, die func()) {
+				w.OnPatch(n, func(*v1alpha1.PruneRun, func() error) error { die(); return errCrash })
+			}},
+			place{fmt.Sprintf("after status patch %d", n), func(w *world, die func()) {
+				w.OnPatch(n, func(_ *v1alpha1.PruneRun, send func() error) error {
+					err := send()
+					die()
+					return errors.Join(err, errCrash)
+				})
+			}})
+	}
+	for n := 1; n <= 3; n++ {
+		places = append(places,
+			place{fmt.Sprintf("before the answer to deletion %d", n), func(w *world, die func()) { w.Once(labtest.Delete, n, die) }},
+			place{fmt.Sprintf("in look %d", n), func(w *world, die func()) { w.Once(labtest.NamedMembers, n, die) }})
+	}
+	for _, place := range places {
+		t.Run(place.name, func(t *testing.T) {
+			w := enforcing(t)
+			before := w.Members(labtest.FullGroup)
+			first := w.replica()
+			died := false
+			place.set(w, func() { died = true; first.kill() })
+			for range 3 {
+				if _, err := first.step("one"); err != nil {
+					t.Fatalf("a process that has lost its term reports %v", err)
+				}
+			}
+			if !died {
+				t.Fatal("the place was never reached")
+			}
+			w.Serving.Wait()
+			w.EachPatch(nil)
+			w.Once(labtest.Delete, 0, nil)
+			w.Once(labtest.NamedMembers, 0, nil)
+
+			// The last one of the plan has not been removed yet, unless everybody has.
+			speaker := "i250"
+			if planned := labtest.Planned(w.Get("one")); len(planned) > 0 {
+				speaker = planned[len(planned)-1]
+			}
+			spoke := slices.Contains(w.Members(labtest.FullGroup), speaker)
+			if spoke {
+				_, err := w.Emulator.Speak(t.Context(), labtest.FullGroup, speaker)
+				labtest.Must(t, err)
+			}
+			run := w.replica().finish("one")
+
+			labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+			gone := labtest.Planned(run)
+			if spoke && slices.Contains(gone, speaker) {
+				gone = labtest.Without(gone, []string{speaker})
+				if diff := cmp.Diff(map[string]v1alpha1.KeptReason{speaker: v1alpha1.KeptReasonActiveAgain}, labtest.Kept(run)); diff != "" {
+					t.Errorf("kept (-want,+got)\n%s", diff)
+				}
+			}
+			if diff := cmp.Diff(labtest.Without(before, gone), w.Members(labtest.FullGroup)); diff != "" {
+				t.Errorf("members (-want,+got)\n%s", diff)
+			}
+			if got, want := int(run.Status.Removed), len(gone); got != want {
+				t.Errorf("removed = %d, want %d", got, want)
+			}
+			if got := run.Status.Progress; got.Settled != plannedRemovals || got.InFlight != 0 {
+				t.Errorf("progress = %+v", got)
+			}
+		})
+	}
+}
+
+func TestFormerHolderOfTheTermIsFenced(t *testing.T) {
+	t.Run("before its fence", func(t *testing.T) {
+		w := enforcing(t)
+		before := w.Members(labtest.FullGroup)
+		former, next := w.replica(), w.replica()
+		// It stops right before its first fence, for long enough that another one does all the work.
+		w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+			w.EachPatch(nil)
+			next.finish("one")
+			w.Forget()
+			return send()
+		})
+		if next, err := former.step("one"); err != nil || next.After == 0 {
+			t.Errorf("next = %v, %v, want to look again", next, err)
+		}
+		if got := w.Happened(labtest.Delete); got != 0 {
+			t.Errorf("%d deletions after losing the fence", got)
+		}
+		wantRemoved(t, w, before)
+	})
+	t.Run("between its fence and its deletion", func(t *testing.T) {
+		w := enforcing(t)
+		before := w.Members(labtest.FullGroup)
+		former, next := w.replica(), w.replica()
+		w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+			err := send()
+			w.EachPatch(nil)
+			w.Clock.Forward(20 * time.Second)
+			next.finish("one")
+			w.Forget()
+			return err
+		})
+		if _, err := former.step("one"); err != nil {
+			t.Error(err)
+		}
+		if got := w.Happened(labtest.Delete) + w.Happened(labtest.StatusPatch); got != 0 {
+			t.Errorf("%d deletions and patches by a look of 20 seconds ago: %v", got, w.Calls())
+		}
+		wantRemoved(t, w, before)
+	})
+	t.Run("a resumed batch makes its copy stale", func(t *testing.T) {
+		w := enforcing(t)
+		before := w.Members(labtest.FullGroup)
+		former, next := w.replica(), w.replica()
+		// The next one has only just fenced the same batch when the former one wakes up before its settlement.
+		w.OnPatch(3, func(_ *v1alpha1.PruneRun, send func() error) error {
+			w.EachPatch(nil)
+			_, err := w.Emulator.PutMembers(t.Context(), labtest.FullGroup, emulator.MemberSpec{Accounts: []string{"i1"}, InactiveFor: "40d"})
+			labtest.Must(t, err)
+			version := w.Get("one").ResourceVersion
+			w.Once(labtest.Delete, 1, func() {
+				if w.Get("one").ResourceVersion == version {
+					t.Error("the second fence wrote nothing")
+				}
+				if err := send(); err == nil {
+					t.Error("a stale copy was written over the fence")
+				}
+			})
+			next.finish("one")
+			return errCrash
+		})
+		_, _ = former.step("one")
+		wantRemoved(t, w, before)
+	})
+}
+
+func wantRemoved(t *testing.T, w *world, before []string) {
+	t.Helper()
+	run := w.Get("one")
+	labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+	if diff := cmp.Diff(labtest.Without(before, labtest.Planned(run)), w.Members(labtest.FullGroup)); diff != "" || run.Status.Removed != plannedRemovals {
+		t.Errorf("removed %d, members (-want,+got)\n%s", run.Status.Removed, diff)
+	}
+}
+
+func TestNothingIsWrittenOrCalledAfterTheTerm(t *testing.T) {
+	for _, place := range []struct {
+		what string
+		nth  int
+	}{{labtest.GetGroup, 1}, {labtest.ListMembers, 2}, {labtest.StatusPatch, 1}, {labtest.GetGroup, 2}, {labtest.NamedMembers, 1}, {labtest.StatusPatch, 2}, {labtest.Delete, 1}, {labtest.StatusPatch, 3}, {labtest.NamedMembers, 4}, {labtest.Delete, 2}} {
+		t.Run(fmt.Sprintf("%s %d", place.what, place.nth), func(t *testing.T) {
+			w := enforcing(t)
+			r := w.replica()
+			calls := 0
+			w.Once(place.what, place.nth, func() {
+				calls = len(w.Calls())
+				r.kill()
+			})
+			for range 3 {
+				if _, err := r.step("one"); err != nil {
+					t.Errorf("err = %v", err)
+				}
+			}
+			w.Serving.Wait()
+			if calls == 0 || len(w.Calls()) != calls {
+				t.Errorf("after the end of the term, at %d: %v", calls, w.Calls())
+			}
+		})
+	}
+}
+
+func TestRunIsOvertakenByEvents(t *testing.T) {
+	tests := map[string]struct {
+		rule func(*v1alpha1.PruneRule)
+		// meanwhile happens while the first batch is deleted.
+		meanwhile func(w *world)
+		want      []string
+		removed   int32
+	}{
+		"policy edited: Superseded": {
+			meanwhile: func(w *world) {
+				change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.WhenFull.Prune.MaxRemovals = 999 })
+				w.Publish()
+			},
+			want: []string{"Planned=True/Planned", "Complete=True/Superseded"}, removed: 100,
+		},
+		"another policy outranks it: Superseded": {
+			meanwhile: func(w *world) {
+				change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Labels = map[string]string{"a": "b"} })
+				w.PolicyFor("b-exact", labtest.FullGroup, v1alpha1.PruneRule{})
+				w.Publish()
+			},
+			want: []string{"Planned=True/Planned", "Complete=True/Superseded"}, removed: 100,
+			rule: func(*v1alpha1.PruneRule) {},
+		},
+		"policy deleted: NotGoverned": {
+			meanwhile: func(w *world) {
+				w.Remove(&v1alpha1.GroupPolicy{}, "lounge")
+				w.Publish()
+			},
+			want: []string{"Planned=True/Planned", "Complete=True/NotGoverned"}, removed: 100,
+		},
+		"pruning suspended": {
+			meanwhile: func(w *world) {
+				change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+			},
+			want: []string{"Planned=True/Planned", "Complete=True/Suspended"}, removed: 100,
+		},
+		"app deleted": {
+			meanwhile: func(w *world) { w.Remove(&v1alpha1.IMApp{}, labtest.App) },
+			want:      []string{"Planned=True/Planned", "Complete=False/AppNotFound", "Failed=True/AppNotFound"}, removed: 100,
+		},
+		"group disbanded": {
+			meanwhile: func(w *world) {
+				w.Once(labtest.GetGroup, 1, func() { labtest.Must(w.t, w.Emulator.DestroyGroup(w.t.Context(), labtest.FullGroup)) })
+			},
+			want: []string{"Planned=True/Planned", "Complete=False/GroupNotFound", "Failed=True/GroupNotFound"}, removed: 100,
+		},
+		"admin revoked": {
+			meanwhile: func(w *world) { w.Fault(emulator.Fault{API: labtest.GetGroup, Kind: emulator.FaultCode, Code: 60010}) },
+			want:      []string{"Planned=True/Planned", "Complete=False/VendorRefused", "Failed=True/VendorRefused"}, removed: 100,
+		},
+		"enough seats are free": {
+			meanwhile: func(w *world) {
+				w.Once(labtest.GetGroup, 1, func() {
+					_, err := w.Emulator.ChangeGroup(w.t.Context(), labtest.FullGroup, emulator.GroupChange{MaxMembers: new(1000)})
+					labtest.Must(w.t, err)
+				})
+			},
+			want: []string{"Planned=True/Planned", removedWord}, removed: 100,
+		},
+		"a few seats are missing": {
+			meanwhile: func(w *world) {
+				w.Once(labtest.GetGroup, 1, func() {
+					_, err := w.Emulator.ChangeGroup(w.t.Context(), labtest.FullGroup, emulator.GroupChange{MaxMembers: new(257 + 123)})
+					labtest.Must(w.t, err)
+				})
+			},
+			want: []string{"Planned=True/Planned", removedWord}, removed: 107,
+		},
+		"plan too old": {
+			meanwhile: func(w *world) {
+				w.OnPatch(1, func(_ *v1alpha1.PruneRun, send func() error) error {
+					w.Clock.Forward(24*time.Hour + time.Second)
+					return send()
+				})
+			},
+			want: []string{"Planned=True/Planned", "Complete=True/Expired"}, removed: 100,
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := enforcing(t)
+			if tc.rule != nil { // the policy of all other groups of a prefix gives way to an exact one
+				change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) {
+					p.Spec.Groups = []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherAll}}
+				})
+				w.Publish()
+			}
+			w.Once(labtest.Delete, 1, func() { tc.meanwhile(w) })
+			r := w.replica()
+			run := r.finish("one")
+			labtest.WantConditions(t, run, tc.want...)
+			if run.Status.Removed != tc.removed || run.Status.Progress.InFlight != 0 {
+				t.Errorf("removed = %d, want %d; progress %+v", run.Status.Removed, tc.removed, run.Status.Progress)
+			}
+			w.Forget()
+			if _, err := r.step("one"); err != nil || len(w.Calls()) != 0 {
+				t.Errorf("after its end: %v, %v", w.Calls(), err)
+			}
+		})
+	}
+}
+
+func TestSuspendedRunDoesNotResume(t *testing.T) {
+	w := enforcing(t)
+	suspend := func(state v1alpha1.PruningState) {
+		change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = state })
+		w.Publish()
+	}
+	w.Once(labtest.Delete, 1, func() { suspend(v1alpha1.PruningSuspended) })
+	r := w.replica()
+	r.finish("one")
+	suspend(v1alpha1.PruningEnabled)
+	if _, err := r.step("one"); err != nil || w.Get("one").Status.Removed != 100 {
+		t.Errorf("removed = %d, %v, want 100 for good", w.Get("one").Status.Removed, err)
+	}
+}
+
+func TestLastLookKeeps(t *testing.T) {
+	w := enforcing(t)
+	ctx := t.Context()
+	w.Once(labtest.NamedMembers, 1, func() {
+		_, err := w.Emulator.Speak(ctx, labtest.FullGroup, "i1")
+		_, err2 := w.Emulator.Quit(ctx, labtest.FullGroup, "i10", "i100")
+		_, err3 := w.Emulator.PutMembers(ctx, labtest.FullGroup, emulator.MemberSpec{Accounts: []string{"i10"}, SpokeAgo: "39d", JoinedAgo: "1m"}) // he has rejoined
+		_, err4 := w.Emulator.PutMembers(ctx, labtest.FullGroup, emulator.MemberSpec{Accounts: []string{"i101"}, Role: "Admin"})
+		labtest.Must(t, errors.Join(err, err2, err3, err4))
+	})
+	before := w.Members(labtest.FullGroup)
+
+	run := w.replica().finish("one")
+
+	want := map[string]v1alpha1.KeptReason{
+		"i1": v1alpha1.KeptReasonActiveAgain, "i10": v1alpha1.KeptReasonActiveAgain,
+		"i100": v1alpha1.KeptReasonLeft, "i101": v1alpha1.KeptReasonRoleChanged,
+	}
+	if diff := cmp.Diff(want, labtest.Kept(run)); diff != "" {
+		t.Errorf("kept (-want,+got)\n%s", diff)
+	}
+	// One seat less was needed, since one has left; those who were kept are not replaced.
+	labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+	if got := run.Status.Removed; got != plannedRemovals-4 {
+		t.Errorf("removed = %d, want %d", got, plannedRemovals-4)
+	}
+	gone := append(labtest.Without(labtest.Planned(run), []string{"i1", "i10", "i101"}), "i100")
+	if diff := cmp.Diff(labtest.Without(before, gone), w.Members(labtest.FullGroup)); diff != "" {
+		t.Errorf("members (-want,+got)\n%s", diff)
+	}
+}
+
+func TestProtectionIsTheCurrentOne(t *testing.T) {
+	vip := &v1alpha1.AccountList{Spec: v1alpha1.AccountListSpec{Accounts: []string{"t1"}}}
+	begin := func(t *testing.T) *world {
+		w := newWorld(t)
+		w.Group(labtest.FullGroup, 5, 250)
+		list := vip.DeepCopy()
+		list.ObjectMeta = metav1.ObjectMeta{Namespace: w.Namespace, Name: "vip"}
+		labtest.Must(t, w.Client.Create(t.Context(), list))
+		w.Policy("lounge", v1alpha1.PruneRule{FreeSeats: labtest.Seats(plannedRemovals), MaxRemovals: 1000,
+			Protect: &v1alpha1.AccountSelector{Lists: []v1alpha1.AccountListReference{{Name: "vip"}}}})
+		w.Run("one", v1alpha1.PruneTriggerGroupFull)
+		return w
+	}
+	t.Run("added in the middle: kept", func(t *testing.T) {
+		w := begin(t)
+		var late []string
+		w.Once(labtest.Delete, 1, func() {
+			late = labtest.Planned(w.Get("one"))[150:153]
+			change(w, &v1alpha1.AccountList{}, "vip", func(l *v1alpha1.AccountList) { l.Spec.Accounts = append(l.Spec.Accounts, late...) })
+			w.Publish()
+		})
+		run := w.replica().finish("one")
+		want := map[string]v1alpha1.KeptReason{}
+		for _, account := range late {
+			want[account] = v1alpha1.KeptReasonProtected
+		}
+		if diff := cmp.Diff(want, labtest.Kept(run)); diff != "" || run.Status.Removed != plannedRemovals-3 {
+			t.Errorf("removed %d, kept (-want,+got)\n%s", run.Status.Removed, diff)
+		}
+		for _, account := range late {
+			if !slices.Contains(w.Members(labtest.FullGroup), account) {
+				t.Errorf("%s is gone", account)
+			}
+		}
+	})
+	t.Run("list deleted in the middle: waits", func(t *testing.T) {
+		w := begin(t)
+		w.Once(labtest.Delete, 1, func() {
+			w.Remove(&v1alpha1.AccountList{}, "vip")
+			w.Publish()
+		})
+		r := w.replica()
+		for range 3 {
+			if _, err := r.step("one"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run := w.Get("one")
+		labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=False/ProtectionUnresolved")
+		if run.Status.Removed != 100 || w.Happened(labtest.Delete) != 1 {
+			t.Errorf("removed = %d in %d deletions, want 100 in 1", run.Status.Removed, w.Happened(labtest.Delete))
+		}
+		if !Wakes(w.Store.Load(), w.Get("one")) {
+			t.Error("a new snapshot would not wake it")
+		}
+		list := vip.DeepCopy()
+		list.ObjectMeta = metav1.ObjectMeta{Namespace: w.Namespace, Name: "vip"}
+		labtest.Must(t, w.Client.Create(t.Context(), list))
+		w.Publish()
+		if got := r.finish("one").Status.Removed; got != plannedRemovals {
+			t.Errorf("removed = %d, want %d", got, plannedRemovals)
+		}
+	})
+}
+
+func TestFailedDeletionIsTakenUp(t *testing.T) {
+	for name, afterEffect := range map[string]bool{"it had no effect": false, "it had been carried out": true} {
+		t.Run(name, func(t *testing.T) {
+			w := enforcing(t)
+			before := w.Members(labtest.FullGroup)
+			w.Fault(emulator.Fault{API: labtest.Delete, Kind: emulator.FaultHTTP, Status: 504, Skip: 1, Count: 5, AfterEffect: afterEffect})
+			r := w.replica()
+			if _, err := r.step("one"); err == nil {
+				t.Error("no error: the queue would not come back")
+			}
+			run := w.Get("one")
+			labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=False/VendorUnavailable")
+			if diff := cmp.Diff(v1alpha1.PruneProgress{Settled: 100, InFlight: 100}, positions(run)); diff != "" {
+				t.Errorf("progress (-want,+got)\n%s", diff)
+			}
+			r.finish("one")
+			wantRemoved(t, w, before)
+		})
+	}
+}
+
+// comesBack makes an account a member anew.
+func (w *world) comesBack(account string) {
+	w.t.Helper()
+	w.Clock.Forward(time.Second)
+	_, err := w.Emulator.PutMembers(w.t.Context(), labtest.FullGroup, emulator.MemberSpec{Accounts: []string{account}})
+	labtest.Must(w.t, err)
+}
+
+func TestWhoCameBackBeforeTheBatchWasTakenUpWasRemoved(t *testing.T) {
+	w := enforcing(t)
+	w.Fault(emulator.Fault{API: labtest.Delete, Kind: emulator.FaultHTTP, Status: 504, Count: 5, AfterEffect: true})
+	r := w.replica()
+	_, _ = r.step("one")
+	w.comesBack("i1")
+	run := r.finish("one")
+	if run.Status.Removed != plannedRemovals || len(run.Status.Kept) != 0 {
+		t.Errorf("removed %d, kept %v; want %d removed, one of whom came back", run.Status.Removed, run.Status.Kept, plannedRemovals)
+	}
+	if !slices.Contains(w.Members(labtest.FullGroup), "i1") {
+		t.Error("who came back was removed again")
+	}
+}
+
+func TestRefusedDeletionFailsTheRun(t *testing.T) {
+	w := enforcing(t)
+	w.Fault(emulator.Fault{API: labtest.Delete, Kind: emulator.FaultCode, Code: 10007, Info: "no permission", Skip: 1})
+	run := w.replica().finish("one")
+	labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=False/UnsupportedGroupType", "Failed=True/UnsupportedGroupType")
+	if diff := cmp.Diff(v1alpha1.PruneProgress{Settled: 100}, positions(run)); diff != "" || run.Status.Removed != 100 {
+		t.Errorf("removed %d, progress (-want,+got)\n%s", run.Status.Removed, diff)
+	}
+	if got := w.Happened(labtest.Delete); got != 2 {
+		t.Errorf("%d deletions, want no repetition of one that was refused", got)
+	}
+}
+
+func TestClockThatGoesWrongInTheMiddleRemovesNobody(t *testing.T) {
+	w := enforcing(t)
+	w.Once(labtest.Delete, 1, func() {
+		_, err := w.Emulator.MoveClock(t.Context(), emulator.ClockChange{Forward: "-10m"})
+		labtest.Must(t, err)
+	})
+	r := w.replica()
+	if _, err := r.step("one"); err == nil {
+		t.Error("no error: the queue would not come back")
+	}
+	labtest.WantConditions(t, w.Get("one"), "Planned=True/Planned", "Complete=False/ClockSkew")
+	if got := w.Happened(labtest.Delete); got != 1 {
+		t.Errorf("%d deletions, want 1", got)
+	}
+	_, err := w.Emulator.MoveClock(t.Context(), emulator.ClockChange{Reset: true})
+	labtest.Must(t, err)
+	labtest.WantConditions(t, r.finish("one"), "Planned=True/Planned", removedWord)
+}
+
+// TestRunEndsWithABatchInFlight ends a run whose process died around the first deletion.
+func TestRunEndsWithABatchInFlight(t *testing.T) {
+	suspend := func(w *world) {
+		change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Pruning = v1alpha1.PruningSuspended })
+	}
+	tests := map[string]struct {
+		deleted      bool
+		meanwhile    func(w *world)
+		wantReason   string
+		wantProgress v1alpha1.PruneProgress
+		wantRemoved  int32
+		wantKept     int
+	}{
+		"suspended, it was carried out": {
+			deleted: true, meanwhile: suspend, wantReason: "Suspended",
+			wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 100,
+		},
+		"suspended, it was not carried out": {
+			meanwhile: suspend, wantReason: "Suspended",
+		},
+		"suspended, somebody left": {
+			meanwhile: func(w *world) {
+				_, err := w.Emulator.Quit(w.t.Context(), labtest.FullGroup, "i1")
+				labtest.Must(w.t, err)
+				suspend(w)
+			},
+			wantReason: "Suspended", wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 1, wantKept: 99,
+		},
+		"suspended, the vendor is out of reach": {
+			deleted: true,
+			meanwhile: func(w *world) {
+				w.Fault(emulator.Fault{API: "*", Kind: emulator.FaultHTTP, Status: 502})
+				suspend(w)
+			},
+			wantReason: "Suspended", wantProgress: v1alpha1.PruneProgress{InFlight: 100},
+		},
+		"suspended, it was carried out and one came back": {
+			deleted: true,
+			meanwhile: func(w *world) {
+				w.comesBack("i1")
+				suspend(w)
+			},
+			wantReason: "Suspended", wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 100,
+		},
+		"expired, it was carried out": {
+			deleted: true, meanwhile: func(w *world) { w.Clock.Forward(25 * time.Hour) }, wantReason: "Expired",
+			wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 100,
+		},
+		"superseded, it was carried out": {
+			deleted: true,
+			meanwhile: func(w *world) {
+				change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.WhenFull.Prune.Reason = "other" })
+				w.Publish()
+			},
+			wantReason:   "Superseded",
+			wantProgress: v1alpha1.PruneProgress{Settled: 100}, wantRemoved: 100,
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := enforcing(t)
+			first := w.replica()
+			if tc.deleted {
+				w.Once(labtest.Delete, 1, func() { first.kill() })
+			} else {
+				w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+					err := send()
+					first.kill()
+					return err
+				})
+			}
+			_, err := first.step("one")
+			labtest.Must(t, err)
+			w.Serving.Wait()
+			w.EachPatch(nil)
+			w.Once(labtest.Delete, 0, nil)
+			tc.meanwhile(w)
+			w.Forget()
+
+			run := w.replica().finish("one")
+
+			labtest.WantConditions(t, run, "Planned=True/Planned", "Complete=True/"+tc.wantReason)
+			if diff := cmp.Diff(tc.wantProgress, positions(run)); diff != "" || run.Status.Removed != tc.wantRemoved {
+				t.Errorf("removed %d, want %d; progress (-want,+got)\n%s", run.Status.Removed, tc.wantRemoved, diff)
+			}
+			if len(run.Status.Kept) != tc.wantKept || (tc.wantKept > 0 && run.Status.Kept[0].Reason != v1alpha1.KeptReasonRunEnded) {
+				t.Errorf("kept = %v, want %d", run.Status.Kept, tc.wantKept)
+			}
+			if got := w.Happened(labtest.Delete); got != 0 {
+				t.Errorf("%d deletions by a run that ends", got)
+			}
+		})
+	}
+}
+
+func TestOldLookIsRepeatedBeforeTheDeletion(t *testing.T) {
+	w := enforcing(t)
+	before := w.Members(labtest.FullGroup)
+	w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+		w.Clock.Forward(6 * time.Second) // the first fence takes long, and somebody speaks meanwhile
+		_, err := w.Emulator.Speak(t.Context(), labtest.FullGroup, "i1")
+		return errors.Join(err, send())
+	})
+	run := w.replica().finish("one")
+	if diff := cmp.Diff(map[string]v1alpha1.KeptReason{"i1": v1alpha1.KeptReasonActiveAgain}, labtest.Kept(run)); diff != "" {
+		t.Errorf("kept (-want,+got)\n%s", diff)
+	}
+	if diff := cmp.Diff(labtest.Without(before, labtest.Without(labtest.Planned(run), []string{"i1"})), w.Members(labtest.FullGroup)); diff != "" {
+		t.Errorf("members (-want,+got)\n%s", diff)
+	}
+	if got := run.Status.Removed; got != plannedRemovals-1 {
+		t.Errorf("removed = %d, want %d", got, plannedRemovals-1)
+	}
+}
+
+func TestLookThatTookTooLongIsNone(t *testing.T) {
+	w := enforcing(t)
+	w.Once(labtest.NamedMembers, 2, func() { // the second half of the first batch
+		w.Clock.Forward(16 * time.Second)
+		_, err := w.Emulator.Speak(t.Context(), labtest.FullGroup, "i1") // who is in the first half
+		labtest.Must(t, err)
+	})
+	run := w.replica().finish("one")
+	if diff := cmp.Diff(map[string]v1alpha1.KeptReason{"i1": v1alpha1.KeptReasonActiveAgain}, labtest.Kept(run)); diff != "" {
+		t.Errorf("kept (-want,+got)\n%s", diff)
+	}
+}
+
+func TestLooksThatAreAlwaysTooLateGiveWay(t *testing.T) {
+	w := enforcing(t)
+	w.Before(labtest.NamedMembers, func() { w.Clock.Forward(16 * time.Second) })
+	r := w.replica()
+	if _, err := r.step("one"); err == nil {
+		t.Error("no error: the queue would not come back")
+	}
+	labtest.WantConditions(t, w.Get("one"), "Planned=True/Planned", "Complete=False/VendorUnavailable")
+	if got := w.Happened(labtest.Delete); got != 0 {
+		t.Errorf("%d deletions, want none", got)
+	}
+	w.Once(labtest.NamedMembers, 0, nil)
+	if got := r.finish("one").Status.Removed; got != plannedRemovals {
+		t.Errorf("removed = %d, want %d", got, plannedRemovals)
+	}
+}
+
+// Others have left while the batch was interrupted, so that fewer seats are needed than it was made for.
+func TestInterruptedBatchRemovesNoMoreThanTheSeatsNeeded(t *testing.T) {
+	for name, goneOfBatch := range map[string]int{"nobody of the batch is gone": 0, "some of the batch are gone": 10} {
+		t.Run(name, func(t *testing.T) {
+			w := enforcing(t)
+			first := w.replica()
+			w.Once(labtest.NamedMembers, 1, func() {
+				_, err := w.Emulator.Speak(t.Context(), labtest.FullGroup, labtest.Planned(w.Get("one"))[0])
+				labtest.Must(t, err)
+			})
+			w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error {
+				err := send()
+				first.kill()
+				return err
+			})
+			_, _ = first.step("one")
+			w.EachPatch(nil)
+			batch := labtest.Planned(w.Get("one"))[:100]
+			for _, account := range append(labtest.Without(w.Members(labtest.FullGroup), append(batch, "owner", "boss", "t1", "t2", "t3", "t4", "t5")), batch[1:1+goneOfBatch]...) {
+				_, err := w.Emulator.Quit(t.Context(), labtest.FullGroup, account)
+				labtest.Must(t, err)
+			}
+
+			run := w.replica().finish("one")
+			labtest.WantConditions(t, run, "Planned=True/Planned", removedWord)
+			if got, want := len(w.Members(labtest.FullGroup)), 257-plannedRemovals; got != want {
+				t.Errorf("%d members are left, want %d: as many as leave %d seats free", got, want, plannedRemovals)
+			}
+			if run.Status.Removed != 80 {
+				t.Errorf("removed %d, want 80: 150 others left by themselves", run.Status.Removed)
+			}
+			stay := labtest.Kept(run)
+			if len(stay) != len(run.Status.Kept) {
+				t.Errorf("somebody is on record twice: %v", run.Status.Kept)
+			}
+			for account, reason := range stay {
+				want := v1alpha1.KeptReasonRunEnded
+				if account == batch[0] {
+					want = v1alpha1.KeptReasonActiveAgain
+				}
+				if reason != want || account != batch[0] && goneOfBatch == 0 {
+					t.Errorf("%s was kept because %s", account, reason)
+				}
+			}
+		})
+	}
+}
+
+func TestWhoComesBackAtOnceIsNotRemovedAgainByARepetition(t *testing.T) {
+	w := enforcing(t)
+	// The first answer is lost; before anything else reaches the vendor, one of those who went has come back.
+	w.Fault(emulator.Fault{API: labtest.Delete, Kind: emulator.FaultCode, Code: 60008, Info: "timeout", Count: 1, AfterEffect: true})
+	r := w.replica()
+	if _, err := r.step("one"); err == nil {
+		t.Error("no error: the queue would not come back")
+	}
+	if got := w.Happened(labtest.Delete); got != 1 {
+		t.Errorf("%d deletions without another look", got)
+	}
+	w.comesBack("i1")
+	run := r.finish("one")
+	if run.Status.Removed != plannedRemovals || !slices.Contains(w.Members(labtest.FullGroup), "i1") {
+		t.Errorf("removed %d, want %d, and i1 to be a member again", run.Status.Removed, plannedRemovals)
+	}
+}

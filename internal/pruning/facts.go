@@ -1,0 +1,334 @@
+package pruning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/imclients"
+	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+// maxClockSkew is how far the vendor's clock may be from ours: inactivity is judged by one and recorded by the other.
+const maxClockSkew = 5 * time.Minute
+
+// facts is what one decision about a run rests on. A chain of checks determines which of the fields are set; the zero
+// value holds nothing.
+type facts struct {
+	readAt   time.Time            // when the reading of the app began, and so of all that follows it
+	runs     []v1alpha1.PruneRun  // of the group, live
+	app      *v1alpha1.IMApp      // live
+	snapshot *policy.Snapshot     // the one that holds the live app
+	compiled *policy.CompiledApp  // of that snapshot
+	remote   remoteGroup          // the group at the vendor
+	group    *imrest.Group        // as the vendor has it now
+	rule     policy.GoverningRule // in force, known to be what the API server has
+}
+
+// check adds to the facts, or fails with what stops the run. It may use what the checks before it in a chain have added.
+type check func(ctx context.Context, j *job, f *facts) error
+
+// The chains list what must hold, in the order in which it is read.
+var (
+	// appChain reads the app that the run was made for, which may be suspended.
+	appChain = []check{appExists, sameApp, appInSnapshot}
+	// pruneChain reads the app, which must not be suspended.
+	pruneChain = []check{appExists, sameApp, pruningEnabled, appInSnapshot}
+	// planChain is what a plan is made from.
+	planChain = chain([]check{notDenied}, pruneChain, []check{
+		waitIsOver, firstInQueue, credentialsPresent, groupRead(0), clocksAgree, groupSupported,
+		ruleGoverns, ruleUsable, groupIsFull, cooledDown,
+	})
+	// confirmChain reads again what was read before the list of members, which may have taken long.
+	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{ruleGoverns, ruleUsable})
+	// batchChain is what allows a batch to be removed.
+	batchChain = chain([]check{watchesCurrent}, pruneChain, []check{
+		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned,
+		rulePlannedBy, ruleUsable,
+	})
+	// closeChain is what it takes to look at the members of a batch after the run was stopped.
+	closeChain = []check{appExists, sameApp, credentialsPresent}
+)
+
+func chain(parts ...[]check) []check {
+	var all []check
+	for _, part := range parts {
+		all = append(all, part...)
+	}
+	return all
+}
+
+// gather returns what checks read, on top of what is known already. With an error, it returns what was read until then.
+func (j *job) gather(ctx context.Context, known facts, checks []check) (facts, error) {
+	for _, check := range checks {
+		if err := check(ctx, j, &known); err != nil {
+			return known, err
+		}
+	}
+	return known, nil
+}
+
+// record is the group as it is recorded; nil if it was not read.
+func (f *facts) record() *v1alpha1.PruneGroupRecord {
+	if f.group == nil {
+		return nil
+	}
+	return &v1alpha1.PruneGroupRecord{
+		Type: v1alpha1.GroupType(f.group.Type), Members: int32Of(f.group.Members), MaxMembers: int32Of(f.group.MaxMembers),
+	}
+}
+
+func (f *facts) state() policy.GroupState { return GroupState(*f.group) }
+
+// GroupState is what rules need to know of a group.
+func GroupState(group imrest.Group) policy.GroupState {
+	return policy.GroupState{
+		Type: policy.ParseGroupType(group.Type), Members: group.Members, MaxMembers: group.MaxMembers,
+	}
+}
+
+// watchesCurrent: rules are compared with those of the API server, but who is on which list of a protection is known
+// from the watches alone.
+func watchesCurrent(_ context.Context, j *job, _ *facts) error {
+	if j.Stale != nil && j.Stale() {
+		return errBehind
+	}
+	return nil
+}
+
+func appExists(ctx context.Context, j *job, f *facts) error {
+	f.readAt = j.Now()
+	app := &v1alpha1.IMApp{}
+	err := j.Live.Get(ctx, client.ObjectKey(j.key.AppName()), app)
+	switch {
+	case apierrors.IsNotFound(err):
+		return fail(v1alpha1.ReasonAppNotFound, "There is no IMApp %s in this namespace.", j.key.App)
+	case err != nil:
+		return fmt.Errorf("read the app live: %w", err)
+	}
+	f.app = app
+	return nil
+}
+
+// sameApp ends a run that was made for a deleted app of the same name: the present one may have another SDKAppID, where
+// a group of the same id is another group.
+func sameApp(_ context.Context, j *job, f *facts) error {
+	if f.app.CreationTimestamp.After(j.run.CreationTimestamp.Time) {
+		return complete(v1alpha1.ReasonSuperseded, "IMApp %s was recreated after this run was created.", f.app.Name)
+	}
+	return nil
+}
+
+func pruningEnabled(_ context.Context, _ *job, f *facts) error {
+	if f.app.Spec.Pruning != v1alpha1.PruningEnabled && f.app.Spec.Pruning != "" {
+		return complete(v1alpha1.ReasonSuspended, "Pruning of IMApp %s is Suspended.", f.app.Name)
+	}
+	return nil
+}
+
+func appInSnapshot(_ context.Context, j *job, f *facts) error {
+	app, snapshot := f.app, j.Snapshots.Load()
+	if snapshot == nil {
+		return errBehind
+	}
+	verdict, ok := snapshot.AppVerdict(app.Namespace, app.Name, string(app.UID))
+	switch {
+	case !ok || verdict.Generation != app.Generation:
+		return errBehind
+	case verdict.HeldBy != "":
+		return waitFor(v1alpha1.ReasonConflicted, "IMApp %s holds SDKAppID %d, so that %s is not accepted.",
+			verdict.HeldBy, app.Spec.SDKAppID, app.Name)
+	}
+	compiled := snapshot.AppNamed(app.Namespace, app.Name)
+	if compiled == nil {
+		return errBehind
+	}
+	f.snapshot, f.compiled = snapshot, compiled
+	return nil
+}
+
+// waitIsOver lets a run go on waiting that waited for a policy, a list, the budget or the plan limiter and, for the
+// group that it read then, still would. It spares the vendor a call per waiting run and edit.
+func waitIsOver(ctx context.Context, j *job, f *facts) error {
+	recorded := j.run.Status.Group
+	if recorded == nil {
+		return nil
+	}
+	rule, ok := f.compiled.GoverningRule(j.key.Group, policy.ParseGroupType(string(recorded.Type)))
+	if !ok {
+		return nil
+	}
+	if err := usable(&rule); err != nil {
+		return err
+	}
+	if !j.plans.fits(int(recorded.Members)) {
+		return tooManyLargePlans()
+	}
+	_, err := j.planBudget(ctx, &rule)
+	return err
+}
+
+// firstInQueue reads the runs of the group live. This one waits while another goes first, so that at most one run of a
+// group removes members or adds them back.
+func firstInQueue(ctx context.Context, j *job, f *facts) error {
+	var list v1alpha1.PruneRunList
+	err := j.Live.List(ctx, &list, client.InNamespace(j.key.Namespace),
+		client.MatchingFields{"spec.appRef.name": j.key.App, "spec.groupID": j.key.Group})
+	if err != nil {
+		return fmt.Errorf("list the prune runs of the group live: %w", err)
+	}
+	if first := prunerun.First(list.Items); first != nil && first.UID != j.run.UID {
+		return waitFor(v1alpha1.ReasonQueued, "Run %s of this group goes first.", first.Name)
+	}
+	f.runs = list.Items
+	return nil
+}
+
+func credentialsPresent(ctx context.Context, j *job, f *facts) error {
+	rest, err := j.Clients.Client(ctx, f.app)
+	if missing, ok := errors.AsType[*imclients.CredentialsError](err); ok {
+		return waitFor(missing.Reason, "%s", missing.Message)
+	}
+	if err != nil {
+		return err
+	}
+	f.remote = remoteGroup{rest: rest, id: j.key.Group, called: func() { j.Clients.Notice(f.app.UID) }}
+	return nil
+}
+
+// groupRead reads the group from the vendor, within patience of the beginning of the facts; zero is no limit.
+func groupRead(patience time.Duration) check {
+	return func(ctx context.Context, _ *job, f *facts) error {
+		var notAfter time.Time
+		if patience > 0 {
+			notAfter = f.readAt.Add(patience)
+		}
+		group, err := f.remote.read(ctx, notAfter)
+		if err != nil {
+			return vendorError("read the group", err)
+		}
+		f.group = &group
+		return nil
+	}
+}
+
+// clocksAgree ends a run without a plan: nothing is lost with it. A run that is under way waits, since clocks are set
+// right again.
+func clocksAgree(_ context.Context, j *job, f *facts) error {
+	if f.group.ServerTime.IsZero() {
+		return nil
+	}
+	skew := j.Now().Sub(f.group.ServerTime).Abs()
+	if skew <= maxClockSkew {
+		return nil
+	}
+	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew.Round(time.Second))
+	if !prunerun.HasPlan(j.run) {
+		return fail(v1alpha1.ReasonClockSkew, "%s", message)
+	}
+	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: errors.New(message)}
+}
+
+func groupSupported(_ context.Context, _ *job, f *facts) error {
+	if f.group.Type == "" || f.group.Type == im.TypeAVChatRoom {
+		return fail(v1alpha1.ReasonUnsupportedGroupType, "Members of a group of type %q cannot be listed or removed.",
+			f.group.VendorType)
+	}
+	return nil
+}
+
+func groupTypeAsPlanned(_ context.Context, j *job, f *facts) error {
+	if recorded := j.run.Status.Group; recorded == nil || v1alpha1.GroupType(f.group.Type) != recorded.Type {
+		return complete(v1alpha1.ReasonSuperseded, "The type of the group is %q by now.", f.group.VendorType)
+	}
+	return nil
+}
+
+func ruleGoverns(ctx context.Context, j *job, f *facts) error {
+	groupType := f.state().Type
+	rule, governed, err := j.ruleInForce(ctx, f, groupType)
+	switch {
+	case err != nil:
+		return err
+	case !governed:
+		return complete(v1alpha1.ReasonNotGoverned,
+			"No GroupPolicy with whenFull.prune governs this group, whose type is %s.", groupType)
+	}
+	f.rule = rule
+	return nil
+}
+
+// rulePlannedBy requires the rule in force to be the one that the plan was made by. The protection in it is that of the
+// snapshot now.
+func rulePlannedBy(ctx context.Context, j *job, f *facts) error {
+	rule, governed, err := j.ruleInForce(ctx, f, policy.ParseGroupType(string(prunerun.GroupType(j.run))))
+	switch record := j.run.Status.Policy; {
+	case err != nil:
+		return err
+	case !governed:
+		return complete(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group any more.")
+	case !plannedBy(record, rule.Policy):
+		return complete(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group.",
+			record.Name, record.Generation)
+	}
+	f.rule = rule
+	return nil
+}
+
+func ruleUsable(_ context.Context, _ *job, f *facts) error { return usable(&f.rule) }
+
+// usable returns what a rule waits for.
+func usable(rule *policy.GoverningRule) error {
+	switch {
+	case rule.Invalid != "":
+		return waitFor(v1alpha1.ReasonPolicyInvalid, "GroupPolicy %s is not valid and removes nobody: %s.",
+			rule.Policy.Name, strings.TrimRight(rule.Invalid, ". "))
+	case len(rule.Unresolved) > 0:
+		return waitFor(v1alpha1.ReasonProtectionUnresolved,
+			"Nobody is removed before the protection is complete; missing: %s.", strings.Join(rule.Unresolved, ", "))
+	}
+	return nil
+}
+
+// groupIsFull and cooledDown do not bind a person who asks for a run.
+func groupIsFull(_ context.Context, j *job, f *facts) error {
+	if state := f.state(); !state.Full() && j.run.Spec.Trigger != v1alpha1.PruneTriggerManual {
+		return complete(v1alpha1.ReasonNotFull, "The group has %d members and room for %d.", state.Members, state.MaxMembers)
+	}
+	return nil
+}
+
+func cooledDown(_ context.Context, j *job, f *facts) error {
+	if j.run.Spec.Trigger == v1alpha1.PruneTriggerManual {
+		return nil
+	}
+	holdOff := prunerun.HoldOffAfter(f.runs, CooldownOf(f.compiled, j.key.Group))
+	if until := holdOff.CoolingUntil; until.After(j.Now()) {
+		return complete(v1alpha1.ReasonCoolingDown, "The group cools down until %s after its last run.",
+			until.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// CooldownOf is the cooldown of the rule that governs the group now. app may be nil.
+func CooldownOf(app *policy.CompiledApp, group string) prunerun.Cooldown {
+	return func(groupType v1alpha1.GroupType) time.Duration {
+		if app == nil {
+			return prunerun.DefaultCooldown
+		}
+		rule, ok := app.GoverningRule(group, policy.ParseGroupType(string(groupType)))
+		if !ok || rule.Invalid != "" {
+			return prunerun.DefaultCooldown
+		}
+		return rule.Rule.Cooldown
+	}
+}

@@ -1,0 +1,128 @@
+package pruning
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+// Metrics are those of prune runs. A nil *Metrics counts nothing.
+type Metrics struct {
+	runs     *prometheus.CounterVec
+	removed  prometheus.Counter
+	restored prometheus.Counter
+}
+
+// modeNone is the label of a run that ended before a policy was recorded.
+const modeNone = "None"
+
+// NewMetrics registers the metrics with registerer.
+func NewMetrics(registerer prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_prune_runs_total",
+			Help: "Prune runs that ended, by the mode of their policy (None: there was no plan) and the reason of their end.",
+		}, []string{"mode", "result"}),
+		removed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "groupgate_prune_members_removed_total",
+			Help: "Members that prune runs removed.",
+		}),
+		restored: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "groupgate_prune_members_restored_total",
+			Help: "Removed members that undos of prune runs added back.",
+		}),
+	}
+	// A series that begins with its first count hides that count from the increase that an alert looks at.
+	for _, mode := range []string{
+		string(v1alpha1.PruneModePreview), string(v1alpha1.PruneModeApprove), string(v1alpha1.PruneModeEnforce), modeNone,
+	} {
+		for _, reason := range []string{
+			v1alpha1.ReasonGroupNotFound, v1alpha1.ReasonUnsupportedGroupType, v1alpha1.ReasonVendorRefused,
+			v1alpha1.ReasonActivityUnknown, v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonExpired,
+		} {
+			m.runs.WithLabelValues(mode, reason)
+		}
+	}
+	registerer.MustRegister(m.runs, m.removed, m.restored)
+	return m
+}
+
+func (m *Metrics) runEnded(run *v1alpha1.PruneRun, reason string) {
+	if m == nil {
+		return
+	}
+	mode := modeNone
+	if run.Status.Policy != nil {
+		mode = string(run.Status.Policy.Mode)
+	}
+	m.runs.WithLabelValues(mode, reason).Inc()
+}
+
+func (m *Metrics) membersRemoved(n int32) {
+	if m != nil {
+		m.removed.Add(float64(n))
+	}
+}
+
+func (m *Metrics) membersRestored(n int32) {
+	if m != nil {
+		m.restored.Add(float64(n))
+	}
+}
+
+// scrapeTimeout is how long a scrape waits for the cache, which answers from memory once it is filled.
+const scrapeTimeout = time.Second
+
+// waitReasons are what a run or an undo can wait for. Being at work is not among them.
+var waitReasons = [...]string{
+	v1alpha1.ReasonPending, v1alpha1.ReasonQueued, v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted,
+	v1alpha1.ReasonProtectionUnresolved, v1alpha1.ReasonPolicyInvalid, v1alpha1.ReasonConflicted,
+	v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonKeyMissing, v1alpha1.ReasonVendorUnavailable, v1alpha1.ReasonClockSkew,
+}
+
+// WaitCollector is groupgate_prune_wait_seconds: for each reason, how long the run has waited that has waited longest.
+// No counter shows a wait that goes unnoticed. Every replica collects it, from its cache.
+type WaitCollector struct {
+	*prometheus.GaugeVec
+	list func(*v1alpha1.PruneRunList) error
+	now  func() time.Time
+}
+
+// NewWaitCollector returns a collector that is not registered. runs is a cache, which is read until ctx ends.
+func NewWaitCollector(ctx context.Context, runs client.Reader, now func() time.Time) *WaitCollector {
+	return &WaitCollector{
+		GaugeVec: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "groupgate_prune_wait_seconds",
+			Help: "For how long the prune run, or undo, has been waiting that waits longest with this reason; 0 if none does.",
+		}, []string{"reason"}),
+		list: func(list *v1alpha1.PruneRunList) error {
+			ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+			defer cancel()
+			return runs.List(ctx, list, client.UnsafeDisableDeepCopy)
+		},
+		now: now,
+	}
+}
+
+// Collect implements prometheus.Collector. Until the cache is filled, it collects nothing.
+func (w *WaitCollector) Collect(collected chan<- prometheus.Metric) {
+	var list v1alpha1.PruneRunList
+	if err := w.list(&list); err != nil {
+		return
+	}
+	longest := make(map[string]time.Duration)
+	for i := range list.Items {
+		if reason, since, ok := prunerun.WaitState(&list.Items[i]); ok {
+			longest[reason] = max(longest[reason], w.now().Sub(since))
+		}
+	}
+	for _, reason := range waitReasons {
+		w.WithLabelValues(reason).Set(longest[reason].Seconds())
+	}
+	w.GaugeVec.Collect(collected)
+}

@@ -1,0 +1,187 @@
+package pruning
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+const (
+	// planRecheck is when a run that the plan limiter held back tries again.
+	planRecheck = 5 * time.Second
+)
+
+// plan decides which members are to go, from the group as it is now, and records that once. Nothing is written to the
+// vendor. It returns nil only if there is a plan to carry out.
+func (j *job) plan(ctx context.Context) (facts, error) {
+	f, err := j.gather(ctx, facts{}, planChain)
+	if err != nil {
+		return f, err
+	}
+	plan, err := j.planMembers(ctx, &f)
+	if err != nil {
+		return f, err
+	}
+	confirmed, err := j.gather(ctx, facts{group: f.group}, confirmChain)
+	if err != nil {
+		return f, err
+	}
+	if confirmed.rule.Policy != f.rule.Policy {
+		return f, errBehind
+	}
+	return f, j.recordPlan(ctx, &f, plan)
+}
+
+// planMembers lists the group and picks the members that are to go.
+func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
+	budget, err := j.planBudget(ctx, &f.rule)
+	if err != nil {
+		return policy.Plan{}, err
+	}
+	release, ok := j.plans.acquire(f.group.Members)
+	if !ok {
+		return policy.Plan{}, tooManyLargePlans()
+	}
+	defer release()
+	plan, err := policy.PlanPrune(&f.rule, f.state(), budget, f.remote.list(ctx, *f.group), j.Now())
+	switch {
+	case errors.Is(err, policy.ErrActivityUnknown):
+		return policy.Plan{}, fail(v1alpha1.ReasonActivityUnknown,
+			"The vendor tells of no member when it last spoke, so that silence proves nothing: nobody is removed.")
+	case err != nil:
+		return policy.Plan{}, vendorError("list the members", err)
+	}
+	return plan, nil
+}
+
+func tooManyLargePlans() error {
+	return &waitError{
+		reason: v1alpha1.ReasonQueued, after: planRecheck,
+		message: fmt.Sprintf("The group is planned after those that are being planned now: "+
+			"groups of %d or more members are planned %d at a time.", largeGroup, maxLargePlans),
+	}
+}
+
+// recordPlan writes the plan, and with it the end of a run that removes no member. It is the one place where Preview
+// ends a run: no path leads from it to a removal.
+func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error {
+	now, rule := j.Now(), &f.rule.Rule
+	message := prunerun.PlanMessage(plan.Candidates, len(plan.Removals), rule.InactiveFor)
+	end := endOfPlan(plan, rule, message)
+	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
+		setGroup(run, f.record())
+		status := &run.Status
+		status.Policy = &v1alpha1.PrunePolicyRecord{
+			Name: f.rule.Policy.Name, UID: types.UID(f.rule.Policy.UID), Generation: f.rule.Policy.Generation,
+			Mode: v1alpha1.PruneMode(rule.Mode.String()),
+		}
+		status.Plan = planRecord(plan, now)
+		j.set(run, v1alpha1.ConditionPlanned, metav1.ConditionTrue, v1alpha1.ReasonPlanned, message)
+		if end != nil {
+			j.setEnd(run, end)
+			return
+		}
+		refuse(status, rule, now)
+		if rule.Mode == policy.ModeApprove {
+			j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval,
+				prunerun.ApprovalMessage(status.Plan))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	j.announcePlan(ctx, message)
+	if end != nil {
+		j.announceEnd(ctx, end)
+		return errDone
+	}
+	return nil
+}
+
+// endOfPlan is how a plan ends that removes no member, nil if it removes some.
+func endOfPlan(plan policy.Plan, rule *policy.PruneRule, message string) *endError {
+	end := &endError{condition: v1alpha1.ConditionComplete, reason: v1alpha1.ReasonNothingToRemove, message: message}
+	switch {
+	case len(plan.Removals) == 0:
+		return end
+	case rule.Mode == policy.ModePreview:
+		end.reason, end.message = v1alpha1.ReasonPreviewed, message+" Mode Preview removes nobody."
+		return end
+	}
+	return nil
+}
+
+// refuse keeps out the accounts that the run removes, for as long as the rule says from at on.
+func refuse(status *v1alpha1.PruneRunStatus, rule *policy.PruneRule, at time.Time) {
+	if rule.RejoinAfter <= 0 {
+		return
+	}
+	if status.Refuse == nil {
+		status.Refuse = &v1alpha1.PruneRefusal{
+			Code: cmp.Or(rule.Reject.Code, policy.RefuseCode), Message: rule.Reject.Message,
+		}
+	}
+	if until := wholeSecond(at.Add(rule.RejoinAfter)); until.After(status.Refuse.Until.Time) {
+		status.Refuse.Until = metav1.NewTime(until)
+	}
+}
+
+// wholeSecond rounds up, since the API keeps whole seconds and would round down what must not end early.
+func wholeSecond(at time.Time) time.Time {
+	if cut := at.Truncate(time.Second); cut.Before(at) {
+		return cut.Add(time.Second)
+	}
+	return at
+}
+
+func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
+	record := &v1alpha1.PrunePlan{
+		CreatedAt:  metav1.NewTime(now),
+		Candidates: int32Of(plan.Candidates),
+		Stay: v1alpha1.PlanStay{
+			Protected: int32Of(plan.Stay.Protected), Admin: int32Of(plan.Stay.Admin),
+			Active: int32Of(plan.Stay.Active), Unknown: int32Of(plan.Stay.Unknown),
+		},
+	}
+	for _, removal := range plan.Removals {
+		reason := v1alpha1.RemovalReasonInactive
+		if removal.NeverSpoke {
+			reason = v1alpha1.RemovalReasonNeverSpoke
+		}
+		record.Removals = append(record.Removals, v1alpha1.PlannedRemoval{
+			Account: removal.Account, LastActiveAt: metav1.NewTime(removal.LastActive), Reason: reason,
+		})
+	}
+	return record
+}
+
+// planBudget is how many members a plan under the rule may hold. A plan that is not carried out at once holds as many
+// as a day allows: batch by batch, it gets what is left then.
+func (j *job) planBudget(ctx context.Context, rule *policy.GoverningRule) (int, error) {
+	limit := rule.Rule.MaxRemovalsPerDay
+	if rule.Rule.Mode != policy.ModeEnforce {
+		return limit, nil
+	}
+	b := j.budget(rule.Policy.Name, limit)
+	left, more, err := j.ledger.Left(ctx, b)
+	switch {
+	case err != nil:
+		return 0, err
+	case left == 0:
+		return 0, b.exhausted(more)
+	}
+	return left, nil
+}
+
+func (j *job) budget(policy string, limit int) budget {
+	return budget{policy: policy, limit: limit, run: j.run.UID, now: j.Now()}
+}

@@ -1,0 +1,323 @@
+package pruning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im"
+	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+// A refused addition is tried again after 1, 2 and 4 seconds: the replica that the vendor asked may not know the record
+// of the undo yet.
+const (
+	firstRefusalRetry = time.Second
+	lastRefusalRetry  = 4 * time.Second
+)
+
+// results is what became of accounts that an undo adds back.
+type results map[string]v1alpha1.RestoreResult
+
+// undo adds the accounts that the run removed back to the group, batch by batch. It asks neither whether pruning is
+// suspended nor which policy governs the group: it removes no member, and an undo is often requested together with a
+// suspension, or with the deletion of the policy.
+//
+// Every batch begins with the run as the API server has it, so that a batch that was interrupted anywhere is found as
+// it was recorded.
+func (j *job) undo(ctx context.Context) error {
+	if _, err := j.gather(ctx, facts{}, []check{firstInQueue}); err != nil {
+		return err
+	}
+	for {
+		if err := j.restore(ctx); err != nil {
+			return j.closeUndo(ctx, err)
+		}
+		if err := j.reload(ctx, prunerun.WantsUndo); err != nil {
+			return err
+		}
+	}
+}
+
+// restore adds one batch. It returns the end of the undo once nothing is left to do.
+func (j *job) restore(ctx context.Context) error {
+	f, err := j.gather(ctx, facts{}, appChain)
+	if err != nil {
+		return err
+	}
+	if j.run.Status.Undo == nil {
+		if err := j.beginUndo(ctx); err != nil {
+			return err
+		}
+	}
+	batch := prunerun.AccountsWith(j.run.Status.Undo, v1alpha1.RestoreResultAdding)
+	resumed := len(batch) > 0
+	if !resumed {
+		batch = prunerun.AccountsWith(j.run.Status.Undo, v1alpha1.RestoreResultPending)
+	}
+	if len(batch) == 0 {
+		return complete(v1alpha1.ReasonUndone, "%s", prunerun.UndoMessage(j.run.Status.Undo))
+	}
+	if f, err = j.gather(ctx, f, []check{credentialsPresent}); err != nil {
+		return err
+	}
+	free, err := freeSeats(ctx, &f)
+	if err != nil {
+		return err
+	}
+	if free > 0 {
+		batch = batch[:min(len(batch), imrest.MaxAddsPerCall)]
+	}
+	// Members are told from accounts to add before the addition is sent: an addition whose answer was lost answers its
+	// repetition with "already a member".
+	absent, found, err := membersAmong(ctx, &f, batch, resumed)
+	if err != nil {
+		return err
+	}
+	if free == 0 {
+		for _, account := range absent {
+			found[account] = v1alpha1.RestoreResultNoSeat
+		}
+		return j.recordResults(ctx, found)
+	}
+	absent = absent[:min(len(absent), free)]
+	if len(absent) == 0 {
+		return j.recordResults(ctx, found)
+	}
+	if err := j.recordAddition(ctx, found, absent); err != nil {
+		return err
+	}
+	return j.addBack(ctx, &f, absent)
+}
+
+// beginUndo records the accounts of the undo before the first is added. The record ends their refusal, and makes every
+// replica admit them.
+func (j *job) beginUndo(ctx context.Context) error {
+	undo := prunerun.NewUndo(j.run, j.Now())
+	if len(undo.Accounts) == 0 {
+		return complete(v1alpha1.ReasonNothingToUndo, "The run removed nobody.")
+	}
+	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
+		run.Status.Undo = undo.DeepCopy()
+		j.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing,
+			prunerun.Count(len(undo.Accounts), "account is", "accounts are")+" to come back.")
+	})
+	if err != nil {
+		return err
+	}
+	log.FromContext(ctx).Info("undo of a prune run begins", "groupID", j.key.Group, "accounts", len(undo.Accounts))
+	return nil
+}
+
+// freeSeats reads the group from the vendor.
+func freeSeats(ctx context.Context, f *facts) (int, error) {
+	group, err := f.remote.read(ctx, time.Time{})
+	switch {
+	case err != nil:
+		return 0, undoError("read the group", err)
+	case group.Type == "" || group.Type == im.TypeAVChatRoom:
+		return 0, fail(v1alpha1.ReasonUnsupportedGroupType, "Nobody can be added to a group of type %q.", group.VendorType)
+	}
+	return max(group.MaxMembers-group.Members, 0), nil
+}
+
+// membersAmong tells the accounts of a batch that are in the group from the absent ones. If the addition of the batch
+// was recorded before, its members have been added by it: when it was recorded, all of the batch were absent.
+func membersAmong(
+	ctx context.Context, f *facts, batch []string, resumed bool,
+) (absent []string, found results, _ error) {
+	members, err := f.remote.named(ctx, batch, time.Time{})
+	if err != nil {
+		return nil, nil, undoError("look who is back", err)
+	}
+	result := v1alpha1.RestoreResultAlreadyMember
+	if resumed {
+		result = v1alpha1.RestoreResultAdded
+	}
+	found = make(results, len(batch))
+	for _, account := range batch {
+		if _, present := members[account]; present {
+			found[account] = result
+		} else {
+			absent = append(absent, account)
+		}
+	}
+	return absent, found, nil
+}
+
+// recordAddition is the fence of an addition: the batch is recorded before it is added. The time in the message makes
+// it a new version of the run in any case.
+func (j *job) recordAddition(ctx context.Context, found results, batch []string) error {
+	for _, account := range batch {
+		found[account] = v1alpha1.RestoreResultAdding
+	}
+	return j.recordResultsAs(ctx, found, fmt.Sprintf("Adding %s, last looked at %s.",
+		prunerun.Count(len(batch), "account", "accounts"), j.Now().UTC().Format(time.RFC3339Nano)))
+}
+
+// addBack adds a batch that is recorded, and records what became of it. It is called only right after recordAddition.
+func (j *job) addBack(ctx context.Context, f *facts, batch []string) error {
+	added, err := j.add(ctx, f, batch)
+	if len(added) > 0 && ctx.Err() == nil {
+		if recordErr := j.recordResults(ctx, added); recordErr != nil {
+			return recordErr
+		}
+	}
+	return err
+}
+
+// add adds accounts, and tries those that are refused again. With an error it returns the results that are certain.
+func (j *job) add(ctx context.Context, f *facts, accounts []string) (results, error) {
+	added := make(results, len(accounts))
+	refused, err := addOnce(ctx, f, accounts, added)
+	for delay := firstRefusalRetry; err == nil && len(refused) > 0 && delay <= lastRefusalRetry; delay *= 2 {
+		if err := j.Clients.Pause(ctx, delay); err != nil {
+			return added, err
+		}
+		again, size := refused, len(refused)
+		refused = nil
+		if delay == lastRefusalRetry {
+			size = 1 // the vendor refuses several accounts for several reasons with one code; alone, each gets its own
+		}
+		for some := range slices.Chunk(again, size) {
+			still, err := addOnce(ctx, f, some, added)
+			if err != nil {
+				return added, err
+			}
+			refused = append(refused, still...)
+		}
+	}
+	if err != nil {
+		return added, err
+	}
+	for _, account := range refused {
+		added[account] = v1alpha1.RestoreResultRefused
+	}
+	return added, nil
+}
+
+// addOnce puts the results that are certain into added, and returns the accounts that were refused.
+func addOnce(ctx context.Context, f *facts, accounts []string, added results) (refused []string, _ error) {
+	got, err := f.remote.add(ctx, accounts)
+	for _, account := range accounts {
+		switch result, known := got[account]; {
+		case !known:
+		case result == imrest.AddResultRefused:
+			refused = append(refused, account)
+		case result == imrest.AddResultAlreadyMember:
+			added[account] = v1alpha1.RestoreResultAdded // it was absent right before: the answer to the addition was lost
+		default:
+			added[account] = v1alpha1.RestoreResult(result)
+		}
+	}
+	if err != nil {
+		return nil, undoError("add the accounts", err)
+	}
+	return refused, nil
+}
+
+func (j *job) recordResults(ctx context.Context, found results) error {
+	undo := j.run.Status.Undo.DeepCopy()
+	prunerun.ApplyResults(undo, found)
+	return j.recordResultsAs(ctx, found, prunerun.UndoMessage(undo))
+}
+
+func (j *job) recordResultsAs(ctx context.Context, found results, message string) error {
+	before := j.run.Status.Undo.Added
+	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
+		prunerun.ApplyResults(run.Status.Undo, found)
+		j.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing, message)
+	})
+	if err != nil {
+		return err
+	}
+	j.Metrics.membersRestored(j.run.Status.Undo.Added - before)
+	return nil
+}
+
+// undoError is vendorError, except that a refused key or admin account is waited out: unlike a run, an undo is not made
+// anew by the next callback.
+func undoError(step string, err error) error {
+	if imrest.ClassOf(err) == imrest.ClassUnauthorized {
+		return waitFor(v1alpha1.ReasonVendorUnavailable, "%s", prunerun.FailureMessage(step, err))
+	}
+	return vendorError(step, err)
+}
+
+// closeUndo finds out which accounts of the batch under way are back before the undo ends early: no more are added, but
+// those that were are to be on record. What it finds is recorded together with the end: if it were recorded before, and
+// the end not, the others would be added after all.
+func (j *job) closeUndo(ctx context.Context, err error) error {
+	end, ok := errors.AsType[*endError](err)
+	if !ok || j.run.Status.Undo == nil || ctx.Err() != nil {
+		return err
+	}
+	adding := prunerun.AccountsWith(j.run.Status.Undo, v1alpha1.RestoreResultAdding)
+	if len(adding) == 0 {
+		return err
+	}
+	f, factsErr := j.gather(ctx, facts{}, closeChain)
+	switch {
+	case factsErr == nil:
+	case stopsRun(factsErr):
+		return err // the results of those that are being added stay unknown
+	default:
+		return factsErr
+	}
+	absent, found, closeErr := membersAmong(ctx, &f, adding, true)
+	switch {
+	case closeErr == nil:
+	case end.reason == v1alpha1.ReasonGroupNotFound:
+		absent, found = adding, make(results, len(adding))
+	default:
+		if _, ends := errors.AsType[*endError](closeErr); ends {
+			return err
+		}
+		return closeErr // the end can wait until the results are known
+	}
+	for _, account := range absent {
+		found[account] = v1alpha1.RestoreResultFailed
+	}
+	closed := *end
+	closed.restored = found
+	return &closed
+}
+
+// recordUndoEnd records the end of the undo.
+func (j *job) recordUndoEnd(ctx context.Context, end *endError) error {
+	eventType, value := corev1.EventTypeWarning, metav1.ConditionFalse
+	switch end.reason {
+	case v1alpha1.ReasonUndone, v1alpha1.ReasonNothingToUndo:
+		eventType, value = corev1.EventTypeNormal, metav1.ConditionTrue
+	}
+	message, before := end.message, int32(0)
+	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
+		now, status := j.Now(), &run.Status
+		if status.Undo == nil {
+			status.Undo = prunerun.NewUndo(run, now)
+		}
+		before = status.Undo.Added
+		prunerun.ApplyResults(status.Undo, end.restored)
+		prunerun.FinishUndo(status.Undo, now)
+		if value == metav1.ConditionFalse && len(status.Undo.Accounts) > 0 {
+			message = prunerun.EarlyEndMessage(end.message, status.Undo)
+		}
+		j.set(run, v1alpha1.ConditionUndone, value, end.reason, message)
+	})
+	if err != nil {
+		return err
+	}
+	j.Metrics.membersRestored(j.run.Status.Undo.Added - before)
+	j.announce(eventType, end.reason, eventActionUndo, message)
+	log.FromContext(ctx).Info("undo of a prune run ended", "groupID", j.key.Group, "reason", end.reason,
+		"added", j.run.Status.Undo.Added, "message", message)
+	return nil
+}

@@ -1,0 +1,287 @@
+package pruning
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+func TestUndoEndsEarly(t *testing.T) {
+	tests := map[string]struct {
+		meanwhile func(w *world)
+		reason    string
+		added     int
+		unknown   int // of which it is not known whether they are back
+		says      []string
+	}{
+		"group gone": {
+			meanwhile: func(w *world) { labtest.Must(w.t, w.Emulator.DestroyGroup(w.t.Context(), labtest.FullGroup)) },
+			reason:    v1alpha1.ReasonGroupNotFound, says: []string{"10010", "0 of 45 accounts are back; 45 were not added"},
+		},
+		"group gone in the middle": {
+			meanwhile: func(w *world) {
+				w.Once(labtest.Add, 2, func() { labtest.Must(w.t, w.Emulator.DestroyGroup(w.t.Context(), labtest.FullGroup)) })
+			},
+			reason: v1alpha1.ReasonGroupNotFound, added: 20, says: []string{"10010", "20 of 45 accounts are back; 25 were not added"},
+		},
+		"not for groups of this type": {
+			meanwhile: func(w *world) {
+				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultCode, Code: 10007, Info: "no permission"})
+			},
+			reason: v1alpha1.ReasonUnsupportedGroupType, says: []string{"10007", "no permission"},
+		},
+		"refused for good in the middle": {
+			meanwhile: func(w *world) {
+				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultCode, Code: 10026, Info: "switched off", Skip: 1})
+			},
+			reason: v1alpha1.ReasonVendorRefused, added: 20, says: []string{"10026", "switched off", "20 of 45"},
+		},
+		"refused for good after an answer was lost": {
+			meanwhile: func(w *world) {
+				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultHTTP, Status: 504, Count: 1, AfterEffect: true})
+				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultCode, Code: 10026})
+			},
+			reason: v1alpha1.ReasonVendorRefused, added: 20, says: []string{"10026", "20 of 45"},
+		},
+		"refused for good, and so is the look": {
+			meanwhile: func(w *world) {
+				w.Fault(emulator.Fault{API: labtest.Add, Kind: emulator.FaultCode, Code: 10026})
+				w.Fault(emulator.Fault{API: labtest.NamedMembers, Kind: emulator.FaultCode, Code: 10004, Skip: 1})
+			},
+			reason: v1alpha1.ReasonVendorRefused, unknown: 20, says: []string{"25 were not added, of 20 it is not known"},
+		},
+		"app deleted": {
+			meanwhile: func(w *world) { w.Remove(&v1alpha1.IMApp{}, labtest.App) },
+			reason:    v1alpha1.ReasonAppNotFound, says: []string{labtest.App},
+		},
+		"app deleted in the middle": {
+			meanwhile: func(w *world) {
+				w.Once(labtest.Add, 1, func() { w.Remove(&v1alpha1.IMApp{}, labtest.App) })
+			},
+			reason: v1alpha1.ReasonAppNotFound, added: 20, says: []string{labtest.App},
+		},
+		"another app of that name": {
+			meanwhile: func(w *world) {
+				app := &v1alpha1.IMApp{}
+				labtest.Must(w.t, w.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.Namespace, Name: labtest.App}, app))
+				w.Remove(&v1alpha1.IMApp{}, labtest.App)
+				labtest.Eventually(w.t, func() error { // creation times have whole seconds
+					again := &v1alpha1.IMApp{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: labtest.App}, Spec: app.Spec}
+					labtest.Must(w.t, w.Client.Create(w.t.Context(), again))
+					if again.CreationTimestamp.After(w.Get("one").CreationTimestamp.Time) {
+						return nil
+					}
+					w.Remove(&v1alpha1.IMApp{}, labtest.App)
+					return errors.New("as old as the run")
+				})
+				w.Publish()
+			},
+			reason: v1alpha1.ReasonSuperseded, says: []string{"recreated"},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			w, removed, _ := pruned(t)
+			w.RequestUndo("one")
+			tc.meanwhile(w)
+			r := w.replica()
+			r.Metrics = NewMetrics(prometheus.NewRegistry())
+			run := r.finishUndo("one")
+			want := allWith(removed, v1alpha1.RestoreResultFailed)
+			maps.Copy(want, allWith(removed[:tc.added], v1alpha1.RestoreResultAdded))
+			maps.Copy(want, allWith(removed[tc.added:tc.added+tc.unknown], v1alpha1.RestoreResultAdding))
+			wantRestored(t, run, want)
+			undone := undoneCondition(run)
+			if undone.Status != metav1.ConditionFalse || undone.Reason != tc.reason {
+				t.Errorf("Undone = %s/%s, want False/%s", undone.Status, undone.Reason, tc.reason)
+			}
+			for _, words := range tc.says {
+				if !strings.Contains(undone.Message, words) {
+					t.Errorf("message %q does not say %q", undone.Message, words)
+				}
+			}
+			if diff := cmp.Diff([]string{tc.reason}, w.Events.Reasons()); diff != "" {
+				t.Errorf("events (-want,+got)\n%s", diff)
+			}
+			if got := testutil.ToFloat64(r.Metrics.restored); got != float64(tc.added) {
+				t.Errorf("prune_members_restored_total = %v, want %d", got, tc.added)
+			}
+			w.Forget()
+			if _, err := r.step("one"); err != nil || len(w.Calls()) != 0 {
+				t.Errorf("after its end: %v, %v", w.Calls(), err)
+			}
+		})
+	}
+}
+
+func TestUndoWaits(t *testing.T) {
+	secret := func(w *world, edit func(*corev1.Secret)) {
+		change(w, &corev1.Secret{}, labtest.Secret, edit)
+		w.Publish()
+	}
+	tests := map[string]struct {
+		begin, end func(w *world)
+		reason     string
+		woken      bool // by a new snapshot
+	}{
+		"Secret without the key": {
+			begin: func(w *world) { secret(w, func(s *corev1.Secret) { s.Data = nil }) },
+			end: func(w *world) {
+				secret(w, func(s *corev1.Secret) { s.Data = map[string][]byte{"secretKey": []byte(lab.SecretKey)} })
+			},
+			reason: v1alpha1.ReasonKeyMissing, woken: true,
+		},
+		"Secret missing": {
+			begin: func(w *world) {
+				change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.CredentialsSecretRef.Name = "other" })
+				w.Publish()
+			},
+			end: func(w *world) {
+				change(w, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.CredentialsSecretRef.Name = labtest.Secret })
+				w.Publish()
+			},
+			reason: v1alpha1.ReasonSecretNotFound, woken: true,
+		},
+		"wrong key": {
+			begin: func(w *world) {
+				secret(w, func(s *corev1.Secret) { s.Data = map[string][]byte{"secretKey": []byte("wrong")} })
+			},
+			end: func(w *world) {
+				secret(w, func(s *corev1.Secret) { s.Data = map[string][]byte{"secretKey": []byte(lab.SecretKey)} })
+			},
+			reason: v1alpha1.ReasonVendorUnavailable,
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			w, removed, left := pruned(t)
+			w.RequestUndo("one")
+			tc.begin(w)
+			r := w.replica()
+			if next, err := r.step("one"); err != nil || next.After != maxRequeue {
+				t.Errorf("next = %v, %v, want to look again in %s", next, err, maxRequeue)
+			}
+			run := w.Get("one")
+			if got := undoneCondition(run); got.Status != metav1.ConditionFalse || got.Reason != tc.reason || got.Message == "" || prunerun.UndoEnded(run) {
+				t.Errorf("Undone = %+v, want %s", got, tc.reason)
+			}
+			if got := Wakes(w.Store.Load(), w.Get("one")); got != tc.woken {
+				t.Errorf("woken by a snapshot: %v, want %v", got, tc.woken)
+			}
+			if got := w.Happened(labtest.GetGroup); got > 1 {
+				t.Errorf("%d calls with a key that the vendor does not accept", got)
+			}
+			w.Forget()
+			if _, err := r.step("one"); err != nil || w.Happened(labtest.StatusPatch) != 0 {
+				t.Errorf("a wait that goes on is written again: %v, %v", w.Calls(), err)
+			}
+			tc.end(w)
+			wantRestored(t, r.finishUndo("one"), allWith(removed, v1alpha1.RestoreResultAdded))
+			wantMembers(t, w, left, removed)
+		})
+	}
+}
+
+func TestUndoWaitsForTheRunAtWork(t *testing.T) {
+	w, removed, _ := pruned(t)
+	r := w.replica()
+	guests(t, w, toRestore) // so that there is somebody to go
+	w.Clock.Forward(time.Hour)
+	w.Run("two", v1alpha1.PruneTriggerManual)
+	w.Once(labtest.NamedMembers, 1, func() { r.kill() })
+	if _, err := r.step("two"); err != nil {
+		t.Fatal(err)
+	}
+	w.Once(labtest.NamedMembers, 0, nil)
+	w.RequestUndo("one")
+	r = w.replica()
+	w.Forget()
+	if _, err := r.step("one"); err != nil {
+		t.Fatal(err)
+	}
+	if got := undoneCondition(w.Get("one")); got.Reason != v1alpha1.ReasonQueued || w.Happened(labtest.Add) != 0 {
+		t.Errorf("Undone = %+v, want Queued", got)
+	}
+	two := r.finish("two")
+	run := r.finishUndo("one")
+	if got := run.Status.Undo.Added; int(got) != min(toRestore, int(two.Status.Removed)) || got == 0 {
+		t.Errorf("added = %d, %d seats were made free", got, two.Status.Removed)
+	}
+	if len(removed) != toRestore {
+		t.Error("another plan")
+	}
+}
+
+func TestRunsWaitForTheUndo(t *testing.T) {
+	w, _, _ := pruned(t)
+	r := w.replica()
+	w.Run("a-older", v1alpha1.PruneTriggerManual) // not planned: an undo does not wait for it
+	w.RequestUndo("one")
+	w.Once(labtest.Add, 2, func() { r.kill() })
+	if _, err := r.step("one"); err != nil {
+		t.Fatal(err)
+	}
+	w.Serving.Wait()
+	w.Once(labtest.Add, 0, nil)
+	r = w.replica()
+	w.Forget()
+	if _, err := r.step("a-older"); err != nil {
+		t.Fatal(err)
+	}
+	labtest.WantConditions(t, w.Get("a-older"), "Planned=False/Queued")
+	if got := w.Happened(labtest.ListMembers); got != 0 {
+		t.Errorf("%d lists while members come back", got)
+	}
+	r.finishUndo("one")
+	r.finish("a-older")
+}
+
+func TestTwoUndosOfOneGroup(t *testing.T) {
+	w, removed, left := pruned(t)
+	r := w.replica()
+	// A second run removes the rest of the idlers.
+	change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.WhenFull.Prune.FreeSeats = labtest.Seats(60) })
+	w.Publish()
+	w.Run("two", v1alpha1.PruneTriggerManual)
+	if got := r.finish("two").Status.Removed; got != 15 {
+		t.Fatalf("removed = %d", got)
+	}
+	w.backend()
+	w.RequestUndo("one")
+	w.RequestUndo("two")
+	w.Once(labtest.Add, 1, func() { r.kill() })
+	if _, err := r.step("one"); err != nil {
+		t.Fatal(err)
+	}
+	w.Serving.Wait()
+	w.Once(labtest.Add, 0, nil)
+	r = w.replica()
+	if _, err := r.step("two"); err != nil {
+		t.Fatal(err)
+	}
+	if got := undoneCondition(w.Get("two")); got.Reason != v1alpha1.ReasonQueued || !strings.Contains(got.Message, "one") {
+		t.Errorf("Undone = %+v, want Queued behind one", got)
+	}
+	one := r.finishUndo("one")
+	two := r.finishUndo("two")
+	wantRestored(t, one, allWith(removed, v1alpha1.RestoreResultAdded))
+	if got := two.Status.Undo.Added; got != 15 {
+		t.Errorf("added = %d, want 15", got)
+	}
+	wantMembers(t, w, left, removed)
+}
