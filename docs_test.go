@@ -4,11 +4,13 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // testsOf are the names of the tests in a folder.
@@ -63,5 +65,46 @@ func TestDrillsNameTests(t *testing.T) {
 	}
 	if rows < 10 {
 		t.Errorf("%d rows: the table is not read", rows)
+	}
+}
+
+// Prose wraps at 120 columns, so that diffs are readable. Tables, code, generated parts and lines that consist of a link
+// cannot be wrapped.
+func TestWidthOfMarkdown(t *testing.T) {
+	const most = 120
+	link := regexp.MustCompile(`^\s*(- )?(\[[^\]]*\]: ?|!?\[[^\]]*\]\()\S+$`)
+	pages := 0
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (path == "bin" || path == ".git" || path == filepath.Join("docs", "reference")):
+			return filepath.SkipDir
+		case filepath.Ext(path) != ".md":
+			return nil
+		}
+		pages++
+		page, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		number, code, generated := 0, false, false
+		for line := range strings.Lines(string(page)) {
+			number++
+			line = strings.TrimRight(line, "\n")
+			switch {
+			case strings.HasPrefix(strings.TrimSpace(line), "```"):
+				code = !code
+			case strings.HasPrefix(line, "<!--"):
+				generated = strings.Contains(line, "begin")
+			case code, generated, strings.HasPrefix(line, "|"), link.MatchString(line):
+			case utf8.RuneCountInString(line) > most:
+				t.Errorf("%s:%d: the line has more than %d columns", path, number, most)
+			}
+		}
+		return nil
+	})
+	if err != nil || pages < 10 {
+		t.Errorf("%d pages read: %v", pages, err)
 	}
 }
