@@ -72,7 +72,7 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 	case prunerun.WantsUndo(run):
 		return j.conclude(ctx, facts{}, restoration{j}.undo(ctx))
 	case prunerun.Finished(run):
-		return nextAfter(ctx, j.refresh(ctx))
+		return j.refresh(ctx)
 	}
 	ledger.Release(run)
 	defer func() { ledger.Release(j.run) }() // what was reserved and not recorded is given back
@@ -112,14 +112,15 @@ func (j *job) advance(ctx context.Context) (facts, error) {
 }
 
 // refresh lets the conditions of a finished run observe a change of its spec that has no other consequence. Nothing
-// else is left to do; the caller retains the run once its cache shows the end.
-func (j *job) refresh(ctx context.Context) error {
+// else is left to do: the caller retains the run once its cache shows the end, which its event announces unless the
+// cache had the end already.
+func (j *job) refresh(ctx context.Context) (Next, error) {
 	if prunerun.Lags(j.run) {
 		if err := j.Patch(ctx, func(*v1alpha1.PruneRun) {}); err != nil {
-			return err
+			return nextAfter(ctx, err)
 		}
 	}
-	return errBehind
+	return Next{After: maxRequeue}, nil
 }
 
 // conclude records what stopped a Step, and says when to take the next one.

@@ -31,15 +31,19 @@ func (j *job) execute(ctx context.Context) error {
 	if _, err := j.gather(ctx, facts{}, []check{firstInQueue}); err != nil {
 		return err
 	}
+	var known facts // of the last batch that got as far as the credentials
 	for late := 0; ; {
-		err := j.batchInSlot(ctx)
+		f, err := j.batchInSlot(ctx)
+		if f.remote.rest != nil {
+			known = f
+		}
 		switch {
 		case errors.Is(err, imrest.ErrTooLate):
 			if late++; late >= maxLateRechecks {
 				return tooSlow(err)
 			}
 		case err != nil:
-			return j.closeExecution(ctx, err)
+			return j.closeExecution(ctx, known, err)
 		default:
 			late = 0
 		}
@@ -57,25 +61,25 @@ func tooSlow(cause error) error {
 }
 
 // batchInSlot takes one batch while few other runs of the app have one under way.
-func (j *job) batchInSlot(ctx context.Context) error {
+func (j *job) batchInSlot(ctx context.Context) (facts, error) {
 	if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
-		return err
+		return facts{}, err
 	}
 	release, err := j.slots.acquire(ctx, j.key.AppName())
 	if err != nil {
-		return err
+		return facts{}, err
 	}
 	defer release()
-	return j.batch(ctx)
-}
-
-// batch takes one batch through five steps: read what allows it, recheck its members, record it, delete them, record
-// that. It returns the end of the run once nothing is left to do.
-func (j *job) batch(ctx context.Context) error {
 	f, err := j.gather(ctx, facts{}, batchChain)
 	if err != nil {
-		return err
+		return f, err
 	}
+	return f, j.batch(ctx, &f)
+}
+
+// batch takes one batch through five steps: read what allows it (f), recheck its members, record it, delete them,
+// record that. It returns the end of the run once nothing is left to do.
+func (j *job) batch(ctx context.Context, f *facts) error {
 	state := f.state()
 	needed := f.rule.SeatsNeeded(state)
 	if needed == 0 {
@@ -83,18 +87,18 @@ func (j *job) batch(ctx context.Context) error {
 			state.Members, state.MaxMembers)
 	}
 	if prunerun.Progress(j.run).InFlight > 0 {
-		return j.resume(ctx, &f, needed)
+		return j.resume(ctx, f, needed)
 	}
 	open := prunerun.OpenPositions(j.run)
 	if open == 0 {
 		return enough("The plan is carried out.")
 	}
-	granted, err := j.reserve(ctx, &f, min(open, needed, imrest.MaxDeletesPerCall))
+	granted, err := j.reserve(ctx, f, min(open, needed, imrest.MaxDeletesPerCall))
 	if err != nil {
 		return err
 	}
 	batch := prunerun.NextBatch(j.run, granted)
-	members, checkedAt, err := j.recheck(ctx, &f, batch)
+	members, checkedAt, err := j.recheck(ctx, f, batch)
 	if err != nil {
 		return err
 	}
@@ -102,10 +106,10 @@ func (j *job) batch(ctx context.Context) error {
 	if len(remove) == 0 {
 		return j.recordSettled(ctx, granted, 0, keptRecords(spared))
 	}
-	if err := j.recordBatch(ctx, &f, granted, keptRecords(spared), checkedAt); err != nil {
+	if err := j.recordBatch(ctx, f, granted, keptRecords(spared), checkedAt); err != nil {
 		return err
 	}
-	if err := j.delete(ctx, &f, remove, checkedAt); err != nil {
+	if err := j.delete(ctx, f, remove, checkedAt); err != nil {
 		return err
 	}
 	return j.recordSettled(ctx, granted, len(remove), nil)
@@ -254,13 +258,13 @@ func (j *job) recordSettled(ctx context.Context, n, removed int, kept []v1alpha1
 }
 
 // closeExecution settles the batch in flight before the run ends, whatever the reason: no more members are removed, but
-// those that were are to be on record.
-func (j *job) closeExecution(ctx context.Context, err error) error {
+// those that were are to be on record. known is what an earlier batch of this Step was allowed by.
+func (j *job) closeExecution(ctx context.Context, known facts, err error) error {
 	done, isEnough := errors.AsType[*enoughError](err)
 	if _, ends := errors.AsType[*endError](err); !ends && !isEnough {
 		return err
 	}
-	closeErr := j.closeInFlight(ctx)
+	closeErr := j.closeInFlight(ctx, known)
 	switch {
 	case closeErr != nil && ctx.Err() == nil && stopsRun(closeErr) && !isEnough:
 		// The end stands: a suspended run must not come alive again because the vendor was out of reach at that moment.
@@ -277,12 +281,12 @@ func (j *job) closeExecution(ctx context.Context, err error) error {
 }
 
 // closeInFlight finds out which members of the batch in flight are gone, and settles it without another removal.
-func (j *job) closeInFlight(ctx context.Context) error {
+func (j *job) closeInFlight(ctx context.Context, known facts) error {
 	inFlight := int(prunerun.Progress(j.run).InFlight)
 	if inFlight == 0 {
 		return nil
 	}
-	f, err := j.gather(ctx, facts{}, closeChain)
+	f, err := j.closingFacts(ctx, known)
 	if err != nil {
 		return err
 	}

@@ -752,6 +752,22 @@ func TestRunEndsWithABatchInFlight(t *testing.T) {
 	}
 }
 
+// The deletion starts too late, and is not sent; before it is repeated, the app is gone.
+func TestBatchIsSettledAlthoughItsAppWasDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := enforcing(t)
+	w.OnPatch(2, func(_ *v1alpha1.PruneRun, send func() error) error { // the record of the first batch
+		w.Clock.Forward(6 * time.Second)
+		w.Remove(&v1alpha1.IMApp{}, "prod")
+		return send()
+	})
+	run := w.replica().finish("one")
+	wantConditions(t, run, "Planned=True/Planned", "Complete=False/AppNotFound", "Failed=True/AppNotFound")
+	if diff := cmp.Diff(v1alpha1.PruneProgress{}, positions(run)); diff != "" {
+		t.Errorf("progress (-want,+got)\n%s", diff)
+	}
+}
+
 func TestOldRecheckIsRepeatedBeforeTheDeletion(t *testing.T) {
 	t.Parallel()
 	w := enforcing(t)

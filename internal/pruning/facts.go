@@ -78,6 +78,15 @@ func (j *job) gather(ctx context.Context, known facts, checks []check) (facts, e
 	return known, nil
 }
 
+// closingFacts returns known if they hold a client, so that what was sent with it can be recorded even if the app has
+// been deleted since; otherwise the app and its credentials as they are now.
+func (j *job) closingFacts(ctx context.Context, known facts) (facts, error) {
+	if known.remote.rest != nil {
+		return known, nil
+	}
+	return j.gather(ctx, facts{}, closeChain)
+}
+
 // record is the group as it is recorded; nil if it was not read.
 func (f *facts) record() *v1alpha1.PruneGroupRecord {
 	if f.group == nil {

@@ -40,9 +40,14 @@ func (r restoration) undo(ctx context.Context) error {
 	if _, err := r.gather(ctx, facts{}, []check{firstInQueue}); err != nil {
 		return err
 	}
+	var known facts // of the last batch that got as far as the credentials
 	for {
-		if err := r.restore(ctx); err != nil {
-			return r.closeUndo(ctx, err)
+		f, err := r.restore(ctx)
+		if f.remote.rest != nil {
+			known = f
+		}
+		if err != nil {
+			return r.closeUndo(ctx, known, err)
 		}
 		if err := r.reload(ctx, prunerun.WantsUndo); err != nil {
 			return err
@@ -51,14 +56,14 @@ func (r restoration) undo(ctx context.Context) error {
 }
 
 // restore adds one batch. It returns the end of the undo once nothing is left to do.
-func (r restoration) restore(ctx context.Context) error {
+func (r restoration) restore(ctx context.Context) (facts, error) {
 	f, err := r.gather(ctx, facts{}, appChain)
 	if err != nil {
-		return err
+		return f, err
 	}
 	if r.run.Status.Undo == nil {
 		if err := r.begin(ctx); err != nil {
-			return err
+			return f, err
 		}
 	}
 	batch := prunerun.AccountsWith(r.run.Status.Undo, v1alpha1.RestoreResultAdding)
@@ -67,12 +72,17 @@ func (r restoration) restore(ctx context.Context) error {
 		batch = prunerun.AccountsWith(r.run.Status.Undo, v1alpha1.RestoreResultPending)
 	}
 	if len(batch) == 0 {
-		return complete(v1alpha1.ReasonUndone, "%s", prunerun.UndoMessage(r.run.Status.Undo))
+		return f, complete(v1alpha1.ReasonUndone, "%s", prunerun.UndoMessage(r.run.Status.Undo))
 	}
 	if f, err = r.gather(ctx, f, []check{credentialsPresent}); err != nil {
-		return err
+		return f, err
 	}
-	free, err := freeSeats(ctx, &f)
+	return f, r.restoreBatch(ctx, &f, batch, resumed)
+}
+
+// restoreBatch adds as many accounts of a batch as there are seats. resumed says that its addition was recorded before.
+func (r restoration) restoreBatch(ctx context.Context, f *facts, batch []string, resumed bool) error {
+	free, err := freeSeats(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -81,7 +91,7 @@ func (r restoration) restore(ctx context.Context) error {
 	}
 	// Members are told from accounts to add before the addition is sent: an addition whose answer was lost answers its
 	// repetition with "already a member".
-	absent, found, err := membersAmong(ctx, &f, batch, resumed)
+	absent, found, err := membersAmong(ctx, f, batch, resumed)
 	if err != nil {
 		return err
 	}
@@ -98,7 +108,7 @@ func (r restoration) restore(ctx context.Context) error {
 	if err := r.recordAddition(ctx, found, absent); err != nil {
 		return err
 	}
-	return r.addBack(ctx, &f, absent)
+	return r.addBack(ctx, f, absent)
 }
 
 // begin records the accounts of the undo before the first is added. The record ends their refusal, and makes every
@@ -260,7 +270,9 @@ func undoError(step string, err error) error {
 // closeUndo finds out which accounts of the batch under way are back before the undo ends early: no more are added, but
 // those that were are to be on record. What it finds is recorded together with the end: if it were recorded before, and
 // the end not, the others would be added after all.
-func (r restoration) closeUndo(ctx context.Context, err error) error {
+//
+// known is what an earlier batch of this Step was allowed by.
+func (r restoration) closeUndo(ctx context.Context, known facts, err error) error {
 	end, ok := errors.AsType[*endError](err)
 	if !ok || r.run.Status.Undo == nil || ctx.Err() != nil {
 		return err
@@ -269,7 +281,7 @@ func (r restoration) closeUndo(ctx context.Context, err error) error {
 	if len(adding) == 0 {
 		return err
 	}
-	f, factsErr := r.gather(ctx, facts{}, closeChain)
+	f, factsErr := r.closingFacts(ctx, known)
 	switch {
 	case factsErr == nil:
 	case stopsRun(factsErr):

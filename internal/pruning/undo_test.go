@@ -256,8 +256,8 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 	}
 
 	w.Forget()
-	if next, err := r.step("one"); err != nil || len(w.Calls()) != 0 || next.After != soon {
-		t.Errorf("after its end: %v, %v, %v: want nothing but another Step soon", w.Calls(), next, err)
+	if next, err := r.step("one"); err != nil || len(w.Calls()) != 0 || next.After != maxRequeue {
+		t.Errorf("after its end: %v, %v, %v: want nothing but another Step in %s", w.Calls(), next, err, maxRequeue)
 	}
 }
 
