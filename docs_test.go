@@ -68,8 +68,8 @@ func TestDrillsNameTests(t *testing.T) {
 	}
 }
 
-// Prose wraps at 120 columns, so that diffs are readable. Tables, code, generated parts and lines that consist of a link
-// cannot be wrapped.
+// Prose wraps at 120 columns, so that diffs are readable. Tables, code, generated parts and lines that consist of a
+// link cannot be wrapped.
 func TestWidthOfMarkdown(t *testing.T) {
 	const most = 120
 	link := regexp.MustCompile(`^\s*(- )?(\[[^\]]*\]: ?|!?\[[^\]]*\]\()\S+$`)

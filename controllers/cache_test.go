@@ -23,7 +23,8 @@ func TestCachedListsArePacked(t *testing.T) {
 		t.Errorf("a packed list can be written to the API: %v", err)
 	}
 	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
-		newList(namespace, "plain", nil, "jared", "tommy", "jared"), newPolicy(namespace, "gate", "lounge", byName("plain")))
+		newList(namespace, "plain", nil, "jared", "tommy", "jared"),
+		newPolicy(namespace, "gate", "lounge", byName("plain")))
 	again := startReplica(t, namespace, replicaOptions{}) // gets them as its first objects
 	for _, r := range []*replica{r, again} {
 		r.published(t, admits("tommy", "lounge", true))

@@ -40,8 +40,7 @@ const (
 	lastBuildRetry  = 5 * time.Second
 
 	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause. A change after a quiet
-	// time is built at once, while a stream of changes is coalesced into builds that take a thirtieth of one core, or seven
-	// a second. See ADR 8.
+	// time is built at once; a stream of changes is coalesced into about seven builds a second at most. See ADR 8.
 	pausePerBuild = 30
 	maxBuildPause = 150 * time.Millisecond
 )

@@ -87,7 +87,8 @@ func trimAccountList(shared *interner, store *policy.Store, list *v1alpha1.Accou
 	convert.PackList(list, store.Load().Accounts(list.Namespace, list.Name))
 	labels, annotations := shared.labelSet(list.Labels), list.Annotations
 	trimIdentity(shared, &list.ObjectMeta)
-	list.Labels, list.Annotations = labels, annotations // selectors of policies match labels; annotations are the accounts
+	// Selectors of policies match the labels; the annotations hold the packed accounts.
+	list.Labels, list.Annotations = labels, annotations
 	list.Status.Conditions = shared.conditions(list.Status.Conditions)
 }
 

@@ -154,7 +154,8 @@ func TestPolicyVerdict(t *testing.T) {
 		"code that does not reach the client": {
 			policy: policyNamed("p", 1, joining(reject(1, ""))),
 			want: PolicyVerdict{
-				Acceptance: Invalid, Message: "join.reject.code: 1 does not reach the client: use a number from 10100 to 10200",
+				Acceptance: Invalid,
+				Message:    "join.reject.code: 1 does not reach the client: use a number from 10100 to 10200",
 			},
 		},
 		"every problem is named": {

@@ -145,8 +145,8 @@ func Compile(in Input) *Snapshot {
 	return c.Build()
 }
 
-// Set sets all objects of an input, and removes none. Of several objects of one name, which Kubernetes rules out, the last
-// one counts.
+// Set sets all objects of an input, and removes none. Of several objects of one name, which Kubernetes rules out, the
+// last one counts.
 func (c *Compiler) Set(in Input) {
 	for _, l := range in.Lists {
 		c.SetList(l)

@@ -312,7 +312,9 @@ func TestDecideJoin(t *testing.T) {
 		},
 		"an empty account prefix admits nobody": {
 			policies: []Policy{
-				policyNamed("p", 1, joining(func(j *JoinSection) { j.Allow = &AccountSelector{Prefixes: []string{""}} })),
+				policyNamed("p", 1, joining(func(j *JoinSection) {
+					j.Allow = &AccountSelector{Prefixes: []string{""}}
+				})),
 			},
 			want: refuse(ReasonNotListed, 1, ""),
 		},

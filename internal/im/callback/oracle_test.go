@@ -22,8 +22,8 @@ import (
 //
 // The oracle makes up for the differences of encoding/json, which
 //   - checks strings that no command needs (control characters, invalid escapes): the oracle replaces them first;
-//   - takes the last of repeated fields, and keys in any case: the oracle cuts out the fields itself, and compares their
-//     keys;
+//   - takes the last of repeated fields, and keys in any case: the oracle cuts out the fields itself, and compares
+//     their keys;
 //   - replaces invalid UTF-8 and half a surrogate pair by U+FFFD, and allows NUL: the oracle searches for them;
 //   - allows 10,000 levels of nesting: the oracle counts.
 func FuzzParseAgainstEncodingJSON(f *testing.F) {

@@ -18,8 +18,8 @@ func TestParseQuery(t *testing.T) {
 		want Query
 	}{
 		"as documented": {
-			raw: "SdkAppid=1400000000&CallbackCommand=Group.CallbackAfterGroupFull&contenttype=json&ClientIP=127.0.0.1" +
-				"&OptPlatform=iOS&Sign=ab&RequestTime=1669872112",
+			raw: "SdkAppid=1400000000&CallbackCommand=Group.CallbackAfterGroupFull&contenttype=json" +
+				"&ClientIP=127.0.0.1&OptPlatform=iOS&Sign=ab&RequestTime=1669872112",
 			want: Query{SDKAppID: "1400000000", CommandText: "Group.CallbackAfterGroupFull", OptPlatform: "iOS",
 				Sign: "ab", RequestTime: "1669872112"},
 		},

@@ -155,13 +155,12 @@ func (c *Client) forgetSignature() {
 
 // url returns a URL with the UserSig in it, which must only be sent to the vendor.
 func (c Config) url(api, sig string) string {
+	random := rand.Uint32() //nolint:gosec // the vendor requires that it differs between requests; it is no secret
 	query := url.Values{
-		"sdkappid":   {strconv.FormatUint(c.SDKAppID, 10)},
-		"identifier": {c.AdminAccount},
-		"usersig":    {sig},
-		"random": {
-			strconv.FormatUint(uint64(rand.Uint32()), 10),
-		}, //nolint:gosec // G404: the vendor wants it to differ, not to be a secret
+		"sdkappid":    {strconv.FormatUint(c.SDKAppID, 10)},
+		"identifier":  {c.AdminAccount},
+		"usersig":     {sig},
+		"random":      {strconv.FormatUint(uint64(random), 10)},
 		"contenttype": {"json"},
 	}
 	return c.Endpoint + "/v4/" + serviceGroup + "/" + api + "?" + query.Encode()

@@ -216,8 +216,8 @@ func (l *limiter) serve(now time.Time) (next time.Time) {
 	}
 }
 
-// dismiss fails all calls in a long pause, whose reason the callers have to learn, and otherwise those that cannot start
-// in time if the next slot is at slot.
+// dismiss fails all calls in a long pause, whose reason the callers have to learn, and otherwise those that cannot
+// start in time if the next slot is at slot.
 func (l *limiter) dismiss(now, slot time.Time) {
 	left := l.pausedUntil.Sub(now)
 	for in := range l.queues {
