@@ -46,16 +46,6 @@ func loadThresholds() (*thresholds, error) {
 	return t, nil
 }
 
-func (t *thresholds) keys() map[string]bool {
-	keys := map[string]bool{}
-	for _, g := range t.Goals {
-		for _, l := range g.Limits {
-			keys[l.Key] = true
-		}
-	}
-	return keys
-}
-
 func (l *limit) exceeded(value float64) bool {
 	return (l.Max != nil && value > *l.Max) || (l.Min != nil && value < *l.Min)
 }

@@ -37,9 +37,8 @@ func main() {
 func provide(ctx context.Context, out string) (string, error) {
 	if dir := os.Getenv(assetsVariable); dir != "" {
 		if name, missing := firstMissing(dir); missing {
-			return "", fmt.Errorf("%s is %s, which has no %s: name a directory that holds kube-apiserver, etcd and kubectl, "+
-				"or unset it to have them built",
-				assetsVariable, dir, name)
+			return "", fmt.Errorf("%s is %s, which has no %s: name a directory that holds kube-apiserver, etcd and "+
+				"kubectl, or unset it to have them built", assetsVariable, dir, name)
 		}
 		return filepath.Abs(dir)
 	}
