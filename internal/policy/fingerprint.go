@@ -90,39 +90,6 @@ func (a *App) fingerprint() fingerprint {
 	return t.sum()
 }
 
-// computeFingerprint covers everything in the policy that a decision or a plan depends on.
-func (p *parsedPolicy) computeFingerprint() fingerprint {
-	var t transcript
-	t.object(p.object)
-	t.text(p.app.name)
-	t.number(int64(len(p.groups)))
-	for _, m := range p.groups {
-		t.number(int64(m.Kind))
-		t.text(m.Value)
-	}
-	t.number(int64(p.types))
-	t.text(p.invalid)
-	t.flag(p.section != nil)
-	if s := p.section; s != nil {
-		t.flag(s.audit)
-		t.flag(s.gated)
-		t.number(int64(s.triggers))
-		t.rejection(s.reject)
-		t.selector(p.allow)
-		t.selector(p.deny)
-	}
-	t.flag(p.pruning != nil)
-	if pr := p.pruning; pr != nil {
-		t.rule(&pr.rule)
-		t.number(int64(len(pr.unresolved)))
-		for _, u := range pr.unresolved {
-			t.text(u)
-		}
-		t.selector(p.protect)
-	}
-	return t.sum()
-}
-
 func (t *transcript) rejection(r Rejection) {
 	t.number(int64(r.Code))
 	t.text(r.Message)
@@ -140,19 +107,4 @@ func (t *transcript) rule(r *PruneRule) {
 	t.rejection(r.Reject)
 	t.flag(r.Silent)
 	t.text(r.Reason)
-}
-
-func (t *transcript) selector(p *parsedSelector) {
-	t.number(int64(len(p.own.sets)))
-	for _, set := range p.own.sets {
-		t.accounts(set)
-	}
-	t.number(int64(len(p.own.prefixes)))
-	for _, prefix := range p.own.prefixes {
-		t.text(prefix)
-	}
-	t.number(int64(len(p.refs)))
-	for i := range p.refs {
-		t.text(p.refs[i].key)
-	}
 }

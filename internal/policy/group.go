@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"iter"
-	"slices"
-)
+import "strconv"
 
 // GroupType is the vendor's type of a group, in its canonical spelling.
 type GroupType uint8
@@ -113,77 +110,5 @@ func (m GroupMatcher) String() string {
 	if m.Kind == MatchAll {
 		return m.Kind.String()
 	}
-	return m.Kind.String() + " " + quote(m.Value)
-}
-
-// groupIndex finds the policies whose matchers match a group's id, in the order of their rank. It never changes. The
-// zero value is empty.
-type groupIndex struct {
-	exact    map[string]*bucket // by group
-	prefixes map[string]*bucket
-	// prefixLengths are those of the prefixes, each once, the longest first: a group is looked up by its beginning of
-	// each length.
-	prefixLengths []int
-	all           *bucket // nil if there is none
-}
-
-// bucket holds the policies that have one matcher, in the order of their rank, and what they say.
-type bucket struct {
-	matcher  GroupMatcher
-	policies []*resolvedPolicy
-	sections []section
-	prunings []*pruning
-	// overridden are the rules that apply to no group by this matcher, each with the rule that overrides it; nil if
-	// there is none.
-	overridden map[*pruning]*pruning
-}
-
-func (b *bucket) findOverridden() {
-	if len(b.prunings) < 2 {
-		return
-	}
-	// covering holds one rule for each type filter that adds a type to those before it. There are few filters.
-	var covering []*pruning
-	for _, p := range b.prunings {
-		i := slices.IndexFunc(covering, func(c *pruning) bool { return c.types.covers(p.types) })
-		if i < 0 {
-			covering = append(covering, p)
-			continue
-		}
-		if b.overridden == nil {
-			b.overridden = map[*pruning]*pruning{}
-		}
-		b.overridden[p] = covering[i]
-	}
-}
-
-// bucketOf returns the bucket of a matcher, or nil.
-func (x *groupIndex) bucketOf(m GroupMatcher) *bucket {
-	switch m.Kind {
-	case MatchExact:
-		return x.exact[m.Value]
-	case MatchPrefix:
-		return x.prefixes[m.Value]
-	}
-	return x.all
-}
-
-// matching yields the buckets whose matcher matches the group, in the order of their rank.
-func (x *groupIndex) matching(group string) iter.Seq[*bucket] {
-	return func(yield func(*bucket) bool) {
-		if b := x.exact[group]; b != nil && !yield(b) {
-			return
-		}
-		for _, length := range x.prefixLengths {
-			if length > len(group) {
-				continue
-			}
-			if b := x.prefixes[group[:length]]; b != nil && !yield(b) {
-				return
-			}
-		}
-		if x.all != nil {
-			yield(x.all)
-		}
-	}
+	return m.Kind.String() + " " + strconv.Quote(m.Value)
 }

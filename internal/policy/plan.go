@@ -57,8 +57,9 @@ type Removal struct {
 // members must be the complete list: an error in it ends planning. An account that is listed twice counts once, by its
 // first row. PlanPrune holds as many members as it removes, and an [accounts.Dedup]: once in some ten million plans of
 // a million members it takes a new member for a repeated one, which then stays.
-func PlanPrune(g *GoverningRule, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time) (Plan,
-	error) {
+func PlanPrune(
+	g *GoverningRule, group GroupState, budget int, members iter.Seq2[Member, error], now time.Time,
+) (Plan, error) {
 	if !g.usable() || !group.Type.known() {
 		return Plan{}, ErrRuleUnusable
 	}

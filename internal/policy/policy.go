@@ -212,3 +212,36 @@ func enumerate(refs []string) string {
 	}
 	return strings.Join(refs[:maxNamedRefs], "; ") + "; and " + strconv.Itoa(len(refs)-maxNamedRefs) + " more"
 }
+
+// computeFingerprint covers everything in the policy that a decision or a plan depends on.
+func (p *parsedPolicy) computeFingerprint() fingerprint {
+	var t transcript
+	t.object(p.object)
+	t.text(p.app.name)
+	t.number(int64(len(p.groups)))
+	for _, m := range p.groups {
+		t.number(int64(m.Kind))
+		t.text(m.Value)
+	}
+	t.number(int64(p.types))
+	t.text(p.invalid)
+	t.flag(p.section != nil)
+	if s := p.section; s != nil {
+		t.flag(s.audit)
+		t.flag(s.gated)
+		t.number(int64(s.triggers))
+		t.rejection(s.reject)
+		t.selector(p.allow)
+		t.selector(p.deny)
+	}
+	t.flag(p.pruning != nil)
+	if pr := p.pruning; pr != nil {
+		t.rule(&pr.rule)
+		t.number(int64(len(pr.unresolved)))
+		for _, u := range pr.unresolved {
+			t.text(u)
+		}
+		t.selector(p.protect)
+	}
+	return t.sum()
+}

@@ -41,8 +41,9 @@ type Kept struct {
 //
 // The rule may have changed since the plan: g is the one in force now. While g.Invalid or g.Unresolved is set, Recheck
 // keeps every member; callers wait instead of calling it then.
-func (g *GoverningRule) Recheck(batch []Removal, current map[string]Member, now time.Time) (remove []string,
-	kept []Kept) {
+func (g *GoverningRule) Recheck(
+	batch []Removal, current map[string]Member, now time.Time,
+) (remove []string, kept []Kept) {
 	for _, planned := range batch {
 		if reason := g.keptFor(planned, current, now); reason != 0 {
 			kept = append(kept, Kept{Account: planned.Account, Reason: reason})
@@ -56,8 +57,9 @@ func (g *GoverningRule) Recheck(batch []Removal, current map[string]Member, now 
 // RecheckInFlight is Recheck for a batch whose deletion was recorded and may have happened: a member that has left
 // since counts as removed by the run, even if it has joined again. batch must not hold members that the run has
 // recorded as kept.
-func (g *GoverningRule) RecheckInFlight(batch []Removal, current map[string]Member, now time.Time) (removed,
-	remove []string, kept []Kept) {
+func (g *GoverningRule) RecheckInFlight(
+	batch []Removal, current map[string]Member, now time.Time,
+) (removed, remove []string, kept []Kept) {
 	var present []Removal
 	for _, planned := range batch {
 		m, isMember := current[planned.Account]

@@ -142,3 +142,125 @@ func (a *CompiledApp) Tokens() []Token { return a.tokens() }
 
 // PruningSuspended says that no group of the app is pruned.
 func (a *CompiledApp) PruningSuspended() bool { return a.pruningSuspended }
+
+// PolicyVerdict returns the verdict on the policy of that name and UID.
+func (s *Snapshot) PolicyVerdict(namespace, name, uid string) (PolicyVerdict, bool) {
+	if v := s.policies.find(objectName{namespace, name}); v != nil && v.UID == uid {
+		return *v, true
+	}
+	return PolicyVerdict{}, false
+}
+
+// AppVerdict returns the verdict on the app of that name and UID.
+func (s *Snapshot) AppVerdict(namespace, name, uid string) (AppVerdict, bool) {
+	if v := s.appVerdicts.find(objectName{namespace, name}); v != nil && v.UID == uid {
+		return *v, true
+	}
+	return AppVerdict{}, false
+}
+
+// ListVerdict returns the verdict on the list of that name and UID.
+func (s *Snapshot) ListVerdict(namespace, name, uid string) (ListVerdict, bool) {
+	if l := s.lists.find(objectName{namespace, name}); l != nil && l.UID == uid {
+		return l.ListVerdict, true
+	}
+	return ListVerdict{}, false
+}
+
+// PolicyVerdicts returns the verdicts on all policies, ordered by namespace and name.
+func (s *Snapshot) PolicyVerdicts() iter.Seq[PolicyVerdict] { return s.policies.all() }
+
+// AppVerdicts returns the verdicts on all apps, ordered by namespace and name.
+func (s *Snapshot) AppVerdicts() iter.Seq[AppVerdict] { return s.appVerdicts.all() }
+
+// ListVerdicts returns the verdicts on all lists, ordered by namespace and name.
+func (s *Snapshot) ListVerdicts() iter.Seq[ListVerdict] { return verdictsOn(s.lists.all()) }
+
+// PolicyVerdictsSince returns the verdicts on policies that are new or changed since an earlier snapshot of the same
+// Compiler, in the order of PolicyVerdicts; all of them if before is nil. It compares addresses. Policies that are gone
+// are left out.
+func (s *Snapshot) PolicyVerdictsSince(before *Snapshot) iter.Seq[PolicyVerdict] {
+	return s.policies.since(before.orEmpty().policies)
+}
+
+// AppVerdictsSince is PolicyVerdictsSince for apps.
+func (s *Snapshot) AppVerdictsSince(before *Snapshot) iter.Seq[AppVerdict] {
+	return s.appVerdicts.since(before.orEmpty().appVerdicts)
+}
+
+// ListVerdictsSince is PolicyVerdictsSince for lists.
+func (s *Snapshot) ListVerdictsSince(before *Snapshot) iter.Seq[ListVerdict] {
+	return verdictsOn(s.lists.since(before.orEmpty().lists))
+}
+
+// groupIndex finds the policies whose matchers match a group's id, in the order of their rank. It never changes. The
+// zero value is empty.
+type groupIndex struct {
+	exact    map[string]*bucket // by group
+	prefixes map[string]*bucket
+	// prefixLengths are those of the prefixes, each once, the longest first: a group is looked up by its beginning of
+	// each length.
+	prefixLengths []int
+	all           *bucket // nil if there is none
+}
+
+// bucket holds the policies that have one matcher, in the order of their rank, and what they say.
+type bucket struct {
+	matcher  GroupMatcher
+	policies []*resolvedPolicy
+	sections []section
+	prunings []*pruning
+	// overridden are the rules that apply to no group by this matcher, each with the rule that overrides it; nil if
+	// there is none.
+	overridden map[*pruning]*pruning
+}
+
+func (b *bucket) findOverridden() {
+	if len(b.prunings) < 2 {
+		return
+	}
+	// covering holds one rule for each type filter that adds a type to those before it. There are few filters.
+	var covering []*pruning
+	for _, p := range b.prunings {
+		i := slices.IndexFunc(covering, func(c *pruning) bool { return c.types.covers(p.types) })
+		if i < 0 {
+			covering = append(covering, p)
+			continue
+		}
+		if b.overridden == nil {
+			b.overridden = map[*pruning]*pruning{}
+		}
+		b.overridden[p] = covering[i]
+	}
+}
+
+// bucketOf returns the bucket of a matcher, or nil.
+func (x *groupIndex) bucketOf(m GroupMatcher) *bucket {
+	switch m.Kind {
+	case MatchExact:
+		return x.exact[m.Value]
+	case MatchPrefix:
+		return x.prefixes[m.Value]
+	}
+	return x.all
+}
+
+// matching yields the buckets whose matcher matches the group, in the order of their rank.
+func (x *groupIndex) matching(group string) iter.Seq[*bucket] {
+	return func(yield func(*bucket) bool) {
+		if b := x.exact[group]; b != nil && !yield(b) {
+			return
+		}
+		for _, length := range x.prefixLengths {
+			if length > len(group) {
+				continue
+			}
+			if b := x.prefixes[group[:length]]; b != nil && !yield(b) {
+				return
+			}
+		}
+		if x.all != nil {
+			yield(x.all)
+		}
+	}
+}

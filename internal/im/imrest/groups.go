@@ -193,24 +193,19 @@ type appGroupsResponse struct {
 // first, and it is called at most once a second, the vendor's limit.
 func (c *Client) AppGroups(ctx context.Context, from uint64) (AppGroupsPage, error) {
 	var got appGroupsResponse
-	err := c.do(
-		ctx,
-		call{
-			api:   apiAppGroups,
-			sweep: true,
-			body:  appGroupsRequest{Limit: appGroupsPage, Next: from},
-			decode: func(r response) error {
-				got = appGroupsResponse{}
-				if err := r.decode(&got); err != nil {
-					return err
-				}
-				if err := got.check(r); err != nil {
-					return err
-				}
-				return got.complete()
-			},
+	err := c.do(ctx, call{
+		api: apiAppGroups, body: appGroupsRequest{Limit: appGroupsPage, Next: from}, sweep: true,
+		decode: func(r response) error {
+			got = appGroupsResponse{}
+			if err := r.decode(&got); err != nil {
+				return err
+			}
+			if err := got.check(r); err != nil {
+				return err
+			}
+			return got.complete()
 		},
-	)
+	})
 	if err != nil {
 		return AppGroupsPage{}, err
 	}
