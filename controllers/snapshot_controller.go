@@ -39,8 +39,8 @@ const (
 	firstBuildRetry = 100 * time.Millisecond
 	lastBuildRetry  = 5 * time.Second
 
-	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause. A change after a quiet
-	// time is built at once; a stream of changes is coalesced into about seven builds a second at most. See ADR 8.
+	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause: a change after a quiet
+	// time is built at once, and a stream of changes takes 1/31 of the time for builds of up to 5 ms. See ADR 8.
 	pausePerBuild = 30
 	maxBuildPause = 150 * time.Millisecond
 )

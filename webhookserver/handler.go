@@ -85,7 +85,7 @@ func (h *handler) rescue(x *exchange, w http.ResponseWriter) {
 // report logs a panic. If the logger panics too, nothing is logged: the answer matters more.
 func (h *handler) report(x *exchange, failure any) {
 	defer func() { _ = recover() }()
-	h.log.Error(fmt.Errorf("panic: %v", failure), "Answering a callback failed; a join is refused",
+	h.log.Error(fmt.Errorf("panic: %v", failure), "Panic while answering a callback; a join is refused",
 		"command", commandOf(x.command).String(), "stack", string(debug.Stack()))
 }
 

@@ -64,7 +64,8 @@ func ListConditions(v policy.ListVerdict) []metav1.Condition {
 }
 
 // PolicyConditions are the conditions of a GroupPolicy, without transition times: Accepted, ResolvedRefs if the policy
-// has references (see HasReferences), Ready, and PruneOverridden if another policy's rule goes first.
+// has references (see HasReferences), Ready, and PruneOverridden if another policy's rule goes first in every group of one
+// of its matchers.
 func PolicyConditions(v policy.PolicyVerdict, hasReferences bool) []metav1.Condition {
 	parts := []metav1.Condition{policyAccepted(v)}
 	if hasReferences {
@@ -90,7 +91,7 @@ func policyAccepted(v policy.PolicyVerdict) metav1.Condition {
 			"The policy governs nothing, since %s.", v.Message))
 	default:
 		return no(v1alpha1.ConditionAccepted, v1alpha1.ReasonInvalid, fmt.Sprintf(
-			"The policy keeps its place, but admits and removes nobody. Correct %s.", v.Message))
+			"The policy keeps its rank, but admits no account and removes no member. Correct %s.", v.Message))
 	}
 }
 

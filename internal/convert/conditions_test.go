@@ -135,7 +135,7 @@ func TestPolicyConditions(t *testing.T) {
 		"Invalid": {
 			policy.PolicyVerdict{Acceptance: policy.Invalid, Message: "join.mode: use Enforce or Audit"}, false,
 			[]string{"Accepted=False/Invalid", "Ready=False/Invalid"}, []string{
-				"join.mode: use Enforce or Audit", "keeps its place",
+				"join.mode: use Enforce or Audit", "keeps its rank",
 			},
 		},
 		"Missing": {

@@ -72,7 +72,7 @@ type reference struct {
 	resolution
 	// union is an index over the sets if they are many; nil otherwise.
 	union *sharedUnion
-	// changed says that this build resolved the reference to something else than the last one.
+	// changed says that this build resolved the reference anew, or gave it a union.
 	changed bool
 }
 
@@ -174,7 +174,7 @@ func (x *listIndex) release(references []*reference) {
 	}
 }
 
-// resolveStale resolves the references whose lists changed, and returns those that are marked as changed.
+// resolveStale resolves the references whose lists changed, and returns those and the ones that got a union.
 func (x *listIndex) resolveStale() (changed []*reference) {
 	for _, r := range slices.SortedFunc(maps.Keys(x.stale), byKey) {
 		r.resolution = x.namespaces[r.namespace].resolve(r)

@@ -107,13 +107,13 @@ func (p *parsedPolicy) refs() iter.Seq[*listRef] {
 	}
 }
 
-// resolvedPolicy is a policy with its references resolved. It never changes, and is part of every snapshot until the
-// policy or one of its lists does.
+// resolvedPolicy is a policy with its references resolved. It does not change once it is made, and snapshots share it
+// until the policy or one of its lists changes.
 type resolvedPolicy struct {
 	*parsedPolicy
 	sections []section  // one or none
 	prunings []*pruning // one or none
-	// buckets has one for each matcher, of this policy alone: nearly every group has one policy.
+	// buckets has one for each matcher, of this policy alone: nearly every matcher belongs to one policy.
 	buckets     []bucket
 	missing     string
 	fingerprint fingerprint
@@ -137,7 +137,7 @@ func (p *compiledPolicy) lastVerdict() *PolicyVerdict {
 	return p.verdict
 }
 
-// refersToChanged reports whether a reference of the policy resolves to something else than before.
+// refersToChanged reports whether this build resolved a reference of the policy anew.
 func (p *compiledPolicy) refersToChanged() bool {
 	return slices.ContainsFunc(p.references, func(r *reference) bool { return r.changed })
 }

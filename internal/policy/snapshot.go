@@ -193,8 +193,8 @@ func (s *Snapshot) ListVerdictsSince(before *Snapshot) iter.Seq[ListVerdict] {
 	return verdictsOn(s.lists.since(before.orEmpty().lists))
 }
 
-// groupIndex finds the policies whose matchers match a group's id, in the order of their rank. It never changes. The
-// zero value is empty.
+// groupIndex finds the policies whose matchers match a group's id, in the order of their rank. It does not
+// change once it is in a snapshot. The zero value is empty.
 type groupIndex struct {
 	exact    map[string]*bucket // by group
 	prefixes map[string]*bucket
@@ -204,7 +204,7 @@ type groupIndex struct {
 	all           *bucket // nil if there is none
 }
 
-// bucket holds the policies that have one matcher, in the order of their rank, and what they say.
+// bucket holds the policies that share a matcher, in the order of their rank, and what they say.
 type bucket struct {
 	matcher  GroupMatcher
 	policies []*resolvedPolicy

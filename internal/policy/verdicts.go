@@ -39,8 +39,8 @@ type PolicyVerdict struct {
 	// MissingRefs lists the references that resolve to no AccountList, in the order of the fields, separated by "; ";
 	// of more than 10 it names the first and counts the rest.
 	MissingRefs string
-	// OverriddenBy is the name of a higher-ranked policy whose rule applies to every group of OverriddenMatcher, a
-	// matcher of this policy. Both are empty when there is none.
+	// OverriddenBy is the name of a higher-ranked policy whose rule goes before this one's in every group of
+	// OverriddenMatcher, a matcher of this policy. Both are empty when there is none.
 	OverriddenBy      string
 	OverriddenMatcher string
 }

@@ -25,12 +25,12 @@ func PlanMessage(candidates, removals int, inactiveFor time.Duration) string {
 	default:
 		sum = fmt.Sprintf("%d of %d inactive members are to go", removals, candidates)
 	}
-	return fmt.Sprintf("%s; inactive is who neither joined nor spoke for %s.", sum, inDays(inactiveFor))
+	return fmt.Sprintf("%s. A member is inactive if it neither joined nor spoke for %s.", sum, inDays(inactiveFor))
 }
 
 // ApprovalMessage says what a plan that awaits approval asks for.
 func ApprovalMessage(plan *v1alpha1.PrunePlan) string {
-	return fmt.Sprintf("Nobody goes before a person approves: look at status.plan.removals (%s), "+
+	return fmt.Sprintf("Awaiting approval: review status.plan.removals (%s), "+
 		"then set spec.approval to Approved or Denied. The plan is void after %s.",
 		Count(len(plan.Removals), "member", "members"), plan.CreatedAt.Add(PlanLife).UTC().Format(time.RFC3339))
 }
@@ -86,7 +86,7 @@ func UndoMessage(undo *v1alpha1.PruneUndo) string {
 	case undo.FinishedAt.IsZero() && left+adding > 0:
 		parts = append(parts, Count(left+adding, "is", "are")+" still to come")
 	case adding > 0:
-		parts = append(parts, fmt.Sprintf("of %d it is not known", adding))
+		parts = append(parts, fmt.Sprintf("for %d the result is not known", adding))
 	}
 	if len(parts) == 1 {
 		return parts[0] + "."

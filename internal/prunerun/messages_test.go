@@ -19,13 +19,13 @@ func TestPlanMessage(t *testing.T) {
 		inactiveFor          time.Duration
 		want                 string
 	}{
-		{4, 3, 90 * day, "3 of 4 inactive members are to go; inactive is who neither joined nor spoke for 90d."},
-		{4, 1, 36 * time.Hour, "1 of 4 inactive members is to go; inactive is who neither joined nor spoke for 1d12h."},
-		{1, 1, day, "1 of 1 inactive member is to go; inactive is who neither joined nor spoke for 1d."},
-		{2, 2, 23 * time.Hour, "2 of 2 inactive members are to go; inactive is who neither joined nor spoke for 23h."},
-		{0, 0, day, "No member that may go is inactive; inactive is who neither joined nor spoke for 1d."},
-		{6, 0, 2 * day, "Enough seats are free, so that none of 6 inactive members is to go; " +
-			"inactive is who neither joined nor spoke for 2d."},
+		{4, 3, 90 * day, "3 of 4 inactive members are to go. A member is inactive if it neither joined nor spoke for 90d."},
+		{4, 1, 36 * time.Hour, "1 of 4 inactive members is to go. A member is inactive if it neither joined nor spoke for 1d12h."},
+		{1, 1, day, "1 of 1 inactive member is to go. A member is inactive if it neither joined nor spoke for 1d."},
+		{2, 2, 23 * time.Hour, "2 of 2 inactive members are to go. A member is inactive if it neither joined nor spoke for 23h."},
+		{0, 0, day, "No member that may go is inactive. A member is inactive if it neither joined nor spoke for 1d."},
+		{6, 0, 2 * day, "Enough seats are free, so that none of 6 inactive members is to go. " +
+			"A member is inactive if it neither joined nor spoke for 2d."},
 	}
 	for _, tc := range tests {
 		if got := prunerun.PlanMessage(tc.candidates, tc.removals, tc.inactiveFor); got != tc.want {
@@ -84,7 +84,7 @@ func TestUndoMessage(t *testing.T) {
 				"Failed", "Adding"),
 			"2 of 9 accounts are back; 1 of them came back by itself, 1 has yet to confirm, 1 was refused, " +
 				"1 no longer exists, 1 is in too many groups, for 1 no seat was free, 1 was not added, " +
-				"of 1 it is not known.",
+				"for 1 the result is not known.",
 		},
 		"under way": {of(false, "Added", "Adding", "Pending"), "1 of 3 accounts is back; 2 are still to come."},
 	}

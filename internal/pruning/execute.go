@@ -56,7 +56,7 @@ func (j *job) execute(ctx context.Context) error {
 func tooSlow(cause error) error {
 	return &waitError{
 		reason: v1alpha1.ReasonVendorUnavailable, cause: cause,
-		message: "The vendor is too slow for the last look: nobody is removed on the strength of an old one.",
+		message: "The vendor answers too slowly: the check of the members expired before their removal. It is repeated.",
 	}
 }
 

@@ -56,7 +56,7 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 	switch {
 	case errors.Is(err, policy.ErrActivityUnknown):
 		return policy.Plan{}, fail(v1alpha1.ReasonActivityUnknown,
-			"The vendor tells of no member when it last spoke, so that silence proves nothing: nobody is removed.")
+			"The vendor reports for no member when it last spoke, so inactivity is unknown: no member is removed.")
 	case err != nil:
 		return policy.Plan{}, vendorError("list the members", err)
 	}

@@ -68,7 +68,7 @@ func TestUndoEndsEarly(t *testing.T) {
 				w.Fault(emulator.Fault{API: apiNamed, Kind: emulator.FaultCode, Code: 10004, Skip: 1})
 			},
 			reason: v1alpha1.ReasonVendorRefused, unknown: 20,
-			says: []string{"25 were not added, of 20 it is not known"},
+			says: []string{"25 were not added, for 20 the result is not known"},
 		},
 		"app deleted": {
 			meanwhile: func(w *world) { w.Remove(&v1alpha1.IMApp{}, labtest.App) },
