@@ -77,8 +77,8 @@ func (i *Intake) init() {
 	})
 }
 
-// GroupFull adds the group to the pending ones. It never blocks on I/O and does not retain groupID, which may be a part
-// of a longer string. It may be called before Start.
+// GroupFull adds the group to the pending ones. It never blocks on I/O and does not retain groupID. It may be called
+// before Start.
 func (i *Intake) GroupFull(app policy.Object, groupID string) {
 	i.init()
 	now := i.Now()

@@ -76,6 +76,7 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 	err := builder.ControllerManagedBy(mgr).
 		Named("snapshot").
 		Watches(&v1alpha1.IMApp{}, r.changed.handler(specChanged)).
+		// The accounts of a cached list are packed: see convert.PackList.
 		Watches(&v1alpha1.AccountList{},
 			r.changed.handler(predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
 		Watches(&v1alpha1.GroupPolicy{}, r.changed.handler(specChanged)).

@@ -27,20 +27,21 @@ var (
 	unreadableJoin = encoded(http.StatusOK,
 		callback.Answer{OK: true, Code: policy.RefuseCode, Info: "unreadable request"})
 
-	notFound         = refusal(http.StatusNotFound, "no such path")
-	methodNotAllowed = refusal(http.StatusMethodNotAllowed, "use POST").with("Allow", http.MethodPost)
+	notFound         = httpError(http.StatusNotFound, "no such path")
+	methodNotAllowed = httpError(http.StatusMethodNotAllowed, "use POST").with("Allow", http.MethodPost)
 	// bodyTooLarge closes the connection: the rest of the body is not worth reading.
-	bodyTooLarge   = refusal(http.StatusRequestEntityTooLarge, "body too large").with("Connection", "close")
-	noSnapshot     = refusal(http.StatusServiceUnavailable, "not ready")
-	foreignApp     = refusal(http.StatusForbidden, "unknown SdkAppid")
-	unauthorized   = refusal(http.StatusUnauthorized, "not authenticated")
-	unreadableBody = refusal(http.StatusBadRequest, "unreadable request")
-	wrongCommand   = refusal(http.StatusBadRequest, "CallbackCommand of query and body differ")
-	internalError  = refusal(http.StatusInternalServerError, "internal error")
+	bodyTooLarge   = httpError(http.StatusRequestEntityTooLarge, "body too large").with("Connection", "close")
+	noSnapshot     = httpError(http.StatusServiceUnavailable, "not ready")
+	foreignApp     = httpError(http.StatusForbidden, "unknown SdkAppid")
+	unauthorized   = httpError(http.StatusUnauthorized, "not authenticated")
+	unreadableBody = httpError(http.StatusBadRequest, "unreadable request")
+	wrongCommand   = httpError(http.StatusBadRequest, "CallbackCommand of query and body differ")
+	internalError  = httpError(http.StatusInternalServerError, "internal error")
 )
 
-// refusal answers a client that is not known to be the vendor, or a callback that decides nothing.
-func refusal(status int, info string) *answer {
+// httpError answers a client that is not known to be the vendor, or a callback that cannot be taken for a decision. To
+// the vendor it is a failure, which admits by default.
+func httpError(status int, info string) *answer {
 	return encoded(status, callback.Answer{Code: policy.RefuseCode, Info: info})
 }
 

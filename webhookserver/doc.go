@@ -5,14 +5,13 @@
 //
 //   - every intended refusal is an HTTP 200 with a code: a decision, and also the answer to an authenticated callback
 //     about a join whose body cannot be read;
-//   - an HTTP error is only given to a client that has not proved to be the vendor, or for a callback that no gate
-//     decides;
-//   - the path of a request does no I/O, takes no lock shared by two connections, and works on one snapshot, loaded
-//     once;
+//   - an HTTP error is only given to a client that has not proved to be the vendor, for a body that is too large or
+//     contradicts the query, and for a callback that no gate decides;
+//   - the path of a join does no I/O, takes no lock shared by two connections, and works on one snapshot, loaded once;
 //   - the server leaves slowly: see [Server.Drain].
 //
-// A callback is checked in this order: path, method, size, SdkAppid, Sign, body, command. handler.go shows what each
-// step refuses.
+// A callback is checked in this order: path, method, size, snapshot, SdkAppid, Sign, body, command. handler.go shows
+// what each step refuses.
 //
 // The package knows HTTP only. Package policy decides joins, package callback knows the vendor's spellings, and an
 // implementation of [FullGroups] acts on full groups.

@@ -117,7 +117,7 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 		return resultUnauthorized, unauthorized
 	}
 
-	// From here on the vendor is asking, and an HTTP error admits.
+	// From here on the client is the vendor, which takes an HTTP error for a failure and admits by default.
 	switch err := x.readBody(r.Body); {
 	case errors.Is(err, errBodyTooLarge):
 		return resultTooLarge, bodyTooLarge

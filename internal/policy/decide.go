@@ -85,16 +85,16 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	hash := accounts.Hash(q.Account)
 	var live, audited tally
 	if len(a.refusals) > 0 {
-		refusal, restored := a.applyRefusals(&q, hash)
-		if refusal != nil {
-			return refusal.verdict(ReasonPruned)
+		rejection, restored := a.checkRefusals(&q, hash)
+		if rejection != nil {
+			return rejection.verdict(ReasonPruned)
 		}
 		live.restored, audited.restored = restored, restored
 	}
 	for b := range a.groups.matching(q.Group) {
 		for i := range b.sections {
 			s := &b.sections[i]
-			if !s.types.admitsJoin(q.Type) || !s.triggers.holds(q.Trigger) {
+			if !s.types.holdsForJoin(q.Type) || !s.triggers.holds(q.Trigger) {
 				continue
 			}
 			denies := s.deny.contains(q.Account, hash)
@@ -112,9 +112,9 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
 	return verdict
 }
 
-// applyRefusals returns the rejection of an account that is refused, or that the app's admin account is restoring it.
-// An empty operator is no admin.
-func (a *CompiledApp) applyRefusals(q *JoinQuery, hash uint64) (refusal *Rejection, restored bool) {
+// checkRefusals returns the rejection of an account that is refused. restored reports whether the app's admin account
+// is adding the account back; an empty operator is no admin.
+func (a *CompiledApp) checkRefusals(q *JoinQuery, hash uint64) (rejection *Rejection, restored bool) {
 	refusals := a.refusals[q.Group]
 	if q.Trigger != TriggerRESTAPI {
 		return refusals.rejection(q.Account, hash, q.Now), false

@@ -34,7 +34,8 @@
 // refused there or that they are being added back. Refusals are data, not policy: they outlive the policy by which the
 // run was planned. See [Refusal], and [CompiledApp.DecideJoin] for their place among the steps.
 //
-// A *verdict* ([PolicyVerdict], [AppVerdict], [ListVerdict]) is the compiler's finding on one object, for its status.
+// A *verdict* ([PolicyVerdict], [AppVerdict], [ListVerdict]) is the compiler's finding on one object, for its status. A
+// [Verdict], without a kind, is the answer to one join.
 //
 // # Safety
 //

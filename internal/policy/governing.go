@@ -71,7 +71,7 @@ func (a *CompiledApp) GoverningRule(group string, t GroupType) (GoverningRule, b
 	visited := map[*pruning]bool{}
 	for b := range a.groups.matching(group) {
 		for _, p := range b.prunings {
-			if visited[p] || !p.types.admitsPruning(t) {
+			if visited[p] || !p.types.holdsForPruning(t) {
 				continue
 			}
 			if len(visited) == 0 {

@@ -53,14 +53,14 @@ func NewTypeSet(types ...GroupType) TypeSet {
 	return s
 }
 
-// admitsJoin reports whether a join into a group of type t passes the filter. An unknown type passes every filter, so
+// holdsForJoin reports whether a join into a group of type t passes the filter. An unknown type passes every filter, so
 // that a type that the vendor adds opens no gate.
-func (s TypeSet) admitsJoin(t GroupType) bool {
+func (s TypeSet) holdsForJoin(t GroupType) bool {
 	return s == 0 || !t.known() || s&(1<<t) != 0
 }
 
-// admitsPruning reports whether a group of type t may be pruned under the filter. A group of unknown type never is.
-func (s TypeSet) admitsPruning(t GroupType) bool {
+// holdsForPruning reports whether a group of type t may be pruned under the filter. A group of unknown type never is.
+func (s TypeSet) holdsForPruning(t GroupType) bool {
 	return t.known() && (s == 0 || s&(1<<t) != 0)
 }
 

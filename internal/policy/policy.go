@@ -170,8 +170,8 @@ func (p *resolvedPolicy) lookUp(references []*reference) (*section, *pruning) {
 	var missing []string
 	t := make(transcript, 0, 256)
 	t.hash(p.parsedPolicy.fingerprint)
-	resolve := func(field string, selector *parsedSelector) (selection, []string) {
-		found, absent := selector.resolve(references[:len(selector.refs)], &t)
+	collect := func(field string, selector *parsedSelector) (selection, []string) {
+		found, absent := selector.collect(references[:len(selector.refs)], &t)
 		references = references[len(selector.refs):]
 		for _, ref := range absent {
 			missing = append(missing, field+": "+ref)
@@ -181,13 +181,13 @@ func (p *resolvedPolicy) lookUp(references []*reference) (*section, *pruning) {
 	resolvedSection, resolvedPruning := p.section, p.pruning
 	if len(p.allow.refs)+len(p.deny.refs) > 0 {
 		s := *p.section
-		s.allow, _ = resolve("join.allow", p.allow)
-		s.deny, _ = resolve("join.deny", p.deny)
+		s.allow, _ = collect("join.allow", p.allow)
+		s.deny, _ = collect("join.deny", p.deny)
 		resolvedSection = &s
 	}
 	if len(p.protect.refs) > 0 {
 		r := *p.pruning
-		protect, absent := resolve("whenFull.prune.protect", p.protect)
+		protect, absent := collect("whenFull.prune.protect", p.protect)
 		r.protect = protect
 		r.unresolved = slices.Clone(r.unresolved)
 		for _, ref := range absent {

@@ -80,9 +80,10 @@ func parseSelector(a *AccountSelector) *parsedSelector {
 	return parsed
 }
 
-// resolve takes the references of the selector, in the order of refs, and writes to t what they resolve to. missing
-// names those that resolve to no list, each once; they count as empty.
-func (p *parsedSelector) resolve(references []*reference, t *transcript) (found selection, missing []string) {
+// collect joins the selector's own accounts with those of its references, which are in the order of refs and resolved
+// already, and writes to t what they resolve to. missing names those that resolve to no list, each once; they count as
+// empty.
+func (p *parsedSelector) collect(references []*reference, t *transcript) (found selection, missing []string) {
 	all := p.own
 	all.sets = slices.Clone(all.sets)
 	for _, r := range references {

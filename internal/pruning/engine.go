@@ -48,8 +48,8 @@ type Next struct {
 // another Step after a backoff. term numbers the term under which ctx was joined: once ctx has ended, Step writes and
 // calls nothing more.
 //
-// cached tells only which run is meant, and the group of it: Step must exclude others from the group before it reads
-// the run, and a run that has to wait for that costs no request.
+// cached supplies only the run's name and group. Step locks the group before it reads the run, so that a run that waits
+// for the lock costs no API request.
 func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRun) (Next, error) {
 	key := prunerun.KeyOf(cached)
 	if !e.groups.lock(key) {
@@ -100,6 +100,13 @@ func Wakes(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 	return prunerun.WaitsForObjects(condition.Reason)
 }
 
+// job is the work of one Step on one run.
+type job struct {
+	*Engine
+	*journal
+	key prunerun.Key
+}
+
 // advance takes an unfinished run to its end, or to what stops it. facts are those that a plan was about to be made
 // from.
 func (j *job) advance(ctx context.Context) (facts, error) {
@@ -132,10 +139,10 @@ func (j *job) conclude(ctx context.Context, f facts, err error) (Next, error) {
 		if prunerun.WantsUndo(j.run) {
 			return nextAfter(ctx, restoration{j}.recordUndoEnd(ctx, end))
 		}
-		return nextAfter(ctx, j.recordEnd(ctx, f.record(), end))
+		return nextAfter(ctx, j.recordEnd(ctx, f.groupRecord(), end))
 	}
 	if wait, ok := errors.AsType[*waitError](err); ok {
-		if err = j.recordWait(ctx, f.record(), wait); err == nil {
+		if err = j.recordWait(ctx, f.groupRecord(), wait); err == nil {
 			return wait.next()
 		}
 	}

@@ -56,7 +56,8 @@ func (j *job) execute(ctx context.Context) error {
 func tooSlow(cause error) error {
 	return &waitError{
 		reason: v1alpha1.ReasonVendorUnavailable, cause: cause,
-		message: "The vendor answers too slowly: the check of the members expired before their removal. It is repeated.",
+		message: "The vendor answers too slowly: the check of the members expired before their removal. " +
+			"It is repeated.",
 	}
 }
 
@@ -98,7 +99,7 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 		return err
 	}
 	batch := prunerun.NextBatch(j.run, granted)
-	members, checkedAt, err := j.recheck(ctx, f, batch)
+	members, checkedAt, err := j.readForRecheck(ctx, f, batch)
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 // removed; the others are rechecked, and removed as far as seats are still needed.
 func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 	batch := prunerun.InFlight(j.run)
-	members, checkedAt, err := j.recheck(ctx, f, batch)
+	members, checkedAt, err := j.readForRecheck(ctx, f, batch)
 	if err != nil {
 		return err
 	}
@@ -177,10 +178,11 @@ func (j *job) reserveInFlight(ctx context.Context, f *facts, gone, remove int) (
 	return max(0, granted-gone), err
 }
 
-// recheck is step 2: the members of the batch as the vendor has them now, and when that was. A recheck that ends too
+// readForRecheck reads for step 2: the members of the batch as the vendor has them now, and when that was; the rule
+// rechecks them. A reading that ends too
 // long after the beginning of step 1 is void: it returns imrest.ErrTooLate, as does a deletion that comes too late
 // after it.
-func (j *job) recheck(
+func (j *job) readForRecheck(
 	ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval,
 ) (map[string]policy.Member, time.Time, error) {
 	members, err := j.membersNow(ctx, f, batch, f.readAt.Add(recheckPatience))

@@ -87,8 +87,8 @@ func (j *job) closingFacts(ctx context.Context, known facts) (facts, error) {
 	return j.gather(ctx, facts{}, closeChain)
 }
 
-// record is the group as it is recorded; nil if it was not read.
-func (f *facts) record() *v1alpha1.PruneGroupRecord {
+// groupRecord is the group as it is recorded; nil if it was not read.
+func (f *facts) groupRecord() *v1alpha1.PruneGroupRecord {
 	if f.group == nil {
 		return nil
 	}
@@ -167,8 +167,8 @@ func appInSnapshot(_ context.Context, j *job, f *facts) error {
 	return nil
 }
 
-// waitIsOver lets a run go on waiting that waited for a policy, a list, the budget or the plan limiter and, for the
-// group that it read then, still would. It spares the vendor a call per waiting run and edit.
+// waitIsOver fails with the recorded wait while its cause lasts, judged by the recorded group: a policy, a list, the
+// budget or the plan limiter. Otherwise every edit would cost one vendor call for each waiting run.
 func waitIsOver(ctx context.Context, j *job, f *facts) error {
 	recorded := j.run.Status.Group
 	if recorded == nil {

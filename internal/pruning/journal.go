@@ -34,13 +34,6 @@ type journal struct {
 	run *v1alpha1.PruneRun
 }
 
-// job is the work of one Step on one run.
-type job struct {
-	*Engine
-	*journal
-	key prunerun.Key
-}
-
 // Patch writes what change makes of the run, under optimistic lock, and enters it into the ledger. The lock is the
 // fence: it makes Patch fail if the run was written since it was read, above all by a later leader. Changes that are no
 // part of the record are no reason to fail, since the whole Step would be repeated, and the vendor asked again, for as

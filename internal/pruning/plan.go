@@ -78,7 +78,7 @@ func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error 
 	message := prunerun.PlanMessage(plan.Candidates, len(plan.Removals), rule.InactiveFor)
 	end := endOfPlan(plan, rule, message)
 	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
-		setGroup(run, f.record())
+		setGroup(run, f.groupRecord())
 		status := &run.Status
 		status.Policy = &v1alpha1.PrunePolicyRecord{
 			Name: f.rule.Policy.Name, UID: types.UID(f.rule.Policy.UID), Generation: f.rule.Policy.Generation,
