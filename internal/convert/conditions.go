@@ -64,8 +64,8 @@ func ListConditions(v policy.ListVerdict) []metav1.Condition {
 }
 
 // PolicyConditions are the conditions of a GroupPolicy, without transition times: Accepted, ResolvedRefs if the policy
-// has references (see HasReferences), Ready, and PruneOverridden if another policy's rule goes first in every group of one
-// of its matchers.
+// has references (see HasReferences), Ready, and PruneOverridden if another policy's rule goes first in every group of
+// one of its matchers.
 func PolicyConditions(v policy.PolicyVerdict, hasReferences bool) []metav1.Condition {
 	parts := []metav1.Condition{policyAccepted(v)}
 	if hasReferences {

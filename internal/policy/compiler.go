@@ -9,8 +9,9 @@ import (
 // every object that is new, changed or gone, in any order, and then Build. The snapshot depends only on the objects as
 // they are, not on the order of edits: it is equal to that of a new Compiler with the same objects.
 //
-// Set parses the object and notes it, Delete notes that it is gone; neither edits a snapshot. Build resolves the references of policies anew where the policy or one of its
-// lists changed, and remembers the others; then it assembles the whole snapshot. See ADR 8.
+// Set parses the object and notes it, Delete notes that it is gone; neither edits a snapshot. Build resolves the
+// references of policies anew where the policy or one of its lists changed, and remembers the others; then it assembles
+// the whole snapshot. See ADR 8.
 //
 // Build never fails: an object that is wrong affects only itself. It is pure: nothing depends on the clock or on
 // chance. The arguments of Set may be changed afterwards. A Compiler is not for concurrent use; its snapshots are.

@@ -19,10 +19,13 @@ func TestPlanMessage(t *testing.T) {
 		inactiveFor          time.Duration
 		want                 string
 	}{
-		{4, 3, 90 * day, "3 of 4 inactive members are to go. A member is inactive if it neither joined nor spoke for 90d."},
-		{4, 1, 36 * time.Hour, "1 of 4 inactive members is to go. A member is inactive if it neither joined nor spoke for 1d12h."},
+		{4, 3, 90 * day, "3 of 4 inactive members are to go. " +
+			"A member is inactive if it neither joined nor spoke for 90d."},
+		{4, 1, 36 * time.Hour, "1 of 4 inactive members is to go. " +
+			"A member is inactive if it neither joined nor spoke for 1d12h."},
 		{1, 1, day, "1 of 1 inactive member is to go. A member is inactive if it neither joined nor spoke for 1d."},
-		{2, 2, 23 * time.Hour, "2 of 2 inactive members are to go. A member is inactive if it neither joined nor spoke for 23h."},
+		{2, 2, 23 * time.Hour, "2 of 2 inactive members are to go. " +
+			"A member is inactive if it neither joined nor spoke for 23h."},
 		{0, 0, day, "No member that may go is inactive. A member is inactive if it neither joined nor spoke for 1d."},
 		{6, 0, 2 * day, "Enough seats are free, so that none of 6 inactive members is to go. " +
 			"A member is inactive if it neither joined nor spoke for 2d."},
