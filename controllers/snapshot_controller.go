@@ -40,9 +40,9 @@ const (
 	lastBuildRetry  = 5 * time.Second
 
 	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause: a change after a quiet
-	// time is built at once, and a stream of changes takes 1/31 of the time for builds of up to 5 ms. See ADR 8.
-	pausePerBuild = 30
-	maxBuildPause = 150 * time.Millisecond
+	// time is built at once, and builds take at most a sixth of the time while they last up to 20 ms. See ADR 8.
+	pausePerBuild = 5
+	maxBuildPause = 100 * time.Millisecond
 )
 
 // queue is that of a controller.
