@@ -35,7 +35,7 @@ func (w *world) startManager() *Intake {
 	w.t.Helper()
 	w.Clock.UseRealTime()
 	store := &policy.Store{}
-	mgr := newManager(w.t, w.Namespace, store, replicaOptions{})
+	mgr, _ := newManager(w.t, w.Namespace, store, replicaOptions{})
 	controllers, err := Setup(w.t.Context(), mgr, Config{
 		Store: store, IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: time.Now, Registerer: prometheus.NewRegistry(),

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/groupgate/groupgate/internal/imclients"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/pruning"
 	"github.com/groupgate/groupgate/internal/term"
@@ -18,7 +19,9 @@ import (
 // Config is the part of the flags that concerns the controllers.
 type Config struct {
 	// Store is where the snapshot is published.
-	Store    *policy.Store
+	Store *policy.Store
+	// Watches are those of the manager's cache.
+	Watches  *informers.Watches
 	Election term.Election
 	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
 	IMEndpoint string
@@ -53,7 +56,9 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Now:      c.Now,
 		Metrics:  imclients.NewMetrics(c.Registerer),
 	}
-	snapshot := &SnapshotReconciler{Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Metrics: metrics}
+	snapshot := &SnapshotReconciler{
+		Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Watches: c.Watches, Metrics: metrics,
+	}
 	status := &StatusReconciler{
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
@@ -100,7 +105,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 
 	err = errors.Join(
 		IndexPruneRuns(ctx, mgr.GetFieldIndexer()),
-		snapshot.SetupWithManager(mgr),
+		snapshot.SetupWithManager(ctx, mgr),
 		status.SetupWithManager(mgr, snapshot.Published),
 		runs.SetupWithManager(mgr, snapshot.RulesPublished),
 	)

@@ -96,6 +96,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	running, err := controllers.Setup(ctx, a.manager, controllers.Config{
 		Store:         a.Store,
+		Watches:       a.watches,
 		Election:      o.Election,
 		IMEndpoint:    o.IMEndpoint,
 		SweepInterval: o.SweepInterval,

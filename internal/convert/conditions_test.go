@@ -63,6 +63,12 @@ func TestAppConditions(t *testing.T) {
 				"other/older",
 			},
 		},
+		"ConflictedAndUnconfirmed": {
+			func(v *policy.AppVerdict) { v.HeldBy, v.Unconfirmed = "other/younger", true },
+			[]string{"Accepted=False/Conflicted", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Conflicted"}, []string{
+				"other/younger", "restore its RoleBinding",
+			},
+		},
 		"SecretNotFound": {
 			func(v *policy.AppVerdict) { v.SecretFound, v.SecretKeyPresent, v.TokenMissing = false, false, true },
 			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/SecretNotFound", "Ready=False/SecretNotFound"},

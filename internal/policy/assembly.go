@@ -43,11 +43,11 @@ func assemble(c *Compiler) *Snapshot {
 	return s
 }
 
-// addApps finds the app that holds each SDKAppID: the oldest.
+// addApps finds the app that holds each SDKAppID: the oldest of those that are known to exist, else the oldest.
 func (a *assembly) addApps() {
 	holders := make(map[uint64]*App, len(a.Compiler.apps))
 	for _, app := range a.Compiler.apps {
-		if holder, ok := holders[app.SDKAppID]; !ok || byAge(&app.Object, &holder.Object) < 0 {
+		if holder, ok := holders[app.SDKAppID]; !ok || holdsBefore(app, holder) {
 			holders[app.SDKAppID] = app
 		}
 	}
@@ -61,6 +61,13 @@ func (a *assembly) addApps() {
 		}
 		a.apps[name] = added
 	}
+}
+
+func holdsBefore(a, b *App) bool {
+	if a.Unconfirmed != b.Unconfirmed {
+		return b.Unconfirmed
+	}
+	return byAge(&a.Object, &b.Object) < 0
 }
 
 // app returns the app of that name. One that does not exist is added, so that its policies get a verdict. Neighbours by
@@ -157,6 +164,7 @@ func (a *appAssembly) verdict() *AppVerdict {
 	return &AppVerdict{
 		Object:           a.app.Object.comparable(),
 		HeldBy:           a.heldBy,
+		Unconfirmed:      a.app.Unconfirmed,
 		SecretFound:      a.app.SecretFound,
 		SecretKeyPresent: a.app.SecretKeyPresent,
 		TokenMissing:     a.app.Authentication != AuthenticateNone && len(a.app.usableTokens()) == 0,

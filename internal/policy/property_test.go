@@ -123,6 +123,7 @@ func drawApp(t *rapid.T) App {
 		AdminAccount: rapid.SampledFrom([]string{"administrator", "administrator", "administrator", ""}).Draw(t,
 			"admin"),
 		RejectUnmatched: rapid.Bool().Draw(t, "reject"), Tokens: []Token{{Name: TokenCurrent, Value: "t"}},
+		Unconfirmed: rapid.IntRange(0, 3).Draw(t, "unconfirmed") == 0,
 	}
 }
 
