@@ -28,6 +28,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
@@ -68,6 +69,8 @@ type SnapshotReconciler struct {
 	Now    func() time.Time
 	// Watches are those of the cache. Nil: all of them are in order.
 	Watches watchStates
+	// Guard, if set, logs and counts panics outside of Reconcile.
+	Guard *guard.Guard
 	// Metrics, if set, shows the builds.
 	Metrics *Metrics
 
@@ -88,6 +91,7 @@ func (r *SnapshotReconciler) SetupWithManager(ctx context.Context, mgr manager.M
 			return fmt.Errorf("make the informer of %T: %w", kind, err)
 		}
 	}
+	r.changed.guard, r.published.Guard, r.rules.Guard = r.Guard, r.Guard, r.Guard
 	everyReplica := false
 	err := builder.ControllerManagedBy(mgr).
 		Named("snapshot").
@@ -124,7 +128,7 @@ func (r *SnapshotReconciler) recheckCoverage(ctx context.Context, q queue) error
 	if r.Watches == nil {
 		return nil
 	}
-	go func() { // ends with the controller's ctx
+	go r.Guard.Repeat(ctx, guard.Informer, func() { // ends with the controller's ctx
 		for failing := true; elapses(ctx, coverageRecheck); {
 			fails := changesByItself(r.Watches)
 			if fails || failing {
@@ -132,7 +136,7 @@ func (r *SnapshotReconciler) recheckCoverage(ctx context.Context, q queue) error
 			}
 			failing = fails
 		}
-	}()
+	})
 	return nil
 }
 
@@ -246,6 +250,7 @@ func buildRequest() reconcile.Request {
 // Every change of an object comes through the same watch, which delivers changes in order, and a deletion even if the
 // watch was broken at that time. So the last state delivered is that of the cache.
 type changedObjects struct {
+	guard   *guard.Guard
 	mu      sync.Mutex
 	changes changeSet
 }
@@ -280,20 +285,23 @@ func (c *changedObjects) take() changeSet {
 }
 
 // handler adds the creations and updates that matter, and every deletion, whatever the last state of the object was. It
-// requests a build for each.
-func (c *changedObjects) handler(matters predicate.Predicate) handler.EventHandler {
+// requests a build for each. What a predicate panics on matters.
+func (c *changedObjects) handler(changed predicate.Predicate) handler.EventHandler {
+	matters := func(asks func() bool) (matters bool) {
+		return c.guard.Run(guard.Informer, func() { matters = asks() }) || matters
+	}
 	add := func(object client.Object, deleted bool, q queue) {
 		c.add(object, deleted) // before the request: the build must find it
 		q.Add(buildRequest())
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
-			if matters.Create(e) {
+			if matters(func() bool { return changed.Create(e) }) {
 				add(e.Object, false, q)
 			}
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			if matters.Update(e) {
+			if matters(func() bool { return changed.Update(e) }) {
 				add(e.ObjectNew, false, q)
 			}
 		},
