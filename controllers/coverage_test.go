@@ -70,7 +70,8 @@ func TestAppOfALostNamespaceMakesWayAfterFiveMinutes(t *testing.T) {
 		if got := snapshot.App(testSDKAppID).Object().Key(); got != step.holder {
 			t.Errorf("%s: held by %s, want %s", step.name, got, step.holder)
 		}
-		if v, _ := snapshot.AppVerdict("b", "successor", "successor"); (v.HeldBy == "") != (step.holder == "b/successor") {
+		v, _ := snapshot.AppVerdict("b", "successor", "successor")
+		if (v.HeldBy == "") != (step.holder == "b/successor") {
 			t.Errorf("%s: the verdict on the successor says that %q holds the SDKAppID", step.name, v.HeldBy)
 		}
 		if got := snapshot.App(other).Object().Key(); got != "a/alone" {
@@ -161,7 +162,8 @@ func TestNamespaceThatMayNotBeReadCostsOnlyItself(t *testing.T) {
 func TestNamespaceWithoutAnAnswerIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	namespace := labtest.NewNamespace(t)
-	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), newPolicy(namespace, "gate", "lounge"))
+	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID),
+		newPolicy(namespace, "gate", "lounge"))
 	cut, config := newProxy(t, labtest.APIServer)
 	cut.Cut()
 	r := startReplica(t, namespace, replicaOptions{config: config})
