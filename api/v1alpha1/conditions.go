@@ -107,7 +107,8 @@ const (
 	ReasonNotGoverned = "NotGoverned"
 	// ReasonCoolingDown means that the cooldown of the group's last run is not over.
 	ReasonCoolingDown = "CoolingDown"
-	// ReasonSuperseded means that another policy or generation now governs the group, or that its type changed.
+	// ReasonSuperseded means that another policy governs the group now, that whenFull.prune of the policy was edited, or
+	// that the type of the group changed.
 	ReasonSuperseded = "Superseded"
 	// ReasonSuspended means that pruning of the app is Suspended.
 	ReasonSuspended = "Suspended"

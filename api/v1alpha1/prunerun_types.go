@@ -190,6 +190,17 @@ type PrunePolicyRecord struct {
 	//
 	// +required
 	Mode PruneMode `json:"mode"`
+
+	// ruleHash identifies what whenFull.prune of the GroupPolicy said, 16 hex
+	// digits. The plan stays valid while this GroupPolicy governs the group and
+	// says the same there; edits of its other fields change nothing.
+	// Default: absent, in records of older versions, for which the generation
+	// counts. Example: 6f1c2a9b3d41e07f.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern="^[0-9a-f]{16}$"
+	// +kubebuilder:validation:MaxLength=16
+	RuleHash string `json:"ruleHash,omitempty"`
 }
 
 // PruneGroupRecord is the group as it was when the run was planned.
