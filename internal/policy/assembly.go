@@ -22,6 +22,8 @@ type appAssembly struct {
 	// that name the app are not accepted; empty if they are.
 	heldBy  string
 	problem string
+	// refusal says why the app refuses every callback.
+	refusal AppRefusal
 
 	index    indexBuilder
 	policies multiset
@@ -52,7 +54,7 @@ func (a *assembly) addApps() {
 		}
 	}
 	for name, app := range a.Compiler.apps {
-		added := &appAssembly{name: name, app: app}
+		added := &appAssembly{name: name, app: app, refusal: app.refusal()}
 		if holder := holders[app.SDKAppID]; holder != app {
 			added.heldBy = holder.Key()
 			added.problem = "IMApp " + quote(name.name) + " is not accepted: " + added.heldBy + " holds its SDKAppID"
@@ -154,12 +156,15 @@ func (a *assembly) publishApps(s *Snapshot) {
 }
 
 func (a *appAssembly) verdict() *AppVerdict {
+	authenticated := a.app.Authentication != AuthenticateNone
+	isCurrent := func(t Token) bool { return t.Name == TokenCurrent && t.Value != "" }
 	return &AppVerdict{
 		Object:           a.app.Object.comparable(),
 		HeldBy:           a.heldBy,
 		SecretFound:      a.app.SecretFound,
 		SecretKeyPresent: a.app.SecretKeyPresent,
-		TokenMissing:     a.app.Authentication != AuthenticateNone && len(a.app.usableTokens()) == 0,
+		TokenMissing:     authenticated && !slices.ContainsFunc(a.app.Tokens, isCurrent),
+		CallbacksRefused: a.refusal != NotRefused,
 		PruningSuspended: a.app.PruningSuspended,
 	}
 }
@@ -173,6 +178,7 @@ func (a *appAssembly) verdictOn(p *compiledPolicy) PolicyVerdict {
 	case p.invalid != "":
 		v.Acceptance, v.Message = Invalid, p.invalid
 	}
+	v.AppRefusal = a.refusal
 	if winner, matcher := a.index.override(p.resolved); winner != nil {
 		v.OverriddenBy, v.OverriddenMatcher = winner.policy.Name, matcher.String()
 	}

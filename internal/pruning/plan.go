@@ -145,6 +145,7 @@ func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
 	record := &v1alpha1.PrunePlan{
 		CreatedAt:  metav1.NewTime(now),
 		Candidates: int32Of(plan.Candidates),
+		Size:       new(int32Of(len(plan.Removals))),
 		Stay: v1alpha1.PlanStay{
 			Protected: int32Of(plan.Stay.Protected), Admin: int32Of(plan.Stay.Admin),
 			Active: int32Of(plan.Stay.Active), Unknown: int32Of(plan.Stay.Unknown),
