@@ -27,6 +27,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
@@ -104,6 +105,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	health := new(callbackhealth.Recorder)
 	a.server = &webhookserver.Server{
 		Addr:       o.CallbackAddress,
 		Listener:   o.CallbackListener,
@@ -112,6 +114,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Now:        o.Now,
 		Log:        o.Log.WithName("callback"),
 		Metrics:    webhookserver.NewMetrics(o.Registerer),
+		Health:     health,
 	}
 	if dir := o.CallbackCertDir; dir != "" {
 		a.certificate, err = certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
