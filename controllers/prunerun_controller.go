@@ -39,10 +39,10 @@ type PruneRunReconciler struct {
 	TTL time.Duration
 }
 
-// SetupWithManager makes the manager run the reconciler, which needs IndexPruneRuns. published enqueues the requests it
-// is given whenever a snapshot with other rules was published.
+// SetupWithManager makes the manager run the reconciler, which needs IndexPruneRuns. rulesPublished makes a source
+// of requests to enqueue whenever a snapshot with other rules was published.
 func (r *PruneRunReconciler) SetupWithManager(
-	mgr manager.Manager, published func(requests func(context.Context) []reconcile.Request) source.Source,
+	mgr manager.Manager, rulesPublished func(requestsFunc) source.Source,
 ) error {
 	everyReplica := false
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry)
@@ -54,7 +54,7 @@ func (r *PruneRunReconciler) SetupWithManager(
 			handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
-		WatchesRawSource(published(r.waitingRuns)).
+		WatchesRawSource(rulesPublished(r.waitingRuns)).
 		WithOptions(controller.Options{
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: pruning.MaxSteps,

@@ -105,7 +105,7 @@ func TestKeeping(t *testing.T) {
 		t.Errorf("still there after its TTL: %v", err)
 	}
 
-	// A group that nobody asks about any more keeps nothing for ever.
+	// The runs of a group without callbacks end as well.
 	for _, name := range []string{"run-2", "run-3", "run-4"} {
 		result, err := w.reconcile(r, name)
 		labtest.Must(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/groupgate/groupgate/internal/lab"
@@ -73,14 +74,30 @@ func (b *bench) startInformers(ctx context.Context, w world) (*server, time.Dura
 
 func (b *bench) underEdits(ctx context.Context, m *manager) error {
 	e := newEditor(b.plane, manyWorld)
+	var stored atomic.Int64
 	// What is timed and what goes on meanwhile are different policies.
 	return during(ctx, func(ctx context.Context, n int) error {
 		group := b.edits + n%(manyWorld.groups-b.edits)
+		defer stored.Add(1)
 		return e.store(ctx, group, e.begin(group))
 	}, func(ctx context.Context) error {
+		begun, edits := time.Now(), stored.Load()
+		before, err := cpuTime(m.PID())
+		if err != nil {
+			return err
+		}
 		if err := b.timeEdits(ctx, m, e, "many/enforce"); err != nil {
 			return err
 		}
+		after, err := cpuTime(m.PID())
+		if err != nil {
+			return err
+		}
+		took := time.Since(begun).Seconds()
+		cores, rate := (after-before).Seconds()/took, float64(stored.Load()-edits)/took
+		b.say("many: %.2f cores at %.0f edits a second", cores, rate)
+		b.results.add("many/cores-under-edits", cores)
+		b.results.add("many/edits-per-second", rate)
 		rss, err := memory(m.PID(), resident)
 		b.results.add("many/rss-under-edits-mib", rss)
 		return err

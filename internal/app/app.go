@@ -147,7 +147,7 @@ func (a *App) newManager() error {
 	if o.MetricsSecure {
 		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
-	severalPerProcess := true
+	severalPerProcess := o.Registerer != metrics.Registry // of tests
 	mgr, err := ctrl.NewManager(informers.ConnectionConfig(o.RESTConfig), ctrl.Options{
 		Scheme:         objects,
 		MapperProvider: informers.NewRESTMapper,

@@ -36,8 +36,8 @@ func secretValue(data map[string][]byte, key string) policy.Secret {
 	return policy.Secret(value)
 }
 
-// App converts an IMApp and the data of its Secret; nil data means that the Secret was not found or lacks the label. Of
-// a switch whose value this version does not know, it takes the position that admits and removes nobody.
+// App converts an IMApp and the data of its Secret; nil data means that the Secret was not found or lacks the label. A
+// switch whose value this version does not know is taken as the one that admits and removes no account.
 func App(app *v1alpha1.IMApp, secret map[string][]byte) policy.App {
 	keys := Credentials(secret)
 	converted := policy.App{

@@ -11,6 +11,7 @@ type assembly struct {
 	*Compiler
 	before *Snapshot
 	apps   map[objectName]*appAssembly
+	last   *appAssembly // that app returned last
 }
 
 // appAssembly is one app in an assembly, whether it exists or is only named by policies and refusals.
@@ -62,24 +63,25 @@ func (a *assembly) addApps() {
 	}
 }
 
-// app returns the app of that name. One that does not exist is added, so that its policies get a verdict.
+// app returns the app of that name. One that does not exist is added, so that its policies get a verdict. Neighbours by
+// name nearly always belong to one app, which is found without a search.
 func (a *assembly) app(name objectName) *appAssembly {
+	if a.last != nil && a.last.name == name {
+		return a.last
+	}
 	app, ok := a.apps[name]
 	if !ok {
 		problem := "IMApp " + quote(name.name) + " does not exist in namespace " + quote(name.namespace)
 		app = &appAssembly{name: name, problem: problem}
 		a.apps[name] = app
 	}
+	a.last = app
 	return app
 }
 
 func (a *assembly) addPolicies(s *Snapshot) {
-	var app *appAssembly
 	for _, p := range a.Compiler.policies {
-		// Neighbours by name nearly always belong to one app.
-		if app == nil || app.name != p.app {
-			app = a.app(p.app)
-		}
+		app := a.app(p.app)
 		app.policies.add(p.resolved.fingerprint)
 		if app.problem == "" {
 			app.index.add(p.resolved)
@@ -111,12 +113,8 @@ func (a *assembly) addRefusals() {
 // PolicyVerdictsSince finds what is new.
 func (a *assembly) publishPolicyVerdicts(s *Snapshot) {
 	s.policies = make(policyVerdicts, len(a.Compiler.policies))
-	var app *appAssembly
 	for i, p := range a.Compiler.policies {
-		if app == nil || app.name != p.app {
-			app = a.app(p.app)
-		}
-		if verdict := app.verdictOn(p); p.verdict == nil || *p.verdict != verdict {
+		if verdict := a.app(p.app).verdictOn(p); p.verdict == nil || *p.verdict != verdict {
 			changed := verdict
 			p.verdict = &changed
 		}

@@ -520,8 +520,7 @@ func TestOrderNeverMatters(t *testing.T) {
 	})
 }
 
-// TestHash pins that everything that decides or prunes is part of the hash, and nothing else. An empty list protects
-// nobody, and a missing one stops pruning: that is not the same, though both hold no account.
+// An empty list protects no account, and a missing one stops pruning, though neither holds an account.
 func TestHashTellsAMissingListFromAnEmptyOne(t *testing.T) {
 	in := world(policyNamed("p", 1, prune(protect(byListName("founders")))))
 	missing := Compile(in).Hash()
@@ -531,6 +530,7 @@ func TestHashTellsAMissingListFromAnEmptyOne(t *testing.T) {
 	}
 }
 
+// TestHash pins that everything that decides or prunes is part of the hash, and nothing else.
 func TestHash(t *testing.T) {
 	base := func() Input {
 		in := world(

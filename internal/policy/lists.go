@@ -90,9 +90,9 @@ func resolutionOf(lists []*labeledList) resolution {
 	r := resolution{found: len(lists) > 0}
 	var t transcript
 	for _, l := range lists {
-		if l.accounts != "" {
-			r.sets = append(r.sets, accounts.Named{Name: l.Name, Accounts: l.accounts})
-			t.accounts(l.accounts)
+		if l.set != "" {
+			r.sets = append(r.sets, accounts.Named{Name: l.Name, Accounts: l.set})
+			t.accounts(l.set)
 		}
 	}
 	r.content = t.sum()
@@ -178,7 +178,7 @@ func (x *listIndex) release(references []*reference) {
 func (x *listIndex) resolveStale() (changed []*reference) {
 	for _, r := range slices.SortedFunc(maps.Keys(x.stale), byKey) {
 		r.resolution = x.namespaces[r.namespace].resolve(r)
-		r.union = x.unions.exchange(r.union, &r.resolution, x.accounts)
+		r.union = x.unions.swap(r.union, &r.resolution, x.accounts)
 		delete(x.crowded, r)
 		if r.union == nil && len(r.sets) >= minUnited {
 			x.crowded[r] = struct{}{}
@@ -189,7 +189,7 @@ func (x *listIndex) resolveStale() (changed []*reference) {
 	clear(x.stale)
 	// The changes may have made room.
 	for _, r := range slices.SortedFunc(maps.Keys(x.crowded), byKey) {
-		if r.union = x.unions.exchange(nil, &r.resolution, x.accounts); r.union != nil {
+		if r.union = x.unions.swap(nil, &r.resolution, x.accounts); r.union != nil {
 			delete(x.crowded, r)
 			r.changed = true
 			changed = append(changed, r)
@@ -247,73 +247,5 @@ func (x *listIndex) namespace(name string) *listNamespace {
 func (x *listIndex) dropIfEmpty(namespace string) {
 	if n := x.namespaces[namespace]; len(n.lists)+len(n.references) == 0 {
 		delete(x.namespaces, namespace)
-	}
-}
-
-const (
-	// minUnited is how many sets make a union worth its memory: fewer are asked one after the other.
-	minUnited = 5
-	// unionsPerAccount bounds the memory of selectors that overlap: all unions together have at most so many times the
-	// accounts of all lists. Without a union the sets of a selector are asked one after the other.
-	unionsPerAccount = 4
-)
-
-// unions are those that references use. References that resolve to the same sets share one.
-type unions struct {
-	inUse map[fingerprint]*sharedUnion // by content
-	// accounts is how many the members of all unions have.
-	accounts int
-}
-
-type sharedUnion struct {
-	*accounts.Union
-	sets     []accounts.Named
-	content  fingerprint
-	accounts int
-	users    int
-}
-
-// exchange releases the union that a reference has used, and returns that of its new resolution; nil if it gets none.
-// listed is how many accounts all lists have.
-func (x *unions) exchange(before *sharedUnion, now *resolution, listed int) *sharedUnion {
-	x.release(before)
-	if len(now.sets) < minUnited {
-		return nil
-	}
-	if known := x.inUse[now.content]; known != nil {
-		if !slices.EqualFunc(known.sets, now.sets, func(p, q accounts.Named) bool { return p.Accounts == q.Accounts }) {
-			return nil // other accounts with the same fingerprints
-		}
-		known.users++
-		return known
-	}
-	made := &sharedUnion{sets: now.sets, content: now.content, users: 1}
-	for _, set := range now.sets {
-		made.accounts += set.Accounts.Len()
-	}
-	if x.accounts+made.accounts > unionsPerAccount*listed {
-		return nil
-	}
-	var unionBefore *accounts.Union
-	if before != nil {
-		unionBefore = before.Union
-	}
-	made.Union = accounts.NewUnion(now.sets, unionBefore)
-	if x.inUse == nil {
-		x.inUse = map[fingerprint]*sharedUnion{}
-	}
-	x.inUse[now.content] = made
-	x.accounts += made.accounts
-	return made
-}
-
-// release ends the use of a union; nil is none.
-func (x *unions) release(u *sharedUnion) {
-	if u == nil {
-		return
-	}
-	if u.users--; u.users == 0 {
-		delete(x.inUse, u.content)
-		x.accounts -= u.accounts
 	}
 }

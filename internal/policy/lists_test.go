@@ -176,10 +176,10 @@ func TestUnionsOfOneFingerprint(t *testing.T) {
 	for _, l := range shardedInput(10, 20).Lists {
 		sets = append(sets, accounts.Named{Name: l.Name, Accounts: l.Accounts})
 	}
-	first := x.exchange(nil, &resolution{sets: sets, content: 42}, 1000)
+	first := x.swap(nil, &resolution{sets: sets, content: 42}, 1000)
 	others := slices.Clone(sets)
 	others[3].Accounts = accounts.NewSet([]string{"mallory"})
-	if got := x.exchange(nil, &resolution{sets: others, content: 42}, 1000); got == first {
+	if got := x.swap(nil, &resolution{sets: others, content: 42}, 1000); got == first {
 		t.Error("two contents with one fingerprint share a union")
 	}
 }

@@ -74,7 +74,7 @@ func (s *Snapshot) Stats() Stats {
 // Accounts returns the accounts of the list of that name; none if there is no such list, or no snapshot.
 func (s *Snapshot) Accounts(namespace, name string) accounts.Set {
 	if l := s.orEmpty().lists.find(objectName{namespace, name}); l != nil {
-		return l.accounts
+		return l.set
 	}
 	return ""
 }

@@ -74,7 +74,7 @@ type (
 // compiledList is a list in a snapshot.
 type compiledList struct {
 	ListVerdict
-	accounts accounts.Set
+	set accounts.Set
 }
 
 func verdictsOn(lists iter.Seq[compiledList]) iter.Seq[ListVerdict] {

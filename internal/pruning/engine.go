@@ -65,7 +65,7 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 		return nextAfter(ctx, errBehind) // the cache holds a deleted run of the same name
 	}
 	ledger := e.ledgers.of(term, key.AppName(), e.Live)
-	j := &job{Engine: e, key: key, journal: &journal{Engine: e, ledger: ledger, run: run}}
+	j := &job{key: key, journal: &journal{Engine: e, ledger: ledger, run: run}}
 	switch {
 	case !run.DeletionTimestamp.IsZero():
 		return Next{}, nil
@@ -102,7 +102,6 @@ func Wakes(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 
 // job is the work of one Step on one run.
 type job struct {
-	*Engine
 	*journal
 	key prunerun.Key
 }

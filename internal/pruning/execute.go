@@ -28,7 +28,7 @@ const (
 // batch that was interrupted anywhere (a crash, a lost term, a failed call, a recheck that grew old) is found in flight
 // and resumed.
 func (j *job) execute(ctx context.Context) error {
-	if _, err := j.gather(ctx, facts{}, []check{firstInQueue}); err != nil {
+	if err := firstInQueue(ctx, j, &facts{}); err != nil {
 		return err
 	}
 	var known facts // of the last batch that got as far as the credentials

@@ -168,9 +168,9 @@ func TestRecreatedPolicyKeepsItsBudget(t *testing.T) {
 	run := r.finish("of-a")
 	wantConditions(t, run, "Planned=True/Planned", "Complete=True/Superseded")
 	if run.Status.Removed != 100 {
-		t.Fatalf("removed %d, want no more than the batch that was under way", run.Status.Removed)
+		t.Fatalf("removed %d, want only the batch that was under way", run.Status.Removed)
 	}
-	// The new one has the name of the old one, and so what is left of its budget.
+	// The new app has the name of the old one, and so the rest of its budget.
 	if got := r.finish("of-b"); got.Status.Removed != 50 || len(planOf(got)) != 50 {
 		t.Errorf("planned %d, removed %d, want 50", len(planOf(got)), got.Status.Removed)
 	}

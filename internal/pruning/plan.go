@@ -15,10 +15,8 @@ import (
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-const (
-	// planRecheck is when a run that the plan limiter held back tries again.
-	planRecheck = 5 * time.Second
-)
+// planRecheck is when a run that the plan limiter held back tries again.
+const planRecheck = 5 * time.Second
 
 // plan decides which members are to go, from the group as it is now, and records that once. Nothing is written to the
 // vendor. It returns nil only if there is a plan to carry out.

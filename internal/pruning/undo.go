@@ -37,7 +37,7 @@ type restoration struct{ *job }
 // Every batch begins with the run as the API server has it, so that a batch that was interrupted anywhere is found as
 // it was recorded.
 func (r restoration) undo(ctx context.Context) error {
-	if _, err := r.gather(ctx, facts{}, []check{firstInQueue}); err != nil {
+	if err := firstInQueue(ctx, r.job, &facts{}); err != nil {
 		return err
 	}
 	var known facts // of the last batch that got as far as the credentials

@@ -60,17 +60,10 @@ const (
 // String is the script.
 func (e episodeDraft) String() string {
 	var b strings.Builder
-	line := func(label string, v any) {
-		text, err := json.Marshal(v)
-		if err != nil {
-			text = []byte(err.Error())
-		}
-		fmt.Fprintf(&b, "  %-6s %s\n", label, text)
-	}
 	fmt.Fprintf(&b, "episode %d: apps %v, %d calls a second, sweep %v, patient %v\n", e.Seed, e.Apps, e.Rate, e.Sweep,
 		e.Patient)
 	if e.Fallback != nil {
-		line("fallback", e.Fallback)
+		b.WriteString(scriptLine("fallback", e.Fallback))
 	}
 	for _, f := range e.Faults {
 		fmt.Fprintf(&b, "  %s\n", f)

@@ -23,13 +23,7 @@ type scenario struct {
 // String is the script, one line a step.
 func (s scenario) String() string {
 	var b strings.Builder
-	line := func(label string, v any) {
-		text, err := json.Marshal(v)
-		if err != nil {
-			text = []byte(err.Error())
-		}
-		fmt.Fprintf(&b, "  %-6s %s\n", label, text)
-	}
+	line := func(label string, v any) { b.WriteString(scriptLine(label, v)) }
 	fmt.Fprintf(&b, "scenario %s, undo %v\n", s.Name, s.Undo)
 	line("rule", s.Rule)
 	for _, g := range s.Groups {
@@ -42,6 +36,15 @@ func (s scenario) String() string {
 		fmt.Fprintf(&b, "  %s\n", step)
 	}
 	return b.String()
+}
+
+// scriptLine is one line of a script: what it is about, and its value as JSON.
+func scriptLine(label string, v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		text = []byte(err.Error())
+	}
+	return fmt.Sprintf("  %-6s %s\n", label, text)
 }
 
 // rng makes the random choices of one seed.
