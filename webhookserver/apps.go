@@ -24,7 +24,7 @@ type appCounters struct {
 	health    *callbackhealth.App
 }
 
-func (a *appCounters) counts(app *policy.CompiledApp) bool { return a.id.UID == app.UID() }
+func (a *appCounters) counts(app *policy.CompiledApp) bool { return a.id.UID == app.Object().UID }
 
 // appVectors have a label for the app: the "namespace/name" of one that is accepted, empty where the request is about
 // none. They follow the published snapshot, so that the series of an app exist before its first callback, are gone with

@@ -128,9 +128,6 @@ func (a *App) usableTokens() []Token {
 // Object is the IMApp.
 func (a *CompiledApp) Object() Object { return a.object }
 
-// UID is that of the IMApp; Object copies more.
-func (a *CompiledApp) UID() string { return a.object.UID }
-
 // SDKAppID is the vendor's number of the app.
 func (a *CompiledApp) SDKAppID() uint64 { return a.sdkAppID }
 
