@@ -76,6 +76,7 @@ type App struct {
 	Store *policy.Store
 
 	options     Options
+	watches     *informers.Watches
 	manager     manager.Manager
 	server      *webhookserver.Server
 	certificate *certwatcher.CertWatcher // nil without TLS
@@ -89,7 +90,8 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if o.Registerer == nil {
 		o.Registerer = metrics.Registry
 	}
-	a := &App{Store: &policy.Store{}, options: o}
+	a := &App{Store: &policy.Store{}, options: o, watches: informers.NewWatches(o.Namespaces, o.Now)}
+	o.Registerer.MustRegister(a.watches)
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
@@ -153,7 +155,7 @@ func (a *App) newManager() error {
 		MapperProvider: informers.NewRESTMapper,
 		Logger:         o.Log,
 		Cache: informers.CacheOptions(informers.Options{
-			Namespaces: o.Namespaces, Lease: o.Election.Lease(), Store: a.Store, Now: o.Now,
+			Namespaces: o.Namespaces, Lease: o.Election.Lease(), Store: a.Store, Now: o.Now, Watches: a.watches,
 		}),
 		Controller:             config.Controller{SkipNameValidation: &severalPerProcess},
 		Metrics:                metricsOptions,
