@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -79,7 +77,7 @@ type App struct {
 	watches     *informers.Watches
 	manager     manager.Manager
 	server      *webhookserver.Server
-	certificate *certwatcher.CertWatcher // nil without TLS
+	certificate *certificate // nil without TLS
 }
 
 // New assembles a process. ctx must outlive Run.
@@ -119,11 +117,10 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Health:     health,
 	}
 	if dir := o.CallbackCertDir; dir != "" {
-		a.certificate, err = certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
-		if err != nil {
-			return nil, fmt.Errorf("load the callback certificate from --callback-tls-cert-dir: %w", err)
+		if a.certificate, err = newCertificate(dir, o.Registerer, o.Log.WithName("certificate")); err != nil {
+			return nil, err
 		}
-		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.GetCertificate}
+		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.Get}
 	}
 	err = errors.Join(
 		a.manager.Add(&memoryRelease{
@@ -184,7 +181,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer stop()
 	g, running := errgroup.WithContext(running)
 	if a.certificate != nil {
-		g.Go(func() error { return a.certificate.Start(running) })
+		g.Go(func() error { a.certificate.poll(running); return nil })
 	}
 	g.Go(func() error { return a.server.Start(running) })
 	g.Go(func() error { return startManager(running, a.manager) })
