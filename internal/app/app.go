@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -25,6 +23,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -78,7 +77,7 @@ type App struct {
 	guard       *guard.Guard
 	manager     manager.Manager
 	server      *webhookserver.Server
-	certificate *certwatcher.CertWatcher // nil without TLS
+	certificate *certificate // nil without TLS
 }
 
 // New assembles a process. ctx must outlive Run.
@@ -110,6 +109,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	health := new(callbackhealth.Recorder)
 	a.server = &webhookserver.Server{
 		Addr:       o.CallbackAddress,
 		Listener:   o.CallbackListener,
@@ -118,13 +118,13 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Now:        o.Now,
 		Log:        o.Log.WithName("callback"),
 		Metrics:    webhookserver.NewMetrics(o.Registerer),
+		Health:     health,
 	}
 	if dir := o.CallbackCertDir; dir != "" {
-		a.certificate, err = certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
-		if err != nil {
-			return nil, fmt.Errorf("load the callback certificate from --callback-tls-cert-dir: %w", err)
+		if a.certificate, err = newCertificate(dir, o.Registerer, o.Log.WithName("certificate")); err != nil {
+			return nil, err
 		}
-		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.GetCertificate}
+		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.Get}
 	}
 	err = a.manager.Add(a.guard.Runnable(guard.Memory, &memoryRelease{
 		Store: a.Store, Published: running.Published, Began: running.TermBegan,
@@ -193,7 +193,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer stop()
 	g, running := errgroup.WithContext(running)
 	if a.certificate != nil {
-		g.Go(func() error { return a.certificate.Start(running) })
+		g.Go(func() error { a.certificate.poll(running); return nil })
 	}
 	g.Go(func() error { return a.server.Start(running) })
 	g.Go(func() error {

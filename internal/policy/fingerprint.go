@@ -64,6 +64,11 @@ func (m *multiset) add(f fingerprint) {
 	m.sum += f
 }
 
+func (m *multiset) remove(f fingerprint) {
+	m.size--
+	m.sum -= f
+}
+
 func (t *transcript) multiset(m multiset) {
 	t.number(int64(m.size))
 	t.hash(m.sum)
@@ -95,6 +100,8 @@ func (t *transcript) rejection(r Rejection) {
 	t.text(r.Message)
 }
 
+// rule leaves out Protect, which is written as the selector that it is parsed into, and Reject, which is not part of
+// whenFull.
 func (t *transcript) rule(r *PruneRule) {
 	t.number(int64(r.Mode))
 	t.number(int64(r.InactiveFor))
@@ -104,7 +111,6 @@ func (t *transcript) rule(r *PruneRule) {
 	t.number(int64(r.MaxRemovalsPerDay))
 	t.number(int64(r.Cooldown))
 	t.number(int64(r.RejoinAfter))
-	t.rejection(r.Reject)
 	t.flag(r.Silent)
 	t.text(r.Reason)
 }

@@ -88,6 +88,10 @@ func (p *parsedPolicy) parsePrune(r *PruneRule) {
 	if problem := r.Protect.problem(); problem != "" {
 		p.pruning.unresolved = []string{p.named(problem)}
 	}
+	var t transcript
+	t.rule(r)
+	t.selector(p.protect)
+	p.pruning.fingerprint = t.sum()
 }
 
 func (p *parsedPolicy) named(problem string) string {
@@ -119,23 +123,19 @@ type resolvedPolicy struct {
 	fingerprint fingerprint
 }
 
+// bucketOf returns the policy's own bucket of one of its matchers.
+func (p *resolvedPolicy) bucketOf(m GroupMatcher) *bucket {
+	return &p.buckets[slices.Index(p.groups, m)]
+}
+
 // compiledPolicy is what a compiler remembers of a policy from build to build.
 type compiledPolicy struct {
 	*parsedPolicy
 	references []*reference
 	resolved   *resolvedPolicy // nil until it is resolved for the first time
-	verdict    *PolicyVerdict  // of the last snapshot; nil if it was in none
 }
 
 func (p *compiledPolicy) objectName() objectName { return p.object.objectName() }
-
-// lastVerdict returns the verdict of the last snapshot; nil if the policy was in none.
-func (p *compiledPolicy) lastVerdict() *PolicyVerdict {
-	if p == nil {
-		return nil
-	}
-	return p.verdict
-}
 
 // refersToChanged reports whether this build resolved a reference of the policy anew.
 func (p *compiledPolicy) refersToChanged() bool {
@@ -236,12 +236,12 @@ func (p *parsedPolicy) computeFingerprint() fingerprint {
 	}
 	t.flag(p.pruning != nil)
 	if pr := p.pruning; pr != nil {
-		t.rule(&pr.rule)
+		t.hash(pr.fingerprint)
+		t.rejection(pr.rule.Reject)
 		t.number(int64(len(pr.unresolved)))
 		for _, u := range pr.unresolved {
 			t.text(u)
 		}
-		t.selector(p.protect)
 	}
 	return t.sum()
 }

@@ -125,6 +125,17 @@ func (a *App) usableTokens() []Token {
 	return slices.Clip(usable)
 }
 
+// refusal says why the app refuses every callback.
+func (a *App) refusal() AppRefusal {
+	switch {
+	case a.Authentication == AuthenticateNone || len(a.usableTokens()) > 0:
+		return NotRefused
+	case !a.SecretFound:
+		return RefusedSecretNotFound
+	}
+	return RefusedTokenMissing
+}
+
 // Object is the IMApp.
 func (a *CompiledApp) Object() Object { return a.object }
 
@@ -191,76 +202,4 @@ func (s *Snapshot) AppVerdictsSince(before *Snapshot) iter.Seq[AppVerdict] {
 // ListVerdictsSince is PolicyVerdictsSince for lists.
 func (s *Snapshot) ListVerdictsSince(before *Snapshot) iter.Seq[ListVerdict] {
 	return verdictsOn(s.lists.since(before.orEmpty().lists))
-}
-
-// groupIndex finds the policies whose matchers match a group's id, in the order of their rank. It does not
-// change once it is in a snapshot. The zero value is empty.
-type groupIndex struct {
-	exact    map[string]*bucket // by group
-	prefixes map[string]*bucket
-	// prefixLengths are those of the prefixes, each once, the longest first: a group is looked up by its beginning of
-	// each length.
-	prefixLengths []int
-	all           *bucket // nil if there is none
-}
-
-// bucket holds the policies that share a matcher, in the order of their rank, and what they say.
-type bucket struct {
-	matcher  GroupMatcher
-	policies []*resolvedPolicy
-	sections []section
-	prunings []*pruning
-	// overridden are the rules that apply to no group by this matcher, each with the rule that overrides it; nil if
-	// there is none.
-	overridden map[*pruning]*pruning
-}
-
-func (b *bucket) findOverridden() {
-	if len(b.prunings) < 2 {
-		return
-	}
-	// covering holds one rule for each type filter that adds a type to those before it. There are few filters.
-	var covering []*pruning
-	for _, p := range b.prunings {
-		i := slices.IndexFunc(covering, func(c *pruning) bool { return c.types.covers(p.types) })
-		if i < 0 {
-			covering = append(covering, p)
-			continue
-		}
-		if b.overridden == nil {
-			b.overridden = map[*pruning]*pruning{}
-		}
-		b.overridden[p] = covering[i]
-	}
-}
-
-// bucketOf returns the bucket of a matcher, or nil.
-func (x *groupIndex) bucketOf(m GroupMatcher) *bucket {
-	switch m.Kind {
-	case MatchExact:
-		return x.exact[m.Value]
-	case MatchPrefix:
-		return x.prefixes[m.Value]
-	}
-	return x.all
-}
-
-// matching yields the buckets whose matcher matches the group, in the order of their rank.
-func (x *groupIndex) matching(group string) iter.Seq[*bucket] {
-	return func(yield func(*bucket) bool) {
-		if b := x.exact[group]; b != nil && !yield(b) {
-			return
-		}
-		for _, length := range x.prefixLengths {
-			if length > len(group) {
-				continue
-			}
-			if b := x.prefixes[group[:length]]; b != nil && !yield(b) {
-				return
-			}
-		}
-		if x.all != nil {
-			yield(x.all)
-		}
-	}
 }
