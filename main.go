@@ -135,9 +135,9 @@ func managerCommand() *cobra.Command {
 	f.StringVar(&o.Election.Namespace, "leader-election-namespace", "",
 		"namespace of the Lease; default: the one this pod runs in")
 	f.DurationVar(&o.Election.LeaseDuration, "leader-election-lease-duration", 15*time.Second,
-		"how long others wait before they take over from a silent holder")
+		"how long others wait before they take over from a silent leader")
 	f.DurationVar(&o.Election.RenewDeadline, "leader-election-renew-deadline", 10*time.Second,
-		"how long the holder tries to renew before it gives up its term")
+		"how long the leader tries to renew the Lease before it gives up leadership")
 	f.DurationVar(&o.Election.RetryPeriod, "leader-election-retry-period", 2*time.Second, "time between two tries")
 	f.StringVar(&o.IMEndpoint, "im-endpoint", "",
 		"base URL of the IM REST API instead of the regions' own; "+

@@ -14,6 +14,8 @@ type appState struct {
 	// that name the app are not accepted; empty if they are.
 	heldBy  string
 	problem string
+	// refusal says why the app refuses every callback.
+	refusal AppRefusal
 
 	groups       *groupIndex
 	left, joined []*resolvedPolicy // since groups was made
@@ -108,11 +110,11 @@ func (a *assembly) groupRefusals() {
 	}
 }
 
-// updateApps finds the app that holds each SDKAppID: the oldest.
+// updateApps finds the app that holds each SDKAppID: the oldest of those that are known to exist, else the oldest.
 func (a *assembly) updateApps() {
 	holders := make(map[uint64]*App, len(a.apps))
 	for _, app := range a.apps {
-		if holder, ok := holders[app.SDKAppID]; !ok || byAge(&app.Object, &holder.Object) < 0 {
+		if holder, ok := holders[app.SDKAppID]; !ok || holdsBefore(app, holder) {
 			holders[app.SDKAppID] = app
 		}
 	}
@@ -121,15 +123,18 @@ func (a *assembly) updateApps() {
 	}
 	changed := map[objectName]bool{}
 	for name, s := range a.states {
-		problem := s.problem
-		s.app, s.heldBy, s.problem = a.apps[name], "", ""
+		problem, refusal := s.problem, s.refusal
+		s.app, s.heldBy, s.problem, s.refusal = a.apps[name], "", "", NotRefused
 		if s.app == nil {
 			s.problem = "IMApp " + quote(name.name) + " does not exist in namespace " + quote(name.namespace)
 		} else if holder := holders[s.app.SDKAppID]; holder != s.app {
 			s.heldBy = holder.Key()
 			s.problem = "IMApp " + quote(name.name) + " is not accepted: " + s.heldBy + " holds its SDKAppID"
 		}
-		if s.problem != problem && s.policies.size > 0 {
+		if s.app != nil {
+			s.refusal = s.app.refusal()
+		}
+		if (s.problem != problem || s.refusal != refusal) && s.policies.size > 0 {
 			changed[name] = true
 		}
 	}
@@ -141,6 +146,13 @@ func (a *assembly) updateApps() {
 			a.unjudged[p.objectName()] = p.resolved
 		}
 	}
+}
+
+func holdsBefore(a, b *App) bool {
+	if a.Unconfirmed != b.Unconfirmed {
+		return b.Unconfirmed
+	}
+	return byAge(&a.Object, &b.Object) < 0
 }
 
 func (a *assembly) updateIndexes() {
@@ -212,12 +224,16 @@ func (a *assembly) publishApps() {
 }
 
 func (s *appState) verdict() *AppVerdict {
+	isCurrent := func(t Token) bool { return t.Name == TokenCurrent && t.Value != "" }
 	return &AppVerdict{
 		Object:           s.app.Object.comparable(),
 		HeldBy:           s.heldBy,
+		Unconfirmed:      s.app.Unconfirmed,
 		SecretFound:      s.app.SecretFound,
 		SecretKeyPresent: s.app.SecretKeyPresent,
-		TokenMissing:     s.app.Authentication != AuthenticateNone && len(s.app.usableTokens()) == 0,
+		TokenMissing: s.app.Authentication != AuthenticateNone &&
+			!slices.ContainsFunc(s.app.Tokens, isCurrent),
+		CallbacksRefused: s.refusal != NotRefused,
 		PruningSuspended: s.app.PruningSuspended,
 	}
 }
@@ -231,6 +247,7 @@ func (s *appState) verdictOn(p *resolvedPolicy) PolicyVerdict {
 	case p.invalid != "":
 		v.Acceptance, v.Message = Invalid, p.invalid
 	}
+	v.AppRefusal = s.refusal
 	if winner, matcher := s.groups.override(p); winner != nil {
 		v.OverriddenBy, v.OverriddenMatcher = winner.policy.Name, matcher.String()
 	}
