@@ -35,9 +35,9 @@ func (w *world) startManager() *Intake {
 	w.t.Helper()
 	w.Clock.UseRealTime()
 	store := &policy.Store{}
-	mgr := newManager(w.t, w.Namespace, store, replicaOptions{})
+	mgr, watches := newManager(w.t, w.Namespace, store, replicaOptions{})
 	controllers, err := Setup(w.t.Context(), mgr, Config{
-		Store: store, IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
+		Store: store, Watches: watches, IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: time.Now, Registerer: prometheus.NewRegistry(),
 	})
 	labtest.Must(w.t, err)

@@ -9,7 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/imclients"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/pruning"
 	"github.com/groupgate/groupgate/internal/term"
@@ -18,7 +20,11 @@ import (
 // Config is the part of the flags that concerns the controllers.
 type Config struct {
 	// Store is where the snapshot is published.
-	Store    *policy.Store
+	Store *policy.Store
+	// Watches are those of the manager's cache.
+	Watches *informers.Watches
+	// Guard logs and counts panics.
+	Guard    *guard.Guard
 	Election term.Election
 	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
 	IMEndpoint string
@@ -46,6 +52,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 	if err != nil {
 		return nil, err
 	}
+	leader.Guard = c.Guard
 	recorder := mgr.GetEventRecorder("groupgate")
 	clients := &imclients.Pool{
 		Reader:   mgr.GetClient(),
@@ -53,7 +60,10 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Now:      c.Now,
 		Metrics:  imclients.NewMetrics(c.Registerer),
 	}
-	snapshot := &SnapshotReconciler{Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Metrics: metrics}
+	snapshot := &SnapshotReconciler{
+		Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Watches: c.Watches, Guard: c.Guard,
+		Metrics: metrics,
+	}
 	status := &StatusReconciler{
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
@@ -78,6 +88,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Snapshots: c.Store,
 		Now:       c.Now,
 		Metrics:   NewIntakeMetrics(c.Registerer),
+		Guard:     c.Guard,
 		Log:       mgr.GetLogger().WithName("intake"),
 	}
 	sweeper := &Sweeper{
@@ -88,19 +99,23 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Clients:   clients,
 		Now:       c.Now,
 		Interval:  c.SweepInterval,
+		Guard:     c.Guard,
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
-	c.Registerer.MustRegister(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now))
-	runnables := []manager.Runnable{leader, intake, sweeper}
+	c.Registerer.MustRegister(c.Guard.Collector(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now)))
+	runnables := []guard.Runnable{
+		c.Guard.Runnable(guard.Term, leader), c.Guard.Runnable(guard.Intake, intake),
+		c.Guard.Runnable(guard.Sweeper, sweeper),
+	}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
 		engine.Stale = watches.Silent
-		runnables = append(runnables, watches)
+		runnables = append(runnables, c.Guard.Runnable(guard.Informer, watches))
 	}
 
 	err = errors.Join(
 		IndexPruneRuns(ctx, mgr.GetFieldIndexer()),
-		snapshot.SetupWithManager(mgr),
+		snapshot.SetupWithManager(ctx, mgr),
 		status.SetupWithManager(mgr, snapshot.Published),
 		runs.SetupWithManager(mgr, snapshot.RulesPublished),
 	)
