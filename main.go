@@ -26,6 +26,7 @@ import (
 	"github.com/groupgate/groupgate/internal/app"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/webhookserver"
 )
 
 // version is set by the linker: `-ldflags "-X main.version=v1.2.3"`.
@@ -120,6 +121,8 @@ func managerCommand() *cobra.Command {
 		"directory with tls.crt and tls.key of the callback server, reloaded on change")
 	f.BoolVar(&o.callbackInsecureHTTP, "callback-insecure-http", false,
 		"serve callbacks over plain HTTP: behind a proxy that ends TLS, or on a laptop")
+	f.IntVar(&o.MaxConnections, "max-connections", webhookserver.DefaultMaxConnections,
+		"limit of open connections of the callback server; beyond it, those make way that no callback was verified on")
 	f.DurationVar(&o.ShutdownDelay, "shutdown-delay", 5*time.Second,
 		"how long to go on answering after SIGTERM, so that load balancers notice")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "address of the metrics endpoint; 0 turns it off")
@@ -164,6 +167,9 @@ func (o *managerOptions) validate() error {
 		if d.value < d.min {
 			errs = append(errs, fmt.Errorf("--%s must be at least %s, not %s", d.flag, d.min, d.value))
 		}
+	}
+	if o.MaxConnections < 1 {
+		errs = append(errs, fmt.Errorf("--max-connections must be at least 1, not %d", o.MaxConnections))
 	}
 	if o.IMEndpoint != "" {
 		if _, err := imrest.ParseEndpoint(o.IMEndpoint); err != nil {

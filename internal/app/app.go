@@ -45,6 +45,8 @@ type Options struct {
 	// CallbackCertDir holds tls.crt and tls.key of the callback server, which are reloaded when they change. Empty
 	// means plain HTTP.
 	CallbackCertDir string
+	// MaxConnections is the limit of open connections of the callback server; 0 is its default.
+	MaxConnections int
 	// ShutdownDelay is how long callbacks are answered after the end of Run's context, so that load balancers notice.
 	ShutdownDelay time.Duration
 
@@ -111,8 +113,11 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	health := new(callbackhealth.Recorder)
 	a.server = &webhookserver.Server{
-		Addr:       o.CallbackAddress,
-		Listener:   o.CallbackListener,
+		Addr:     o.CallbackAddress,
+		Listener: o.CallbackListener,
+
+		MaxConnections: o.MaxConnections,
+
 		Snapshots:  a.Store,
 		FullGroups: running.Intake,
 		Now:        o.Now,
