@@ -101,7 +101,7 @@ func newConnections(limit int, metrics *Metrics) *connections {
 	}
 	return &connections{
 		limit: limit, begun: time.Now(), metrics: metrics,
-		handshakes: handshakes{free: runtime.GOMAXPROCS(0)},
+		handshakes: newHandshakes(runtime.GOMAXPROCS(0)),
 		verified:   map[*conn]struct{}{}, signs: map[signature]int{}, addresses: map[netip.Addr]*address{},
 	}
 }
