@@ -63,6 +63,8 @@ func (h *handshakes) begin(c *conn) error {
 	w.place = w.queue.PushBack(w)
 	c.waiter = w
 	h.mu.Unlock()
+	c.all.waits(c, true)
+	defer c.all.waits(c, false)
 
 	patience := time.NewTimer(readHeaderTimeout)
 	defer patience.Stop()
