@@ -67,7 +67,7 @@ func watchOne(t *testing.T, config *rest.Config) *watched {
 	labtest.Must(t, labtest.Client(t).Create(t.Context(), w.object))
 	informer, err := cache.New(informers.ConnectionConfig(config), cache.Options{
 		Scheme:            labtest.Scheme(),
-		NewInformer:       informers.NewInformer,
+		NewInformer:       informers.NewWatches(nil, time.Now).NewInformer,
 		DefaultNamespaces: map[string]cache.Config{namespace: {}},
 	})
 	labtest.Must(t, err)

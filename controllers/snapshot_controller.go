@@ -40,8 +40,8 @@ const (
 	lastBuildRetry  = 5 * time.Second
 
 	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause: a change after a quiet
-	// time is built at once, and builds take at most a sixth of the time while they last up to 20 ms. See ADR 8.
-	pausePerBuild = 5
+	// time is built at once, and builds take at most a twentieth of the time while they last up to 5 ms. See ADR 8.
+	pausePerBuild = 20
 	maxBuildPause = 100 * time.Millisecond
 )
 

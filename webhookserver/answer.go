@@ -26,6 +26,9 @@ var (
 	// unreadableJoin refuses a join that cannot be parsed. An HTTP error would admit it.
 	unreadableJoin = encoded(http.StatusOK,
 		callback.Answer{OK: true, Code: policy.RefuseCode, Info: "unreadable request"})
+	// joinTooLarge refuses a join whose body is not read, and closes the connection as bodyTooLarge does.
+	joinTooLarge = encoded(http.StatusOK,
+		callback.Answer{OK: true, Code: policy.RefuseCode, Info: "request too large"}).with("Connection", "close")
 
 	notFound         = httpError(http.StatusNotFound, "no such path")
 	methodNotAllowed = httpError(http.StatusMethodNotAllowed, "use POST").with("Allow", http.MethodPost)

@@ -26,6 +26,8 @@ func TestAnswers(t *testing.T) {
 	withEmptyToken.Apps[0].Tokens = []policy.Token{{Name: policy.TokenCurrent}}
 	unsigned := members("jared")
 	unsigned.Apps[0].Authentication, unsigned.Apps[0].Tokens = policy.AuthenticateNone, nil
+	unsignedPrunable := prunable(group)
+	unsignedPrunable.Apps[0].Authentication, unsignedPrunable.Apps[0].Tokens = policy.AuthenticateNone, nil
 	badSign := strings.Repeat("0", 64)
 
 	tests := map[string]struct {
@@ -52,12 +54,14 @@ func TestAnswers(t *testing.T) {
 			want: "405 FAIL 1", counted: "other bad_request"},
 
 		// Size.
-		"1 MiB": {query: signed(query(applyCommand)), body: applyBody("jared") + strings.Repeat(" ",
+		"512 KiB": {query: signed(query(applyCommand)), body: applyBody("jared") + strings.Repeat(" ",
 			maxBody-len(applyBody("jared"))),
 			want: goOn, counted: applyCommand + " admitted"},
-		"1 MiB and one byte": {query: signed(query(applyCommand)), body: applyBody("jared") + strings.Repeat(" ",
+		"512 KiB and one byte": {query: signed(query(applyCommand)), body: applyBody("jared") + strings.Repeat(" ",
 			maxBody+1-len(applyBody("jared"))),
-			want: "413 FAIL 1", counted: applyCommand + " too_large"},
+			want: closeJoin, counted: applyCommand + " too_large"},
+		"512 KiB and one byte, no join": {query: signed(query(otherCommand)), body: strings.Repeat(" ", maxBody+1),
+			want: "413 FAIL 1", counted: "other too_large"},
 
 		// Readiness.
 		"before the first snapshot": {never: true, query: signed(query(applyCommand)),
@@ -69,9 +73,9 @@ func TestAnswers(t *testing.T) {
 
 		// SdkAppid.
 		"SdkAppid missing": {query: signed("CallbackCommand=" + applyCommand), body: applyBody("jared"),
-			want: "403 FAIL 1", counted: applyCommand + " unknown_app"},
+			want: "403 FAIL 1", counted: applyCommand + " missing_app"},
 		"SdkAppid empty": {query: signed("SdkAppid=&CallbackCommand=" + applyCommand),
-			body: applyBody("jared"), want: "403 FAIL 1", counted: applyCommand + " unknown_app"},
+			body: applyBody("jared"), want: "403 FAIL 1", counted: applyCommand + " missing_app"},
 		"SdkAppid no number": {query: signed("SdkAppid=0x53724E00"), body: applyBody("jared"),
 			want: "403 FAIL 1", counted: "other unknown_app"},
 		"SdkAppid over 64 bits": {query: signed("SdkAppid=18446744075109551616"), body: applyBody("jared"),
@@ -174,19 +178,26 @@ func TestAnswers(t *testing.T) {
 
 		// Command.
 		"query names another known command": {query: signed(query(inviteCommand)), body: applyBody("jared"),
-			want: bad, counted: applyCommand + " bad_request"},
+			want: closeJoin, counted: applyCommand + " unreadable"},
 		"query names a command we do not serve": {query: signed(query(otherCommand)), body: applyBody("jared"),
-			want: bad, counted: applyCommand + " bad_request"},
+			want: closeJoin, counted: applyCommand + " unreadable"},
 		"query names a join, body something else": {query: signed(query(applyCommand)), body: `{"CallbackCommand":"` +
-			otherCommand + `"}`, want: bad, counted: "other bad_request"},
+			otherCommand + `"}`, want: closeJoin, counted: "other unreadable"},
+		"query and body name different commands, neither a join": {query: signed(query(fullCommand)),
+			body: `{"CallbackCommand":"` + otherCommand + `"}`, want: bad, counted: "other bad_request"},
 		"query names an unknown command": {query: signed(query("Group.CallbackBeforeAplyJoinGroup")),
 			body: applyBody("mallory"), want: "200 OK 10110", counted: applyCommand + " rejected"},
 		"query names no command": {query: signed("SdkAppid=1400000000"), body: applyBody("mallory"),
 			want: "200 OK 10110", counted: applyCommand + " rejected"},
 		"command repeated alike in the query": {query: signed(query(applyCommand) + "&CallbackCommand=" +
-			applyCommand), body: applyBody("jared"), want: bad, counted: applyCommand + " bad_request"},
+			applyCommand), body: applyBody("jared"), want: closeJoin, counted: applyCommand + " unreadable"},
 		"command repeated in the query": {query: signed(query("x") + "&CallbackCommand=" + applyCommand),
-			body: applyBody("jared"), want: bad, counted: applyCommand + " bad_request"},
+			body: applyBody("jared"), want: closeJoin, counted: applyCommand + " unreadable"},
+		"command repeated in the query, a join second, an unreadable body": {
+			query: signed(query("x") + "&CallbackCommand=" + applyCommand), body: "{", want: closeJoin,
+			counted: applyCommand + " unreadable"},
+		"command repeated in the query, no join": {query: signed(query(otherCommand) + "&CallbackCommand=x"),
+			body: `{"CallbackCommand":"` + otherCommand + `"}`, want: bad, counted: "other bad_request"},
 		"command we do not serve": {query: signed(query(otherCommand)), body: `{"CallbackCommand":"` +
 			otherCommand + `","GroupId":7}`, want: goOn, counted: "other ignored"},
 		"command nobody knows": {query: signed(query("A.B")), body: `{"CallbackCommand":"A.B"}`,
@@ -210,6 +221,10 @@ func TestAnswers(t *testing.T) {
 			want: goOn, counted: inviteCommand + " admitted"},
 		"full, not pruned": {query: signed(query(fullCommand)), body: fullBody(group), want: goOn,
 			counted: fullCommand + " ignored"},
+		"full, pruned, unsigned app": {input: unsignedPrunable, query: query(fullCommand), body: fullBody(group),
+			want: goOn, counted: fullCommand + " unverified"},
+		"full, not pruned, unsigned app": {input: unsignedPrunable, query: query(fullCommand), body: fullBody("other"),
+			want: goOn, counted: fullCommand + " ignored"},
 		"full, pruned": {input: prunable(group), query: signed(query(fullCommand)), body: fullBody(group),
 			want: goOn, counted: fullCommand + " admitted"},
 	}

@@ -45,7 +45,7 @@ func findApp(snapshot *policy.Snapshot, query *callback.Query) *policy.CompiledA
 
 // authenticate decides whether a request comes from the vendor. For one that does, the metrics show the token that
 // verified it, which tells when a rotation is over, and the difference of the clocks.
-func (h *handler) authenticate(app *policy.CompiledApp, query *callback.Query, now time.Time) authFailure {
+func (h *handler) authenticate(x *exchange, app *policy.CompiledApp, query *callback.Query) authFailure {
 	if app.Authentication() == policy.AuthenticateNone {
 		return authenticated
 	}
@@ -56,6 +56,7 @@ func (h *handler) authenticate(app *policy.CompiledApp, query *callback.Query, n
 	case query.RepeatedSign || query.RepeatedRequestTime:
 		return authRepeated
 	case query.Sign == "" || query.RequestTime == "":
+		x.app.health.Unsigned(x.started)
 		return authMissing
 	}
 	requested, ok := parseRequestTime(query.RequestTime)
@@ -64,13 +65,16 @@ func (h *handler) authenticate(app *policy.CompiledApp, query *callback.Query, n
 	}
 	token, ok := verifyingToken(tokens, query)
 	if !ok {
+		x.app.health.Wrong(x.started)
 		return authWrong
 	}
 	// The window is checked after the signature, so that a wrong clock is not reported as a forged signature.
-	skew := now.Sub(requested)
+	skew := x.started.Sub(requested)
 	if skew.Abs() > window {
+		x.app.health.Skewed(x.started, skew)
 		return authExpired
 	}
+	x.app.health.Right(x.started)
 	h.metrics.verified(token, skew)
 	return authenticated
 }

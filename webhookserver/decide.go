@@ -11,7 +11,7 @@ import (
 
 // apply answers a client that applies to join (page 34370).
 func (h *handler) apply(x *exchange, app *policy.CompiledApp, c *callback.Callback) (result, *answer) {
-	verdict := h.decide(app, &policy.JoinQuery{
+	verdict := h.decide(x, app, &policy.JoinQuery{
 		Group:   c.GroupID,
 		Type:    h.groupType(c),
 		Account: c.Requestor,
@@ -43,7 +43,7 @@ func (h *handler) invite(
 	var first policy.Verdict
 	for _, account := range c.Members {
 		query.Account = account
-		verdict := h.decide(app, &query)
+		verdict := h.decide(x, app, &query)
 		if verdict.Admit {
 			continue
 		}
@@ -63,9 +63,9 @@ func (h *handler) invite(
 }
 
 // decide returns one account's verdict, counts it, and logs a refusal at V(1).
-func (h *handler) decide(app *policy.CompiledApp, query *policy.JoinQuery) policy.Verdict {
+func (h *handler) decide(x *exchange, app *policy.CompiledApp, query *policy.JoinQuery) policy.Verdict {
 	verdict := app.DecideJoin(*query)
-	h.metrics.decided(query.Trigger, &verdict)
+	h.metrics.decided(x.app, query.Trigger, &verdict)
 	if log := h.log.V(1); !verdict.Admit && log.Enabled() {
 		log.Info("Join refused", "app", app.Object().Key(), "group", query.Group,
 			"account", query.Account, "trigger", query.Trigger.String(), "reason", verdict.Reason.String())
@@ -86,6 +86,9 @@ func (h *handler) groupType(c *callback.Callback) policy.GroupType {
 
 // groupFull passes on a full group (page 34376), if it may be pruned. The vendor does not read the answer.
 //
+// Without authentication anybody could fill the API server with PruneRuns, so the group is not passed on; the sweep
+// finds it.
+//
 // Other full groups are logged at V(1) only: the vendor repeats the callback with every further attempt to join, which
 // would flood the log. At the default level the counter shows them.
 func (h *handler) groupFull(app *policy.CompiledApp, c *callback.Callback) (result, *answer) {
@@ -95,6 +98,9 @@ func (h *handler) groupFull(app *policy.CompiledApp, c *callback.Callback) (resu
 				"suspended", app.PruningSuspended())
 		}
 		return resultIgnored, continues
+	}
+	if app.Authentication() == policy.AuthenticateNone {
+		return resultUnverified, continues
 	}
 	h.fullGroups.GroupFull(app.Object(), c.GroupID)
 	return resultAdmitted, continues

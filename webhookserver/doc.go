@@ -4,9 +4,9 @@
 // lets the user in (page 34354). Therefore:
 //
 //   - every intended refusal is an HTTP 200 with a code: a decision, and also the answer to an authenticated callback
-//     about a join whose body cannot be read;
-//   - an HTTP error is only given to a client that has not proved to be the vendor, for a body that is too large or
-//     contradicts the query, and for a callback that no gate decides;
+//     about a join whose body cannot be read, contradicts its query, or is too large;
+//   - an HTTP error is only given to a client that has not proved to be the vendor, and for a callback that no gate
+//     decides;
 //   - the path of a join does no I/O, takes no lock shared by two connections, and works on one snapshot, loaded once;
 //   - the server leaves slowly: see [Server.Drain].
 //

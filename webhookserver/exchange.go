@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
@@ -17,8 +19,14 @@ type exchange struct {
 	command callback.Command
 	// answered is set before the first byte is written: there is no second answer.
 	answered bool
+	// app counts for the app that the request is about; for none until it is known.
+	app *appCounters
 
-	body    []byte
+	body []byte
+	// budget has lent room for reserved bytes of the body.
+	budget   *semaphore.Weighted
+	reserved int64
+
 	encoded answer   // an answer made for this request
 	refused []string // accounts of an invitation
 }
@@ -26,7 +34,14 @@ type exchange struct {
 const (
 	// maxBody is the largest body that is read. The largest that the vendor is known to send is about 360 KB: every
 	// member of a destroyed group (page 34377).
-	maxBody = 1 << 20
+	maxBody = 512 << 10
+	// maxFreeBody is the room that needs no budget. All callbacks about joins fit.
+	maxFreeBody = 64 << 10
+	// maxLargeBodies is the budget of all larger bodies that are being read, and maxUnsignedBodies that of the apps
+	// whose callbacks anybody can send. A signature that was captured is valid for a minute and for any body, so that
+	// without a budget its owner could use up the memory of the process.
+	maxLargeBodies    = 32 << 20
+	maxUnsignedBodies = 8 << 20
 	// firstRead is the room that a body gets at first; a callback about a join takes 300 bytes. Room grows with what
 	// has arrived, never with what Content-Length promises.
 	firstRead = 4 << 10
@@ -38,15 +53,16 @@ const (
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-func beginExchange(now time.Time) *exchange {
+func beginExchange(now time.Time, noApp *appCounters) *exchange {
 	x := exchanges.Get().(*exchange)
-	x.started = now
+	x.started, x.app = now, noApp
 	return x
 }
 
 // end gives the memory back.
 func (x *exchange) end() {
-	x.command, x.answered = "", false
+	x.release()
+	x.command, x.answered, x.app = "", false, nil
 	if cap(x.body) > maxReusedBuffer {
 		x.body = nil
 	}
@@ -61,16 +77,26 @@ func (x *exchange) end() {
 	exchanges.Put(x)
 }
 
-var errBodyTooLarge = errors.New("body over 1 MiB")
+// release gives back what the budget has lent.
+func (x *exchange) release() {
+	if x.reserved > 0 {
+		x.budget.Release(x.reserved)
+		x.reserved = 0
+	}
+}
 
-// readBody reads all of body into x.body. A body over maxBody is errBodyTooLarge.
+var errBodyTooLarge = errors.New("body over 512 KiB, or no budget left for it")
+
+// readBody reads all of body into x.body. Room for more than free bytes comes out of budget. A body over maxBody, or
+// one that the budget does not allow for, is errBodyTooLarge.
 //
 // It closes a body that has ended. Otherwise net/http would look for the rest of it before writing the answer.
-func (x *exchange) readBody(body io.ReadCloser) error {
+func (x *exchange) readBody(body io.ReadCloser, free int, budget *semaphore.Weighted) error {
+	x.budget = budget
 	x.body = slices.Grow(x.body[:0], firstRead)
 	for {
-		if len(x.body) == cap(x.body) {
-			x.body = slices.Grow(x.body, len(x.body))
+		if len(x.body) == cap(x.body) && !x.grow(free) {
+			return errBodyTooLarge
 		}
 		n, err := body.Read(x.body[len(x.body):cap(x.body)])
 		x.body = x.body[:len(x.body)+n]
@@ -83,4 +109,21 @@ func (x *exchange) readBody(body io.ReadCloser) error {
 			return err
 		}
 	}
+}
+
+// grow doubles the room, up to the byte that shows that a body is too large, or too large to be free. It reports
+// whether the budget allows for that.
+func (x *exchange) grow(free int) bool {
+	room := min(2*cap(x.body), maxBody+1)
+	if cap(x.body) <= free {
+		room = min(room, free+1)
+	} else {
+		more := int64(room) - x.reserved
+		if !x.budget.TryAcquire(more) {
+			return false
+		}
+		x.reserved += more
+	}
+	x.body = append(make([]byte, 0, room), x.body...)
+	return true
 }

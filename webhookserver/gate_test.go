@@ -235,7 +235,7 @@ func (g *gate) count(t testing.TB, name string, labels ...string) float64 {
 	return 0
 }
 
-// series are the values of one metric, by label values in the order of label names.
+// series are the values of one metric, by label values in the order of label names, summed over all apps.
 func (g *gate) series(t testing.TB, name string) map[string]float64 {
 	t.Helper()
 	families, err := g.registry.Gather()
@@ -250,9 +250,11 @@ func (g *gate) series(t testing.TB, name string) map[string]float64 {
 		for _, metric := range family.GetMetric() {
 			var labels []string
 			for _, pair := range metric.GetLabel() {
-				labels = append(labels, pair.GetValue())
+				if pair.GetName() != "app" {
+					labels = append(labels, pair.GetValue())
+				}
 			}
-			values[strings.Join(labels, " ")] = valueOf(metric)
+			values[strings.Join(labels, " ")] += valueOf(metric)
 		}
 	}
 	return values

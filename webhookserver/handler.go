@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -25,6 +26,8 @@ type handler struct {
 	log        logr.Logger
 	metrics    *Metrics
 	draining   *atomic.Bool
+	// largeBodies is the budget of bodies of callbacks that are signed, unsignedBodies that of apps without a token.
+	largeBodies, unsignedBodies *semaphore.Weighted
 }
 
 func (s *Server) handler() *handler {
@@ -35,6 +38,9 @@ func (s *Server) handler() *handler {
 		log:        s.Log,
 		metrics:    s.Metrics,
 		draining:   &s.draining,
+
+		largeBodies:    semaphore.NewWeighted(maxLargeBodies),
+		unsignedBodies: semaphore.NewWeighted(maxUnsignedBodies),
 	}
 	if h.now == nil {
 		h.now = time.Now
@@ -42,12 +48,13 @@ func (s *Server) handler() *handler {
 	if h.metrics == nil {
 		h.metrics = NewMetrics(nil)
 	}
+	h.metrics.apps.serve(s.Snapshots, s.Health)
 	return h
 }
 
 // ServeHTTP answers one request. A ServeMux would answer a path like //callback with a redirect, which admits.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := beginExchange(h.now())
+	x := beginExchange(h.now(), h.metrics.apps.none)
 	defer h.rescue(x, w)
 
 	outcome, reply := h.handle(x, r)
@@ -57,7 +64,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // send counts first and answers then: a client that has read the answer can read the counter.
 func (h *handler) send(x *exchange, w http.ResponseWriter, outcome result, reply *answer) {
-	h.metrics.answered(x.command, outcome, h.now().Sub(x.started))
+	h.metrics.answered(x.app, x.command, outcome, h.now().Sub(x.started))
 	x.answered = true
 	reply.write(w, h.draining.Load())
 }
@@ -72,6 +79,7 @@ func (h *handler) rescue(x *exchange, w http.ResponseWriter) {
 	if failure == nil {
 		return
 	}
+	x.release()
 	h.report(x, failure)
 	switch {
 	case x.answered:
@@ -99,7 +107,8 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	}
 	query := callback.ParseQuery(r.URL.RawQuery)
 	x.command = callback.Command(query.CommandText)
-	if r.ContentLength > maxBody {
+	// A join is refused only once it is known to come from the vendor.
+	if r.ContentLength > maxBody && !x.command.BeforeJoin() {
 		return resultTooLarge, bodyTooLarge
 	}
 
@@ -109,22 +118,41 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 		return resultNotReady, noSnapshot
 	}
 	app := findApp(snapshot, &query)
-	if app == nil {
+	switch {
+	case app == nil && query.SDKAppID == "":
+		return resultMissingApp, foreignApp
+	case app == nil:
 		return resultUnknownApp, foreignApp
 	}
-	if failure := h.authenticate(app, &query, x.started); failure != authenticated {
-		h.metrics.authFailures[failure].Inc()
+	x.app = h.metrics.apps.of(snapshot, app)
+	if failure := h.authenticate(x, app, &query); failure != authenticated {
+		x.app.failures[failure].Inc()
 		return resultUnauthorized, unauthorized
 	}
 
 	// From here on the client is the vendor, which takes an HTTP error for a failure and admits by default.
-	switch err := x.readBody(r.Body); {
+	if r.ContentLength > maxBody {
+		return tooLarge(x.command)
+	}
+	free, budget := maxFreeBody, h.largeBodies
+	if app.Authentication() == policy.AuthenticateNone {
+		free, budget = firstRead, h.unsignedBodies
+	}
+	switch err := x.readBody(r.Body, free, budget); {
 	case errors.Is(err, errBodyTooLarge):
-		return resultTooLarge, bodyTooLarge
+		return tooLarge(x.command)
 	case err != nil:
 		return unreadable(x.command)
 	}
 	return h.dispatch(x, app, &query)
+}
+
+// tooLarge is the answer to a body that is not read. Where the query says that it is about a join, that is refused.
+func tooLarge(command callback.Command) (result, *answer) {
+	if command.BeforeJoin() {
+		return resultTooLarge, joinTooLarge
+	}
+	return resultTooLarge, bodyTooLarge
 }
 
 // dispatch goes by the command of the body. Neither query nor body is signed, but the body is what is decided on.
@@ -137,6 +165,9 @@ func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *callback
 		return unreadable(x.command)
 	}
 	if query.RepeatedCommand || h.contradicts(query, c.Command) {
+		if c.Command.BeforeJoin() || callback.Command(query.CommandText).BeforeJoin() {
+			return resultUnreadable, unreadableJoin
+		}
 		return resultBadRequest, wrongCommand
 	}
 	switch c.Command {

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -55,11 +56,13 @@ const (
 	resultAdmitted     result = iota // the join, or all invited; or the full group was passed on
 	resultRejected                   // the join, or all invited
 	resultPartial                    // some of those invited
-	resultUnreadable                 // a join that could not be parsed, and was refused
+	resultUnreadable                 // a join that could not be parsed or is contradictory, and was refused
 	resultIgnored                    // nothing to do: another command, or a full group that is not pruned
+	resultUnverified                 // a full group that is not passed on, since anybody can report it
 	resultUnauthorized               // 401
 	resultUnknownApp                 // 403
-	resultTooLarge                   // 413
+	resultMissingApp                 // 403 too, but the request names no app, as those of scanners
+	resultTooLarge                   // a join that was refused, or 413
 	resultNotReady                   // 503
 	resultBadRequest                 // 400, 404, 405
 	resultFailed                     // a panic; a join was refused, anything else got a 500
@@ -67,8 +70,13 @@ const (
 )
 
 var resultNames = [resultCount]string{
-	"admitted", "rejected", "partial", "unreadable", "ignored", "unauthorized",
-	"unknown_app", "too_large", "not_ready", "bad_request", "failed",
+	"admitted", "rejected", "partial", "unreadable", "ignored", "unverified", "unauthorized",
+	"unknown_app", "missing_app", "too_large", "not_ready", "bad_request", "failed",
+}
+
+// withoutApp reports whether the result says that the app is not known.
+func (r result) withoutApp() bool {
+	return r == resultUnknownApp || r == resultMissingApp || r == resultNotReady
 }
 
 var authFailureNames = [authFailures]string{
@@ -84,14 +92,12 @@ var authFailureNames = [authFailures]string{
 // hangs up.
 var durationBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 1.5, 2, 2.5, 3}
 
-// Metrics are the counters of a Server. All series exist from the start, so that no rate loses its first event, and no
-// request has to look one up.
+// Metrics are the counters of a Server. All series exist from the start, those of an app from its first snapshot, so
+// that no rate loses its first event, and no request has to look one up.
 type Metrics struct {
-	requests         [commandCount][resultCount]prometheus.Counter
+	apps             *appVectors
 	durations        [commandCount]prometheus.Observer
-	decisions        decisionCounters
 	auditDifferences prometheus.Counter
-	authFailures     [authFailures]prometheus.Counter
 	currentToken     prometheus.Counter
 	previousToken    prometheus.Counter
 	clockSkew        prometheus.Gauge
@@ -103,19 +109,34 @@ type Metrics struct {
 // they are registered already.
 func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	factory := promauto.With(registerer)
-	requests := factory.NewCounterVec(prometheus.CounterOpts{
-		Name: "groupgate_callback_requests_total",
-		Help: "Callbacks answered, by command (as far as it was known) and result.",
-	}, []string{"command", "result"})
+	apps := &appVectors{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_callback_requests_total",
+			Help: "Callbacks answered, by app (namespace/name, empty if none is known), command (as far as it was " +
+				"known) and result.",
+		}, []string{"app", "command", "result"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_callback_auth_failures_total",
+			Help: "Callbacks answered with 401, by app (namespace/name) and reason: no_token, repeated, missing, " +
+				"malformed, wrong, expired.",
+		}, []string{"app", "reason"}),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_join_decisions_total",
+			Help: "Accounts decided, by app (namespace/name), trigger (Apply, Invite, RESTAPI), verdict (admitted, " +
+				"rejected) and reason.",
+		}, []string{"app", "trigger", "verdict", "reason"}),
+		health: new(callbackhealth.Recorder),
+	}
+	apps.none = apps.newCountersOfNone()
+	apps.byID.Store(&map[uint64]*appCounters{})
+	if registerer != nil {
+		registerer.MustRegister(apps)
+	}
 	durations := factory.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "groupgate_callback_duration_seconds",
 		Help:    "Time from the end of the headers to the answer, by command. The vendor hangs up, and admits, at 2 s.",
 		Buckets: durationBuckets,
 	}, []string{"command"})
-	failures := factory.NewCounterVec(prometheus.CounterOpts{
-		Name: "groupgate_callback_auth_failures_total",
-		Help: "Callbacks answered with 401, by reason: no_token, repeated, missing, malformed, wrong, expired.",
-	}, []string{"reason"})
 	tokens := factory.NewCounterVec(prometheus.CounterOpts{
 		Name: "groupgate_callback_auth_token_total",
 		Help: "Callbacks authenticated, by the token that verified them: current or previous.",
@@ -127,7 +148,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	}, []string{"field"})
 
 	m := &Metrics{
-		decisions: newDecisionCounters(factory),
+		apps: apps,
 		auditDifferences: factory.NewCounter(prometheus.CounterOpts{
 			Name: "groupgate_join_audit_differences_total",
 			Help: "Accounts whose verdict would be another one if the join sections in mode Audit were enforced.",
@@ -144,19 +165,13 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	}
 	for c := range commandCount {
 		m.durations[c] = durations.WithLabelValues(c.String())
-		for r := range resultCount {
-			m.requests[c][r] = requests.WithLabelValues(c.String(), resultNames[r])
-		}
-	}
-	for reason := authenticated + 1; reason < authFailures; reason++ {
-		m.authFailures[reason] = failures.WithLabelValues(authFailureNames[reason])
 	}
 	return m
 }
 
-func (m *Metrics) answered(named callback.Command, r result, took time.Duration) {
+func (m *Metrics) answered(app *appCounters, named callback.Command, r result, took time.Duration) {
 	c := commandOf(named)
-	m.requests[c][r].Inc()
+	app.requests[c][r].Inc()
 	m.durations[c].Observe(took.Seconds())
 }
 
@@ -169,8 +184,11 @@ func (m *Metrics) verified(token policy.TokenName, skew time.Duration) {
 	m.clockSkew.Set(skew.Seconds())
 }
 
-func (m *Metrics) decided(trigger policy.Trigger, verdict *policy.Verdict) {
-	m.decisions.count(trigger, verdict)
+func (m *Metrics) decided(app *appCounters, trigger policy.Trigger, verdict *policy.Verdict) {
+	rejected, _ := verdictIndex(verdict.Admit)
+	if counter := app.decisions[trigger][rejected][verdict.Reason]; counter != nil {
+		counter.Inc()
+	}
 	if verdict.AuditDiffers {
 		m.auditDifferences.Inc()
 	}
@@ -196,35 +214,9 @@ var verdicts = []struct {
 	{true, policy.ReasonRestored},
 }
 
-// decisionCounters are indexed by trigger, by whether the join was rejected, and by reason; nil where policy has no
-// such verdict.
-type decisionCounters [triggerCount][2][reasonCount]prometheus.Counter
-
-func newDecisionCounters(factory promauto.Factory) (counters decisionCounters) {
-	vector := factory.NewCounterVec(prometheus.CounterOpts{
-		Name: "groupgate_join_decisions_total",
-		Help: "Accounts decided, by trigger (Apply, Invite, RESTAPI), verdict (admitted, rejected) and reason.",
-	}, []string{"trigger", "verdict", "reason"})
-	for trigger := range triggerCount {
-		for _, v := range verdicts {
-			rejected, label := verdictIndex(v.admit)
-			counters[trigger][rejected][v.reason] =
-				vector.WithLabelValues(policy.Trigger(trigger).String(), label, v.reason.String())
-		}
-	}
-	return counters
-}
-
 func verdictIndex(admit bool) (rejected int, label string) {
 	if admit {
 		return 0, "admitted"
 	}
 	return 1, "rejected"
-}
-
-func (c *decisionCounters) count(trigger policy.Trigger, verdict *policy.Verdict) {
-	rejected, _ := verdictIndex(verdict.Admit)
-	if counter := c[trigger][rejected][verdict.Reason]; counter != nil {
-		counter.Inc()
-	}
 }

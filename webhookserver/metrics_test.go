@@ -13,10 +13,10 @@ import (
 
 // TestMetrics pins the names and label values, which are API, and that all series exist from the start.
 func TestMetrics(t *testing.T) {
-	g := newGate(t, nil)
+	g := newGate(t, members("jared"))
 	commands := []string{applyCommand, inviteCommand, fullCommand, "other"}
-	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "unauthorized", "unknown_app",
-		"too_large", "not_ready", "bad_request", "failed"}
+	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "unverified",
+		"unauthorized", "unknown_app", "missing_app", "too_large", "not_ready", "bad_request", "failed"}
 	want := map[string][]string{
 		"callback_requests_total":      cross(commands, results),
 		"callback_duration_seconds":    commands,

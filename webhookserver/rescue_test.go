@@ -2,6 +2,7 @@ package webhookserver
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-logr/logr/funcr"
@@ -10,16 +11,21 @@ import (
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
-// broken panics in all calls of the server.
-type broken struct{}
+// broken panics in all calls of the server, but for the snapshot only once, since metrics load it, too.
+type broken struct{ loaded atomic.Bool }
 
-func (broken) Load() *policy.Snapshot          { panic("no snapshot today") }
-func (broken) GroupFull(policy.Object, string) { panic("no intake today") }
+func (b *broken) Load() *policy.Snapshot {
+	if b.loaded.CompareAndSwap(false, true) {
+		panic("no snapshot today")
+	}
+	return nil
+}
+func (*broken) GroupFull(policy.Object, string) { panic("no intake today") }
 
 // TestPanicAdmitsNoUser: a connection that is closed without an answer lets the user in.
 func TestPanicAdmitsNoUser(t *testing.T) {
-	noSnapshots := func(s *Server) { s.Snapshots = broken{} }
-	noIntake := func(s *Server) { s.FullGroups = broken{} }
+	noSnapshots := func(s *Server) { s.Snapshots = new(broken) }
+	noIntake := func(s *Server) { s.FullGroups = new(broken) }
 	tests := map[string]struct {
 		breaks      func(*Server)
 		query, body string

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -75,6 +76,8 @@ type Server struct {
 	Log logr.Logger
 	// Metrics is where requests are counted; nil counts nowhere.
 	Metrics *Metrics
+	// Health is told what the callbacks of each app looked like; nil for nobody.
+	Health *callbackhealth.Recorder
 
 	draining atomic.Bool
 }

@@ -27,6 +27,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
@@ -75,6 +76,7 @@ type App struct {
 	Store *policy.Store
 
 	options     Options
+	watches     *informers.Watches
 	manager     manager.Manager
 	server      *webhookserver.Server
 	certificate *certwatcher.CertWatcher // nil without TLS
@@ -88,7 +90,8 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if o.Registerer == nil {
 		o.Registerer = metrics.Registry
 	}
-	a := &App{Store: &policy.Store{}, options: o}
+	a := &App{Store: &policy.Store{}, options: o, watches: informers.NewWatches(o.Namespaces, o.Now)}
+	o.Registerer.MustRegister(a.watches)
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
@@ -104,6 +107,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	health := new(callbackhealth.Recorder)
 	a.server = &webhookserver.Server{
 		Addr:       o.CallbackAddress,
 		Listener:   o.CallbackListener,
@@ -112,6 +116,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Now:        o.Now,
 		Log:        o.Log.WithName("callback"),
 		Metrics:    webhookserver.NewMetrics(o.Registerer),
+		Health:     health,
 	}
 	if dir := o.CallbackCertDir; dir != "" {
 		a.certificate, err = certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
@@ -150,7 +155,7 @@ func (a *App) newManager() error {
 		MapperProvider: informers.NewRESTMapper,
 		Logger:         o.Log,
 		Cache: informers.CacheOptions(informers.Options{
-			Namespaces: o.Namespaces, Lease: o.Election.Lease(), Store: a.Store, Now: o.Now,
+			Namespaces: o.Namespaces, Lease: o.Election.Lease(), Store: a.Store, Now: o.Now, Watches: a.watches,
 		}),
 		Controller:             config.Controller{SkipNameValidation: &severalPerProcess},
 		Metrics:                metricsOptions,

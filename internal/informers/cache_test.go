@@ -8,13 +8,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
 func TestCacheSelectsWhatItMayRead(t *testing.T) {
 	all := CacheOptions(Options{Store: &policy.Store{}, Now: time.Now})
-	if all.DefaultNamespaces != nil || len(all.ByObject) != 2 {
+	if all.DefaultNamespaces != nil || len(all.ByObject) != 1 {
 		t.Errorf("without namespaces and election: %+v", all)
 	}
 	some := CacheOptions(Options{
@@ -29,8 +28,6 @@ func TestCacheSelectsWhatItMayRead(t *testing.T) {
 		switch object.(type) {
 		case *corev1.Secret:
 			got["Secret"] = by.Label.String()
-		case *v1alpha1.PruneRun:
-			got["PruneRun"] = ""
 		default:
 			for namespace := range by.Namespaces {
 				got["Lease"] = namespace + " " + by.Field.String()
@@ -38,8 +35,8 @@ func TestCacheSelectsWhatItMayRead(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"Secret": "groupgate.io/credentials=true", "PruneRun": "",
-		"Lease": "groupgate-system metadata.name=groupgate-manager",
+		"Secret": "groupgate.io/credentials=true",
+		"Lease":  "groupgate-system metadata.name=groupgate-manager",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("selected (-want,+got):\n%s", diff)

@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/url"
 	"reflect"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -17,12 +19,19 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // dialTimeout bounds one attempt to connect. The kernel repeats a lost SYN after 1, 3, 7 and 15 s: an attempt that
 // started during an outage would succeed up to 15 s after its end, a new attempt succeeds at once.
 const dialTimeout = 3 * time.Second
+
+const (
+	// refusalRetry is the time between two attempts of a watch that is refused, up to twice as long.
+	refusalRetry = 5 * time.Second
+	// refusalPatience is how long a streaming watch is attempted before the reflector may try a list instead: longer
+	// than the two minutes after which the reflector forgets its backoff.
+	refusalPatience = 3 * time.Minute
+)
 
 // errWatchClosedUnopened stands for the connection error that client-go swallows (see reconnecting).
 var errWatchClosedUnopened = errors.New("the connection was closed before the watch began")
@@ -41,29 +50,27 @@ func ConnectionConfig(config *rest.Config) *rest.Config {
 	return config
 }
 
-// NewInformer makes informers that are current within seconds of the API server's return; it is
-// cache.Options.NewInformer.
+// reconnecting wraps lw so that a Watch that streams all objects, as informers do first, returns only with an answer of
+// the API server that is not a refusal, or when its ctx has ended, and so do List and every other Watch but for
+// refusals. track learns of every attempt.
 //
 // client-go's reflector doubles its wait after every failure, up to [30, 60) s, which is not configurable: after an
 // outage of a minute, callbacks would be answered from old policies for another minute. So connection errors are
-// retried below the reflector, every 1 to 2 s, without the reflector noticing. It handles the answers of the API
-// server, errors included.
-func NewInformer(
-	lw toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers,
-) toolscache.SharedIndexInformer {
-	return toolscache.NewSharedIndexInformer(reconnecting(lw), example, resync, indexers)
-}
-
-// reconnecting wraps lw so that List and Watch return only with an answer of the API server, or when their ctx has
-// ended.
-func reconnecting(lw toolscache.ListerWatcher) toolscache.ListerWatcher {
+// retried below the reflector, every 1 to 2 s, and refusals every 5 to 10 s, without the reflector noticing. It handles
+// the other answers of the API server, errors included.
+func reconnecting(lw toolscache.ListerWatcher, track *watchTrack) toolscache.ListerWatcher {
 	inner := toolscache.ToListerWatcherWithContext(lw)
 	outer := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return persist(ctx, func() (runtime.Object, error) { return inner.ListWithContext(ctx, options) })
+			return persist(ctx, track, 0, func() (runtime.Object, error) { return inner.ListWithContext(ctx, options) })
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			return persist(ctx, func() (watch.Interface, error) {
+			streams := options.SendInitialEvents != nil && *options.SendInitialEvents
+			patience := time.Duration(0)
+			if streams {
+				patience = refusalPatience
+			}
+			w, err := persist(ctx, track, patience, func() (watch.Interface, error) {
 				w, err := inner.WatchWithContext(ctx, options)
 				// rest.Request.Watch turns EOF and timeouts into an empty watch without an error, which the reflector
 				// would take for a very short watch, and back off.
@@ -72,30 +79,95 @@ func reconnecting(lw toolscache.ListerWatcher) toolscache.ListerWatcher {
 				}
 				return w, err
 			})
+			if err != nil {
+				return nil, err
+			}
+			if !streams { // it goes on from a version that the store has
+				track.opened()
+			}
+			return observe(w, track), nil
 		},
 	}
 	// Whether lists are streamed (WatchList) depends on lw.
 	return toolscache.ToListWatcherWithWatchListSemantics(outer, lw)
 }
 
-// persist repeats attempt while the API server cannot be reached.
-func persist[T any](ctx context.Context, attempt func() (T, error)) (T, error) {
-	log := logf.FromContext(ctx)
-	for failures := 0; ; failures++ {
+// persist repeats attempt while the API server cannot be reached, and while it refuses, for at most patience.
+func persist[T any](
+	ctx context.Context, track *watchTrack, patience time.Duration, attempt func() (T, error),
+) (T, error) {
+	var refusals time.Duration
+	for {
 		got, err := attempt()
-		if !unreachable(err) || ctx.Err() != nil {
-			if failures > 0 && err == nil {
-				log.Info("API server reachable again")
-			}
+		var pause time.Duration
+		switch {
+		case ctx.Err() != nil:
 			return got, err
-		}
-		if failures == 0 { // once per outage and informer
-			log.Info("API server unreachable, retrying until it is back", "reason", err.Error())
+		case unreachable(err):
+			track.failed(err)
+			pause = wait.Jitter(time.Second, 1)
+		case refused(err):
+			track.failed(err)
+			pause = wait.Jitter(refusalRetry, 1)
+			if refusals += pause; refusals > patience {
+				return got, err
+			}
+		case err == nil || apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
+			track.answered() // the reflector lists anew at once if what it knows has expired
+			return got, err
+		default:
+			track.failed(err)
+			return got, err
 		}
 		select {
 		case <-ctx.Done():
 			return got, err
-		case <-time.After(wait.Jitter(time.Second, 1)):
+		case <-time.After(pause):
+		}
+	}
+}
+
+// observe passes the events of w on, and tells track what they mean for the watch.
+func observe(w watch.Interface, track *watchTrack) watch.Interface {
+	o := &observedWatch{inner: w, events: make(chan watch.Event), stopped: make(chan struct{})}
+	go o.pass(track) // ends with w, or when it is stopped
+	return o
+}
+
+type observedWatch struct {
+	inner   watch.Interface
+	events  chan watch.Event
+	stop    sync.Once
+	stopped chan struct{}
+}
+
+// ResultChan implements watch.Interface.
+func (o *observedWatch) ResultChan() <-chan watch.Event { return o.events }
+
+// Stop implements watch.Interface.
+func (o *observedWatch) Stop() {
+	o.stop.Do(func() { close(o.stopped) })
+	o.inner.Stop()
+}
+
+func (o *observedWatch) pass(track *watchTrack) {
+	defer close(o.events)
+	for event := range o.inner.ResultChan() {
+		switch event.Type {
+		case watch.Bookmark:
+			if object, err := meta.Accessor(event.Object); err == nil &&
+				object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
+				track.opened()
+			}
+		case watch.Error:
+			if err := apierrors.FromObject(event.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+				track.failed(err)
+			}
+		}
+		select {
+		case o.events <- event:
+		case <-o.stopped:
+			return
 		}
 	}
 }

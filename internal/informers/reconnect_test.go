@@ -49,10 +49,10 @@ type watchListRefuser struct{ toolscache.ListWatch }
 func (*watchListRefuser) IsWatchListSemanticsUnSupported() bool { return true }
 
 func TestReconnectingKeepsWatchListSemantics(t *testing.T) {
-	if watchlist.DoesClientNotSupportWatchListSemantics(reconnecting(&toolscache.ListWatch{})) {
+	if watchlist.DoesClientNotSupportWatchListSemantics(reconnecting(&toolscache.ListWatch{}, newTrack())) {
 		t.Error("streaming lists were switched off for a client that can")
 	}
-	if !watchlist.DoesClientNotSupportWatchListSemantics(reconnecting(&watchListRefuser{})) {
+	if !watchlist.DoesClientNotSupportWatchListSemantics(reconnecting(&watchListRefuser{}, newTrack())) {
 		t.Error("streaming lists were switched on for a client that cannot")
 	}
 }
@@ -70,7 +70,7 @@ func TestReconnectingPassesAnswersThroughAndStopsWithItsContext(t *testing.T) {
 		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) {
 			return watch.NewEmptyWatch(), nil
 		},
-	}))
+	}, newTrack()))
 	if _, err := lw.ListWithContext(t.Context(), metav1.ListOptions{}); !apierrors.IsResourceExpired(err) {
 		t.Errorf("List: %v, want the API server's answer after the connection error", err)
 	}

@@ -17,6 +17,20 @@ import (
 // An informer transforms an object that it streams twice: transforming a transformed object must change nothing.
 // Deletions may come as a DeletedFinalStateUnknown, which every transform returns as it is.
 
+// trim is the transform of every kind.
+func trim(shared *interner, store *policy.Store, now func() time.Time) toolscache.TransformFunc {
+	declared, pruneRun := trimDeclared(shared, store), trimPruneRun(now)
+	return func(in any) (any, error) {
+		switch in.(type) {
+		case *corev1.Secret:
+			return trimSecret(in)
+		case *v1alpha1.PruneRun:
+			return pruneRun(in)
+		}
+		return declared(in)
+	}
+}
+
 // trimMetadata drops what only tools read. The annotation of kubectl apply holds the whole object a second time.
 func trimMetadata(in any) (any, error) {
 	object, err := meta.Accessor(in)

@@ -72,37 +72,30 @@ func TestTransformsDropWhatNoReaderNeeds(t *testing.T) {
 		}
 		return data
 	}
-	declared, pruneRun := trimDeclared(&interner{}, &policy.Store{}), trimPruneRun(time.Now)
+	trim := trim(&interner{}, &policy.Store{}, time.Now)
 	unknown := toolscache.DeletedFinalStateUnknown{Key: "a/x"}
-	cases := map[string]struct {
-		transform toolscache.TransformFunc
-		in, want  any
-	}{
-		"IMApp": {declared, &v1alpha1.IMApp{ObjectMeta: bulky()}, &v1alpha1.IMApp{ObjectMeta: trimmed}},
+	cases := map[string]struct{ in, want any }{
+		"IMApp": {&v1alpha1.IMApp{ObjectMeta: bulky()}, &v1alpha1.IMApp{ObjectMeta: trimmed}},
 		"GroupPolicy": {
-			declared,
 			&v1alpha1.GroupPolicy{ObjectMeta: bulky(), Spec: *policySpec.DeepCopy(), Status: policyStatus},
 			&v1alpha1.GroupPolicy{ObjectMeta: identity, Spec: policySpec, Status: policyStatus},
 		},
-		"AccountList": {declared, list(bulky()), packedList},
+		"AccountList": {list(bulky()), packedList},
 		"Secret": {
-			trimSecret,
 			&corev1.Secret{
 				ObjectMeta: bulky(), Data: data("secretKey", "callbackToken", "previousCallbackToken", "other"),
 			},
 			&corev1.Secret{ObjectMeta: secret, Data: data("secretKey", "callbackToken", "previousCallbackToken")},
 		},
-		"PruneRun":        {pruneRun, run(bulky()), packedRun},
-		"Deleted":         {declared, unknown, unknown},
-		"DeletedPruneRun": {pruneRun, unknown, unknown},
-		"DeletedSecret":   {trimSecret, unknown, unknown},
+		"PruneRun": {run(bulky()), packedRun},
+		"Deleted":  {unknown, unknown},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := tc.in
 			for _, time := range []string{"once", "twice"} { // as informers do with objects that they stream
 				var err error
-				got, err = tc.transform(got)
+				got, err = trim(got)
 				must(t, err)
 				if diff := cmp.Diff(tc.want, got); diff != "" {
 					t.Errorf("transformed %s (-want,+got):\n%s", time, diff)

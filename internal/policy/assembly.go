@@ -1,21 +1,13 @@
 package policy
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 )
 
-// assembly is a snapshot while it is made of the compiler's apps, resolved policies and refusals.
-type assembly struct {
-	*Compiler
-	before *Snapshot
-	apps   map[objectName]*appAssembly
-	last   *appAssembly // that app returned last
-}
-
-// appAssembly is one app in an assembly, whether it exists or is only named by policies and refusals.
-type appAssembly struct {
+// appState is what a compiler remembers of an app from build to build, whether the app exists or is only named by
+// policies and refusals. Its index is kept in either case; only that of an app that holds its SDKAppID is published.
+type appState struct {
 	name objectName
 	app  *App // nil if it does not exist
 	// heldBy is the "namespace/name" of the app that holds the SDKAppID, if another one does. problem says why policies
@@ -23,112 +15,178 @@ type appAssembly struct {
 	heldBy  string
 	problem string
 
-	index    indexBuilder
-	policies multiset
-	refusals map[string]groupRefusals // by group
-	refused  multiset
+	groups       *groupIndex
+	left, joined []*resolvedPolicy // since groups was made
+	policies     multiset
+	refusals     map[string]groupRefusals // by group
+	refused      multiset
 }
 
-func assemble(c *Compiler) *Snapshot {
-	a := assembly{Compiler: c, before: c.snapshot.orEmpty(), apps: make(map[objectName]*appAssembly, len(c.apps))}
-	a.addApps()
-	s := &Snapshot{accounts: c.lists.accounts, lists: withLists(a.before.lists, c.changes.lists)}
-	a.addPolicies(s)
-	a.addRefusals()
-	for _, app := range a.apps {
-		app.index.finish()
+// assembly is a snapshot while it is made.
+type assembly struct {
+	*Compiler
+	before *Snapshot
+	next   *Snapshot
+	// unjudged are the policies that need a new verdict, by name; nil stands for one that is gone.
+	unjudged map[objectName]*resolvedPolicy
+}
+
+func assemble(c *Compiler, replaced []replacement) *Snapshot {
+	a := assembly{
+		Compiler: c, before: c.snapshot.orEmpty(), next: &Snapshot{}, unjudged: map[objectName]*resolvedPolicy{},
 	}
-	a.publishPolicyVerdicts(s)
-	a.publishApps(s)
+	a.replacePolicies(replaced)
+	a.groupRefusals()
+	a.updateApps()
+	a.updateIndexes()
+	a.judgePolicies()
+	a.publishApps()
+	a.next.lists = withLists(a.before.lists, c.changes.lists)
+	a.next.accounts = c.lists.accounts + c.named
+	maps.DeleteFunc(c.states, func(_ objectName, s *appState) bool { return s.abandoned() })
+	return a.next
+}
+
+// state returns the state of the app of that name.
+func (a *assembly) state(name objectName) *appState {
+	s, ok := a.states[name]
+	if !ok {
+		s = &appState{name: name, groups: &groupIndex{}}
+		if a.states == nil {
+			a.states = map[objectName]*appState{}
+		}
+		a.states[name] = s
+	}
 	return s
 }
 
-// addApps finds the app that holds each SDKAppID: the oldest.
-func (a *assembly) addApps() {
-	holders := make(map[uint64]*App, len(a.Compiler.apps))
-	for _, app := range a.Compiler.apps {
-		if holder, ok := holders[app.SDKAppID]; !ok || byAge(&app.Object, &holder.Object) < 0 {
-			holders[app.SDKAppID] = app
+// abandoned reports whether the app does not exist and nothing names it.
+func (s *appState) abandoned() bool {
+	return s.app == nil && s.policies.size == 0 && s.refused.size == 0
+}
+
+func (a *assembly) replacePolicies(replaced []replacement) {
+	for _, r := range replaced {
+		if p := r.before; p != nil {
+			s := a.state(p.app)
+			s.left = append(s.left, p)
+			s.policies.remove(p.fingerprint)
+			a.named -= p.accounts
+			a.unjudged[p.object.objectName()] = nil
 		}
 	}
-	for name, app := range a.Compiler.apps {
-		added := &appAssembly{name: name, app: app}
-		if holder := holders[app.SDKAppID]; holder != app {
-			added.heldBy = holder.Key()
-			added.problem = "IMApp " + quote(name.name) + " is not accepted: " + added.heldBy + " holds its SDKAppID"
-		} else if before := a.before.byName[name]; before != nil {
-			added.index.sizeLike(before.groups)
+	for _, r := range replaced {
+		if p := r.after; p != nil {
+			s := a.state(p.app)
+			s.joined = append(s.joined, p)
+			s.policies.add(p.fingerprint)
+			a.named += p.accounts
+			a.unjudged[p.object.objectName()] = p
 		}
-		a.apps[name] = added
 	}
 }
 
-// app returns the app of that name. One that does not exist is added, so that its policies get a verdict. Neighbours by
-// name nearly always belong to one app, which is found without a search.
-func (a *assembly) app(name objectName) *appAssembly {
-	if a.last != nil && a.last.name == name {
-		return a.last
+func (a *assembly) groupRefusals() {
+	for _, s := range a.states {
+		s.refusals, s.refused = nil, multiset{}
 	}
-	app, ok := a.apps[name]
-	if !ok {
-		problem := "IMApp " + quote(name.name) + " does not exist in namespace " + quote(name.namespace)
-		app = &appAssembly{name: name, problem: problem}
-		a.apps[name] = app
-	}
-	a.last = app
-	return app
-}
-
-func (a *assembly) addPolicies(s *Snapshot) {
-	for _, p := range a.Compiler.policies {
-		app := a.app(p.app)
-		app.policies.add(p.resolved.fingerprint)
-		if app.problem == "" {
-			app.index.add(p.resolved)
-		}
-		s.accounts += p.accounts
-	}
-}
-
-func (a *assembly) addRefusals() {
 	for _, r := range a.Compiler.refusals {
 		if !r.matters() {
 			continue
 		}
-		app := a.app(r.app)
-		if app.refusals == nil {
-			app.refusals = map[string]groupRefusals{}
+		s := a.state(r.app)
+		if s.refusals == nil {
+			s.refusals = map[string]groupRefusals{}
 		}
-		app.refusals[r.group] = append(app.refusals[r.group], r)
-		app.refused.add(r.fingerprint)
+		s.refusals[r.group] = append(s.refusals[r.group], r)
+		s.refused.add(r.fingerprint)
 	}
-	for _, app := range a.apps {
-		for _, ofGroup := range app.refusals {
+	for _, s := range a.states {
+		for _, ofGroup := range s.refusals {
 			slices.SortFunc(ofGroup, byEnd)
 		}
 	}
 }
 
-// publishPolicyVerdicts needs the indexes. A verdict that is the same as before stays the same object, by which
-// PolicyVerdictsSince finds what is new.
-func (a *assembly) publishPolicyVerdicts(s *Snapshot) {
-	s.policies = make(policyVerdicts, len(a.Compiler.policies))
-	for i, p := range a.Compiler.policies {
-		if verdict := a.app(p.app).verdictOn(p); p.verdict == nil || *p.verdict != verdict {
-			changed := verdict
-			p.verdict = &changed
+// updateApps finds the app that holds each SDKAppID: the oldest.
+func (a *assembly) updateApps() {
+	holders := make(map[uint64]*App, len(a.apps))
+	for _, app := range a.apps {
+		if holder, ok := holders[app.SDKAppID]; !ok || byAge(&app.Object, &holder.Object) < 0 {
+			holders[app.SDKAppID] = app
 		}
-		s.policies[i] = p.verdict
-		s.acceptances[p.verdict.Acceptance]++
+	}
+	for name := range a.apps {
+		a.state(name)
+	}
+	changed := map[objectName]bool{}
+	for name, s := range a.states {
+		problem := s.problem
+		s.app, s.heldBy, s.problem = a.apps[name], "", ""
+		if s.app == nil {
+			s.problem = "IMApp " + quote(name.name) + " does not exist in namespace " + quote(name.namespace)
+		} else if holder := holders[s.app.SDKAppID]; holder != s.app {
+			s.heldBy = holder.Key()
+			s.problem = "IMApp " + quote(name.name) + " is not accepted: " + s.heldBy + " holds its SDKAppID"
+		}
+		if s.problem != problem && s.policies.size > 0 {
+			changed[name] = true
+		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	for _, p := range a.Compiler.policies {
+		if changed[p.app] {
+			a.unjudged[p.objectName()] = p.resolved
+		}
 	}
 }
 
-func (a *assembly) publishApps(s *Snapshot) {
-	apps := slices.SortedFunc(maps.Values(a.apps), func(p, q *appAssembly) int { return p.name.compare(q.name) })
-	s.bySDKAppID = make(map[uint64]*CompiledApp, len(apps))
-	s.byName = make(map[objectName]*CompiledApp, len(apps))
+func (a *assembly) updateIndexes() {
+	for _, s := range a.states {
+		if len(s.left)+len(s.joined) == 0 {
+			continue
+		}
+		var retold []*resolvedPolicy
+		s.groups, retold = s.groups.with(s.left, s.joined)
+		s.left, s.joined = nil, nil
+		for _, p := range retold {
+			a.unjudged[p.object.objectName()] = p
+		}
+	}
+}
+
+// judgePolicies needs the indexes. A verdict that is the same as before stays the same object, by which
+// PolicyVerdictsSince finds what is new.
+func (a *assembly) judgePolicies() {
+	a.next.acceptances = a.before.acceptances
+	judged := make(map[objectName]*PolicyVerdict, len(a.unjudged))
+	for name, p := range a.unjudged {
+		before := a.before.policies.find(name)
+		if before != nil {
+			a.next.acceptances[before.Acceptance]--
+		}
+		if p == nil {
+			judged[name] = nil
+			continue
+		}
+		verdict := a.states[p.app].verdictOn(p)
+		a.next.acceptances[verdict.Acceptance]++
+		if before == nil || *before != verdict {
+			judged[name] = &verdict
+		}
+	}
+	a.next.policies = a.before.policies.with(judged)
+}
+
+func (a *assembly) publishApps() {
+	states := slices.SortedFunc(maps.Values(a.states), func(p, q *appState) int { return p.name.compare(q.name) })
+	s := a.next
+	s.bySDKAppID = make(map[uint64]*CompiledApp, len(states))
+	s.byName = make(map[objectName]*CompiledApp, len(states))
 	var rules, refusals transcript
-	for _, app := range apps {
+	for _, app := range states {
 		if app.app == nil {
 			continue
 		}
@@ -141,7 +199,7 @@ func (a *assembly) publishApps(s *Snapshot) {
 			continue
 		}
 		compiled := newCompiledApp(app.app)
-		compiled.groups, compiled.refusals = &app.index.groupIndex, app.refusals
+		compiled.groups, compiled.refusals = app.groups, app.refusals
 		s.apps = append(s.apps, compiled)
 		s.bySDKAppID[compiled.sdkAppID] = compiled
 		s.byName[app.name] = compiled
@@ -153,120 +211,28 @@ func (a *assembly) publishApps(s *Snapshot) {
 	s.hash = uint64(fingerprintOf(append(rules, refusals...)))
 }
 
-func (a *appAssembly) verdict() *AppVerdict {
+func (s *appState) verdict() *AppVerdict {
 	return &AppVerdict{
-		Object:           a.app.Object.comparable(),
-		HeldBy:           a.heldBy,
-		SecretFound:      a.app.SecretFound,
-		SecretKeyPresent: a.app.SecretKeyPresent,
-		TokenMissing:     a.app.Authentication != AuthenticateNone && len(a.app.usableTokens()) == 0,
-		PruningSuspended: a.app.PruningSuspended,
+		Object:           s.app.Object.comparable(),
+		HeldBy:           s.heldBy,
+		SecretFound:      s.app.SecretFound,
+		SecretKeyPresent: s.app.SecretKeyPresent,
+		TokenMissing:     s.app.Authentication != AuthenticateNone && len(s.app.usableTokens()) == 0,
+		PruningSuspended: s.app.PruningSuspended,
 	}
 }
 
-func (a *appAssembly) verdictOn(p *compiledPolicy) PolicyVerdict {
-	v := PolicyVerdict{Object: p.object, MissingRefs: p.resolved.missing}
+func (s *appState) verdictOn(p *resolvedPolicy) PolicyVerdict {
+	v := PolicyVerdict{Object: p.object, MissingRefs: p.missing}
 	switch {
-	case a.problem != "":
-		v.Acceptance, v.Message = TargetNotFound, a.problem
+	case s.problem != "":
+		v.Acceptance, v.Message = TargetNotFound, s.problem
 		return v
 	case p.invalid != "":
 		v.Acceptance, v.Message = Invalid, p.invalid
 	}
-	if winner, matcher := a.index.override(p.resolved); winner != nil {
+	if winner, matcher := s.groups.override(p); winner != nil {
 		v.OverriddenBy, v.OverriddenMatcher = winner.policy.Name, matcher.String()
 	}
 	return v
-}
-
-// indexBuilder is a group index while policies are added to it.
-type indexBuilder struct {
-	groupIndex
-	// shared are the buckets of several policies: those that the builder made, and completes.
-	shared []*bucket
-	// overridden holds every rule that another one overrides in some bucket.
-	overridden map[*pruning]bool
-}
-
-// sizeLike makes room for as many groups as another index has.
-func (x *indexBuilder) sizeLike(before *groupIndex) {
-	x.exact = make(map[string]*bucket, len(before.exact))
-	x.prefixes = make(map[string]*bucket, len(before.prefixes))
-}
-
-func (x *indexBuilder) add(p *resolvedPolicy) {
-	for i := range p.buckets {
-		own := &p.buckets[i]
-		switch own.matcher.Kind {
-		case MatchExact:
-			x.addTo(&x.exact, own)
-		case MatchPrefix:
-			x.addTo(&x.prefixes, own)
-		default:
-			x.all = x.join(x.all, own)
-		}
-	}
-}
-
-func (x *indexBuilder) addTo(buckets *map[string]*bucket, own *bucket) {
-	if *buckets == nil {
-		*buckets = map[string]*bucket{}
-	}
-	(*buckets)[own.matcher.Value] = x.join((*buckets)[own.matcher.Value], own)
-}
-
-// join returns the bucket with the policy of own added. A policy's own bucket belongs to earlier snapshots as well and
-// is never written to.
-func (x *indexBuilder) join(b, own *bucket) *bucket {
-	if b == nil {
-		return own
-	}
-	if len(b.policies) == 1 {
-		b = &bucket{matcher: b.matcher, policies: slices.Clone(b.policies)}
-		x.shared = append(x.shared, b)
-	}
-	b.policies = append(b.policies, own.policies...)
-	return b
-}
-
-// finish completes the shared buckets and the lengths of the prefixes.
-func (x *indexBuilder) finish() {
-	for _, b := range x.shared {
-		slices.SortFunc(b.policies, func(p, q *resolvedPolicy) int { return byAge(&p.object, &q.object) })
-		for _, p := range b.policies {
-			b.sections = append(b.sections, p.sections...)
-			b.prunings = append(b.prunings, p.prunings...)
-		}
-		b.findOverridden()
-		for p := range b.overridden {
-			if x.overridden == nil {
-				x.overridden = map[*pruning]bool{}
-			}
-			x.overridden[p] = true
-		}
-	}
-	lengths := map[int]bool{}
-	for prefix := range x.prefixes {
-		if !lengths[len(prefix)] {
-			lengths[len(prefix)] = true
-			x.prefixLengths = append(x.prefixLengths, len(prefix))
-		}
-	}
-	slices.SortFunc(x.prefixLengths, func(a, b int) int { return cmp.Compare(b, a) })
-}
-
-// override returns the rule that overrides the policy's, and the first of the policy's matchers for which it does; nil
-// if none does.
-func (x *indexBuilder) override(p *resolvedPolicy) (winner *pruning, m GroupMatcher) {
-	for _, rule := range p.prunings {
-		if !x.overridden[rule] {
-			continue
-		}
-		for _, m := range p.groups {
-			if winner := x.bucketOf(m).overridden[rule]; winner != nil {
-				return winner, m
-			}
-		}
-	}
-	return nil, m
 }

@@ -10,8 +10,8 @@ import (
 // they are, not on the order of edits: it is equal to that of a new Compiler with the same objects.
 //
 // Set parses the object and notes it, Delete notes that it is gone; neither edits a snapshot. Build resolves the
-// references of policies anew where the policy or one of its lists changed, and remembers the others; then it assembles
-// the whole snapshot. See ADR 8.
+// references of policies anew where the policy or one of its lists changed, and makes the next snapshot from copies of
+// the plain maps and slices of the one before, in which it changes what changed. See ADR 8.
 //
 // Build never fails: an object that is wrong affects only itself. It is pure: nothing depends on the clock or on
 // chance. The arguments of Set may be changed afterwards. A Compiler is not for concurrent use; its snapshots are.
@@ -20,6 +20,9 @@ type Compiler struct {
 	lists    listIndex
 	policies ordered[compiledPolicy, *compiledPolicy]
 	refusals map[string]*compiledRefusal
+	states   map[objectName]*appState // of the apps that exist, and of those that policies or refusals name
+	// named counts the accounts that policies name themselves.
+	named    int
 	snapshot *Snapshot // of the last build
 	changes  changes
 }
@@ -84,34 +87,60 @@ func (c *Compiler) Build() *Snapshot {
 	if c.snapshot != nil && c.changes.none() {
 		return c.snapshot
 	}
-	c.applyChanges()
-	c.resolvePolicies()
-	c.snapshot = assemble(c)
+	c.snapshot = assemble(c, c.applyChanges())
 	c.changes = changes{}
 	return c.snapshot
 }
 
-func (c *Compiler) applyChanges() {
+// replacement is a policy before and after a change; nil stands for one that is not there.
+type replacement struct{ before, after *resolvedPolicy }
+
+// applyChanges takes up what was set and deleted, and returns the policies that changed or whose lists did.
+func (c *Compiler) applyChanges() []replacement {
 	apply(&c.apps, c.changes.apps)
 	apply(&c.refusals, c.changes.refusals)
 	for name, list := range c.changes.lists {
 		c.lists.put(name, list)
 	}
+	replaced := make([]replacement, 0, len(c.changes.policies))
 	changed := make(map[objectName]*compiledPolicy, len(c.changes.policies))
 	for name, parsed := range c.changes.policies {
 		before := c.policies.find(name)
 		changed[name] = nil
 		if parsed != nil {
-			changed[name] = &compiledPolicy{
-				parsedPolicy: parsed, references: c.lists.use(parsed), verdict: before.lastVerdict(),
-			}
+			changed[name] = &compiledPolicy{parsedPolicy: parsed, references: c.lists.use(parsed)}
 		}
-		// After use, so that a reference of both versions is not forgotten and resolved anew.
 		if before != nil {
+			replaced = append(replaced, replacement{before: before.resolved})
+			// After use, so that a reference of both versions is not forgotten and resolved anew.
 			c.lists.release(before.references)
 		}
 	}
 	c.policies = c.policies.with(changed)
+	return c.resolve(changed, replaced)
+}
+
+// resolve resolves the changed policies, and those that refer to changed lists.
+func (c *Compiler) resolve(changed map[objectName]*compiledPolicy, replaced []replacement) []replacement {
+	stale := c.lists.resolveStale()
+	if len(stale) > 0 {
+		for _, p := range c.policies {
+			if before := p.resolved; before != nil && p.refersToChanged() {
+				p.resolved = p.resolve(p.references)
+				replaced = append(replaced, replacement{before, p.resolved})
+			}
+		}
+	}
+	for _, p := range changed {
+		if p != nil {
+			p.resolved = p.resolve(p.references)
+			replaced = append(replaced, replacement{after: p.resolved})
+		}
+	}
+	for _, r := range stale {
+		r.changed = false
+	}
+	return replaced
 }
 
 func apply[K comparable, V any](objects *map[K]*V, changes map[K]*V) {
@@ -124,18 +153,6 @@ func apply[K comparable, V any](objects *map[K]*V, changes map[K]*V) {
 			continue
 		}
 		(*objects)[key] = object
-	}
-}
-
-func (c *Compiler) resolvePolicies() {
-	changed := c.lists.resolveStale()
-	for _, p := range c.policies {
-		if p.resolved == nil || len(changed) > 0 && p.refersToChanged() {
-			p.resolved = p.resolve(p.references)
-		}
-	}
-	for _, r := range changed {
-		r.changed = false
 	}
 }
 

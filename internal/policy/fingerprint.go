@@ -64,6 +64,11 @@ func (m *multiset) add(f fingerprint) {
 	m.sum += f
 }
 
+func (m *multiset) remove(f fingerprint) {
+	m.size--
+	m.sum -= f
+}
+
 func (t *transcript) multiset(m multiset) {
 	t.number(int64(m.size))
 	t.hash(m.sum)

@@ -119,23 +119,19 @@ type resolvedPolicy struct {
 	fingerprint fingerprint
 }
 
+// bucketOf returns the policy's own bucket of one of its matchers.
+func (p *resolvedPolicy) bucketOf(m GroupMatcher) *bucket {
+	return &p.buckets[slices.Index(p.groups, m)]
+}
+
 // compiledPolicy is what a compiler remembers of a policy from build to build.
 type compiledPolicy struct {
 	*parsedPolicy
 	references []*reference
 	resolved   *resolvedPolicy // nil until it is resolved for the first time
-	verdict    *PolicyVerdict  // of the last snapshot; nil if it was in none
 }
 
 func (p *compiledPolicy) objectName() objectName { return p.object.objectName() }
-
-// lastVerdict returns the verdict of the last snapshot; nil if the policy was in none.
-func (p *compiledPolicy) lastVerdict() *PolicyVerdict {
-	if p == nil {
-		return nil
-	}
-	return p.verdict
-}
 
 // refersToChanged reports whether this build resolved a reference of the policy anew.
 func (p *compiledPolicy) refersToChanged() bool {

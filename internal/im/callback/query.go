@@ -14,7 +14,8 @@ type Query struct {
 	// SDKAppID is the text of SdkAppid. If that exact spelling is absent, the first parameter that differs in case
 	// only: other products of the vendor spell it SdkAppId.
 	SDKAppID string
-	// CommandText is CallbackCommand. The body's command decides; this one is compared with it.
+	// CommandText is CallbackCommand. The body's command decides; this one is compared with it. Of several, it is one
+	// that is about a join, if there is any, else the first.
 	CommandText string
 	// Sign is the hex SHA-256 of token and RequestTime.
 	Sign string
@@ -56,6 +57,9 @@ func ParseQuery(raw string) Query {
 			q.takeID(value, true, &seen)
 		case "CallbackCommand":
 			take(&q.CommandText, value, &seen.command, &q.RepeatedCommand)
+			if q.RepeatedCommand && Command(value).BeforeJoin() {
+				q.CommandText = value
+			}
 		case "Sign":
 			take(&q.Sign, value, &seen.sign, &q.RepeatedSign)
 		case "RequestTime":
