@@ -12,7 +12,7 @@ import (
 func (w *Watches) NewInformer(
 	lw toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
-	track := &watchTrack{now: w.now, state: WatchState{FailingSince: w.start}}
+	track := &watchTrack{now: w.now, example: example, state: WatchState{FailingSince: w.start}}
 	track.informer = toolscache.NewSharedIndexInformer(reconnecting(lw, track), example, resync, indexers)
 	return &informer{SharedIndexInformer: track.informer, watches: w, track: track, kind: kindOf(example)}
 }
@@ -75,11 +75,15 @@ func (i *informer) AddEventHandlerWithResyncPeriod(
 func (i *informer) AddEventHandlerWithOptions(
 	handler toolscache.ResourceEventHandler, options toolscache.HandlerOptions,
 ) (toolscache.ResourceEventHandlerRegistration, error) {
-	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(handler, options)
+	d := &delivery{
+		ResourceEventHandler: handler, track: i.track, before: i.GetIndexer().LastStoreSyncResourceVersion(),
+	}
+	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(d, options)
 	if err != nil {
 		return nil, err
 	}
-	i.track.addHandler(inner)
+	d.registration = inner
+	i.track.addHandler(d)
 	return &registration{ResourceEventHandlerRegistration: inner, track: i.track}, nil
 }
 

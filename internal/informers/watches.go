@@ -49,6 +49,9 @@ type WatchState struct {
 	// ResourceVersion is the newest one that the informer's store has taken up, by an event, a bookmark or a list;
 	// empty before the first. Event handlers are called with an object moments after the store has it.
 	ResourceVersion string
+	// Delivered is the version up to which every event handler has been called with every event; empty before they have
+	// been called with the first objects.
+	Delivered string
 }
 
 // RefusedFor is how long the unbroken series of refusals lasted when it was last observed.
@@ -164,11 +167,13 @@ func (w *Watches) track(key watchKey, t *watchTrack) {
 type watchTrack struct {
 	now      func() time.Time
 	informer toolscache.SharedIndexInformer // set before it runs
+	example  runtime.Object
 
 	mu       sync.Mutex
 	state    WatchState
-	skipped  bool // refused for refusalLimit before it synced
-	handlers []toolscache.ResourceEventHandlerRegistration
+	skipped  bool   // refused for refusalLimit before it synced
+	listed   string // the version of the last list
+	handlers []*delivery
 }
 
 // opened reports that the watch is open and complete.
@@ -204,7 +209,7 @@ func (t *watchTrack) failed(err error) {
 	}
 }
 
-func (t *watchTrack) addHandler(handler toolscache.ResourceEventHandlerRegistration) {
+func (t *watchTrack) addHandler(handler *delivery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.handlers = append(t.handlers, handler)
@@ -213,9 +218,20 @@ func (t *watchTrack) addHandler(handler toolscache.ResourceEventHandlerRegistrat
 func (t *watchTrack) removeHandler(handler toolscache.ResourceEventHandlerRegistration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.handlers = slices.DeleteFunc(t.handlers, func(h toolscache.ResourceEventHandlerRegistration) bool {
-		return h == handler
-	})
+	t.handlers = slices.DeleteFunc(t.handlers, func(d *delivery) bool { return d.registration == handler })
+}
+
+// list reports the version of a list before any handler is called with its objects.
+func (t *watchTrack) list(version string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listed = newer(t.listed, version)
+}
+
+func (t *watchTrack) listedVersion() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.listed
 }
 
 // current returns the state.
@@ -224,8 +240,11 @@ func (t *watchTrack) current() WatchState {
 	defer t.mu.Unlock()
 	state := t.state
 	state.Synced = t.informer.HasSynced()
-	for _, handler := range t.handlers {
-		state.Synced = state.Synced && handler.HasSynced()
+	for i, handler := range t.handlers {
+		state.Synced = state.Synced && handler.registration.HasSynced()
+		if delivered := handler.delivered(); i == 0 || newer(state.Delivered, delivered) == state.Delivered {
+			state.Delivered = delivered // the lowest
+		}
 	}
 	state.ResourceVersion = t.newestVersion()
 	return state
