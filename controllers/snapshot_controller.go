@@ -61,6 +61,8 @@ type SnapshotReconciler struct {
 	Now    func() time.Time
 	// Metrics, if set, shows the builds.
 	Metrics *Metrics
+	// Replica, if set, learns what every publication contains.
+	Replica *Replica
 
 	changed   changedObjects
 	inputs    inputs    // used by the one worker only
@@ -133,6 +135,7 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 		}
 	}
 	r.building = true
+	delivered := r.Replica.delivered() // before the changes are taken: they have at least these
 	changes := r.changed.take()
 	for _, change := range changes {
 		r.inputs.update(change)
@@ -145,6 +148,8 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	r.notBefore = ended.Add(min(pausePerBuild*ended.Sub(began), maxBuildPause))
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
+	r.changed.built()
+	r.Replica.published(delivered, changes, &r.inputs.compiler)
 	r.published.Notify()
 	if before == nil || before.RulesHash() != snapshot.RulesHash() {
 		r.rules.Notify()
@@ -190,6 +195,7 @@ func buildRequest() reconcile.Request {
 type changedObjects struct {
 	mu      sync.Mutex
 	changes map[objectKey]changedObject
+	taken   bool // by a build that has not ended
 }
 
 type objectKey struct {
@@ -212,8 +218,22 @@ func (c *changedObjects) take() map[objectKey]changedObject {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	taken := c.changes
-	c.changes = nil
+	c.changes, c.taken = nil, true
 	return taken
+}
+
+// built reports that what was taken is published.
+func (c *changedObjects) built() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken = false
+}
+
+// settled reports whether everything that was delivered is published.
+func (c *changedObjects) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.changes) == 0 && !c.taken
 }
 
 // handler adds the creations and updates that matter, and every deletion, whatever the last state of the object was. It

@@ -1,6 +1,7 @@
 package informers
 
 import (
+	"context"
 	"reflect"
 	"sync"
 
@@ -9,8 +10,45 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+// Counting returns c with informers that know up to which version the handlers that are added through it have been
+// called with every event: WatchState.Delivered.
+func Counting(c cache.Cache) cache.Cache { return countingCache{c} }
+
+type countingCache struct{ cache.Cache }
+
+// GetInformer implements cache.Cache.
+func (c countingCache) GetInformer(
+	ctx context.Context, object client.Object, options ...cache.InformerGetOption,
+) (cache.Informer, error) {
+	inner, err := c.Cache.GetInformer(ctx, object, options...)
+	return countingInformer{inner}, err
+}
+
+type countingInformer struct{ cache.Informer }
+
+// AddEventHandlerWithOptions implements cache.Informer.
+func (i countingInformer) AddEventHandlerWithOptions(
+	handler toolscache.ResourceEventHandler, options toolscache.HandlerOptions,
+) (toolscache.ResourceEventHandlerRegistration, error) {
+	return i.Informer.AddEventHandlerWithOptions(counted{handler}, options)
+}
+
+// counted asks an informer for a delivery.
+type counted struct{ toolscache.ResourceEventHandler }
+
+// unmarked is an event handler that is not called with marks.
+type unmarked struct{ toolscache.ResourceEventHandler }
+
+// OnDelete implements ResourceEventHandler.
+func (u unmarked) OnDelete(object any) {
+	if _, marked := readMark(object); !marked {
+		u.ResourceEventHandler.OnDelete(object)
+	}
+}
 
 // delivery is an event handler that knows up to which version it has been called with every event of its watch.
 //
@@ -25,6 +63,7 @@ type delivery struct {
 	// before is the version of the store before the handler was added: of the objects that it begins with.
 	before string
 
+	// mu is held while the handler is called: what it sets off finds the version of the event.
 	mu      sync.Mutex
 	version string
 }
@@ -41,6 +80,8 @@ func (d *delivery) delivered() string {
 
 // OnAdd implements ResourceEventHandler.
 func (d *delivery) OnAdd(object any, isInInitialList bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.ResourceEventHandler.OnAdd(object, isInInitialList)
 	if !isInInitialList {
 		d.passed(object)
@@ -49,19 +90,22 @@ func (d *delivery) OnAdd(object any, isInInitialList bool) {
 
 // OnUpdate implements ResourceEventHandler.
 func (d *delivery) OnUpdate(before, after any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.ResourceEventHandler.OnUpdate(before, after)
 	d.passed(after)
 }
 
 // OnDelete implements ResourceEventHandler.
 func (d *delivery) OnDelete(object any) {
-	version, marked := readMark(object)
-	if !marked {
-		d.ResourceEventHandler.OnDelete(object)
-		d.passed(object)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if version, marked := readMark(object); marked {
+		d.version = newer(d.version, version)
 		return
 	}
-	d.reached(version)
+	d.ResourceEventHandler.OnDelete(object)
+	d.passed(object)
 }
 
 func (d *delivery) passed(object any) {
@@ -71,14 +115,8 @@ func (d *delivery) passed(object any) {
 	}
 	version, listed := accessor.GetResourceVersion(), d.track.listedVersion()
 	if version != listed && newer(version, listed) == version {
-		d.reached(version)
+		d.version = newer(d.version, version)
 	}
-}
-
-func (d *delivery) reached(version string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.version = newer(d.version, version)
 }
 
 // newer returns the newer one of two versions; the other one if one is empty or malformed.

@@ -2,10 +2,12 @@ package informers
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,18 +16,18 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 )
 
-// deliveries is an informer of Secrets whose API server and event handler are the test.
+// deliveries is an informer of Secrets whose API server is the test.
 type deliveries struct {
 	*testing.T
 	informer toolscache.SharedIndexInformer
 	track    *watchTrack
 	watches  chan *watch.FakeWatcher // each one that the informer opened
-	handled  chan string             // each call of the handler, which waits for the test
+	handled  []string                // what the event handler was called with
 }
 
 func newDeliveries(t *testing.T, streams bool) *deliveries {
 	t.Helper()
-	d := &deliveries{T: t, watches: make(chan *watch.FakeWatcher, 1), handled: make(chan string)}
+	d := &deliveries{T: t, watches: make(chan *watch.FakeWatcher, 1)}
 	open := func(_ context.Context, o metav1.ListOptions) (watch.Interface, error) {
 		if o.SendInitialEvents != nil && !streams {
 			return nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", nil)
@@ -52,16 +54,16 @@ func secret(name, version string) *corev1.Secret {
 // addHandler adds the handler.
 func (d *deliveries) addHandler() {
 	d.Helper()
-	_, err := d.informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { d.handled <- "add " + o.(*corev1.Secret).Name },
-		UpdateFunc: func(_, o any) { d.handled <- "update " + o.(*corev1.Secret).Name },
+	_, err := d.informer.AddEventHandler(counted{toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { d.handled = append(d.handled, "add "+o.(*corev1.Secret).Name) },
+		UpdateFunc: func(_, o any) { d.handled = append(d.handled, "update "+o.(*corev1.Secret).Name) },
 		DeleteFunc: func(o any) {
 			if unknown, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 				o = unknown.Obj
 			}
-			d.handled <- "delete " + o.(*corev1.Secret).Name
+			d.handled = append(d.handled, "delete "+o.(*corev1.Secret).Name)
 		},
-	})
+	}})
 	must(d.T, err)
 }
 
@@ -81,79 +83,91 @@ func stream(w *watch.FakeWatcher, version string, objects ...*corev1.Secret) {
 	w.Action(watch.Bookmark, end)
 }
 
-// handle lets the handler be called once, and checks with what, and what has been delivered by then.
-func (d *deliveries) handle(wantDelivered string, want ...string) {
+// check checks what the handler was called with since the last check, in any order, and what has been delivered.
+func (d *deliveries) check(wantDelivered string, want ...string) {
 	d.Helper()
-	got := <-d.handled
 	synctest.Wait()
-	for _, w := range want {
-		if got == w {
-			d.delivered(wantDelivered)
-			return
-		}
+	slices.Sort(d.handled)
+	if diff := cmp.Diff(want, d.handled); diff != "" {
+		d.Errorf("handled (-want,+got):\n%s", diff)
 	}
-	d.Errorf("handled %q, want one of %q", got, want)
+	d.handled = nil
+	if got := d.track.current().Delivered; got != wantDelivered {
+		d.Errorf("delivered up to %q, want %q", got, wantDelivered)
+	}
 }
 
-func (d *deliveries) delivered(want string) {
-	d.Helper()
-	synctest.Wait()
-	if got := d.track.current().Delivered; got != want {
-		d.Errorf("delivered up to %q, want %q", got, want)
-	}
+func TestWhatTheHandlersHaveIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, true)
+		d.addHandler()
+		w := d.run()
+		d.check("")
+		stream(w, "10", secret("a", "5"), secret("b", "9"))
+		d.check("10", "add a", "add b")
+		w.Modify(secret("a", "12"))
+		d.check("12", "update a")
+		w.Delete(secret("b", "14"))
+		d.check("14", "delete b")
+		w.Add(secret("c", "15"))
+		w.Add(secret("d", "16"))
+		d.check("16", "add c", "add d")
+
+		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		w = <-d.watches
+		stream(w, "30", secret("a", "29"), secret("c", "15"), secret("e", "28"))
+		d.check("30", "add e", "delete d", "update a", "update c")
+		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		w = <-d.watches
+		stream(w, "40")
+		d.check("40", "delete a", "delete c", "delete e")
+		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		stream(<-d.watches, "50")
+		d.check("50")
+	})
 }
 
 // A list comes in any order of versions, and with deletions that carry old ones: the newest version in it says nothing
 // about the rest.
 func TestNothingOfAListIsClaimedBeforeAllOfItIsDelivered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDeliveries(t, true)
-		d.addHandler()
-		w := d.run()
-		d.delivered("")
-		stream(w, "10", secret("a", "5"), secret("b", "9"))
-		d.handle("", "add a", "add b")
-		d.handle("10", "add a", "add b")
-
-		w.Modify(secret("a", "12"))
-		w.Delete(secret("b", "14"))
-		d.handle("12", "update a")
-		d.handle("14", "delete b")
-		w.Add(secret("c", "15"))
-		w.Add(secret("d", "16"))
-		d.handle("15", "add c")
-		d.handle("16", "add d")
-
-		w.Modify(secret("a", "17")) // still in the queue when the next list comes
-		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
-		stream(<-d.watches, "30", secret("a", "29"), secret("c", "18"), secret("e", "28"))
-		synctest.Wait()
-		d.handle("16", "update a")
-		d.handle("16", "delete d")
-		for range 2 {
-			d.handle("16", "update a", "update c", "add e")
+	track := newTrack()
+	d := &delivery{
+		ResourceEventHandler: toolscache.ResourceEventHandlerFuncs{}, track: track, registration: synced{}, before: "10",
+	}
+	check := func(want string) {
+		t.Helper()
+		if got := d.delivered(); got != want {
+			t.Errorf("delivered up to %q, want %q", got, want)
 		}
-		d.handle("30", "update a", "update c", "add e")
-	})
+	}
+	mark := func(version string) {
+		t.Helper()
+		event, ok := newMark(&corev1.Secret{}, version)
+		if !ok {
+			t.Fatal("no mark")
+		}
+		d.OnDelete(event.Object)
+	}
+	d.OnUpdate(secret("a", "5"), secret("a", "16"))
+	check("16")
+	track.list("30") // known before any of its objects comes
+	d.OnUpdate(secret("a", "16"), secret("a", "17"))
+	check("16")
+	d.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "chat/b", Obj: secret("b", "9")})
+	d.OnUpdate(secret("c", "7"), secret("c", "29"))
+	d.OnAdd(secret("d", "30"), false)
+	check("16")
+	mark("30")
+	check("30")
+	d.OnDelete(secret("d", "31"))
+	check("31")
 }
 
-func TestListWithoutAnEventIsDelivered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDeliveries(t, true)
-		d.addHandler()
-		w := d.run()
-		stream(w, "10", secret("a", "5"))
-		d.handle("10", "add a")
-		w.Delete(secret("a", "11"))
-		d.handle("11", "delete a")
-		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
-		w = <-d.watches
-		stream(w, "30")
-		d.delivered("30")
-		w.Add(secret("b", "31"))
-		d.handle("31", "add b")
-	})
+type synced struct {
+	toolscache.ResourceEventHandlerRegistration
 }
+
+func (synced) HasSynced() bool { return true }
 
 // Controllers add their handlers to informers that have synced.
 func TestHandlerThatIsAddedLateHasTheObjectsThatItBeginsWith(t *testing.T) {
@@ -164,10 +178,9 @@ func TestHandlerThatIsAddedLateHasTheObjectsThatItBeginsWith(t *testing.T) {
 		w.Modify(secret("a", "11"))
 		synctest.Wait()
 		d.addHandler()
-		d.handle("", "add a", "add b")
-		d.handle("11", "add a", "add b")
+		d.check("11", "add a", "add b")
 		w.Modify(secret("a", "12"))
-		d.handle("12", "update a")
+		d.check("12", "update a")
 	})
 }
 
@@ -176,9 +189,23 @@ func TestListOfAnAPIServerThatDoesNotStreamIsDelivered(t *testing.T) {
 		d := newDeliveries(t, false)
 		d.addHandler()
 		w := d.run()
-		d.handle("", "add a", "add b")
-		d.handle("10", "add a", "add b")
+		d.check("10", "add a", "add b")
 		w.Modify(secret("b", "11"))
-		d.handle("11", "update b")
+		d.check("11", "update b")
+	})
+}
+
+func TestOtherHandlersAreNotCalledWithMarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, true)
+		_, err := d.informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			DeleteFunc: func(o any) { t.Errorf("deleted %v", o) },
+		})
+		must(t, err)
+		stream(d.run(), "10", secret("a", "5"))
+		synctest.Wait()
+		if got := d.track.current().Delivered; got != "" {
+			t.Errorf("delivered up to %q, want nothing of a handler that is not counted", got)
+		}
 	})
 }

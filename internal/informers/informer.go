@@ -75,6 +75,20 @@ func (i *informer) AddEventHandlerWithResyncPeriod(
 func (i *informer) AddEventHandlerWithOptions(
 	handler toolscache.ResourceEventHandler, options toolscache.HandlerOptions,
 ) (toolscache.ResourceEventHandlerRegistration, error) {
+	if asks, ok := handler.(counted); ok {
+		return i.addCounted(asks.ResourceEventHandler, options)
+	}
+	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(unmarked{handler}, options)
+	if err != nil {
+		return nil, err
+	}
+	i.track.addHandler(inner)
+	return &registration{ResourceEventHandlerRegistration: inner, track: i.track}, nil
+}
+
+func (i *informer) addCounted(
+	handler toolscache.ResourceEventHandler, options toolscache.HandlerOptions,
+) (toolscache.ResourceEventHandlerRegistration, error) {
 	d := &delivery{
 		ResourceEventHandler: handler, track: i.track, before: i.GetIndexer().LastStoreSyncResourceVersion(),
 	}
@@ -83,7 +97,8 @@ func (i *informer) AddEventHandlerWithOptions(
 		return nil, err
 	}
 	d.registration = inner
-	i.track.addHandler(d)
+	i.track.addHandler(inner)
+	i.track.addDelivery(d)
 	return &registration{ResourceEventHandlerRegistration: inner, track: i.track}, nil
 }
 

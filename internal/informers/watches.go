@@ -49,8 +49,8 @@ type WatchState struct {
 	// ResourceVersion is the newest one that the informer's store has taken up, by an event, a bookmark or a list;
 	// empty before the first. Event handlers are called with an object moments after the store has it.
 	ResourceVersion string
-	// Delivered is the version up to which every event handler has been called with every event; empty before they have
-	// been called with the first objects.
+	// Delivered is the version up to which the handlers that were added through Counting have been called with every
+	// event; empty before they have been called with the objects that they begin with.
 	Delivered string
 }
 
@@ -171,9 +171,10 @@ type watchTrack struct {
 
 	mu       sync.Mutex
 	state    WatchState
-	skipped  bool   // refused for refusalLimit before it synced
+	skipped  bool // refused for refusalLimit before it synced
+	handlers []toolscache.ResourceEventHandlerRegistration
+	counted  []*delivery
 	listed   string // the version of the last list
-	handlers []*delivery
 }
 
 // opened reports that the watch is open and complete.
@@ -209,7 +210,7 @@ func (t *watchTrack) failed(err error) {
 	}
 }
 
-func (t *watchTrack) addHandler(handler *delivery) {
+func (t *watchTrack) addHandler(handler toolscache.ResourceEventHandlerRegistration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.handlers = append(t.handlers, handler)
@@ -218,7 +219,16 @@ func (t *watchTrack) addHandler(handler *delivery) {
 func (t *watchTrack) removeHandler(handler toolscache.ResourceEventHandlerRegistration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.handlers = slices.DeleteFunc(t.handlers, func(d *delivery) bool { return d.registration == handler })
+	t.handlers = slices.DeleteFunc(t.handlers, func(h toolscache.ResourceEventHandlerRegistration) bool {
+		return h == handler
+	})
+	t.counted = slices.DeleteFunc(t.counted, func(d *delivery) bool { return d.registration == handler })
+}
+
+func (t *watchTrack) addDelivery(d *delivery) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counted = append(t.counted, d)
 }
 
 // list reports the version of a list before any handler is called with its objects.
@@ -236,18 +246,29 @@ func (t *watchTrack) listedVersion() string {
 
 // current returns the state.
 func (t *watchTrack) current() WatchState {
+	delivered := t.delivered()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	state := t.state
 	state.Synced = t.informer.HasSynced()
-	for i, handler := range t.handlers {
-		state.Synced = state.Synced && handler.registration.HasSynced()
-		if delivered := handler.delivered(); i == 0 || newer(state.Delivered, delivered) == state.Delivered {
-			state.Delivered = delivered // the lowest
+	for _, handler := range t.handlers {
+		state.Synced = state.Synced && handler.HasSynced()
+	}
+	state.ResourceVersion, state.Delivered = t.newestVersion(), delivered
+	return state
+}
+
+// delivered returns the lowest version of the handlers that are counted.
+func (t *watchTrack) delivered() (lowest string) {
+	t.mu.Lock()
+	counted := slices.Clone(t.counted)
+	t.mu.Unlock()
+	for i, d := range counted { // without the lock, for which their handlers may wait
+		if version := d.delivered(); i == 0 || newer(lowest, version) == lowest {
+			lowest = version
 		}
 	}
-	state.ResourceVersion = t.newestVersion()
-	return state
+	return lowest
 }
 
 // newestVersion never goes back: a list may be older than what was taken up before it.

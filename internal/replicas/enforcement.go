@@ -55,7 +55,7 @@ const listKind = "AccountList"
 // forgotten in the next, since the objects may have changed between the two.
 type Enforcement struct {
 	members *Members
-	failing func() map[Watch]time.Time
+	observe func() (settled Versions, failing map[Watch]time.Time)
 	changed term.Notifier // what a replica reports
 	lapsed  term.Notifier // which watches of the leader have failed for long
 
@@ -86,11 +86,13 @@ type judged struct {
 	verdict Verdict
 }
 
-// NewEnforcement returns an Enforcement by the members. failing returns since when which watches of this replica have
-// not been in order.
-func NewEnforcement(members *Members, failing func() map[Watch]time.Time) *Enforcement {
+// NewEnforcement returns an Enforcement by the members. observe returns what the published snapshot of this replica
+// contains, nil if a build is about to change that, and since when which watches have not been in order.
+func NewEnforcement(
+	members *Members, observe func() (settled Versions, failing map[Watch]time.Time),
+) *Enforcement {
 	return &Enforcement{
-		members: members, failing: failing, first: map[types.UID]arrival{}, open: map[object]judged{},
+		members: members, observe: observe, first: map[types.UID]arrival{}, open: map[object]judged{},
 	}
 }
 
@@ -146,6 +148,9 @@ func (e *Enforcement) Resolved(kind, namespace, name string, uid types.UID, vers
 	}
 }
 
+// Lapsed reports whether this replica has not been able to read the objects of a kind in a namespace for a while.
+func (e *Enforcement) Lapsed(kind, namespace string) bool { return e.members.lapsed(Watch{kind, namespace}) }
+
 // Forget forgets a deleted object.
 func (e *Enforcement) Forget(uid types.UID) {
 	e.mu.Lock()
@@ -153,7 +158,7 @@ func (e *Enforcement) Forget(uid types.UID) {
 	delete(e.first, uid)
 }
 
-// Start looks once a second, until ctx ends, for replicas that have fallen behind.
+// Start observes this replica once a second, until ctx ends, and looks for others that have fallen behind.
 func (e *Enforcement) Start(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -162,7 +167,11 @@ func (e *Enforcement) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if e.members.observe(e.failing()) {
+			settled, failing := e.observe()
+			if settled != nil {
+				e.members.Published(settled)
+			}
+			if e.members.observe(failing) {
 				e.lapsed.Notify()
 			}
 			e.changed.Notify()

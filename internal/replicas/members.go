@@ -22,10 +22,15 @@ const (
 // Members are the replicas that may be answering callbacks: this one, and those whose Leases exist. It is safe for
 // concurrent use.
 type Members struct {
-	now func() time.Time
+	now   func() time.Time
+	lease string // of this replica; empty if there are no Leases
 
 	mu  sync.Mutex
 	own Versions // what the snapshot of this replica contains
+	// seen is when this replica's own Lease came back through the watch of the Leases; without Leases it is not used.
+	// blind says that this is long ago.
+	seen  time.Time
+	blind bool
 	// failing are the watches of this replica that have not been in order for failingFor, each with since when.
 	failing map[Watch]time.Time
 	others  map[string]*member // by the names of their Leases
@@ -46,9 +51,9 @@ type mark struct {
 	since   time.Time
 }
 
-// NewMembers returns Members with no replica but this one.
-func NewMembers(now func() time.Time) *Members {
-	return &Members{now: now, others: map[string]*member{}}
+// NewMembers returns the Members of a replica with this Lease. Without one there is no other replica.
+func NewMembers(lease string, now func() time.Time) *Members {
+	return &Members{now: now, lease: lease, seen: now(), others: map[string]*member{}}
 }
 
 // Published records what the published snapshot of this replica contains. versions must not be changed afterwards.
@@ -59,16 +64,17 @@ func (m *Members) Published(versions Versions) {
 	m.compare(m.now())
 }
 
-// observe records since when which watches of this replica have not been in order. It reports whether another set of
-// them has failed for long.
+// observe records since when which watches of this replica have not been in order. It reports whether this replica
+// itself is behind with other objects than before.
 func (m *Members) observe(failing map[Watch]time.Time) bool {
 	now := m.now()
 	failing = maps.Clone(failing)
 	maps.DeleteFunc(failing, func(_ Watch, since time.Time) bool { return now.Sub(since) < failingFor })
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	same := maps.Equal(m.failing, failing)
-	m.failing = failing
+	blind := m.lease != "" && now.Sub(m.seen) >= liveFor
+	same := m.blind == blind && maps.Equal(m.failing, failing)
+	m.blind, m.failing = blind, failing
 	return !same
 }
 
@@ -79,11 +85,15 @@ func (m *Members) Versions() Versions {
 	return m.own
 }
 
-// put records the Lease of another replica.
+// put records the Lease of a replica.
 func (m *Members) put(lease string, l leased) {
 	now := m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if lease == m.lease {
+		m.seen = now
+		return
+	}
 	other := m.others[lease]
 	switch {
 	case other == nil:
@@ -142,7 +152,7 @@ func (m *member) live(now time.Time) bool { return now.Sub(m.heard) < liveFor }
 
 // need is a version of a watch that every replica must have reached.
 type need struct {
-	Watch // of the object's namespace
+	Watch   // of the object's namespace
 	version string
 }
 
@@ -153,6 +163,10 @@ func (m *Members) judge(needs []need) Verdict {
 	defer m.mu.Unlock()
 	verdict := Verdict{State: Reached}
 	var late []string
+	if m.blind {
+		late = append(late, fmt.Sprintf("the leader, which has not been able to follow the Leases of the others since %s",
+			clock(m.seen)))
+	}
 	for _, n := range needs {
 		if !reaches(m.own.of(n.Kind, n.Namespace), n.version) {
 			verdict.State = Waiting
@@ -189,6 +203,13 @@ func (m *Members) judge(needs []need) Verdict {
 		return verdict
 	}
 	return Verdict{State: Behind, Late: len(late), Replicas: len(m.others) + 1, First: late[0]}
+}
+
+func (m *Members) lapsed(w Watch) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, failing := m.failing[m.watchOf(w)]
+	return failing
 }
 
 // compare updates the marks: what the others had not reached when this replica had.

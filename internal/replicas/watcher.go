@@ -15,9 +15,7 @@ import (
 // Watcher keeps Members current. It is a manager.Runnable on every replica.
 type Watcher struct {
 	// Cache has the Leases of the replicas and no others.
-	Cache cache.Cache
-	// Own is the name of this replica's Lease.
-	Own     string
+	Cache   cache.Cache
 	Members *Members
 	// Changed is called after every change.
 	Changed func()
@@ -60,7 +58,7 @@ func (w *Watcher) watch(ctx context.Context) error {
 }
 
 func (w *Watcher) put(object any) {
-	if lease, ok := object.(*coordinationv1.Lease); ok && lease.Name != w.Own {
+	if lease, ok := object.(*coordinationv1.Lease); ok {
 		w.Members.put(lease.Name, readLease(lease))
 		w.Changed()
 	}
