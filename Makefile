@@ -27,6 +27,8 @@ CONTROL_PLANE := go -C hack/controlplane run .
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
 GOLANGCI_LINT := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
+# The tag leaves out service discovery, and with it the clients of two dozen clouds.
+PROMTOOL := GOFLAGS=-tags=remove_all_sd go tool -modfile=hack/tools/promtool/go.mod promtool
 
 .PHONY: help
 help: ## List the targets.
@@ -87,8 +89,16 @@ lint: ## Run the linters, including the import rules.
 	cd hack/controlplane && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 
+.PHONY: test-alerts
+test-alerts: ## Test the alerts of config/prometheus.
+	@mkdir -p bin/alerts
+	sed '1,/^spec:/d; s/^  //' config/prometheus/alerts.yaml >bin/alerts/alerts.rules.yaml
+	cp config/prometheus/alerts_test.yaml bin/alerts/
+	$(PROMTOOL) check rules bin/alerts/alerts.rules.yaml
+	$(PROMTOOL) test rules bin/alerts/alerts_test.yaml
+
 .PHONY: verify
-verify: ## Check generated files, go.mod files, lint and kustomizations, as CI does.
+verify: ## Check generated files, go.mod files, lint, alerts and kustomizations, as CI does.
 	hack/verify.sh
 
 .PHONY: control-plane

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"sigs.k8s.io/yaml"
 )
 
 // testsOf are the names of the tests in a folder.
@@ -65,6 +67,61 @@ func TestDrillsNameTests(t *testing.T) {
 	}
 	if rows < 10 {
 		t.Errorf("%d rows: the table is not read", rows)
+	}
+}
+
+// Every alert leads to a section of the page of alerts, and uses metrics that the page of operations explains.
+func TestAlertsAreDocumented(t *testing.T) {
+	read := func(path ...string) string {
+		text, err := os.ReadFile(filepath.Join(path...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	page, metrics := read("docs", "alerts.md"), read("docs", "operations.md")
+	sections := map[string]int{}
+	for _, heading := range regexp.MustCompile(`(?m)^## (\w+)$`).FindAllStringSubmatch(page, -1) {
+		sections[heading[1]]++
+	}
+	var rule struct {
+		Spec struct {
+			Groups []struct {
+				Rules []struct {
+					Alert, Expr         string
+					Labels, Annotations map[string]string
+				}
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read("config", "prometheus", "alerts.yaml")), &rule); err != nil {
+		t.Fatal(err)
+	}
+	const url = "https://github.com/groupgate/groupgate/blob/main/docs/alerts.md#"
+	metric := regexp.MustCompile(`(?:groupgate|controller_runtime)_[a-z_]+`)
+	alerts := map[string]bool{}
+	for _, alert := range rule.Spec.Groups[0].Rules {
+		alerts[alert.Alert] = true
+		if got, want := alert.Annotations["runbook_url"], url+strings.ToLower(alert.Alert); got != want {
+			t.Errorf("%s: runbook_url %s, want %s", alert.Alert, got, want)
+		}
+		if alert.Labels["severity"] == "" || alert.Annotations["summary"] == "" {
+			t.Errorf("%s has no severity or no summary", alert.Alert)
+		}
+		if sections[alert.Alert] != 1 {
+			t.Errorf("%s has %d sections in docs/alerts.md", alert.Alert, sections[alert.Alert])
+		}
+		for _, name := range metric.FindAllString(alert.Expr, -1) {
+			name = strings.TrimSuffix(strings.TrimPrefix(name, "groupgate_"), "_bucket")
+			if !strings.Contains(metrics, "`"+name) {
+				t.Errorf("%s: docs/operations.md does not explain %s", alert.Alert, name)
+			}
+		}
+	}
+	for section := range sections {
+		if !alerts[section] {
+			t.Errorf("docs/alerts.md: there is no alert %s", section)
+		}
 	}
 }
 

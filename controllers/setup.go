@@ -10,15 +10,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/groupgate/groupgate/internal/imclients"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/pruning"
+	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
 // Config is the part of the flags that concerns the controllers.
 type Config struct {
 	// Store is where the snapshot is published.
-	Store    *policy.Store
+	Store *policy.Store
+	// Watches are those of the manager's cache.
+	Watches *informers.Watches
+	// Members are the replicas that may be answering callbacks.
+	Members  *replicas.Members
 	Election term.Election
 	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
 	IMEndpoint string
@@ -34,6 +40,8 @@ type Config struct {
 type Controllers struct {
 	// Intake is where the callback server reports full groups.
 	Intake *Intake
+	// Replica knows what this replica enforces, and what every replica does.
+	Replica *Replica
 	// Published and TermBegan return channels that the next publication, and the beginning of the next term, close.
 	Published, TermBegan func() <-chan struct{}
 }
@@ -54,11 +62,13 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Metrics:  imclients.NewMetrics(c.Registerer),
 	}
 	snapshot := &SnapshotReconciler{Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Metrics: metrics}
+	snapshot.Replica = NewReplica(snapshot, c.Watches, c.Members)
 	status := &StatusReconciler{
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
 		Term:         leader,
 		Reachability: clients,
+		Enforcement:  snapshot.Replica.Enforcement,
 		Events:       recorder,
 		Now:          c.Now,
 	}
@@ -91,7 +101,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
 	c.Registerer.MustRegister(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now))
-	runnables := []manager.Runnable{leader, intake, sweeper}
+	runnables := []manager.Runnable{leader, intake, sweeper, snapshot.Replica.Enforcement}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
 		engine.Stale = watches.Silent
@@ -110,5 +120,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 	if err != nil {
 		return nil, fmt.Errorf("set up the controllers: %w", err)
 	}
-	return &Controllers{Intake: intake, Published: snapshot.published.Next, TermBegan: leader.Began}, nil
+	return &Controllers{
+		Intake: intake, Replica: snapshot.Replica, Published: snapshot.published.Next, TermBegan: leader.Began,
+	}, nil
 }

@@ -27,6 +27,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
 )
@@ -75,16 +76,21 @@ type SnapshotReconciler struct {
 // SetupWithManager makes the manager run the reconciler.
 func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 	everyReplica := false
+	// The versions that the handlers have been called with are what this replica reports.
+	counting := informers.Counting(mgr.GetCache())
+	watch := func(object client.Object, matters predicate.Predicate) source.Source {
+		return source.Kind(counting, object, r.changed.handler(matters))
+	}
 	err := builder.ControllerManagedBy(mgr).
 		Named("snapshot").
-		Watches(&v1alpha1.IMApp{}, r.changed.handler(specChanged)).
+		WatchesRawSource(watch(&v1alpha1.IMApp{}, specChanged)).
 		// The accounts of a cached list are packed: see convert.PackList.
-		Watches(&v1alpha1.AccountList{},
-			r.changed.handler(predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
-		Watches(&v1alpha1.GroupPolicy{}, r.changed.handler(specChanged)).
-		Watches(&corev1.Secret{}, r.changed.handler(dataChanged)).
+		WatchesRawSource(watch(&v1alpha1.AccountList{},
+			predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
+		WatchesRawSource(watch(&v1alpha1.GroupPolicy{}, specChanged)).
+		WatchesRawSource(watch(&corev1.Secret{}, dataChanged)).
 		// Runs record who is refused. A process that served before it has read them would admit every removed member.
-		Watches(&v1alpha1.PruneRun{}, r.changed.handler(refusalChanged)).
+		WatchesRawSource(watch(&v1alpha1.PruneRun{}, refusalChanged)).
 		// Without any object there is no event, and there must be a snapshot.
 		WatchesRawSource(source.Func(func(_ context.Context, q queue) error {
 			q.Add(buildRequest())

@@ -246,7 +246,7 @@ func (r *StatusReconciler) update(snapshot *policy.Snapshot, object client.Objec
 		if !ok || v.Generation != generation {
 			return false
 		}
-		conditions := r.withProgrammed(r.withReachability(convert.AppConditions(v), o), o)
+		conditions := r.withProgrammed(r.withReachability(convert.AppConditions(v, o), o), o)
 		o.Status.ObservedGeneration = generation
 		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, conditions)
 	case *v1alpha1.AccountList:
@@ -256,14 +256,15 @@ func (r *StatusReconciler) update(snapshot *policy.Snapshot, object client.Objec
 		}
 		o.Status.ObservedGeneration = generation
 		o.Status.Accounts = int32(v.Accounts) //nolint:gosec // the schema bounds a list to 20,000
-		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, r.withProgrammed(convert.ListConditions(v), o))
+		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, r.withProgrammed(convert.ListConditions(v, o), o))
 	case *v1alpha1.GroupPolicy:
 		v, ok := snapshot.PolicyVerdict(namespace, name, uid)
 		if !ok || v.Generation != generation {
 			return false
 		}
-		conditions := r.withProgrammed(convert.PolicyConditions(v, convert.HasReferences(o)), o)
+		conditions := r.withProgrammed(convert.PolicyConditions(v, o), o)
 		o.Status.ObservedGeneration = generation
+		o.Status.Gate, o.Status.Groups = convert.PolicyGate(o), convert.PolicyGroups(o)
 		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, conditions)
 	default:
 		return false
@@ -309,17 +310,20 @@ func (r *StatusReconciler) mergeConditions(before, after []metav1.Condition) []m
 func isOurs(conditionType string) bool {
 	switch conditionType {
 	case v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs, v1alpha1.ConditionReady,
-		v1alpha1.ConditionPruneOverridden, v1alpha1.ConditionVendorReachable, v1alpha1.ConditionProgrammed:
+		v1alpha1.ConditionStalled, v1alpha1.ConditionWarning, v1alpha1.ConditionPruneOverridden,
+		v1alpha1.ConditionVendorReachable, v1alpha1.ConditionProgrammed:
 		return true
 	}
 	return false
 }
 
-// announce makes an event of what changed in Accepted and Ready. A Ready that repeats the reason of Accepted gets no
-// event of its own.
+// announce makes an event of what changed in Accepted, Ready and Warning. A Ready that repeats the reason of Accepted
+// gets no event of its own.
 func (r *StatusReconciler) announce(object client.Object, before []metav1.Condition) {
 	announced := ""
-	for _, conditionType := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
+	for _, conditionType := range []string{
+		v1alpha1.ConditionAccepted, v1alpha1.ConditionReady, v1alpha1.ConditionWarning,
+	} {
 		is := meta.FindStatusCondition(conditionsOf(object), conditionType)
 		was := meta.FindStatusCondition(before, conditionType)
 		if is == nil || is.Reason == announced || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
@@ -327,7 +331,7 @@ func (r *StatusReconciler) announce(object client.Object, before []metav1.Condit
 		}
 		announced = is.Reason
 		eventType := corev1.EventTypeNormal
-		if is.Status != metav1.ConditionTrue {
+		if is.Status != metav1.ConditionTrue || conditionType == v1alpha1.ConditionWarning {
 			eventType = corev1.EventTypeWarning
 		}
 		r.Events.Eventf(object, nil, eventType, is.Reason, "Publish", "%s",

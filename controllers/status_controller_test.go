@@ -95,6 +95,9 @@ func TestMissingReferencesAreResolvedOnceTheyExist(t *testing.T) {
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	edit(t, secret, func(s *corev1.Secret) { s.Data[v1alpha1.SecretKeyCallbackToken] = []byte("\n") })
 	status(t, app, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTokenMissing)
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotReady)
+	edit(t, secret, func(s *corev1.Secret) { s.Data[v1alpha1.SecretKeyCallbackToken] = []byte("t0ken") })
+	status(t, app, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 
 	missing := status(t, gate, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)
 	if !strings.Contains(missing.Message, "vip") {
@@ -104,6 +107,53 @@ func TestMissingReferencesAreResolvedOnceTheyExist(t *testing.T) {
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonListNotFound)
 	create(t, newList(namespace, "vip", nil, "jared"))
 	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+// Without its Secret an app refuses every callback, and the vendor admits every user: its policies must not say that
+// they are in force.
+func TestPolicyIsNotReadyWhileItsAppRefusesEveryCallback(t *testing.T) {
+	t.Parallel()
+	namespace := labtest.NewNamespace(t)
+	startReplica(t, namespace, replicaOptions{})
+	secret, gate := newCredentials(namespace), newPolicy(namespace, "gate", "lounge")
+	create(t, secret, newApp(namespace, "prod", testSDKAppID), gate)
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	labtest.Must(t, labtest.Client(t).Delete(t.Context(), secret))
+	ready := status(t, gate, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonAppNotReady)
+	if want := "IMApp prod refuses every callback (SecretNotFound)"; !strings.Contains(ready.Message, want) {
+		t.Errorf("message %q does not say %q", ready.Message, want)
+	}
+	status(t, gate, v1alpha1.ConditionAccepted, metav1.ConditionTrue, v1alpha1.ReasonAccepted)
+	create(t, newCredentials(namespace))
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+}
+
+func TestWarningComesAndGoesWithItsCause(t *testing.T) {
+	t.Parallel()
+	namespace := labtest.NewNamespace(t)
+	startReplica(t, namespace, replicaOptions{})
+	gate, vip := newPolicy(namespace, "gate", "vip-*"), newList(namespace, "vip", nil, "jared", "eve ")
+	create(t, newCredentials(namespace), newApp(namespace, "prod", testSDKAppID), gate, vip)
+	status(t, gate, v1alpha1.ConditionWarning, metav1.ConditionTrue, v1alpha1.ReasonLiteralAsterisk)
+	status(t, gate, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	if gate.Status.Gate != v1alpha1.GateAllow || gate.Status.Groups != `"vip-*"` {
+		t.Errorf("gate %q, groups %q", gate.Status.Gate, gate.Status.Groups)
+	}
+	warning := status(t, vip, v1alpha1.ConditionWarning, metav1.ConditionTrue, v1alpha1.ReasonSuspiciousCharacters)
+	if !strings.Contains(warning.Message, `"eve "`) {
+		t.Errorf("message %q does not name the account", warning.Message)
+	}
+	edit(t, vip, func(l *v1alpha1.AccountList) { l.Spec.Accounts = []string{"jared", "eve"} })
+	labtest.Eventually(t, func() error {
+		labtest.Must(t, labtest.Client(t).Get(t.Context(), client.ObjectKeyFromObject(vip), vip))
+		if vip.Status.ObservedGeneration != 2 {
+			return errors.New("not processed yet")
+		}
+		return nil
+	})
+	if meta.FindStatusCondition(vip.Status.Conditions, v1alpha1.ConditionWarning) != nil {
+		t.Errorf("still warned of: %+v", vip.Status.Conditions)
+	}
 }
 
 func TestOneStatusPatchPerChange(t *testing.T) {

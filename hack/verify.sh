@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks that every go.mod is tidy, that generated files are up to date, that the code passes the linters and that every
-# kustomization renders. If all is in order, it changes nothing. It works without git, as in a source archive.
+# Checks that every go.mod is tidy, that generated files are up to date, that the code passes the linters, that the
+# alerts fire when they should, and that every kustomization renders. If all is in order, it changes nothing. It works
+# without git, as in a source archive.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -36,6 +37,9 @@ fi
 
 step "the code passes the linters"
 make --no-print-directory lint || fail "the linters report problems (see above); 'make fmt' fixes formatting"
+
+step "the alerts fire when they should"
+make --no-print-directory test-alerts || fail "an alert fires when it should not, or does not when it should"
 
 step "every kustomization renders"
 kubectl=$(make --no-print-directory control-plane)/kubectl

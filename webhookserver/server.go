@@ -63,7 +63,8 @@ type Server struct {
 	// Listener replaces Addr when set. Start closes it.
 	Listener net.Listener
 	// TLS turns on HTTPS; nil serves plain HTTP. It needs a certificate, or GetCertificate where certificates are
-	// replaced in place. Versions below TLS 1.2 and HTTP/2 are taken out of a copy.
+	// replaced in place. Versions below TLS 1.2, cipher suites without authenticated encryption, and HTTP/2 are taken
+	// out of a copy.
 	TLS *tls.Config
 	// Snapshots is required.
 	Snapshots Snapshots
@@ -127,6 +128,13 @@ func serve(server *http.Server, listener net.Listener) error {
 	return server.Serve(listener)
 }
 
+// cipherSuites are those of TLS 1.2 with forward secrecy and authenticated encryption. TLS 1.3 has no others.
+var cipherSuites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
 // httpServer configures HTTP, apart from Start so that tests see it.
 func (s *Server) httpServer() *http.Server {
 	server := &http.Server{
@@ -146,6 +154,7 @@ func (s *Server) httpServer() *http.Server {
 	if s.TLS != nil {
 		server.TLSConfig = s.TLS.Clone()
 		server.TLSConfig.MinVersion = max(s.TLS.MinVersion, tls.VersionTLS12)
+		server.TLSConfig.CipherSuites = cipherSuites
 	}
 	return server
 }

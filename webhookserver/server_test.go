@@ -158,8 +158,31 @@ func TestTLS(t *testing.T) {
 			t.Error("TLS 1.1 was accepted")
 		}
 	})
+	t.Run("no cipher suite without authenticated encryption", func(t *testing.T) {
+		for suite, accepted := range map[uint16]bool{
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:       true,
+			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256: true,
+			tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA:          false,
+			tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA:          false,
+			tls.TLS_RSA_WITH_AES_128_GCM_SHA256:             false,
+			tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA:         false,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256:     false,
+			tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384:       true,
+		} {
+			old := trusting.Clone()
+			old.MaxVersion, old.CipherSuites = tls.VersionTLS12, []uint16{suite}
+			dialer := &tls.Dialer{Config: old}
+			conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(g.url, "https://"))
+			if err == nil {
+				conn.Close()
+			}
+			if (err == nil) != accepted {
+				t.Errorf("%s: %v, want accepted %v", tls.CipherSuiteName(suite), err, accepted)
+			}
+		}
+	})
 	t.Run("the caller's configuration is its own", func(t *testing.T) {
-		if given.MinVersion != tls.VersionTLS10 || given.NextProtos[0] != "h2" {
+		if given.MinVersion != tls.VersionTLS10 || given.NextProtos[0] != "h2" || given.CipherSuites != nil {
 			t.Errorf("it was changed: %v %v", given.MinVersion, given.NextProtos)
 		}
 	})

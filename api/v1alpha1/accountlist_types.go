@@ -38,14 +38,16 @@ type AccountListStatus struct {
 	// +kubebuilder:validation:Maximum=20000
 	Accounts int32 `json:"accounts"`
 
-	// conditions are Accepted and Ready. Ready means that the leader has
-	// published this generation; other replicas follow within a second.
-	// Default: none. Example: Ready=True with reason Ready.
+	// conditions are Accepted, Ready and, where some accounts look mistyped,
+	// Warning. Ready means that the leader has published this generation; other
+	// replicas follow within a second.
+	// Default: Ready=Unknown with reason Pending. Example: Ready=True with reason
+	// Ready.
 	//
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -74,10 +76,10 @@ type AccountList struct {
 	Spec AccountListSpec `json:"spec"`
 
 	// status is what the controllers found out.
-	// Default: {observedGeneration: -1, accounts: 0}. Example: see the fields.
+	// Default: Ready=Unknown with reason Pending. Example: see the fields.
 	//
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
+	// +kubebuilder:default={observedGeneration:-1, conditions: {{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the operator: is this namespace among those it watches?", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	Status AccountListStatus `json:"status,omitzero"`
 }
 

@@ -9,6 +9,12 @@ const (
 	// ConditionReady summarises the other conditions: the leader has published this generation, and nothing is wrong
 	// with it.
 	ConditionReady = "Ready"
+	// ConditionStalled is True while Accepted is False, and absent otherwise: only a change of the object, or of one
+	// that it refers to, can mend that. GitOps tools stop waiting for the object.
+	ConditionStalled = "Stalled"
+	// ConditionWarning is True, and names the fields, where an object does something else than what it seems to say; it
+	// is absent otherwise, and never part of Ready.
+	ConditionWarning = "Warning"
 	// ConditionPruneOverridden is True on a policy whose prune rule is overridden by a higher-ranked policy; the policy
 	// stays Ready.
 	ConditionPruneOverridden = "PruneOverridden"
@@ -44,6 +50,25 @@ const (
 	// ReasonInvalid means a value that the schema cannot rule out: the policy keeps its rank, admits no account by
 	// itself, and its rule removes no member.
 	ReasonInvalid = "Invalid"
+	// ReasonAppNotReady means that the IMApp of a policy lacks its Secret or its token and refuses every callback: the
+	// policy is in the snapshot, but decides nothing.
+	ReasonAppNotReady = "AppNotReady"
+)
+
+// Reasons of Warning. If several apply, the first one of this list is the reason; the message has all of them.
+const (
+	// ReasonNotAuthenticated means that callbackAuthentication of an IMApp is None.
+	ReasonNotAuthenticated = "NotAuthenticated"
+	// ReasonNoGate means that a join section has neither allow nor deny, as when all entries of allow are commented out
+	// and its value is null.
+	ReasonNoGate = "NoGate"
+	// ReasonLiteralAsterisk means that the value of a matcher contains a *, which stands for itself.
+	ReasonLiteralAsterisk = "LiteralAsterisk"
+	// ReasonSuspiciousCharacters means that an account or a prefix begins or ends with a blank, or contains a character
+	// that cannot be seen. Accounts are compared byte for byte.
+	ReasonSuspiciousCharacters = "SuspiciousCharacters"
+	// ReasonSmallerBudget means that maxRemovals is above maxRemovalsPerDay: the smaller one governs.
+	ReasonSmallerBudget = "SmallerBudget"
 )
 
 // Reasons of ResolvedRefs.
@@ -72,17 +97,15 @@ const (
 	ReasonReplicasBehind = "ReplicasBehind"
 )
 
-// Reasons of CallbacksVerified.
+// Reasons of CallbacksVerified. NotAuthenticated and ClockSkew are used likewise.
 const (
 	// ReasonNeverSeen means that no replica has received a callback of the app.
 	ReasonNeverSeen = "NeverSeen"
 	// ReasonVerified means that the last callbacks carried a right Sign.
 	ReasonVerified = "Verified"
 	// ReasonWrongToken means that callbacks carry a Sign of none of the app's tokens, or none at all, and that none was
-	// right for 10 minutes. ClockSkew is used likewise.
+	// right for 10 minutes.
 	ReasonWrongToken = "WrongToken"
-	// ReasonNotAuthenticated means that callbackAuthentication is None.
-	ReasonNotAuthenticated = "NotAuthenticated"
 )
 
 // Reasons of VendorReachable.
@@ -100,7 +123,8 @@ const (
 // Reasons of Planned, and of Complete once there is a plan, while a run waits. Conflicted, SecretNotFound, KeyMissing
 // and ClockSkew are used likewise.
 const (
-	// ReasonPending means that no controller has processed the run yet.
+	// ReasonPending means that no controller has processed the run yet. It is also the reason of Ready of the other
+	// kinds until then.
 	ReasonPending = "Pending"
 	// ReasonPlanned means that the plan is recorded.
 	ReasonPlanned = "Planned"
@@ -135,7 +159,8 @@ const (
 	ReasonNotGoverned = "NotGoverned"
 	// ReasonCoolingDown means that the cooldown of the group's last run is not over.
 	ReasonCoolingDown = "CoolingDown"
-	// ReasonSuperseded means that another policy or generation now governs the group, or that its type changed.
+	// ReasonSuperseded means that another policy governs the group now, that whenFull.prune of the policy was edited,
+	// or that the type of the group changed.
 	ReasonSuperseded = "Superseded"
 	// ReasonSuspended means that pruning of the app is Suspended.
 	ReasonSuspended = "Suspended"

@@ -374,6 +374,7 @@ type WhenFullSection struct {
 // GroupPolicySpec says which groups a policy governs, who may join them and what happens when one is full.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.join) || has(self.whenFull)",message="set at least one of join and whenFull: a policy with neither does nothing"
+// +kubebuilder:validation:XValidation:rule="!has(self.join) || !has(self.join.reject) || has(self.join.allow) || has(self.join.deny) || has(self.whenFull) && has(self.whenFull.prune.rejoinAfter) && self.whenFull.prune.rejoinAfter.matches('[1-9]')",message="reject needs an allow, a deny, or a rejoinAfter above 0s: without one this policy rejects nobody; an allow with nothing after it counts as absent, write {} to admit nobody",fieldPath=".join.reject"
 type GroupPolicySpec struct {
 	// appRef names the IMApp of this namespace whose groups the policy governs;
 	// it cannot be changed.
@@ -448,6 +449,24 @@ type GroupPolicySpec struct {
 	WhenFull *WhenFullSection `json:"whenFull,omitempty"`
 }
 
+// Gate says what a policy does to joins.
+//
+// +kubebuilder:validation:Enum=Allow;Deny;Allow+Deny;Audit;None
+type Gate string
+
+const (
+	// GateAllow admits only the accounts of allow.
+	GateAllow Gate = "Allow"
+	// GateDeny rejects the accounts of deny.
+	GateDeny Gate = "Deny"
+	// GateAllowAndDeny admits only the accounts of allow that deny does not name.
+	GateAllowAndDeny Gate = "Allow+Deny"
+	// GateAudit evaluates and counts, and never rejects.
+	GateAudit Gate = "Audit"
+	// GateNone rejects no account.
+	GateNone Gate = "None"
+)
+
 // GroupPolicyStatus is what the controllers found out about a GroupPolicy.
 type GroupPolicyStatus struct {
 	// observedGeneration is the metadata.generation that the conditions speak
@@ -458,15 +477,34 @@ type GroupPolicyStatus struct {
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Accepted, ResolvedRefs, Ready and, where another policy's
-	// prune rule goes first, PruneOverridden. Ready means that the leader has
-	// published this generation; other replicas follow within a second.
-	// Default: none. Example: ResolvedRefs=False with reason ListNotFound.
+	// gate sums up the join section: Allow or Allow+Deny (an allow is present, so
+	// that only its accounts are admitted), Deny, Audit (the mode, which never
+	// rejects) or None (the section is absent, or has neither).
+	// Default: absent until a controller has looked. Example: Allow+Deny.
+	//
+	// +optional
+	Gate Gate `json:"gate,omitempty"`
+
+	// groups sums up the matchers: the first one, with a * for the rest of a
+	// prefix, and how many more there are; at most 512 characters.
+	// Default: absent until a controller has looked. Example: "vip-* and 2 more".
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Groups string `json:"groups,omitempty"`
+
+	// conditions are Accepted, ResolvedRefs, Ready, Stalled while Accepted is
+	// False, PruneOverridden where another policy's prune rule goes first, and
+	// Warning where the policy does something else than what it seems to say.
+	// Ready means that the leader has published this generation; other replicas
+	// follow within a second.
+	// Default: Ready=Unknown with reason Pending. Example: ResolvedRefs=False with
+	// reason ListNotFound.
 	//
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -475,10 +513,12 @@ type GroupPolicyStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=grouppolicies,singular=grouppolicy,shortName=ggp,categories=groupgate
+// +kubebuilder:selectablefield:JSONPath=`.spec.appRef.name`
 // +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.appRef.name`
-// +kubebuilder:printcolumn:name="Join",type=string,JSONPath=`.spec.join.mode`
+// +kubebuilder:printcolumn:name="Gate",type=string,JSONPath=`.status.gate`
 // +kubebuilder:printcolumn:name="Prune",type=string,JSONPath=`.spec.whenFull.prune.mode`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Groups",type=string,JSONPath=`.status.groups`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type GroupPolicy struct {
@@ -496,10 +536,10 @@ type GroupPolicy struct {
 	Spec GroupPolicySpec `json:"spec"`
 
 	// status is what the controllers found out.
-	// Default: {observedGeneration: -1}. Example: see the fields.
+	// Default: Ready=Unknown with reason Pending. Example: see the fields.
 	//
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
+	// +kubebuilder:default={observedGeneration:-1, conditions: {{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the operator: is this namespace among those it watches?", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	Status GroupPolicyStatus `json:"status,omitzero"`
 }
 

@@ -169,16 +169,18 @@ type IMAppStatus struct {
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Accepted, ResolvedRefs, Ready and VendorReachable. Ready
+	// conditions are Accepted, ResolvedRefs, Ready, VendorReachable, Stalled while
+	// Accepted is False, and Warning where callbacks are not authenticated. Ready
 	// means that the leader has published this generation; other replicas follow
 	// within a second. VendorReachable says how REST calls fare and is never part
 	// of Ready.
-	// Default: none. Example: Accepted=False with reason Conflicted.
+	// Default: Ready=Unknown with reason Pending. Example: Accepted=False with
+	// reason Conflicted.
 	//
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -209,10 +211,10 @@ type IMApp struct {
 	Spec IMAppSpec `json:"spec"`
 
 	// status is what the controllers found out.
-	// Default: {observedGeneration: -1}. Example: see the fields.
+	// Default: Ready=Unknown with reason Pending. Example: see the fields.
 	//
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
+	// +kubebuilder:default={observedGeneration:-1, conditions: {{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the operator: is this namespace among those it watches?", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
 	Status IMAppStatus `json:"status,omitzero"`
 }
 

@@ -190,6 +190,17 @@ type PrunePolicyRecord struct {
 	//
 	// +required
 	Mode PruneMode `json:"mode"`
+
+	// ruleHash identifies what whenFull.prune of the GroupPolicy said, 16 hex
+	// digits. The plan stays valid while this GroupPolicy governs the group and
+	// says the same there; edits of its other fields change nothing.
+	// Default: absent, in records of older versions, for which the generation
+	// counts. Example: 6f1c2a9b3d41e07f.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern="^[0-9a-f]{16}$"
+	// +kubebuilder:validation:MaxLength=16
+	RuleHash string `json:"ruleHash,omitempty"`
 }
 
 // PruneGroupRecord is the group as it was when the run was planned.
@@ -296,6 +307,14 @@ type PrunePlan struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	Candidates int32 `json:"candidates"`
+
+	// size is the number of removals, 0 to 1000.
+	// Default: absent, in records of older versions. Example: 100.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Size *int32 `json:"size,omitempty"`
 
 	// stay counts the members that stay whatever the caps say, each once, under
 	// the first reason that holds: admin, unknown role, protected, unknown
@@ -532,11 +551,14 @@ type PruneRunStatus struct {
 // +kubebuilder:resource:path=pruneruns,singular=prunerun,categories=groupgate
 // +kubebuilder:selectablefield:JSONPath=`.spec.groupID`
 // +kubebuilder:selectablefield:JSONPath=`.spec.appRef.name`
+// +kubebuilder:selectablefield:JSONPath=`.spec.approval`
 // +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.appRef.name`
 // +kubebuilder:printcolumn:name="Group",type=string,JSONPath=`.spec.groupID`
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.status.policy.name`
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.policy.mode`
+// +kubebuilder:printcolumn:name="Planned",type=integer,JSONPath=`.status.plan.size`
 // +kubebuilder:printcolumn:name="Removed",type=integer,JSONPath=`.status.removed`
+// +kubebuilder:printcolumn:name="Restored",type=integer,JSONPath=`.status.undo.added`
 // +kubebuilder:printcolumn:name="Result",type=string,JSONPath=`.status.conditions[-1:].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type PruneRun struct {

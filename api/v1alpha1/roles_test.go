@@ -33,15 +33,15 @@ func TestUserRoles(t *testing.T) {
 	}{
 		"view": {
 			aggregatedTo("view"),
-			map[string]string{"grouppolicies": read, "accountlists": read, "pruneruns": read},
+			map[string]string{"imapps": read, "grouppolicies": read, "accountlists": read, "pruneruns": read},
 		},
 		"edit": {
 			aggregatedTo("edit"),
-			map[string]string{"grouppolicies": editable, "accountlists": editable, "pruneruns": read},
+			map[string]string{"imapps": read, "grouppolicies": editable, "accountlists": editable, "pruneruns": read},
 		},
 		"admin": {
 			aggregatedTo("admin"),
-			map[string]string{"grouppolicies": editable, "accountlists": editable, "pruneruns": read},
+			map[string]string{"imapps": read, "grouppolicies": editable, "accountlists": editable, "pruneruns": read},
 		},
 		"groupgate-app-admin": {
 			named("groupgate-app-admin"),
@@ -190,6 +190,30 @@ func TestNamespaceAdminCannotGrantApproval(t *testing.T) {
 	})
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("an admin of the namespace binds the approver's role: got %v, want Forbidden", err)
+	}
+}
+
+// A viewer of the namespace sees all kinds in one command, which ends with an error if one of them may not be listed.
+func TestViewerGetsTheCategory(t *testing.T) {
+	readUserRoles(t)
+	c := newClient(t)
+	namespace := newNamespace(t, c)
+	boundTo(t, c, namespace, aggregated(t, c, "view"))
+	var want []string
+	for kind, base := range map[string]string{
+		"imapp": baseIMApp, "accountlist": baseAccountList, "grouppolicy": baseGroupPolicy, "prunerun": basePruneRun,
+	} {
+		object := mutate(t, base, `{}`)
+		object.SetNamespace(namespace)
+		must(t, c.Create(t.Context(), object))
+		want = append(want, kind+".groupgate.io/base")
+	}
+	k := newKubectl(t, namespace)
+	got := strings.Fields(k.must(t, "", "get", "groupgate", "-o", "name", "--as", "user-of-"+namespace))
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("kubectl get groupgate (-want,+got):\n%s", diff)
 	}
 }
 

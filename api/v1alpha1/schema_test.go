@@ -50,6 +50,8 @@ spec: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL"}
 `
 )
 
+const rejectsNobody = `spec.join.reject: Invalid value: reject needs an allow, a deny, or a rejoinAfter above 0s: without one this policy rejects nobody; an allow with nothing after it counts as absent, write {} to admit nobody`
+
 // mutation is a JSON merge patch in YAML and the error of the API server; empty: accepted.
 type mutation struct {
 	patch string
@@ -176,16 +178,23 @@ var groupPolicyMutations = map[string]mutation{
 	"0 triggers":          {`spec: {join: {triggers: []}}`, `spec.join.triggers: Invalid value: 0: spec.join.triggers in body should have at least 1 items`},
 	"4 triggers":          {`spec: {join: {triggers: [Apply, Invite, RESTAPI, Apply]}}`, `spec.join.triggers: Too many: 4: must have at most 3 items`},
 	"trigger":             {`spec: {join: {triggers: [Import]}}`, `spec.join.triggers[0]: Unsupported value: "Import": supported values: "Apply", "Invite", "RESTAPI"`},
-	"empty reject":        {`spec: {join: {reject: {}}}`, ``},
-	"code 10100":          {`spec: {join: {reject: {code: 10100}}}`, ``},
-	"code 10200":          {`spec: {join: {reject: {code: 10200, message: Members only}}}`, ``},
-	"code 10099":          {`spec: {join: {reject: {code: 10099}}}`, `spec.join.reject.code: Invalid value: 10099: spec.join.reject.code in body should be greater than or equal to 10100`},
-	"code 10201":          {`spec: {join: {reject: {code: 10201}}}`, `spec.join.reject.code: Invalid value: 10201: spec.join.reject.code in body should be less than or equal to 10200`},
-	"code 1":              {`spec: {join: {reject: {code: 1}}}`, `spec.join.reject.code: Invalid value: 1: spec.join.reject.code in body should be greater than or equal to 10100`},
-	"message, no code":    {`spec: {join: {reject: {message: Members only}}}`, `spec.join.reject.message: Invalid value: message needs a code: without one the client never sees the message; set code to a number from 10100 to 10200`},
-	"empty message":       {`spec: {join: {reject: {code: 10110, message: ""}}}`, `spec.join.reject.message: Invalid value: "": spec.join.reject.message in body should be at least 1 chars long`},
-	"message 256":         {`spec: {join: {reject: {code: 10110, message: ` + strings.Repeat("员", 256) + `}}}`, ``},
-	"message 257":         {`spec: {join: {reject: {code: 10110, message: ` + strings.Repeat("a", 257) + `}}}`, `spec.join.reject.message: Too long: may not be more than 256 bytes`},
+	"reject alone":        {`spec: {join: {reject: {}}}`, rejectsNobody},
+	"reject, 0s":          {`spec: {join: {reject: {}}, whenFull: {prune: {mode: Preview, inactiveFor: 30d, rejoinAfter: 0s}}}`, rejectsNobody},
+	"reject, 0d00h":       {`spec: {join: {reject: {}}, whenFull: {prune: {mode: Preview, inactiveFor: 30d, rejoinAfter: 0d00h}}}`, rejectsNobody},
+	"reject, no rejoin":   {`spec: {join: {reject: {}}, whenFull: {prune: {mode: Preview, inactiveFor: 30d}}}`, rejectsNobody},
+	"reject, null allow":  {`spec: {join: {allow: null, reject: {}}}`, rejectsNobody},
+	"reject, rejoin":      {`spec: {join: {reject: {}}, whenFull: {prune: {mode: Preview, inactiveFor: 30d, rejoinAfter: 0d10h}}}`, ``},
+	"reject, allow":       {`spec: {join: {allow: {}, reject: {}}}`, ``},
+	"empty reject":        {`spec: {join: {deny: {}, reject: {}}}`, ``},
+	"code 10100":          {`spec: {join: {deny: {}, reject: {code: 10100}}}`, ``},
+	"code 10200":          {`spec: {join: {deny: {}, reject: {code: 10200, message: Members only}}}`, ``},
+	"code 10099":          {`spec: {join: {deny: {}, reject: {code: 10099}}}`, `spec.join.reject.code: Invalid value: 10099: spec.join.reject.code in body should be greater than or equal to 10100`},
+	"code 10201":          {`spec: {join: {deny: {}, reject: {code: 10201}}}`, `spec.join.reject.code: Invalid value: 10201: spec.join.reject.code in body should be less than or equal to 10200`},
+	"code 1":              {`spec: {join: {deny: {}, reject: {code: 1}}}`, `spec.join.reject.code: Invalid value: 1: spec.join.reject.code in body should be greater than or equal to 10100`},
+	"message, no code":    {`spec: {join: {deny: {}, reject: {message: Members only}}}`, `spec.join.reject.message: Invalid value: message needs a code: without one the client never sees the message; set code to a number from 10100 to 10200`},
+	"empty message":       {`spec: {join: {deny: {}, reject: {code: 10110, message: ""}}}`, `spec.join.reject.message: Invalid value: "": spec.join.reject.message in body should be at least 1 chars long`},
+	"message 256":         {`spec: {join: {deny: {}, reject: {code: 10110, message: ` + strings.Repeat("员", 256) + `}}}`, ``},
+	"message 257":         {`spec: {join: {deny: {}, reject: {code: 10110, message: ` + strings.Repeat("a", 257) + `}}}`, `spec.join.reject.message: Too long: may not be more than 256 bytes`},
 	"unknown field":       {`spec: {join: {alow: {}}}`, `GroupPolicy in version "v1alpha1" cannot be handled as a GroupPolicy: strict decoding error: unknown field "spec.join.alow"`},
 }
 
@@ -351,6 +360,10 @@ func TestImmutable(t *testing.T) {
 	}
 }
 
+// pending is the Ready of an object that no operator has looked at, most often since its namespace is not watched.
+const pending = `{type: Ready, status: Unknown, reason: Pending, lastTransitionTime: "1970-01-01T00:00:00Z",
+  message: "Waiting for the operator: is this namespace among those it watches?"}`
+
 func TestDefaults(t *testing.T) {
 	tests := map[string]struct {
 		base  string
@@ -369,7 +382,7 @@ spec:
   unmatchedGroups: Allow
   rest: {requestsPerSecond: 20}
   pruning: Enabled
-status: {observedGeneration: -1}
+status: {observedGeneration: -1, conditions: [PENDING]}
 `,
 		},
 		"IMApp, empty rest": {
@@ -385,14 +398,14 @@ spec:
   unmatchedGroups: Reject
   rest: {requestsPerSecond: 20}
   pruning: Suspended
-status: {observedGeneration: -1}
+status: {observedGeneration: -1, conditions: [PENDING]}
 `,
 		},
 		"AccountList": {
 			base: baseAccountList,
 			want: `
 spec: {accounts: []}
-status: {observedGeneration: -1, accounts: 0}
+status: {observedGeneration: -1, conditions: [PENDING], accounts: 0}
 `,
 		},
 		"GroupPolicy": {
@@ -402,7 +415,7 @@ spec:
   appRef: {name: prod}
   groups: [{type: Exact, value: "@TGS#2J4SZEAEL"}]
   join: {mode: Enforce, triggers: [Apply, Invite, RESTAPI]}
-status: {observedGeneration: -1}
+status: {observedGeneration: -1, conditions: [PENDING]}
 `,
 		},
 		// An empty allow admits no account, an absent one all: defaulting must neither drop nor add it.
@@ -414,7 +427,7 @@ spec:
   appRef: {name: prod}
   groups: [{type: Exact, value: "@TGS#2J4SZEAEL"}]
   join: {mode: Enforce, triggers: [Apply, Invite, RESTAPI], allow: {}, deny: {}, reject: {}}
-status: {observedGeneration: -1}
+status: {observedGeneration: -1, conditions: [PENDING]}
 `,
 		},
 		// Durations are stored as written: Argo CD compares them as text.
@@ -427,7 +440,7 @@ spec:
   groups: [{type: All}]
   whenFull: {prune: {mode: Preview, inactiveFor: 1d24h, freeSeats: "5%", maxRemovals: 100,
     maxRemovalsPerDay: 1000, cooldown: 10m, rejoinAfter: 0s, notification: Group}}
-status: {observedGeneration: -1}
+status: {observedGeneration: -1, conditions: [PENDING]}
 `,
 		},
 		"PruneRun": {
@@ -450,7 +463,7 @@ status:
 			patch: `status: {observedGeneration: 7, accounts: 3}`,
 			want: `
 spec: {accounts: []}
-status: {observedGeneration: -1, accounts: 0}
+status: {observedGeneration: -1, conditions: [PENDING], accounts: 0}
 `,
 		},
 	}
@@ -462,7 +475,7 @@ status: {observedGeneration: -1, accounts: 0}
 			must(t, c.Create(t.Context(), object))
 
 			want := map[string]any{}
-			must(t, yaml.Unmarshal([]byte(tc.want), &want))
+			must(t, yaml.Unmarshal([]byte(strings.ReplaceAll(tc.want, "PENDING", pending)), &want))
 			got := throughJSON(t, map[string]any{"spec": object.Object["spec"], "status": object.Object["status"]})
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("object (-want,+got):\n%s", diff)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -23,11 +24,14 @@ import (
 // wholeRecord is a status of a run with every field set.
 const wholeRecord = `
 status:
-  policy: {name: vip-lounge, uid: 0b6a1c1e-4c2e-4b5c-9b1f-0d1e2f3a4b5c, generation: 3, mode: Enforce}
+  policy:
+    {name: vip-lounge, uid: 0b6a1c1e-4c2e-4b5c-9b1f-0d1e2f3a4b5c, generation: 3, mode: Enforce,
+      ruleHash: 6f1c2a9b3d41e07f}
   group: {type: Public, members: 2000, maxMembers: 2000}
   plan:
     createdAt: "2026-11-20T09:30:00Z"
     candidates: 340
+    size: 2
     stay: {protected: 3, admin: 5, active: 1652, unknown: 0}
     removals:
     - {account: u1, lastActiveAt: "2026-08-01T09:30:00Z", reason: NeverSpoke}
@@ -64,6 +68,8 @@ func TestStatusSchema(t *testing.T) {
 		"kept reason":           {basePruneRun, mutation{`status: {kept: [{account: u1, reason: Nice}]}`, `status.kept[0].reason: Unsupported value: "Nice": supported values: "Left", "RoleChanged", "ActiveAgain", "Protected", "Unknown", "BudgetExhausted", "RunEnded"`}},
 		"1001 kept":             {basePruneRun, mutation{`status: {kept: [` + repeat(1001, `{account: u%d, reason: Left}`) + `]}`, `status.kept: Too many: 1001: must have at most 1000 items`}},
 		"policy mode":           {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Other}}`, `status.policy.mode: Unsupported value: "Other": supported values: "Preview", "Approve", "Enforce"`}},
+		"rule hash":             {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Enforce, ruleHash: 6f1c}}`, `status.policy.ruleHash: Invalid value: "6f1c": policy.ruleHash in body should match '^[0-9a-f]{16}$'`}},
+		"other gate":            {baseGroupPolicy, mutation{`status: {gate: Open}`, `status.gate: Unsupported value: "Open": supported values: "Allow", "Deny", "Allow+Deny", "Audit", "None"`}},
 		"group type":            {basePruneRun, mutation{`status: {group: {type: Private, members: 1, maxMembers: 1}}`, `status.group.type: Unsupported value: "Private": supported values: "Work", "Public", "Meeting", "AVChatRoom", "Community"`}},
 		"group type not known":  {basePruneRun, mutation{`status: {group: {members: 1, maxMembers: 1}}`, ``}},
 		"mode Approve":          {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Approve}}`, ``}},
@@ -152,32 +158,46 @@ func TestRecordRoundTrip(t *testing.T) {
 func TestSelectableFields(t *testing.T) {
 	c := newClient(t)
 	namespace := newNamespace(t, c)
-	for name, patch := range map[string]string{
-		"a": `{}`,
-		"b": `spec: {groupID: other}`,
-		"c": `spec: {appRef: {name: test}}`,
+	for _, objects := range []struct {
+		base    string
+		patches map[string]string
+	}{
+		{basePruneRun, map[string]string{
+			"a": `{}`, "b": `spec: {groupID: other}`, "c": `spec: {appRef: {name: test}}`,
+		}},
+		{baseGroupPolicy, map[string]string{"a": `{}`, "b": `spec: {appRef: {name: test}}`}},
 	} {
-		object := mutate(t, basePruneRun, patch)
-		object.SetNamespace(namespace)
-		object.SetName(name)
-		must(t, c.Create(t.Context(), object))
+		for name, patch := range objects.patches {
+			object := mutate(t, objects.base, patch)
+			object.SetNamespace(namespace)
+			object.SetName(name)
+			must(t, c.Create(t.Context(), object))
+		}
 	}
+	must(t, c.Patch(t.Context(), &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "c"}},
+		client.RawPatch(types.MergePatchType, []byte(`{"spec": {"approval": "Denied"}}`))))
 	tests := map[string]struct {
+		list   client.ObjectList
 		fields client.MatchingFields
 		want   []string
 	}{
-		"group": {client.MatchingFields{"spec.groupID": "@TGS#2J4SZEAEL"}, []string{"a", "c"}},
-		"app":   {client.MatchingFields{"spec.appRef.name": "prod"}, []string{"a", "b"}},
-		"both":  {client.MatchingFields{"spec.groupID": "@TGS#2J4SZEAEL", "spec.appRef.name": "prod"}, []string{"a"}},
+		"group": {&v1alpha1.PruneRunList{},
+			client.MatchingFields{"spec.groupID": "@TGS#2J4SZEAEL"}, []string{"a", "c"}},
+		"app": {&v1alpha1.PruneRunList{}, client.MatchingFields{"spec.appRef.name": "prod"}, []string{"a", "b"}},
+		"both": {&v1alpha1.PruneRunList{},
+			client.MatchingFields{"spec.groupID": "@TGS#2J4SZEAEL", "spec.appRef.name": "prod"}, []string{"a"}},
+		"approval": {&v1alpha1.PruneRunList{}, client.MatchingFields{"spec.approval": "Pending"}, []string{"a", "b"}},
+		"app of a policy": {&v1alpha1.GroupPolicyList{},
+			client.MatchingFields{"spec.appRef.name": "test"}, []string{"b"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			runs := &v1alpha1.PruneRunList{}
-			must(t, c.List(t.Context(), runs, client.InNamespace(namespace), tc.fields))
+			must(t, c.List(t.Context(), tc.list, client.InNamespace(namespace), tc.fields))
 			var got []string
-			for _, run := range runs.Items {
-				got = append(got, run.Name)
-			}
+			must(t, meta.EachListItem(tc.list, func(object runtime.Object) error {
+				got = append(got, object.(client.Object).GetName())
+				return nil
+			}))
 			slices.Sort(got)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("runs (-want,+got):\n%s", diff)
@@ -188,30 +208,32 @@ func TestSelectableFields(t *testing.T) {
 
 // kubectl get shows these columns; those of priority 1 with -o wide only.
 func TestColumns(t *testing.T) {
-	const recorded = "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce Removed=1 Result="
+	const recorded = "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce " +
+		"Planned=2 Removed=1 Restored=1 Result="
 	planned, removing := condition("Planned", "True", "Planned"), condition("Complete", "False", "Removing")
 	record := func(conditions ...string) string {
 		return wholeRecord + "  conditions: [" + strings.Join(conditions, ", ") + "]\n"
 	}
-	ready := `status: {observedGeneration: 1, conditions: [` +
+	ready := `status: {gate: Allow, groups: "@TGS#2J4SZEAEL", observedGeneration: 1, conditions: [` +
 		condition("Accepted", "True", "Accepted") + `, ` + condition("Ready", "False", "ListNotFound") + `]}`
 	tests := map[string]struct {
 		resource, base, status string
 		want                   string
 	}{
-		"imapps": {"imapps", baseIMApp, ready,
+		"imapps": {"imapps", baseIMApp, strings.Replace(ready, `gate: Allow, groups: "@TGS#2J4SZEAEL", `, "", 1),
 			"SDKAppID=1400000000 Region=Singapore Ready=False (Reason=ListNotFound)"},
-		"imapps, fresh": {"imapps", baseIMApp, `{}`, "SDKAppID=1400000000 Region=Singapore Ready=<nil> (Reason=<nil>)"},
+		"imapps, fresh": {"imapps", baseIMApp, `{}`, "SDKAppID=1400000000 Region=Singapore Ready=Unknown (Reason=Pending)"},
 		"accountlists":  {"accountlists", baseAccountList, `status: {accounts: 3, conditions: [` + condition("Ready", "False", "Pending") + `]}`, "Accounts=3 Ready=False"},
 		// A merge patch contains only differences, so a count of 0 is not sent.
 		"accountlists, empty": {"accountlists", baseAccountList, `status: {conditions: [` + condition("Ready", "True", "Ready") + `]}`, "Accounts=0 Ready=True"},
 		"grouppolicies": {"grouppolicies", baseGroupPolicy, ready,
-			"App=prod Join=Enforce Prune=<nil> Ready=False (Reason=ListNotFound)"},
-		"grouppolicies, pruning": {"grouppolicies", basePrunePolicy, `{}`, "App=prod Join=<nil> Prune=Preview Ready=<nil> (Reason=<nil>)"},
-		"pruneruns, fresh":       {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=Pending"},
-		"pruneruns, waiting":     {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=ProtectionUnresolved"},
-		"pruneruns, planned":     {"pruneruns", basePruneRun, record(planned), recorded + "Planned"},
-		"pruneruns, at work":     {"pruneruns", basePruneRun, record(planned, removing), recorded + "Removing"},
+			"App=prod Gate=Allow Prune=<nil> Ready=False (Groups=@TGS#2J4SZEAEL) (Reason=ListNotFound)"},
+		"grouppolicies, pruning": {"grouppolicies", basePrunePolicy, `{}`,
+			"App=prod Gate=<nil> Prune=Preview Ready=Unknown (Groups=<nil>) (Reason=Pending)"},
+		"pruneruns, fresh":   {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=Pending"},
+		"pruneruns, waiting": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=ProtectionUnresolved"},
+		"pruneruns, planned": {"pruneruns", basePruneRun, record(planned), recorded + "Planned"},
+		"pruneruns, at work": {"pruneruns", basePruneRun, record(planned, removing), recorded + "Removing"},
 		"pruneruns, complete": {"pruneruns", basePruneRun,
 			record(planned, condition("Complete", "True", "Removed")), recorded + "Removed"},
 		"pruneruns, to approve": {"pruneruns", basePruneRun,
@@ -221,7 +243,7 @@ func TestColumns(t *testing.T) {
 				condition("Undone", "True", "Undone")), recorded + "Undone"},
 		"pruneruns, failed midway": {"pruneruns", basePruneRun,
 			record(planned, removing, condition("Failed", "True", "VendorRefused")), recorded + "VendorRefused"},
-		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Removed=0 Result=GroupNotFound"},
+		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=GroupNotFound"},
 	}
 	c := newClient(t)
 	for name, tc := range tests {
@@ -290,6 +312,8 @@ func TestReadinessForGitOpsTools(t *testing.T) {
 	ready := func(status string) string {
 		return `status: {observedGeneration: 1, conditions: [` + condition("Ready", status, "Whatever") + `]}`
 	}
+	stalled := `status: {observedGeneration: 1, conditions: [` + condition("Accepted", "False", "Invalid") + `, ` +
+		condition("Ready", "False", "Invalid") + `, ` + condition("Stalled", "True", "Invalid") + `]}`
 	bases := map[string]string{"IMApp": baseIMApp, "AccountList": baseAccountList, "GroupPolicy": baseGroupPolicy}
 	for kind, base := range bases {
 		t.Run(kind, func(t *testing.T) {
@@ -301,6 +325,8 @@ func TestReadinessForGitOpsTools(t *testing.T) {
 			got = append(got, "ready: "+kstatus(t, object))
 			must(t, patchStatus(t, c, object, ready("False")))
 			got = append(got, "not ready: "+kstatus(t, object))
+			must(t, patchStatus(t, c, object, stalled))
+			got = append(got, "not accepted: "+kstatus(t, object))
 			must(t, patchStatus(t, c, object, ready("True")))
 			spec := map[string]string{
 				"IMApp":       `{"spec": {"pruning": "Suspended"}}`,
@@ -310,7 +336,8 @@ func TestReadinessForGitOpsTools(t *testing.T) {
 			must(t, c.Patch(t.Context(), object, client.RawPatch(types.MergePatchType, []byte(spec))))
 			got = append(got, "edited: "+kstatus(t, object))
 
-			want := []string{"fresh: InProgress", "ready: Current", "not ready: InProgress", "edited: InProgress"}
+			want := []string{"fresh: InProgress", "ready: Current", "not ready: InProgress", "not accepted: Failed",
+				"edited: InProgress"}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("readiness (-want,+got):\n%s", diff)
 			}

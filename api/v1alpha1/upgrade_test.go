@@ -32,6 +32,7 @@ func TestRunsStoredBeforeApprovalExisted(t *testing.T) {
 	delete(spec.Properties, "undo")
 	spec.XValidations = nil
 	root.Properties["spec"] = spec
+	old.Spec.Versions[0].SelectableFields = nil
 
 	c := newClient(t)
 	must(t, apiextensionsv1.AddToScheme(c.Scheme()))
@@ -62,6 +63,7 @@ func TestRunsStoredBeforeApprovalExisted(t *testing.T) {
 
 	must(t, c.Get(t.Context(), client.ObjectKeyFromObject(old), old))
 	old.Spec.Versions[0].Schema = shipped.Spec.Versions[0].Schema
+	old.Spec.Versions[0].SelectableFields = shipped.Spec.Versions[0].SelectableFields
 	must(t, c.Update(t.Context(), old))
 	for _, run := range runs {
 		eventually(t, func(ctx context.Context) (bool, error) {

@@ -523,6 +523,11 @@ func (in *PruneGroupRecord) DeepCopy() *PruneGroupRecord {
 func (in *PrunePlan) DeepCopyInto(out *PrunePlan) {
 	*out = *in
 	in.CreatedAt.DeepCopyInto(&out.CreatedAt)
+	if in.Size != nil {
+		in, out := &in.Size, &out.Size
+		*out = new(int32)
+		**out = **in
+	}
 	out.Stay = in.Stay
 	if in.Removals != nil {
 		in, out := &in.Removals, &out.Removals

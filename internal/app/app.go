@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -30,6 +28,7 @@ import (
 	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/term"
 	"github.com/groupgate/groupgate/webhookserver"
 )
@@ -57,6 +56,8 @@ type Options struct {
 	MetricsSecure bool
 
 	Election term.Election
+	// Pod is the one that this process runs in; zero outside of a Pod.
+	Pod replicas.Pod
 
 	// IMEndpoint, if set, is used instead of the hosts of the regions.
 	IMEndpoint    string
@@ -79,7 +80,8 @@ type App struct {
 	watches     *informers.Watches
 	manager     manager.Manager
 	server      *webhookserver.Server
-	certificate *certwatcher.CertWatcher // nil without TLS
+	reporter    *replicas.Reporter // nil outside of a Pod
+	certificate *certificate       // nil without TLS
 }
 
 // New assembles a process. ctx must outlive Run.
@@ -95,8 +97,11 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
+	members := replicas.NewMembers(o.Pod, o.Now)
 	running, err := controllers.Setup(ctx, a.manager, controllers.Config{
 		Store:         a.Store,
+		Watches:       a.watches,
+		Members:       members,
 		Election:      o.Election,
 		IMEndpoint:    o.IMEndpoint,
 		SweepInterval: o.SweepInterval,
@@ -119,13 +124,13 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Health:     health,
 	}
 	if dir := o.CallbackCertDir; dir != "" {
-		a.certificate, err = certwatcher.New(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
-		if err != nil {
-			return nil, fmt.Errorf("load the callback certificate from --callback-tls-cert-dir: %w", err)
+		if a.certificate, err = newCertificate(dir, o.Registerer, o.Log.WithName("certificate")); err != nil {
+			return nil, err
 		}
-		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.GetCertificate}
+		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.Get}
 	}
 	err = errors.Join(
+		a.addReplica(members, running.Replica),
 		a.manager.Add(&memoryRelease{
 			Store: a.Store, Published: running.Published, Began: running.TermBegan,
 			Delay: releaseDelay, Release: debug.FreeOSMemory,
@@ -184,11 +189,13 @@ func (a *App) Run(ctx context.Context) error {
 	defer stop()
 	g, running := errgroup.WithContext(running)
 	if a.certificate != nil {
-		g.Go(func() error { return a.certificate.Start(running) })
+		g.Go(func() error { a.certificate.poll(running); return nil })
 	}
 	g.Go(func() error { return a.server.Start(running) })
 	g.Go(func() error { return startManager(running, a.manager) })
-	return g.Wait()
+	err := g.Wait()
+	a.leave(ctx)
+	return err
 }
 
 // drained returns a context that ends delay after ctx. Readiness of the server is off from the end of ctx on.

@@ -46,6 +46,25 @@ func says(t *testing.T, conditions []metav1.Condition, texts ...string) {
 	}
 }
 
+func namedApp() *v1alpha1.IMApp {
+	return &v1alpha1.IMApp{Spec: v1alpha1.IMAppSpec{
+		SDKAppID: 1400000000, CredentialsSecretRef: v1alpha1.CredentialsSecretReference{Name: "prod-im"},
+	}}
+}
+
+// loungePolicy gates two matchers, with a reference to a list or without.
+func loungePolicy(refs bool) *v1alpha1.GroupPolicy {
+	allow := &v1alpha1.AccountSelector{Accounts: []string{"jared"}}
+	if refs {
+		allow.Lists = []v1alpha1.AccountListReference{{Name: "vip-0"}}
+	}
+	return &v1alpha1.GroupPolicy{Spec: v1alpha1.GroupPolicySpec{
+		AppRef: v1alpha1.AppReference{Name: "prod"},
+		Groups: []v1alpha1.GroupMatcher{{Type: v1alpha1.GroupMatcherPrefix, Value: "vip-"}, {Value: "lobby"}},
+		Join:   &v1alpha1.JoinSection{Allow: allow},
+	}}
+}
+
 func TestAppConditions(t *testing.T) {
 	good := policy.AppVerdict{Object: identity("prod"), SecretFound: true, SecretKeyPresent: true}
 	cases := map[string]struct {
@@ -59,29 +78,42 @@ func TestAppConditions(t *testing.T) {
 		},
 		"Conflicted": {
 			func(v *policy.AppVerdict) { v.HeldBy = "other/older" },
-			[]string{"Accepted=False/Conflicted", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Conflicted"}, []string{
+			[]string{"Accepted=False/Conflicted", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Conflicted",
+				"Stalled=True/Conflicted"}, []string{
 				"other/older",
 			},
 		},
 		"SecretNotFound": {
-			func(v *policy.AppVerdict) { v.SecretFound, v.SecretKeyPresent, v.TokenMissing = false, false, true },
+			func(v *policy.AppVerdict) {
+				v.SecretFound, v.SecretKeyPresent, v.TokenMissing, v.CallbacksRefused = false, false, true, true
+			},
 			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/SecretNotFound", "Ready=False/SecretNotFound"},
-			[]string{"not found", "lacks the label groupgate.io/credentials"},
+			[]string{
+				"Secret prod-im was not found in namespace chat, or lacks the label groupgate.io/credentials=true: ",
+				"Until then every callback is refused, and by default the vendor admits every user.",
+			},
 		},
 		"TokenMissing": {
+			func(v *policy.AppVerdict) { v.TokenMissing, v.CallbacksRefused = true, true },
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{
+				"Secret prod-im in namespace chat has no callbackToken", "every callback is refused",
+			},
+		},
+		"OnlyThePreviousTokenIsLeft": {
 			func(v *policy.AppVerdict) { v.TokenMissing = true },
 			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{
-				"callbackToken", "refused",
+				"Secret prod-im in namespace chat has no callbackToken",
+				"only callbacks that are signed with previousCallbackToken",
 			},
 		},
 		"KeyMissing": {
 			func(v *policy.AppVerdict) { v.SecretKeyPresent = false },
 			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/KeyMissing", "Ready=False/KeyMissing"}, []string{
-				"secretKey",
+				"Secret prod-im in namespace chat has no secretKey",
 			},
 		},
 		"BothMissing": {
-			func(v *policy.AppVerdict) { v.SecretKeyPresent, v.TokenMissing = false, true },
+			func(v *policy.AppVerdict) { v.SecretKeyPresent, v.TokenMissing, v.CallbacksRefused = false, true, true },
 			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/TokenMissing", "Ready=False/TokenMissing"}, []string{
 				"callbackToken", "secretKey",
 			},
@@ -92,14 +124,15 @@ func TestAppConditions(t *testing.T) {
 		},
 		"ConflictedAndSecretNotFound": {
 			func(v *policy.AppVerdict) { v.HeldBy, v.SecretFound = "other/older", false },
-			[]string{"Accepted=False/Conflicted", "ResolvedRefs=False/SecretNotFound", "Ready=False/Conflicted"}, nil,
+			[]string{"Accepted=False/Conflicted", "ResolvedRefs=False/SecretNotFound", "Ready=False/Conflicted",
+				"Stalled=True/Conflicted"}, nil,
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			v := good
 			tc.change(&v)
-			got := convert.AppConditions(v)
+			got := convert.AppConditions(v, namedApp())
 			if diff := cmp.Diff(tc.want, outline(t, got)); diff != "" {
 				t.Errorf("conditions (-want,+got):\n%s", diff)
 			}
@@ -125,16 +158,33 @@ func TestPolicyConditions(t *testing.T) {
 		},
 		"WithoutReferences": {
 			policy.PolicyVerdict{}, false,
-			[]string{"Accepted=True/Accepted", "Ready=True/Ready"}, nil,
+			[]string{"Accepted=True/Accepted", "Ready=True/Ready"}, []string{"In force for groups vip-* and 1 more."},
+		},
+		"SecretOfTheAppNotFound": {
+			policy.PolicyVerdict{AppRefusal: policy.RefusedSecretNotFound}, true,
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Ready=False/AppNotReady"},
+			[]string{"IMApp prod refuses every callback (SecretNotFound)"},
+		},
+		"AppNotReadyMattersMoreThanAList": {
+			policy.PolicyVerdict{AppRefusal: policy.RefusedTokenMissing, MissingRefs: "join.allow: vip-0"}, true,
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=False/ListNotFound", "Ready=False/AppNotReady"},
+			[]string{"(TokenMissing)"},
+		},
+		"InvalidMattersMoreThanTheApp": {
+			policy.PolicyVerdict{
+				AppRefusal: policy.RefusedTokenMissing, Acceptance: policy.Invalid, Message: "x",
+			}, false,
+			[]string{"Accepted=False/Invalid", "Ready=False/Invalid", "Stalled=True/Invalid"}, nil,
 		},
 		"TargetNotFound": {
 			policy.PolicyVerdict{Acceptance: policy.TargetNotFound, Message: "IMApp \"prod\" does not exist"}, true,
-			[]string{"Accepted=False/TargetNotFound", "ResolvedRefs=True/ResolvedRefs", "Ready=False/TargetNotFound"},
+			[]string{"Accepted=False/TargetNotFound", "ResolvedRefs=True/ResolvedRefs", "Ready=False/TargetNotFound",
+				"Stalled=True/TargetNotFound"},
 			[]string{"governs nothing", "prod"},
 		},
 		"Invalid": {
 			policy.PolicyVerdict{Acceptance: policy.Invalid, Message: "join.mode: use Enforce or Audit"}, false,
-			[]string{"Accepted=False/Invalid", "Ready=False/Invalid"}, []string{
+			[]string{"Accepted=False/Invalid", "Ready=False/Invalid", "Stalled=True/Invalid"}, []string{
 				"join.mode: use Enforce or Audit", "keeps its rank",
 			},
 		},
@@ -152,7 +202,8 @@ func TestPolicyConditions(t *testing.T) {
 		"InvalidDoesNotSayThatEveryReferenceResolves": {
 			policy.PolicyVerdict{Acceptance: policy.Invalid,
 				Message: "join.allow: lists[0]: set exactly one of name and selector"}, true,
-			[]string{"Accepted=False/Invalid", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Invalid"}, []string{
+			[]string{"Accepted=False/Invalid", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Invalid",
+				"Stalled=True/Invalid"}, []string{
 				"Every reference that can be read resolves",
 			},
 		},
@@ -166,7 +217,7 @@ func TestPolicyConditions(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			tc.verdict.Object = identity("lounge")
-			got := convert.PolicyConditions(tc.verdict, tc.refs)
+			got := convert.PolicyConditions(tc.verdict, loungePolicy(tc.refs))
 			if diff := cmp.Diff(tc.want, outline(t, got)); diff != "" {
 				t.Errorf("conditions (-want,+got):\n%s", diff)
 			}
@@ -185,13 +236,13 @@ func TestMissingListsAddUp(t *testing.T) {
 	lounge := policy.Policy{Object: identity("lounge"), App: "prod", Join: &policy.JoinSection{Allow: &refs}}
 	v, _ := policy.Compile(policy.Input{Apps: []policy.App{app},
 		Policies: []policy.Policy{lounge}}).PolicyVerdict("chat", "lounge", "uid")
-	got := convert.PolicyConditions(v, true)
+	got := convert.PolicyConditions(v, loungePolicy(true))
 	outline(t, got)
 	says(t, got, `join.allow: AccountList "vip-9"; and 20 more`)
 }
 
 func TestListAndVendorConditions(t *testing.T) {
-	got := convert.ListConditions(policy.ListVerdict{Object: identity("vip"), Accounts: 2})
+	got := convert.ListConditions(policy.ListVerdict{Object: identity("vip"), Accounts: 2}, &v1alpha1.AccountList{})
 	if diff := cmp.Diff([]string{"Accepted=True/Accepted", "Ready=True/Ready"}, outline(t, got)); diff != "" {
 		t.Errorf("conditions (-want,+got):\n%s", diff)
 	}

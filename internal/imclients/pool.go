@@ -124,8 +124,8 @@ func (p *Pool) secretKey(ctx context.Context, app *v1alpha1.IMApp) (string, erro
 	case apierrors.IsNotFound(err):
 		return "", &CredentialsError{
 			Reason: v1alpha1.ReasonSecretNotFound,
-			Message: fmt.Sprintf("Secret %s was not found, or lacks the label %s: \"true\".",
-				name, v1alpha1.LabelCredentials),
+			Message: fmt.Sprintf("Secret %s was not found in namespace %s, or lacks the label %s=true.",
+				name, app.Namespace, v1alpha1.LabelCredentials),
 		}
 	case err != nil:
 		return "", fmt.Errorf("read the credentials: %w", err)

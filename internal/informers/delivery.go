@@ -38,10 +38,14 @@ func (i countingInformer) AddEventHandlerWithOptions(
 }
 
 // counted asks an informer for a delivery.
-type counted struct{ toolscache.ResourceEventHandler }
+type counted struct {
+	toolscache.ResourceEventHandler
+}
 
 // unmarked is an event handler that is not called with marks.
-type unmarked struct{ toolscache.ResourceEventHandler }
+type unmarked struct {
+	toolscache.ResourceEventHandler
+}
 
 // OnDelete implements ResourceEventHandler.
 func (u unmarked) OnDelete(object any) {

@@ -116,6 +116,7 @@ func trimGroupPolicy(shared *interner, p *v1alpha1.GroupPolicy) {
 	if join := p.Spec.Join; join != nil {
 		trimJoinSection(shared, join)
 	}
+	shareText(shared, &p.Status.Gate)
 	p.Status.Conditions = shared.conditions(p.Status.Conditions)
 }
 

@@ -14,6 +14,8 @@ type appState struct {
 	// that name the app are not accepted; empty if they are.
 	heldBy  string
 	problem string
+	// refusal says why the app refuses every callback.
+	refusal AppRefusal
 
 	groups       *groupIndex
 	left, joined []*resolvedPolicy // since groups was made
@@ -121,15 +123,18 @@ func (a *assembly) updateApps() {
 	}
 	changed := map[objectName]bool{}
 	for name, s := range a.states {
-		problem := s.problem
-		s.app, s.heldBy, s.problem = a.apps[name], "", ""
+		problem, refusal := s.problem, s.refusal
+		s.app, s.heldBy, s.problem, s.refusal = a.apps[name], "", "", NotRefused
 		if s.app == nil {
 			s.problem = "IMApp " + quote(name.name) + " does not exist in namespace " + quote(name.namespace)
 		} else if holder := holders[s.app.SDKAppID]; holder != s.app {
 			s.heldBy = holder.Key()
 			s.problem = "IMApp " + quote(name.name) + " is not accepted: " + s.heldBy + " holds its SDKAppID"
 		}
-		if s.problem != problem && s.policies.size > 0 {
+		if s.app != nil {
+			s.refusal = s.app.refusal()
+		}
+		if (s.problem != problem || s.refusal != refusal) && s.policies.size > 0 {
 			changed[name] = true
 		}
 	}
@@ -212,12 +217,15 @@ func (a *assembly) publishApps() {
 }
 
 func (s *appState) verdict() *AppVerdict {
+	isCurrent := func(t Token) bool { return t.Name == TokenCurrent && t.Value != "" }
 	return &AppVerdict{
 		Object:           s.app.Object.comparable(),
 		HeldBy:           s.heldBy,
 		SecretFound:      s.app.SecretFound,
 		SecretKeyPresent: s.app.SecretKeyPresent,
-		TokenMissing:     s.app.Authentication != AuthenticateNone && len(s.app.usableTokens()) == 0,
+		TokenMissing: s.app.Authentication != AuthenticateNone &&
+			!slices.ContainsFunc(s.app.Tokens, isCurrent),
+		CallbacksRefused: s.refusal != NotRefused,
 		PruningSuspended: s.app.PruningSuspended,
 	}
 }
@@ -231,6 +239,7 @@ func (s *appState) verdictOn(p *resolvedPolicy) PolicyVerdict {
 	case p.invalid != "":
 		v.Acceptance, v.Message = Invalid, p.invalid
 	}
+	v.AppRefusal = s.refusal
 	if winner, matcher := s.groups.override(p); winner != nil {
 		v.OverriddenBy, v.OverriddenMatcher = winner.policy.Name, matcher.String()
 	}

@@ -417,11 +417,15 @@ func TestAppVerdict(t *testing.T) {
 		"all there": {edit: func(*App) {}, want: AppVerdict{SecretFound: true, SecretKeyPresent: true}, tokens: 1},
 		"no secret": {
 			edit: func(a *App) { a.SecretFound, a.SecretKeyPresent, a.Tokens = false, false, nil },
-			want: AppVerdict{TokenMissing: true},
+			want: AppVerdict{TokenMissing: true, CallbacksRefused: true},
 		},
 		"empty tokens are none": {
 			edit: func(a *App) { a.Tokens = []Token{{Name: TokenCurrent}, {Name: TokenPrevious}} },
-			want: AppVerdict{SecretFound: true, SecretKeyPresent: true, TokenMissing: true},
+			want: AppVerdict{SecretFound: true, SecretKeyPresent: true, TokenMissing: true, CallbacksRefused: true},
+		},
+		"only the previous token is left": {
+			edit: func(a *App) { a.Tokens[0].Name = TokenPrevious },
+			want: AppVerdict{SecretFound: true, SecretKeyPresent: true, TokenMissing: true}, tokens: 1,
 		},
 		"an empty token beside another": {
 			edit: func(a *App) { a.Tokens = append(a.Tokens, Token{Name: TokenPrevious}) },
@@ -451,6 +455,34 @@ func TestAppVerdict(t *testing.T) {
 				compiled.Authentication() != app.Authentication || compiled.AdminAccount() != app.AdminAccount ||
 				compiled.SDKAppID() != appID {
 				t.Errorf("the compiled app differs: %d tokens, want %d", len(compiled.Tokens()), tc.tokens)
+			}
+		})
+	}
+}
+
+// A policy says that its app refuses every callback, since nothing that the policy says is then asked for.
+func TestPolicyOfAnAppThatRefusesEveryCallback(t *testing.T) {
+	tests := map[string]struct {
+		edit func(*App)
+		want AppRefusal
+	}{
+		"none":           {func(*App) {}, NotRefused},
+		"no secret":      {func(a *App) { a.SecretFound, a.Tokens = false, nil }, RefusedSecretNotFound},
+		"no token":       {func(a *App) { a.Tokens = nil }, RefusedTokenMissing},
+		"previous token": {func(a *App) { a.Tokens[0].Name = TokenPrevious }, NotRefused},
+		"None without a secret": {func(a *App) {
+			a.SecretFound, a.Tokens, a.Authentication = false, nil, AuthenticateNone
+		}, NotRefused},
+		"no key": {func(a *App) { a.SecretKeyPresent = false }, NotRefused},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			app, gate := prodApp(), policyNamed("gate", 1, joining(allow("jared")))
+			tc.edit(&app)
+			s := Compile(Input{Apps: []App{app}, Policies: []Policy{gate}})
+			got, _ := s.PolicyVerdict(gate.Namespace, gate.Name, gate.UID)
+			if diff := cmp.Diff(PolicyVerdict{Object: gate.Object, AppRefusal: tc.want}, got); diff != "" {
+				t.Errorf("PolicyVerdict (-want,+got):\n%s", diff)
 			}
 		})
 	}
@@ -622,7 +654,7 @@ func TestHash(t *testing.T) {
 		}
 	}
 	// No seed of the process and no layout of memory is in the hash. Replicas of one release must agree on it.
-	if want != 0x78848670b384f1bc {
+	if want != 0xf8e2b93998916537 {
 		t.Errorf("the hash of the same input was another one once: %#x", want)
 	}
 }

@@ -100,6 +100,8 @@ func (t *transcript) rejection(r Rejection) {
 	t.text(r.Message)
 }
 
+// rule leaves out Protect, which is written as the selector that it is parsed into, and Reject, which is not part of
+// whenFull.
 func (t *transcript) rule(r *PruneRule) {
 	t.number(int64(r.Mode))
 	t.number(int64(r.InactiveFor))
@@ -109,7 +111,6 @@ func (t *transcript) rule(r *PruneRule) {
 	t.number(int64(r.MaxRemovalsPerDay))
 	t.number(int64(r.Cooldown))
 	t.number(int64(r.RejoinAfter))
-	t.rejection(r.Reject)
 	t.flag(r.Silent)
 	t.text(r.Reason)
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -22,7 +23,12 @@ type GoverningRule struct {
 
 	adminAccount string
 	protect      []*selection
+	fingerprint  fingerprint
 }
+
+// RuleHash identifies what whenFull.prune of the policy says, Protect included, in 16 hex digits. It is the same in
+// every process, and while other parts of the policy are edited.
+func (g *GoverningRule) RuleHash() string { return fmt.Sprintf("%016x", uint64(g.fingerprint)) }
 
 // MayPrune reports whether an accepted policy with a prune rule matches the group's id, whatever the group's type.
 func (a *CompiledApp) MayPrune(group string) bool {
@@ -75,7 +81,7 @@ func (a *CompiledApp) GoverningRule(group string, t GroupType) (GoverningRule, b
 				continue
 			}
 			if len(visited) == 0 {
-				g.Policy, g.Rule, g.Invalid = p.policy, p.rule, p.invalid
+				g.Policy, g.Rule, g.Invalid, g.fingerprint = p.policy, p.rule, p.invalid, p.fingerprint
 			}
 			visited[p] = true
 			g.Unresolved = append(g.Unresolved, p.unresolved...)
@@ -128,4 +134,6 @@ type pruning struct {
 	invalid    string
 	unresolved []string
 	protect    selection
+	// fingerprint covers what the rule says, before the references of protect are resolved.
+	fingerprint fingerprint
 }

@@ -88,6 +88,10 @@ func (p *parsedPolicy) parsePrune(r *PruneRule) {
 	if problem := r.Protect.problem(); problem != "" {
 		p.pruning.unresolved = []string{p.named(problem)}
 	}
+	var t transcript
+	t.rule(r)
+	t.selector(p.protect)
+	p.pruning.fingerprint = t.sum()
 }
 
 func (p *parsedPolicy) named(problem string) string {
@@ -232,12 +236,12 @@ func (p *parsedPolicy) computeFingerprint() fingerprint {
 	}
 	t.flag(p.pruning != nil)
 	if pr := p.pruning; pr != nil {
-		t.rule(&pr.rule)
+		t.hash(pr.fingerprint)
+		t.rejection(pr.rule.Reject)
 		t.number(int64(len(pr.unresolved)))
 		for _, u := range pr.unresolved {
 			t.text(u)
 		}
-		t.selector(p.protect)
 	}
 	return t.sum()
 }

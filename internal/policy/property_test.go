@@ -122,7 +122,10 @@ func drawApp(t *rapid.T) App {
 		Object: drawObject(t, someApps), SDKAppID: uint64(rapid.IntRange(1, 2).Draw(t, "id")),
 		AdminAccount: rapid.SampledFrom([]string{"administrator", "administrator", "administrator", ""}).Draw(t,
 			"admin"),
-		RejectUnmatched: rapid.Bool().Draw(t, "reject"), Tokens: []Token{{Name: TokenCurrent, Value: "t"}},
+		RejectUnmatched: rapid.Bool().Draw(t, "reject"), SecretFound: rapid.Bool().Draw(t, "secret"),
+		Tokens: rapid.SampledFrom([][]Token{
+			nil, {{Name: TokenCurrent, Value: "t"}}, {{Name: TokenPrevious, Value: "t"}},
+		}).Draw(t, "tokens"),
 	}
 }
 

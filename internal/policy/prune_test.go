@@ -634,3 +634,33 @@ func TestLastLookKeepsTheOrderOfTheBatch(t *testing.T) {
 		t.Errorf("Recheck (-want,+got):\n%s", diff)
 	}
 }
+
+// A plan is compared with the rule that made it by this hash, which a replica of another version has recorded.
+func TestRuleHashFollowsTheRuleAlone(t *testing.T) {
+	hash := func(change func(*Policy)) string {
+		p := policyNamed("p", 0, prune())
+		change(&p)
+		return governing(t, world(p), "vip-1", TypePublic).RuleHash()
+	}
+	is := hash(func(*Policy) {})
+	for name, tc := range map[string]struct {
+		change func(*Policy)
+		same   bool
+	}{
+		"generation": {func(p *Policy) { p.Generation++ }, true},
+		"reject":     {func(p *Policy) { p.Prune.Reject = Rejection{Code: 10110, Message: "Members only"} }, true},
+		"join":       {func(p *Policy) { p.Join = &JoinSection{Allow: &AccountSelector{}} }, true},
+		"matchers":   {func(p *Policy) { p.Groups = append(p.Groups, exact("vip-1")) }, true},
+		"types":      {func(p *Policy) { p.Types = NewTypeSet(TypePublic) }, true},
+		"mode":       {func(p *Policy) { p.Prune.Mode = ModeApprove }, false},
+		"inactive":   {func(p *Policy) { p.Prune.InactiveFor += day }, false},
+		"seats":      {func(p *Policy) { p.Prune.FreeSeats = Seats{Count: 7} }, false},
+		"a day":      {func(p *Policy) { p.Prune.MaxRemovalsPerDay++ }, false},
+		"protect":    {func(p *Policy) { p.Prune.Protect = &AccountSelector{Accounts: []string{"jared"}} }, false},
+		"reason":     {func(p *Policy) { p.Prune.Reason = "gone" }, false},
+	} {
+		if got := hash(tc.change); (got == is) != tc.same || len(got) != 16 {
+			t.Errorf("%s: %q after %q", name, got, is)
+		}
+	}
+}

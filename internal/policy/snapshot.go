@@ -125,6 +125,17 @@ func (a *App) usableTokens() []Token {
 	return slices.Clip(usable)
 }
 
+// refusal says why the app refuses every callback.
+func (a *App) refusal() AppRefusal {
+	switch {
+	case a.Authentication == AuthenticateNone || len(a.usableTokens()) > 0:
+		return NotRefused
+	case !a.SecretFound:
+		return RefusedSecretNotFound
+	}
+	return RefusedTokenMissing
+}
+
 // Object is the IMApp.
 func (a *CompiledApp) Object() Object { return a.object }
 

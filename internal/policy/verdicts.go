@@ -30,6 +30,26 @@ func (a Acceptance) String() string {
 	return "Unknown"
 }
 
+// AppRefusal says why an app refuses every callback.
+type AppRefusal uint8
+
+// The reasons; NotRefused is none.
+const (
+	NotRefused AppRefusal = iota
+	RefusedSecretNotFound
+	RefusedTokenMissing
+)
+
+var appRefusalNames = [...]string{"", "SecretNotFound", "TokenMissing"}
+
+// String returns the reason of the API's ResolvedRefs condition.
+func (r AppRefusal) String() string {
+	if int(r) < len(appRefusalNames) {
+		return appRefusalNames[r]
+	}
+	return "Unknown"
+}
+
 // PolicyVerdict is the status of one policy. Verdicts are compared with ==.
 type PolicyVerdict struct {
 	Object
@@ -43,6 +63,8 @@ type PolicyVerdict struct {
 	// OverriddenMatcher, a matcher of this policy. Both are empty when there is none.
 	OverriddenBy      string
 	OverriddenMatcher string
+	// AppRefusal says that the app refuses every callback, so that the policy decides nothing.
+	AppRefusal AppRefusal
 }
 
 // AppVerdict is the status of one app. Verdicts are compared with ==.
@@ -52,8 +74,10 @@ type AppVerdict struct {
 	HeldBy           string
 	SecretFound      bool
 	SecretKeyPresent bool
-	// TokenMissing says that callbacks need a token and there is none, so that every callback is refused.
-	TokenMissing bool
+	// TokenMissing says that callbacks need a token and the current one is missing. CallbacksRefused says that there is
+	// no previous one either, so that every callback is refused.
+	TokenMissing     bool
+	CallbacksRefused bool
 	// PruningSuspended says that no key for REST calls is needed.
 	PruningSuspended bool
 }

@@ -176,6 +176,64 @@ func TestPlanThatAwaitsApprovalEndsWhenItIsVoid(t *testing.T) {
 	}
 }
 
+// A plan is void if the rule that made it was edited, not if the policy was: the new message of a gate is no reason to
+// have members reviewed again. Records of older versions, without a hash, go by the generation.
+func TestEditOutsideThePruneRuleLeavesAWaitingPlanAlone(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		edit     func(*v1alpha1.GroupPolicy)
+		unhashed bool
+		want     string
+	}{
+		"join.reject": {edit: func(p *v1alpha1.GroupPolicy) {
+			p.Spec.Join = &v1alpha1.JoinSection{
+				Deny:   &v1alpha1.AccountSelector{Accounts: []string{"mallory"}},
+				Reject: &v1alpha1.Rejection{Code: new(int32(10110)), Message: "Members only"},
+			}
+		}, want: "Removed"},
+		"another matcher": {edit: func(p *v1alpha1.GroupPolicy) {
+			p.Spec.Groups = append(p.Spec.Groups, v1alpha1.GroupMatcher{Value: "another"})
+		}, want: "Removed"},
+		"the same rule, written otherwise": {edit: func(p *v1alpha1.GroupPolicy) {
+			p.Spec.WhenFull.Prune.InactiveFor = "720h"
+		}, want: "Removed"},
+		"the rule": {edit: func(p *v1alpha1.GroupPolicy) {
+			p.Spec.WhenFull.Prune.InactiveFor = "31d"
+		}, want: "Superseded"},
+		"whom the rule protects": {edit: func(p *v1alpha1.GroupPolicy) {
+			p.Spec.WhenFull.Prune.Protect = &v1alpha1.AccountSelector{Accounts: []string{"founder"}}
+		}, want: "Superseded"},
+		"a record without a hash": {unhashed: true, edit: func(p *v1alpha1.GroupPolicy) {
+			p.Spec.Join = &v1alpha1.JoinSection{}
+		}, want: "Superseded"},
+		"a record without a hash, nothing edited": {unhashed: true, edit: func(p *v1alpha1.GroupPolicy) {
+			p.Labels = map[string]string{"a": "b"}
+		}, want: "Removed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, r := approving(t)
+			if tc.unhashed {
+				run := w.Get("one")
+				run.Status.Policy.RuleHash = ""
+				must(t, w.Client.Status().Update(t.Context(), run))
+			}
+			w.editPolicy("lounge", tc.edit)
+			w.Publish()
+			if wakes := Wakes(w.Store.Load(), w.Get("one")); wakes != (tc.want == "Superseded") {
+				t.Errorf("the edit wakes the run: %t", wakes)
+			}
+			if tc.want != "Superseded" {
+				w.Decide("one", v1alpha1.ApprovalApproved)
+			}
+			run := r.finish("one")
+			if end, _ := prunerun.Completion(run); end.Reason != tc.want {
+				t.Errorf("%s (%s), want %s", end.Reason, end.Message, tc.want)
+			}
+		})
+	}
+}
+
 func TestApprovalAfterADayIsTooLate(t *testing.T) {
 	t.Parallel()
 	w, r := approving(t)

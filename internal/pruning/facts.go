@@ -288,9 +288,13 @@ func rulePlannedBy(ctx context.Context, j *job, f *facts) error {
 		return err
 	case !governed:
 		return complete(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group any more.")
-	case !plannedBy(record, rule.Policy):
-		return complete(v1alpha1.ReasonSuperseded, "GroupPolicy %s, generation %d, no longer governs this group.",
-			record.Name, record.Generation)
+	case rule.Policy.Name != record.Name:
+		return complete(v1alpha1.ReasonSuperseded, "GroupPolicy %s governs this group now, and no longer %s.",
+			rule.Policy.Name, record.Name)
+	case !plannedBy(record, &rule):
+		return complete(v1alpha1.ReasonSuperseded,
+			"The rule of GroupPolicy %s was edited, or the policy created again, after this plan was made.",
+			record.Name)
 	}
 	f.rule = rule
 	return nil

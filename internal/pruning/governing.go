@@ -96,9 +96,11 @@ func (j *job) livePolicyGoverns(
 	return governs, nil
 }
 
-// plannedBy reports whether the plan was made by this very policy in this very generation.
-func plannedBy(record *v1alpha1.PrunePolicyRecord, object policy.Object) bool {
-	return types.UID(object.UID) == record.UID && object.Generation == record.Generation
+// plannedBy reports whether the plan was made by the rule of this very policy, whatever else of the policy was edited
+// since. The generation is enough as well: an older version recorded no hash, or computed it differently.
+func plannedBy(record *v1alpha1.PrunePolicyRecord, rule *policy.GoverningRule) bool {
+	return types.UID(rule.Policy.UID) == record.UID &&
+		(rule.RuleHash() == record.RuleHash || rule.Policy.Generation == record.Generation)
 }
 
 // governedAsPlanned reports whether app still prunes the group by the policy that the plan of run was made by.
@@ -107,7 +109,7 @@ func governedAsPlanned(app *policy.CompiledApp, run *v1alpha1.PruneRun) bool {
 		return false
 	}
 	rule, ok := app.GoverningRule(run.Spec.GroupID, policy.ParseGroupType(string(run.Status.Group.Type)))
-	return ok && plannedBy(run.Status.Policy, rule.Policy)
+	return ok && plannedBy(run.Status.Policy, &rule)
 }
 
 // standsIn reports whether snapshot leaves the plan of a waiting run as valid as before.

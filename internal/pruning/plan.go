@@ -80,7 +80,7 @@ func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error 
 		status := &run.Status
 		status.Policy = &v1alpha1.PrunePolicyRecord{
 			Name: f.rule.Policy.Name, UID: types.UID(f.rule.Policy.UID), Generation: f.rule.Policy.Generation,
-			Mode: v1alpha1.PruneMode(rule.Mode.String()),
+			Mode: v1alpha1.PruneMode(rule.Mode.String()), RuleHash: f.rule.RuleHash(),
 		}
 		status.Plan = planRecord(plan, now)
 		j.set(run, v1alpha1.ConditionPlanned, metav1.ConditionTrue, v1alpha1.ReasonPlanned, message)
@@ -145,6 +145,7 @@ func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
 	record := &v1alpha1.PrunePlan{
 		CreatedAt:  metav1.NewTime(now),
 		Candidates: int32Of(plan.Candidates),
+		Size:       new(int32Of(len(plan.Removals))),
 		Stay: v1alpha1.PlanStay{
 			Protected: int32Of(plan.Stay.Protected), Admin: int32Of(plan.Stay.Admin),
 			Active: int32Of(plan.Stay.Active), Unknown: int32Of(plan.Stay.Unknown),

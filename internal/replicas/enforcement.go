@@ -149,7 +149,9 @@ func (e *Enforcement) Resolved(kind, namespace, name string, uid types.UID, vers
 }
 
 // Lapsed reports whether this replica has not been able to read the objects of a kind in a namespace for a while.
-func (e *Enforcement) Lapsed(kind, namespace string) bool { return e.members.lapsed(Watch{kind, namespace}) }
+func (e *Enforcement) Lapsed(kind, namespace string) bool {
+	return e.members.lapsed(Watch{kind, namespace})
+}
 
 // Forget forgets a deleted object.
 func (e *Enforcement) Forget(uid types.UID) {

@@ -51,9 +51,13 @@ type mark struct {
 	since   time.Time
 }
 
-// NewMembers returns the Members of a replica with this Lease. Without one there is no other replica.
-func NewMembers(lease string, now func() time.Time) *Members {
-	return &Members{now: now, lease: lease, seen: now(), others: map[string]*member{}}
+// NewMembers returns the Members of a replica in this Pod. Outside of a Pod there is no other replica.
+func NewMembers(pod Pod, now func() time.Time) *Members {
+	m := &Members{now: now, seen: now(), others: map[string]*member{}}
+	if pod != (Pod{}) {
+		m.lease = pod.Lease().Name
+	}
+	return m
 }
 
 // Published records what the published snapshot of this replica contains. versions must not be changed afterwards.
