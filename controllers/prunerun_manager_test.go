@@ -25,9 +25,11 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/replicas"
 )
 
 // startManager starts every controller, on caches and by the real clock.
@@ -35,9 +37,11 @@ func (w *world) startManager() *Intake {
 	w.t.Helper()
 	w.Clock.UseRealTime()
 	store := &policy.Store{}
-	mgr := newManager(w.t, w.Namespace, store, replicaOptions{})
+	watches := informers.NewWatches([]string{w.Namespace}, time.Now)
+	mgr := newManager(w.t, w.Namespace, store, replicaOptions{watches: watches})
 	controllers, err := Setup(w.t.Context(), mgr, Config{
-		Store: store, IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
+		Store: store, Watches: watches, Members: replicas.NewMembers(replicas.Pod{}, time.Now),
+		IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: time.Now, Registerer: prometheus.NewRegistry(),
 	})
 	labtest.Must(w.t, err)

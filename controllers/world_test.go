@@ -26,6 +26,7 @@ import (
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -50,6 +51,7 @@ type replicaOptions struct {
 	config       *rest.Config // nil: labtest.APIServer
 	election     term.Election
 	reachability Reachability
+	watches      *informers.Watches
 }
 
 // election has durations short enough for a test.
@@ -67,6 +69,7 @@ func newManager(t *testing.T, namespace string, store *policy.Store, o replicaOp
 		Scheme: labtest.Scheme(),
 		Cache: informers.CacheOptions(informers.Options{
 			Namespaces: []string{namespace}, Lease: o.election.Lease(), Store: store, Now: time.Now,
+			Watches: o.watches,
 		}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
@@ -78,6 +81,7 @@ func newManager(t *testing.T, namespace string, store *policy.Store, o replicaOp
 func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	t.Helper()
 	o.config = cmp.Or(o.config, labtest.APIServer)
+	o.watches = informers.NewWatches([]string{namespace}, time.Now)
 	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
 	mgr := newManager(t, namespace, r.store, o)
 	var err error
@@ -90,7 +94,9 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	}
 
 	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Metrics: r.metrics}
+	snapshots.Replica = NewReplica(snapshots, o.watches, replicas.NewMembers(replicas.Pod{}, time.Now))
 	labtest.Must(t, snapshots.SetupWithManager(mgr))
+	labtest.Must(t, mgr.Add(snapshots.Replica.Enforcement))
 
 	writer, err := client.NewWithWatch(o.config,
 		client.Options{Scheme: labtest.Scheme(), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
@@ -121,6 +127,7 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 		Snapshots:    r.store,
 		Term:         r.term,
 		Reachability: o.reachability,
+		Enforcement:  snapshots.Replica.Enforcement,
 		Events:       mgr.GetEventRecorder("groupgate"),
 		Now:          time.Now,
 	}
