@@ -25,10 +25,10 @@ const (
 // While the replicas report what they have just received, the condition stays as it is: about the previous generation.
 // So an edit that arrives everywhere, as nearly all do, is one more write and not two.
 func (r *StatusReconciler) withProgrammed(conditions []metav1.Condition, object client.Object) []metav1.Condition {
-	if r.Enforcement == nil {
+	if r.Replica == nil {
 		return conditions
 	}
-	verdict := r.Enforcement.Judge(r.Term.Number(), enforced(object))
+	verdict := r.Replica.Enforcement.Judge(r.Term.Number(), enforced(object))
 	accepted := meta.FindStatusCondition(conditions, v1alpha1.ConditionAccepted)
 	switch {
 	case accepted != nil && accepted.Status != metav1.ConditionTrue:
@@ -47,11 +47,11 @@ func (r *StatusReconciler) withProgrammed(conditions []metav1.Condition, object 
 
 // cannotRead reports whether the leader has not been able to read objects like this one for a while.
 func (r *StatusReconciler) cannotRead(object client.Object) bool {
-	if r.Enforcement == nil {
+	if r.Replica == nil {
 		return false
 	}
 	o := enforced(object)
-	return r.Enforcement.Lapsed(o.Kind, o.Namespace)
+	return r.Replica.Enforcement.Lapsed(o.Kind, o.Namespace)
 }
 
 func enforced(object client.Object) replicas.Object {

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/informers"
@@ -41,7 +42,7 @@ func (w *world) startManager() *Intake {
 	mgr := newManager(w.t, w.Namespace, store, replicaOptions{watches: watches})
 	controllers, err := Setup(w.t.Context(), mgr, Config{
 		Store: store, Watches: watches, Members: replicas.NewMembers(replicas.Pod{}, time.Now),
-		IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
+		Health: new(callbackhealth.Recorder), IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: time.Now, Registerer: prometheus.NewRegistry(),
 	})
 	labtest.Must(w.t, err)

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/replicas"
@@ -15,11 +16,16 @@ type Replica struct {
 	Watches     *informers.Watches
 	Members     *replicas.Members
 	Enforcement *replicas.Enforcement
+	Health      *callbackhealth.Recorder
+
+	store *policy.Store
 }
 
-// NewReplica makes the Replica whose snapshots r builds from the watches.
-func NewReplica(r *SnapshotReconciler, watches *informers.Watches, members *replicas.Members) *Replica {
-	replica := &Replica{Watches: watches, Members: members}
+// NewReplica makes the Replica whose snapshots r builds from the watches, and whose callbacks health has seen.
+func NewReplica(
+	r *SnapshotReconciler, watches *informers.Watches, members *replicas.Members, health *callbackhealth.Recorder,
+) *Replica {
+	replica := &Replica{Watches: watches, Members: members, Health: health, store: r.Store}
 	replica.Enforcement = replicas.NewEnforcement(members, func() (replicas.Versions, map[replicas.Watch]time.Time) {
 		versions, failing := replica.versions() // before the changes are counted
 		if !r.changed.settled() {
@@ -28,6 +34,31 @@ func NewReplica(r *SnapshotReconciler, watches *informers.Watches, members *repl
 		return versions, failing
 	})
 	return replica
+}
+
+// maxReportedApps bounds a Lease. An app beyond it is judged by what the leader sees itself.
+const maxReportedApps = 200
+
+// Report returns what this replica has to say; false before the first publication.
+func (r *Replica) Report() (replicas.Report, bool) {
+	report := replicas.Report{Versions: r.Members.Versions(), Callbacks: map[types.UID]callbackhealth.Seen{}}
+	if report.Versions == nil {
+		return report, false
+	}
+	for app := range r.store.Load().Apps() {
+		seen := r.Health.Seen(healthID(app.Object()))
+		if seen == (callbackhealth.Seen{}) {
+			continue
+		}
+		if report.Callbacks[types.UID(app.Object().UID)] = seen; len(report.Callbacks) == maxReportedApps {
+			break
+		}
+	}
+	return report, true
+}
+
+func healthID(o policy.Object) callbackhealth.ID {
+	return callbackhealth.ID{Namespace: o.Namespace, Name: o.Name, UID: o.UID}
 }
 
 // delivered returns up to which version the changed objects have every event of each watch.

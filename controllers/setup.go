@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -24,7 +25,9 @@ type Config struct {
 	// Watches are those of the manager's cache.
 	Watches *informers.Watches
 	// Members are the replicas that may be answering callbacks.
-	Members  *replicas.Members
+	Members *replicas.Members
+	// Health is what the callback server has seen of the callbacks of each app.
+	Health   *callbackhealth.Recorder
 	Election term.Election
 	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
 	IMEndpoint string
@@ -62,13 +65,14 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Metrics:  imclients.NewMetrics(c.Registerer),
 	}
 	snapshot := &SnapshotReconciler{Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Metrics: metrics}
-	snapshot.Replica = NewReplica(snapshot, c.Watches, c.Members)
+	snapshot.Replica = NewReplica(snapshot, c.Watches, c.Members, c.Health)
 	status := &StatusReconciler{
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
 		Term:         leader,
 		Reachability: clients,
-		Enforcement:  snapshot.Replica.Enforcement,
+		Replica:      snapshot.Replica,
+		Began:        c.Now(),
 		Events:       recorder,
 		Now:          c.Now,
 	}

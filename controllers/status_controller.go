@@ -27,7 +27,6 @@ import (
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
-	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -59,10 +58,11 @@ type StatusReconciler struct {
 	Term      *term.Term
 	// Reachability may be nil.
 	Reachability Reachability
-	// Enforcement, if set, knows which objects every replica enforces.
-	Enforcement *replicas.Enforcement
-	Events      events.EventRecorder
-	Now         func() time.Time
+	// Replica, if set, knows which objects every replica enforces, and what callbacks look like; Began is since when.
+	Replica *Replica
+	Began   time.Time
+	Events  events.EventRecorder
+	Now     func() time.Time
 }
 
 // statusKind is one kind of object whose status is written.
@@ -124,10 +124,11 @@ func (r *StatusReconciler) kinds() []statusKind {
 		(*policy.Snapshot).ListVerdicts, (*policy.Snapshot).ListVerdictsSince)
 	policies := kindOf("grouppolicy-status", &v1alpha1.GroupPolicy{}, r.Snapshots,
 		(*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince)
-	if r.Enforcement != nil {
-		apps.sources = append(apps.sources, r.Enforcement.Source(kindApp, apps.all))
-		lists.sources = append(lists.sources, r.Enforcement.Source(kindList, lists.all))
-		policies.sources = append(policies.sources, r.Enforcement.Source(kindPolicy, policies.all))
+	if r.Replica != nil {
+		enforcement := r.Replica.Enforcement
+		apps.sources = append(apps.sources, enforcement.Source(kindApp, apps.all), enforcement.Observed(r.callbacksTurned))
+		lists.sources = append(lists.sources, enforcement.Source(kindList, lists.all))
+		policies.sources = append(policies.sources, enforcement.Source(kindPolicy, policies.all))
 	}
 	return []statusKind{apps, lists, policies}
 }
@@ -246,7 +247,8 @@ func (r *StatusReconciler) update(snapshot *policy.Snapshot, object client.Objec
 		if !ok || v.Generation != generation {
 			return false
 		}
-		conditions := r.withProgrammed(r.withReachability(convert.AppConditions(v, o), o), o)
+		conditions := r.withReachability(convert.AppConditions(v, o), o)
+		conditions = r.withProgrammed(r.withCallbacks(conditions, o), o)
 		o.Status.ObservedGeneration = generation
 		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, conditions)
 	case *v1alpha1.AccountList:
@@ -311,7 +313,7 @@ func isOurs(conditionType string) bool {
 	switch conditionType {
 	case v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs, v1alpha1.ConditionReady,
 		v1alpha1.ConditionStalled, v1alpha1.ConditionWarning, v1alpha1.ConditionPruneOverridden,
-		v1alpha1.ConditionVendorReachable, v1alpha1.ConditionProgrammed:
+		v1alpha1.ConditionVendorReachable, v1alpha1.ConditionCallbacksVerified, v1alpha1.ConditionProgrammed:
 		return true
 	}
 	return false

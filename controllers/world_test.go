@@ -23,6 +23,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -33,6 +34,7 @@ import (
 // replica is a manager with the snapshot and the status controller, whose patches a test can count and refuse.
 type replica struct {
 	store   *policy.Store
+	health  callbackhealth.Recorder
 	metrics *Metrics
 	term    *term.Term
 	age     *term.WatchAge
@@ -52,6 +54,7 @@ type replicaOptions struct {
 	election     term.Election
 	reachability Reachability
 	watches      *informers.Watches
+	began        time.Time
 }
 
 // election has durations short enough for a test.
@@ -94,7 +97,7 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	}
 
 	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Metrics: r.metrics}
-	snapshots.Replica = NewReplica(snapshots, o.watches, replicas.NewMembers(replicas.Pod{}, time.Now))
+	snapshots.Replica = NewReplica(snapshots, o.watches, replicas.NewMembers(replicas.Pod{}, time.Now), &r.health)
 	labtest.Must(t, snapshots.SetupWithManager(mgr))
 	labtest.Must(t, mgr.Add(snapshots.Replica.Enforcement))
 
@@ -127,7 +130,8 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 		Snapshots:    r.store,
 		Term:         r.term,
 		Reachability: o.reachability,
-		Enforcement:  snapshots.Replica.Enforcement,
+		Replica:      snapshots.Replica,
+		Began:        o.began,
 		Events:       mgr.GetEventRecorder("groupgate"),
 		Now:          time.Now,
 	}

@@ -97,11 +97,12 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
-	members := replicas.NewMembers(o.Pod, o.Now)
+	health := new(callbackhealth.Recorder)
 	running, err := controllers.Setup(ctx, a.manager, controllers.Config{
 		Store:         a.Store,
 		Watches:       a.watches,
-		Members:       members,
+		Members:       replicas.NewMembers(o.Pod, o.Now),
+		Health:        health,
 		Election:      o.Election,
 		IMEndpoint:    o.IMEndpoint,
 		SweepInterval: o.SweepInterval,
@@ -112,7 +113,6 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	health := new(callbackhealth.Recorder)
 	a.server = &webhookserver.Server{
 		Addr:       o.CallbackAddress,
 		Listener:   o.CallbackListener,
@@ -130,7 +130,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.Get}
 	}
 	err = errors.Join(
-		a.addReplica(members, running.Replica),
+		a.addReplica(running.Replica),
 		a.manager.Add(&memoryRelease{
 			Store: a.Store, Published: running.Published, Began: running.TermBegan,
 			Delay: releaseDelay, Release: debug.FreeOSMemory,

@@ -19,7 +19,7 @@ import (
 
 // addReplica makes the manager report what this replica enforces, and read the reports of the others. Outside of a Pod
 // there is no Lease, and this process is the only replica that it knows.
-func (a *App) addReplica(members *replicas.Members, replica *controllers.Replica) error {
+func (a *App) addReplica(replica *controllers.Replica) error {
 	pod := a.options.Pod
 	if pod == (replicas.Pod{}) {
 		return nil
@@ -41,16 +41,13 @@ func (a *App) addReplica(members *replicas.Members, replica *controllers.Replica
 	a.reporter = &replicas.Reporter{
 		Client: a.manager.GetClient(),
 		Pod:    pod,
-		Report: func() (replicas.Report, bool) {
-			versions := members.Versions()
-			return replicas.Report{Versions: versions}, versions != nil
-		},
-		Now: a.options.Now,
-		Log: a.options.Log.WithName("replica"),
+		Report: replica.Report,
+		Now:    a.options.Now,
+		Log:    a.options.Log.WithName("replica"),
 	}
 	for _, runnable := range []manager.Runnable{
 		leases, a.reporter,
-		&replicas.Watcher{Cache: leases, Members: members, Changed: replica.Enforcement.Changed},
+		&replicas.Watcher{Cache: leases, Members: replica.Members, Changed: replica.Enforcement.Changed},
 	} {
 		err = errors.Join(err, a.manager.Add(runnable))
 	}

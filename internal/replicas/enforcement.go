@@ -198,6 +198,11 @@ func (e *Enforcement) Source(kind string, all func() []reconcile.Request) source
 	})
 }
 
+// Observed enqueues the requests after every observation, at least once a second.
+func (e *Enforcement) Observed(requests func(context.Context) []reconcile.Request) source.Source {
+	return e.changed.Source(func() bool { return false }, requests)
+}
+
 // due returns the objects of a kind whose statuses do not know their verdicts.
 func (e *Enforcement) due(kind string) []reconcile.Request {
 	e.mu.Lock()

@@ -41,7 +41,7 @@ func (w *world) publish(version string) { w.Published(versions(version)) }
 
 // report is a report of another replica.
 func (w *world) report(name, version string) {
-	w.put("replica-"+name, leased{name: name, renewed: w.at, report: Report{versions(version)}})
+	w.put("replica-"+name, leased{name: name, renewed: w.at, report: Report{Versions: versions(version)}})
 }
 
 // renew renews the leader's own Lease.
@@ -191,7 +191,7 @@ func TestReplicaThatEndedCleanlyDoesNotCount(t *testing.T) {
 
 func TestReplicaWithoutTheNamespaceIsBehind(t *testing.T) {
 	w := newWorld(t)
-	w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions{{"AccountList", "games"}: "500"}}})
+	w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions: Versions{{"AccountList", "games"}: "500"}}})
 	w.publish("110")
 	w.report("b", "110")
 	w.after(grace)
@@ -207,9 +207,9 @@ func TestWatchesOfOneAndOfAllNamespacesAreCompared(t *testing.T) {
 		w := newWorld(t)
 		w.publish("110")
 		w.report("b", "110")
-		w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{all("109")}})
+		w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions: all("109")}})
 		w.check(w.list(2, "110"), "waiting")
-		w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{all("110")}})
+		w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions: all("110")}})
 		w.check(w.list(2, "110"), "reached")
 	})
 	t.Run("LeaderWatchesAll", func(t *testing.T) {
@@ -350,15 +350,15 @@ func TestLiveReplicaThatServesANamespaceIsFound(t *testing.T) {
 func TestLeaseIsAliveByTheClockOfItsReader(t *testing.T) {
 	w := newWorld(t)
 	renewed := w.at.Add(-time.Hour)
-	w.put("replica-d", leased{name: "d", renewed: renewed, report: Report{versions("100")}})
+	w.put("replica-d", leased{name: "d", renewed: renewed, report: Report{Versions: versions("100")}})
 	if w.others["replica-d"].live(w.at) {
 		t.Error("an old Lease is alive")
 	}
-	w.put("replica-d", leased{name: "d", renewed: renewed.Add(10 * time.Second), report: Report{versions("100")}})
+	w.put("replica-d", leased{name: "d", renewed: renewed.Add(10 * time.Second), report: Report{Versions: versions("100")}})
 	if !w.others["replica-d"].live(w.at) {
 		t.Error("a Lease that was renewed is not alive")
 	}
-	w.put("replica-e", leased{name: "e", renewed: w.at.Add(time.Hour), report: Report{versions("100")}})
+	w.put("replica-e", leased{name: "e", renewed: w.at.Add(time.Hour), report: Report{Versions: versions("100")}})
 	w.after(liveFor)
 	if w.others["replica-e"].live(w.at) {
 		t.Error("a Lease from the future is alive for ever")

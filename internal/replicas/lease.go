@@ -3,6 +3,7 @@ package replicas
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -12,12 +13,22 @@ import (
 	metaapply "k8s.io/client-go/applyconfigurations/meta/v1"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 )
 
 // Report is what a replica says of itself.
 type Report struct {
 	// Versions is what its published snapshot contains.
 	Versions Versions `json:"versions"`
+	// Callbacks is what the callbacks of IMApps looked like, by their UIDs; apps without a callback are left out.
+	Callbacks map[types.UID]callbackhealth.Seen `json:"callbacks,omitempty"`
+}
+
+// says reports whether r says the same as other, so that it need not be written before it is time to. What is told of
+// callbacks is their verdict: their times change all the time.
+func (r Report) says(other Report) bool {
+	return maps.Equal(r.Versions, other.Versions) && maps.EqualFunc(r.Callbacks, other.Callbacks,
+		func(a, b callbackhealth.Seen) bool { return a.Verdict() == b.Verdict() })
 }
 
 // Pod is the Pod that a replica runs in. Its zero value is a process outside of a Pod, which keeps no Lease.

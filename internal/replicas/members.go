@@ -7,6 +7,10 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 )
 
 const (
@@ -121,15 +125,15 @@ func (m *Members) remove(lease string) {
 	delete(m.others, lease)
 }
 
-// reports returns the reports of the other replicas.
-func (m *Members) reports() []Report {
+// Callbacks returns what the callbacks of an IMApp looked like to the other replicas.
+func (m *Members) Callbacks(app types.UID) callbackhealth.Seen {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var reports []Report
+	var seen callbackhealth.Seen
 	for _, other := range m.others {
-		reports = append(reports, other.report)
+		seen = seen.Join(other.report.Callbacks[app])
 	}
-	return reports
+	return seen
 }
 
 // Serving returns the name of a live replica whose snapshot contains all of the kinds in the namespace; empty if there

@@ -3,7 +3,6 @@ package replicas
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -101,9 +100,6 @@ func (r *Reporter) write(ctx context.Context, now time.Time, report Report) erro
 	defer cancel()
 	return r.Client.Apply(ctx, lease, fieldOwner, client.ForceOwnership)
 }
-
-// says reports whether r says the same as other, so that it need not be written before it is time to.
-func (r Report) says(other Report) bool { return maps.Equal(r.Versions, other.Versions) }
 
 // Reported returns nil once the leader can know of this replica, and says why not until then. It is a condition of
 // readiness: a replica that answers without being known could enforce old objects while Programmed says otherwise.

@@ -57,15 +57,15 @@ func startReporter(t *testing.T) *reporting {
 				return json.Unmarshal(encoded, &r.last)
 			},
 		}),
-		Pod:    pod,
+		Pod: pod,
 		Report: func() (Report, bool) {
 			if published := r.versions.Load(); published != nil {
-				return Report{*published}, true
+				return Report{Versions: *published}, true
 			}
 			return Report{}, false
 		},
-		Now:    time.Now,
-		Log:    logr.Discard(),
+		Now: time.Now,
+		Log: logr.Discard(),
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -101,7 +101,7 @@ func TestLeaseSaysWhatWasReported(t *testing.T) {
 		if !got.renewed.Equal(r.writes[0]) {
 			t.Errorf("renewed at %s, want %s", got.renewed, r.writes[0])
 		}
-		want := leased{name: pod.Name, renewed: got.renewed, report: Report{versions("100")}}
+		want := leased{name: pod.Name, renewed: got.renewed, report: Report{Versions: versions("100")}}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(leased{})); diff != "" {
 			t.Errorf("read (-want,+got):\n%s", diff)
 		}
