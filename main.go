@@ -27,6 +27,7 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/replicas"
+	"github.com/groupgate/groupgate/webhookserver"
 )
 
 // version is set by the linker: `-ldflags "-X main.version=v1.2.3"`.
@@ -121,6 +122,8 @@ func managerCommand() *cobra.Command {
 		"directory with tls.crt and tls.key of the callback server, reloaded on change")
 	f.BoolVar(&o.callbackInsecureHTTP, "callback-insecure-http", false,
 		"serve callbacks over plain HTTP: behind a proxy that ends TLS, or on a laptop")
+	f.IntVar(&o.MaxConnections, "max-connections", webhookserver.DefaultMaxConnections,
+		"limit of open connections of the callback server; beyond it, those make way that no callback was verified on")
 	f.DurationVar(&o.ShutdownDelay, "shutdown-delay", 5*time.Second,
 		"how long to go on answering after SIGTERM, so that load balancers notice")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "address of the metrics endpoint; 0 turns it off")
@@ -133,9 +136,9 @@ func managerCommand() *cobra.Command {
 	f.StringVar(&o.Election.Namespace, "leader-election-namespace", "",
 		"namespace of the Lease; default: the one this pod runs in")
 	f.DurationVar(&o.Election.LeaseDuration, "leader-election-lease-duration", 15*time.Second,
-		"how long others wait before they take over from a silent holder")
+		"how long others wait before they take over from a silent leader")
 	f.DurationVar(&o.Election.RenewDeadline, "leader-election-renew-deadline", 10*time.Second,
-		"how long the holder tries to renew before it gives up its term")
+		"how long the leader tries to renew the Lease before it gives up leadership")
 	f.DurationVar(&o.Election.RetryPeriod, "leader-election-retry-period", 2*time.Second, "time between two tries")
 	f.StringVar(&o.IMEndpoint, "im-endpoint", "",
 		"base URL of the IM REST API instead of the regions' own; "+
@@ -165,6 +168,9 @@ func (o *managerOptions) validate() error {
 		if d.value < d.min {
 			errs = append(errs, fmt.Errorf("--%s must be at least %s, not %s", d.flag, d.min, d.value))
 		}
+	}
+	if o.MaxConnections < 1 {
+		errs = append(errs, fmt.Errorf("--max-connections must be at least 1, not %d", o.MaxConnections))
 	}
 	if o.IMEndpoint != "" {
 		if _, err := imrest.ParseEndpoint(o.IMEndpoint); err != nil {

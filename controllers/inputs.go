@@ -20,6 +20,7 @@ type inputs struct {
 	apps     map[types.NamespacedName]*v1alpha1.IMApp
 	secrets  map[types.NamespacedName]map[string][]byte
 	refusals map[types.NamespacedName]*timedRefusal // by the name of the run
+	lost     map[string]bool                        // namespaces whose apps are unconfirmed
 }
 
 // changedObject is the state of an object that changed. The object is shared with the cache and must not be written to.
@@ -73,7 +74,24 @@ func (in *inputs) updateApp(name types.NamespacedName, app *v1alpha1.IMApp, dele
 		in.apps = map[types.NamespacedName]*v1alpha1.IMApp{}
 	}
 	in.apps[name] = app
-	in.compiler.SetApp(convert.App(app, in.secrets[secretOf(app)]))
+	in.setApp(app)
+}
+
+func (in *inputs) setApp(app *v1alpha1.IMApp) {
+	converted := convert.App(app, in.secrets[secretOf(app)])
+	converted.Unconfirmed = in.lost[app.Namespace]
+	in.compiler.SetApp(converted)
+}
+
+// setLost replaces the namespaces whose IMApps may have been deleted without this process having noticed.
+func (in *inputs) setLost(lost map[string]bool) {
+	before := in.lost
+	in.lost = lost
+	for name, app := range in.apps {
+		if before[name.Namespace] != lost[name.Namespace] {
+			in.setApp(app)
+		}
+	}
 }
 
 // updateSecret updates every app that names the Secret.
@@ -90,7 +108,7 @@ func (in *inputs) updateSecret(name types.NamespacedName, secret *corev1.Secret,
 	}
 	for _, app := range in.apps {
 		if secretOf(app) == name {
-			in.compiler.SetApp(convert.App(app, in.secrets[name]))
+			in.setApp(app)
 		}
 	}
 }

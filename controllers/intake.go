@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -58,7 +59,9 @@ type Intake struct {
 	Now       func() time.Time
 	// Metrics, if set, counts.
 	Metrics *IntakeMetrics
-	Log     logr.Logger
+	// Guard, if set, logs and counts panics.
+	Guard *guard.Guard
+	Log   logr.Logger
 
 	once    sync.Once
 	queue   workqueue.TypedRateLimitingInterface[prunerun.Key]
@@ -120,7 +123,9 @@ func (i *Intake) work(ctx context.Context) {
 		if shutdown {
 			return
 		}
-		i.process(ctx, key)
+		if i.Guard.Run(guard.Intake, func() { i.process(ctx, key) }) {
+			i.queue.AddRateLimited(key)
+		}
 		i.queue.Done(key)
 	}
 }

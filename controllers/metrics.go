@@ -23,7 +23,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		term: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "groupgate_term",
-			Help: "1 while this replica holds the term and so writes statuses and prunes, else 0.",
+			Help: "1 while this replica is the leader and so writes statuses and prunes, else 0.",
 		}),
 		buildDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "groupgate_snapshot_build_duration_seconds",

@@ -26,7 +26,6 @@ import (
 	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
-	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
@@ -38,8 +37,7 @@ func (w *world) startManager() *Intake {
 	w.t.Helper()
 	w.Clock.UseRealTime()
 	store := &policy.Store{}
-	watches := informers.NewWatches([]string{w.Namespace}, time.Now)
-	mgr := newManager(w.t, w.Namespace, store, replicaOptions{watches: watches})
+	mgr, watches := newManager(w.t, w.Namespace, store, replicaOptions{})
 	controllers, err := Setup(w.t.Context(), mgr, Config{
 		Store: store, Watches: watches, Members: replicas.NewMembers(replicas.Pod{}, time.Now),
 		Health: new(callbackhealth.Recorder), IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,

@@ -1,19 +1,18 @@
 package controllers
 
 import (
+	"iter"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/groupgate/groupgate/internal/callbackhealth"
-	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/replicas"
 )
 
 // Replica tells package replicas what the published snapshot of this replica contains. A nil Replica tells nothing.
 type Replica struct {
-	Watches     *informers.Watches
 	Members     *replicas.Members
 	Enforcement *replicas.Enforcement
 	Health      *callbackhealth.Recorder
@@ -21,19 +20,28 @@ type Replica struct {
 	store *policy.Store
 }
 
-// NewReplica makes the Replica whose snapshots r builds from the watches, and whose callbacks health has seen.
-func NewReplica(
-	r *SnapshotReconciler, watches *informers.Watches, members *replicas.Members, health *callbackhealth.Recorder,
-) *Replica {
-	replica := &Replica{Watches: watches, Members: members, Health: health, store: r.Store}
-	replica.Enforcement = replicas.NewEnforcement(members, func() (replicas.Versions, map[replicas.Watch]time.Time) {
-		versions, failing := replica.versions() // before the changes are counted
-		if !r.changed.settled() {
-			versions = nil
-		}
-		return versions, failing
-	})
+// NewReplica makes the Replica whose snapshots r builds, and whose callbacks health has seen.
+func NewReplica(r *SnapshotReconciler, members *replicas.Members, health *callbackhealth.Recorder) *Replica {
+	replica := &Replica{Members: members, Health: health, store: r.Store}
+	replica.Enforcement = replicas.NewEnforcement(members, r.observeWatches)
 	return replica
+}
+
+// observeWatches returns what the published snapshot contains by now, nil if a build is about to tell, and since when
+// which watches have not been in order. Most events change no snapshot, those of status writes for instance, and are
+// contained without a build.
+func (r *SnapshotReconciler) observeWatches() (settled replicas.Versions, failing map[replicas.Watch]time.Time) {
+	failing = map[replicas.Watch]time.Time{}
+	for _, state := range r.Watches.States() {
+		if !state.FailingSince.IsZero() {
+			failing[replicas.Watch{Kind: state.Kind, Namespace: state.Namespace}] = state.FailingSince
+		}
+	}
+	covered := coverageOf(r.Watches)
+	if !r.changed.settled() { // after the versions, which must not be newer than the changes that are counted
+		return nil, failing
+	}
+	return covered.delivered, failing
 }
 
 // maxReportedApps bounds a Lease. An app beyond it is judged by what the leader sees itself.
@@ -61,43 +69,21 @@ func healthID(o policy.Object) callbackhealth.ID {
 	return callbackhealth.ID{Namespace: o.Namespace, Name: o.Name, UID: o.UID}
 }
 
-// delivered returns up to which version the changed objects have every event of each watch.
-func (r *Replica) delivered() replicas.Versions {
-	if r == nil {
-		return nil
+// took records a change that the next publication contains.
+func (r *Replica) took(change changedObject) {
+	if r != nil && change.deleted {
+		r.Enforcement.Forget(change.object.GetUID())
 	}
-	versions, _ := r.versions()
-	return versions
 }
 
-func (r *Replica) versions() (replicas.Versions, map[replicas.Watch]time.Time) {
-	versions, failing := replicas.Versions{}, map[replicas.Watch]time.Time{}
-	for _, state := range r.Watches.States() {
-		watch := replicas.Watch{Kind: state.Kind, Namespace: state.Namespace}
-		if state.Delivered != "" {
-			versions[watch] = state.Delivered
-		}
-		if !state.FailingSince.IsZero() {
-			failing[watch] = state.FailingSince
-		}
-	}
-	return versions, failing
-}
-
-// published reports a publication that contains the changes, and everything up to the versions.
-func (r *Replica) published(
-	versions replicas.Versions, changes map[objectKey]changedObject, compiler *policy.Compiler,
-) {
+// published records a publication that contains everything up to the versions. referring are the policies of which the
+// references resolve to something else than before.
+func (r *Replica) published(versions replicas.Versions, referring iter.Seq[policy.Object]) {
 	if r == nil {
 		return
 	}
 	r.Members.Published(versions)
-	for _, change := range changes {
-		if change.deleted {
-			r.Enforcement.Forget(change.object.GetUID())
-		}
-	}
-	for p := range compiler.Referring() {
+	for p := range referring {
 		r.Enforcement.Resolved(kindPolicy, p.Namespace, p.Name, types.UID(p.UID), versions)
 	}
 	r.Enforcement.Changed()

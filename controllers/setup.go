@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/groupgate/groupgate/internal/callbackhealth"
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -24,6 +25,8 @@ type Config struct {
 	Store *policy.Store
 	// Watches are those of the manager's cache.
 	Watches *informers.Watches
+	// Guard logs and counts panics.
+	Guard *guard.Guard
 	// Members are the replicas that may be answering callbacks.
 	Members *replicas.Members
 	// Health is what the callback server has seen of the callbacks of each app.
@@ -57,6 +60,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 	if err != nil {
 		return nil, err
 	}
+	leader.Guard = c.Guard
 	recorder := mgr.GetEventRecorder("groupgate")
 	clients := &imclients.Pool{
 		Reader:   mgr.GetClient(),
@@ -64,8 +68,11 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Now:      c.Now,
 		Metrics:  imclients.NewMetrics(c.Registerer),
 	}
-	snapshot := &SnapshotReconciler{Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Metrics: metrics}
-	snapshot.Replica = NewReplica(snapshot, c.Watches, c.Members, c.Health)
+	snapshot := &SnapshotReconciler{
+		Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Watches: c.Watches, Guard: c.Guard,
+		Metrics: metrics,
+	}
+	snapshot.Replica = NewReplica(snapshot, c.Members, c.Health)
 	status := &StatusReconciler{
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
@@ -92,6 +99,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Snapshots: c.Store,
 		Now:       c.Now,
 		Metrics:   NewIntakeMetrics(c.Registerer),
+		Guard:     c.Guard,
 		Log:       mgr.GetLogger().WithName("intake"),
 	}
 	sweeper := &Sweeper{
@@ -102,19 +110,23 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Clients:   clients,
 		Now:       c.Now,
 		Interval:  c.SweepInterval,
+		Guard:     c.Guard,
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
-	c.Registerer.MustRegister(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now))
-	runnables := []manager.Runnable{leader, intake, sweeper, snapshot.Replica.Enforcement}
+	c.Registerer.MustRegister(c.Guard.Collector(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now)))
+	runnables := []guard.Runnable{
+		c.Guard.Runnable(guard.Term, leader), c.Guard.Runnable(guard.Intake, intake),
+		c.Guard.Runnable(guard.Sweeper, sweeper), c.Guard.Runnable(guard.Replica, snapshot.Replica.Enforcement),
+	}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
 		engine.Stale = watches.Silent
-		runnables = append(runnables, watches)
+		runnables = append(runnables, c.Guard.Runnable(guard.Informer, watches))
 	}
 
 	err = errors.Join(
 		IndexPruneRuns(ctx, mgr.GetFieldIndexer()),
-		snapshot.SetupWithManager(mgr),
+		snapshot.SetupWithManager(ctx, mgr),
 		status.SetupWithManager(mgr, snapshot.Published),
 		runs.SetupWithManager(mgr, snapshot.RulesPublished),
 	)

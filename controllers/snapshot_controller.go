@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
@@ -44,6 +46,9 @@ const (
 	// time is built at once, and builds take at most a twentieth of the time while they last up to 5 ms. See ADR 8.
 	pausePerBuild = 20
 	maxBuildPause = 100 * time.Millisecond
+
+	// coverageRecheck is the time between two looks at watches that are not in order.
+	coverageRecheck = time.Second
 )
 
 // queue is that of a controller.
@@ -53,13 +58,19 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // replica.
 //
 // All five kinds are sources of one controller. So no worker starts before the five watches have delivered every
-// object, and the first snapshot is never built from a part of them. From then on a build takes up only the changes
-// since the last one. All requests are equal, so that a burst of changes is one build.
+// object, and the first snapshot is never built from a part of them. Namespaces that the API server does not let this
+// process read are the exception: the first snapshot is published without them after 10 s, and they are taken up once
+// all of their watches have synced. From then on a build takes up only the changes since the last one. All requests are
+// equal, so that a burst of changes is one build.
 type SnapshotReconciler struct {
 	// Client lists from the cache, to start over after a build that panicked.
 	Client client.Reader
 	Store  *policy.Store
 	Now    func() time.Time
+	// Watches are those of the cache. Nil: all of them are in order.
+	Watches watchStates
+	// Guard, if set, logs and counts panics outside of Reconcile.
+	Guard *guard.Guard
 	// Metrics, if set, shows the builds.
 	Metrics *Metrics
 	// Replica, if set, learns what every publication contains.
@@ -67,6 +78,7 @@ type SnapshotReconciler struct {
 
 	changed   changedObjects
 	inputs    inputs    // used by the one worker only
+	pending   changeSet // of namespaces that are incomplete
 	building  bool      // a build has begun and not ended: true between two of them only after a panic
 	notBefore time.Time // when the pause after the last build ends
 	published term.Notifier
@@ -74,7 +86,14 @@ type SnapshotReconciler struct {
 }
 
 // SetupWithManager makes the manager run the reconciler.
-func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
+func (r *SnapshotReconciler) SetupWithManager(ctx context.Context, mgr manager.Manager) error {
+	// All watches begin together. Otherwise those of a namespace would begin when those of another are given up.
+	for _, kind := range informers.Kinds() {
+		if _, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("make the informer of %T: %w", kind, err)
+		}
+	}
+	r.changed.guard, r.published.Guard, r.rules.Guard = r.Guard, r.Guard, r.Guard
 	everyReplica := false
 	// The versions that the handlers have been called with are what this replica reports.
 	counting := informers.Counting(mgr.GetCache())
@@ -96,6 +115,7 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 			q.Add(buildRequest())
 			return nil
 		})).
+		WatchesRawSource(source.Func(r.recheckCoverage)).
 		WithOptions(controller.Options{
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: 1,
@@ -107,6 +127,23 @@ func (r *SnapshotReconciler) SetupWithManager(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("set up the snapshot controller: %w", err)
 	}
+	return nil
+}
+
+// recheckCoverage requests a build every second while a watch is not in order, and once more when all are.
+func (r *SnapshotReconciler) recheckCoverage(ctx context.Context, q queue) error {
+	if r.Watches == nil {
+		return nil
+	}
+	go r.Guard.Repeat(ctx, guard.Informer, func() { // ends with the controller's ctx
+		for failing := true; elapses(ctx, coverageRecheck); {
+			fails := changesByItself(r.Watches)
+			if fails || failing {
+				q.Add(buildRequest())
+			}
+			failing = fails
+		}
+	})
 	return nil
 }
 
@@ -140,37 +177,67 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 			return reconcile.Result{}, err
 		}
 	}
-	r.building = true
-	delivered := r.Replica.delivered() // before the changes are taken: they have at least these
-	changes := r.changed.take()
-	for _, change := range changes {
-		r.inputs.update(change)
+	// Before the changes are taken: what a watch has delivered by the time it has synced is among them.
+	covered := coverageOf(r.Watches)
+	if covered.nothing {
+		return reconcile.Result{}, nil // recheckCoverage asks again
 	}
+	r.building = true
+	changes := r.takeChanges(covered)
+	r.inputs.setLost(covered.lost)
 	r.inputs.endRefusals(began)
 	before, snapshot := r.Store.Load(), r.inputs.compiler.Build()
 	r.building = false
+	if snapshot == before {
+		r.reportPublished(covered)
+		return reconcile.Result{RequeueAfter: r.inputs.nextEnd(r.Now())}, nil
+	}
 	// The metrics come first: a reader of the new snapshot must find its figures.
 	ended := r.Now()
 	r.notBefore = ended.Add(min(pausePerBuild*ended.Sub(began), maxBuildPause))
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
-	r.changed.built()
-	r.Replica.published(delivered, changes, &r.inputs.compiler)
+	r.reportPublished(covered) // before the statuses are written
 	r.published.Notify()
 	if before == nil || before.RulesHash() != snapshot.RulesHash() {
 		r.rules.Notify()
 	}
 	if before == nil || before.Hash() != snapshot.Hash() {
 		log.FromContext(ctx).Info("Snapshot published",
-			"hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", len(changes))
+			"hash", fmt.Sprintf("%016x", snapshot.Hash()), "changes", changes)
 	}
 	return reconcile.Result{RequeueAfter: r.inputs.nextEnd(r.Now())}, nil
+}
+
+// takeChanges gives the inputs what has changed in the namespaces that are covered, and returns how many objects that
+// were. The others are pending.
+func (r *SnapshotReconciler) takeChanges(covered coverage) (taken int) {
+	if r.pending == nil {
+		r.pending = changeSet{}
+	}
+	maps.Copy(r.pending, r.changed.take())
+	for key, change := range r.pending {
+		if covered.holds(key.name.Namespace) {
+			r.inputs.update(change)
+			r.Replica.took(change)
+			delete(r.pending, key)
+			taken++
+		}
+	}
+	return taken
+}
+
+// reportPublished tells the Replica what the published snapshot contains: the changes that were taken, and so all that
+// had been delivered before.
+func (r *SnapshotReconciler) reportPublished(covered coverage) {
+	r.changed.built()
+	r.Replica.published(covered.delivered, r.inputs.compiler.Referring())
 }
 
 // startOver drops all inputs and takes them from the cache. The changes that are still pending are applied after that,
 // so that an object that was deleted meanwhile does not come back.
 func (r *SnapshotReconciler) startOver(ctx context.Context) error {
-	r.inputs = inputs{}
+	r.inputs, r.pending = inputs{}, changeSet{}
 	for _, list := range []client.ObjectList{
 		&corev1.SecretList{}, &v1alpha1.IMAppList{}, &v1alpha1.AccountListList{},
 		&v1alpha1.GroupPolicyList{}, &v1alpha1.PruneRunList{},
@@ -179,7 +246,8 @@ func (r *SnapshotReconciler) startOver(ctx context.Context) error {
 			return fmt.Errorf("read %T from the cache: %w", list, err)
 		}
 		if err := meta.EachListItem(list, func(item runtime.Object) error {
-			r.inputs.update(changedObject{object: item.(client.Object)})
+			object := item.(client.Object)
+			r.pending[keyOf(object)] = changedObject{object: object}
 			return nil
 		}); err != nil {
 			return fmt.Errorf("read %T from the cache: %w", list, err)
@@ -199,28 +267,34 @@ func buildRequest() reconcile.Request {
 // Every change of an object comes through the same watch, which delivers changes in order, and a deletion even if the
 // watch was broken at that time. So the last state delivered is that of the cache.
 type changedObjects struct {
+	guard   *guard.Guard
 	mu      sync.Mutex
-	changes map[objectKey]changedObject
+	changes changeSet
 	taken   bool // by a build that has not ended
 }
+
+type changeSet map[objectKey]changedObject
 
 type objectKey struct {
 	kind reflect.Type
 	name types.NamespacedName
 }
 
+func keyOf(object client.Object) objectKey {
+	return objectKey{kind: reflect.TypeOf(object), name: client.ObjectKeyFromObject(object)}
+}
+
 func (c *changedObjects) add(object client.Object, deleted bool) {
-	key := objectKey{kind: reflect.TypeOf(object), name: client.ObjectKeyFromObject(object)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changes == nil {
-		c.changes = map[objectKey]changedObject{}
+		c.changes = changeSet{}
 	}
-	c.changes[key] = changedObject{object: object, deleted: deleted}
+	c.changes[keyOf(object)] = changedObject{object: object, deleted: deleted}
 }
 
 // take returns the changes and empties the collection.
-func (c *changedObjects) take() map[objectKey]changedObject {
+func (c *changedObjects) take() changeSet {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	taken := c.changes
@@ -243,20 +317,23 @@ func (c *changedObjects) settled() bool {
 }
 
 // handler adds the creations and updates that matter, and every deletion, whatever the last state of the object was. It
-// requests a build for each.
-func (c *changedObjects) handler(matters predicate.Predicate) handler.EventHandler {
+// requests a build for each. What a predicate panics on matters.
+func (c *changedObjects) handler(changed predicate.Predicate) handler.EventHandler {
+	matters := func(asks func() bool) (matters bool) {
+		return c.guard.Run(guard.Informer, func() { matters = asks() }) || matters
+	}
 	add := func(object client.Object, deleted bool, q queue) {
 		c.add(object, deleted) // before the request: the build must find it
 		q.Add(buildRequest())
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
-			if matters.Create(e) {
+			if matters(func() bool { return changed.Create(e) }) {
 				add(e.Object, false, q)
 			}
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			if matters.Update(e) {
+			if matters(func() bool { return changed.Update(e) }) {
 				add(e.ObjectNew, false, q)
 			}
 		},

@@ -127,7 +127,7 @@ func TestControllersRunOnEveryReplica(t *testing.T) {
 	labtest.Must(t, err)
 	mgr := &recordingManager{Manager: inner}
 	snapshots := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
-	labtest.Must(t, snapshots.SetupWithManager(mgr))
+	labtest.Must(t, snapshots.SetupWithManager(t.Context(), mgr))
 	labtest.Must(t,
 		(&StatusReconciler{Snapshots: snapshots.Store, Term: &term.Term{}, Now: time.Now}).SetupWithManager(mgr,
 			snapshots.Published))

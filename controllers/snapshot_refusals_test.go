@@ -257,7 +257,6 @@ func TestRefusalsDoNotWakeRunsThatWaitForARule(t *testing.T) {
 		{"the first snapshot", func() { r.changed.add(newApp("a", "prod", testSDKAppID), false) }, true},
 		{"a record", func() { r.changed.add(run, false) }, false},
 		{"a policy", func() { r.changed.add(lounge, false) }, true},
-		{"nothing", func() {}, false},
 		{"a policy and a record", func() { r.changed.add(run, true); r.changed.add(lounge, true) }, true},
 	} {
 		step.change()

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -37,7 +38,9 @@ type Sweeper struct {
 	// Interval is the time between the end of an app's sweep and the beginning of its next one, give or take a random
 	// tenth.
 	Interval time.Duration
-	Log      logr.Logger
+	// Guard, if set, logs and counts panics.
+	Guard *guard.Guard
+	Log   logr.Logger
 }
 
 // NeedLeaderElection is false: the term decides, not the manager.
@@ -58,8 +61,9 @@ func (s *Sweeper) Start(ctx context.Context) error {
 				continue
 			}
 			schedules.Go(func() { // ends with ctx, and when the app is deleted
+				// After a panic the app is found again, and swept from the first page on.
 				defer started.Delete(object.UID)
-				s.sweepRepeatedly(ctx, object)
+				s.Guard.Run(guard.Sweeper, func() { s.sweepRepeatedly(ctx, object) })
 			})
 		}
 		if !elapses(ctx, s.retryInterval()) {

@@ -41,6 +41,7 @@ type replica struct {
 	// wrote counts the status patches that the API server accepted, refused those that were not sent.
 	wrote, refused atomic.Int64
 	wroteOf        sync.Map // the same by the object's name
+	watches        *informers.Watches
 	// written holds the last status patch by the object's name, read its answer.
 	written, read sync.Map
 	cache         client.Reader
@@ -51,9 +52,9 @@ type replica struct {
 
 type replicaOptions struct {
 	config       *rest.Config // nil: labtest.APIServer
+	namespaces   []string     // besides that of the test
 	election     term.Election
 	reachability Reachability
-	watches      *informers.Watches
 	began        time.Time
 }
 
@@ -66,28 +67,34 @@ func election(namespace string) term.Election {
 }
 
 // newManager makes a manager with the cache of a namespace, as package app does.
-func newManager(t *testing.T, namespace string, store *policy.Store, o replicaOptions) ctrl.Manager {
+func newManager(
+	t *testing.T, namespace string, store *policy.Store, o replicaOptions,
+) (ctrl.Manager, *informers.Watches) {
 	t.Helper()
+	namespaces := append([]string{namespace}, o.namespaces...)
+	watches := informers.NewWatches(namespaces, time.Now)
 	mgr, err := ctrl.NewManager(cmp.Or(o.config, labtest.APIServer), ctrl.Options{
-		Scheme: labtest.Scheme(),
+		Scheme:         labtest.Scheme(),
+		MapperProvider: informers.NewRESTMapper,
 		Cache: informers.CacheOptions(informers.Options{
-			Namespaces: []string{namespace}, Lease: o.election.Lease(), Store: store, Now: time.Now,
-			Watches: o.watches,
+			Namespaces: namespaces, Lease: o.election.Lease(), Store: store, Now: time.Now, Watches: watches,
 		}),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	labtest.Must(t, err)
-	return mgr
+	return mgr, watches
 }
 
 func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	t.Helper()
 	o.config = cmp.Or(o.config, labtest.APIServer)
-	o.watches = informers.NewWatches([]string{namespace}, time.Now)
 	r := &replica{store: &policy.Store{}, metrics: NewMetrics(prometheus.NewRegistry())}
-	mgr := newManager(t, namespace, r.store, o)
-	var err error
+	var (
+		mgr ctrl.Manager
+		err error
+	)
+	mgr, r.watches = newManager(t, namespace, r.store, o)
 	r.term, err = term.New(o.config, o.election, r.metrics.termHeld, mgr.GetLogger())
 	labtest.Must(t, err)
 	labtest.Must(t, mgr.Add(r.term))
@@ -96,9 +103,9 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 		labtest.Must(t, mgr.Add(r.age))
 	}
 
-	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Metrics: r.metrics}
-	snapshots.Replica = NewReplica(snapshots, o.watches, replicas.NewMembers(replicas.Pod{}, time.Now), &r.health)
-	labtest.Must(t, snapshots.SetupWithManager(mgr))
+	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Watches: r.watches, Metrics: r.metrics}
+	snapshots.Replica = NewReplica(snapshots, replicas.NewMembers(replicas.Pod{}, time.Now), &r.health)
+	labtest.Must(t, snapshots.SetupWithManager(t.Context(), mgr))
 	labtest.Must(t, mgr.Add(snapshots.Replica.Enforcement))
 
 	writer, err := client.NewWithWatch(o.config,

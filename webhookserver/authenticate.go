@@ -74,6 +74,9 @@ func (h *handler) authenticate(x *exchange, app *policy.CompiledApp, query *call
 		x.app.health.Skewed(x.started, skew)
 		return authExpired
 	}
+	if x.unverified() {
+		x.conn.verify(signature{app.SDKAppID(), requested.Unix()}, x.started)
+	}
 	x.app.health.Right(x.started)
 	h.metrics.verified(token, skew)
 	return authenticated

@@ -21,6 +21,8 @@ type exchange struct {
 	answered bool
 	// app counts for the app that the request is about; for none until it is known.
 	app *appCounters
+	// conn is the connection that the request came on, nil if it is not tracked.
+	conn *conn
 
 	body []byte
 	// budget has lent room for reserved bytes of the body.
@@ -53,16 +55,16 @@ const (
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-func beginExchange(now time.Time, noApp *appCounters) *exchange {
+func beginExchange(now time.Time, noApp *appCounters, c *conn) *exchange {
 	x := exchanges.Get().(*exchange)
-	x.started, x.app = now, noApp
+	x.started, x.app, x.conn = now, noApp, c
 	return x
 }
 
 // end gives the memory back.
 func (x *exchange) end() {
 	x.release()
-	x.command, x.answered, x.app = "", false, nil
+	x.command, x.answered, x.app, x.conn = "", false, nil, nil
 	if cap(x.body) > maxReusedBuffer {
 		x.body = nil
 	}
@@ -76,6 +78,9 @@ func (x *exchange) end() {
 	}
 	exchanges.Put(x)
 }
+
+// unverified reports whether no callback with a right Sign has come on the connection.
+func (x *exchange) unverified() bool { return x.conn != nil && !x.conn.verified }
 
 // release gives back what the budget has lent.
 func (x *exchange) release() {

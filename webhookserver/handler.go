@@ -54,7 +54,7 @@ func (s *Server) handler() *handler {
 
 // ServeHTTP answers one request. A ServeMux would answer a path like //callback with a redirect, which admits.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := beginExchange(h.now(), h.metrics.apps.none)
+	x := beginExchange(h.now(), h.metrics.apps.none, connOf(r))
 	defer h.rescue(x, w)
 
 	outcome, reply := h.handle(x, r)
@@ -66,7 +66,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) send(x *exchange, w http.ResponseWriter, outcome result, reply *answer) {
 	h.metrics.answered(x.app, x.command, outcome, h.now().Sub(x.started))
 	x.answered = true
-	reply.write(w, h.draining.Load())
+	reply.write(w, x.unverified() || h.draining.Load())
 }
 
 // rescue keeps a panic from opening a gate: net/http would close the connection, and a callback without an answer
@@ -135,6 +135,9 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 		return tooLarge(x.command)
 	}
 	free, budget := maxFreeBody, h.largeBodies
+	if x.unverified() {
+		free = firstRead // there may be thousands
+	}
 	if app.Authentication() == policy.AuthenticateNone {
 		free, budget = firstRead, h.unsignedBodies
 	}

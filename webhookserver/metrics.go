@@ -103,6 +103,9 @@ type Metrics struct {
 	clockSkew        prometheus.Gauge
 	unknownCommand   prometheus.Counter
 	unknownGroupType prometheus.Counter
+
+	verifiedConnections, unverifiedConnections prometheus.Gauge
+	verifiedEvicted, unverifiedEvicted         prometheus.Counter
 }
 
 // NewMetrics registers the metrics of a callback server, once per registerer; nil registers nowhere. It panics where
@@ -147,8 +150,22 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			"group_type (also where it is absent), query_command.",
 	}, []string{"field"})
 
+	connections := factory.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "groupgate_callback_connections",
+		Help: "Open connections of the callback server, by state: verified (a callback with a right Sign came on " +
+			"it), unverified.",
+	}, []string{"state"})
+	evicted := factory.NewCounterVec(prometheus.CounterOpts{
+		Name: "groupgate_callback_connections_evicted_total",
+		Help: "Connections closed to make way for new ones, by state: verified, unverified.",
+	}, []string{"state"})
+
 	m := &Metrics{
-		apps: apps,
+		verifiedConnections:   connections.WithLabelValues("verified"),
+		unverifiedConnections: connections.WithLabelValues("unverified"),
+		verifiedEvicted:       evicted.WithLabelValues("verified"),
+		unverifiedEvicted:     evicted.WithLabelValues("unverified"),
+		apps:                  apps,
 		auditDifferences: factory.NewCounter(prometheus.CounterOpts{
 			Name: "groupgate_join_audit_differences_total",
 			Help: "Accounts whose verdict would be another one if the join sections in mode Audit were enforced.",
@@ -182,6 +199,14 @@ func (m *Metrics) verified(token policy.TokenName, skew time.Duration) {
 		m.currentToken.Inc()
 	}
 	m.clockSkew.Set(skew.Seconds())
+}
+
+func (m *Metrics) evicted(verified bool) {
+	if verified {
+		m.verifiedEvicted.Inc()
+	} else {
+		m.unverifiedEvicted.Inc()
+	}
 }
 
 func (m *Metrics) decided(app *appCounters, trigger policy.Trigger, verdict *policy.Verdict) {

@@ -18,13 +18,15 @@ func TestMetrics(t *testing.T) {
 	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "unverified",
 		"unauthorized", "unknown_app", "missing_app", "too_large", "not_ready", "bad_request", "failed"}
 	want := map[string][]string{
-		"callback_requests_total":      cross(commands, results),
-		"callback_duration_seconds":    commands,
-		"callback_auth_failures_total": {"no_token", "repeated", "missing", "malformed", "wrong", "expired"},
-		"callback_auth_token_total":    {"current", "previous"},
-		"callback_clock_skew_seconds":  {""},
-		"callback_unknown_words_total": {"group_type", "query_command"},
-		"join_audit_differences_total": {""},
+		"callback_requests_total":            cross(commands, results),
+		"callback_duration_seconds":          commands,
+		"callback_auth_failures_total":       {"no_token", "repeated", "missing", "malformed", "wrong", "expired"},
+		"callback_auth_token_total":          {"current", "previous"},
+		"callback_clock_skew_seconds":        {""},
+		"callback_connections":               {"verified", "unverified"},
+		"callback_connections_evicted_total": {"verified", "unverified"},
+		"callback_unknown_words_total":       {"group_type", "query_command"},
+		"join_audit_differences_total":       {""},
 	}
 	for _, trigger := range []string{"Apply", "Invite", "RESTAPI"} {
 		for _, v := range []string{"Allowed %s admitted", "NotGated %s admitted", "Unmatched %s admitted",

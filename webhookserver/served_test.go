@@ -30,17 +30,17 @@ func TestAllocationsAboveBare(t *testing.T) {
 }
 
 // servedAllocations are those of one request, on a connection that has had others.
-func servedAllocations(t *testing.T, configured func() *http.Server, handler http.Handler, answer,
+func servedAllocations(t *testing.T, configured func() (*http.Server, *connections), handler http.Handler, answer,
 	body string) float64 {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := configured()
+	server, all := configured()
 	server.Handler = handler
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }() // ends with Close
+	go func() { ended <- server.Serve(all.listen(listener)) }() // ends with Close
 	defer func() {
 		_ = server.Close()
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {

@@ -22,9 +22,9 @@ const (
 	readTimeout       = 3 * time.Second
 	writeTimeout      = 3 * time.Second
 
-	// idleTimeout is long because the vendor keeps connections open, and the side that sends requests should close: a
-	// callback may already be on its way when a server closes an idle connection, and the vendor does not send a
-	// callback about a join twice.
+	// idleTimeout is that of verified connections; others close with their answer. It is long because the vendor keeps
+	// connections open, and the side that sends requests should close: a callback may already be on its way when a
+	// server closes an idle connection, and the vendor does not send a callback about a join twice.
 	idleTimeout = 10 * time.Minute
 
 	// maxHeaderBytes bounds the request line and the headers together.
@@ -66,6 +66,8 @@ type Server struct {
 	// replaced in place. Versions below TLS 1.2, cipher suites without authenticated encryption, and HTTP/2 are taken
 	// out of a copy.
 	TLS *tls.Config
+	// MaxConnections is the limit of open connections; 0 is DefaultMaxConnections.
+	MaxConnections int
 	// Snapshots is required.
 	Snapshots Snapshots
 	// FullGroups is required.
@@ -81,6 +83,7 @@ type Server struct {
 	Health *callbackhealth.Recorder
 
 	draining atomic.Bool
+	made     func(*connections) // for tests, may be nil
 }
 
 // Start serves callbacks until ctx ends, then drains and returns: the listener is closed, requests in flight are
@@ -97,7 +100,8 @@ func (s *Server) Start(ctx context.Context) error {
 			return fmt.Errorf("listen for callbacks: %w", err)
 		}
 	}
-	server := s.httpServer()
+	server, all := s.httpServer()
+	listener = all.listen(listener)
 	s.Log.Info("Serving callbacks", "address", listener.Addr().String(), "path", Path, "tls", s.TLS != nil)
 
 	stopped := make(chan error, 1)
@@ -136,9 +140,10 @@ var cipherSuites = []uint16{
 }
 
 // httpServer configures HTTP, apart from Start so that tests see it.
-func (s *Server) httpServer() *http.Server {
+func (s *Server) httpServer() (*http.Server, *connections) {
+	handler := s.handler()
 	server := &http.Server{
-		Handler:           s.handler(),
+		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -156,7 +161,12 @@ func (s *Server) httpServer() *http.Server {
 		server.TLSConfig.MinVersion = max(s.TLS.MinVersion, tls.VersionTLS12)
 		server.TLSConfig.CipherSuites = cipherSuites
 	}
-	return server
+	all := newConnections(s.MaxConnections, handler.metrics)
+	all.configure(server)
+	if s.made != nil {
+		s.made(all)
+	}
+	return server, all
 }
 
 // NeedLeaderElection is false: every replica answers.

@@ -31,7 +31,7 @@ func TestEveryReplicaServes(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	server := newGate(t, nil).server.httpServer()
+	server, _ := newGate(t, nil).server.httpServer()
 	if got, want := server.MaxHeaderBytes, 16<<10; got != want {
 		t.Errorf("MaxHeaderBytes is %d, want %d", got, want)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestTimeouts(t *testing.T) {
-	server := newGate(t, nil).server.httpServer()
+	server, _ := newGate(t, nil).server.httpServer()
 	for name, tc := range map[string]struct{ got, want time.Duration }{
 		"ReadHeaderTimeout": {server.ReadHeaderTimeout, 2 * time.Second},
 		"ReadTimeout":       {server.ReadTimeout, 3 * time.Second},
@@ -33,10 +33,10 @@ func serveShort(t *testing.T, shorten func(*http.Server)) net.Conn {
 		t.Fatal(err)
 	}
 	g := newGate(t, members("jared"))
-	server := g.server.httpServer()
+	server, all := g.server.httpServer()
 	shorten(server)
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }() // ends with Close
+	go func() { ended <- server.Serve(all.listen(listener)) }() // ends with Close
 	t.Cleanup(func() {
 		_ = server.Close()
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {

@@ -67,13 +67,18 @@ func contenders() []*contender {
 	}
 }
 
-// requests are the stream in the form of the contender, signed now.
+// signedOver is for how many seconds a stream is signed. One signature verifies at most 16 connections of Groupgate.
+const signedOver = 40
+
+// requests are the stream in the form of the contender, signed in the last seconds: connections that begin side by
+// side, at neighbouring requests or at distant ones, begin with different signatures.
 func (c *contender) requests(p population) []request {
 	drawn := p.callbacks(4096)
 	out := make([]request, len(drawn))
 	now := time.Now()
 	for i := range drawn {
-		out[i].bytes = c.encode(p, &drawn[i], lab.CallbackToken, now)
+		age := time.Duration((i+i/128)%signedOver) * time.Second
+		out[i].bytes = c.encode(p, &drawn[i], lab.CallbackToken, now.Add(-age))
 		if c.decides {
 			out[i].want = []byte(drawn[i].want())
 		}

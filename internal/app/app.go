@@ -17,15 +17,14 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
 	"github.com/groupgate/groupgate/internal/callbackhealth"
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/replicas"
@@ -47,6 +46,8 @@ type Options struct {
 	// CallbackCertDir holds tls.crt and tls.key of the callback server, which are reloaded when they change. Empty
 	// means plain HTTP.
 	CallbackCertDir string
+	// MaxConnections is the limit of open connections of the callback server; 0 is its default.
+	MaxConnections int
 	// ShutdownDelay is how long callbacks are answered after the end of Run's context, so that load balancers notice.
 	ShutdownDelay time.Duration
 
@@ -78,6 +79,7 @@ type App struct {
 
 	options     Options
 	watches     *informers.Watches
+	guard       *guard.Guard
 	manager     manager.Manager
 	server      *webhookserver.Server
 	reporter    *replicas.Reporter // nil outside of a Pod
@@ -93,7 +95,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 		o.Registerer = metrics.Registry
 	}
 	a := &App{Store: &policy.Store{}, options: o, watches: informers.NewWatches(o.Namespaces, o.Now)}
-	o.Registerer.MustRegister(a.watches)
+	a.guard = guard.New(o.Registerer, o.Log.WithName("guard"))
+	a.watches.Guard = a.guard
+	o.Registerer.MustRegister(a.guard.Collector(a.watches))
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
@@ -103,6 +107,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Watches:       a.watches,
 		Members:       replicas.NewMembers(o.Pod, o.Now),
 		Health:        health,
+		Guard:         a.guard,
 		Election:      o.Election,
 		IMEndpoint:    o.IMEndpoint,
 		SweepInterval: o.SweepInterval,
@@ -114,8 +119,11 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	a.server = &webhookserver.Server{
-		Addr:       o.CallbackAddress,
-		Listener:   o.CallbackListener,
+		Addr:     o.CallbackAddress,
+		Listener: o.CallbackListener,
+
+		MaxConnections: o.MaxConnections,
+
 		Snapshots:  a.Store,
 		FullGroups: running.Intake,
 		Now:        o.Now,
@@ -131,13 +139,15 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	err = errors.Join(
 		a.addReplica(running.Replica),
-		a.manager.Add(&memoryRelease{
+		a.manager.Add(a.guard.Runnable(guard.Memory, &memoryRelease{
 			Store: a.Store, Published: running.Published, Began: running.TermBegan,
 			Delay: releaseDelay, Release: debug.FreeOSMemory,
-		}),
-		a.manager.AddHealthzCheck("ping", healthz.Ping),
-		a.manager.AddReadyzCheck("snapshot", a.server.Ready),
+		})),
 	)
+	if o.ProbeAddress != "0" {
+		probes := newProbes(o.ProbeAddress, readiness{{"snapshot", a.Ready}})
+		err = errors.Join(err, a.manager.Add(&manager.Server{Name: "health probe", Server: probes}))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("add to the manager: %w", err)
 	}
@@ -152,7 +162,7 @@ func (a *App) newManager() error {
 	}
 	metricsOptions := metricsserver.Options{BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure}
 	if o.MetricsSecure {
-		metricsOptions.FilterProvider = filters.WithAuthenticationAndAuthorization
+		metricsOptions.FilterProvider = o.filter
 	}
 	severalPerProcess := o.Registerer != metrics.Registry // of tests
 	mgr, err := ctrl.NewManager(informers.ConnectionConfig(o.RESTConfig), ctrl.Options{
@@ -162,9 +172,10 @@ func (a *App) newManager() error {
 		Cache: informers.CacheOptions(informers.Options{
 			Namespaces: o.Namespaces, Lease: o.Election.Lease(), Store: a.Store, Now: o.Now, Watches: a.watches,
 		}),
-		Controller:             config.Controller{SkipNameValidation: &severalPerProcess},
-		Metrics:                metricsOptions,
-		HealthProbeBindAddress: o.ProbeAddress,
+		Controller: config.Controller{SkipNameValidation: &severalPerProcess},
+		Metrics:    metricsOptions,
+		// newProbes serves the probes.
+		HealthProbeBindAddress: "0",
 		// The manager's own election ends the process when the Lease is lost, and callbacks with it; see term.Term.
 		LeaderElection: false,
 	})
@@ -175,8 +186,15 @@ func (a *App) newManager() error {
 	return nil
 }
 
-// Ready returns nil once a snapshot is published, until the end of Run's context.
-func (a *App) Ready() error { return a.server.Ready(nil) }
+// Ready returns nil once a snapshot is published, until the end of Run's context. The error names what the first one
+// waits for.
+func (a *App) Ready() error {
+	err := a.server.Ready(nil)
+	if waiting := a.watches.Waiting(); waiting != "" && errors.Is(err, webhookserver.ErrNotReady) {
+		return fmt.Errorf("%w: waiting for %s", err, waiting)
+	}
+	return err
+}
 
 // Run serves until ctx ends. Then it reports not ready at once, answers callbacks for ShutdownDelay more, stops and
 // returns nil. It returns an error if a part of the process fails, and ends the others.
@@ -192,6 +210,11 @@ func (a *App) Run(ctx context.Context) error {
 		g.Go(func() error { a.certificate.poll(running); return nil })
 	}
 	g.Go(func() error { return a.server.Start(running) })
+	g.Go(func() error {
+		log := a.options.Log.WithName("watches")
+		a.guard.Repeat(running, guard.Informer, func() { a.watches.Report(running, log) })
+		return nil
+	})
 	g.Go(func() error { return startManager(running, a.manager) })
 	err := g.Wait()
 	a.leave(ctx)

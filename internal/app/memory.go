@@ -23,6 +23,9 @@ type memoryRelease struct {
 	Release func()
 }
 
+// NeedLeaderElection is false: every replica loads all objects.
+func (*memoryRelease) NeedLeaderElection() bool { return false }
+
 // Start is a manager.Runnable.
 func (m *memoryRelease) Start(ctx context.Context) error {
 	began, published := m.Began(), m.Published()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/replicas"
 )
@@ -45,9 +46,9 @@ func (a *App) addReplica(replica *controllers.Replica) error {
 		Now:    a.options.Now,
 		Log:    a.options.Log.WithName("replica"),
 	}
+	watcher := &replicas.Watcher{Cache: leases, Members: replica.Members, Changed: replica.Enforcement.Changed}
 	for _, runnable := range []manager.Runnable{
-		leases, a.reporter,
-		&replicas.Watcher{Cache: leases, Members: replica.Members, Changed: replica.Enforcement.Changed},
+		leases, a.guard.Runnable(guard.Replica, a.reporter), a.guard.Runnable(guard.Replica, watcher),
 	} {
 		err = errors.Join(err, a.manager.Add(runnable))
 	}

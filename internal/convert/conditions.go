@@ -21,7 +21,12 @@ const mostMessageBytes = 2000
 // it is not accepted, and Warning if there is one.
 func AppConditions(v policy.AppVerdict, app *v1alpha1.IMApp) []metav1.Condition {
 	accepted := yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The app is in the snapshot.")
-	if v.HeldBy != "" {
+	switch {
+	case v.HeldBy != "" && v.Unconfirmed:
+		accepted = no(v1alpha1.ConditionAccepted, v1alpha1.ReasonConflicted, fmt.Sprintf(
+			"IMApp %s holds this sdkAppID, since the operator may no longer watch the IMApps of namespace %s: "+
+				"restore its RoleBinding, and delete one of the two.", v.HeldBy, v.Namespace))
+	case v.HeldBy != "":
 		accepted = no(v1alpha1.ConditionAccepted, v1alpha1.ReasonConflicted, fmt.Sprintf(
 			"The older IMApp %s holds this sdkAppID until it is deleted: delete one of the two.", v.HeldBy))
 	}

@@ -83,6 +83,15 @@ func TestAppConditions(t *testing.T) {
 				"other/older",
 			},
 		},
+		"ConflictedAndUnconfirmed": {
+			func(v *policy.AppVerdict) { v.HeldBy, v.Unconfirmed = "other/younger", true },
+			[]string{
+				"Accepted=False/Conflicted", "ResolvedRefs=True/ResolvedRefs", "Ready=False/Conflicted",
+				"Stalled=True/Conflicted",
+			}, []string{
+				"other/younger", "restore its RoleBinding",
+			},
+		},
 		"SecretNotFound": {
 			func(v *policy.AppVerdict) {
 				v.SecretFound, v.SecretKeyPresent, v.TokenMissing, v.CallbacksRefused = false, false, true, true

@@ -12,6 +12,8 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/internal/guard"
 )
 
 // Counting returns c with informers that know up to which version the handlers that are added through it have been
@@ -70,6 +72,7 @@ type delivery struct {
 	// mu is held while the handler is called: what it sets off finds the version of the event.
 	mu      sync.Mutex
 	version string
+	missed  bool // an event: from then on nothing can be said
 }
 
 // delivered returns up to which version every event has been delivered; empty before the first objects have been.
@@ -79,6 +82,9 @@ func (d *delivery) delivered() string {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.missed {
+		return ""
+	}
 	return newer(d.before, d.version)
 }
 
@@ -86,7 +92,7 @@ func (d *delivery) delivered() string {
 func (d *delivery) OnAdd(object any, isInInitialList bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.ResourceEventHandler.OnAdd(object, isInInitialList)
+	d.deliver(func() { d.ResourceEventHandler.OnAdd(object, isInInitialList) })
 	if !isInInitialList {
 		d.passed(object)
 	}
@@ -96,7 +102,7 @@ func (d *delivery) OnAdd(object any, isInInitialList bool) {
 func (d *delivery) OnUpdate(before, after any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.ResourceEventHandler.OnUpdate(before, after)
+	d.deliver(func() { d.ResourceEventHandler.OnUpdate(before, after) })
 	d.passed(after)
 }
 
@@ -108,8 +114,15 @@ func (d *delivery) OnDelete(object any) {
 		d.version = newer(d.version, version)
 		return
 	}
-	d.ResourceEventHandler.OnDelete(object)
+	d.deliver(func() { d.ResourceEventHandler.OnDelete(object) })
 	d.passed(object)
+}
+
+// deliver calls the handler, which misses the event if it panics.
+func (d *delivery) deliver(call func()) {
+	if d.track.guard.Run(guard.Informer, call) {
+		d.missed = true
+	}
 }
 
 func (d *delivery) passed(object any) {

@@ -5,6 +5,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/groupgate/groupgate/internal/guard"
 )
 
 // NewInformer makes informers that are current within seconds of the API server's return, and whose watches are
@@ -12,7 +14,9 @@ import (
 func (w *Watches) NewInformer(
 	lw toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
-	track := &watchTrack{now: w.now, example: example, state: WatchState{FailingSince: w.start}}
+	track := &watchTrack{
+		now: w.now, guard: w.Guard, example: example, state: WatchState{FailingSince: w.start},
+	}
 	track.informer = toolscache.NewSharedIndexInformer(reconnecting(lw, track), example, resync, indexers)
 	return &informer{SharedIndexInformer: track.informer, watches: w, track: track, kind: kindOf(example)}
 }
@@ -50,8 +54,20 @@ func (i *informer) SetTransform(transform toolscache.TransformFunc) error {
 			return err
 		}
 		i.watches.track(watchKey{i.kind, query.namespace}, i.track)
+		transform = i.guarded(transform)
 	}
 	return i.SharedIndexInformer.SetTransform(transform)
+}
+
+// guarded leaves an object whose transformation panics as it came. Without it the informer would serve its previous
+// state, and nothing would tell; if the object is beyond what the snapshot can hold, its build fails, which shows.
+func (i *informer) guarded(transform toolscache.TransformFunc) toolscache.TransformFunc {
+	return func(in any) (out any, err error) {
+		if i.watches.Guard.Run(guard.Informer, func() { out, err = transform(in) }) {
+			return in, nil
+		}
+		return out, err
+	}
 }
 
 // HasSynced implements SharedIndexInformer.
@@ -78,7 +94,8 @@ func (i *informer) AddEventHandlerWithOptions(
 	if asks, ok := handler.(counted); ok {
 		return i.addCounted(asks.ResourceEventHandler, options)
 	}
-	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(unmarked{handler}, options)
+	guarded := &guardedHandler{unmarked{handler}, i.watches.Guard}
+	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(guarded, options)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +126,27 @@ func (i *informer) RemoveEventHandler(handle toolscache.ResourceEventHandlerRegi
 		i.track.removeHandler(handle)
 	}
 	return i.SharedIndexInformer.RemoveEventHandler(handle)
+}
+
+// guardedHandler is a ResourceEventHandler that misses the events on which it panics, and no others.
+type guardedHandler struct {
+	handler toolscache.ResourceEventHandler
+	guard   *guard.Guard
+}
+
+// OnAdd implements ResourceEventHandler.
+func (h *guardedHandler) OnAdd(object any, isInInitialList bool) {
+	h.guard.Run(guard.Informer, func() { h.handler.OnAdd(object, isInInitialList) })
+}
+
+// OnUpdate implements ResourceEventHandler.
+func (h *guardedHandler) OnUpdate(before, after any) {
+	h.guard.Run(guard.Informer, func() { h.handler.OnUpdate(before, after) })
+}
+
+// OnDelete implements ResourceEventHandler.
+func (h *guardedHandler) OnDelete(object any) {
+	h.guard.Run(guard.Informer, func() { h.handler.OnDelete(object) })
 }
 
 // registration has synced when its informer says so.

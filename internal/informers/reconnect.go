@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/groupgate/groupgate/internal/guard"
 )
 
 // dialTimeout bounds one attempt to connect. The kernel repeats a lost SYN after 1, 3, 7 and 15 s: an attempt that
@@ -136,7 +138,7 @@ func persist[T any](
 // with: the objects that it streams, or those up to version.
 func observe(w watch.Interface, track *watchTrack, version string) watch.Interface {
 	o := &observedWatch{inner: w, events: make(chan watch.Event), stopped: make(chan struct{})}
-	go o.pass(track, version) // ends with w, or when it is stopped
+	go track.guard.Run(guard.Informer, func() { o.pass(track, version) }) // ends with w, or when it is stopped
 	return o
 }
 

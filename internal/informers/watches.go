@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/guard"
 )
 
 // refusalLimit is how long a watch that is refused holds back what waits for the caches. The objects that it would
@@ -74,6 +75,9 @@ func (s WatchState) String() string {
 
 // Watches observes the watches of a cache that is made with its CacheOptions. All methods are safe for concurrent use.
 type Watches struct {
+	// Guard, if set, keeps what informers call from ending the process. It is set before the cache is made.
+	Guard *guard.Guard
+
 	now        func() time.Time
 	start      time.Time
 	namespaces []string // {""} for all of them
@@ -166,6 +170,7 @@ func (w *Watches) track(key watchKey, t *watchTrack) {
 // watchTrack is what is known of one watch. Its ListerWatcher reports every attempt.
 type watchTrack struct {
 	now      func() time.Time
+	guard    *guard.Guard
 	informer toolscache.SharedIndexInformer // set before it runs
 	example  runtime.Object
 

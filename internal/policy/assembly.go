@@ -110,11 +110,11 @@ func (a *assembly) groupRefusals() {
 	}
 }
 
-// updateApps finds the app that holds each SDKAppID: the oldest.
+// updateApps finds the app that holds each SDKAppID: the oldest of those that are known to exist, else the oldest.
 func (a *assembly) updateApps() {
 	holders := make(map[uint64]*App, len(a.apps))
 	for _, app := range a.apps {
-		if holder, ok := holders[app.SDKAppID]; !ok || byAge(&app.Object, &holder.Object) < 0 {
+		if holder, ok := holders[app.SDKAppID]; !ok || holdsBefore(app, holder) {
 			holders[app.SDKAppID] = app
 		}
 	}
@@ -146,6 +146,13 @@ func (a *assembly) updateApps() {
 			a.unjudged[p.objectName()] = p.resolved
 		}
 	}
+}
+
+func holdsBefore(a, b *App) bool {
+	if a.Unconfirmed != b.Unconfirmed {
+		return b.Unconfirmed
+	}
+	return byAge(&a.Object, &b.Object) < 0
 }
 
 func (a *assembly) updateIndexes() {
@@ -221,6 +228,7 @@ func (s *appState) verdict() *AppVerdict {
 	return &AppVerdict{
 		Object:           s.app.Object.comparable(),
 		HeldBy:           s.heldBy,
+		Unconfirmed:      s.app.Unconfirmed,
 		SecretFound:      s.app.SecretFound,
 		SecretKeyPresent: s.app.SecretKeyPresent,
 		TokenMissing: s.app.Authentication != AuthenticateNone &&

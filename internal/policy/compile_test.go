@@ -350,6 +350,10 @@ func TestConflictingApps(t *testing.T) {
 			SDKAppID: id,
 		}
 	}
+	unconfirmed := func(a App) App {
+		a.Unconfirmed = true
+		return a
+	}
 	tests := map[string]struct {
 		apps   []App
 		holder string
@@ -362,6 +366,16 @@ func TestConflictingApps(t *testing.T) {
 		},
 		"then the name": {
 			apps: []App{named("a", "z", 1, 1), named("a", "y", 1, 1), named("b", "a", 1, 1)}, holder: "a/y",
+		},
+		"one that may be gone makes way": {
+			apps:   []App{unconfirmed(named("a", "a", 1, 1)), named("b", "b", 3, 1), named("c", "c", 2, 1)},
+			holder: "c/c",
+		},
+		"one that may be gone serves while it is alone": {
+			apps: []App{unconfirmed(named("a", "a", 1, 1)), named("b", "b", 3, 2)}, holder: "a/a",
+		},
+		"the older of those that may be gone": {
+			apps: []App{unconfirmed(named("a", "a", 2, 1)), unconfirmed(named("b", "b", 1, 1))}, holder: "b/b",
 		},
 		"other ids are no rival": {apps: []App{named("a", "z", 2, 1), named("a", "y", 1, 2)}, holder: "a/z"},
 	}

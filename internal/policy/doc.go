@@ -11,8 +11,9 @@
 // not the same as an empty one.
 //
 // An *app* is one SDKAppID of the vendor. When two objects name the same one, the older *holds* it and the other is
-// conflicted: it serves nothing. A [CompiledApp] is an app that holds its SDKAppID, together with the policies that
-// name it.
+// conflicted: it serves nothing. An app that may have been deleted, since it is not watched, is *unconfirmed*: it holds
+// an SDKAppID only if no other app names it. A [CompiledApp] is an app that holds its SDKAppID, together with the
+// policies that name it.
 //
 // A policy *governs* a group when one of its matchers matches the group's id and its types, if it has any, contain the
 // group's type. *Rank* orders the governing policies of a group: an exact matcher before a prefix, a longer prefix

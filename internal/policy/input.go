@@ -77,6 +77,9 @@ type App struct {
 	// SecretFound says that the Secret exists and may be read, SecretKeyPresent that it holds the key for REST calls.
 	SecretFound      bool
 	SecretKeyPresent bool
+	// Unconfirmed says that the app has not been watched for so long that it may have been deleted. It serves as
+	// before, but holds its SDKAppID against no app that is known to exist.
+	Unconfirmed bool
 }
 
 // Authentication says how a callback proves that the vendor sent it.

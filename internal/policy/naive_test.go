@@ -23,6 +23,9 @@ func (n naive) holder(sdkAppID uint64) *App {
 		if holder != nil && a.Created.Equal(holder.Created) {
 			older = a.Namespace < holder.Namespace || a.Namespace == holder.Namespace && a.Name < holder.Name
 		}
+		if holder != nil && a.Unconfirmed != holder.Unconfirmed {
+			older = holder.Unconfirmed
+		}
 		if older {
 			holder = a
 		}

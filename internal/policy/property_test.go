@@ -126,6 +126,7 @@ func drawApp(t *rapid.T) App {
 		Tokens: rapid.SampledFrom([][]Token{
 			nil, {{Name: TokenCurrent, Value: "t"}}, {{Name: TokenPrevious, Value: "t"}},
 		}).Draw(t, "tokens"),
+		Unconfirmed: rapid.IntRange(0, 3).Draw(t, "unconfirmed") == 0,
 	}
 }
 

@@ -71,7 +71,9 @@ type PolicyVerdict struct {
 type AppVerdict struct {
 	Object
 	// HeldBy is the "namespace/name" of the app that holds the SDKAppID, when that is another one.
-	HeldBy           string
+	HeldBy string
+	// Unconfirmed is that of the App: it may be why another one holds the SDKAppID.
+	Unconfirmed      bool
 	SecretFound      bool
 	SecretKeyPresent bool
 	// TokenMissing says that callbacks need a token and the current one is missing. CallbacksRefused says that there is

@@ -170,9 +170,7 @@ func (e *Enforcement) Start(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			settled, failing := e.observe()
-			if settled != nil {
-				e.members.Published(settled)
-			}
+			e.members.settled(settled)
 			if e.members.observe(failing) {
 				e.lapsed.Notify()
 			}

@@ -72,6 +72,21 @@ func (m *Members) Published(versions Versions) {
 	m.compare(m.now())
 }
 
+// settled records that the published snapshot contains everything up to these versions. It knows no other watches than
+// the last publication, and nothing older.
+func (m *Members) settled(versions Versions) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	own := maps.Clone(m.own)
+	for w, version := range versions {
+		if before, ok := own[w]; ok && reaches(version, before) {
+			own[w] = version
+		}
+	}
+	m.own = own
+	m.compare(m.now())
+}
+
 // observe records since when which watches of this replica have not been in order. It reports whether this replica
 // itself is behind with other objects than before.
 func (m *Members) observe(failing map[Watch]time.Time) bool {

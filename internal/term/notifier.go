@@ -7,11 +7,16 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/groupgate/groupgate/internal/guard"
 )
 
 // Notifier signals to any number of listeners that something happened. It carries no value, so events coalesce: a slow
 // listener sees several of them as one. Its zero value is ready.
 type Notifier struct {
+	// Guard, if set, logs and counts panics of what a Source calls.
+	Guard *guard.Guard
+
 	mu   sync.Mutex
 	next chan struct{}
 }
@@ -40,15 +45,20 @@ func (n *Notifier) Next() <-chan struct{} {
 func (n *Notifier) Source(happened func() bool, requests func(context.Context) []reconcile.Request) source.Source {
 	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		next := n.Next()
+		// Until it succeeds: the listener would not be told again.
 		enqueue := func() {
-			for _, request := range requests(ctx) {
-				queue.Add(request)
-			}
+			n.Guard.Repeat(ctx, guard.Notifier, func() {
+				for _, request := range requests(ctx) {
+					queue.Add(request)
+				}
+			})
 		}
 		go func() { // ends with the controller's ctx
-			if happened() {
-				enqueue()
-			}
+			n.Guard.Repeat(ctx, guard.Notifier, func() {
+				if happened() {
+					enqueue()
+				}
+			})
 			for {
 				select {
 				case <-ctx.Done():

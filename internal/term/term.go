@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/groupgate/groupgate/internal/guard"
 )
 
 // ErrEnded is the cause of a context that ended because the term did.
@@ -42,6 +44,8 @@ type Term struct {
 	// OnChange, if set, is called at the beginning (true) and at the end (false) of every term. It must not call the
 	// Term.
 	OnChange func(held bool)
+	// Guard, if set, logs and counts panics of OnChange.
+	Guard *guard.Guard
 	// Log gets one line per beginning and end of a term.
 	Log logr.Logger
 
@@ -161,7 +165,7 @@ func (t *Term) end() {
 
 func (t *Term) changed(held bool) {
 	if t.OnChange != nil {
-		t.OnChange(held)
+		t.Guard.Run(guard.Term, func() { t.OnChange(held) })
 	}
 }
 

@@ -1,0 +1,110 @@
+package webhookserver
+
+import (
+	"container/list"
+	"crypto/tls"
+	"errors"
+	"sync"
+	"time"
+)
+
+var (
+	errBusy   = errors.New("too many TLS handshakes")
+	errClosed = errors.New("the connection has made way for another one")
+)
+
+// handshakes bounds the TLS handshakes whose cryptography is being computed at the same time, to the number of
+// processors: thousands of them would make every callback wait for its turn. What a handshake waits for, the client, is
+// not bounded here.
+//
+// Connections from familiar addresses come first, then the newest: under overload the oldest of a queue are those whose
+// clients have given up, or soon will.
+type handshakes struct {
+	mu   sync.Mutex
+	free int
+	// waiting has the connections of strangers, and those of familiar addresses; the newest come last.
+	strangers, familiar list.List
+}
+
+// waiter is a handshake that waits for a slot. granted receives once.
+type waiter struct {
+	conn    *conn
+	queue   *list.List
+	place   *list.Element
+	granted chan bool
+}
+
+// admit is a tls.Config's GetConfigForClient, which is called when the client's first message has arrived. It returns
+// when the handshake may go on.
+func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	c, ok := hello.Conn.(*conn)
+	if !ok {
+		return nil, nil
+	}
+	return nil, h.begin(c)
+}
+
+func (h *handshakes) begin(c *conn) error {
+	h.mu.Lock()
+	if h.free > 0 {
+		h.free--
+		c.working.Store(true)
+		h.mu.Unlock()
+		return nil
+	}
+	w := &waiter{conn: c, queue: &h.strangers, granted: make(chan bool, 1)}
+	if c.familiar {
+		w.queue = &h.familiar
+	}
+	w.place = w.queue.PushBack(w)
+	c.waiter = w
+	h.mu.Unlock()
+
+	patience := time.NewTimer(readHeaderTimeout)
+	defer patience.Stop()
+	select {
+	case granted := <-w.granted:
+		if !granted {
+			return errClosed
+		}
+		return nil
+	case <-patience.C:
+	}
+	h.abandon(c)
+	return errBusy
+}
+
+// done gives back the slot of a connection, if it has one.
+func (h *handshakes) done(c *conn) {
+	if !c.working.Load() || !c.working.CompareAndSwap(true, false) {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, queue := range []*list.List{&h.familiar, &h.strangers} {
+		if newest := queue.Back(); newest != nil {
+			w := newest.Value.(*waiter)
+			h.leave(w)
+			w.conn.working.Store(true)
+			w.granted <- true
+			return
+		}
+	}
+	h.free++
+}
+
+// abandon ends the waiting of a connection, and gives back the slot that it may have got meanwhile.
+func (h *handshakes) abandon(c *conn) {
+	h.mu.Lock()
+	if w := c.waiter; w != nil {
+		h.leave(w)
+		w.granted <- false
+	}
+	h.mu.Unlock()
+	h.done(c)
+}
+
+func (h *handshakes) leave(w *waiter) {
+	w.queue.Remove(w.place)
+	w.conn.waiter = nil
+}

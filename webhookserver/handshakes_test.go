@@ -1,0 +1,92 @@
+package webhookserver
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// ending is how the wait of a connection ended.
+type ending struct {
+	conn *conn
+	err  error
+}
+
+// waiting starts handshakes one after the other and returns how each ended, in the order in which they did.
+func waiting(t *testing.T, h *handshakes, conns ...*conn) chan ending {
+	t.Helper()
+	ended := make(chan ending, len(conns))
+	for _, c := range conns {
+		go func() { ended <- ending{c, h.begin(c)} }() // ends with the wait
+		synctest.Wait()
+	}
+	return ended
+}
+
+func handshaking(all *connections, familiar bool) *conn {
+	near, _ := net.Pipe()
+	return &conn{Conn: near, all: all, familiar: familiar}
+}
+
+// TestHandshakesTakeTurns: those from familiar addresses come first, then the newest.
+func TestHandshakesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newConnections(0, NewMetrics(nil))
+		h := &all.handshakes
+		h.free = 1
+		first := handshaking(all, false)
+		if err := h.begin(first); err != nil {
+			t.Fatal(err)
+		}
+		a, b, c, d := handshaking(all, false), handshaking(all, true), handshaking(all, false), handshaking(all, true)
+		ended := waiting(t, h, a, b, c, d)
+		var order []*conn
+		for current := first; len(order) < 4; {
+			h.done(current)
+			next := <-ended
+			if next.err != nil {
+				t.Errorf("a handshake failed: %v", next.err)
+			}
+			current = next.conn
+			order = append(order, current)
+		}
+		if want := []*conn{d, b, c, a}; !slices.Equal(order, want) {
+			t.Errorf("the order is wrong: %v, want %v", order, want)
+		}
+		h.done(a)
+		h.done(a)
+		if h.free != 1 {
+			t.Errorf("%d free slots, want 1", h.free)
+		}
+	})
+}
+
+// TestHandshakesDoNotWaitForEver: a client that has given up must not be served in the end.
+func TestHandshakesDoNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newConnections(0, NewMetrics(nil))
+		h := &all.handshakes
+		h.free = 0
+		patient, closed := handshaking(all, false), handshaking(all, true)
+		ended := waiting(t, h, patient, closed)
+		begun := time.Now()
+		h.abandon(closed)
+		if got := <-ended; got.conn != closed || !errors.Is(got.err, errClosed) {
+			t.Errorf("the closed connection: %v", got.err)
+		}
+		if got := <-ended; got.conn != patient || !errors.Is(got.err, errBusy) {
+			t.Errorf("the patient one: %v", got.err)
+		}
+		if waited := time.Since(begun); waited != readHeaderTimeout {
+			t.Errorf("waited %v, want %v", waited, readHeaderTimeout)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if n := h.strangers.Len() + h.familiar.Len(); n != 0 {
+			t.Errorf("%d are waiting", n)
+		}
+	})
+}
