@@ -128,7 +128,7 @@ join:
 		"invitation":               {signed(inviteQuery), invite, refused},
 		"addition over REST":       {signed(overREST), invite, refused},
 		"unreadable body":          {signed(join), `{"GroupId":`, refused},
-		"body of another command":  {signed(join), invite, failed(http.StatusBadRequest)},
+		"body of another command":  {signed(join), invite, refused},
 		"unsigned":                 {join, apply(""), failed(http.StatusUnauthorized)},
 		"forged":                   {signedBy("guess"), apply(""), failed(http.StatusUnauthorized)},
 		"signed with empty token":  {signedBy(""), apply(""), failed(http.StatusUnauthorized)},

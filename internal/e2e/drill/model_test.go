@@ -130,7 +130,7 @@ func (m *model) removal(d event, removed map[types.UID]map[string]bool, perPolic
 		violation("the policy %+v of run %s never existed", run.Status.Policy, run.Name)
 		return
 	}
-	unchanged := func(now *version) bool { return now != nil && now.uid == v.uid && now.generation == v.generation }
+	unchanged := func(now *version) bool { return now != nil && now.uid == v.uid && now.rule.prunesLike(v.rule) }
 	if !m.policies[run.Status.Policy.Name].possible(from, d.at, unchanged) {
 		violation("policy %s, generation %d, was replaced", run.Status.Policy.Name, v.generation)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -69,6 +70,13 @@ func modernType(spelled string) string {
 	return spelled
 }
 
+// prunesLike reports whether both say the same under whenFull.prune: only an edit of that voids a plan.
+func (r rule) prunesLike(other rule) bool {
+	r.App, r.Groups, r.Match, r.Types = other.App, other.Groups, other.Match, other.Types
+	r.Code, r.Message = other.Code, other.Message
+	return cmp.Equal(r, other)
+}
+
 // spec is the rule as a manifest.
 func (r rule) spec() v1alpha1.GroupPolicySpec {
 	matchers := []v1alpha1.GroupMatcher{{Type: "All"}}
@@ -112,7 +120,10 @@ func (r rule) spec() v1alpha1.GroupPolicySpec {
 	}
 	if r.Code > 0 {
 		code := int32(r.Code)
-		spec.Join = &v1alpha1.JoinSection{Reject: &v1alpha1.Rejection{Code: &code, Message: r.Message}}
+		// Where rejoinAfter is 0, the schema wants somebody to reject.
+		spec.Join = &v1alpha1.JoinSection{
+			Deny: &v1alpha1.AccountSelector{}, Reject: &v1alpha1.Rejection{Code: &code, Message: r.Message},
+		}
 	}
 	return spec
 }

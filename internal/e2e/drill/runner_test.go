@@ -123,6 +123,8 @@ func (p runner) do(ctx context.Context, s step) {
 		p.edit(func(r *rule) { r.Accounts = append(slices.Clone(r.Accounts), planned...) })
 	case doLoosen:
 		p.edit(func(r *rule) { r.FreeSeats += s.N; r.FreeSeats = min(r.FreeSeats, 100) })
+	case doRephrase:
+		p.edit(func(r *rule) { r.Code, r.Message = 10100+s.N, "come back much later" })
 	case doPreview:
 		p.edit(func(r *rule) { r.Mode = "Preview" })
 	case doInvalidate:

@@ -37,6 +37,7 @@ const (
 	doManual     = "manual run"
 	doTighten    = "tighten"    // the policy protects N more
 	doLoosen     = "loosen"     // the policy wants more seats
+	doRephrase   = "rephrase"   // the policy rejects with another message, which voids no plan
 	doPreview    = "preview"    // the policy's mode becomes Preview
 	doInvalidate = "invalidate" // the policy becomes invalid
 	doRepair     = "repair"     // it becomes valid
@@ -96,8 +97,10 @@ func drawSteps(d rng, s scenario, e episodeDraft) (steps []step) {
 			}
 		case n < 82:
 			add(short(), doTighten, d.between(1, 10))
-		case n < 86:
+		case n < 84:
 			add(short(), doLoosen, d.between(1, 20))
+		case n < 86:
+			add(short(), doRephrase, d.between(1, 100))
 		case n < 88:
 			add(short(), doPreview, 0)
 		case n < 90:

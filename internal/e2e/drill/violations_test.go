@@ -153,11 +153,23 @@ func TestModelReportsViolationsAndNothingElse(t *testing.T) {
 		"edited": {func(f *facts) {
 			v := *f.policies["club"].now()
 			v.generation = 2
+			v.rule.InactiveDays = 31
+			f.policies["club"].becomes(f.at.Add(long), &v)
+		}, "was replaced"},
+		"rephrased": {func(f *facts) {
+			v := *f.policies["club"].now()
+			v.generation, v.rule.Code, v.rule.Message = 2, 10110, "Members only"
+			f.policies["club"].becomes(f.at.Add(long), &v)
+		}, ""},
+		"recreated": {func(f *facts) {
+			v := *f.policies["club"].now()
+			v.uid = "q"
 			f.policies["club"].becomes(f.at.Add(long), &v)
 		}, "was replaced"},
 		"just edited": {func(f *facts) {
 			v := *f.policies["club"].now()
 			v.generation = 2
+			v.rule.InactiveDays = 31
 			f.policies["club"].becomes(f.at.Add(just), &v)
 		}, ""},
 		"deleted":           {func(f *facts) { f.policies["club"].becomes(f.at.Add(long), nil) }, "was replaced"},
