@@ -160,7 +160,8 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	if err := cutOff.Stop(time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if leases := w.kubectl("get", "leases", "-l", "groupgate.io/replica=true", "-o", "name"); strings.Contains(leases, "-c") {
+	leases := w.kubectl("get", "leases", "-l", "groupgate.io/replica=true", "-o", "name")
+	if strings.Contains(leases, "-c") {
 		t.Errorf("a replica that ended cleanly left its Lease: %s", leases)
 	}
 	w.list("jared")

@@ -38,7 +38,8 @@ func newDeliveries(t *testing.T, streams bool) *deliveries {
 	}
 	list := func(context.Context, metav1.ListOptions) (runtime.Object, error) {
 		return &corev1.SecretList{
-			ListMeta: metav1.ListMeta{ResourceVersion: "10"}, Items: []corev1.Secret{*secret("b", "9"), *secret("a", "5")},
+			ListMeta: metav1.ListMeta{ResourceVersion: "10"},
+			Items:    []corev1.Secret{*secret("b", "9"), *secret("a", "5")},
 		}, nil
 	}
 	d.informer = NewWatches(nil, time.Now).NewInformer(
@@ -132,7 +133,8 @@ func TestWhatTheHandlersHaveIsKnown(t *testing.T) {
 func TestNothingOfAListIsClaimedBeforeAllOfItIsDelivered(t *testing.T) {
 	track := newTrack()
 	d := &delivery{
-		ResourceEventHandler: toolscache.ResourceEventHandlerFuncs{}, track: track, registration: synced{}, before: "10",
+		ResourceEventHandler: toolscache.ResourceEventHandlerFuncs{}, track: track,
+		registration: synced{}, before: "10",
 	}
 	check := func(want string) {
 		t.Helper()

@@ -64,7 +64,9 @@ func reconnecting(lw toolscache.ListerWatcher, track *watchTrack) toolscache.Lis
 	inner := toolscache.ToListerWatcherWithContext(lw)
 	outer := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			listed, err := persist(ctx, track, 0, func() (runtime.Object, error) { return inner.ListWithContext(ctx, options) })
+			listed, err := persist(ctx, track, 0, func() (runtime.Object, error) {
+				return inner.ListWithContext(ctx, options)
+			})
 			if list, ok := listed.(metav1.ListInterface); ok && err == nil {
 				track.list(list.GetResourceVersion())
 			}

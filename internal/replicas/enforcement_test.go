@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // world is a leader with two other replicas, a clock, and objects in namespace chat.
@@ -16,6 +15,9 @@ type world struct {
 	*Enforcement
 	at time.Time
 }
+
+// behindC is said of replica c while it does not follow.
+const behindC = "1 of 3: c, whose AccountLists of namespace chat have been out of date since 2026-11-21T18:30:00Z"
 
 var start = time.Date(2026, 11, 21, 18, 30, 0, 0, time.UTC)
 
@@ -130,7 +132,7 @@ func TestReplicaThatIsBehindIsNamed(t *testing.T) {
 	w.report("b", "110")
 	w.check(w.list(2, "110"), "waiting")
 	w.after(grace)
-	w.check(w.list(2, "110"), "1 of 3: c, whose AccountLists of namespace chat have been out of date since 2026-11-21T18:30:00Z")
+	w.check(w.list(2, "110"), behindC)
 	w.checkDue("AccountList")
 	w.after(liveFor)
 	w.renew()
@@ -147,7 +149,7 @@ func TestReturnOfAReplicaIsNoticed(t *testing.T) {
 	w.publish("110")
 	w.report("b", "110")
 	w.after(grace)
-	w.check(w.list(2, "110"), "1 of 3: c, whose AccountLists of namespace chat have been out of date since 2026-11-21T18:30:00Z")
+	w.check(w.list(2, "110"), behindC)
 	w.report("c", "115")
 	w.checkDue("AccountList", "vip")
 	w.check(w.list(2, "110"), "reached")
@@ -172,7 +174,7 @@ func TestReplicaThatIsCutOffIsNamedDuringEdits(t *testing.T) {
 		w.report("b", fmt.Sprint(200+i))
 		want := "waiting"
 		if i >= 5 {
-			want = "1 of 3: c, whose AccountLists of namespace chat have been out of date since 2026-11-21T18:30:00Z"
+			want = behindC
 		}
 		w.check(w.list(int64(i), fmt.Sprint(200+i)), want)
 		w.after(time.Second)
@@ -191,7 +193,8 @@ func TestReplicaThatEndedCleanlyDoesNotCount(t *testing.T) {
 
 func TestReplicaWithoutTheNamespaceIsBehind(t *testing.T) {
 	w := newWorld(t)
-	w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions: Versions{{"AccountList", "games"}: "500"}}})
+	other := Versions{{"AccountList", "games"}: "500"}
+	w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions: other}})
 	w.publish("110")
 	w.report("b", "110")
 	w.after(grace)
@@ -218,8 +221,7 @@ func TestWatchesOfOneAndOfAllNamespacesAreCompared(t *testing.T) {
 		w.report("b", "110")
 		w.check(w.list(2, "110"), "waiting")
 		w.after(grace)
-		w.check(w.list(2, "110"), "1 of 3: c, whose AccountLists of namespace chat have been out of date since "+
-			"2026-11-21T18:30:00Z")
+		w.check(w.list(2, "110"), behindC)
 		w.report("c", "110")
 		w.check(w.list(2, "110"), "reached")
 	})
@@ -236,7 +238,7 @@ func TestPolicyWaitsForItsLists(t *testing.T) {
 	w.report("b", "110")
 	w.after(grace)
 	w.checkDue("GroupPolicy", "lounge")
-	w.check(w.policy(1, "90"), "1 of 3: c, whose AccountLists of namespace chat have been out of date since 2026-11-21T18:30:00Z")
+	w.check(w.policy(1, "90"), behindC)
 	w.report("c", "110")
 	w.checkDue("GroupPolicy", "lounge")
 	w.check(w.policy(1, "90"), "reached")
@@ -272,7 +274,7 @@ func TestObjectThatIsCreatedAgainIsAnotherOne(t *testing.T) {
 	w.check(w.list(1, "90"), "reached")
 	w.Forget("vip")
 	w.publish("120")
-	o := Object{Kind: "AccountList", Namespace: "chat", Name: "vip", UID: types.UID("another"), Generation: 1, Version: "115"}
+	o := Object{Kind: "AccountList", Namespace: "chat", Name: "vip", UID: "another", Generation: 1, Version: "115"}
 	w.check(w.Judge(1, o), "waiting")
 	w.Forget("another")
 	w.checkDue("AccountList")
@@ -293,7 +295,8 @@ func TestLeaderWhoseWatchFailsIsBehind(t *testing.T) {
 	if !w.Members.observe(failing) || !w.Lapsed("AccountList", "chat") || w.Lapsed("GroupPolicy", "chat") {
 		t.Error("a long failure does not count, or for another kind")
 	}
-	want := "1 of 3: the leader, which has not been able to read the AccountLists of namespace chat since 2026-11-21T18:30:00Z"
+	want := "1 of 3: the leader, which has not been able to read the AccountLists of namespace chat since " +
+		"2026-11-21T18:30:00Z"
 	w.check(w.list(1, "90"), want)
 	w.check(w.policy(1, "90"), want)
 	if w.Members.observe(failing) {
@@ -354,7 +357,8 @@ func TestLeaseIsAliveByTheClockOfItsReader(t *testing.T) {
 	if w.others["replica-d"].live(w.at) {
 		t.Error("an old Lease is alive")
 	}
-	w.put("replica-d", leased{name: "d", renewed: renewed.Add(10 * time.Second), report: Report{Versions: versions("100")}})
+	renewed = renewed.Add(10 * time.Second)
+	w.put("replica-d", leased{name: "d", renewed: renewed, report: Report{Versions: versions("100")}})
 	if !w.others["replica-d"].live(w.at) {
 		t.Error("a Lease that was renewed is not alive")
 	}

@@ -187,8 +187,7 @@ func (m *Members) judge(needs []need) Verdict {
 	verdict := Verdict{State: Reached}
 	var late []string
 	if m.blind {
-		late = append(late, fmt.Sprintf("the leader, which has not been able to follow the Leases of the others since %s",
-			clock(m.seen)))
+		late = append(late, "the leader, which has not been able to follow the Leases of the others since "+clock(m.seen))
 	}
 	for _, n := range needs {
 		if !reaches(m.own.of(n.Kind, n.Namespace), n.version) {
@@ -196,7 +195,8 @@ func (m *Members) judge(needs []need) Verdict {
 		}
 		w := m.watchOf(n.Watch)
 		if since, ok := m.failing[w]; ok && len(late) == 0 {
-			late = append(late, fmt.Sprintf("the leader, which has not been able to read the %s since %s", w, clock(since)))
+			late = append(late,
+				fmt.Sprintf("the leader, which has not been able to read the %s since %s", w, clock(since)))
 		}
 	}
 	for _, other := range m.sorted() {

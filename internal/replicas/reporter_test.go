@@ -44,7 +44,8 @@ func startReporter(t *testing.T) *reporting {
 	}
 	r.Reporter = &Reporter{
 		Client: interceptor.NewClient(fake.NewClientBuilder().WithScheme(objects).Build(), interceptor.Funcs{
-			Apply: func(_ context.Context, _ client.WithWatch, lease runtime.ApplyConfiguration, _ ...client.ApplyOption) error {
+			Apply: func(_ context.Context, _ client.WithWatch, lease runtime.ApplyConfiguration,
+				_ ...client.ApplyOption) error {
 				if r.fails != nil {
 					return r.fails
 				}
@@ -106,7 +107,8 @@ func TestLeaseSaysWhatWasReported(t *testing.T) {
 			t.Errorf("read (-want,+got):\n%s", diff)
 		}
 		owner := r.last.OwnerReferences[0]
-		if owner.Kind != "Pod" || owner.Name != pod.Name || string(owner.UID) != pod.UID || owner.BlockOwnerDeletion != nil {
+		if owner.Kind != "Pod" || owner.Name != pod.Name || string(owner.UID) != pod.UID ||
+			owner.BlockOwnerDeletion != nil {
 			t.Errorf("owner %+v", owner)
 		}
 		if r.last.Name != "replica-"+pod.Name || r.last.Labels["groupgate.io/replica"] != "true" {
