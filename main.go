@@ -221,8 +221,8 @@ func (o *managerOptions) run(parent context.Context) error {
 	o.Log.Info("starting", "version", builtVersion(), "callbackAddress", o.CallbackAddress,
 		"tls", o.CallbackCertDir != "", "namespaces", o.Namespaces)
 	if o.Pod == (replicas.Pod{}) && podNamespace() != "" {
-		o.Log.Info("set POD_NAMESPACE, POD_NAME and POD_UID through the downward API: without them the other replicas " +
-			"do not know this one, and the condition Programmed is about the leader alone")
+		o.Log.Info("set POD_NAMESPACE, POD_NAME and POD_UID through the downward API: without them the others do not " +
+			"know this replica, and the condition Programmed is about the leader alone")
 	}
 	ctx, stop := untilSignal(parent, o.Log.WithValues("shutdownDelay", o.ShutdownDelay.String()))
 	defer stop()

@@ -40,7 +40,8 @@ func (w *world) startManager() *Intake {
 	mgr, watches := newManager(w.t, w.Namespace, store, replicaOptions{})
 	controllers, err := Setup(w.t.Context(), mgr, Config{
 		Store: store, Watches: watches, Members: replicas.NewMembers(replicas.Pod{}, time.Now),
-		Health: new(callbackhealth.Recorder), IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
+		Health: new(callbackhealth.Recorder), IMEndpoint: w.URL,
+		SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: time.Now, Registerer: prometheus.NewRegistry(),
 	})
 	labtest.Must(w.t, err)

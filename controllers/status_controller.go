@@ -126,7 +126,8 @@ func (r *StatusReconciler) kinds() []statusKind {
 		(*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince)
 	if r.Replica != nil {
 		enforcement := r.Replica.Enforcement
-		apps.sources = append(apps.sources, enforcement.Source(kindApp, apps.all), enforcement.Observed(r.callbacksTurned))
+		apps.sources = append(apps.sources,
+			enforcement.Source(kindApp, apps.all), enforcement.Observed(r.callbacksTurned))
 		lists.sources = append(lists.sources, enforcement.Source(kindList, lists.all))
 		policies.sources = append(policies.sources, enforcement.Source(kindPolicy, policies.all))
 	}

@@ -26,7 +26,7 @@ func callbacksVerified(app *v1alpha1.IMApp, seen callbackhealth.Seen) metav1.Con
 	}
 	const (
 		noneRight = ", and none was right for 10 minutes. "
-		public    = " Anybody who knows the SDKAppID, which is public, can cause this; a callback with a right Sign ends it."
+		public    = " Anybody who knows the SDKAppID can cause this, and it is public. A right Sign ends it."
 	)
 	secret, key := app.Spec.CredentialsSecretRef.Name, v1alpha1.SecretKeyCallbackToken
 	switch seen.Verdict() {

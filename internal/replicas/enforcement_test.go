@@ -315,7 +315,7 @@ func TestLeaderThatCannotFollowTheLeasesIsBehind(t *testing.T) {
 	w.after(liveFor)
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"),
-		"1 of 3: the leader, which has not been able to follow the Leases of the others since 2026-11-21T18:30:00Z")
+		"1 of 3: the leader, which has not been able to read the Leases of the others since 2026-11-21T18:30:00Z")
 	w.renew()
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"), "reached")

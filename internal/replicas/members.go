@@ -187,7 +187,7 @@ func (m *Members) judge(needs []need) Verdict {
 	verdict := Verdict{State: Reached}
 	var late []string
 	if m.blind {
-		late = append(late, "the leader, which has not been able to follow the Leases of the others since "+clock(m.seen))
+		late = append(late, "the leader, which has not been able to read the Leases of the others since "+clock(m.seen))
 	}
 	for _, n := range needs {
 		if !reaches(m.own.of(n.Kind, n.Namespace), n.version) {
