@@ -207,7 +207,10 @@ func (a *App) Run(ctx context.Context) error {
 	defer stop()
 	g, running := errgroup.WithContext(running)
 	if a.certificate != nil {
-		g.Go(func() error { a.certificate.poll(running); return nil })
+		g.Go(func() error {
+			a.guard.Repeat(running, guard.Certificate, func() { a.certificate.poll(running) })
+			return nil
+		})
 	}
 	g.Go(func() error { return a.server.Start(running) })
 	g.Go(func() error {

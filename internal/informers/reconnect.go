@@ -36,7 +36,7 @@ const (
 )
 
 // errWatchClosedUnopened stands for the connection error that client-go swallows (see reconnecting).
-var errWatchClosedUnopened = errors.New("the connection was closed before the watch began")
+var errWatchClosedUnopened = errors.New("connection closed")
 
 // ConnectionConfig returns a copy of config for connections to the API server that come back quickly after an outage:
 // an attempt to connect lasts at most 3 s.
@@ -107,6 +107,7 @@ func persist[T any](
 ) (T, error) {
 	var refusals time.Duration
 	for {
+		track.asking()
 		got, err := attempt()
 		var pause time.Duration
 		switch {

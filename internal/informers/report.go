@@ -33,8 +33,7 @@ func (w *Watches) Report(ctx context.Context, log logr.Logger) {
 			log.Info("All watches are in order again")
 			reported = time.Time{}
 		case failing != "" && now.Sub(reported) >= reportInterval:
-			log.Info("Watches fail; what was received last stays in force", "failing", failing,
-				"unsynced", w.Waiting())
+			log.Info("Watches fail", "failing", failing, "neverReceived", w.Waiting())
 			reported = now
 		}
 	}

@@ -26,6 +26,9 @@ import (
 // deliver are missing from then on, until it syncs.
 const refusalLimit = 10 * time.Second
 
+// answerLimit is how long an attempt may be without a result before its watch counts as failing.
+const answerLimit = 2 * time.Second
+
 // Kinds returns an object of every kind that the snapshot depends on.
 func Kinds() []client.Object {
 	return []client.Object{
@@ -176,16 +179,26 @@ type watchTrack struct {
 
 	mu       sync.Mutex
 	state    WatchState
-	skipped  bool // refused for refusalLimit before it synced
+	asked    time.Time // since when an attempt has had no result; zero if there is none
+	skipped  bool      // refused for refusalLimit before it synced
 	handlers []toolscache.ResourceEventHandlerRegistration
 	counted  []*delivery
 	listed   string // the version of the last list
+}
+
+// asking reports the beginning of an attempt.
+func (t *watchTrack) asking() {
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked = now
 }
 
 // opened reports that the watch is open and complete.
 func (t *watchTrack) opened() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.asked = time.Time{}
 	t.state = WatchState{ResourceVersion: t.state.ResourceVersion}
 }
 
@@ -193,6 +206,7 @@ func (t *watchTrack) opened() {
 func (t *watchTrack) answered() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.asked = time.Time{}
 	t.state.RefusedSince, t.state.RefusedAt = time.Time{}, time.Time{}
 }
 
@@ -203,7 +217,11 @@ func (t *watchTrack) failed(err error) {
 	defer t.mu.Unlock()
 	if t.state.FailingSince.IsZero() {
 		t.state.FailingSince = now
+		if !t.asked.IsZero() { // the watch was not open meanwhile
+			t.state.FailingSince = t.asked
+		}
 	}
+	t.asked = time.Time{}
 	t.state.Problem = problem(err)
 	if !refused(err) {
 		t.state.RefusedSince, t.state.RefusedAt = time.Time{}, time.Time{}
@@ -252,9 +270,14 @@ func (t *watchTrack) listedVersion() string {
 // current returns the state.
 func (t *watchTrack) current() WatchState {
 	delivered := t.delivered()
+	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	state := t.state
+	// client-go repeats some requests by itself, for up to ten seconds, and others hang for as long.
+	if state.FailingSince.IsZero() && !t.asked.IsZero() && now.Sub(t.asked) >= answerLimit {
+		state.FailingSince, state.Problem = t.asked, "no answer"
+	}
 	state.Synced = t.informer.HasSynced()
 	for _, handler := range t.handlers {
 		state.Synced = state.Synced && handler.HasSynced()

@@ -158,6 +158,35 @@ func TestRefusalsAreCountedWhileNothingElseIsAnswered(t *testing.T) {
 	})
 }
 
+// A request may hang, or client-go may repeat it, for ten seconds.
+func TestWatchThatGetsNoAnswerFailsFromItsRequestOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, track := newScript(), newTrack()
+		lw := toolscache.ToListerWatcherWithContext(reconnecting(s.lister(), track))
+		s.next(nil)
+		w, err := lw.WatchWithContext(t.Context(), metav1.ListOptions{ResourceVersion: "7"})
+		must(t, err)
+		w.Stop()
+		asked := time.Now()
+		go func() { // ends with the answers below
+			if w, err := lw.WatchWithContext(t.Context(), metav1.ListOptions{ResourceVersion: "7"}); err == nil {
+				w.Stop()
+			}
+		}()
+		<-time.After(answerLimit - time.Millisecond)
+		checkState(t, track, WatchState{})
+		<-time.After(time.Millisecond)
+		checkState(t, track, WatchState{FailingSince: asked, Problem: "no answer"})
+		<-time.After(10 * time.Second)
+		s.next(errDown)
+		synctest.Wait()
+		checkState(t, track, WatchState{FailingSince: asked, Problem: "connection refused"})
+		s.next(nil)
+		<-time.After(2 * time.Second)
+		checkState(t, track, WatchState{})
+	})
+}
+
 func TestExpiredVersionIsNoFailure(t *testing.T) {
 	s, track := newScript(), newTrack()
 	lw := toolscache.ToListerWatcherWithContext(reconnecting(s.lister(), track))
