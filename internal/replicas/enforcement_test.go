@@ -70,7 +70,10 @@ func (w *world) policy(generation int64, version string) Verdict {
 func (w *world) check(verdict Verdict, want string) {
 	w.Helper()
 	got := map[State]string{Waiting: "waiting", Reached: "reached"}[verdict.State]
-	if verdict.State == Behind {
+	switch {
+	case verdict.Unread != "" && verdict.State == Behind:
+		got = "unread: " + verdict.Unread
+	case verdict.State == Behind:
 		got = fmt.Sprintf("%d of %d: %s", verdict.Late, verdict.Replicas, verdict.First)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -297,8 +300,7 @@ func TestLeaderWhoseWatchFailsIsBehind(t *testing.T) {
 	if !w.Members.observe(failing) || !w.Lapsed("AccountList", "chat") || w.Lapsed("GroupPolicy", "chat") {
 		t.Error("a long failure does not count, or for another kind")
 	}
-	want := "1 of 3: the leader, which has not been able to read the AccountLists of namespace chat since " +
-		"2026-11-21T18:30:00Z"
+	const want = "unread: the AccountLists of namespace chat since 2026-11-21T18:30:00Z"
 	w.check(w.list(1, "90"), want)
 	w.check(w.policy(1, "90"), want)
 	if w.Members.observe(failing) {
@@ -317,7 +319,7 @@ func TestLeaderThatCannotFollowTheLeasesIsBehind(t *testing.T) {
 	w.after(liveFor)
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"),
-		"1 of 3: the leader, which has not been able to read the Leases of the others since 2026-11-21T18:30:00Z")
+		"unread: the Leases of the replicas since 2026-11-21T18:30:00Z")
 	w.renew()
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"), "reached")

@@ -213,20 +213,19 @@ func (m *Members) judge(needs []need) Verdict {
 	if !m.listed {
 		verdict.State = Waiting
 	}
-	var late []string
 	if m.blind {
-		late = append(late, "the leader, which has not been able to read the Leases of the others since "+clock(m.seen))
+		return Verdict{State: Behind, Unread: "the Leases of the replicas since " + clock(m.seen)}
 	}
 	for _, n := range needs {
 		if !reaches(m.own.of(n.Kind, n.Namespace), n.version) {
 			verdict.State = Waiting
 		}
 		w := m.watchOf(n.Watch)
-		if since, ok := m.failing[w]; ok && len(late) == 0 {
-			late = append(late,
-				fmt.Sprintf("the leader, which has not been able to read the %s since %s", w, clock(since)))
+		if since, ok := m.failing[w]; ok {
+			return Verdict{State: Behind, Unread: fmt.Sprintf("the %s since %s", w, clock(since))}
 		}
 	}
+	var late []string
 	for _, other := range m.sorted() {
 		for _, n := range needs {
 			version := other.report.Versions.of(n.Kind, n.Namespace)
