@@ -33,8 +33,8 @@ type Verdict struct {
 	// Late of Replicas are behind, and First names one of them and says since when.
 	Late, Replicas int
 	First          string
-	// Unread, if not empty, is what the leader has not been able to read, and since when: it does not know what changed,
-	// or which replicas there are. Then State is Behind, and Late is not known.
+	// Unread, if not empty, is what the leader has not been able to read, and since when: it does not know what has
+	// changed, or which replicas there are. Then State is Behind, and Late is not known.
 	Unread string
 }
 
