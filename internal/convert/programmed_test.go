@@ -32,7 +32,8 @@ func TestProgrammedNamesReplicas(t *testing.T) {
 			`2 of 3 replicas do not enforce this generation: b, last heard of at noon, and 1 more.` + advice},
 		"Leader": {LeaderBehind("the AccountLists since noon", 3), metav1.ConditionFalse, v1alpha1.ReasonReplicasBehind,
 			`The leader has not been able to read the AccountLists since noon, so that there may be a newer version, or a replica, that it does not know. Check its roles; groupgate_watch_failing_seconds tells which of its watches fail.`},
-		"NotAccepted`: {NotProgrammed(accepted), metav1.ConditionFalse, v1alpha1.ReasonInvalid, `Correct groups."},
+		"NotAccepted": {NotProgrammed(accepted),
+			metav1.ConditionFalse, v1alpha1.ReasonInvalid, "Correct groups."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := metav1.Condition{
