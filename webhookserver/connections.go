@@ -34,10 +34,9 @@ const (
 //   - an unverified one, the oldest first, and last those from familiar addresses, which lately held a verified one;
 //   - the verified one that has been idle for longest, if (nearly) all are verified.
 //
-// A connection from a familiar address that waits for its turn in handshakes does not make way. Where strangers have the
-// address of the vendor, behind a load balancer that hides addresses, those that make way only come again, and the
-// vendor's would find a turn as rarely as any of them. If all others have such a turn to wait for, so does the next one
-// to be accepted.
+// A connection from a familiar address that waits for its turn in handshakes does not make way. Where strangers have
+// the address of the vendor, behind a load balancer that hides addresses, those that make way only come again, and the
+// vendor's would find a turn as rarely as any of them. If all connections wait so, the next one waits to be accepted.
 //
 // A lock is taken for a new connection, for its first request, for its verification and for its end, never for a
 // callback on a verified one.

@@ -327,8 +327,8 @@ func TestFamiliarAddressesComeFirst(t *testing.T) {
 	})
 }
 
-// TestHandshakesThatWaitDoNotMakeWay: behind a load balancer that hides addresses, strangers that make way come again at
-// once, and a callback would find its turn among them as rarely as any of them.
+// TestHandshakesThatWaitDoNotMakeWay: behind a load balancer that hides addresses, strangers that make way come again
+// at once, and a callback would find its turn among them as rarely as any of them.
 func TestHandshakesThatWaitDoNotMakeWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newConnections(8, NewMetrics(nil))
