@@ -176,7 +176,7 @@ type watchTrack struct {
 	mu       sync.Mutex
 	state    WatchState
 	asked    time.Time // since when an attempt has had no result; zero if there is none
-	skipped  bool // refused for refusalLimit before it synced
+	skipped  bool      // refused for refusalLimit before it synced
 	handlers []toolscache.ResourceEventHandlerRegistration
 }
 
