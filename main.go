@@ -26,6 +26,7 @@ import (
 	"github.com/groupgate/groupgate/internal/app"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/webhookserver"
 )
 
@@ -179,7 +180,20 @@ func (o *managerOptions) validate() error {
 	if o.Election.Enabled && o.Election.Namespace == "" {
 		o.Election.Namespace = podNamespace()
 	}
+	o.Pod = podFromEnvironment()
 	return errors.Join(append(errs, o.Election.Validate())...)
+}
+
+// podFromEnvironment is the Pod that this process runs in, by the variables that config/manager sets through the
+// downward API; zero without one of them.
+func podFromEnvironment() replicas.Pod {
+	pod := replicas.Pod{
+		Namespace: os.Getenv("POD_NAMESPACE"), Name: os.Getenv("POD_NAME"), UID: os.Getenv("POD_UID"),
+	}
+	if pod.Namespace == "" || pod.Name == "" || pod.UID == "" {
+		return replicas.Pod{}
+	}
+	return pod
 }
 
 // podNamespace is the namespace this pod runs in, empty outside a cluster.
@@ -206,6 +220,10 @@ func (o *managerOptions) run(parent context.Context) error {
 	}
 	o.Log.Info("starting", "version", builtVersion(), "callbackAddress", o.CallbackAddress,
 		"tls", o.CallbackCertDir != "", "namespaces", o.Namespaces)
+	if o.Pod == (replicas.Pod{}) && podNamespace() != "" {
+		o.Log.Info("set POD_NAMESPACE, POD_NAME and POD_UID through the downward API: without them the others do not " +
+			"know this replica, and the condition Programmed is about the leader alone")
+	}
 	ctx, stop := untilSignal(parent, o.Log.WithValues("shutdownDelay", o.ShutdownDelay.String()))
 	defer stop()
 	if err := manager.Run(ctx); err != nil {

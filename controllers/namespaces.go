@@ -1,11 +1,13 @@
 package controllers
 
 import (
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/groupgate/groupgate/internal/informers"
+	"github.com/groupgate/groupgate/internal/replicas"
 )
 
 // lostAfter is for how long a watch of IMApps must have been refused, without any other answer in between, before its
@@ -23,6 +25,8 @@ type coverage struct {
 	incomplete map[string]bool
 	// lost are those whose IMApps may have been deleted.
 	lost map[string]bool
+	// delivered is up to which versions the changed objects have every event of the namespaces that are complete.
+	delivered replicas.Versions
 	// nothing says that no namespace is complete.
 	nothing bool
 }
@@ -31,18 +35,22 @@ func coverageOf(watches watchStates) coverage {
 	if watches == nil {
 		return coverage{}
 	}
-	c := coverage{incomplete: map[string]bool{}, lost: map[string]bool{}}
+	c := coverage{incomplete: map[string]bool{}, lost: map[string]bool{}, delivered: replicas.Versions{}}
 	watched := map[string]bool{}
 	for _, state := range watches.States() {
 		watched[state.Namespace] = true
 		if !state.Synced {
 			c.incomplete[state.Namespace] = true
 		}
+		if state.Delivered != "" {
+			c.delivered[replicas.Watch{Kind: state.Kind, Namespace: state.Namespace}] = state.Delivered
+		}
 		// A watch of all namespaces loses every app alike: none of them is known to exist.
 		if state.Kind == "IMApp" && state.RefusedFor() >= lostAfter {
 			c.lost[state.Namespace] = true
 		}
 	}
+	maps.DeleteFunc(c.delivered, func(w replicas.Watch, _ string) bool { return c.incomplete[w.Namespace] })
 	c.nothing = len(c.incomplete) == len(watched)
 	return c
 }

@@ -23,11 +23,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/replicas"
 )
 
 // startManager starts every controller, on caches and by the real clock.
@@ -37,7 +39,9 @@ func (w *world) startManager() *Intake {
 	store := &policy.Store{}
 	mgr, watches := newManager(w.t, w.Namespace, store, replicaOptions{})
 	controllers, err := Setup(w.t.Context(), mgr, Config{
-		Store: store, Watches: watches, IMEndpoint: w.URL, SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
+		Store: store, Watches: watches, Members: replicas.NewMembers(replicas.Pod{}, time.Now),
+		Health: new(callbackhealth.Recorder), IMEndpoint: w.URL,
+		SweepInterval: time.Hour, PruneRunTTL: 7 * 24 * time.Hour,
 		Now: time.Now, Registerer: prometheus.NewRegistry(),
 	})
 	labtest.Must(w.t, err)

@@ -9,11 +9,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/pruning"
+	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -24,7 +26,11 @@ type Config struct {
 	// Watches are those of the manager's cache.
 	Watches *informers.Watches
 	// Guard logs and counts panics.
-	Guard    *guard.Guard
+	Guard *guard.Guard
+	// Members are the replicas that may be answering callbacks.
+	Members *replicas.Members
+	// Health is what the callback server has seen of the callbacks of each app.
+	Health   *callbackhealth.Recorder
 	Election term.Election
 	// IMEndpoint, if not empty, is used instead of the hosts of the regions.
 	IMEndpoint string
@@ -40,6 +46,8 @@ type Config struct {
 type Controllers struct {
 	// Intake is where the callback server reports full groups.
 	Intake *Intake
+	// Replica knows what this replica enforces, and what every replica does.
+	Replica *Replica
 	// Published and TermBegan return channels that the next publication, and the beginning of the next term, close.
 	Published, TermBegan func() <-chan struct{}
 }
@@ -64,11 +72,14 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Client: mgr.GetClient(), Store: c.Store, Now: c.Now, Watches: c.Watches, Guard: c.Guard,
 		Metrics: metrics,
 	}
+	snapshot.Replica = NewReplica(snapshot, c.Members, c.Health)
 	status := &StatusReconciler{
 		Client:       mgr.GetClient(),
 		Snapshots:    c.Store,
 		Term:         leader,
 		Reachability: clients,
+		Replica:      snapshot.Replica,
+		Began:        c.Now(),
 		Events:       recorder,
 		Now:          c.Now,
 	}
@@ -105,7 +116,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 	c.Registerer.MustRegister(c.Guard.Collector(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now)))
 	runnables := []guard.Runnable{
 		c.Guard.Runnable(guard.Term, leader), c.Guard.Runnable(guard.Intake, intake),
-		c.Guard.Runnable(guard.Sweeper, sweeper),
+		c.Guard.Runnable(guard.Sweeper, sweeper), c.Guard.Runnable(guard.Replica, snapshot.Replica.Enforcement),
 	}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
@@ -125,5 +136,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 	if err != nil {
 		return nil, fmt.Errorf("set up the controllers: %w", err)
 	}
-	return &Controllers{Intake: intake, Published: snapshot.published.Next, TermBegan: leader.Began}, nil
+	return &Controllers{
+		Intake: intake, Replica: snapshot.Replica, Published: snapshot.published.Next, TermBegan: leader.Began,
+	}, nil
 }

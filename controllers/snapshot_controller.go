@@ -73,6 +73,8 @@ type SnapshotReconciler struct {
 	Guard *guard.Guard
 	// Metrics, if set, shows the builds.
 	Metrics *Metrics
+	// Replica, if set, learns what every publication contains.
+	Replica *Replica
 
 	changed   changedObjects
 	inputs    inputs    // used by the one worker only
@@ -93,16 +95,21 @@ func (r *SnapshotReconciler) SetupWithManager(ctx context.Context, mgr manager.M
 	}
 	r.changed.guard, r.published.Guard, r.rules.Guard = r.Guard, r.Guard, r.Guard
 	everyReplica := false
+	// The versions that the handlers have been called with are what this replica reports.
+	counting := informers.Counting(mgr.GetCache())
+	watch := func(object client.Object, matters predicate.Predicate) source.Source {
+		return source.Kind(counting, object, r.changed.handler(matters))
+	}
 	err := builder.ControllerManagedBy(mgr).
 		Named("snapshot").
-		Watches(&v1alpha1.IMApp{}, r.changed.handler(specChanged)).
+		WatchesRawSource(watch(&v1alpha1.IMApp{}, specChanged)).
 		// The accounts of a cached list are packed: see convert.PackList.
-		Watches(&v1alpha1.AccountList{},
-			r.changed.handler(predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
-		Watches(&v1alpha1.GroupPolicy{}, r.changed.handler(specChanged)).
-		Watches(&corev1.Secret{}, r.changed.handler(dataChanged)).
+		WatchesRawSource(watch(&v1alpha1.AccountList{},
+			predicate.Or(specChanged, predicate.LabelChangedPredicate{}))).
+		WatchesRawSource(watch(&v1alpha1.GroupPolicy{}, specChanged)).
+		WatchesRawSource(watch(&corev1.Secret{}, dataChanged)).
 		// Runs record who is refused. A process that served before it has read them would admit every removed member.
-		Watches(&v1alpha1.PruneRun{}, r.changed.handler(refusalChanged)).
+		WatchesRawSource(watch(&v1alpha1.PruneRun{}, refusalChanged)).
 		// Without any object there is no event, and there must be a snapshot.
 		WatchesRawSource(source.Func(func(_ context.Context, q queue) error {
 			q.Add(buildRequest())
@@ -182,6 +189,7 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	before, snapshot := r.Store.Load(), r.inputs.compiler.Build()
 	r.building = false
 	if snapshot == before {
+		r.reportPublished(covered)
 		return reconcile.Result{RequeueAfter: r.inputs.nextEnd(r.Now())}, nil
 	}
 	// The metrics come first: a reader of the new snapshot must find its figures.
@@ -189,6 +197,7 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	r.notBefore = ended.Add(min(pausePerBuild*ended.Sub(began), maxBuildPause))
 	r.Metrics.built(snapshot, ended, ended.Sub(began))
 	r.Store.Publish(snapshot)
+	r.reportPublished(covered) // before the statuses are written
 	r.published.Notify()
 	if before == nil || before.RulesHash() != snapshot.RulesHash() {
 		r.rules.Notify()
@@ -210,11 +219,19 @@ func (r *SnapshotReconciler) takeChanges(covered coverage) (taken int) {
 	for key, change := range r.pending {
 		if covered.holds(key.name.Namespace) {
 			r.inputs.update(change)
+			r.Replica.took(change)
 			delete(r.pending, key)
 			taken++
 		}
 	}
 	return taken
+}
+
+// reportPublished tells the Replica what the published snapshot contains: the changes that were taken, and so all that
+// had been delivered before.
+func (r *SnapshotReconciler) reportPublished(covered coverage) {
+	r.changed.built()
+	r.Replica.published(covered.delivered, r.inputs.compiler.Referring())
 }
 
 // startOver drops all inputs and takes them from the cache. The changes that are still pending are applied after that,
@@ -253,6 +270,7 @@ type changedObjects struct {
 	guard   *guard.Guard
 	mu      sync.Mutex
 	changes changeSet
+	taken   bool // by a build that has not ended
 }
 
 type changeSet map[objectKey]changedObject
@@ -280,8 +298,22 @@ func (c *changedObjects) take() changeSet {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	taken := c.changes
-	c.changes = nil
+	c.changes, c.taken = nil, true
 	return taken
+}
+
+// built reports that what was taken is published.
+func (c *changedObjects) built() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken = false
+}
+
+// settled reports whether everything that was delivered is published.
+func (c *changedObjects) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.changes) == 0 && !c.taken
 }
 
 // handler adds the creations and updates that matter, and every deletion, whatever the last state of the object was. It

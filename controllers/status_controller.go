@@ -58,8 +58,11 @@ type StatusReconciler struct {
 	Term      *term.Term
 	// Reachability may be nil.
 	Reachability Reachability
-	Events       events.EventRecorder
-	Now          func() time.Time
+	// Replica, if set, knows which objects every replica enforces, and what callbacks look like; Began is since when.
+	Replica *Replica
+	Began   time.Time
+	Events  events.EventRecorder
+	Now     func() time.Time
 }
 
 // statusKind is one kind of object whose status is written.
@@ -68,7 +71,7 @@ type statusKind struct {
 	object     client.Object
 	// all names every object of the published snapshot, changed those whose verdict has changed since its last call.
 	all, changed func() []reconcile.Request
-	source       source.Source // may be nil
+	sources      []source.Source
 }
 
 // kindOf makes a statusKind of the functions that list verdicts of type V.
@@ -115,15 +118,20 @@ func (r *StatusReconciler) kinds() []statusKind {
 	apps := kindOf("imapp-status", &v1alpha1.IMApp{}, r.Snapshots,
 		(*policy.Snapshot).AppVerdicts, (*policy.Snapshot).AppVerdictsSince)
 	if r.Reachability != nil {
-		apps.source = r.Reachability.Source()
+		apps.sources = append(apps.sources, r.Reachability.Source())
 	}
-	return []statusKind{
-		apps,
-		kindOf("accountlist-status", &v1alpha1.AccountList{}, r.Snapshots,
-			(*policy.Snapshot).ListVerdicts, (*policy.Snapshot).ListVerdictsSince),
-		kindOf("grouppolicy-status", &v1alpha1.GroupPolicy{}, r.Snapshots,
-			(*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince),
+	lists := kindOf("accountlist-status", &v1alpha1.AccountList{}, r.Snapshots,
+		(*policy.Snapshot).ListVerdicts, (*policy.Snapshot).ListVerdictsSince)
+	policies := kindOf("grouppolicy-status", &v1alpha1.GroupPolicy{}, r.Snapshots,
+		(*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince)
+	if r.Replica != nil {
+		enforcement := r.Replica.Enforcement
+		apps.sources = append(apps.sources,
+			enforcement.Source(kindApp, apps.all), enforcement.Observed(r.callbacksTurned))
+		lists.sources = append(lists.sources, enforcement.Source(kindList, lists.all))
+		policies.sources = append(policies.sources, enforcement.Source(kindPolicy, policies.all))
 	}
+	return []statusKind{apps, lists, policies}
 }
 
 // SetupWithManager makes the manager run one controller for each kind. published enqueues its requests after every
@@ -146,8 +154,8 @@ func (r *StatusReconciler) SetupWithManager(mgr manager.Manager, published func(
 				RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
 					firstStatusRetry, lastStatusRetry),
 			})
-		if kind.source != nil {
-			b = b.WatchesRawSource(kind.source)
+		for _, source := range kind.sources {
+			b = b.WatchesRawSource(source)
 		}
 		update := func(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 			return r.reconcile(ctx, request, kind.object.DeepCopyObject().(client.Object))
@@ -201,7 +209,7 @@ func (r *StatusReconciler) reconcile(
 // may be wrong for any other version.
 type statusPatch struct {
 	Metadata struct {
-		ResourceVersion string `json:"resourceVersion"`
+		ResourceVersion string `json:"resourceVersion,omitempty"`
 	} `json:"metadata"`
 	Status any `json:"status"`
 }
@@ -210,7 +218,10 @@ type statusPatch struct {
 // condition would cost the decoding of up to 20,000 accounts.
 func (r *StatusReconciler) patch(ctx context.Context, object client.Object) error {
 	patch := statusPatch{Status: statusOf(object)}
-	patch.Metadata.ResourceVersion = object.GetResourceVersion()
+	// While the watch of the leader fails its version is perhaps an old one, and the status must say so all the same.
+	if !r.cannotRead(object) {
+		patch.Metadata.ResourceVersion = object.GetResourceVersion()
+	}
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return fmt.Errorf("encode the status: %w", err)
@@ -238,6 +249,7 @@ func (r *StatusReconciler) update(snapshot *policy.Snapshot, object client.Objec
 			return false
 		}
 		conditions := r.withReachability(convert.AppConditions(v, o), o)
+		conditions = r.withProgrammed(r.withCallbacks(conditions, o), o)
 		o.Status.ObservedGeneration = generation
 		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, conditions)
 	case *v1alpha1.AccountList:
@@ -247,13 +259,13 @@ func (r *StatusReconciler) update(snapshot *policy.Snapshot, object client.Objec
 		}
 		o.Status.ObservedGeneration = generation
 		o.Status.Accounts = int32(v.Accounts) //nolint:gosec // the schema bounds a list to 20,000
-		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, convert.ListConditions(v, o))
+		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, r.withProgrammed(convert.ListConditions(v, o), o))
 	case *v1alpha1.GroupPolicy:
 		v, ok := snapshot.PolicyVerdict(namespace, name, uid)
 		if !ok || v.Generation != generation {
 			return false
 		}
-		conditions := convert.PolicyConditions(v, o)
+		conditions := r.withProgrammed(convert.PolicyConditions(v, o), o)
 		o.Status.ObservedGeneration = generation
 		o.Status.Gate, o.Status.Groups = convert.PolicyGate(o), convert.PolicyGroups(o)
 		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, conditions)
@@ -302,7 +314,7 @@ func isOurs(conditionType string) bool {
 	switch conditionType {
 	case v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs, v1alpha1.ConditionReady,
 		v1alpha1.ConditionStalled, v1alpha1.ConditionWarning, v1alpha1.ConditionPruneOverridden,
-		v1alpha1.ConditionVendorReachable:
+		v1alpha1.ConditionVendorReachable, v1alpha1.ConditionCallbacksVerified, v1alpha1.ConditionProgrammed:
 		return true
 	}
 	return false

@@ -186,7 +186,8 @@ func TestOneStatusPatchPerChange(t *testing.T) {
 	for _, c := range gate.Status.Conditions {
 		types = append(types, c.Type)
 	}
-	if diff := cmp.Diff([]string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady}, types); diff != "" {
+	want := []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady, v1alpha1.ConditionProgrammed}
+	if diff := cmp.Diff(want, types); diff != "" {
 		t.Errorf("conditions of a policy without references (-want,+got):\n%s", diff)
 	}
 

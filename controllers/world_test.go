@@ -23,15 +23,18 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
 // replica is a manager with the snapshot and the status controller, whose patches a test can count and refuse.
 type replica struct {
 	store   *policy.Store
+	health  callbackhealth.Recorder
 	metrics *Metrics
 	term    *term.Term
 	age     *term.WatchAge
@@ -52,6 +55,7 @@ type replicaOptions struct {
 	namespaces   []string     // besides that of the test
 	election     term.Election
 	reachability Reachability
+	began        time.Time
 }
 
 // election has durations short enough for a test.
@@ -100,7 +104,9 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 	}
 
 	snapshots := &SnapshotReconciler{Store: r.store, Now: time.Now, Watches: r.watches, Metrics: r.metrics}
+	snapshots.Replica = NewReplica(snapshots, replicas.NewMembers(replicas.Pod{}, time.Now), &r.health)
 	labtest.Must(t, snapshots.SetupWithManager(t.Context(), mgr))
+	labtest.Must(t, mgr.Add(snapshots.Replica.Enforcement))
 
 	writer, err := client.NewWithWatch(o.config,
 		client.Options{Scheme: labtest.Scheme(), Cache: &client.CacheOptions{Reader: mgr.GetCache()}})
@@ -131,6 +137,8 @@ func startReplica(t *testing.T, namespace string, o replicaOptions) *replica {
 		Snapshots:    r.store,
 		Term:         r.term,
 		Reachability: o.reachability,
+		Replica:      snapshots.Replica,
+		Began:        o.began,
 		Events:       mgr.GetEventRecorder("groupgate"),
 		Now:          time.Now,
 	}

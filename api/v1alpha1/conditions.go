@@ -20,6 +20,12 @@ const (
 	ConditionPruneOverridden = "PruneOverridden"
 	// ConditionVendorReachable reports the results of the REST calls of an IMApp; it is never part of Ready.
 	ConditionVendorReachable = "VendorReachable"
+	// ConditionProgrammed reports whether every replica that may be answering callbacks enforces this generation; it is
+	// never part of Ready.
+	ConditionProgrammed = "Programmed"
+	// ConditionCallbacksVerified reports whether the callbacks of an IMApp carry the right Sign; it is never part of
+	// Ready.
+	ConditionCallbacksVerified = "CallbacksVerified"
 	// ConditionPlanned reports whether a PruneRun has a plan, and what it waits for while it has none.
 	ConditionPlanned = "Planned"
 	// ConditionComplete is True on a PruneRun that ended as intended.
@@ -81,6 +87,26 @@ const (
 
 // ReasonOverridden is the reason of PruneOverridden; the message names the overriding policy.
 const ReasonOverridden = "Overridden"
+
+// Reasons of Programmed. One that is False because the object is not accepted has the reason of Accepted.
+const (
+	// ReasonProgrammed means that every replica enforces this generation.
+	ReasonProgrammed = "Programmed"
+	// ReasonReplicasBehind means that a replica that may be answering callbacks does not enforce this generation; the
+	// message names it.
+	ReasonReplicasBehind = "ReplicasBehind"
+)
+
+// Reasons of CallbacksVerified. NotAuthenticated and ClockSkew are used likewise.
+const (
+	// ReasonNeverSeen means that no replica has received a callback of the app.
+	ReasonNeverSeen = "NeverSeen"
+	// ReasonVerified means that the last callbacks carried a right Sign.
+	ReasonVerified = "Verified"
+	// ReasonWrongToken means that callbacks carry a Sign of none of the app's tokens, or none at all, and that none was
+	// right for 10 minutes.
+	ReasonWrongToken = "WrongToken"
+)
 
 // Reasons of VendorReachable.
 const (
@@ -181,6 +207,14 @@ const (
 	LabelGroupHash = "groupgate.io/group-hash"
 	// LabelCredentials is "true" on a Secret that an IMApp may refer to; others are never read.
 	LabelCredentials = "groupgate.io/credentials"
+)
+
+// On the Lease of a replica.
+const (
+	// LabelReplica is "true" on the Lease that each replica keeps.
+	LabelReplica = "groupgate.io/replica"
+	// AnnotationReport is what the replica enforces, for the leader.
+	AnnotationReport = "groupgate.io/report"
 )
 
 // Keys of a credentials Secret. One trailing newline is cut from every value; an empty value is an absent key.

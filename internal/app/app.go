@@ -27,6 +27,7 @@ import (
 	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/term"
 	"github.com/groupgate/groupgate/webhookserver"
 )
@@ -56,6 +57,8 @@ type Options struct {
 	MetricsSecure bool
 
 	Election term.Election
+	// Pod is the one that this process runs in; zero outside of a Pod.
+	Pod replicas.Pod
 
 	// IMEndpoint, if set, is used instead of the hosts of the regions.
 	IMEndpoint    string
@@ -79,7 +82,8 @@ type App struct {
 	guard       *guard.Guard
 	manager     manager.Manager
 	server      *webhookserver.Server
-	certificate *certificate // nil without TLS
+	reporter    *replicas.Reporter // nil outside of a Pod
+	certificate *certificate       // nil without TLS
 }
 
 // New assembles a process. ctx must outlive Run.
@@ -97,9 +101,12 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
+	health := new(callbackhealth.Recorder)
 	running, err := controllers.Setup(ctx, a.manager, controllers.Config{
 		Store:         a.Store,
 		Watches:       a.watches,
+		Members:       replicas.NewMembers(o.Pod, o.Now),
+		Health:        health,
 		Guard:         a.guard,
 		Election:      o.Election,
 		IMEndpoint:    o.IMEndpoint,
@@ -111,7 +118,6 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	health := new(callbackhealth.Recorder)
 	a.server = &webhookserver.Server{
 		Addr:     o.CallbackAddress,
 		Listener: o.CallbackListener,
@@ -131,10 +137,13 @@ func New(ctx context.Context, o Options) (*App, error) {
 		}
 		a.server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: a.certificate.Get}
 	}
-	err = a.manager.Add(a.guard.Runnable(guard.Memory, &memoryRelease{
-		Store: a.Store, Published: running.Published, Began: running.TermBegan,
-		Delay: releaseDelay, Release: debug.FreeOSMemory,
-	}))
+	err = errors.Join(
+		a.addReplica(running.Replica),
+		a.manager.Add(a.guard.Runnable(guard.Memory, &memoryRelease{
+			Store: a.Store, Published: running.Published, Began: running.TermBegan,
+			Delay: releaseDelay, Release: debug.FreeOSMemory,
+		})),
+	)
 	if o.ProbeAddress != "0" {
 		probes := newProbes(o.ProbeAddress, readiness{{"snapshot", a.Ready}})
 		err = errors.Join(err, a.manager.Add(&manager.Server{Name: "health probe", Server: probes}))
@@ -210,7 +219,9 @@ func (a *App) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return startManager(running, a.manager) })
-	return g.Wait()
+	err := g.Wait()
+	a.leave(ctx)
+	return err
 }
 
 // drained returns a context that ends delay after ctx. Readiness of the server is off from the end of ctx on.

@@ -15,11 +15,13 @@ type ID struct{ Namespace, Name, UID string }
 type Seen struct {
 	// Right is when a callback was last verified, Wrong when one last carried a Sign of none of the app's tokens, and
 	// Unsigned when one last lacked Sign or RequestTime. Anybody who knows the SDKAppID can cause the last two.
-	Right, Wrong, Unsigned time.Time
+	Right    time.Time `json:"right,omitzero"`
+	Wrong    time.Time `json:"wrong,omitzero"`
+	Unsigned time.Time `json:"unsigned,omitzero"`
 	// Skewed is when a callback with a right Sign was last refused because its RequestTime was too far from this
 	// process's clock, and Skew is by how much: this clock minus RequestTime.
-	Skewed time.Time
-	Skew   time.Duration
+	Skewed time.Time     `json:"skewed,omitzero"`
+	Skew   time.Duration `json:"skew,omitzero"`
 }
 
 // App is the record of one app. All times are read to the second: a busy app writes once a second.

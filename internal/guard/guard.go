@@ -29,11 +29,12 @@ const (
 	Memory      Part = "memory"
 	Metrics     Part = "metrics"
 	Notifier    Part = "notifier" // what enqueues work after a publication, or at the beginning of a term
+	Replica     Part = "replica"  // what the replicas know of each other
 	Sweeper     Part = "sweeper"
 	Term        Part = "term"
 )
 
-var parts = [...]Part{Certificate, Informer, Intake, Memory, Metrics, Notifier, Sweeper, Term}
+var parts = [...]Part{Certificate, Informer, Intake, Memory, Metrics, Notifier, Replica, Sweeper, Term}
 
 // Guard recovers from panics, logs and counts them. A nil *Guard only recovers.
 type Guard struct {

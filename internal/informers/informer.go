@@ -14,7 +14,9 @@ import (
 func (w *Watches) NewInformer(
 	lw toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers,
 ) toolscache.SharedIndexInformer {
-	track := &watchTrack{now: w.now, guard: w.Guard, state: WatchState{FailingSince: w.start}}
+	track := &watchTrack{
+		now: w.now, guard: w.Guard, example: example, state: WatchState{FailingSince: w.start},
+	}
 	track.informer = toolscache.NewSharedIndexInformer(reconnecting(lw, track), example, resync, indexers)
 	return &informer{SharedIndexInformer: track.informer, watches: w, track: track, kind: kindOf(example)}
 }
@@ -89,11 +91,31 @@ func (i *informer) AddEventHandlerWithResyncPeriod(
 func (i *informer) AddEventHandlerWithOptions(
 	handler toolscache.ResourceEventHandler, options toolscache.HandlerOptions,
 ) (toolscache.ResourceEventHandlerRegistration, error) {
-	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(&guardedHandler{handler, i.watches.Guard}, options)
+	if asks, ok := handler.(counted); ok {
+		return i.addCounted(asks.ResourceEventHandler, options)
+	}
+	guarded := &guardedHandler{unmarked{handler}, i.watches.Guard}
+	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(guarded, options)
 	if err != nil {
 		return nil, err
 	}
 	i.track.addHandler(inner)
+	return &registration{ResourceEventHandlerRegistration: inner, track: i.track}, nil
+}
+
+func (i *informer) addCounted(
+	handler toolscache.ResourceEventHandler, options toolscache.HandlerOptions,
+) (toolscache.ResourceEventHandlerRegistration, error) {
+	d := &delivery{
+		ResourceEventHandler: handler, track: i.track, before: i.GetIndexer().LastStoreSyncResourceVersion(),
+	}
+	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(d, options)
+	if err != nil {
+		return nil, err
+	}
+	d.registration = inner
+	i.track.addHandler(inner)
+	i.track.addDelivery(d)
 	return &registration{ResourceEventHandlerRegistration: inner, track: i.track}, nil
 }
 

@@ -64,7 +64,13 @@ func reconnecting(lw toolscache.ListerWatcher, track *watchTrack) toolscache.Lis
 	inner := toolscache.ToListerWatcherWithContext(lw)
 	outer := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return persist(ctx, track, 0, func() (runtime.Object, error) { return inner.ListWithContext(ctx, options) })
+			listed, err := persist(ctx, track, 0, func() (runtime.Object, error) {
+				return inner.ListWithContext(ctx, options)
+			})
+			if list, ok := listed.(metav1.ListInterface); ok && err == nil {
+				track.list(list.GetResourceVersion())
+			}
+			return listed, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			streams := options.SendInitialEvents != nil && *options.SendInitialEvents
@@ -84,10 +90,11 @@ func reconnecting(lw toolscache.ListerWatcher, track *watchTrack) toolscache.Lis
 			if err != nil {
 				return nil, err
 			}
-			if !streams { // it goes on from a version that the store has
-				track.opened()
+			if streams {
+				return observe(w, track, ""), nil
 			}
-			return observe(w, track), nil
+			track.opened() // it goes on from a version that the store has
+			return observe(w, track, options.ResourceVersion), nil
 		},
 	}
 	// Whether lists are streamed (WatchList) depends on lw.
@@ -130,10 +137,11 @@ func persist[T any](
 	}
 }
 
-// observe passes the events of w on, and tells track what they mean for the watch.
-func observe(w watch.Interface, track *watchTrack) watch.Interface {
+// observe passes the events of w on, and tells track what they mean for the watch. A mark follows what the watch begins
+// with: the objects that it streams, or those up to version.
+func observe(w watch.Interface, track *watchTrack, version string) watch.Interface {
 	o := &observedWatch{inner: w, events: make(chan watch.Event), stopped: make(chan struct{})}
-	go track.guard.Run(guard.Informer, func() { o.pass(track) }) // ends with w, or when it is stopped
+	go track.guard.Run(guard.Informer, func() { o.pass(track, version) }) // ends with w, or when it is stopped
 	return o
 }
 
@@ -153,13 +161,19 @@ func (o *observedWatch) Stop() {
 	o.inner.Stop()
 }
 
-func (o *observedWatch) pass(track *watchTrack) {
+func (o *observedWatch) pass(track *watchTrack, version string) {
 	defer close(o.events)
+	if !o.mark(track, version) {
+		return
+	}
 	for event := range o.inner.ResultChan() {
+		begun := ""
 		switch event.Type {
 		case watch.Bookmark:
 			if object, err := meta.Accessor(event.Object); err == nil &&
 				object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
+				begun = object.GetResourceVersion()
+				track.list(begun)
 				track.opened()
 			}
 		case watch.Error:
@@ -167,11 +181,24 @@ func (o *observedWatch) pass(track *watchTrack) {
 				track.failed(err)
 			}
 		}
-		select {
-		case o.events <- event:
-		case <-o.stopped:
+		if !o.send(event) || !o.mark(track, begun) {
 			return
 		}
+	}
+}
+
+// mark sends a mark for a version that is not empty. It reports whether the watch goes on.
+func (o *observedWatch) mark(track *watchTrack, version string) bool {
+	mark, ok := newMark(track.example, version)
+	return !ok || o.send(mark)
+}
+
+func (o *observedWatch) send(event watch.Event) bool {
+	select {
+	case o.events <- event:
+		return true
+	case <-o.stopped:
+		return false
 	}
 }
 

@@ -53,6 +53,9 @@ type WatchState struct {
 	// ResourceVersion is the newest one that the informer's store has taken up, by an event, a bookmark or a list;
 	// empty before the first. Event handlers are called with an object moments after the store has it.
 	ResourceVersion string
+	// Delivered is the version up to which the handlers that were added through Counting have been called with every
+	// event; empty before they have been called with the objects that they begin with.
+	Delivered string
 }
 
 // RefusedFor is how long the unbroken series of refusals lasted when it was last observed.
@@ -172,12 +175,15 @@ type watchTrack struct {
 	now      func() time.Time
 	guard    *guard.Guard
 	informer toolscache.SharedIndexInformer // set before it runs
+	example  runtime.Object
 
 	mu       sync.Mutex
 	state    WatchState
 	asked    time.Time // since when an attempt has had no result; zero if there is none
 	skipped  bool      // refused for refusalLimit before it synced
 	handlers []toolscache.ResourceEventHandlerRegistration
+	counted  []*delivery
+	listed   string // the version of the last list
 }
 
 // asking reports the beginning of an attempt.
@@ -239,10 +245,31 @@ func (t *watchTrack) removeHandler(handler toolscache.ResourceEventHandlerRegist
 	t.handlers = slices.DeleteFunc(t.handlers, func(h toolscache.ResourceEventHandlerRegistration) bool {
 		return h == handler
 	})
+	t.counted = slices.DeleteFunc(t.counted, func(d *delivery) bool { return d.registration == handler })
+}
+
+func (t *watchTrack) addDelivery(d *delivery) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counted = append(t.counted, d)
+}
+
+// list reports the version of a list before any handler is called with its objects.
+func (t *watchTrack) list(version string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listed = newer(t.listed, version)
+}
+
+func (t *watchTrack) listedVersion() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.listed
 }
 
 // current returns the state.
 func (t *watchTrack) current() WatchState {
+	delivered := t.delivered()
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -255,8 +282,21 @@ func (t *watchTrack) current() WatchState {
 	for _, handler := range t.handlers {
 		state.Synced = state.Synced && handler.HasSynced()
 	}
-	state.ResourceVersion = t.newestVersion()
+	state.ResourceVersion, state.Delivered = t.newestVersion(), delivered
 	return state
+}
+
+// delivered returns the lowest version of the handlers that are counted.
+func (t *watchTrack) delivered() (lowest string) {
+	t.mu.Lock()
+	counted := slices.Clone(t.counted)
+	t.mu.Unlock()
+	for i, d := range counted { // without the lock, for which their handlers may wait
+		if version := d.delivered(); i == 0 || newer(lowest, version) == lowest {
+			lowest = version
+		}
+	}
+	return lowest
 }
 
 // newestVersion never goes back: a list may be older than what was taken up before it.

@@ -96,6 +96,7 @@ func TestStreamingWatchIsInOrderOnceItHasSentEverything(t *testing.T) {
 			t.Errorf("event %v, want the bookmark", event)
 		}
 		checkState(t, track, WatchState{})
+		<-w.ResultChan() // the mark
 
 		<-time.After(time.Hour)
 		go s.watcher.Error(&apierrors.NewInternalError(errors.New("decode")).ErrStatus)

@@ -72,25 +72,27 @@ subjects:
 `, name, managerAccount, managerNamespace)
 }
 
-// LeaseManifests are the Role and RoleBinding of config/rbac for the manager's Lease, in another namespace: managers of
-// worlds that run side by side must not compete for one Lease.
+// LeaseManifests are the Roles and RoleBindings of config/rbac for the manager's Leases, in another namespace: managers
+// of worlds that run side by side must not compete for one Lease.
 func LeaseManifests(namespace string) (string, error) {
-	data, err := os.ReadFile(filepath.Join(Root(), "config", "rbac", "leader_election_role.yaml"))
-	if err != nil {
-		return "", fmt.Errorf("read the role: %w", err)
-	}
-	objects, err := Objects(string(data))
-	if err != nil {
-		return "", err
-	}
 	var manifests []string
-	for _, o := range objects {
-		o.SetNamespace(namespace)
-		text, err := o.MarshalJSON()
+	for _, file := range []string{"leader_election_role.yaml", "replica_role.yaml"} {
+		data, err := os.ReadFile(filepath.Join(Root(), "config", "rbac", file))
 		if err != nil {
-			return "", fmt.Errorf("write the role: %w", err)
+			return "", fmt.Errorf("read the role: %w", err)
 		}
-		manifests = append(manifests, string(text))
+		objects, err := Objects(string(data))
+		if err != nil {
+			return "", err
+		}
+		for _, o := range objects {
+			o.SetNamespace(namespace)
+			text, err := o.MarshalJSON()
+			if err != nil {
+				return "", fmt.Errorf("write the role: %w", err)
+			}
+			manifests = append(manifests, string(text))
+		}
 	}
 	return strings.Join(manifests, "\n---\n"), nil
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"maps"
 	"slices"
 )
@@ -23,7 +24,8 @@ type Compiler struct {
 	states   map[objectName]*appState // of the apps that exist, and of those that policies or refusals name
 	// named counts the accounts that policies name themselves.
 	named    int
-	snapshot *Snapshot // of the last build
+	snapshot *Snapshot     // of the last build
+	replaced []replacement // by the last build
 	changes  changes
 }
 
@@ -84,12 +86,32 @@ func (c *Compiler) DeleteRefusal(uid string) { note(&c.changes.refusals, uid, ni
 
 // Build returns the snapshot of the objects as they are now: the last one if nothing changed.
 func (c *Compiler) Build() *Snapshot {
+	c.replaced = nil
 	if c.snapshot != nil && c.changes.none() {
 		return c.snapshot
 	}
-	c.snapshot = assemble(c, c.applyChanges())
+	c.replaced = c.applyChanges()
+	c.snapshot = assemble(c, c.replaced)
 	c.changes = changes{}
 	return c.snapshot
+}
+
+// Referring returns the policies with references that the last Build set, or whose references it resolved to other
+// accounts.
+func (c *Compiler) Referring() iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		for _, r := range c.replaced {
+			if r.after == nil || r.before != nil && r.before.fingerprint == r.after.fingerprint {
+				continue
+			}
+			for range r.after.refs() {
+				if !yield(r.after.object) {
+					return
+				}
+				break
+			}
+		}
+	}
 }
 
 // replacement is a policy before and after a change; nil stands for one that is not there.

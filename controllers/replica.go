@@ -1,0 +1,90 @@
+package controllers
+
+import (
+	"iter"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/groupgate/groupgate/internal/callbackhealth"
+	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/replicas"
+)
+
+// Replica tells package replicas what the published snapshot of this replica contains. A nil Replica tells nothing.
+type Replica struct {
+	Members     *replicas.Members
+	Enforcement *replicas.Enforcement
+	Health      *callbackhealth.Recorder
+
+	store *policy.Store
+}
+
+// NewReplica makes the Replica whose snapshots r builds, and whose callbacks health has seen.
+func NewReplica(r *SnapshotReconciler, members *replicas.Members, health *callbackhealth.Recorder) *Replica {
+	replica := &Replica{Members: members, Health: health, store: r.Store}
+	replica.Enforcement = replicas.NewEnforcement(members, r.observeWatches)
+	return replica
+}
+
+// observeWatches returns what the published snapshot contains by now, nil if a build is about to tell, and since when
+// which watches have not been in order. Most events change no snapshot, those of status writes for instance, and are
+// contained without a build.
+func (r *SnapshotReconciler) observeWatches() (settled replicas.Versions, failing map[replicas.Watch]time.Time) {
+	failing = map[replicas.Watch]time.Time{}
+	for _, state := range r.Watches.States() {
+		if !state.FailingSince.IsZero() {
+			failing[replicas.Watch{Kind: state.Kind, Namespace: state.Namespace}] = state.FailingSince
+		}
+	}
+	covered := coverageOf(r.Watches)
+	if !r.changed.settled() { // after the versions, which must not be newer than the changes that are counted
+		return nil, failing
+	}
+	return covered.delivered, failing
+}
+
+// maxReportedApps bounds a Lease. An app beyond it is judged by what the leader sees itself.
+const maxReportedApps = 200
+
+// Report returns what this replica has to say; false before the first publication.
+func (r *Replica) Report() (replicas.Report, bool) {
+	report := replicas.Report{Versions: r.Members.Versions(), Callbacks: map[types.UID]callbackhealth.Seen{}}
+	if report.Versions == nil {
+		return report, false
+	}
+	for app := range r.store.Load().Apps() {
+		seen := r.Health.Seen(healthID(app.Object()))
+		if seen == (callbackhealth.Seen{}) {
+			continue
+		}
+		if report.Callbacks[types.UID(app.Object().UID)] = seen; len(report.Callbacks) == maxReportedApps {
+			break
+		}
+	}
+	return report, true
+}
+
+func healthID(o policy.Object) callbackhealth.ID {
+	return callbackhealth.ID{Namespace: o.Namespace, Name: o.Name, UID: o.UID}
+}
+
+// took records a change that the next publication contains.
+func (r *Replica) took(change changedObject) {
+	if r != nil && change.deleted {
+		r.Enforcement.Forget(change.object.GetUID())
+	}
+}
+
+// published records a publication that contains everything up to the versions. referring are the policies of which the
+// references resolve to something else than before.
+func (r *Replica) published(versions replicas.Versions, referring iter.Seq[policy.Object]) {
+	if r == nil {
+		return
+	}
+	r.Members.Published(versions)
+	for p := range referring {
+		r.Enforcement.Resolved(kindPolicy, p.Namespace, p.Name, types.UID(p.UID), versions)
+	}
+	r.Enforcement.Changed()
+}

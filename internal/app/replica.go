@@ -1,0 +1,63 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/controllers"
+	"github.com/groupgate/groupgate/internal/guard"
+	"github.com/groupgate/groupgate/internal/informers"
+	"github.com/groupgate/groupgate/internal/replicas"
+)
+
+// addReplica makes the manager report what this replica enforces, and read the reports of the others. Outside of a Pod
+// there is no Lease, and this process is the only replica that it knows.
+func (a *App) addReplica(replica *controllers.Replica) error {
+	pod := a.options.Pod
+	if pod == (replicas.Pod{}) {
+		return nil
+	}
+	// A cache of its own: that of the manager selects the election Lease in the same namespace.
+	leases, err := cache.New(a.manager.GetConfig(), cache.Options{
+		HTTPClient:        a.manager.GetHTTPClient(),
+		Scheme:            a.manager.GetScheme(),
+		Mapper:            a.manager.GetRESTMapper(),
+		NewInformer:       informers.NewWatches(nil, a.options.Now).NewInformer,
+		DefaultNamespaces: map[string]cache.Config{pod.Namespace: {}},
+		ByObject: map[client.Object]cache.ByObject{
+			&coordinationv1.Lease{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelReplica: "true"})},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("create the cache of the replicas' Leases: %w", err)
+	}
+	a.reporter = &replicas.Reporter{
+		Client: a.manager.GetClient(),
+		Pod:    pod,
+		Report: replica.Report,
+		Now:    a.options.Now,
+		Log:    a.options.Log.WithName("replica"),
+	}
+	watcher := &replicas.Watcher{Cache: leases, Members: replica.Members, Changed: replica.Enforcement.Changed}
+	for _, runnable := range []manager.Runnable{
+		leases, a.guard.Runnable(guard.Replica, a.reporter), a.guard.Runnable(guard.Replica, watcher),
+	} {
+		err = errors.Join(err, a.manager.Add(runnable))
+	}
+	return err
+}
+
+// leave reports that this replica has stopped answering callbacks.
+func (a *App) leave(ctx context.Context) {
+	if a.reporter != nil {
+		a.reporter.Leave(context.WithoutCancel(ctx))
+	}
+}

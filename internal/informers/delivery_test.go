@@ -1,0 +1,213 @@
+package informers
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+)
+
+// deliveries is an informer of Secrets whose API server is the test.
+type deliveries struct {
+	*testing.T
+	informer toolscache.SharedIndexInformer
+	track    *watchTrack
+	watches  chan *watch.FakeWatcher // each one that the informer opened
+	handled  []string                // what the event handler was called with
+}
+
+func newDeliveries(t *testing.T, streams bool) *deliveries {
+	t.Helper()
+	d := &deliveries{T: t, watches: make(chan *watch.FakeWatcher, 1)}
+	open := func(_ context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		if o.SendInitialEvents != nil && !streams {
+			return nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", nil)
+		}
+		w := watch.NewFake()
+		d.watches <- w
+		return w, nil
+	}
+	list := func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+		return &corev1.SecretList{
+			ListMeta: metav1.ListMeta{ResourceVersion: "10"},
+			Items:    []corev1.Secret{*secret("b", "9"), *secret("a", "5")},
+		}, nil
+	}
+	d.informer = NewWatches(nil, time.Now).NewInformer(
+		&toolscache.ListWatch{WatchFuncWithContext: open, ListWithContextFunc: list}, &corev1.Secret{}, 0, nil)
+	d.track = d.informer.(*informer).track
+	return d
+}
+
+func secret(name, version string) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: name, ResourceVersion: version}}
+}
+
+// addHandler adds the handler.
+func (d *deliveries) addHandler() {
+	d.Helper()
+	_, err := d.informer.AddEventHandler(counted{toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { d.handled = append(d.handled, "add "+o.(*corev1.Secret).Name) },
+		UpdateFunc: func(_, o any) { d.handled = append(d.handled, "update "+o.(*corev1.Secret).Name) },
+		DeleteFunc: func(o any) {
+			if unknown, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = unknown.Obj
+			}
+			d.handled = append(d.handled, "delete "+o.(*corev1.Secret).Name)
+		},
+	}})
+	must(d.T, err)
+}
+
+// run runs the informer until the test ends, and returns its first watch.
+func (d *deliveries) run() *watch.FakeWatcher {
+	go d.informer.RunWithContext(d.Context()) // ends with the test
+	return <-d.watches
+}
+
+// stream sends what a streaming watch begins with.
+func stream(w *watch.FakeWatcher, version string, objects ...*corev1.Secret) {
+	for _, o := range objects {
+		w.Add(o)
+	}
+	end := secret("", version)
+	end.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+	w.Action(watch.Bookmark, end)
+}
+
+// check checks what the handler was called with since the last check, in any order, and what has been delivered.
+func (d *deliveries) check(wantDelivered string, want ...string) {
+	d.Helper()
+	synctest.Wait()
+	slices.Sort(d.handled)
+	if diff := cmp.Diff(want, d.handled); diff != "" {
+		d.Errorf("handled (-want,+got):\n%s", diff)
+	}
+	d.handled = nil
+	if got := d.track.current().Delivered; got != wantDelivered {
+		d.Errorf("delivered up to %q, want %q", got, wantDelivered)
+	}
+}
+
+func TestWhatTheHandlersHaveIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, true)
+		d.addHandler()
+		w := d.run()
+		d.check("")
+		stream(w, "10", secret("a", "5"), secret("b", "9"))
+		d.check("10", "add a", "add b")
+		w.Modify(secret("a", "12"))
+		d.check("12", "update a")
+		w.Delete(secret("b", "14"))
+		d.check("14", "delete b")
+		w.Add(secret("c", "15"))
+		w.Add(secret("d", "16"))
+		d.check("16", "add c", "add d")
+
+		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		w = <-d.watches
+		stream(w, "30", secret("a", "29"), secret("c", "15"), secret("e", "28"))
+		d.check("30", "add e", "delete d", "update a", "update c")
+		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		w = <-d.watches
+		stream(w, "40")
+		d.check("40", "delete a", "delete c", "delete e")
+		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		stream(<-d.watches, "50")
+		d.check("50")
+	})
+}
+
+// A list comes in any order of versions, and with deletions that carry old ones: the newest version in it says nothing
+// about the rest.
+func TestNothingOfAListIsClaimedBeforeAllOfItIsDelivered(t *testing.T) {
+	track := newTrack()
+	d := &delivery{
+		ResourceEventHandler: toolscache.ResourceEventHandlerFuncs{}, track: track,
+		registration: synced{}, before: "10",
+	}
+	check := func(want string) {
+		t.Helper()
+		if got := d.delivered(); got != want {
+			t.Errorf("delivered up to %q, want %q", got, want)
+		}
+	}
+	mark := func(version string) {
+		t.Helper()
+		event, ok := newMark(&corev1.Secret{}, version)
+		if !ok {
+			t.Fatal("no mark")
+		}
+		d.OnDelete(event.Object)
+	}
+	d.OnUpdate(secret("a", "5"), secret("a", "16"))
+	check("16")
+	track.list("30") // known before any of its objects comes
+	d.OnUpdate(secret("a", "16"), secret("a", "17"))
+	check("16")
+	d.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "chat/b", Obj: secret("b", "9")})
+	d.OnUpdate(secret("c", "7"), secret("c", "29"))
+	d.OnAdd(secret("d", "30"), false)
+	check("16")
+	mark("30")
+	check("30")
+	d.OnDelete(secret("d", "31"))
+	check("31")
+}
+
+type synced struct {
+	toolscache.ResourceEventHandlerRegistration
+}
+
+func (synced) HasSynced() bool { return true }
+
+// Controllers add their handlers to informers that have synced.
+func TestHandlerThatIsAddedLateHasTheObjectsThatItBeginsWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, true)
+		w := d.run()
+		stream(w, "10", secret("a", "5"), secret("b", "9"))
+		w.Modify(secret("a", "11"))
+		synctest.Wait()
+		d.addHandler()
+		d.check("11", "add a", "add b")
+		w.Modify(secret("a", "12"))
+		d.check("12", "update a")
+	})
+}
+
+func TestListOfAnAPIServerThatDoesNotStreamIsDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, false)
+		d.addHandler()
+		w := d.run()
+		d.check("10", "add a", "add b")
+		w.Modify(secret("b", "11"))
+		d.check("11", "update b")
+	})
+}
+
+func TestOtherHandlersAreNotCalledWithMarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, true)
+		_, err := d.informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			DeleteFunc: func(o any) { t.Errorf("deleted %v", o) },
+		})
+		must(t, err)
+		stream(d.run(), "10", secret("a", "5"))
+		synctest.Wait()
+		if got := d.track.current().Delivered; got != "" {
+			t.Errorf("delivered up to %q, want nothing of a handler that is not counted", got)
+		}
+	})
+}

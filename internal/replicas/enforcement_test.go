@@ -1,0 +1,385 @@
+package replicas
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// world is a leader with two other replicas, a clock, and objects in namespace chat.
+type world struct {
+	*testing.T
+	*Members
+	*Enforcement
+	at time.Time
+}
+
+// behindC is said of replica c while it does not follow.
+const behindC = "1 of 3: c, whose AccountLists of namespace chat have been out of date since 2026-11-21T18:30:00Z"
+
+var start = time.Date(2026, 11, 21, 18, 30, 0, 0, time.UTC)
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, at: start}
+	w.Members = NewMembers(Pod{"groupgate-system", "leader", "1"}, func() time.Time { return w.at })
+	w.Enforcement = NewEnforcement(w.Members, nil)
+	w.publish("100")
+	w.report("b", "100")
+	w.report("c", "100")
+	return w
+}
+
+func versions(version string) Versions {
+	return Versions{
+		{"IMApp", "chat"}: version, {"AccountList", "chat"}: version, {"GroupPolicy", "chat"}: version,
+	}
+}
+
+// publish is a publication of the leader that contains every event up to a version.
+func (w *world) publish(version string) { w.Published(versions(version)) }
+
+// report is a report of another replica.
+func (w *world) report(name, version string) {
+	w.put("replica-"+name, leased{name: name, renewed: w.at, report: Report{Versions: versions(version)}})
+}
+
+// renew renews the leader's own Lease.
+func (w *world) renew() { w.put("replica-leader", leased{name: "leader", renewed: w.at}) }
+
+func (w *world) after(d time.Duration) { w.at = w.at.Add(d) }
+
+func (w *world) list(generation int64, version string) Verdict {
+	return w.Judge(1, Object{
+		Kind: "AccountList", Namespace: "chat", Name: "vip", UID: "vip", Generation: generation, Version: version,
+	})
+}
+
+func (w *world) policy(generation int64, version string) Verdict {
+	return w.Judge(1, Object{
+		Kind: "GroupPolicy", Namespace: "chat", Name: "lounge", UID: "lounge", Generation: generation, Version: version,
+		RefersToLists: true,
+	})
+}
+
+// check compares a verdict with "waiting", "reached" or what is said of the replicas that are behind.
+func (w *world) check(verdict Verdict, want string) {
+	w.Helper()
+	got := map[State]string{Waiting: "waiting", Reached: "reached"}[verdict.State]
+	if verdict.State == Behind {
+		got = fmt.Sprintf("%d of %d: %s", verdict.Late, verdict.Replicas, verdict.First)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.Errorf("(-want,+got):\n%s", diff)
+	}
+}
+
+// due checks which objects of a kind are enqueued.
+func (w *world) checkDue(kind string, want ...string) {
+	w.Helper()
+	var got []string
+	for _, request := range w.due(kind) {
+		got = append(got, request.Name)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.Errorf("enqueued %s (-want,+got):\n%s", kind, diff)
+	}
+}
+
+func TestEditIsReachedWhenEveryReplicaReportsIt(t *testing.T) {
+	w := newWorld(t)
+	w.check(w.list(1, "90"), "reached")
+	w.check(w.list(2, "110"), "waiting") // the leader itself has not published it
+	w.publish("110")
+	w.check(w.list(2, "110"), "waiting")
+	w.report("b", "110")
+	w.checkDue("AccountList")
+	w.report("c", "112")
+	w.checkDue("GroupPolicy")
+	w.checkDue("AccountList", "vip")
+	w.check(w.list(2, "110"), "reached")
+	w.checkDue("AccountList")
+}
+
+// The versions that status writes make are no news: a replica that is cut off enforces the object without them.
+func TestStatusWriteNeedsNoReport(t *testing.T) {
+	w := newWorld(t)
+	w.check(w.list(1, "90"), "reached")
+	w.publish("120")
+	w.check(w.list(1, "120"), "reached")
+	w.check(w.list(2, "121"), "waiting")
+	w.check(w.list(2, "125"), "waiting")
+	w.publish("125")
+	w.report("b", "121")
+	w.report("c", "121")
+	w.check(w.list(2, "125"), "reached")
+}
+
+func TestLabelsAreReachedLikeGenerations(t *testing.T) {
+	w := newWorld(t)
+	o := Object{Kind: "AccountList", Namespace: "chat", Name: "vip", UID: "vip", Generation: 1, Version: "90"}
+	w.check(w.Judge(1, o), "reached")
+	w.publish("110")
+	o.Version, o.Labels = "110", 7
+	w.check(w.Judge(1, o), "waiting")
+}
+
+func TestReplicaThatIsBehindIsNamed(t *testing.T) {
+	w := newWorld(t)
+	w.publish("110")
+	w.report("b", "110")
+	w.check(w.list(2, "110"), "waiting")
+	w.after(grace)
+	w.check(w.list(2, "110"), behindC)
+	w.checkDue("AccountList")
+	w.after(liveFor)
+	w.renew()
+	w.report("b", "110")
+	w.checkDue("AccountList", "vip")
+	w.check(w.list(2, "110"), "1 of 3: c, last heard of at 2026-11-21T18:30:00Z")
+	w.check(w.list(1, "100"), "reached") // what did not change after the last report
+	w.report("c", "110")
+	w.checkDue("AccountList")
+}
+
+func TestReturnOfAReplicaIsNoticed(t *testing.T) {
+	w := newWorld(t)
+	w.publish("110")
+	w.report("b", "110")
+	w.after(grace)
+	w.check(w.list(2, "110"), behindC)
+	w.report("c", "115")
+	w.checkDue("AccountList", "vip")
+	w.check(w.list(2, "110"), "reached")
+}
+
+// With an edit every second no replica is ever quite current.
+func TestReplicasThatFollowAreNotBehind(t *testing.T) {
+	w := newWorld(t)
+	for i := range 60 {
+		w.publish(fmt.Sprint(200 + i))
+		w.report("b", fmt.Sprint(199+i))
+		w.report("c", fmt.Sprint(199+i))
+		w.check(w.list(int64(i), fmt.Sprint(200+i)), "waiting")
+		w.after(time.Second)
+	}
+}
+
+func TestReplicaThatIsCutOffIsNamedDuringEdits(t *testing.T) {
+	w := newWorld(t)
+	for i := range 10 {
+		w.publish(fmt.Sprint(200 + i))
+		w.report("b", fmt.Sprint(200+i))
+		want := "waiting"
+		if i >= 5 {
+			want = behindC
+		}
+		w.check(w.list(int64(i), fmt.Sprint(200+i)), want)
+		w.after(time.Second)
+	}
+}
+
+func TestReplicaThatEndedCleanlyDoesNotCount(t *testing.T) {
+	w := newWorld(t)
+	w.publish("110")
+	w.report("b", "110")
+	w.check(w.list(2, "110"), "waiting")
+	w.remove("replica-c")
+	w.checkDue("AccountList", "vip")
+	w.check(w.list(2, "110"), "reached")
+}
+
+func TestReplicaWithoutTheNamespaceIsBehind(t *testing.T) {
+	w := newWorld(t)
+	other := Versions{{"AccountList", "games"}: "500"}
+	w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions: other}})
+	w.publish("110")
+	w.report("b", "110")
+	w.after(grace)
+	w.check(w.list(2, "110"), "1 of 3: c, which has not read the AccountLists of namespace chat")
+}
+
+// During a rollout some replicas may watch namespaces one by one, and others all of them.
+func TestWatchesOfOneAndOfAllNamespacesAreCompared(t *testing.T) {
+	all := func(version string) Versions {
+		return Versions{{"AccountList", ""}: version, {"IMApp", ""}: version, {"GroupPolicy", ""}: version}
+	}
+	t.Run("LeaderWatchesOne", func(t *testing.T) {
+		w := newWorld(t)
+		w.publish("110")
+		w.report("b", "110")
+		w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions: all("109")}})
+		w.check(w.list(2, "110"), "waiting")
+		w.put("replica-c", leased{name: "c", renewed: w.at, report: Report{Versions: all("110")}})
+		w.check(w.list(2, "110"), "reached")
+	})
+	t.Run("LeaderWatchesAll", func(t *testing.T) {
+		w := newWorld(t)
+		w.Published(all("110"))
+		w.report("b", "110")
+		w.check(w.list(2, "110"), "waiting")
+		w.after(grace)
+		w.check(w.list(2, "110"), behindC)
+		w.report("c", "110")
+		w.check(w.list(2, "110"), "reached")
+	})
+}
+
+// A list that is edited, relabelled or deleted changes the policies that select it without a new version of them.
+func TestPolicyWaitsForItsLists(t *testing.T) {
+	w := newWorld(t)
+	w.check(w.policy(1, "90"), "reached")
+	w.publish("110")
+	w.Resolved("GroupPolicy", "chat", "lounge", "lounge", versions("110"))
+	w.checkDue("GroupPolicy")
+	w.check(w.policy(1, "90"), "waiting")
+	w.report("b", "110")
+	w.after(grace)
+	w.checkDue("GroupPolicy", "lounge")
+	w.check(w.policy(1, "90"), behindC)
+	w.report("c", "110")
+	w.checkDue("GroupPolicy", "lounge")
+	w.check(w.policy(1, "90"), "reached")
+}
+
+// An edit of a list that arrives everywhere changes no status of a policy.
+func TestPolicyIsNotEnqueuedForAListThatArrives(t *testing.T) {
+	w := newWorld(t)
+	w.check(w.policy(1, "90"), "reached")
+	w.publish("110")
+	w.Resolved("GroupPolicy", "chat", "lounge", "lounge", versions("110"))
+	w.report("b", "110")
+	w.checkDue("GroupPolicy")
+	w.report("c", "110")
+	w.checkDue("GroupPolicy")
+	w.check(w.policy(1, "90"), "reached")
+}
+
+// What changed between two terms is not known: the present version is later, and so safe.
+func TestNewLeaderTakesTheVersionsThatItFinds(t *testing.T) {
+	w := newWorld(t)
+	w.check(w.list(1, "90"), "reached")
+	w.publish("120")
+	o := Object{Kind: "AccountList", Namespace: "chat", Name: "vip", UID: "vip", Generation: 1, Version: "115"}
+	w.check(w.Judge(2, o), "waiting")
+	w.report("b", "115")
+	w.report("c", "115")
+	w.check(w.Judge(2, o), "reached")
+}
+
+func TestObjectThatIsCreatedAgainIsAnotherOne(t *testing.T) {
+	w := newWorld(t)
+	w.check(w.list(1, "90"), "reached")
+	w.Forget("vip")
+	w.publish("120")
+	o := Object{Kind: "AccountList", Namespace: "chat", Name: "vip", UID: "another", Generation: 1, Version: "115"}
+	w.check(w.Judge(1, o), "waiting")
+	w.Forget("another")
+	w.checkDue("AccountList")
+}
+
+// A leader that cannot read a kind does not know what has changed.
+func TestLeaderWhoseWatchFailsIsBehind(t *testing.T) {
+	w := newWorld(t)
+	since := w.at
+	failing := map[Watch]time.Time{{"AccountList", "chat"}: since}
+	w.after(failingFor - time.Second)
+	w.renew()
+	if w.Members.observe(failing) {
+		t.Error("a short failure counts")
+	}
+	w.check(w.list(1, "90"), "reached")
+	w.after(time.Second)
+	if !w.Members.observe(failing) || !w.Lapsed("AccountList", "chat") || w.Lapsed("GroupPolicy", "chat") {
+		t.Error("a long failure does not count, or for another kind")
+	}
+	want := "1 of 3: the leader, which has not been able to read the AccountLists of namespace chat since " +
+		"2026-11-21T18:30:00Z"
+	w.check(w.list(1, "90"), want)
+	w.check(w.policy(1, "90"), want)
+	if w.Members.observe(failing) {
+		t.Error("the same failure is new")
+	}
+	if !w.Members.observe(nil) {
+		t.Error("the end of a failure is not noticed")
+	}
+	w.check(w.list(1, "90"), "reached")
+}
+
+// A leader that does not see its own renewals does not see another replica start either.
+func TestLeaderThatCannotFollowTheLeasesIsBehind(t *testing.T) {
+	w := newWorld(t)
+	w.renew()
+	w.after(liveFor)
+	w.Members.observe(nil)
+	w.check(w.list(1, "90"),
+		"1 of 3: the leader, which has not been able to read the Leases of the others since 2026-11-21T18:30:00Z")
+	w.renew()
+	w.Members.observe(nil)
+	w.check(w.list(1, "90"), "reached")
+}
+
+func TestProcessOutsideOfAPodIsTheOnlyReplica(t *testing.T) {
+	w := newWorld(t)
+	w.Members = NewMembers(Pod{}, func() time.Time { return w.at })
+	w.Enforcement = NewEnforcement(w.Members, nil)
+	w.publish("100")
+	w.after(time.Hour)
+	w.Members.observe(nil)
+	w.check(w.list(1, "100"), "reached")
+	w.check(w.list(2, "101"), "waiting")
+}
+
+func TestLiveReplicaThatServesANamespaceIsFound(t *testing.T) {
+	w := newWorld(t)
+	kinds := []string{"IMApp", "AccountList", "GroupPolicy"}
+	for namespace, want := range map[string]string{"chat": "b", "games": ""} {
+		if got := w.Serving(namespace, kinds); got != want {
+			t.Errorf("%s is served by %q, want %q", namespace, got, want)
+		}
+	}
+	if got := w.Serving("chat", append(kinds, "Secret")); got != "" {
+		t.Errorf("%q serves chat without its Secrets", got)
+	}
+	w.after(liveFor)
+	if got := w.Serving("chat", kinds); got != "" {
+		t.Errorf("%q has not been heard of", got)
+	}
+}
+
+// A Lease that is found at the start may be old, and its clock may differ.
+func TestLeaseIsAliveByTheClockOfItsReader(t *testing.T) {
+	w := newWorld(t)
+	renewed := w.at.Add(-time.Hour)
+	w.put("replica-d", leased{name: "d", renewed: renewed, report: Report{Versions: versions("100")}})
+	if w.others["replica-d"].live(w.at) {
+		t.Error("an old Lease is alive")
+	}
+	renewed = renewed.Add(10 * time.Second)
+	w.put("replica-d", leased{name: "d", renewed: renewed, report: Report{Versions: versions("100")}})
+	if !w.others["replica-d"].live(w.at) {
+		t.Error("a Lease that was renewed is not alive")
+	}
+	w.put("replica-e", leased{name: "e", renewed: w.at.Add(time.Hour), report: Report{Versions: versions("100")}})
+	w.after(liveFor)
+	if w.others["replica-e"].live(w.at) {
+		t.Error("a Lease from the future is alive for ever")
+	}
+}
+
+func TestVersionsAreComparedAsNumbers(t *testing.T) {
+	for _, tc := range []struct {
+		version, required string
+		want              bool
+	}{
+		{"100", "99", true}, {"99", "100", false}, {"100", "100", true},
+		{"", "1", false}, {"1", "", false}, {"", "", false}, {"abc", "1", false},
+		{"36893488147419103233", "36893488147419103232", true},
+	} {
+		if got := reaches(tc.version, tc.required); got != tc.want {
+			t.Errorf("reaches(%q, %q) = %t", tc.version, tc.required, got)
+		}
+	}
+}

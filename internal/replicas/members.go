@@ -1,0 +1,280 @@
+package replicas
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/groupgate/groupgate/internal/callbackhealth"
+)
+
+const (
+	// grace is how long a replica may be behind before it is named. A replica reports once a second.
+	grace = 5 * time.Second
+	// liveFor is how long a replica counts as alive after a renewal of its Lease.
+	liveFor = 30 * time.Second
+	// failingFor is how long a watch of the leader may fail before the leader itself is behind: it cannot know what
+	// has changed.
+	failingFor = 20 * time.Second
+)
+
+// Members are the replicas that may be answering callbacks: this one, and those whose Leases exist. It is safe for
+// concurrent use.
+type Members struct {
+	now   func() time.Time
+	lease string // of this replica; empty if there are no Leases
+
+	mu  sync.Mutex
+	own Versions // what the snapshot of this replica contains
+	// seen is when this replica's own Lease came back through the watch of the Leases; without Leases it is not used.
+	// blind says that this is long ago.
+	seen  time.Time
+	blind bool
+	// failing are the watches of this replica that have not been in order for failingFor, each with since when.
+	failing map[Watch]time.Time
+	others  map[string]*member // by the names of their Leases
+}
+
+// member is another replica.
+type member struct {
+	name   string
+	report Report
+	// renewed is the time of its last report by its own clock, heard by this one.
+	renewed, heard time.Time
+	behind         map[Watch]mark
+}
+
+// mark is a version that a replica had not reached at a time at which this one had.
+type mark struct {
+	version string
+	since   time.Time
+}
+
+// NewMembers returns the Members of a replica in this Pod. Outside of a Pod there is no other replica.
+func NewMembers(pod Pod, now func() time.Time) *Members {
+	m := &Members{now: now, seen: now(), others: map[string]*member{}}
+	if pod != (Pod{}) {
+		m.lease = pod.Lease().Name
+	}
+	return m
+}
+
+// Published records what the published snapshot of this replica contains. versions must not be changed afterwards.
+func (m *Members) Published(versions Versions) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.own = versions
+	m.compare(m.now())
+}
+
+// settled records that the published snapshot contains everything up to these versions. It knows no other watches than
+// the last publication, and nothing older.
+func (m *Members) settled(versions Versions) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	own := maps.Clone(m.own)
+	for w, version := range versions {
+		if before, ok := own[w]; ok && reaches(version, before) {
+			own[w] = version
+		}
+	}
+	m.own = own
+	m.compare(m.now())
+}
+
+// observe records since when which watches of this replica have not been in order. It reports whether this replica
+// itself is behind with other objects than before.
+func (m *Members) observe(failing map[Watch]time.Time) bool {
+	now := m.now()
+	failing = maps.Clone(failing)
+	maps.DeleteFunc(failing, func(_ Watch, since time.Time) bool { return now.Sub(since) < failingFor })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	blind := m.lease != "" && now.Sub(m.seen) >= liveFor
+	same := m.blind == blind && maps.Equal(m.failing, failing)
+	m.blind, m.failing = blind, failing
+	return !same
+}
+
+// Versions returns what the published snapshot of this replica contains; nil before the first.
+func (m *Members) Versions() Versions {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.own
+}
+
+// put records the Lease of a replica.
+func (m *Members) put(lease string, l leased) {
+	now := m.now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if lease == m.lease {
+		m.seen = now
+		return
+	}
+	other := m.others[lease]
+	switch {
+	case other == nil:
+		// A Lease that is seen for the first time may be an old one.
+		other = &member{heard: now, behind: map[Watch]mark{}}
+		if l.renewed.Before(now) {
+			other.heard = l.renewed
+		}
+		m.others[lease] = other
+	case !l.renewed.Equal(other.renewed):
+		other.heard = now
+	}
+	other.name, other.report, other.renewed = l.name, l.report, l.renewed
+	m.compare(now)
+}
+
+// remove forgets a replica whose Lease was deleted.
+func (m *Members) remove(lease string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.others, lease)
+}
+
+// Callbacks returns what the callbacks of an IMApp looked like to the other replicas.
+func (m *Members) Callbacks(app types.UID) callbackhealth.Seen {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var seen callbackhealth.Seen
+	for _, other := range m.others {
+		seen = seen.Join(other.report.Callbacks[app])
+	}
+	return seen
+}
+
+// Serving returns the name of a live replica whose snapshot contains all of the kinds in the namespace; empty if there
+// is none.
+func (m *Members) Serving(namespace string, kinds []string) string {
+	now := m.now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, other := range m.sorted() {
+		if other.live(now) && !slices.ContainsFunc(kinds, func(kind string) bool {
+			return other.report.Versions.of(kind, namespace) == ""
+		}) {
+			return other.name
+		}
+	}
+	return ""
+}
+
+func (m *Members) sorted() []*member {
+	return slices.SortedFunc(maps.Values(m.others), func(a, b *member) int { return cmp.Compare(a.name, b.name) })
+}
+
+func (m *member) live(now time.Time) bool { return now.Sub(m.heard) < liveFor }
+
+// need is a version of a watch that every replica must have reached.
+type need struct {
+	Watch   // of the object's namespace
+	version string
+}
+
+// judge says whether every replica has reached what is needed.
+func (m *Members) judge(needs []need) Verdict {
+	now := m.now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	verdict := Verdict{State: Reached}
+	var late []string
+	if m.blind {
+		late = append(late, "the leader, which has not been able to read the Leases of the others since "+clock(m.seen))
+	}
+	for _, n := range needs {
+		if !reaches(m.own.of(n.Kind, n.Namespace), n.version) {
+			verdict.State = Waiting
+		}
+		w := m.watchOf(n.Watch)
+		if since, ok := m.failing[w]; ok && len(late) == 0 {
+			late = append(late,
+				fmt.Sprintf("the leader, which has not been able to read the %s since %s", w, clock(since)))
+		}
+	}
+	for _, other := range m.sorted() {
+		for _, n := range needs {
+			version := other.report.Versions.of(n.Kind, n.Namespace)
+			if reaches(version, n.version) {
+				continue
+			}
+			verdict.State = Waiting
+			since := other.behind[m.watchOf(n.Watch)].since
+			if since.IsZero() || now.Sub(since) < grace {
+				continue
+			}
+			switch {
+			case !other.live(now):
+				late = append(late, fmt.Sprintf("%s, last heard of at %s", other.name, clock(other.renewed)))
+			case version == "":
+				late = append(late, fmt.Sprintf("%s, which has not read the %s", other.name, n.Watch))
+			default:
+				late = append(late, fmt.Sprintf("%s, whose %s have been out of date since %s",
+					other.name, n.Watch, clock(since)))
+			}
+			break
+		}
+	}
+	if len(late) == 0 {
+		return verdict
+	}
+	return Verdict{State: Behind, Late: len(late), Replicas: len(m.others) + 1, First: late[0]}
+}
+
+func (m *Members) lapsed(w Watch) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, failing := m.failing[m.watchOf(w)]
+	return failing
+}
+
+// compare updates the marks: what the others had not reached when this replica had.
+func (m *Members) compare(now time.Time) {
+	for w, own := range m.own {
+		for _, other := range m.others {
+			version := other.report.Versions.least(w)
+			marked, ok := other.behind[w]
+			switch {
+			case reaches(version, own):
+				delete(other.behind, w)
+			case !ok || reaches(version, marked.version):
+				other.behind[w] = mark{version: own, since: now}
+			}
+		}
+	}
+}
+
+// watchOf returns the watch of this replica that has the objects of w.
+func (m *Members) watchOf(w Watch) Watch {
+	if _, ok := m.own[w]; ok {
+		return w
+	}
+	if all := (Watch{Kind: w.Kind}); m.own[all] != "" {
+		return all
+	}
+	return w
+}
+
+// least returns the version of a watch; of a watch of all namespaces, where the replica has one for each of some, the
+// lowest.
+func (v Versions) least(w Watch) string {
+	least := v.of(w.Kind, w.Namespace)
+	if least != "" || w.Namespace != "" {
+		return least
+	}
+	for other, version := range v {
+		if other.Kind == w.Kind && (least == "" || reaches(least, version)) {
+			least = version
+		}
+	}
+	return least
+}
+
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }

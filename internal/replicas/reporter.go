@@ -1,0 +1,133 @@
+package replicas
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// reportInterval bounds the load on the API server while objects are edited all the time.
+	reportInterval = time.Second
+	// renewInterval is the time between two reports of a replica with nothing new to say.
+	renewInterval = 10 * time.Second
+	// writeTimeout bounds one write.
+	writeTimeout = 5 * time.Second
+	// patience is how long readiness waits for the first report. A replica that may not write Leases answers callbacks
+	// as well as any other.
+	patience = 10 * time.Second
+
+	fieldOwner = client.FieldOwner("groupgate-replica")
+)
+
+// Reporter keeps the Lease of this replica: from the first publication until Leave. It is a manager.Runnable on every
+// replica.
+type Reporter struct {
+	Client client.Client
+	Pod    Pod
+	// Report returns what to report; false before the first publication.
+	Report func() (Report, bool)
+	Now    func() time.Time
+	Log    logr.Logger
+
+	mu      sync.Mutex
+	started time.Time
+	written time.Time // of the last report that the API server has
+	report  Report    // that one
+	since   time.Time // when the first report could have been written
+	problem error     // why the last write failed
+	left    bool
+}
+
+// NeedLeaderElection is false: every replica reports.
+func (*Reporter) NeedLeaderElection() bool { return false }
+
+// Start reports until ctx ends.
+func (r *Reporter) Start(ctx context.Context) error {
+	r.started = r.Now()
+	tick := time.NewTicker(reportInterval)
+	defer tick.Stop()
+	for {
+		r.renew(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// renew writes the Lease if there is something new, or it is time to.
+func (r *Reporter) renew(ctx context.Context) {
+	report, ok := r.Report()
+	if !ok {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.Now()
+	if r.since.IsZero() {
+		r.since = now
+	}
+	if r.left || r.report.says(report) && now.Sub(r.written) < renewInterval {
+		return
+	}
+	err := r.write(ctx, now, report)
+	switch {
+	case err == nil && r.problem != nil:
+		r.Log.Info("The Lease of this replica is written again")
+	case err != nil && r.problem == nil && ctx.Err() == nil:
+		r.Log.Error(err, "The Lease of this replica could not be written: until it is, the leader takes this replica "+
+			"for one that does not enforce what is new", "lease", r.Pod.Lease().String())
+	}
+	if r.problem = err; err == nil {
+		r.written, r.report = now, report
+	}
+}
+
+func (r *Reporter) write(ctx context.Context, now time.Time, report Report) error {
+	lease, err := newLease(r.Pod, r.started, now, report)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return r.Client.Apply(ctx, lease, fieldOwner, client.ForceOwnership)
+}
+
+// Reported returns nil once the leader can know of this replica, and says why not until then. It is a condition of
+// readiness: a replica that answers without being known could enforce old objects while Programmed says otherwise.
+func (r *Reporter) Reported() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case !r.written.IsZero() || !r.since.IsZero() && r.Now().Sub(r.since) >= patience:
+		return nil
+	case r.problem != nil:
+		return fmt.Errorf("waiting for the Lease %s: %w", r.Pod.Lease(), r.problem)
+	}
+	return fmt.Errorf("waiting for the Lease %s", r.Pod.Lease())
+}
+
+// Leave deletes the Lease: this replica answers no callback any more. Without it the Lease would go with the Pod.
+func (r *Reporter) Leave(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left = true
+	if r.written.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	name := r.Pod.Lease()
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	if err := r.Client.Delete(ctx, lease); client.IgnoreNotFound(err) != nil {
+		r.Log.Info("The Lease of this replica could not be deleted, it will go with the Pod", "reason", err.Error())
+	}
+}
