@@ -184,9 +184,10 @@ subjects:
 	client := insecureClient()
 	url := "https" + strings.TrimPrefix(r.MetricsURL, "http")
 	scrape := func(token string) (int, string) { return get(t, client, url, token) }
-	if status, _ := scrape(token); status != http.StatusOK {
-		t.Fatalf("a scrape gets %d", status)
-	}
+	eventually(t, "the metrics to be served", func() bool {
+		status, _ := scrape(token)
+		return status == http.StatusOK
+	})
 	for _, wrong := range []string{"", "wrong"} {
 		if status, _ := scrape(wrong); status != http.StatusUnauthorized {
 			t.Errorf("a scrape with the token %q gets %d", wrong, status)
