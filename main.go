@@ -218,10 +218,10 @@ func (o *managerOptions) run(parent context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Log.Info("starting", "version", builtVersion(), "callbackAddress", o.CallbackAddress,
+	o.Log.Info("Starting", "version", builtVersion(), "callbackAddress", o.CallbackAddress,
 		"tls", o.CallbackCertDir != "", "namespaces", o.Namespaces)
 	if o.Pod == (replicas.Pod{}) && podNamespace() != "" {
-		o.Log.Info("set POD_NAMESPACE, POD_NAME and POD_UID through the downward API: without them the others do not " +
+		o.Log.Info("Set POD_NAMESPACE, POD_NAME and POD_UID through the downward API: without them the others do not " +
 			"know this replica, and the condition Programmed is about the leader alone")
 	}
 	ctx, stop := untilSignal(parent, o.Log.WithValues("shutdownDelay", o.ShutdownDelay.String()))
@@ -229,7 +229,7 @@ func (o *managerOptions) run(parent context.Context) error {
 	if err := manager.Run(ctx); err != nil {
 		return err
 	}
-	o.Log.Info("stopped")
+	o.Log.Info("Stopped")
 	return nil
 }
 
@@ -243,7 +243,7 @@ func untilSignal(parent context.Context, log logr.Logger) (_ context.Context, st
 		if !ok {
 			return
 		}
-		log.Info("stopping", "signal", received.String())
+		log.Info("Stopping", "signal", received.String())
 		cancel()
 		if _, ok := <-signals; ok {
 			os.Exit(1)

@@ -171,10 +171,10 @@ func (i *Intake) process(ctx context.Context, key prunerun.Key) {
 func (i *Intake) report(key prunerun.Key, err error) {
 	log := i.Log.WithValues("namespace", key.Namespace, "app", key.App, "groupID", key.Group)
 	if i.queue.NumRequeues(key) == 0 && !errors.Is(err, context.Canceled) {
-		log.Error(err, "a full group has no prune run yet, trying until it has", "remedy", remedy(err))
+		log.Error(err, "A full group has no prune run yet, trying until it has", "remedy", remedy(err))
 		return
 	}
-	log.V(1).Info("a full group has no prune run yet, trying until it has", "error", err.Error())
+	log.V(1).Info("A full group has no prune run yet, trying until it has", "error", err.Error())
 }
 
 // remedy says what ends the failures to create runs.
@@ -215,7 +215,7 @@ func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time
 	}
 	switch got.outcome {
 	case runCreated:
-		i.Log.Info("prune run created", "namespace", key.Namespace, "app", key.App, "groupID", key.Group,
+		i.Log.Info("Prune run created", "namespace", key.Namespace, "app", key.App, "groupID", key.Group,
 			"trigger", v1alpha1.PruneTriggerGroupFull)
 		return decision{result: intakeCreated}
 	case runCooling:

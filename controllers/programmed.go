@@ -35,6 +35,8 @@ func (r *StatusReconciler) withProgrammed(conditions []metav1.Condition, object 
 		return append(conditions, convert.NotProgrammed(*accepted))
 	case verdict.State == replicas.Reached:
 		return append(conditions, convert.Programmed(object.GetGeneration()))
+	case verdict.Unread != "":
+		return append(conditions, convert.LeaderBehind(verdict.Unread, object.GetGeneration()))
 	case verdict.State == replicas.Behind:
 		return append(conditions,
 			convert.ReplicasBehind(verdict.Late, verdict.Replicas, verdict.First, object.GetGeneration()))

@@ -127,7 +127,7 @@ func (r *PruneRunReconciler) discard(ctx context.Context, run *v1alpha1.PruneRun
 	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("delete a prune run that need not be kept: %w", err)
 	case err == nil:
-		log.FromContext(ctx).V(1).Info("prune run deleted", "name", run.Name, "groupID", run.Spec.GroupID)
+		log.FromContext(ctx).V(1).Info("Prune run deleted", "name", run.Name, "groupID", run.Spec.GroupID)
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object)
 	}
 	runs, err := cachedRuns(ctx, r.Client, prunerun.KeyOf(run))
 	if err != nil {
-		log.FromContext(ctx).Error(err, "runs that wait for this one are examined later")
+		log.FromContext(ctx).Error(err, "Runs that wait for this one are examined later")
 		return nil
 	}
 	return requestsFor(runs, prunerun.NeedsWork)
@@ -179,7 +179,7 @@ func (r *PruneRunReconciler) appEdited(
 		return
 	}
 	if err := r.Engine.Clients.Edited(ctx, app); err != nil {
-		log.FromContext(ctx).Error(err, "calls under way go on with the settings before the edit")
+		log.FromContext(ctx).Error(err, "Calls under way go on with the settings before the edit")
 	}
 }
 
@@ -203,7 +203,7 @@ func (r *PruneRunReconciler) waitingRuns(ctx context.Context) []reconcile.Reques
 func (r *PruneRunReconciler) runsThat(ctx context.Context, want func(*v1alpha1.PruneRun) bool) []reconcile.Request {
 	var list v1alpha1.PruneRunList
 	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "prune runs could not be listed and are examined later")
+		log.FromContext(ctx).Error(err, "Prune runs could not be listed and are examined later")
 		return nil
 	}
 	return requestsFor(list.Items, want)

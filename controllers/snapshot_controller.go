@@ -43,8 +43,8 @@ const (
 	lastBuildRetry  = 5 * time.Second
 
 	// A build is followed by a pause of pausePerBuild times its duration, at most maxBuildPause: a change after a quiet
-	// time is built at once, and builds take at most a twentieth of the time while they last up to 5 ms. See ADR 8.
-	pausePerBuild = 20
+	// time is built at once, and builds take at most a fiftieth of the time while they last up to 2 ms. See ADR 8.
+	pausePerBuild = 50
 	maxBuildPause = 100 * time.Millisecond
 
 	// coverageRecheck is the time between two looks at watches that are not in order.

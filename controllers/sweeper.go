@@ -152,7 +152,7 @@ func (a *appSweep) inTerm(ctx context.Context) bool {
 	case errors.Is(err, errSweepImpossible) || ctx.Err() != nil:
 		return false
 	case err != nil:
-		a.Log.Error(err, "sweep ended early", "namespace", a.object.Namespace, "app", a.object.Name)
+		a.Log.Error(err, "Sweep ended early", "namespace", a.object.Namespace, "app", a.object.Name)
 	}
 	return true
 }
@@ -346,11 +346,11 @@ func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group
 	case err != nil:
 		// The first failure of a sweep is an error; the others have most likely the same cause.
 		if a.failures++; a.failures == 1 {
-			log.Error(err, "a full group has no prune run before the next sweep", "remedy", remedy(err))
+			log.Error(err, "A full group has no prune run before the next sweep", "remedy", remedy(err))
 		} else {
-			log.V(1).Info("a full group has no prune run before the next sweep", "error", err.Error())
+			log.V(1).Info("A full group has no prune run before the next sweep", "error", err.Error())
 		}
 	case got.outcome == runCreated:
-		log.Info("prune run created")
+		log.Info("Prune run created")
 	}
 }

@@ -126,7 +126,7 @@ func (r restoration) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log.FromContext(ctx).Info("undo of a prune run begins", "groupID", r.key.Group, "accounts", len(undo.Accounts))
+	log.FromContext(ctx).Info("Undo of a prune run begins", "groupID", r.key.Group, "accounts", len(undo.Accounts))
 	return nil
 }
 
@@ -334,7 +334,7 @@ func (r restoration) recordUndoEnd(ctx context.Context, end *endError) error {
 	}
 	r.Metrics.membersRestored(r.run.Status.Undo.Added - before)
 	r.announce(eventType, end.reason, eventActionUndo, message)
-	log.FromContext(ctx).Info("undo of a prune run ended", "groupID", r.key.Group, "reason", end.reason,
+	log.FromContext(ctx).Info("Undo of a prune run ended", "groupID", r.key.Group, "reason", end.reason,
 		"added", r.run.Status.Undo.Added, "message", message)
 	return nil
 }

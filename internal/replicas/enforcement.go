@@ -30,9 +30,12 @@ const (
 // Verdict says whether every replica enforces an object. Verdicts are compared with ==.
 type Verdict struct {
 	State State
-	// Late of Replicas are behind, and First names one of them and says since when; only if State is Behind.
+	// Late of Replicas are behind, and First names one of them and says since when.
 	Late, Replicas int
 	First          string
+	// Unread, if not empty, is what the leader has not been able to read, and since when: it does not know what has
+	// changed, or which replicas there are. Then State is Behind, and Late is not known.
+	Unread string
 }
 
 // Object is one version of an API object.
