@@ -175,6 +175,17 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	}
 	w.inForce(5*time.Second, gated)
 
+	// A token that is rotated is in force with its last replica, too.
+	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.kubectl("patch", "secret/prod-im", "-p", `{"stringData": {"previousCallbackToken": "old"}}`)
+	w.behind(30*time.Second, "b", replies)
+	if err := stopped.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.inForce(5*time.Second, replies)
+
 	// One that ended cleanly does not count, one that was killed does until its Pod is gone.
 	if err := cutOff.Stop(time.Minute); err != nil {
 		t.Fatal(err)
