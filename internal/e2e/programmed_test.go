@@ -128,6 +128,18 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	w.inForce(patience, replies, listed, gated)
 	w.ready(replies, gated)
 
+	// A rollout writes nothing.
+	versions := func() string {
+		return w.kubectl("get", replies, listed, gated, "-o", "jsonpath={.items[*].metadata.resourceVersion}")
+	}
+	before := versions()
+	if err := w.startPod("d", nil).Stop(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if after := versions(); after != before {
+		t.Errorf("versions %s after a replica came and went, %s before", after, before)
+	}
+
 	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
