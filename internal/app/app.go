@@ -164,7 +164,7 @@ func (a *App) newManager() error {
 	}
 	metricsOptions := metricsserver.Options{BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure}
 	if o.MetricsSecure {
-		metricsOptions.FilterProvider = o.filter
+		metricsOptions.FilterProvider = o.metricsFilter
 	}
 	severalPerProcess := o.Registerer != metrics.Registry // of tests
 	mgr, err := ctrl.NewManager(informers.ConnectionConfig(o.RESTConfig), ctrl.Options{
