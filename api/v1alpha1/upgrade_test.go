@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -45,15 +46,7 @@ func TestRunsStoredBeforeApprovalExisted(t *testing.T) {
 		run.SetNamespace(namespace)
 		run.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: "v1alpha1", Kind: "PruneRun"})
 		runs[name] = run
-		// The kind is served shortly after the CRD is created.
-		eventually(t, func(ctx context.Context) (bool, error) {
-			err := c.Create(ctx, run)
-			served := !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err)
-			if !served {
-				err = nil
-			}
-			return served, err
-		})
+		createOnceServed(t, c, run)
 	}
 	if _, found, _ := unstructured.NestedString(runs["waiting"].Object, "spec", "approval"); found {
 		t.Fatal("the old schema has an approval")
@@ -93,6 +86,68 @@ func TestRunsStoredBeforeApprovalExisted(t *testing.T) {
 		}
 	}
 	must(t, c.Delete(t.Context(), old))
+}
+
+// Objects of a namespace that is not watched are Pending, too, where an edit has stored the default status of a version
+// that had no default condition. The test installs a copy of each kind in its own API group, first with the status of
+// then, next with the shipped schema.
+func TestObjectsEditedBeforePendingExisted(t *testing.T) {
+	const group = "edited.groupgate.io"
+	c := newClient(t)
+	must(t, apiextensionsv1.AddToScheme(c.Scheme()))
+	namespace := newNamespace(t, c)
+	bases := map[string]string{"IMApp": baseIMApp, "AccountList": baseAccountList, "GroupPolicy": baseGroupPolicy}
+	for kind, base := range bases {
+		t.Run(kind, func(t *testing.T) {
+			shipped := readCRDs(t)[kind].DeepCopy()
+			shipped.Spec.Group = group
+			shipped.Name = shipped.Spec.Names.Plural + "." + group
+			shipped.Annotations = nil
+			old := shipped.DeepCopy()
+			root := old.Spec.Versions[0].Schema.OpenAPIV3Schema
+			status := root.Properties["status"]
+			status.Default = &apiextensionsv1.JSON{Raw: []byte(`{"observedGeneration": -1}`)}
+			conditions := status.Properties["conditions"]
+			conditions.Default = nil
+			status.Properties["conditions"] = conditions
+			root.Properties["status"] = status
+			must(t, c.Create(t.Context(), old))
+
+			object := mutate(t, base, `{}`)
+			object.SetNamespace(namespace)
+			object.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: "v1alpha1", Kind: kind})
+			createOnceServed(t, c, object)
+			edit := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"labels": {"a": "b"}}}`))
+			must(t, c.Patch(t.Context(), object, edit))
+
+			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(old), old))
+			old.Spec.Versions[0].Schema = shipped.Spec.Versions[0].Schema
+			must(t, c.Update(t.Context(), old))
+			eventually(t, func(ctx context.Context) (bool, error) {
+				err := c.Get(ctx, client.ObjectKeyFromObject(object), object)
+				found, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+				if len(found) != 1 {
+					return false, err
+				}
+				pending := found[0].(map[string]any)
+				return pending["type"] == "Ready" && pending["reason"] == "Pending", err
+			})
+			must(t, c.Delete(t.Context(), old))
+		})
+	}
+}
+
+// createOnceServed creates an object of a kind that is served shortly after its CRD was created.
+func createOnceServed(t *testing.T, c client.Client, object client.Object) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) (bool, error) {
+		err := c.Create(ctx, object)
+		served := !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err)
+		if !served {
+			err = nil
+		}
+		return served, err
+	})
 }
 
 // eventually polls for an effect that the API server applies asynchronously.
