@@ -128,6 +128,18 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	w.inForce(patience, replies, listed, gated)
 	w.ready(replies, gated)
 
+	// A rollout writes nothing.
+	versions := func() string {
+		return w.kubectl("get", replies, listed, gated, "-o", "jsonpath={.items[*].metadata.resourceVersion}")
+	}
+	before := versions()
+	if err := w.startPod("d", nil).Stop(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if after := versions(); after != before {
+		t.Errorf("versions %s after a replica came and went, %s before", after, before)
+	}
+
 	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +186,17 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 		t.Fatal(err)
 	}
 	w.inForce(5*time.Second, gated)
+
+	// A token that is rotated is in force with its last replica, too.
+	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.kubectl("patch", "secret/prod-im", "-p", `{"stringData": {"previousCallbackToken": "old"}}`)
+	w.behind(30*time.Second, "b", replies)
+	if err := stopped.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.inForce(5*time.Second, replies)
 
 	// One that ended cleanly does not count, one that was killed does until its Pod is gone.
 	if err := cutOff.Stop(time.Minute); err != nil {

@@ -62,7 +62,7 @@ func (w *world) list(generation int64, version string) Verdict {
 func (w *world) policy(generation int64, version string) Verdict {
 	return w.Judge(1, Object{
 		Kind: "GroupPolicy", Namespace: "chat", Name: "lounge", UID: "lounge", Generation: generation, Version: version,
-		RefersToLists: true,
+		RefersTo: "AccountList",
 	})
 }
 
@@ -259,6 +259,15 @@ func TestPolicyIsNotEnqueuedForAListThatArrives(t *testing.T) {
 	w.checkDue("GroupPolicy")
 	w.report("c", "110")
 	w.checkDue("GroupPolicy")
+	w.check(w.policy(1, "90"), "reached")
+}
+
+// What is not known at first is required once it is known.
+func TestPolicyWaitsForListsThatTheLeaderHasNotReadYet(t *testing.T) {
+	w := newWorld(t)
+	w.Published(Versions{{"GroupPolicy", "chat"}: "100"})
+	w.check(w.policy(1, "90"), "waiting")
+	w.publish("100")
 	w.check(w.policy(1, "90"), "reached")
 }
 
