@@ -220,6 +220,15 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	w.behind(30*time.Second, "b", listed, gated)
 	w.kubectl("delete", "lease/replica-b") // as the garbage collector does, which is not running here
 	w.inForce(5*time.Second, listed, gated)
+
+	// A process that was killed answers no more once the next one in its Pod starts.
+	killed := w.startPod("e", nil)
+	if err := killed.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	w.startPod("e", nil)
+	w.list("jared")
+	w.inForce(10*time.Second, listed, gated)
 }
 
 // The last of many edits is in force as soon as a single one, and the replicas do not write more for it.
