@@ -52,8 +52,8 @@ type Reporter struct {
 // NeedLeaderElection is false: every replica reports.
 func (*Reporter) NeedLeaderElection() bool { return false }
 
-// Start reports until ctx ends. A Lease that it finds is that of an earlier process in the same Pod, which has ended and
-// answers no callback any more; this one does not yet.
+// Start reports until ctx ends. A Lease that it finds is that of an earlier process in the same Pod, which has ended,
+// and answers no callback any more; this one does not yet.
 func (r *Reporter) Start(ctx context.Context) error {
 	r.started = r.Now()
 	if err := r.remove(ctx); err != nil {
