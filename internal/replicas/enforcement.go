@@ -184,8 +184,8 @@ func (*Enforcement) NeedLeaderElection() bool { return false }
 // Changed says that another replica has come, gone or reported something.
 func (e *Enforcement) Changed() { e.changed.Notify() }
 
-// ChangedHere says that this replica has published a snapshot. Where there are others, it is rarely the last one to have
-// a version: their reports, or the next observation, are soon enough.
+// ChangedHere says that this replica has published a snapshot. Where there are others, it is rarely the last one to
+// have a version: their reports, or the next observation, are soon enough.
 func (e *Enforcement) ChangedHere() {
 	if e.members.alone() {
 		e.changed.Notify()
