@@ -113,8 +113,8 @@ func newRun(t *testing.T, c client.Client, namespace string) *unstructured.Unstr
 	return object
 }
 
-// patchObject applies a merge patch in YAML, to the status if the patch has nothing else. It discards the returned object,
-// so that the next patch does not depend on it.
+// patchObject applies a merge patch in YAML, to the status if the patch has nothing else. It discards the returned
+// object, so that the next patch does not depend on it.
 func patchObject(t *testing.T, c client.Client, object *unstructured.Unstructured, patch string) error {
 	t.Helper()
 	fields := map[string]any{}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -137,8 +138,9 @@ func TestPolicyStoredBeforeItsRejectWasRefused(t *testing.T) {
 	object.SetGroupVersionKind(schema.GroupVersionKind{Group: group, Version: "v1alpha1", Kind: "GroupPolicy"})
 	createOnceServed(t, c, object)
 	upgrade()
-	eventually(t, func(context.Context) (bool, error) {
-		return complaint(t, patchObject(t, c, object, `spec: {groups: [{value: other}]}`)) == rejectsNobody, nil
+	edit := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"groups": [{"value": "other"}]}}`))
+	eventually(t, func(ctx context.Context) (bool, error) {
+		return complaint(t, c.Patch(ctx, object.DeepCopy(), edit)) == rejectsNobody, nil
 	})
 	must(t, patchStatus(t, c, object, `status: {observedGeneration: 1}`))
 	must(t, patchObject(t, c, object, `metadata: {labels: {a: b}}`))
