@@ -131,6 +131,7 @@ func (s *connections) configure(server *http.Server) {
 	// Without a certificate ServeTLS must fail, which it does not if GetConfigForClient is set.
 	if c := server.TLSConfig; c != nil && (c.GetCertificate != nil || len(c.Certificates) > 0) {
 		c.GetConfigForClient = s.handshakes.admit
+		c.GetCertificate = s.handshakes.readmit(c.GetCertificate)
 	}
 }
 

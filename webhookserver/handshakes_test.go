@@ -1,6 +1,7 @@
 package webhookserver
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -60,6 +61,35 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		h.done(a)
 		if h.free != 1 {
 			t.Errorf("%d free slots, want 1", h.free)
+		}
+	})
+}
+
+// TestRetriedHandshakesTakeTurns: a client whose first message has no usable key share must not get around the bound.
+func TestRetriedHandshakesTakeTurns(t *testing.T) {
+	overBoth(t, func(t *testing.T, start func(...func(*Server)) *client) {
+		signing := make(chan bool, 1)
+		c := start(func(s *Server) {
+			if s.TLS == nil {
+				t.Skip("without TLS")
+			}
+			certificate := &s.TLS.Certificates[0]
+			s.TLS = &tls.Config{
+				CurvePreferences: []tls.CurveID{tls.CurveP384},
+				GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+					signing <- hello.Conn.(*conn).working.Load()
+					return certificate, nil
+				},
+			}
+		})
+		c.tls.CurvePreferences = []tls.CurveID{tls.CurveP256, tls.CurveP384} // with a key share for P-256 only
+		l := c.dial(t)
+		l.verify(t, 0)
+		if state := l.Conn.(*tls.Conn).ConnectionState(); !state.HelloRetryRequest {
+			t.Error("the client was not asked for another first message")
+		}
+		if !<-signing {
+			t.Error("the handshake has no slot while its signature is computed")
 		}
 	})
 }
