@@ -15,6 +15,7 @@ DEMO_ARGS ?=
 # Arguments of `make drill`: make drill DRILL_ARGS="-drill.seed=42 -drill.scenarios=24" replays one episode.
 DRILL_ARGS ?= -drill.scenarios=500
 # Arguments of `make bench`: make bench BENCH_ARGS="-sections=path -rounds=9"; -docs updates docs/performance.md.
+# What a replica withstands, 5 minutes, as root: make bench BENCH_ARGS=-sections=strangers
 # The cost of pruning, about half an hour: make bench BENCH_ARGS=-sections=prune-latency,prune-memory,prune-week
 BENCH_ARGS ?=
 # Arguments of `make run`.

@@ -21,6 +21,7 @@ type inputs struct {
 	secrets  map[types.NamespacedName]map[string][]byte
 	refusals map[types.NamespacedName]*timedRefusal // by the name of the run
 	lost     map[string]bool                        // namespaces whose apps are unconfirmed
+	rotated  []*v1alpha1.IMApp                      // those whose Secret changed since the last build
 }
 
 // changedObject is the state of an object that changed. The object is shared with the cache and must not be written to.
@@ -108,6 +109,7 @@ func (in *inputs) updateSecret(name types.NamespacedName, secret *corev1.Secret,
 	}
 	for _, app := range in.apps {
 		if secretOf(app) == name {
+			in.rotated = append(in.rotated, app)
 			in.setApp(app)
 		}
 	}

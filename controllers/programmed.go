@@ -13,11 +13,12 @@ import (
 	"github.com/groupgate/groupgate/internal/replicas"
 )
 
-// The kinds that Programmed is about.
+// The kinds that Programmed is about, and that of the credentials.
 const (
 	kindApp    = "IMApp"
 	kindList   = "AccountList"
 	kindPolicy = "GroupPolicy"
+	kindSecret = "Secret"
 )
 
 // withProgrammed adds Programmed to the new conditions of an object, which include Accepted.
@@ -35,6 +36,8 @@ func (r *StatusReconciler) withProgrammed(conditions []metav1.Condition, object 
 		return append(conditions, convert.NotProgrammed(*accepted))
 	case verdict.State == replicas.Reached:
 		return append(conditions, convert.Programmed(object.GetGeneration()))
+	case verdict.Unread != "":
+		return append(conditions, convert.LeaderBehind(verdict.Unread, object.GetGeneration()))
 	case verdict.State == replicas.Behind:
 		return append(conditions,
 			convert.ReplicasBehind(verdict.Late, verdict.Replicas, verdict.First, object.GetGeneration()))
@@ -61,14 +64,17 @@ func enforced(object client.Object) replicas.Object {
 	}
 	switch object := object.(type) {
 	case *v1alpha1.IMApp:
-		o.Kind = kindApp
+		o.Kind, o.RefersTo = kindApp, kindSecret
 	case *v1alpha1.AccountList:
 		o.Kind = kindList
 		hash := fnv.New64a()
 		_, _ = hash.Write([]byte(labels.FormatLabels(object.Labels))) // never fails
 		o.Labels = hash.Sum64()
 	case *v1alpha1.GroupPolicy:
-		o.Kind, o.RefersToLists = kindPolicy, convert.HasReferences(object)
+		o.Kind = kindPolicy
+		if convert.HasReferences(object) {
+			o.RefersTo = kindList
+		}
 	}
 	return o
 }

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/replicas"
@@ -77,14 +78,19 @@ func (r *Replica) took(change changedObject) {
 }
 
 // published records a publication that contains everything up to the versions. referring are the policies of which the
-// references resolve to something else than before.
-func (r *Replica) published(versions replicas.Versions, referring iter.Seq[policy.Object]) {
+// references resolve to something else than before, rotated the apps of which the Secret has changed.
+func (r *Replica) published(
+	versions replicas.Versions, referring iter.Seq[policy.Object], rotated []*v1alpha1.IMApp,
+) {
 	if r == nil {
 		return
 	}
 	r.Members.Published(versions)
 	for p := range referring {
 		r.Enforcement.Resolved(kindPolicy, p.Namespace, p.Name, types.UID(p.UID), versions)
+	}
+	for _, app := range rotated {
+		r.Enforcement.Resolved(kindApp, app.Namespace, app.Name, app.UID, versions)
 	}
 	r.Enforcement.Changed()
 }

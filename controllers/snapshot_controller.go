@@ -231,7 +231,8 @@ func (r *SnapshotReconciler) takeChanges(covered coverage) (taken int) {
 // had been delivered before.
 func (r *SnapshotReconciler) reportPublished(covered coverage) {
 	r.changed.built()
-	r.Replica.published(covered.delivered, r.inputs.compiler.Referring())
+	r.Replica.published(covered.delivered, r.inputs.compiler.Referring(), r.inputs.rotated)
+	r.inputs.rotated = nil
 }
 
 // startOver drops all inputs and takes them from the cache. The changes that are still pending are applied after that,

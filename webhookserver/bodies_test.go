@@ -113,7 +113,7 @@ func TestReusedMemoryNeedsBudget(t *testing.T) {
 	}
 	defer x.release()
 	body := io.NopCloser(strings.NewReader(strings.Repeat(" ", maxFreeBody/2)))
-	if err := x.readBody(body, firstRead, semaphore.NewWeighted(0)); !errors.Is(err, errBodyTooLarge) {
+	if err := x.readBody(body, -1, firstRead, semaphore.NewWeighted(0)); !errors.Is(err, errBodyTooLarge) {
 		t.Errorf("a body without budget: %v", err)
 	}
 	if cap(x.body)+cap(x.encoded.body)+cap(x.refused)*stringSize > firstRead+1 {

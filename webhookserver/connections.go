@@ -23,9 +23,6 @@ const (
 	// addresses do.
 	lately      = time.Hour
 	maxFamiliar = 1024
-	// maxPreferred bounds the preference of one address. Behind a proxy or a load balancer that hides addresses,
-	// strangers have the address of the vendor.
-	maxPreferred = 32
 )
 
 // connections are those that are open. The vendor lets a user in when it cannot connect or loses its connection, so
@@ -34,8 +31,12 @@ const (
 // A connection is verified once a callback on it has carried a right Sign. Only a verified one is kept open after an
 // answer. When the limit is reached, one makes way for the next:
 //
-//   - an unverified one, the oldest first, and last those from addresses that lately held a verified one;
+//   - an unverified one, the oldest first, and last those from familiar addresses, which lately held a verified one;
 //   - the verified one that has been idle for longest, if (nearly) all are verified.
+//
+// A connection from a familiar address that waits for its turn in handshakes does not make way. Where strangers have
+// the address of the vendor, behind a load balancer that hides addresses, those that make way only come again, and the
+// vendor's would find a turn as rarely as any of them. If all connections wait so, the next one waits to be accepted.
 //
 // A lock is taken for a new connection, for its first request, for its verification and for its end, never for a
 // callback on a verified one.
@@ -45,12 +46,14 @@ type connections struct {
 	metrics    *Metrics
 	handshakes handshakes
 
-	mu sync.Mutex
-	// The unverified ones: those that have not sent a request yet, apart those from familiar addresses, and those whose
-	// only request is being answered. The oldest come first.
-	opening, preferred, answering list.List
-	verified                      map[*conn]struct{}
-	accepted                      uint64
+	mu   sync.Mutex
+	room sync.Cond // signalled when there may be room for another one
+	// The unverified ones: those that have not sent a request yet, apart those from familiar addresses, and of these
+	// those that wait for their turn; and those whose only request is being answered. The oldest come first.
+	opening, familiar, waiting, answering list.List
+	verified                              map[*conn]struct{}
+	accepted                              uint64
+	ended                                 bool // nothing more is accepted
 	// signs counts the connections that each signature has verified, while it is valid.
 	signs     map[signature]int
 	forgotten time.Time // when signs was last rid of old ones
@@ -65,12 +68,9 @@ type signature struct {
 
 // address is one that holds a verified connection or lately did.
 type address struct {
-	verified  int // connections
-	last      time.Time
-	preferred int // connections that have not sent a request yet
+	verified int // connections
+	last     time.Time
 }
-
-func (a *address) familiar(now time.Time) bool { return a.verified > 0 || now.Sub(a.last) < lately }
 
 // conn is an accepted connection.
 type conn struct {
@@ -99,11 +99,13 @@ func newConnections(limit int, metrics *Metrics) *connections {
 	if limit <= 0 {
 		limit = DefaultMaxConnections
 	}
-	return &connections{
+	s := &connections{
 		limit: limit, begun: time.Now(), metrics: metrics,
-		handshakes: handshakes{free: runtime.GOMAXPROCS(0)},
+		handshakes: newHandshakes(runtime.GOMAXPROCS(0)),
 		verified:   map[*conn]struct{}{}, signs: map[signature]int{}, addresses: map[netip.Addr]*address{},
 	}
+	s.room.L = &s.mu
+	return s
 }
 
 // listen returns a listener whose connections are limited.
@@ -120,6 +122,15 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return l.all.accept(accepted), nil
+}
+
+// Close implements net.Listener. Accept does not wait for room any more.
+func (l *listener) Close() error {
+	l.all.mu.Lock()
+	l.all.ended = true
+	l.all.mu.Unlock()
+	l.all.room.Broadcast()
+	return l.Listener.Close()
 }
 
 // configure makes a server report what becomes of its connections.
@@ -157,18 +168,21 @@ func (s *connections) accept(accepted net.Conn) *conn {
 		c.from = remote.AddrPort().Addr().Unmap()
 	}
 	s.mu.Lock()
-	victim := s.victim()
+	victim, full := s.victim()
+	for ; full && victim == nil && !s.ended; victim, full = s.victim() {
+		s.room.Wait()
+	}
 	if victim != nil {
 		s.metrics.evicted(victim.queue == nil)
 		s.forget(victim)
 	}
 	s.accepted++
-	c.number, c.queue = s.accepted, &s.opening
-	if a := s.addresses[c.from]; a != nil && a.preferred < maxPreferred && a.familiar(time.Now()) {
-		a.preferred++
-		c.familiar, c.queue = true, &s.preferred
+	c.number, c.familiar = s.accepted, s.isFamiliar(c.from)
+	if c.familiar {
+		s.move(c, &s.familiar)
+	} else {
+		s.move(c, &s.opening)
 	}
-	c.place = c.queue.PushBack(c)
 	s.metrics.unverifiedConnections.Inc()
 	s.mu.Unlock()
 	if victim != nil {
@@ -177,25 +191,32 @@ func (s *connections) accept(accepted net.Conn) *conn {
 	return c
 }
 
-// victim is the connection that makes way for a new one; nil if there is room. Half of the places are for connections
-// that have sent a request, so that handshakes do not take all of them.
-func (s *connections) victim() *conn {
-	opening := s.opening.Len() + s.preferred.Len()
+// isFamiliar reports whether an address lately held a verified connection. Before the first one all are equal.
+func (s *connections) isFamiliar(from netip.Addr) bool {
+	a := s.addresses[from]
+	return len(s.addresses) == 0 || a != nil && (a.verified > 0 || time.Since(a.last) < lately)
+}
+
+// victim is the connection that makes way for a new one, and whether there is no room without that. An eighth of the
+// places is for connections that have sent a request, so that handshakes do not take all of them.
+func (s *connections) victim() (c *conn, full bool) {
+	opening := s.opening.Len() + s.familiar.Len() + s.waiting.Len()
 	unverified := opening + s.answering.Len()
 	switch {
 	case unverified+len(s.verified) >= s.limit:
 		// A sixteenth of the places stays for new connections, so that they have time for their first callback.
 		if unverified > s.limit/16 || len(s.verified) == 0 {
-			return s.oldest(&s.opening, &s.answering)
+			return s.oldest(&s.opening, &s.answering), true
 		}
-		return s.idleLongest()
-	case opening >= max(1, s.limit/2):
-		return s.oldest(&s.opening)
+		return s.idleLongest(), true
+	case opening >= max(1, s.limit-s.limit/8):
+		return s.oldest(&s.opening), true
 	}
-	return nil
+	return nil, false
 }
 
-// oldest is that of two queues; of the preferred, if both are empty.
+// oldest is that of some queues, and of those from familiar addresses if these are empty; nil if all others wait for
+// their turn.
 func (s *connections) oldest(queues ...*list.List) *conn {
 	var oldest *conn
 	for _, queue := range queues {
@@ -205,8 +226,8 @@ func (s *connections) oldest(queues ...*list.List) *conn {
 			}
 		}
 	}
-	if oldest == nil {
-		oldest = s.preferred.Front().Value.(*conn)
+	if front := s.familiar.Front(); oldest == nil && front != nil {
+		oldest = front.Value.(*conn)
 	}
 	return oldest
 }
@@ -240,17 +261,38 @@ func (s *connections) forget(c *conn) {
 		}
 	}
 	c.closed = true
+	s.room.Signal()
 }
 
 // leave takes an unverified connection off its queue.
 func (s *connections) leave(c *conn) {
-	if c.queue == &s.preferred {
-		if a := s.addresses[c.from]; a != nil {
-			a.preferred--
-		}
-	}
 	c.queue.Remove(c.place)
 	c.queue = nil
+}
+
+// move puts an unverified connection at the end of another queue.
+func (s *connections) move(c *conn, to *list.List) {
+	if c.queue != nil {
+		s.leave(c)
+	}
+	c.queue, c.place = to, to.PushBack(c)
+	s.room.Signal()
+}
+
+// waits says whether a connection waits for its turn in handshakes.
+func (s *connections) waits(c *conn, waits bool) {
+	if !c.familiar {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case c.closed:
+	case waits:
+		s.move(c, &s.waiting)
+	default:
+		s.move(c, &s.familiar)
+	}
 }
 
 // changed is a server's ConnState.
@@ -262,9 +304,7 @@ func (s *connections) changed(of net.Conn, state http.ConnState) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if c.queue != nil {
-			s.leave(c)
-			c.queue = &s.answering
-			c.place = c.queue.PushBack(c)
+			s.move(c, &s.answering)
 		}
 	case state == http.StateActive:
 		c.idle.Store(0)
@@ -314,7 +354,7 @@ func (s *connections) forgetAddress() {
 	var oldest netip.Addr
 	var last time.Time
 	for from, a := range s.addresses {
-		if a.verified == 0 && a.preferred == 0 && (last.IsZero() || a.last.Before(last)) {
+		if a.verified == 0 && (last.IsZero() || a.last.Before(last)) {
 			oldest, last = from, a.last
 		}
 	}

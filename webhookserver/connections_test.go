@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/groupgate/groupgate/internal/policy"
@@ -326,36 +327,93 @@ func TestFamiliarAddressesComeFirst(t *testing.T) {
 	})
 }
 
-// TestPreferenceOfAnAddressIsBounded: behind a load balancer that hides addresses, strangers have a familiar one.
-func TestPreferenceOfAnAddressIsBounded(t *testing.T) {
-	all := newConnections(1000, NewMetrics(nil))
-	address := &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 1}
-	accept := func() *conn {
-		near, far := net.Pipe()
-		t.Cleanup(func() { _ = far.Close() })
-		return all.accept(addressed{near, address})
-	}
-	first := accept()
-	first.verify(signature{appID, wallClock.Unix()}, wallClock)
-	familiar := 0
-	var accepted []*conn
-	for range 100 {
-		c := accept()
-		accepted = append(accepted, c)
-		if c.familiar {
-			familiar++
+// TestHandshakesThatWaitDoNotMakeWay: behind a load balancer that hides addresses, strangers that make way come again
+// at once, and a callback would find its turn among them as rarely as any of them.
+func TestHandshakesThatWaitDoNotMakeWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newConnections(8, NewMetrics(nil))
+		all.handshakes = newHandshakes(1)
+		accept := func() *conn {
+			near, far := net.Pipe()
+			t.Cleanup(func() { _ = far.Close() })
+			return all.accept(near)
 		}
-	}
-	if familiar != maxPreferred {
-		t.Errorf("%d connections of one address are preferred, want %d", familiar, maxPreferred)
-	}
-	for _, c := range accepted {
-		_ = c.Close()
-	}
-	if !accept().familiar {
-		t.Error("the address is not preferred any more")
+		var shaking []*conn
+		for range 7 {
+			c := accept()
+			shaking = append(shaking, c)
+			go func() { _ = all.handshakes.begin(c) }() // ends when the test closes c
+			synctest.Wait()
+		}
+		last := accept()
+		all.mu.Lock()
+		for i, c := range shaking {
+			if working := i == 0; c.closed != working {
+				t.Errorf("connection %d has made way: %v, want only the one whose turn it was", i, c.closed)
+			}
+		}
+		all.mu.Unlock()
+		for _, c := range append(shaking, last) {
+			_ = c.Close()
+		}
+		synctest.Wait()
+	})
+}
+
+// TestAcceptWaitsForRoom, until a handshake has its turn, or until the listener is closed.
+func TestAcceptWaitsForRoom(t *testing.T) {
+	for _, wait := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			all := newConnections(1, NewMetrics(nil))
+			all.handshakes = newHandshakes(0)
+			inner := &pipes{accepts: make(chan net.Conn, 2)}
+			listener := all.listen(inner)
+			for range 2 {
+				near, far := net.Pipe()
+				t.Cleanup(func() { _, _ = near.Close(), far.Close() })
+				inner.accepts <- near
+			}
+			first, err := listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _ = all.handshakes.begin(first.(*conn)) }() // ends with its patience
+			synctest.Wait()
+			ended := make(chan struct{})
+			go func() { // ends with the listener
+				defer close(ended)
+				_, _ = listener.Accept()
+			}()
+			synctest.Wait()
+			select {
+			case <-ended:
+				t.Error("a connection was accepted beyond the limit")
+			default:
+			}
+			if wait {
+				time.Sleep(readHeaderTimeout) //nolint:forbidigo // the clock of synctest
+			} else {
+				_ = listener.Close()
+			}
+			synctest.Wait()
+			select {
+			case <-ended:
+			default:
+				t.Error("no connection is accepted any more")
+			}
+			_ = first.Close()
+			_ = listener.Close()
+			<-ended
+		})
 	}
 }
+
+// pipes is a listener.
+type pipes struct{ accepts chan net.Conn }
+
+func (p *pipes) Accept() (net.Conn, error) { return <-p.accepts, nil }
+func (p *pipes) Close() error              { return nil }
+func (p *pipes) Addr() net.Addr            { return nil }
 
 type addressed struct {
 	net.Conn
@@ -423,12 +481,13 @@ func TestBooksBalance(t *testing.T) {
 		c.stop()
 		all.mu.Lock()
 		defer all.mu.Unlock()
-		if n := all.opening.Len() + all.preferred.Len() + all.answering.Len() + len(all.verified); n != 0 {
+		n := all.opening.Len() + all.familiar.Len() + all.waiting.Len() + all.answering.Len() + len(all.verified)
+		if n != 0 {
 			t.Errorf("%d connections are on the books", n)
 		}
 		for from, a := range all.addresses {
-			if a.verified != 0 || a.preferred != 0 {
-				t.Errorf("%s: %d verified, %d preferred", from, a.verified, a.preferred)
+			if a.verified != 0 {
+				t.Errorf("%s: %d verified", from, a.verified)
 			}
 		}
 		if verified, unverified := c.openConnections(t); verified != 0 || unverified != 0 {

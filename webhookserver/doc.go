@@ -7,7 +7,10 @@
 //     about a join whose body cannot be read, contradicts its query, or is too large;
 //   - an HTTP error is only given to a client that has not proved to be the vendor, and for a callback that no gate
 //     decides;
-//   - the path of a join does no I/O, takes no lock shared by two connections, and works on one snapshot, loaded once;
+//   - the path of a join does no I/O and works on one snapshot, loaded once; on a verified connection it takes no lock
+//     shared by two connections;
+//   - strangers can use up neither the connections, nor the memory, nor the processors: connections.go, handshakes.go
+//     and the budgets of bodies in exchange.go bound what they get;
 //   - the server leaves slowly: see [Server.Drain].
 //
 // A callback is checked in this order: path, method, size, snapshot, SdkAppid, Sign, body, command. handler.go shows

@@ -25,6 +25,8 @@ type exchange struct {
 	conn *conn
 
 	body []byte
+	// length is that of the body, by its own word; negative if it has none.
+	length int64
 	// budget has lent room for reserved bytes of the body.
 	budget   *semaphore.Weighted
 	reserved int64
@@ -45,7 +47,7 @@ const (
 	maxLargeBodies    = 32 << 20
 	maxUnsignedBodies = 8 << 20
 	// firstRead is the room that a body gets at first; a callback about a join takes 300 bytes. Room grows with what
-	// has arrived, never with what Content-Length promises.
+	// has arrived; what Content-Length promises gets room only within the budget.
 	firstRead = 4 << 10
 	// maxReused bounds the memory of each kind that is reused, so that one large request does not occupy memory for
 	// good.
@@ -102,8 +104,8 @@ var errBodyTooLarge = errors.New("body over 512 KiB, or no budget left for it")
 // exchange has left it. A body over maxBody, or one that the budget does not allow for, is errBodyTooLarge.
 //
 // It closes a body that has ended. Otherwise net/http would look for the rest of it before writing the answer.
-func (x *exchange) readBody(body io.ReadCloser, free int, budget *semaphore.Weighted) error {
-	x.budget = budget
+func (x *exchange) readBody(body io.ReadCloser, length int64, free int, budget *semaphore.Weighted) error {
+	x.length, x.budget = length, budget
 	x.drop(free)
 	x.body = slices.Grow(x.body[:0], firstRead)
 	for {
@@ -123,13 +125,17 @@ func (x *exchange) readBody(body io.ReadCloser, free int, budget *semaphore.Weig
 	}
 }
 
-// grow doubles the room, up to the byte that shows that a body is too large, or too large to be free. It reports
-// whether the budget allows for that.
+// grow doubles the room, up to the byte that shows that a body is too large, or too large to be free. A body that is
+// not free gets all of its room at once, if it said its length. It reports whether the budget allows for that.
 func (x *exchange) grow(free int) bool {
 	room := min(2*cap(x.body), maxBody+1)
-	if cap(x.body) <= free {
+	switch {
+	case cap(x.body) <= free:
 		room = min(room, free+1)
-	} else {
+	case x.length >= int64(cap(x.body)):
+		room = int(x.length) + 1
+		fallthrough
+	default:
 		more := int64(room) - x.reserved
 		if !x.budget.TryAcquire(more) {
 			return false

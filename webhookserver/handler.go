@@ -141,7 +141,7 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	if app.Authentication() == policy.AuthenticateNone {
 		free, budget = firstRead, h.unsignedBodies
 	}
-	switch err := x.readBody(r.Body, free, budget); {
+	switch err := x.readBody(r.Body, r.ContentLength, free, budget); {
 	case errors.Is(err, errBodyTooLarge):
 		return tooLarge(x.command)
 	case err != nil:

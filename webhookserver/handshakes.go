@@ -13,16 +13,17 @@ var (
 	errClosed = errors.New("the connection has made way for another one")
 )
 
-// handshakes bounds the TLS handshakes whose cryptography is being computed at the same time, to the number of
-// processors: thousands of them would make every callback wait for its turn. What a handshake waits for, the client, is
-// not bounded here.
+// handshakes bounds the TLS handshakes whose cryptography is being computed at the same time: those of strangers to
+// half of the processors, all to their number. Thousands of them would make every callback wait for its turn, and new
+// connections wait to be accepted. What a handshake waits for, the client, is not bounded here.
 //
 // Connections from familiar addresses come first, then the newest: under overload the oldest of a queue are those whose
 // clients have given up, or soon will.
 type handshakes struct {
-	mu   sync.Mutex
-	free int
-	// waiting has the connections of strangers, and those of familiar addresses; the newest come last.
+	mu sync.Mutex
+	// free are the slots, and forStrangers how many strangers may still get.
+	free, forStrangers int
+	// The waiting connections, those of strangers and those from familiar addresses; the newest come last.
 	strangers, familiar list.List
 }
 
@@ -32,6 +33,10 @@ type waiter struct {
 	queue   *list.List
 	place   *list.Element
 	granted chan bool
+}
+
+func newHandshakes(processors int) handshakes {
+	return handshakes{free: processors, forStrangers: (processors + 1) / 2}
 }
 
 // admit is a tls.Config's GetConfigForClient, which is called when the client's first message has arrived. It returns
@@ -66,9 +71,8 @@ func (h *handshakes) readmit(
 
 func (h *handshakes) begin(c *conn) error {
 	h.mu.Lock()
-	if h.free > 0 {
-		h.free--
-		c.working.Store(true)
+	if h.free > 0 && (c.familiar || h.forStrangers > 0) {
+		h.take(c)
 		h.mu.Unlock()
 		return nil
 	}
@@ -79,6 +83,8 @@ func (h *handshakes) begin(c *conn) error {
 	w.place = w.queue.PushBack(w)
 	c.waiter = w
 	h.mu.Unlock()
+	c.all.waits(c, true)
+	defer c.all.waits(c, false)
 
 	patience := time.NewTimer(readHeaderTimeout)
 	defer patience.Stop()
@@ -101,16 +107,29 @@ func (h *handshakes) done(c *conn) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, queue := range []*list.List{&h.familiar, &h.strangers} {
-		if newest := queue.Back(); newest != nil {
-			w := newest.Value.(*waiter)
-			h.leave(w)
-			w.conn.working.Store(true)
-			w.granted <- true
-			return
-		}
-	}
 	h.free++
+	if !c.familiar {
+		h.forStrangers++
+	}
+	next := h.familiar.Back()
+	if next == nil && h.forStrangers > 0 {
+		next = h.strangers.Back()
+	}
+	if next == nil {
+		return
+	}
+	w := next.Value.(*waiter)
+	h.leave(w)
+	h.take(w.conn)
+	w.granted <- true
+}
+
+func (h *handshakes) take(c *conn) {
+	h.free--
+	if !c.familiar {
+		h.forStrangers--
+	}
+	c.working.Store(true)
 }
 
 // abandon ends the waiting of a connection, and gives back the slot that it may have got meanwhile.

@@ -37,7 +37,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newConnections(0, NewMetrics(nil))
 		h := &all.handshakes
-		h.free = 1
+		*h = newHandshakes(1)
 		first := handshaking(all, false)
 		if err := h.begin(first); err != nil {
 			t.Fatal(err)
@@ -94,12 +94,47 @@ func TestRetriedHandshakesTakeTurns(t *testing.T) {
 	})
 }
 
+// TestStrangersDoNotGetAllSlots: otherwise nothing is accepted while they shake hands.
+func TestStrangersDoNotGetAllSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for processors, want := range map[int]int{1: 1, 2: 1, 3: 2, 8: 4} {
+			all := newConnections(0, NewMetrics(nil))
+			h := &all.handshakes
+			*h = newHandshakes(processors)
+			var strangers []*conn
+			for range 10 {
+				strangers = append(strangers, handshaking(all, false))
+			}
+			ended := waiting(t, h, strangers...)
+			if got := len(ended); got != want {
+				t.Errorf("%d processors: %d strangers at a time, want %d", processors, got, want)
+			}
+			for range processors - want {
+				if err := h.begin(handshaking(all, true)); err != nil {
+					t.Errorf("%d processors: a familiar address: %v", processors, err)
+				}
+			}
+			if h.free != 0 {
+				t.Errorf("%d processors: %d slots are left", processors, h.free)
+			}
+			for served := range strangers {
+				next := <-ended
+				if next.err != nil {
+					t.Errorf("%d processors: stranger %d: %v", processors, served, next.err)
+				}
+				h.done(next.conn)
+				synctest.Wait()
+			}
+		}
+	})
+}
+
 // TestHandshakesDoNotWaitForEver: a client that has given up must not be served in the end.
 func TestHandshakesDoNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newConnections(0, NewMetrics(nil))
 		h := &all.handshakes
-		h.free = 0
+		h.free = 0 // others work
 		patient, closed := handshaking(all, false), handshaking(all, true)
 		ended := waiting(t, h, patient, closed)
 		begun := time.Now()

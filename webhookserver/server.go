@@ -63,8 +63,8 @@ type Server struct {
 	// Listener replaces Addr when set. Start closes it.
 	Listener net.Listener
 	// TLS turns on HTTPS; nil serves plain HTTP. It needs a certificate, or GetCertificate where certificates are
-	// replaced in place. Versions below TLS 1.2, cipher suites without authenticated encryption, and HTTP/2 are taken
-	// out of a copy.
+	// replaced in place. GetConfigForClient is not called. Versions below TLS 1.2, cipher suites without authenticated
+	// encryption, and HTTP/2 are taken out of a copy.
 	TLS *tls.Config
 	// MaxConnections is the limit of open connections; 0 is DefaultMaxConnections.
 	MaxConnections int

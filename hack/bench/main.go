@@ -3,7 +3,7 @@
 // peers as processes. It prints tables, writes JSON, and fails where a limit is exceeded. Linux only: it reads /proc.
 //
 // docs/performance.md says how it measures and why so, docs/pruning-figures.md has the tables of the sections on
-// pruning.
+// pruning, and docs/stranger-figures.md that of the section on strangers.
 package main
 
 import (
@@ -67,6 +67,7 @@ var sections = []section{
 	{"prune-latency", (*bench).pruneLatency, true},
 	{"prune-memory", (*bench).pruneMemory, true},
 	{"prune-week", (*bench).pruneWeek, true},
+	{"strangers", (*bench).strangers, true},
 }
 
 // bench is one run.
@@ -98,6 +99,9 @@ func main() {
 func run(ctx context.Context) (code int, err error) {
 	if len(os.Args) > 1 && os.Args[1] == replicaCommand {
 		return 0, runReplica(ctx, os.Args[2:])
+	}
+	if len(os.Args) > 1 && os.Args[1] == strangerCommand {
+		return 0, runStrangers(ctx, os.Args[2:])
 	}
 	var names, defaults []string
 	for _, s := range sections {

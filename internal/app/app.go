@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -83,6 +84,7 @@ type App struct {
 	manager     manager.Manager
 	server      *webhookserver.Server
 	reporter    *replicas.Reporter // nil outside of a Pod
+	known       atomic.Bool        // once the others know of this replica
 	certificate *certificate       // nil without TLS
 }
 
@@ -145,7 +147,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		})),
 	)
 	if o.ProbeAddress != "0" {
-		probes := newProbes(o.ProbeAddress, readiness{{"snapshot", a.Ready}})
+		probes := newProbes(o.ProbeAddress, readiness{{"snapshot", a.Ready}, {"replica", a.reported}})
 		err = errors.Join(err, a.manager.Add(&manager.Server{Name: "health probe", Server: probes}))
 	}
 	if err != nil {
@@ -162,7 +164,7 @@ func (a *App) newManager() error {
 	}
 	metricsOptions := metricsserver.Options{BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure}
 	if o.MetricsSecure {
-		metricsOptions.FilterProvider = o.filter
+		metricsOptions.FilterProvider = o.metricsFilter
 	}
 	severalPerProcess := o.Registerer != metrics.Registry // of tests
 	mgr, err := ctrl.NewManager(informers.ConnectionConfig(o.RESTConfig), ctrl.Options{

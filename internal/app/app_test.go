@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,12 @@ func TestProcessStartsAndStopsWithoutAnAPIServer(t *testing.T) {
 	response.Body.Close()
 	if err := a.Ready(); !errors.Is(err, webhookserver.ErrNotReady) {
 		t.Errorf("Ready: %v, want %v", err, webhookserver.ErrNotReady)
+	}
+	const why = "waiting for IMApps: connection refused (and 4 more)"
+	for began := time.Now(); !strings.Contains(a.Ready().Error(), why); <-time.After(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("Ready: %v, want to be told that it is %s", a.Ready(), why)
+		}
 	}
 	stop()
 	if err := <-ended; err != nil {

@@ -50,8 +50,8 @@ type accessKey struct {
 	verb, path string
 }
 
-// filter is a metricsserver.Options.FilterProvider.
-func (o *Options) filter(config *rest.Config, client *http.Client) (metricsserver.Filter, error) {
+// metricsFilter is a metricsserver.Options.FilterProvider.
+func (o *Options) metricsFilter(config *rest.Config, client *http.Client) (metricsserver.Filter, error) {
 	tokens, err := authenticationclient.NewForConfigAndClient(config, client)
 	if err != nil {
 		return nil, fmt.Errorf("create a client for token reviews: %w", err)
@@ -64,10 +64,11 @@ func (o *Options) filter(config *rest.Config, client *http.Client) (metricsserve
 		tokens: tokens.TokenReviews(), access: access.SubjectAccessReviews(), now: o.Now,
 		allowed: map[accessKey]time.Time{},
 	}
-	return func(log logr.Logger, next http.Handler) (http.Handler, error) { return m.guard(log, next), nil }, nil
+	return func(log logr.Logger, next http.Handler) (http.Handler, error) { return m.filter(log, next), nil }, nil
 }
 
-func (m *metricsAccess) guard(log logr.Logger, next http.Handler) http.Handler {
+// filter passes the requests on that are allowed.
+func (m *metricsAccess) filter(log logr.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, err := m.decide(r)
 		if err != nil {

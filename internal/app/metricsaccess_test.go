@@ -75,7 +75,7 @@ func TestScraperOutlivesTheAPIServerByAnHour(t *testing.T) {
 	config := &rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
 	client, err := rest.HTTPClientFor(config)
 	must(t, err)
-	filter, err := options.filter(config, client)
+	filter, err := options.metricsFilter(config, client)
 	must(t, err)
 	handler, err := filter(logr.Discard(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)

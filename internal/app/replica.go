@@ -25,12 +25,14 @@ func (a *App) addReplica(replica *controllers.Replica) error {
 	if pod == (replicas.Pod{}) {
 		return nil
 	}
+	watches := informers.NewWatches(nil, a.options.Now)
+	watches.Guard = a.guard
 	// A cache of its own: that of the manager selects the election Lease in the same namespace.
 	leases, err := cache.New(a.manager.GetConfig(), cache.Options{
 		HTTPClient:        a.manager.GetHTTPClient(),
 		Scheme:            a.manager.GetScheme(),
 		Mapper:            a.manager.GetRESTMapper(),
-		NewInformer:       informers.NewWatches(nil, a.options.Now).NewInformer,
+		NewInformer:       watches.NewInformer,
 		DefaultNamespaces: map[string]cache.Config{pod.Namespace: {}},
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelReplica: "true"})},
@@ -43,8 +45,16 @@ func (a *App) addReplica(replica *controllers.Replica) error {
 		Client: a.manager.GetClient(),
 		Pod:    pod,
 		Report: replica.Report,
-		Now:    a.options.Now,
-		Log:    a.options.Log.WithName("replica"),
+		Hold: func() error {
+			var watches []replicas.Watch
+			for _, state := range a.watches.States() {
+				watches = append(watches, replicas.Watch{Kind: state.Kind, Namespace: state.Namespace})
+			}
+			return replica.Members.Replaces(watches)
+		},
+		Members: replica.Members,
+		Now:     a.options.Now,
+		Log:     a.options.Log.WithName("replica"),
 	}
 	watcher := &replicas.Watcher{Cache: leases, Members: replica.Members, Changed: replica.Enforcement.Changed}
 	for _, runnable := range []manager.Runnable{
@@ -52,6 +62,17 @@ func (a *App) addReplica(replica *controllers.Replica) error {
 	} {
 		err = errors.Join(err, a.manager.Add(runnable))
 	}
+	return err
+}
+
+// reported is a condition of readiness: the other replicas know of this one. It stays true, as the first publication
+// does.
+func (a *App) reported() error {
+	if a.reporter == nil || a.known.Load() {
+		return nil
+	}
+	err := a.reporter.Reported()
+	a.known.Store(err == nil)
 	return err
 }
 

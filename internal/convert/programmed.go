@@ -29,6 +29,16 @@ func ReplicasBehind(late, all int, first string, generation int64) metav1.Condit
 	return condition
 }
 
+// LeaderBehind is Programmed of an object about which the leader does not know; unread is what it cannot read, and
+// since when.
+func LeaderBehind(unread string, generation int64) metav1.Condition {
+	condition := no(v1alpha1.ConditionProgrammed, v1alpha1.ReasonReplicasBehind, fmt.Sprintf(
+		"The leader has not been able to read %s, so that there may be a newer version, or a replica, that it does "+
+			"not know. Check its roles; groupgate_watch_failing_seconds tells which of its watches fail.", unread))
+	condition.ObservedGeneration = generation
+	return condition
+}
+
 // NotProgrammed is Programmed of an object that is not accepted.
 func NotProgrammed(accepted metav1.Condition) metav1.Condition {
 	condition := no(v1alpha1.ConditionProgrammed, accepted.Reason, accepted.Message)

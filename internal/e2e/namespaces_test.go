@@ -75,10 +75,10 @@ func TestRestartedReplicaServesTheNamespacesThatItMayRead(t *testing.T) {
 	}
 	begun := time.Now()
 	after := w.startReady(nil, both)
-	if took := time.Since(begun); took > 15*time.Second {
-		t.Errorf("ready after %s, want at most 15s", took)
-	} else {
-		t.Logf("ready %s after the start", took)
+	took := time.Since(begun)
+	t.Logf("ready %s after the start", took)
+	if took > 20*time.Second { // 10 s for the namespace, and a start on a busy machine
+		t.Error("the namespace held back the others for too long")
 	}
 	if got := after.apply("club", "mallory"); got.Status != http.StatusOK || got.ErrorCode != 1 {
 		t.Errorf("a stranger in the namespace that may be read: %+v", got)
@@ -184,9 +184,10 @@ subjects:
 	client := insecureClient()
 	url := "https" + strings.TrimPrefix(r.MetricsURL, "http")
 	scrape := func(token string) (int, string) { return get(t, client, url, token) }
-	if status, _ := scrape(token); status != http.StatusOK {
-		t.Fatalf("a scrape gets %d", status)
-	}
+	eventually(t, "the metrics to be served", func() bool {
+		status, _ := scrape(token)
+		return status == http.StatusOK
+	})
 	for _, wrong := range []string{"", "wrong"} {
 		if status, _ := scrape(wrong); status != http.StatusUnauthorized {
 			t.Errorf("a scrape with the token %q gets %d", wrong, status)
@@ -220,7 +221,6 @@ subjects:
 
 // insecureClient accepts the self-signed certificate of the metrics endpoint.
 func insecureClient() *http.Client {
-	//nolint:gosec // G402: loopback, in a test
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 }
 

@@ -2,25 +2,44 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// startPod starts a replica that takes itself for a Pod, and waits until it is ready.
-func (w *world) startPod(name string, wire *lab.Wire) *replica {
+// pod starts a replica that takes itself for a Pod.
+func (w *world) pod(name string, wire *lab.Wire, flags ...string) *replica {
 	w.t.Helper()
 	before := w.Env
 	defer func() { w.Env = before }()
 	w.Env = append(slices.Clone(before), "POD_NAMESPACE="+w.Namespace, "POD_NAME="+name, "POD_UID="+name)
-	return w.startReady(wire)
+	return w.start(wire, flags...)
+}
+
+// startPod is pod, and waits until the replica is ready.
+func (w *world) startPod(name string, wire *lab.Wire, flags ...string) *replica {
+	w.t.Helper()
+	r := w.pod(name, wire, flags...)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	if err := r.AwaitReady(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
 }
 
 // programmed returns status, reason, message and generation of the condition Programmed.
@@ -68,7 +87,7 @@ func (w *world) behind(limit time.Duration, name string, resources ...string) ti
 		within(w.t, limit, resource+" not to be Programmed", func() bool {
 			var status, reason string
 			status, reason, message, _ = w.programmed(resource)
-			return status == "False" && reason == "ReplicasBehind" && strings.Contains(message, " "+name+",")
+			return status == "False" && reason == "ReplicasBehind" && strings.Contains(message, " "+name)
 		})
 		w.t.Logf("%s: %s", resource, message)
 	}
@@ -108,6 +127,18 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	t.Cleanup(func() { _ = stopped.Signal(syscall.SIGCONT) }) // before it is asked to end
 	w.inForce(patience, replies, listed, gated)
 	w.ready(replies, gated)
+
+	// A rollout writes nothing.
+	versions := func() string {
+		return w.kubectl("get", replies, listed, gated, "-o", "jsonpath={.items[*].metadata.resourceVersion}")
+	}
+	before := versions()
+	if err := w.startPod("d", nil).Stop(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if after := versions(); after != before {
+		t.Errorf("versions %s after a replica came and went, %s before", after, before)
+	}
 
 	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -156,6 +187,17 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	}
 	w.inForce(5*time.Second, gated)
 
+	// A token that is rotated is in force with its last replica, too.
+	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.kubectl("patch", "secret/prod-im", "-p", `{"stringData": {"previousCallbackToken": "old"}}`)
+	w.behind(30*time.Second, "b", replies)
+	if err := stopped.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.inForce(5*time.Second, replies)
+
 	// One that ended cleanly does not count, one that was killed does until its Pod is gone.
 	if err := cutOff.Stop(time.Minute); err != nil {
 		t.Fatal(err)
@@ -180,11 +222,14 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	w.inForce(5*time.Second, listed, gated)
 }
 
+// The last of many edits is in force as soon as a single one, and the replicas do not write more for it.
 func TestProgrammedFollowsManyEdits(t *testing.T) {
 	t.Parallel()
 	const (
-		edits     = 1000
+		policies  = 200
+		editors   = 8
 		perSecond = 200
+		lasting   = 5 * time.Second
 	)
 	w := newWorld(t)
 	w.app()
@@ -192,38 +237,166 @@ func TestProgrammedFollowsManyEdits(t *testing.T) {
 	for _, name := range pods {
 		w.startPod(name, nil)
 	}
-	policies := func(revision int, names ...int) {
-		var manifests []string
-		for _, n := range names {
-			manifests = append(manifests, lab.PolicyManifest(fmt.Sprintf("gate-%d", n), fmt.Sprintf(`
-groups: [{value: group-%d-%d}]
+	c, err := client.New(cluster.Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifests []string
+	for n := range policies {
+		manifests = append(manifests, lab.PolicyManifest(fmt.Sprintf("gate-%d", n), fmt.Sprintf(`
+groups: [{value: group-%d}]
 join: {allow: {accounts: [jared]}}
-`, n, revision)))
-		}
-		w.apply(strings.Join(manifests, "\n---\n"))
+`, n)))
 	}
-	begun := time.Now()
-	for revision := range edits / perSecond {
-		next := time.Now().Add(time.Second)
-		var names []int
-		for n := range perSecond {
-			names = append(names, n)
+	w.apply(strings.Join(manifests, "\n---\n"))
+	edit := func(n int) {
+		p := &unstructured.Unstructured{}
+		p.SetAPIVersion("groupgate.io/v1alpha1")
+		p.SetKind("GroupPolicy")
+		p.SetNamespace(w.Namespace)
+		p.SetName(fmt.Sprintf("gate-%d", n%policies))
+		patch := fmt.Sprintf(`{"spec": {"groups": [{"type": "Exact", "value": "group-%d-%d"}]}}`, n%policies, n)
+		if err := c.Patch(t.Context(), p, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+			t.Error(err)
 		}
-		policies(revision, names...)
-		within(t, patience, "the second to pass", func() bool { return time.Now().After(next) })
 	}
-	last := time.Now()
-	took := last.Sub(begun)
-	policies(edits, perSecond-1)
-	t.Logf("%d edits in %s; the last one is in force after %s", edits, took,
-		w.inForce(10*time.Second, fmt.Sprintf("grouppolicy/gate-%d", perSecond-1)))
+	var (
+		all   sync.WaitGroup
+		edits = make(chan int)
+	)
+	for range editors {
+		all.Go(func() {
+			for n := range edits {
+				edit(n)
+			}
+		})
+	}
+	begun, count := time.Now(), 0
+	for tick := time.NewTicker(time.Second / perSecond); time.Since(begun) < lasting; count++ {
+		<-tick.C
+		edits <- count
+	}
+	close(edits)
+	all.Wait()
+	took := time.Since(begun)
+	edit(count)
+	last := fmt.Sprintf("grouppolicy/gate-%d", count%policies)
+	t.Logf("%d edits in %s; the last one is in force after %s", count, took, w.inForce(10*time.Second, last))
 	for _, name := range pods {
-		writes := w.leaseWrites(name, begun, last)
+		writes := w.leaseWrites(name, begun, begun.Add(took))
 		t.Logf("%s wrote its Lease %d times", name, writes)
 		if limit := int(took.Seconds()) + 2; writes > limit {
 			t.Errorf("%s wrote its Lease %d times in %s", name, writes, took)
 		}
 	}
+}
+
+// A rollout must not replace the replicas that serve a namespace by others that may not read it.
+func TestReplicaReplacesNoneThatServesMore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.app()
+	other := w.namespace("x")
+	both := "--namespace=" + other.Namespace
+	before := w.startPod("a", nil, both)
+	w.unbind(other)
+	after := w.pod("b", nil, both)
+	var said string
+	within(t, patience, "the probe to name what the other one serves", func() bool {
+		_, said = get(t, http.DefaultClient, after.ReadyURL, "")
+		return strings.Contains(said, " of namespace "+other.Namespace+", which a serves")
+	})
+	t.Logf("the probe says: %s", said)
+	if got := after.apply("club", "mallory"); got.Status != http.StatusOK {
+		t.Errorf("the namespace that it may read: %+v", got)
+	}
+	w.apply(lab.PolicyManifest("gate", "groups: [{type: All}]\njoin: {allow: {accounts: [jared]}}"))
+	w.inForce(patience, gated) // it does not answer yet, and so does not count
+	if err := before.Stop(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it to be ready once no other replica serves the namespace", func() bool {
+		return after.Ready(t.Context())
+	})
+}
+
+// readers is a role that lacks AccountLists, and may write statuses.
+const readers = `apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: partial}
+rules:
+- apiGroups: [groupgate.io]
+  resources: [imapps, grouppolicies, pruneruns]
+  verbs: [get, list, watch]
+- apiGroups: [groupgate.io]
+  resources: [imapps/status, accountlists/status, grouppolicies/status]
+  verbs: [patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [list, watch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: partial}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: partial}
+subjects:
+- {kind: ServiceAccount, name: groupgate-manager, namespace: groupgate-system}
+`
+
+// A leader that may not read the lists cannot know that an account was taken off one.
+func TestRevocationThatCannotBeReadIsNotProgrammed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.app()
+	other := w.namespace("other")
+	in := &world{World: other, t: t}
+	in.list("jared", "eve")
+	in.policy("gate", "groups: [{type: All}]\njoin: {allow: {lists: [{name: vip}]}}")
+	wire := newWire(t)
+	w.startPod("a", wire, "--namespace="+other.Namespace)
+	in.inForce(patience, listed, gated)
+	w.applyIn(other, readers)
+	w.unbind(other)
+	wire.Cut() // a watch that is open goes on
+	wire.Mend()
+	in.list("jared")
+	t.Logf("named after %s", in.behind(time.Minute, "AccountLists", listed, gated))
+	if status, _, message, _ := in.programmed(replies); status != "True" {
+		t.Errorf("an app, which may be read: %s", message)
+	}
+	w.applyIn(other, lab.NamespaceManifests(other.Namespace))
+	t.Logf("in force %s after the binding is back", in.inForce(time.Minute, listed, gated))
+}
+
+// The likeliest mistake of the first day: the token in the Secret is not that of the vendor's console.
+func TestWrongTokenShows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(strings.ReplaceAll(lab.App{}.Manifests(), lab.CallbackToken, "typo"))
+	leader := w.startPod("a", nil)
+	eventually(t, "a to lead", leader.leads)
+	follower := w.startPod("b", nil)
+	w.ready(replies)
+	reason := func() string {
+		return w.kubectl("get", replies, "-o", `jsonpath={.status.conditions[?(@.type=="CallbacksVerified")].reason}`)
+	}
+	eventually(t, "the condition", func() bool { return reason() == "NeverSeen" })
+	if got := follower.apply("lounge", "jared"); got.Status != http.StatusUnauthorized {
+		t.Fatalf("%+v", got)
+	}
+	begun := time.Now()
+	within(t, 10*time.Second, "the refused callback to show", func() bool { return reason() == "WrongToken" })
+	t.Logf("told after %s: %s", time.Since(begun),
+		w.kubectl("get", replies, "-o", `jsonpath={.status.conditions[?(@.type=="CallbacksVerified")].message}`))
+	w.ready(replies)
+	w.app() // with the right token
+	eventually(t, "a right Sign to be answered", func() bool {
+		return follower.apply("lounge", "jared").Status == http.StatusOK
+	})
+	within(t, 10*time.Second, "the right Sign to show", func() bool { return reason() == "Verified" })
 }
 
 // leaseWrites counts the writes of a replica's Lease in a time, by the log of the API server.

@@ -52,9 +52,9 @@ func ConnectionConfig(config *rest.Config) *rest.Config {
 	return config
 }
 
-// reconnecting wraps lw so that a Watch that streams all objects, as informers do first, returns only with an answer of
-// the API server that is not a refusal, or when its ctx has ended, and so do List and every other Watch but for
-// refusals. track learns of every attempt.
+// reconnecting wraps lw so that List and Watch return only with an answer of the API server, or when their ctx has
+// ended. A Watch that streams all objects, as informers begin with, does not return with a refusal either, for a while.
+// track learns of every attempt.
 //
 // client-go's reflector doubles its wait after every failure, up to [30, 60) s, which is not configurable: after an
 // outage of a minute, callbacks would be answered from old policies for another minute. So connection errors are

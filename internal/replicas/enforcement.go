@@ -30,9 +30,12 @@ const (
 // Verdict says whether every replica enforces an object. Verdicts are compared with ==.
 type Verdict struct {
 	State State
-	// Late of Replicas are behind, and First names one of them and says since when; only if State is Behind.
+	// Late of Replicas are behind, and First names one of them and says since when.
 	Late, Replicas int
 	First          string
+	// Unread, if not empty, is what the leader has not been able to read, and since when: it does not know what has
+	// changed, or which replicas there are. Then State is Behind, and Late is not known.
+	Unread string
 }
 
 // Object is one version of an API object.
@@ -44,12 +47,10 @@ type Object struct {
 	Labels uint64
 	// Version is the resourceVersion.
 	Version string
-	// RefersToLists says that the object is enforced only together with the AccountLists that it refers to.
-	RefersToLists bool
+	// RefersTo is the kind of the objects without which this one is not enforced as it is, empty if there are none: a
+	// policy refers to AccountLists, an app to a Secret.
+	RefersTo string
 }
-
-// listKind is the kind of the objects that Object.RefersToLists is about.
-const listKind = "AccountList"
 
 // Enforcement says which objects every replica enforces. Only the leader asks; whatever it learnt in one term is
 // forgotten in the next, since the objects may have changed between the two.
@@ -72,10 +73,10 @@ type arrival struct {
 	generation int64
 	labels     uint64
 	version    string
-	// lists is the version of the AccountLists of the namespace at the build that last resolved the references to
-	// something else. The accounts come from other objects, some of them relabelled or deleted ones.
-	refersToLists bool
-	lists         string
+	// referred is the version of the objects of the kind refersTo, in the same namespace, at the build that last
+	// resolved the references to something else. Those objects may have been relabelled or deleted.
+	refersTo string
+	referred string
 }
 
 // object names an object.
@@ -106,15 +107,13 @@ func (e *Enforcement) Judge(number uint64, o Object) Verdict {
 		clear(e.open)
 	}
 	seen, ok := e.first[o.UID]
-	if !ok || seen.generation != o.Generation || seen.labels != o.Labels || seen.refersToLists != o.RefersToLists {
-		seen = arrival{
-			generation: o.Generation, labels: o.Labels, version: o.Version, refersToLists: o.RefersToLists,
-		}
-		if o.RefersToLists {
-			seen.lists = e.members.Versions().of(listKind, o.Namespace)
-		}
-		e.first[o.UID] = seen
+	if !ok || seen.generation != o.Generation || seen.labels != o.Labels || seen.refersTo != o.RefersTo {
+		seen = arrival{generation: o.Generation, labels: o.Labels, version: o.Version, refersTo: o.RefersTo}
 	}
+	if seen.refersTo != "" && seen.referred == "" {
+		seen.referred = e.members.Versions().of(seen.refersTo, o.Namespace)
+	}
+	e.first[o.UID] = seen
 	named := object{o.Kind, o.Namespace, o.Name}
 	verdict := e.members.judge(seen.needs(named))
 	e.open[named] = judged{o.UID, verdict}
@@ -126,8 +125,8 @@ func (e *Enforcement) Judge(number uint64, o Object) Verdict {
 
 func (a arrival) needs(o object) []need {
 	needs := []need{{Watch{o.kind, o.namespace}, a.version}}
-	if a.refersToLists {
-		needs = append(needs, need{Watch{listKind, o.namespace}, a.lists})
+	if a.refersTo != "" {
+		needs = append(needs, need{Watch{a.refersTo, o.namespace}, a.referred})
 	}
 	return needs
 }
@@ -140,7 +139,7 @@ func (e *Enforcement) Resolved(kind, namespace, name string, uid types.UID, vers
 	if !ok {
 		return // Judge will ask for as much
 	}
-	seen.lists = versions.of(listKind, namespace)
+	seen.referred = versions.of(seen.refersTo, namespace)
 	e.first[uid] = seen
 	named := object{kind, namespace, name}
 	if _, ok := e.open[named]; !ok {

@@ -26,6 +26,8 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, at: start}
 	w.Members = NewMembers(Pod{"groupgate-system", "leader", "1"}, func() time.Time { return w.at })
 	w.Enforcement = NewEnforcement(w.Members, nil)
+	w.allListed()
+	w.expect()
 	w.publish("100")
 	w.report("b", "100")
 	w.report("c", "100")
@@ -60,7 +62,7 @@ func (w *world) list(generation int64, version string) Verdict {
 func (w *world) policy(generation int64, version string) Verdict {
 	return w.Judge(1, Object{
 		Kind: "GroupPolicy", Namespace: "chat", Name: "lounge", UID: "lounge", Generation: generation, Version: version,
-		RefersToLists: true,
+		RefersTo: "AccountList",
 	})
 }
 
@@ -68,7 +70,10 @@ func (w *world) policy(generation int64, version string) Verdict {
 func (w *world) check(verdict Verdict, want string) {
 	w.Helper()
 	got := map[State]string{Waiting: "waiting", Reached: "reached"}[verdict.State]
-	if verdict.State == Behind {
+	switch {
+	case verdict.Unread != "" && verdict.State == Behind:
+		got = "unread: " + verdict.Unread
+	case verdict.State == Behind:
 		got = fmt.Sprintf("%d of %d: %s", verdict.Late, verdict.Replicas, verdict.First)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -257,6 +262,15 @@ func TestPolicyIsNotEnqueuedForAListThatArrives(t *testing.T) {
 	w.check(w.policy(1, "90"), "reached")
 }
 
+// What is not known at first is required once it is known.
+func TestPolicyWaitsForListsThatTheLeaderHasNotReadYet(t *testing.T) {
+	w := newWorld(t)
+	w.Published(Versions{{"GroupPolicy", "chat"}: "100"})
+	w.check(w.policy(1, "90"), "waiting")
+	w.publish("100")
+	w.check(w.policy(1, "90"), "reached")
+}
+
 // What changed between two terms is not known: the present version is later, and so safe.
 func TestNewLeaderTakesTheVersionsThatItFinds(t *testing.T) {
 	w := newWorld(t)
@@ -295,8 +309,7 @@ func TestLeaderWhoseWatchFailsIsBehind(t *testing.T) {
 	if !w.Members.observe(failing) || !w.Lapsed("AccountList", "chat") || w.Lapsed("GroupPolicy", "chat") {
 		t.Error("a long failure does not count, or for another kind")
 	}
-	want := "1 of 3: the leader, which has not been able to read the AccountLists of namespace chat since " +
-		"2026-11-21T18:30:00Z"
+	const want = "unread: the AccountLists of namespace chat since 2026-11-21T18:30:00Z"
 	w.check(w.list(1, "90"), want)
 	w.check(w.policy(1, "90"), want)
 	if w.Members.observe(failing) {
@@ -315,7 +328,7 @@ func TestLeaderThatCannotFollowTheLeasesIsBehind(t *testing.T) {
 	w.after(liveFor)
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"),
-		"1 of 3: the leader, which has not been able to read the Leases of the others since 2026-11-21T18:30:00Z")
+		"unread: the Leases of the replicas since 2026-11-21T18:30:00Z")
 	w.renew()
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"), "reached")
@@ -332,21 +345,44 @@ func TestProcessOutsideOfAPodIsTheOnlyReplica(t *testing.T) {
 	w.check(w.list(2, "101"), "waiting")
 }
 
-func TestLiveReplicaThatServesANamespaceIsFound(t *testing.T) {
+func TestNothingIsReachedBeforeTheReplicasAreKnown(t *testing.T) {
 	w := newWorld(t)
-	kinds := []string{"IMApp", "AccountList", "GroupPolicy"}
-	for namespace, want := range map[string]string{"chat": "b", "games": ""} {
-		if got := w.Serving(namespace, kinds); got != want {
-			t.Errorf("%s is served by %q, want %q", namespace, got, want)
+	w.Members = NewMembers(Pod{"groupgate-system", "leader", "1"}, func() time.Time { return w.at })
+	w.Enforcement = NewEnforcement(w.Members, nil)
+	w.publish("100")
+	w.check(w.list(1, "90"), "waiting")
+	w.allListed()
+	w.check(w.list(1, "90"), "reached")
+}
+
+// An upgrade with a role that lacks something must not replace the replicas that still know.
+func TestReplicaThatCannotReadANamespaceReplacesNoneThatServesIt(t *testing.T) {
+	w := newWorld(t)
+	check := func(want string, namespaces ...string) {
+		t.Helper()
+		var watches []Watch
+		for _, namespace := range namespaces {
+			watches = append(watches, Watch{"IMApp", namespace}, Watch{"AccountList", namespace})
+		}
+		got := ""
+		if err := w.Replaces(watches); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got := w.Serving("chat", append(kinds, "Secret")); got != "" {
-		t.Errorf("%q serves chat without its Secrets", got)
-	}
-	w.after(liveFor)
-	if got := w.Serving("chat", kinds); got != "" {
-		t.Errorf("%q has not been heard of", got)
-	}
+	check("", "chat", "games") // no replica serves games
+	w.Published(Versions{{"IMApp", "chat"}: "100"})
+	check("this replica cannot read the AccountLists of namespace chat, which b serves", "games", "chat")
+	w.after(liveFor) // the others have not been heard of
+	check("", "chat")
+	w.report("c", "100")
+	check("this replica cannot read the AccountLists of namespace chat, which c serves", "chat")
+	w.publish("101")
+	check("", "chat")
+	w.Members = NewMembers(Pod{"groupgate-system", "leader", "1"}, func() time.Time { return w.at })
+	check("waiting for the Leases of the replicas", "chat")
 }
 
 // A Lease that is found at the start may be old, and its clock may differ.

@@ -2,6 +2,7 @@ package replicas
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,10 +32,11 @@ type Members struct {
 
 	mu  sync.Mutex
 	own Versions // what the snapshot of this replica contains
-	// seen is when this replica's own Lease came back through the watch of the Leases; without Leases it is not used.
-	// blind says that this is long ago.
-	seen  time.Time
-	blind bool
+	// listed says that the Leases of the others are known. seen is when this replica's own Lease last came back through
+	// their watch, or was first written; blind says that this is long ago.
+	listed bool
+	seen   time.Time
+	blind  bool
 	// failing are the watches of this replica that have not been in order for failingFor, each with since when.
 	failing map[Watch]time.Time
 	others  map[string]*member // by the names of their Leases
@@ -57,11 +59,25 @@ type mark struct {
 
 // NewMembers returns the Members of a replica in this Pod. Outside of a Pod there is no other replica.
 func NewMembers(pod Pod, now func() time.Time) *Members {
-	m := &Members{now: now, seen: now(), others: map[string]*member{}}
+	m := &Members{now: now, listed: true, others: map[string]*member{}}
 	if pod != (Pod{}) {
-		m.lease = pod.Lease().Name
+		m.lease, m.listed = pod.Lease().Name, false
 	}
 	return m
+}
+
+// expect says that from now on this replica's own Lease is to be seen.
+func (m *Members) expect() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen = m.now()
+}
+
+// allListed says that the Leases of the others are known.
+func (m *Members) allListed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.listed = true
 }
 
 // Published records what the published snapshot of this replica contains. versions must not be changed afterwards.
@@ -95,7 +111,7 @@ func (m *Members) observe(failing map[Watch]time.Time) bool {
 	maps.DeleteFunc(failing, func(_ Watch, since time.Time) bool { return now.Sub(since) < failingFor })
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	blind := m.lease != "" && now.Sub(m.seen) >= liveFor
+	blind := !m.seen.IsZero() && now.Sub(m.seen) >= liveFor
 	same := m.blind == blind && maps.Equal(m.failing, failing)
 	m.blind, m.failing = blind, failing
 	return !same
@@ -151,20 +167,29 @@ func (m *Members) Callbacks(app types.UID) callbackhealth.Seen {
 	return seen
 }
 
-// Serving returns the name of a live replica whose snapshot contains all of the kinds in the namespace; empty if there
-// is none.
-func (m *Members) Serving(namespace string, kinds []string) string {
+// Replaces says why this replica must not take the place of another one yet: it has not read all of its watches, and a
+// live replica has, for that namespace. An upgrade whose new roles lack something must not replace the replicas that
+// still know.
+func (m *Members) Replaces(watches []Watch) error {
 	now := m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, other := range m.sorted() {
-		if other.live(now) && !slices.ContainsFunc(kinds, func(kind string) bool {
-			return other.report.Versions.of(kind, namespace) == ""
-		}) {
-			return other.name
+	if !m.listed {
+		return errors.New("waiting for the Leases of the replicas")
+	}
+	for _, w := range watches {
+		if m.own.of(w.Kind, w.Namespace) != "" {
+			continue
+		}
+		for _, other := range m.sorted() {
+			if other.live(now) && !slices.ContainsFunc(watches, func(o Watch) bool {
+				return o.Namespace == w.Namespace && other.report.Versions.of(o.Kind, o.Namespace) == ""
+			}) {
+				return fmt.Errorf("this replica cannot read the %s, which %s serves", w, other.name)
+			}
 		}
 	}
-	return ""
+	return nil
 }
 
 func (m *Members) sorted() []*member {
@@ -185,20 +210,22 @@ func (m *Members) judge(needs []need) Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	verdict := Verdict{State: Reached}
-	var late []string
+	if !m.listed {
+		verdict.State = Waiting
+	}
 	if m.blind {
-		late = append(late, "the leader, which has not been able to read the Leases of the others since "+clock(m.seen))
+		return Verdict{State: Behind, Unread: "the Leases of the replicas since " + clock(m.seen)}
 	}
 	for _, n := range needs {
 		if !reaches(m.own.of(n.Kind, n.Namespace), n.version) {
 			verdict.State = Waiting
 		}
 		w := m.watchOf(n.Watch)
-		if since, ok := m.failing[w]; ok && len(late) == 0 {
-			late = append(late,
-				fmt.Sprintf("the leader, which has not been able to read the %s since %s", w, clock(since)))
+		if since, ok := m.failing[w]; ok {
+			return Verdict{State: Behind, Unread: fmt.Sprintf("the %s since %s", w, clock(since))}
 		}
 	}
+	var late []string
 	for _, other := range m.sorted() {
 		for _, n := range needs {
 			version := other.report.Versions.of(n.Kind, n.Namespace)

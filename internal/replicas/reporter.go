@@ -33,15 +33,19 @@ type Reporter struct {
 	Pod    Pod
 	// Report returns what to report; false before the first publication.
 	Report func() (Report, bool)
-	Now    func() time.Time
-	Log    logr.Logger
+	// Hold says why this replica must not answer callbacks yet. Until it is nil once, there is no Lease: a replica that
+	// does not answer keeps nothing from being in force.
+	Hold    func() error
+	Members *Members
+	Now     func() time.Time
+	Log     logr.Logger
 
 	mu      sync.Mutex
 	started time.Time
 	written time.Time // of the last report that the API server has
 	report  Report    // that one
-	since   time.Time // when the first report could have been written
-	problem error     // why the last write failed
+	since   time.Time // when Hold was nil
+	problem error     // why the last write failed, or what Hold said
 	left    bool
 }
 
@@ -73,7 +77,11 @@ func (r *Reporter) renew(ctx context.Context) {
 	defer r.mu.Unlock()
 	now := r.Now()
 	if r.since.IsZero() {
+		if r.problem = r.Hold(); r.problem != nil {
+			return
+		}
 		r.since = now
+		r.Members.expect()
 	}
 	if r.left || r.report.says(report) && now.Sub(r.written) < renewInterval {
 		return
@@ -109,6 +117,8 @@ func (r *Reporter) Reported() error {
 	switch {
 	case !r.written.IsZero() || !r.since.IsZero() && r.Now().Sub(r.since) >= patience:
 		return nil
+	case r.problem != nil && r.since.IsZero():
+		return r.problem
 	case r.problem != nil:
 		return fmt.Errorf("waiting for the Lease %s: %w", r.Pod.Lease(), r.problem)
 	}

@@ -28,6 +28,7 @@ type reporting struct {
 	writes []time.Time
 	last   coordinationv1.Lease
 	fails  error
+	hold   error
 	stop   func()
 
 	versions atomic.Pointer[Versions]
@@ -65,8 +66,10 @@ func startReporter(t *testing.T) *reporting {
 			}
 			return Report{}, false
 		},
-		Now: time.Now,
-		Log: logr.Discard(),
+		Hold:    func() error { return r.hold },
+		Members: NewMembers(pod, time.Now),
+		Now:     time.Now,
+		Log:     logr.Discard(),
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -160,6 +163,28 @@ func TestReplicaThatMayNotWriteItsLeaseIsReadyAfterAWhile(t *testing.T) {
 		elapse(patience)
 		if err := r.Reported(); err != nil {
 			t.Errorf("not ready after a while: %v", err)
+		}
+	})
+}
+
+// The Lease of a replica that never answers would keep every edit from being in force.
+func TestReplicaThatIsHeldBackHasNoLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startReporter(t)
+		defer r.stop()
+		held := errors.New("another replica serves namespace chat")
+		r.hold = held
+		r.publish("100")
+		elapse(time.Minute)
+		if err := r.Reported(); !errors.Is(err, held) || len(r.writes) != 0 {
+			t.Errorf("%d writes, and Reported: %v, want none, and why", len(r.writes), err)
+		}
+		r.mu.Lock() // which the Reporter holds when it asks
+		r.hold = nil
+		r.mu.Unlock()
+		elapse(reportInterval)
+		if err := r.Reported(); err != nil || len(r.writes) == 0 {
+			t.Errorf("%d writes, and Reported: %v", len(r.writes), err)
 		}
 	})
 }

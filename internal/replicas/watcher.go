@@ -27,8 +27,14 @@ func (*Watcher) NeedLeaderElection() bool { return false }
 // Start watches the Leases until ctx ends. A watch that cannot be set up is retried.
 func (w *Watcher) Start(ctx context.Context) error {
 	for {
-		err := w.watch(ctx)
+		handler, err := w.watch(ctx)
 		if err == nil {
+			// A watch that is refused counts as synced after a while: a replica that may not read Leases answers
+			// callbacks as well as any other.
+			if toolscache.WaitForCacheSync(ctx.Done(), handler.HasSynced) {
+				w.Members.allListed()
+				w.Changed()
+			}
 			<-ctx.Done()
 			return nil
 		}
@@ -41,20 +47,20 @@ func (w *Watcher) Start(ctx context.Context) error {
 	}
 }
 
-func (w *Watcher) watch(ctx context.Context) error {
+func (w *Watcher) watch(ctx context.Context) (toolscache.ResourceEventHandlerRegistration, error) {
 	informer, err := w.Cache.GetInformer(ctx, &coordinationv1.Lease{}, cache.BlockUntilSynced(false))
 	if err != nil {
-		return fmt.Errorf("make the informer: %w", err)
+		return nil, fmt.Errorf("make the informer: %w", err)
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+	handler, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    w.put,
 		UpdateFunc: func(_, lease any) { w.put(lease) },
 		DeleteFunc: w.remove,
 	})
 	if err != nil {
-		return fmt.Errorf("add a handler to the informer: %w", err)
+		return nil, fmt.Errorf("add a handler to the informer: %w", err)
 	}
-	return nil
+	return handler, nil
 }
 
 func (w *Watcher) put(object any) {
