@@ -216,7 +216,8 @@ func (s *connections) victim() (c *conn, full bool) {
 }
 
 // oldest is that of some queues, and of those from familiar addresses if these are empty; nil if all others wait for
-// their turn.
+// their turn. A sixteenth of the places stays for those that have had their turn, so that they have time for their
+// first callback: the next connection would otherwise end each handshake as soon as it goes on.
 func (s *connections) oldest(queues ...*list.List) *conn {
 	var oldest *conn
 	for _, queue := range queues {
@@ -226,7 +227,7 @@ func (s *connections) oldest(queues ...*list.List) *conn {
 			}
 		}
 	}
-	if front := s.familiar.Front(); oldest == nil && front != nil {
+	if front := s.familiar.Front(); oldest == nil && s.familiar.Len() > s.limit/16 {
 		oldest = front.Value.(*conn)
 	}
 	return oldest

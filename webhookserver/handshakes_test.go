@@ -155,3 +155,41 @@ func TestHandshakesDoNotWaitForEver(t *testing.T) {
 		}
 	})
 }
+
+// TestTurnsAreNotLostToTheNextConnection: a connection that gets its turn at last must not make way for the next one.
+func TestTurnsAreNotLostToTheNextConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 16
+		all := newConnections(limit, NewMetrics(nil))
+		h := &all.handshakes
+		h.free = 0 // others work
+		accept := func() *conn {
+			near, _ := net.Pipe()
+			return all.accept(near)
+		}
+		var conns []*conn
+		for range limit - limit/8 {
+			conns = append(conns, accept())
+		}
+		ended := waiting(t, h, conns...)
+		accepted := make(chan *conn, 1)
+		go func() { accepted <- accept() }() // ends with the first turn
+		synctest.Wait()
+		if len(accepted) != 0 {
+			t.Fatal("a connection that waits for its turn has made way")
+		}
+		other := handshaking(all, true)
+		other.working.Store(true)
+		h.done(other)
+		lucky := <-ended
+		synctest.Wait()
+		if lucky.err != nil || lucky.conn.closed {
+			t.Errorf("the connection that got its turn has made way: %v", lucky.err)
+		}
+		h.done(lucky.conn)
+		for len(conns) > 1 {
+			conns = conns[1:]
+			h.done((<-ended).conn)
+		}
+	})
+}
