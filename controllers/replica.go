@@ -92,5 +92,5 @@ func (r *Replica) published(
 	for _, app := range rotated {
 		r.Enforcement.Resolved(kindApp, app.Namespace, app.Name, app.UID, versions)
 	}
-	r.Enforcement.Changed()
+	r.Enforcement.ChangedHere()
 }

@@ -181,8 +181,16 @@ func (e *Enforcement) Start(ctx context.Context) error {
 // NeedLeaderElection is false: a term may begin at any time.
 func (*Enforcement) NeedLeaderElection() bool { return false }
 
-// Changed says that a replica has come, gone or reported something, this one included.
+// Changed says that another replica has come, gone or reported something.
 func (e *Enforcement) Changed() { e.changed.Notify() }
+
+// ChangedHere says that this replica has published a snapshot. Where there are others, it is rarely the last one to
+// have a version: their reports, or the next observation, are soon enough.
+func (e *Enforcement) ChangedHere() {
+	if e.members.alone() {
+		e.changed.Notify()
+	}
+}
 
 // Source enqueues the objects of a kind whose verdicts have changed without a change of the objects. all returns every
 // object of the kind.

@@ -124,6 +124,13 @@ func (m *Members) Versions() Versions {
 	return m.own
 }
 
+// alone reports whether there is no other replica.
+func (m *Members) alone() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.others) == 0
+}
+
 // put records the Lease of a replica.
 func (m *Members) put(lease string, l leased) {
 	now := m.now()
