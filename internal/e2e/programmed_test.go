@@ -454,3 +454,42 @@ func (w *world) leaseWrites(name string, from, to time.Time) (count int) {
 	}
 	return count
 }
+
+// A replica that read the lists later than another one has a higher version of them, although nothing has changed.
+func TestLeaderThatStartedLastFindsEveryReplicaCurrent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.app()
+	w.list("jared", "tommy")
+	w.policy("gate", `
+groups: [{type: All}]
+join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
+`)
+	first := w.startPod("a", nil)
+	eventually(t, "a to lead", first.leads)
+	older := w.startPod("b", nil)
+	w.inForce(patience, replies, listed, gated)
+	w.ready(replies, gated)
+	// Versions count over the whole store.
+	w.kubectl("create", "configmap", "anything")
+	next := w.startPod("c", nil)
+	t.Cleanup(func() { _ = older.Signal(syscall.SIGCONT) })
+	if err := older.Signal(syscall.SIGSTOP); err != nil { // it does not become the leader
+		t.Fatal(err)
+	}
+	if err := first.Stop(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "c to lead", func() bool { return next.leads() })
+	if err := older.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	throughout(t, 20*time.Second, func() error {
+		for _, resource := range []string{replies, listed, gated} {
+			if status, _, message, _ := w.programmed(resource); status != "True" {
+				return fmt.Errorf("%s: %s", resource, message)
+			}
+		}
+		return nil
+	})
+}

@@ -56,7 +56,7 @@ type Object struct {
 // forgotten in the next, since the objects may have changed between the two.
 type Enforcement struct {
 	members *Members
-	observe func() (settled Versions, failing map[Watch]time.Time)
+	observe func() (settled, changed Versions, failing map[Watch]time.Time)
 	changed term.Notifier // what a replica reports
 	lapsed  term.Notifier // which watches of the leader have failed for long
 
@@ -88,9 +88,10 @@ type judged struct {
 }
 
 // NewEnforcement returns an Enforcement by the members. observe returns what the published snapshot of this replica
-// contains, nil if a build is about to change that, and since when which watches have not been in order.
+// contains, nil if a build is about to change that, the versions of the newest changes in it, and since when which
+// watches have not been in order.
 func NewEnforcement(
-	members *Members, observe func() (settled Versions, failing map[Watch]time.Time),
+	members *Members, observe func() (settled, changed Versions, failing map[Watch]time.Time),
 ) *Enforcement {
 	return &Enforcement{
 		members: members, observe: observe, first: map[types.UID]arrival{}, open: map[object]judged{},
@@ -111,7 +112,7 @@ func (e *Enforcement) Judge(number uint64, o Object) Verdict {
 		seen = arrival{generation: o.Generation, labels: o.Labels, version: o.Version, refersTo: o.RefersTo}
 	}
 	if seen.refersTo != "" && seen.referred == "" {
-		seen.referred = e.members.Versions().of(seen.refersTo, o.Namespace)
+		seen.referred = e.members.newest(seen.refersTo, o.Namespace)
 	}
 	e.first[o.UID] = seen
 	named := object{o.Kind, o.Namespace, o.Name}
@@ -131,16 +132,18 @@ func (a arrival) needs(o object) []need {
 	return needs
 }
 
-// Resolved records that the references of an object resolve to something else since a build with these versions.
-func (e *Enforcement) Resolved(kind, namespace, name string, uid types.UID, versions Versions) {
+// Resolved records that the references of an object resolve to something else since a build with these changes.
+func (e *Enforcement) Resolved(kind, namespace, name string, uid types.UID, changed Versions) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	seen, ok := e.first[uid]
 	if !ok {
 		return // Judge will ask for as much
 	}
-	seen.referred = versions.of(seen.refersTo, namespace)
-	e.first[uid] = seen
+	if version := changed.of(seen.refersTo, namespace); !reaches(seen.referred, version) {
+		seen.referred = version
+		e.first[uid] = seen
+	}
 	named := object{kind, namespace, name}
 	if _, ok := e.open[named]; !ok {
 		e.open[named] = judged{uid: uid, verdict: Verdict{State: Reached}}
@@ -168,8 +171,8 @@ func (e *Enforcement) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			settled, failing := e.observe()
-			e.members.settled(settled)
+			settled, changed, failing := e.observe()
+			e.members.settled(settled, changed)
 			if e.members.observe(failing) {
 				e.lapsed.Notify()
 			}
