@@ -279,16 +279,28 @@ func TestSignsAreForgottenWithTheirWindow(t *testing.T) {
 // TestTheVerifiedConnectionThatIdledLongestMakesWay, when all are verified.
 func TestTheVerifiedConnectionThatIdledLongestMakesWay(t *testing.T) {
 	overBoth(t, func(t *testing.T, start func(...func(*Server)) *client) {
-		c := start(limitedTo(3))
+		var all *connections
+		c := start(limitedTo(3), func(s *Server) { s.made = func(made *connections) { all = made } })
+		allIdle := func() bool {
+			all.mu.Lock()
+			defer all.mu.Unlock()
+			for c := range all.verified {
+				if c.idle.Load() == 0 {
+					return false
+				}
+			}
+			return true
+		}
 		var lines []*line
 		for i := range 3 {
 			l := c.dial(t)
 			l.verify(t, i)
+			eventually(t, "it to idle", allIdle)
 			lines = append(lines, l)
 		}
 		// The first one is used again, so that the second one is the one that idles.
 		lines[0].verify(t, 3)
-		eventually(t, "all to idle", func() bool { verified, _ := c.openConnections(t); return verified == 3 })
+		eventually(t, "it to idle", allIdle)
 		c.dial(t).verify(t, 4)
 		if got := c.count(t, "callback_connections_evicted_total", "verified"); got != 1 {
 			t.Errorf("%v verified connections made way, want 1", got)
@@ -307,9 +319,11 @@ func TestFamiliarAddressesComeFirst(t *testing.T) {
 	const limit = 32
 	overBoth(t, func(t *testing.T, start func(...func(*Server)) *client) {
 		c := start(limitedTo(limit))
-		verified := c.dialFrom(t, "127.0.0.3")
-		verified.verify(t, 0)
-		_ = verified.Close()
+		for second := range 2 {
+			verified := c.dialFrom(t, "127.0.0.3")
+			verified.verify(t, second)
+			_ = verified.Close()
+		}
 		eventually(t, "it to be closed", func() bool { n, _ := c.openConnections(t); return n == 0 })
 
 		slow := &line{Conn: c.raw(t, "127.0.0.3")}
@@ -323,8 +337,26 @@ func TestFamiliarAddressesComeFirst(t *testing.T) {
 			slow.Conn = tls.Client(slow.Conn, c.tls)
 		}
 		slow.reader = bufio.NewReader(slow.Conn)
-		slow.verify(t, 1)
+		slow.verify(t, 2)
 	})
+}
+
+// TestOneSignMakesNoAddressFamiliar: its owner, who may have captured it, could take all turns of the vendor's.
+func TestOneSignMakesNoAddressFamiliar(t *testing.T) {
+	all := newConnections(0, NewMetrics(nil))
+	accept := func() *conn {
+		near, far := net.Pipe()
+		t.Cleanup(func() { _ = far.Close() })
+		return all.accept(near)
+	}
+	for second := range int64(2) {
+		for range 2 {
+			accept().verify(signature{appID, wallClock.Unix() + second}, wallClock)
+			if got, want := accept().familiar, second > 0; got != want {
+				t.Errorf("after %d Signs: familiar %v, want %v", second+1, got, want)
+			}
+		}
+	}
 }
 
 // TestHandshakesThatWaitDoNotMakeWay: behind a load balancer that hides addresses, strangers that make way come again
