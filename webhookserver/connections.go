@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,7 +24,12 @@ const (
 	// addresses do.
 	lately      = time.Hour
 	maxFamiliar = 1024
+	// maxUnauthenticated bounds what a client may send before one of its callbacks is authenticated: a first message of
+	// TLS and full headers, in whole records. crypto/tls would take messages of 64 KiB, and twice the memory for them.
+	maxUnauthenticated = 32 << 10
 )
+
+var errTooMuch = errors.New("too many bytes without an authenticated callback")
 
 // connections are those that are open. The vendor lets a user in when it cannot connect or loses its connection, so
 // that strangers must not be able to use up the connections, or the memory that they take.
@@ -85,6 +91,10 @@ type conn struct {
 
 	// verified belongs to the goroutine that serves the connection.
 	verified bool
+	// authenticated says that a callback on the connection was authenticated. Until then received is how many bytes
+	// have come; it belongs to the reader.
+	authenticated atomic.Bool
+	received      int
 	// idle is when the last answer was sent, since connections.begun; 0 while a request is being answered.
 	idle atomic.Int64
 	// working says that the connection has a slot of handshakes.
@@ -367,6 +377,19 @@ func (s *connections) forgetAddress() {
 		}
 	}
 	delete(s.addresses, oldest)
+}
+
+// Read fails beyond maxUnauthenticated, until a callback is authenticated.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.authenticated.Load() {
+		return c.Conn.Read(p)
+	}
+	if c.received == maxUnauthenticated {
+		return 0, errTooMuch
+	}
+	n, err := c.Conn.Read(p[:min(len(p), maxUnauthenticated-c.received)])
+	c.received += n
+	return n, err
 }
 
 // Write ends the work on a handshake: its first flight is written when all of it is done.

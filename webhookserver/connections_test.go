@@ -182,6 +182,43 @@ func TestOnlyVerifiedConnectionsStayOpen(t *testing.T) {
 	})
 }
 
+// TestStrangersSendLittle: parts of large messages of TLS, which are not even a handshake yet, used to take 90 KB each.
+func TestStrangersSendLittle(t *testing.T) {
+	near, far := net.Pipe()
+	c := newConnections(0, NewMetrics(nil)).accept(near)
+	defer c.Close()
+	go func() { _, _ = io.Copy(far, endless{}) }() // ends with c
+	if n, err := io.Copy(io.Discard, c); n != maxUnauthenticated || !errors.Is(err, errTooMuch) {
+		t.Errorf("read %d bytes: %v", n, err)
+	}
+	c.authenticated.Store(true)
+	if _, err := io.CopyN(io.Discard, c, maxUnauthenticated); err != nil {
+		t.Errorf("once authenticated: %v", err)
+	}
+}
+
+// endless is the content of a body that has no end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestLargeFirstCallbacks: what is authenticated by its headers may be large.
+func TestLargeFirstCallbacks(t *testing.T) {
+	overBoth(t, func(t *testing.T, start func(...func(*Server)) *client) {
+		c := start()
+		body := applyBody("jared")
+		body += strings.Repeat(" ", maxBody-len(body))
+		header := "x=" + strings.Repeat("x", 15<<10) + "&"
+		for name, query := range map[string]string{
+			"signed": header + signedAt(0), "unsigned app": header + of(1, query(applyCommand)),
+		} {
+			if shape, _ := c.dial(t).ask(t, query, body); shape != "200 OK 0" {
+				t.Errorf("%s: got %s", name, shape)
+			}
+		}
+	})
+}
+
 // halfABody is a request whose body does not arrive.
 func halfABody(query string) string {
 	return "POST " + Path + "?" + query + " HTTP/1.1\r\nHost: gate\r\nContent-Length: 400000\r\n\r\n" +

@@ -138,6 +138,9 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	if x.unverified() {
 		free = firstRead // there may be thousands
 	}
+	if x.conn != nil && !x.conn.authenticated.Load() {
+		x.conn.authenticated.Store(true)
+	}
 	if app.Authentication() == policy.AuthenticateNone {
 		free, budget = firstRead, h.unsignedBodies
 	}
