@@ -14,6 +14,9 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
+// settling is the time after the beginning of a term in which the leader may not have read everything yet.
+const settling = 10 * time.Second
+
 // State says how far an object has come.
 type State uint8
 
@@ -62,6 +65,7 @@ type Enforcement struct {
 
 	mu    sync.Mutex
 	term  uint64
+	began time.Time // the term
 	first map[types.UID]arrival
 	// open are the objects that have not reached every replica, with the verdicts that their statuses know.
 	open map[object]judged
@@ -103,7 +107,7 @@ func (e *Enforcement) Judge(number uint64, o Object) Verdict {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.term != number {
-		e.term = number
+		e.term, e.began = number, e.members.now()
 		clear(e.first)
 		clear(e.open)
 	}
@@ -116,10 +120,20 @@ func (e *Enforcement) Judge(number uint64, o Object) Verdict {
 	}
 	e.first[o.UID] = seen
 	named := object{o.Kind, o.Namespace, o.Name}
-	verdict := e.members.judge(seen.needs(named))
+	verdict := e.judge(seen, named)
 	e.open[named] = judged{o.UID, verdict}
 	if verdict.State == Reached {
 		delete(e.open, named)
+	}
+	return verdict
+}
+
+// judge waits for watches that fail at the beginning of a term. After an outage of the API server a term may begin
+// before the watches are open again, and every status would be written twice.
+func (e *Enforcement) judge(a arrival, o object) Verdict {
+	verdict := e.members.judge(a.needs(o))
+	if verdict.Unread != "" && e.members.now().Sub(e.began) < settling {
+		return Verdict{State: Waiting}
 	}
 	return verdict
 }
@@ -225,7 +239,7 @@ func (e *Enforcement) due(kind string) []reconcile.Request {
 			delete(e.open, o)
 			continue
 		}
-		verdict := e.members.judge(seen.needs(o))
+		verdict := e.judge(seen, o)
 		if verdict.State == Waiting { // a status is not changed for that
 			continue
 		}

@@ -297,6 +297,7 @@ func TestObjectThatIsCreatedAgainIsAnotherOne(t *testing.T) {
 // A leader that cannot read a kind does not know what has changed.
 func TestLeaderWhoseWatchFailsIsBehind(t *testing.T) {
 	w := newWorld(t)
+	w.check(w.list(1, "90"), "reached")
 	since := w.at
 	failing := map[Watch]time.Time{{"AccountList", "chat"}: since}
 	w.after(failingFor - time.Second)
@@ -325,6 +326,7 @@ func TestLeaderWhoseWatchFailsIsBehind(t *testing.T) {
 func TestLeaderThatCannotFollowTheLeasesIsBehind(t *testing.T) {
 	w := newWorld(t)
 	w.renew()
+	w.check(w.list(1, "90"), "reached")
 	w.after(liveFor)
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"),
@@ -390,6 +392,7 @@ func TestLeaseIsAliveByTheClockOfItsReader(t *testing.T) {
 	w := newWorld(t)
 	renewed := w.at.Add(-time.Hour)
 	w.put("replica-d", leased{name: "d", renewed: renewed, report: Report{Versions: versions("100")}})
+	w.after(newcomer)
 	if w.others["replica-d"].live(w.at) {
 		t.Error("an old Lease is alive")
 	}
@@ -456,4 +459,43 @@ func TestReplicasThatBeganEarlierAreNotBehind(t *testing.T) {
 	w.check(w.policy(1, "90"), "reached")
 	w.settled(versions("400"), versions("310"))
 	w.check(w.policy(2, "310"), "reached")
+}
+
+// The clock of the replica that serves is a minute behind that of the one that starts.
+func TestReplicaThatServesWithAnotherClockIsNotReplaced(t *testing.T) {
+	at := start
+	m := NewMembers(Pod{"groupgate-system", "new", "1"}, func() time.Time { return at })
+	m.allListed()
+	watches := []Watch{{"IMApp", "chat"}, {"AccountList", "chat"}, {"GroupPolicy", "chat"}}
+	serves := leased{name: "old", renewed: at.Add(-time.Minute), report: Report{Versions: versions("100")}}
+	m.put("replica-old", serves)
+	for range 6 {
+		if err := m.Replaces(watches); err == nil {
+			t.Fatalf("replaced %s after it was first heard of", at.Sub(start))
+		}
+		at = at.Add(renewInterval + reportInterval)
+		serves.renewed = serves.renewed.Add(renewInterval + reportInterval)
+		m.put("replica-old", serves)
+	}
+	at = at.Add(liveFor)
+	if err := m.Replaces(watches); err != nil {
+		t.Errorf("not replaced when it is silent: %v", err)
+	}
+}
+
+// After an outage of the API server a term may begin before the watches are open again.
+func TestOutageBeforeTheTermIsNotWrittenIntoStatuses(t *testing.T) {
+	w := newWorld(t)
+	failing := map[Watch]time.Time{{"AccountList", "chat"}: w.at}
+	w.after(time.Hour)
+	w.Members.observe(failing)
+	w.check(w.list(1, "90"), "waiting")
+	w.checkDue("AccountList")
+	w.after(settling)
+	w.renew()
+	w.Members.observe(failing)
+	w.checkDue("AccountList", "vip")
+	w.check(w.list(1, "90"), "unread: the AccountLists of namespace chat since 2026-11-21T18:30:00Z")
+	w.Members.observe(nil)
+	w.check(w.list(1, "90"), "reached")
 }

@@ -19,6 +19,9 @@ const (
 	grace = 5 * time.Second
 	// liveFor is how long a replica counts as alive after a renewal of its Lease.
 	liveFor = 30 * time.Second
+	// newcomer is how long a replica counts as alive that is heard of for the first time: its clock may be another one,
+	// but its next renewal shows that it is alive.
+	newcomer = renewInterval + 2*reportInterval
 	// failingFor is how long a watch of the leader may fail before the leader itself is behind: it cannot know what
 	// has changed.
 	failingFor = 20 * time.Second
@@ -172,8 +175,8 @@ func (m *Members) put(lease string, l leased) {
 	case other == nil:
 		// A Lease that is seen for the first time may be an old one.
 		other = &member{heard: now, behind: map[Watch]mark{}}
-		if l.renewed.Before(now) {
-			other.heard = l.renewed
+		if !l.renewed.After(now) {
+			other.heard = later(l.renewed, now.Add(newcomer-liveFor))
 		}
 		m.others[lease] = other
 	case !l.renewed.Equal(other.renewed):
@@ -341,6 +344,13 @@ func (v Versions) least(w Watch) string {
 		}
 	}
 	return least
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -56,8 +56,10 @@ func (*Reporter) NeedLeaderElection() bool { return false }
 // and answers no callback any more; this one does not yet.
 func (r *Reporter) Start(ctx context.Context) error {
 	r.started = r.Now()
-	if err := r.remove(ctx); err != nil {
-		r.Log.Info("The Lease of an earlier process in this Pod could not be deleted", "reason", err.Error())
+	if r.written.IsZero() { // not again after a panic
+		if err := r.remove(ctx); err != nil {
+			r.Log.Info("The Lease of an earlier process in this Pod could not be deleted", "reason", err.Error())
+		}
 	}
 	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
