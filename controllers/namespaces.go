@@ -27,6 +27,8 @@ type coverage struct {
 	lost map[string]bool
 	// delivered is up to which versions the changed objects have every event of the namespaces that are complete.
 	delivered replicas.Versions
+	// changed are the versions of the newest of these events.
+	changed replicas.Versions
 	// nothing says that no namespace is complete.
 	nothing bool
 }
@@ -35,7 +37,7 @@ func coverageOf(watches watchStates) coverage {
 	if watches == nil {
 		return coverage{}
 	}
-	c := coverage{incomplete: map[string]bool{}, lost: map[string]bool{}, delivered: replicas.Versions{}}
+	c := coverage{incomplete: map[string]bool{}, lost: map[string]bool{}, delivered: replicas.Versions{}, changed: replicas.Versions{}}
 	watched := map[string]bool{}
 	for _, state := range watches.States() {
 		watched[state.Namespace] = true
@@ -43,14 +45,17 @@ func coverageOf(watches watchStates) coverage {
 			c.incomplete[state.Namespace] = true
 		}
 		if state.Delivered != "" {
-			c.delivered[replicas.Watch{Kind: state.Kind, Namespace: state.Namespace}] = state.Delivered
+			watch := replicas.Watch{Kind: state.Kind, Namespace: state.Namespace}
+			c.delivered[watch], c.changed[watch] = state.Delivered, state.Changed
 		}
 		// A watch of all namespaces loses every app alike: none of them is known to exist.
 		if state.Kind == "IMApp" && state.RefusedFor() >= lostAfter {
 			c.lost[state.Namespace] = true
 		}
 	}
-	maps.DeleteFunc(c.delivered, func(w replicas.Watch, _ string) bool { return c.incomplete[w.Namespace] })
+	for _, versions := range []replicas.Versions{c.delivered, c.changed} {
+		maps.DeleteFunc(versions, func(w replicas.Watch, _ string) bool { return c.incomplete[w.Namespace] })
+	}
 	c.nothing = len(c.incomplete) == len(watched)
 	return c
 }

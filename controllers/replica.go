@@ -28,10 +28,10 @@ func NewReplica(r *SnapshotReconciler, members *replicas.Members, health *callba
 	return replica
 }
 
-// observeWatches returns what the published snapshot contains by now, nil if a build is about to tell, and since when
-// which watches have not been in order. Most events change no snapshot, those of status writes for instance, and are
+// observeWatches returns what the published snapshot contains by now, nil if a build is about to tell, the versions of
+// the newest changes in it, and since when which watches have not been in order. Most events change no snapshot, those of status writes for instance, and are
 // contained without a build.
-func (r *SnapshotReconciler) observeWatches() (settled replicas.Versions, failing map[replicas.Watch]time.Time) {
+func (r *SnapshotReconciler) observeWatches() (settled, changed replicas.Versions, failing map[replicas.Watch]time.Time) {
 	failing = map[replicas.Watch]time.Time{}
 	for _, state := range r.Watches.States() {
 		if !state.FailingSince.IsZero() {
@@ -40,9 +40,9 @@ func (r *SnapshotReconciler) observeWatches() (settled replicas.Versions, failin
 	}
 	covered := coverageOf(r.Watches)
 	if !r.changed.settled() { // after the versions, which must not be newer than the changes that are counted
-		return nil, failing
+		return nil, nil, failing
 	}
-	return covered.delivered, failing
+	return covered.delivered, covered.changed, failing
 }
 
 // maxReportedApps bounds a Lease. An app beyond it is judged by what the leader sees itself.
@@ -77,20 +77,20 @@ func (r *Replica) took(change changedObject) {
 	}
 }
 
-// published records a publication that contains everything up to the versions. referring are the policies of which the
+// published records a publication that contains everything that is covered. referring are the policies of which the
 // references resolve to something else than before, rotated the apps of which the Secret has changed.
 func (r *Replica) published(
-	versions replicas.Versions, referring iter.Seq[policy.Object], rotated []*v1alpha1.IMApp,
+	covered coverage, referring iter.Seq[policy.Object], rotated []*v1alpha1.IMApp,
 ) {
 	if r == nil {
 		return
 	}
-	r.Members.Published(versions)
+	r.Members.Published(covered.delivered, covered.changed)
 	for p := range referring {
-		r.Enforcement.Resolved(kindPolicy, p.Namespace, p.Name, types.UID(p.UID), versions)
+		r.Enforcement.Resolved(kindPolicy, p.Namespace, p.Name, types.UID(p.UID), covered.changed)
 	}
 	for _, app := range rotated {
-		r.Enforcement.Resolved(kindApp, app.Namespace, app.Name, app.UID, versions)
+		r.Enforcement.Resolved(kindApp, app.Namespace, app.Name, app.UID, covered.changed)
 	}
-	r.Enforcement.Changed()
+	r.Enforcement.ChangedHere()
 }

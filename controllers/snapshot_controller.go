@@ -231,7 +231,7 @@ func (r *SnapshotReconciler) takeChanges(covered coverage) (taken int) {
 // had been delivered before.
 func (r *SnapshotReconciler) reportPublished(covered coverage) {
 	r.changed.built()
-	r.Replica.published(covered.delivered, r.inputs.compiler.Referring(), r.inputs.rotated)
+	r.Replica.published(covered, r.inputs.compiler.Referring(), r.inputs.rotated)
 	r.inputs.rotated = nil
 }
 

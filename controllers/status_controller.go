@@ -34,6 +34,10 @@ const (
 	concurrentStatusWrites = 4
 	firstStatusRetry       = 100 * time.Millisecond
 	lastStatusRetry        = 30 * time.Second
+
+	// stalledAfter is how long a policy waits for its IMApp before it is Stalled. GitOps tools give up on what is
+	// Stalled, and apply the one a moment before the other.
+	stalledAfter = 10 * time.Second
 )
 
 // Reachability reports whether the REST calls of an app succeed; imclients.Pool implements it.
@@ -186,14 +190,21 @@ func (r *StatusReconciler) reconcile(
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	before, conditions := statusOf(object), conditionsOf(object)
-	if !r.update(snapshot, object) || equality.Semantic.DeepEqual(before, statusOf(object)) {
+	if !r.update(snapshot, object) {
 		return reconcile.Result{}, nil
+	}
+	var result reconcile.Result
+	if awaitsApp(object) {
+		result.RequeueAfter = stalledAfter
+	}
+	if equality.Semantic.DeepEqual(before, statusOf(object)) {
+		return result, nil
 	}
 	err := r.patch(ctx, object)
 	switch {
 	case err == nil:
 		r.announce(object, conditions)
-		return reconcile.Result{}, nil
+		return result, nil
 	case apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil
 	case apierrors.IsConflict(err):
@@ -265,7 +276,7 @@ func (r *StatusReconciler) update(snapshot *policy.Snapshot, object client.Objec
 		if !ok || v.Generation != generation {
 			return false
 		}
-		conditions := r.withProgrammed(convert.PolicyConditions(v, o), o)
+		conditions := r.withProgrammed(r.withoutEarlyStalled(convert.PolicyConditions(v, o), o), o)
 		o.Status.ObservedGeneration = generation
 		o.Status.Gate, o.Status.Groups = convert.PolicyGate(o), convert.PolicyGroups(o)
 		o.Status.Conditions = r.mergeConditions(o.Status.Conditions, conditions)
@@ -289,6 +300,29 @@ func (r *StatusReconciler) withReachability(conditions []metav1.Condition, app *
 		return append(conditions, *before)
 	}
 	return conditions
+}
+
+// withoutEarlyStalled drops Stalled while the policy has waited for its IMApp for less than stalledAfter.
+func (r *StatusReconciler) withoutEarlyStalled(
+	conditions []metav1.Condition, p *v1alpha1.GroupPolicy,
+) []metav1.Condition {
+	stalled := meta.FindStatusCondition(conditions, v1alpha1.ConditionStalled)
+	if stalled == nil || stalled.Reason != v1alpha1.ReasonTargetNotFound {
+		return conditions
+	}
+	before := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionAccepted)
+	if before == nil || before.Status != metav1.ConditionFalse ||
+		r.Now().Sub(before.LastTransitionTime.Time) < stalledAfter {
+		meta.RemoveStatusCondition(&conditions, v1alpha1.ConditionStalled)
+	}
+	return conditions
+}
+
+// awaitsApp reports whether object will be Stalled, unless its IMApp appears.
+func awaitsApp(object client.Object) bool {
+	accepted := meta.FindStatusCondition(conditionsOf(object), v1alpha1.ConditionAccepted)
+	return accepted != nil && accepted.Reason == v1alpha1.ReasonTargetNotFound &&
+		!meta.IsStatusConditionTrue(conditionsOf(object), v1alpha1.ConditionStalled)
 }
 
 // mergeConditions returns the conditions after an update: the new ones in their order, each with the time since when it

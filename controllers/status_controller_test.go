@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/term"
@@ -502,6 +503,31 @@ func TestVendorReachableChangesWithItsReasonOnly(t *testing.T) {
 				t.Errorf("order of conditions: %+v", app.Status.Conditions)
 			}
 		})
+	}
+}
+
+// GitOps tools give up on what is Stalled, and apply a policy a moment before its IMApp.
+func TestPolicyIsNotStalledWhileItsAppMayBeOnItsWay(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	r := &StatusReconciler{Now: func() time.Time { return now }}
+	gate := newPolicy("chat", "gate", "lounge")
+	gate.UID, gate.Generation = "uid", 1
+	snapshot := policy.Compile(policy.Input{Policies: []policy.Policy{convert.Policy(gate)}})
+	for _, step := range []struct {
+		after   time.Duration
+		stalled bool
+	}{{0, false}, {9 * time.Second, false}, {time.Second, true}, {time.Hour, true}} {
+		now = now.Add(step.after)
+		if !r.update(snapshot, gate) {
+			t.Fatal("no verdict")
+		}
+		if !meta.IsStatusConditionFalse(gate.Status.Conditions, v1alpha1.ConditionAccepted) {
+			t.Fatal("accepted without an IMApp")
+		}
+		got := meta.IsStatusConditionTrue(gate.Status.Conditions, v1alpha1.ConditionStalled)
+		if got != step.stalled || awaitsApp(gate) == step.stalled {
+			t.Errorf("%s: stalled %t, looked at again %t", now.Format(time.TimeOnly), got, awaitsApp(gate))
+		}
 	}
 }
 

@@ -144,6 +144,8 @@ func TestAnswers(t *testing.T) {
 		"unreadable, join by the body, not the query": {query: signed(query(fullCommand)),
 			body: `{"CallbackCommand":"` + inviteCommand + `","GroupId":"g"}`, want: closeJoin, counted: inviteCommand +
 				" unreadable"},
+		"unreadable, join by the query, not the body": {query: signed(query(applyCommand)),
+			body: `{"CallbackCommand":"` + fullCommand + `"}`, want: closeJoin, counted: fullCommand + " unreadable"},
 		"unreadable, command given twice": {query: signed("SdkAppid=1400000000"), body: `{"CallbackCommand":"` +
 			otherCommand + `","CallbackCommand":"` + applyCommand + `"}`,
 			want: closeJoin, counted: applyCommand + " unreadable"},

@@ -2,6 +2,7 @@ package webhookserver
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -99,6 +100,24 @@ func TestBodiesInFlightShareABudget(t *testing.T) {
 				t.Errorf("after the large body: got %s, want %s", got, tc.after)
 			}
 		})
+	}
+}
+
+// TestReusedMemoryNeedsBudget: otherwise the memory of large bodies could be taken again and again while others use up
+// the budget.
+func TestReusedMemoryNeedsBudget(t *testing.T) {
+	x := &exchange{
+		body:    make([]byte, 0, maxReused),
+		encoded: answer{body: make([]byte, 0, maxReused)},
+		refused: make([]string, 0, maxReused/stringSize),
+	}
+	defer x.release()
+	body := io.NopCloser(strings.NewReader(strings.Repeat(" ", maxFreeBody/2)))
+	if err := x.readBody(body, -1, firstRead, semaphore.NewWeighted(0)); !errors.Is(err, errBodyTooLarge) {
+		t.Errorf("a body without budget: %v", err)
+	}
+	if cap(x.body)+cap(x.encoded.body)+cap(x.refused)*stringSize > firstRead+1 {
+		t.Errorf("room for %d, %d and %d is kept", cap(x.body), cap(x.encoded.body), cap(x.refused))
 	}
 }
 

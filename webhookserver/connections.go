@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,7 +24,12 @@ const (
 	// addresses do.
 	lately      = time.Hour
 	maxFamiliar = 1024
+	// maxUnauthenticated bounds what a client may send before one of its callbacks is authenticated: a first message of
+	// TLS and full headers, in whole records. crypto/tls would take messages of 64 KiB, and twice the memory for them.
+	maxUnauthenticated = 32 << 10
 )
+
+var errTooMuch = errors.New("too many bytes without an authenticated callback")
 
 // connections are those that are open. The vendor lets a user in when it cannot connect or loses its connection, so
 // that strangers must not be able to use up the connections, or the memory that they take.
@@ -31,7 +37,8 @@ const (
 // A connection is verified once a callback on it has carried a right Sign. Only a verified one is kept open after an
 // answer. When the limit is reached, one makes way for the next:
 //
-//   - an unverified one, the oldest first, and last those from familiar addresses, which lately held a verified one;
+//   - an unverified one, the oldest first, and last those from familiar addresses, which lately held a verified one
+//     and have sent more than one Sign;
 //   - the verified one that has been idle for longest, if (nearly) all are verified.
 //
 // A connection from a familiar address that waits for its turn in handshakes does not make way. Where strangers have
@@ -70,6 +77,10 @@ type signature struct {
 type address struct {
 	verified int // connections
 	last     time.Time
+	// first is the Sign that came from it first, and more says that there was another one. The owner of one that was
+	// captured is not preferred.
+	first signature
+	more  bool
 }
 
 // conn is an accepted connection.
@@ -80,6 +91,10 @@ type conn struct {
 
 	// verified belongs to the goroutine that serves the connection.
 	verified bool
+	// authenticated says that a callback on the connection was authenticated. Until then received is how many bytes
+	// have come; it belongs to the reader.
+	authenticated atomic.Bool
+	received      int
 	// idle is when the last answer was sent, since connections.begun; 0 while a request is being answered.
 	idle atomic.Int64
 	// working says that the connection has a slot of handshakes.
@@ -142,6 +157,7 @@ func (s *connections) configure(server *http.Server) {
 	// Without a certificate ServeTLS must fail, which it does not if GetConfigForClient is set.
 	if c := server.TLSConfig; c != nil && (c.GetCertificate != nil || len(c.Certificates) > 0) {
 		c.GetConfigForClient = s.handshakes.admit
+		c.GetCertificate = s.handshakes.readmit(c.GetCertificate)
 	}
 }
 
@@ -190,10 +206,11 @@ func (s *connections) accept(accepted net.Conn) *conn {
 	return c
 }
 
-// isFamiliar reports whether an address lately held a verified connection. Before the first one all are equal.
+// isFamiliar reports whether an address lately held a verified connection, and verified them with more than one Sign.
+// Before the first one all are equal.
 func (s *connections) isFamiliar(from netip.Addr) bool {
 	a := s.addresses[from]
-	return len(s.addresses) == 0 || a != nil && (a.verified > 0 || time.Since(a.last) < lately)
+	return len(s.addresses) == 0 || a != nil && a.more && (a.verified > 0 || time.Since(a.last) < lately)
 }
 
 // victim is the connection that makes way for a new one, and whether there is no room without that. An eighth of the
@@ -215,7 +232,8 @@ func (s *connections) victim() (c *conn, full bool) {
 }
 
 // oldest is that of some queues, and of those from familiar addresses if these are empty; nil if all others wait for
-// their turn.
+// their turn. A sixteenth of the places stays for those that have had their turn, so that they have time for their
+// first callback: the next connection would otherwise end each handshake as soon as it goes on.
 func (s *connections) oldest(queues ...*list.List) *conn {
 	var oldest *conn
 	for _, queue := range queues {
@@ -225,7 +243,7 @@ func (s *connections) oldest(queues ...*list.List) *conn {
 			}
 		}
 	}
-	if front := s.familiar.Front(); oldest == nil && front != nil {
+	if front := s.familiar.Front(); oldest == nil && s.familiar.Len() > s.limit/16 {
 		oldest = front.Value.(*conn)
 	}
 	return oldest
@@ -336,9 +354,10 @@ func (c *conn) verify(by signature, now time.Time) {
 	a := s.addresses[c.from]
 	if a == nil {
 		s.forgetAddress()
-		a = &address{}
+		a = &address{first: by}
 		s.addresses[c.from] = a
 	}
+	a.more = a.more || a.first != by
 	a.verified++
 	a.last = time.Now()
 	s.metrics.unverifiedConnections.Dec()
@@ -358,6 +377,19 @@ func (s *connections) forgetAddress() {
 		}
 	}
 	delete(s.addresses, oldest)
+}
+
+// Read fails beyond maxUnauthenticated, until a callback is authenticated.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.authenticated.Load() {
+		return c.Conn.Read(p)
+	}
+	if c.received == maxUnauthenticated {
+		return 0, errTooMuch
+	}
+	n, err := c.Conn.Read(p[:min(len(p), maxUnauthenticated-c.received)])
+	c.received += n
+	return n, err
 }
 
 // Write ends the work on a handshake: its first flight is written when all of it is done.

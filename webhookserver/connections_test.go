@@ -182,6 +182,43 @@ func TestOnlyVerifiedConnectionsStayOpen(t *testing.T) {
 	})
 }
 
+// TestStrangersSendLittle: parts of large messages of TLS, which are not even a handshake yet, used to take 90 KB each.
+func TestStrangersSendLittle(t *testing.T) {
+	near, far := net.Pipe()
+	c := newConnections(0, NewMetrics(nil)).accept(near)
+	defer c.Close()
+	go func() { _, _ = io.Copy(far, endless{}) }() // ends with c
+	if n, err := io.Copy(io.Discard, c); n != maxUnauthenticated || !errors.Is(err, errTooMuch) {
+		t.Errorf("read %d bytes: %v", n, err)
+	}
+	c.authenticated.Store(true)
+	if _, err := io.CopyN(io.Discard, c, maxUnauthenticated); err != nil {
+		t.Errorf("once authenticated: %v", err)
+	}
+}
+
+// endless is the content of a body that has no end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestLargeFirstCallbacks: what is authenticated by its headers may be large.
+func TestLargeFirstCallbacks(t *testing.T) {
+	overBoth(t, func(t *testing.T, start func(...func(*Server)) *client) {
+		c := start()
+		body := applyBody("jared")
+		body += strings.Repeat(" ", maxBody-len(body))
+		header := "x=" + strings.Repeat("x", 15<<10) + "&"
+		for name, query := range map[string]string{
+			"signed": header + signedAt(0), "unsigned app": header + of(1, query(applyCommand)),
+		} {
+			if shape, _ := c.dial(t).ask(t, query, body); shape != "200 OK 0" {
+				t.Errorf("%s: got %s", name, shape)
+			}
+		}
+	})
+}
+
 // halfABody is a request whose body does not arrive.
 func halfABody(query string) string {
 	return "POST " + Path + "?" + query + " HTTP/1.1\r\nHost: gate\r\nContent-Length: 400000\r\n\r\n" +
@@ -279,16 +316,28 @@ func TestSignsAreForgottenWithTheirWindow(t *testing.T) {
 // TestTheVerifiedConnectionThatIdledLongestMakesWay, when all are verified.
 func TestTheVerifiedConnectionThatIdledLongestMakesWay(t *testing.T) {
 	overBoth(t, func(t *testing.T, start func(...func(*Server)) *client) {
-		c := start(limitedTo(3))
+		var all *connections
+		c := start(limitedTo(3), func(s *Server) { s.made = func(made *connections) { all = made } })
+		allIdle := func() bool {
+			all.mu.Lock()
+			defer all.mu.Unlock()
+			for c := range all.verified {
+				if c.idle.Load() == 0 {
+					return false
+				}
+			}
+			return true
+		}
 		var lines []*line
 		for i := range 3 {
 			l := c.dial(t)
 			l.verify(t, i)
+			eventually(t, "it to idle", allIdle)
 			lines = append(lines, l)
 		}
 		// The first one is used again, so that the second one is the one that idles.
 		lines[0].verify(t, 3)
-		eventually(t, "all to idle", func() bool { verified, _ := c.openConnections(t); return verified == 3 })
+		eventually(t, "it to idle", allIdle)
 		c.dial(t).verify(t, 4)
 		if got := c.count(t, "callback_connections_evicted_total", "verified"); got != 1 {
 			t.Errorf("%v verified connections made way, want 1", got)
@@ -307,9 +356,11 @@ func TestFamiliarAddressesComeFirst(t *testing.T) {
 	const limit = 32
 	overBoth(t, func(t *testing.T, start func(...func(*Server)) *client) {
 		c := start(limitedTo(limit))
-		verified := c.dialFrom(t, "127.0.0.3")
-		verified.verify(t, 0)
-		_ = verified.Close()
+		for second := range 2 {
+			verified := c.dialFrom(t, "127.0.0.3")
+			verified.verify(t, second)
+			_ = verified.Close()
+		}
 		eventually(t, "it to be closed", func() bool { n, _ := c.openConnections(t); return n == 0 })
 
 		slow := &line{Conn: c.raw(t, "127.0.0.3")}
@@ -323,8 +374,26 @@ func TestFamiliarAddressesComeFirst(t *testing.T) {
 			slow.Conn = tls.Client(slow.Conn, c.tls)
 		}
 		slow.reader = bufio.NewReader(slow.Conn)
-		slow.verify(t, 1)
+		slow.verify(t, 2)
 	})
+}
+
+// TestOneSignMakesNoAddressFamiliar: its owner, who may have captured it, could take all turns of the vendor's.
+func TestOneSignMakesNoAddressFamiliar(t *testing.T) {
+	all := newConnections(0, NewMetrics(nil))
+	accept := func() *conn {
+		near, far := net.Pipe()
+		t.Cleanup(func() { _ = far.Close() })
+		return all.accept(near)
+	}
+	for second := range int64(2) {
+		for range 2 {
+			accept().verify(signature{appID, wallClock.Unix() + second}, wallClock)
+			if got, want := accept().familiar, second > 0; got != want {
+				t.Errorf("after %d Signs: familiar %v, want %v", second+1, got, want)
+			}
+		}
+	}
 }
 
 // TestHandshakesThatWaitDoNotMakeWay: behind a load balancer that hides addresses, strangers that make way come again

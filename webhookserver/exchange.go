@@ -49,10 +49,11 @@ const (
 	// firstRead is the room that a body gets at first; a callback about a join takes 300 bytes. Room grows with what
 	// has arrived; what Content-Length promises gets room only within the budget.
 	firstRead = 4 << 10
-	// maxReusedBuffer and maxReusedRefused bound what is reused, so that one large request does not occupy memory for
+	// maxReused bounds the memory of each kind that is reused, so that one large request does not occupy memory for
 	// good.
-	maxReusedBuffer  = 64 << 10
-	maxReusedRefused = 1024
+	maxReused = 64 << 10
+	// stringSize is what a string takes without its bytes.
+	stringSize = 16
 )
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -67,18 +68,23 @@ func beginExchange(now time.Time, noApp *appCounters, c *conn) *exchange {
 func (x *exchange) end() {
 	x.release()
 	x.command, x.answered, x.app, x.conn = "", false, nil, nil
-	if cap(x.body) > maxReusedBuffer {
-		x.body = nil
-	}
-	if cap(x.encoded.body) > maxReusedBuffer {
-		x.encoded.body = nil
-	}
 	clear(x.refused)
 	x.refused = x.refused[:0]
-	if cap(x.refused) > maxReusedRefused {
+	x.drop(maxReused)
+	exchanges.Put(x)
+}
+
+// drop gives up the memory of each kind that is larger than most bytes.
+func (x *exchange) drop(most int) {
+	if cap(x.body) > most {
+		x.body = nil
+	}
+	if cap(x.encoded.body) > most {
+		x.encoded.body = nil
+	}
+	if cap(x.refused) > most/stringSize {
 		x.refused = nil
 	}
-	exchanges.Put(x)
 }
 
 // unverified reports whether no callback with a right Sign has come on the connection.
@@ -94,12 +100,13 @@ func (x *exchange) release() {
 
 var errBodyTooLarge = errors.New("body over 512 KiB, or no budget left for it")
 
-// readBody reads all of body into x.body. Room for more than free bytes comes out of budget. A body over maxBody, or
-// one that the budget does not allow for, is errBodyTooLarge.
+// readBody reads all of body into x.body. Room for more than free bytes comes out of budget, also where an earlier
+// exchange has left it. A body over maxBody, or one that the budget does not allow for, is errBodyTooLarge.
 //
 // It closes a body that has ended. Otherwise net/http would look for the rest of it before writing the answer.
 func (x *exchange) readBody(body io.ReadCloser, length int64, free int, budget *semaphore.Weighted) error {
 	x.length, x.budget = length, budget
+	x.drop(free)
 	x.body = slices.Grow(x.body[:0], firstRead)
 	for {
 		if len(x.body) == cap(x.body) && !x.grow(free) {

@@ -138,6 +138,9 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	if x.unverified() {
 		free = firstRead // there may be thousands
 	}
+	if x.conn != nil && !x.conn.authenticated.Load() {
+		x.conn.authenticated.Store(true)
+	}
 	if app.Authentication() == policy.AuthenticateNone {
 		free, budget = firstRead, h.unsignedBodies
 	}
@@ -145,7 +148,7 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	case errors.Is(err, errBodyTooLarge):
 		return tooLarge(x.command)
 	case err != nil:
-		return unreadable(x.command)
+		return unreadable(x.command.BeforeJoin())
 	}
 	return h.dispatch(x, app, &query)
 }
@@ -161,14 +164,15 @@ func tooLarge(command callback.Command) (result, *answer) {
 // dispatch goes by the command of the body. Neither query nor body is signed, but the body is what is decided on.
 func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *callback.Query) (result, *answer) {
 	c, err := callback.Parse(x.body)
+	maybeJoin := c.Command.BeforeJoin() || x.command.BeforeJoin()
 	if c.Command != "" {
 		x.command = c.Command
 	}
-	if err != nil && !isProbe(err, x.command) {
-		return unreadable(x.command)
-	}
-	if query.RepeatedCommand || h.contradicts(query, c.Command) {
-		if c.Command.BeforeJoin() || callback.Command(query.CommandText).BeforeJoin() {
+	switch {
+	case err != nil && !isProbe(err, x.command):
+		return unreadable(maybeJoin)
+	case query.RepeatedCommand || h.contradicts(query, c.Command):
+		if maybeJoin {
 			return resultUnreadable, unreadableJoin
 		}
 		return resultBadRequest, wrongCommand
@@ -191,10 +195,10 @@ func isProbe(err error, claimed callback.Command) bool {
 	return errors.Is(err, callback.ErrNoCommand) && commandOf(claimed) == commandOther
 }
 
-// unreadable is the answer to a body that cannot be parsed. Where it may be about a join, that is refused: an
-// unreadable body must not admit.
-func unreadable(command callback.Command) (result, *answer) {
-	if command.BeforeJoin() {
+// unreadable is the answer to a body that cannot be parsed. Where body or query say that it is about a join, that is
+// refused: an unreadable body must not admit.
+func unreadable(maybeJoin bool) (result, *answer) {
+	if maybeJoin {
 		return resultUnreadable, unreadableJoin
 	}
 	return resultBadRequest, unreadableBody

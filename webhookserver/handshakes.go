@@ -49,6 +49,26 @@ func (h *handshakes) admit(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	return nil, h.begin(c)
 }
 
+// readmit returns a tls.Config's GetCertificate that calls get, which may be nil. A client without a usable key share
+// is asked for another first message (HelloRetryRequest). Its connection gives the slot back with that request, since
+// the client may let it wait, and needs one again for the signature. crypto/tls calls GetCertificate in every full
+// handshake if there are no Certificates.
+func (h *handshakes) readmit(
+	get func(*tls.ClientHelloInfo) (*tls.Certificate, error),
+) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if c, ok := hello.Conn.(*conn); ok && !c.working.Load() {
+			if err := h.begin(c); err != nil {
+				return nil, err
+			}
+		}
+		if get == nil {
+			return nil, nil
+		}
+		return get(hello)
+	}
+}
+
 func (h *handshakes) begin(c *conn) error {
 	h.mu.Lock()
 	if h.free > 0 && (c.familiar || h.forStrangers > 0) {

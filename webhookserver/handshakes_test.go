@@ -1,6 +1,7 @@
 package webhookserver
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -64,6 +65,35 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	})
 }
 
+// TestRetriedHandshakesTakeTurns: a client whose first message has no usable key share must not get around the bound.
+func TestRetriedHandshakesTakeTurns(t *testing.T) {
+	overBoth(t, func(t *testing.T, start func(...func(*Server)) *client) {
+		signing := make(chan bool, 1)
+		c := start(func(s *Server) {
+			if s.TLS == nil {
+				t.Skip("without TLS")
+			}
+			certificate := &s.TLS.Certificates[0]
+			s.TLS = &tls.Config{
+				CurvePreferences: []tls.CurveID{tls.CurveP384},
+				GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+					signing <- hello.Conn.(*conn).working.Load()
+					return certificate, nil
+				},
+			}
+		})
+		c.tls.CurvePreferences = []tls.CurveID{tls.CurveP256, tls.CurveP384} // with a key share for P-256 only
+		l := c.dial(t)
+		l.verify(t, 0)
+		if state := l.Conn.(*tls.Conn).ConnectionState(); !state.HelloRetryRequest {
+			t.Error("the client was not asked for another first message")
+		}
+		if !<-signing {
+			t.Error("the handshake has no slot while its signature is computed")
+		}
+	})
+}
+
 // TestStrangersDoNotGetAllSlots: otherwise nothing is accepted while they shake hands.
 func TestStrangersDoNotGetAllSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -122,6 +152,44 @@ func TestHandshakesDoNotWaitForEver(t *testing.T) {
 		defer h.mu.Unlock()
 		if n := h.strangers.Len() + h.familiar.Len(); n != 0 {
 			t.Errorf("%d are waiting", n)
+		}
+	})
+}
+
+// TestTurnsAreNotLostToTheNextConnection: a connection that gets its turn at last must not make way for the next one.
+func TestTurnsAreNotLostToTheNextConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 16
+		all := newConnections(limit, NewMetrics(nil))
+		h := &all.handshakes
+		h.free = 0 // others work
+		accept := func() *conn {
+			near, _ := net.Pipe()
+			return all.accept(near)
+		}
+		var conns []*conn
+		for range limit - limit/8 {
+			conns = append(conns, accept())
+		}
+		ended := waiting(t, h, conns...)
+		accepted := make(chan *conn, 1)
+		go func() { accepted <- accept() }() // ends with the first turn
+		synctest.Wait()
+		if len(accepted) != 0 {
+			t.Fatal("a connection that waits for its turn has made way")
+		}
+		other := handshaking(all, true)
+		other.working.Store(true)
+		h.done(other)
+		lucky := <-ended
+		synctest.Wait()
+		if lucky.err != nil || lucky.conn.closed {
+			t.Errorf("the connection that got its turn has made way: %v", lucky.err)
+		}
+		h.done(lucky.conn)
+		for len(conns) > 1 {
+			conns = conns[1:]
+			h.done((<-ended).conn)
 		}
 	})
 }

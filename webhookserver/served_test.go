@@ -17,7 +17,12 @@ func TestAllocationsAboveBare(t *testing.T) {
 	}
 	g := newGate(t, members("jared"))
 	const admitted = `{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}`
-	floor := servedAllocations(t, g.server.httpServer, bare(), admitted, applyBody("jared"))
+	answers := bare()
+	trusting := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connOf(r).authenticated.Store(true)
+		answers.ServeHTTP(w, r)
+	})
+	floor := servedAllocations(t, g.server.httpServer, trusting, admitted, applyBody("jared"))
 	for account, answer := range map[string]string{
 		"jared":   admitted,
 		"mallory": `{"ActionStatus":"OK","ErrorInfo":"Members only","ErrorCode":10110}`,

@@ -139,6 +139,10 @@ var cipherSuites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
+// curves are those that are cheap to compute. A client chooses, and part of the key agreement has no bound: in TLS 1.2
+// it comes after the answer to the client's first message. P-521 takes ten times as long as X25519.
+var curves = []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256}
+
 // httpServer configures HTTP, apart from Start so that tests see it.
 func (s *Server) httpServer() (*http.Server, *connections) {
 	handler := s.handler()
@@ -160,6 +164,9 @@ func (s *Server) httpServer() (*http.Server, *connections) {
 		server.TLSConfig = s.TLS.Clone()
 		server.TLSConfig.MinVersion = max(s.TLS.MinVersion, tls.VersionTLS12)
 		server.TLSConfig.CipherSuites = cipherSuites
+		if s.TLS.CurvePreferences == nil {
+			server.TLSConfig.CurvePreferences = curves
+		}
 	}
 	all := newConnections(s.MaxConnections, handler.metrics)
 	all.configure(server)

@@ -181,6 +181,22 @@ func TestTLS(t *testing.T) {
 			}
 		}
 	})
+	t.Run("no key agreement that is slow", func(t *testing.T) {
+		for curve, accepted := range map[tls.CurveID]bool{
+			tls.X25519: true, tls.CurveP256: true, tls.CurveP384: false, tls.CurveP521: false,
+		} {
+			other := trusting.Clone()
+			other.CurvePreferences = []tls.CurveID{curve}
+			dialer := &tls.Dialer{Config: other}
+			conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(g.url, "https://"))
+			if err == nil {
+				conn.Close()
+			}
+			if (err == nil) != accepted {
+				t.Errorf("%v: %v, want accepted %v", curve, err, accepted)
+			}
+		}
+	})
 	t.Run("the caller's configuration is its own", func(t *testing.T) {
 		if given.MinVersion != tls.VersionTLS10 || given.NextProtos[0] != "h2" || given.CipherSuites != nil {
 			t.Errorf("it was changed: %v %v", given.MinVersion, given.NextProtos)

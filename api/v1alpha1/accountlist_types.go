@@ -48,6 +48,7 @@ type AccountListStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:default={{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the operator: is this namespace among those it watches?", lastTransitionTime: "1970-01-01T00:00:00Z"}}
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -79,7 +80,7 @@ type AccountList struct {
 	// Default: Ready=Unknown with reason Pending. Example: see the fields.
 	//
 	// +optional
-	// +kubebuilder:default={observedGeneration:-1, conditions: {{type: "Ready", status: "Unknown", reason: "Pending", message: "Waiting for the operator: is this namespace among those it watches?", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status AccountListStatus `json:"status,omitzero"`
 }
 

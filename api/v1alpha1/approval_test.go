@@ -96,7 +96,7 @@ func TestApprovalAndUndo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			object := newRun(t, c, namespace)
 			for i, step := range steps {
-				if diff := cmp.Diff(step.want, complaint(t, patchRun(t, c, object, step.patch))); diff != "" {
+				if diff := cmp.Diff(step.want, complaint(t, patchObject(t, c, object, step.patch))); diff != "" {
 					t.Fatalf("step %d, %s: complaint (-want,+got):\n%s", i, step.patch, diff)
 				}
 			}
@@ -113,9 +113,9 @@ func newRun(t *testing.T, c client.Client, namespace string) *unstructured.Unstr
 	return object
 }
 
-// patchRun applies a merge patch in YAML, to the status if the patch has nothing else. It discards the returned object,
-// so that the next patch does not depend on it.
-func patchRun(t *testing.T, c client.Client, object *unstructured.Unstructured, patch string) error {
+// patchObject applies a merge patch in YAML, to the status if the patch has nothing else. It discards the returned
+// object, so that the next patch does not depend on it.
+func patchObject(t *testing.T, c client.Client, object *unstructured.Unstructured, patch string) error {
 	t.Helper()
 	fields := map[string]any{}
 	must(t, yaml.Unmarshal([]byte(patch), &fields))

@@ -10,7 +10,8 @@ const (
 	// with it.
 	ConditionReady = "Ready"
 	// ConditionStalled is True while Accepted is False, and absent otherwise: only a change of the object, or of one
-	// that it refers to, can mend that. GitOps tools stop waiting for the object.
+	// that it refers to, can mend that. GitOps tools stop waiting for the object. With the reason TargetNotFound it is
+	// 10 seconds late, since the IMApp may be applied after its policies.
 	ConditionStalled = "Stalled"
 	// ConditionWarning is True, and names the fields, where an object does something else than what it seems to say; it
 	// is absent otherwise, and never part of Ready.

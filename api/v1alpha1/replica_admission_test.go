@@ -7,6 +7,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordination "k8s.io/client-go/applyconfigurations/coordination/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -58,8 +59,15 @@ func TestReplicaWritesNoReportButItsOwn(t *testing.T) {
 	unlabel := client.RawPatch("application/merge-patch+json",
 		[]byte(`{"metadata": {"labels": {"groupgate.io/replica": null}}}`))
 
-	check(a.Create(t.Context(), lease("replica-a")), "")
+	report := func(c client.Client, name string) error { // as a replica does, to create and to renew
+		applied := coordination.Lease(name, namespace).WithLabels(map[string]string{"groupgate.io/replica": "true"})
+		return c.Apply(t.Context(), applied, client.FieldOwner("groupgate-replica"), client.ForceOwnership)
+	}
+	check(report(a, "replica-a"), "")
+	check(report(a, "replica-a"), "")
+	check(report(a, "replica-b"), denied)
 	check(b.Create(t.Context(), lease("replica-b")), "")
+	check(report(a, "replica-b"), denied)
 	check(unknown.Create(t.Context(), lease("replica-c")), denied)
 	check(a.Patch(t.Context(), lease("replica-a"), renew), "")
 	check(a.Patch(t.Context(), lease("replica-b"), renew), denied)

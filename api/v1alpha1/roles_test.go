@@ -164,10 +164,10 @@ func TestApproverRole(t *testing.T) {
 			try("create", user.Create(t.Context(), object))
 			run := newRun(t, c, namespace)
 			must(t, patchStatus(t, c, run.DeepCopy(), aPlan))
-			try("approve", patchRun(t, user, run, approve))
-			try("deny", patchRun(t, user, run, deny))
+			try("approve", patchObject(t, user, run, approve))
+			try("deny", patchObject(t, user, run, deny))
 			must(t, patchStatus(t, c, run.DeepCopy(), completed))
-			try("undo", patchRun(t, user, run, undo))
+			try("undo", patchObject(t, user, run, undo))
 			try("record", patchStatus(t, user, run.DeepCopy(), `status: {removed: 2}`))
 			try("delete", user.Delete(t.Context(), run.DeepCopy()))
 			if diff := cmp.Diff(tc.want, got); diff != "" {

@@ -240,8 +240,20 @@ func (p *probes) callback() *request {
 	}
 }
 
-// begin opens the connection that is kept.
-func (p *probes) begin(ctx context.Context) (err error) {
+// begin makes the address familiar by a first Sign, and opens the connection that is kept with the next one.
+func (p *probes) begin(ctx context.Context) error {
+	first, err := dial(ctx, p.address, p.tls)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(first.checked(p.callback()), first.Conn.Close()); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Second):
+	}
 	if p.on, err = dial(ctx, p.address, p.tls); err != nil {
 		return err
 	}

@@ -25,12 +25,14 @@ func (a *App) addReplica(replica *controllers.Replica) error {
 	if pod == (replicas.Pod{}) {
 		return nil
 	}
+	watches := informers.NewWatches(nil, a.options.Now)
+	watches.Guard = a.guard
 	// A cache of its own: that of the manager selects the election Lease in the same namespace.
 	leases, err := cache.New(a.manager.GetConfig(), cache.Options{
 		HTTPClient:        a.manager.GetHTTPClient(),
 		Scheme:            a.manager.GetScheme(),
 		Mapper:            a.manager.GetRESTMapper(),
-		NewInformer:       informers.NewWatches(nil, a.options.Now).NewInformer,
+		NewInformer:       watches.NewInformer,
 		DefaultNamespaces: map[string]cache.Config{pod.Namespace: {}},
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelReplica: "true"})},

@@ -40,8 +40,15 @@ func (s Seen) Verdict() Verdict {
 	return verdict
 }
 
-// Join returns what two replicas have seen together.
+// Join returns what two replicas have seen together. One whose clock is wrong refuses its share of the callbacks,
+// whatever the other one sees: what it has seen counts alone.
 func (s Seen) Join(other Seen) Seen {
+	switch mine, others := s.Verdict() == ClockSkew, other.Verdict() == ClockSkew; {
+	case mine && (!others || s.Skewed.After(other.Skewed)):
+		return s
+	case others:
+		return other
+	}
 	if other.Skewed.After(s.Skewed) {
 		s.Skewed, s.Skew = other.Skewed, other.Skew
 	}

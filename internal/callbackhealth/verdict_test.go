@@ -39,7 +39,7 @@ func TestVerdict(t *testing.T) {
 
 // Behind a load balancer each replica sees its share.
 func TestReplicasSeeTogether(t *testing.T) {
-	a := Seen{Right: now, Unsigned: now.Add(1), Skewed: now.Add(5), Skew: time.Minute}
+	a := Seen{Right: now, Unsigned: now.Add(1), Skewed: now.Add(5), Skew: time.Minute} // a replay
 	b := Seen{Right: now.Add(2), Wrong: now.Add(3), Skewed: now.Add(4), Skew: time.Hour}
 	want := Seen{
 		Right: now.Add(2), Wrong: now.Add(3), Unsigned: now.Add(1), Skewed: now.Add(5), Skew: time.Minute,
@@ -48,5 +48,19 @@ func TestReplicasSeeTogether(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want,+got):\n%s", diff)
 		}
+	}
+}
+
+func TestReplicaWithAWrongClockIsNotHiddenByTheOthers(t *testing.T) {
+	wrong := Seen{Right: now.Add(-time.Hour), Skewed: now, Skew: 3 * time.Minute}
+	right := Seen{Right: now.Add(time.Second), Wrong: now.Add(2 * time.Second)}
+	for _, got := range []Seen{wrong.Join(right), right.Join(wrong), wrong.Join(right).Join(right)} {
+		if got.Verdict() != ClockSkew || got.Skew != 3*time.Minute {
+			t.Errorf("%+v, want the clock skew", got)
+		}
+	}
+	wrong.Right = now.Add(time.Second) // its clock was set
+	if got := wrong.Join(right).Verdict(); got != Verified {
+		t.Errorf("verdict %d after its clock was set, want Verified", got)
 	}
 }

@@ -135,5 +135,9 @@ func looksMistyped(name string) bool {
 	if strings.HasPrefix(name, " ") || strings.HasSuffix(name, " ") {
 		return true
 	}
-	return strings.ContainsFunc(name, func(r rune) bool { return r != ' ' && unicode.In(r, unicode.Z, unicode.C) })
+	return strings.ContainsFunc(name, func(r rune) bool {
+		// Nearly all are ASCII, and a list has up to 20,000 names.
+		visible := r >= ' ' && r <= '~'
+		return !visible && unicode.In(r, unicode.Z, unicode.C)
+	})
 }

@@ -220,6 +220,38 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	w.behind(30*time.Second, "b", listed, gated)
 	w.kubectl("delete", "lease/replica-b") // as the garbage collector does, which is not running here
 	w.inForce(5*time.Second, listed, gated)
+
+	// A process that was killed answers no more once the next one in its Pod starts.
+	killed := w.startPod("e", nil)
+	if err := killed.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	w.startPod("e", nil)
+	w.list("jared")
+	w.inForce(10*time.Second, listed, gated)
+}
+
+// A leader that is stopped says nothing about itself. The next one does.
+func TestStoppedLeaderIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.app()
+	w.list("jared", "eve")
+	w.policy("gate", "groups: [{type: All}]\njoin: {allow: {lists: [{name: vip}]}}")
+	leader := w.startPod("a", nil)
+	t.Cleanup(func() { _ = leader.Signal(syscall.SIGCONT) }) // before it is asked to end
+	eventually(t, "a to lead", leader.leads)
+	w.startPod("b", nil)
+	w.inForce(patience, replies, listed, gated)
+	if err := leader.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.list("jared")
+	t.Logf("named after %s", w.behind(30*time.Second, "a", listed, gated))
+	if err := leader.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("in force %s after it resumed", w.inForce(5*time.Second, listed, gated))
 }
 
 // The last of many edits is in force as soon as a single one, and the replicas do not write more for it.
@@ -421,4 +453,43 @@ func (w *world) leaseWrites(name string, from, to time.Time) (count int) {
 		}
 	}
 	return count
+}
+
+// A replica that read the lists later than another one has a higher version of them, although nothing has changed.
+func TestLeaderThatStartedLastFindsEveryReplicaCurrent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.app()
+	w.list("jared", "tommy")
+	w.policy("gate", `
+groups: [{type: All}]
+join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
+`)
+	first := w.startPod("a", nil)
+	eventually(t, "a to lead", first.leads)
+	older := w.startPod("b", nil)
+	w.inForce(patience, replies, listed, gated)
+	w.ready(replies, gated)
+	// Versions count over the whole store.
+	w.kubectl("create", "configmap", "anything")
+	next := w.startPod("c", nil)
+	t.Cleanup(func() { _ = older.Signal(syscall.SIGCONT) })
+	if err := older.Signal(syscall.SIGSTOP); err != nil { // it does not become the leader
+		t.Fatal(err)
+	}
+	if err := first.Stop(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "c to lead", func() bool { return next.leads() })
+	if err := older.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	throughout(t, 20*time.Second, func() error {
+		for _, resource := range []string{replies, listed, gated} {
+			if status, _, message, _ := w.programmed(resource); status != "True" {
+				return fmt.Errorf("%s: %s", resource, message)
+			}
+		}
+		return nil
+	})
 }

@@ -72,20 +72,22 @@ type delivery struct {
 	// mu is held while the handler is called: what it sets off finds the version of the event.
 	mu      sync.Mutex
 	version string
-	missed  bool // an event: from then on nothing can be said
+	changed string // the version of the newest event
+	missed  bool   // an event: from then on nothing can be said
 }
 
-// delivered returns up to which version every event has been delivered; empty before the first objects have been.
-func (d *delivery) delivered() string {
+// delivered returns up to which version every event has been delivered, empty before the first objects have been, and
+// the version of the newest of them.
+func (d *delivery) delivered() (version, changed string) {
 	if !d.registration.HasSynced() {
-		return ""
+		return "", ""
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.missed {
-		return ""
+		return "", ""
 	}
-	return newer(d.before, d.version)
+	return newer(d.before, d.version), d.changed
 }
 
 // OnAdd implements ResourceEventHandler.
@@ -93,9 +95,11 @@ func (d *delivery) OnAdd(object any, isInInitialList bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.deliver(func() { d.ResourceEventHandler.OnAdd(object, isInInitialList) })
-	if !isInInitialList {
-		d.passed(object)
+	if isInInitialList {
+		d.change(object)
+		return
 	}
+	d.passed(object)
 }
 
 // OnUpdate implements ResourceEventHandler.
@@ -125,7 +129,17 @@ func (d *delivery) deliver(call func()) {
 	}
 }
 
+// change records the version of an event.
+func (d *delivery) change(object any) {
+	version := d.track.listedVersion() // of a deletion that a list revealed
+	if accessor, err := meta.Accessor(object); err == nil {
+		version = accessor.GetResourceVersion()
+	}
+	d.changed = newer(d.changed, version)
+}
+
 func (d *delivery) passed(object any) {
+	d.change(object)
 	accessor, err := meta.Accessor(object)
 	if err != nil { // a deletion that a list revealed
 		return

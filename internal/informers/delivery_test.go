@@ -70,8 +70,13 @@ func (d *deliveries) addHandler() {
 
 // run runs the informer until the test ends, and returns its first watch.
 func (d *deliveries) run() *watch.FakeWatcher {
+	return <-d.runs()
+}
+
+// runs runs the informer until the test ends, and returns its watches.
+func (d *deliveries) runs() <-chan *watch.FakeWatcher {
 	go d.informer.RunWithContext(d.Context()) // ends with the test
-	return <-d.watches
+	return d.watches
 }
 
 // stream sends what a streaming watch begins with.
@@ -138,7 +143,7 @@ func TestNothingOfAListIsClaimedBeforeAllOfItIsDelivered(t *testing.T) {
 	}
 	check := func(want string) {
 		t.Helper()
-		if got := d.delivered(); got != want {
+		if got, _ := d.delivered(); got != want {
 			t.Errorf("delivered up to %q, want %q", got, want)
 		}
 	}
@@ -194,6 +199,62 @@ func TestListOfAnAPIServerThatDoesNotStreamIsDelivered(t *testing.T) {
 		d.check("10", "add a", "add b")
 		w.Modify(secret("b", "11"))
 		d.check("11", "update b")
+	})
+}
+
+// Of kinds that nobody edits, bookmarks tell that a replica has what another one began with.
+func TestBookmarksAreDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, true)
+		changed := func(want string) {
+			t.Helper()
+			if got := d.track.current().Changed; got != want {
+				t.Errorf("changed at %q, want %q", got, want)
+			}
+		}
+		d.addHandler()
+		w := d.run()
+		stream(w, "10", secret("a", "5"), secret("b", "9"))
+		d.check("10", "add a", "add b")
+		changed("9")
+		w.Action(watch.Bookmark, secret("", "20"))
+		d.check("20")
+		changed("9")
+		w.Modify(secret("a", "21"))
+		d.check("21", "update a")
+		changed("21")
+		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		stream(<-d.watches, "30", secret("a", "21"))
+		d.check("30", "delete b", "update a")
+		changed("30") // b may have been deleted at any time before
+	})
+}
+
+// A proxy that ends every watch at once must not be asked for one without a pause.
+func TestWatchesThatEndAtOnceAreNotRepeatedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, false)
+		d.addHandler()
+		(<-d.runs()).Stop()
+		const limit = 10
+		var opened int
+		for end := time.After(10 * time.Second); opened <= limit; {
+			select {
+			case w := <-d.watches:
+				opened++
+				w.Stop()
+				continue
+			case <-end:
+			}
+			break
+		}
+		if opened > limit {
+			t.Errorf("more than %d watches opened in 10 s", limit)
+		}
+		synctest.Wait()
+		if got := d.track.current().Delivered; got != "10" {
+			t.Errorf("delivered up to %q, want the list", got)
+		}
 	})
 }
 

@@ -94,7 +94,7 @@ func reconnecting(lw toolscache.ListerWatcher, track *watchTrack) toolscache.Lis
 				return observe(w, track, ""), nil
 			}
 			track.opened() // it goes on from a version that the store has
-			return observe(w, track, options.ResourceVersion), nil
+			return observe(w, track, track.unmarked(options.ResourceVersion)), nil
 		},
 	}
 	// Whether lists are streamed (WatchList) depends on lw.
@@ -138,7 +138,8 @@ func persist[T any](
 }
 
 // observe passes the events of w on, and tells track what they mean for the watch. A mark follows what the watch begins
-// with: the objects that it streams, or those up to version.
+// with, which are the objects that it streams, or those up to version, and every bookmark: of kinds that do not change,
+// replicas would otherwise claim different versions for as long as their watches last.
 func observe(w watch.Interface, track *watchTrack, version string) watch.Interface {
 	o := &observedWatch{inner: w, events: make(chan watch.Event), stopped: make(chan struct{})}
 	go track.guard.Run(guard.Informer, func() { o.pass(track, version) }) // ends with w, or when it is stopped
@@ -167,13 +168,16 @@ func (o *observedWatch) pass(track *watchTrack, version string) {
 		return
 	}
 	for event := range o.inner.ResultChan() {
-		begun := ""
+		complete := ""
 		switch event.Type {
 		case watch.Bookmark:
-			if object, err := meta.Accessor(event.Object); err == nil &&
-				object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
-				begun = object.GetResourceVersion()
-				track.list(begun)
+			object, err := meta.Accessor(event.Object)
+			if err != nil {
+				break
+			}
+			complete = object.GetResourceVersion()
+			if object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
+				track.list(complete)
 				track.opened()
 			}
 		case watch.Error:
@@ -181,7 +185,7 @@ func (o *observedWatch) pass(track *watchTrack, version string) {
 				track.failed(err)
 			}
 		}
-		if !o.send(event) || !o.mark(track, begun) {
+		if !o.send(event) || !o.mark(track, complete) {
 			return
 		}
 	}
@@ -190,7 +194,14 @@ func (o *observedWatch) pass(track *watchTrack, version string) {
 // mark sends a mark for a version that is not empty. It reports whether the watch goes on.
 func (o *observedWatch) mark(track *watchTrack, version string) bool {
 	mark, ok := newMark(track.example, version)
-	return !ok || o.send(mark)
+	switch {
+	case !ok:
+		return true
+	case !o.send(mark):
+		return false
+	}
+	track.mark(version)
+	return true
 }
 
 func (o *observedWatch) send(event watch.Event) bool {

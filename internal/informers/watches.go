@@ -56,6 +56,9 @@ type WatchState struct {
 	// Delivered is the version up to which the handlers that were added through Counting have been called with every
 	// event; empty before they have been called with the objects that they begin with.
 	Delivered string
+	// Changed is the version of the newest event among these, at most Delivered: bookmarks and lists move Delivered on
+	// without any change. Empty if there was no event.
+	Changed string
 }
 
 // RefusedFor is how long the unbroken series of refusals lasted when it was last observed.
@@ -184,6 +187,7 @@ type watchTrack struct {
 	handlers []toolscache.ResourceEventHandlerRegistration
 	counted  []*delivery
 	listed   string // the version of the last list
+	marked   string // that of the last mark
 }
 
 // asking reports the beginning of an attempt.
@@ -261,6 +265,24 @@ func (t *watchTrack) list(version string) {
 	t.listed = newer(t.listed, version)
 }
 
+// unmarked returns the version with which a watch goes on if it is that of a list which no mark has followed yet, and
+// otherwise nothing. A mark before each watch would keep the reflector from pausing between watches that end at once.
+func (t *watchTrack) unmarked(version string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if version != t.listed || version == t.marked {
+		return ""
+	}
+	return version
+}
+
+// mark reports that a mark was sent.
+func (t *watchTrack) mark(version string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.marked = version
+}
+
 func (t *watchTrack) listedVersion() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -269,7 +291,7 @@ func (t *watchTrack) listedVersion() string {
 
 // current returns the state.
 func (t *watchTrack) current() WatchState {
-	delivered := t.delivered()
+	delivered, changed := t.delivered()
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -282,21 +304,23 @@ func (t *watchTrack) current() WatchState {
 	for _, handler := range t.handlers {
 		state.Synced = state.Synced && handler.HasSynced()
 	}
-	state.ResourceVersion, state.Delivered = t.newestVersion(), delivered
+	state.ResourceVersion, state.Delivered, state.Changed = t.newestVersion(), delivered, changed
 	return state
 }
 
-// delivered returns the lowest version of the handlers that are counted.
-func (t *watchTrack) delivered() (lowest string) {
+// delivered returns the lowest version of the handlers that are counted, and the newest event of any.
+func (t *watchTrack) delivered() (lowest, changed string) {
 	t.mu.Lock()
 	counted := slices.Clone(t.counted)
 	t.mu.Unlock()
 	for i, d := range counted { // without the lock, for which their handlers may wait
-		if version := d.delivered(); i == 0 || newer(lowest, version) == lowest {
+		version, event := d.delivered()
+		if i == 0 || newer(lowest, version) == lowest {
 			lowest = version
 		}
+		changed = newer(changed, event)
 	}
-	return lowest
+	return lowest, changed
 }
 
 // newestVersion never goes back: a list may be older than what was taken up before it.

@@ -14,6 +14,9 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
+// settling is the time after the beginning of a term in which the leader may not have read everything yet.
+const settling = 10 * time.Second
+
 // State says how far an object has come.
 type State uint8
 
@@ -56,12 +59,13 @@ type Object struct {
 // forgotten in the next, since the objects may have changed between the two.
 type Enforcement struct {
 	members *Members
-	observe func() (settled Versions, failing map[Watch]time.Time)
+	observe func() (settled, changed Versions, failing map[Watch]time.Time)
 	changed term.Notifier // what a replica reports
 	lapsed  term.Notifier // which watches of the leader have failed for long
 
 	mu    sync.Mutex
 	term  uint64
+	began time.Time // the term
 	first map[types.UID]arrival
 	// open are the objects that have not reached every replica, with the verdicts that their statuses know.
 	open map[object]judged
@@ -88,9 +92,10 @@ type judged struct {
 }
 
 // NewEnforcement returns an Enforcement by the members. observe returns what the published snapshot of this replica
-// contains, nil if a build is about to change that, and since when which watches have not been in order.
+// contains, nil if a build is about to change that, the versions of the newest changes in it, and since when which
+// watches have not been in order.
 func NewEnforcement(
-	members *Members, observe func() (settled Versions, failing map[Watch]time.Time),
+	members *Members, observe func() (settled, changed Versions, failing map[Watch]time.Time),
 ) *Enforcement {
 	return &Enforcement{
 		members: members, observe: observe, first: map[types.UID]arrival{}, open: map[object]judged{},
@@ -102,7 +107,7 @@ func (e *Enforcement) Judge(number uint64, o Object) Verdict {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.term != number {
-		e.term = number
+		e.term, e.began = number, e.members.now()
 		clear(e.first)
 		clear(e.open)
 	}
@@ -111,14 +116,24 @@ func (e *Enforcement) Judge(number uint64, o Object) Verdict {
 		seen = arrival{generation: o.Generation, labels: o.Labels, version: o.Version, refersTo: o.RefersTo}
 	}
 	if seen.refersTo != "" && seen.referred == "" {
-		seen.referred = e.members.Versions().of(seen.refersTo, o.Namespace)
+		seen.referred = e.members.newest(seen.refersTo, o.Namespace)
 	}
 	e.first[o.UID] = seen
 	named := object{o.Kind, o.Namespace, o.Name}
-	verdict := e.members.judge(seen.needs(named))
+	verdict := e.judge(seen, named)
 	e.open[named] = judged{o.UID, verdict}
 	if verdict.State == Reached {
 		delete(e.open, named)
+	}
+	return verdict
+}
+
+// judge waits for watches that fail at the beginning of a term. After an outage of the API server a term may begin
+// before the watches are open again, and every status would be written twice.
+func (e *Enforcement) judge(a arrival, o object) Verdict {
+	verdict := e.members.judge(a.needs(o))
+	if verdict.Unread != "" && e.members.now().Sub(e.began) < settling {
+		return Verdict{State: Waiting}
 	}
 	return verdict
 }
@@ -131,16 +146,18 @@ func (a arrival) needs(o object) []need {
 	return needs
 }
 
-// Resolved records that the references of an object resolve to something else since a build with these versions.
-func (e *Enforcement) Resolved(kind, namespace, name string, uid types.UID, versions Versions) {
+// Resolved records that the references of an object resolve to something else since a build with these changes.
+func (e *Enforcement) Resolved(kind, namespace, name string, uid types.UID, changed Versions) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	seen, ok := e.first[uid]
 	if !ok {
 		return // Judge will ask for as much
 	}
-	seen.referred = versions.of(seen.refersTo, namespace)
-	e.first[uid] = seen
+	if version := changed.of(seen.refersTo, namespace); !reaches(seen.referred, version) {
+		seen.referred = version
+		e.first[uid] = seen
+	}
 	named := object{kind, namespace, name}
 	if _, ok := e.open[named]; !ok {
 		e.open[named] = judged{uid: uid, verdict: Verdict{State: Reached}}
@@ -168,8 +185,8 @@ func (e *Enforcement) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			settled, failing := e.observe()
-			e.members.settled(settled)
+			settled, changed, failing := e.observe()
+			e.members.settled(settled, changed)
 			if e.members.observe(failing) {
 				e.lapsed.Notify()
 			}
@@ -181,8 +198,16 @@ func (e *Enforcement) Start(ctx context.Context) error {
 // NeedLeaderElection is false: a term may begin at any time.
 func (*Enforcement) NeedLeaderElection() bool { return false }
 
-// Changed says that a replica has come, gone or reported something, this one included.
+// Changed says that another replica has come, gone or reported something.
 func (e *Enforcement) Changed() { e.changed.Notify() }
+
+// ChangedHere says that this replica has published a snapshot. Where there are others, it is rarely the last one to
+// have a version: their reports, or the next observation, are soon enough.
+func (e *Enforcement) ChangedHere() {
+	if e.members.alone() {
+		e.changed.Notify()
+	}
+}
 
 // Source enqueues the objects of a kind whose verdicts have changed without a change of the objects. all returns every
 // object of the kind.
@@ -214,7 +239,7 @@ func (e *Enforcement) due(kind string) []reconcile.Request {
 			delete(e.open, o)
 			continue
 		}
-		verdict := e.members.judge(seen.needs(o))
+		verdict := e.judge(seen, o)
 		if verdict.State == Waiting { // a status is not changed for that
 			continue
 		}

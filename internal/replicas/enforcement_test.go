@@ -41,7 +41,7 @@ func versions(version string) Versions {
 }
 
 // publish is a publication of the leader that contains every event up to a version.
-func (w *world) publish(version string) { w.Published(versions(version)) }
+func (w *world) publish(version string) { w.Published(versions(version), versions(version)) }
 
 // report is a report of another replica.
 func (w *world) report(name, version string) {
@@ -222,7 +222,7 @@ func TestWatchesOfOneAndOfAllNamespacesAreCompared(t *testing.T) {
 	})
 	t.Run("LeaderWatchesAll", func(t *testing.T) {
 		w := newWorld(t)
-		w.Published(all("110"))
+		w.Published(all("110"), all("110"))
 		w.report("b", "110")
 		w.check(w.list(2, "110"), "waiting")
 		w.after(grace)
@@ -265,7 +265,7 @@ func TestPolicyIsNotEnqueuedForAListThatArrives(t *testing.T) {
 // What is not known at first is required once it is known.
 func TestPolicyWaitsForListsThatTheLeaderHasNotReadYet(t *testing.T) {
 	w := newWorld(t)
-	w.Published(Versions{{"GroupPolicy", "chat"}: "100"})
+	w.Published(Versions{{"GroupPolicy", "chat"}: "100"}, nil)
 	w.check(w.policy(1, "90"), "waiting")
 	w.publish("100")
 	w.check(w.policy(1, "90"), "reached")
@@ -297,6 +297,7 @@ func TestObjectThatIsCreatedAgainIsAnotherOne(t *testing.T) {
 // A leader that cannot read a kind does not know what has changed.
 func TestLeaderWhoseWatchFailsIsBehind(t *testing.T) {
 	w := newWorld(t)
+	w.check(w.list(1, "90"), "reached")
 	since := w.at
 	failing := map[Watch]time.Time{{"AccountList", "chat"}: since}
 	w.after(failingFor - time.Second)
@@ -325,6 +326,7 @@ func TestLeaderWhoseWatchFailsIsBehind(t *testing.T) {
 func TestLeaderThatCannotFollowTheLeasesIsBehind(t *testing.T) {
 	w := newWorld(t)
 	w.renew()
+	w.check(w.list(1, "90"), "reached")
 	w.after(liveFor)
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"),
@@ -373,7 +375,7 @@ func TestReplicaThatCannotReadANamespaceReplacesNoneThatServesIt(t *testing.T) {
 		}
 	}
 	check("", "chat", "games") // no replica serves games
-	w.Published(Versions{{"IMApp", "chat"}: "100"})
+	w.Published(Versions{{"IMApp", "chat"}: "100"}, nil)
 	check("this replica cannot read the AccountLists of namespace chat, which b serves", "games", "chat")
 	w.after(liveFor) // the others have not been heard of
 	check("", "chat")
@@ -390,6 +392,7 @@ func TestLeaseIsAliveByTheClockOfItsReader(t *testing.T) {
 	w := newWorld(t)
 	renewed := w.at.Add(-time.Hour)
 	w.put("replica-d", leased{name: "d", renewed: renewed, report: Report{Versions: versions("100")}})
+	w.after(newcomer)
 	if w.others["replica-d"].live(w.at) {
 		t.Error("an old Lease is alive")
 	}
@@ -418,4 +421,81 @@ func TestVersionsAreComparedAsNumbers(t *testing.T) {
 			t.Errorf("reaches(%q, %q) = %t", tc.version, tc.required, got)
 		}
 	}
+}
+
+// The newest version of a list that nobody edits is that of its last status write, but each replica began with a list of
+// its own, and has bookmarks of its own.
+func TestReplicasThatBeganEarlierAreNotBehind(t *testing.T) {
+	w := newWorld(t)
+	w.Members = NewMembers(Pod{"groupgate-system", "leader", "1"}, func() time.Time { return w.at })
+	w.Enforcement = NewEnforcement(w.Members, nil)
+	w.allListed()
+	w.expect()
+	w.report("b", "100")
+	w.report("c", "100")
+	w.Published(versions("200"), versions("90"))
+	w.check(w.policy(1, "90"), "waiting") // a list may have been deleted since 100
+	w.after(bookmarkGrace - time.Second)
+	w.renew()
+	w.report("b", "210")
+	w.report("c", "100")
+	w.checkDue("GroupPolicy")
+	w.check(w.policy(1, "90"), "waiting")
+	w.after(time.Second)
+	w.checkDue("GroupPolicy", "lounge")
+	w.check(w.policy(1, "90"), behindC)
+	w.report("c", "200")
+	w.check(w.policy(1, "90"), "reached")
+
+	// The leader is ahead by a bookmark when a list is edited.
+	w.settled(versions("300"), versions("90"))
+	w.after(time.Minute)
+	w.renew()
+	w.publish("310")
+	w.Resolved("GroupPolicy", "chat", "lounge", "lounge", versions("310"))
+	w.check(w.policy(1, "90"), "waiting")
+	w.report("b", "310")
+	w.report("c", "310")
+	w.check(w.policy(1, "90"), "reached")
+	w.settled(versions("400"), versions("310"))
+	w.check(w.policy(2, "310"), "reached")
+}
+
+// The clock of the replica that serves is a minute behind that of the one that starts.
+func TestReplicaThatServesWithAnotherClockIsNotReplaced(t *testing.T) {
+	at := start
+	m := NewMembers(Pod{"groupgate-system", "new", "1"}, func() time.Time { return at })
+	m.allListed()
+	watches := []Watch{{"IMApp", "chat"}, {"AccountList", "chat"}, {"GroupPolicy", "chat"}}
+	serves := leased{name: "old", renewed: at.Add(-time.Minute), report: Report{Versions: versions("100")}}
+	m.put("replica-old", serves)
+	for range 6 {
+		if err := m.Replaces(watches); err == nil {
+			t.Fatalf("replaced %s after it was first heard of", at.Sub(start))
+		}
+		at = at.Add(renewInterval + reportInterval)
+		serves.renewed = serves.renewed.Add(renewInterval + reportInterval)
+		m.put("replica-old", serves)
+	}
+	at = at.Add(liveFor)
+	if err := m.Replaces(watches); err != nil {
+		t.Errorf("not replaced when it is silent: %v", err)
+	}
+}
+
+// After an outage of the API server a term may begin before the watches are open again.
+func TestOutageBeforeTheTermIsNotWrittenIntoStatuses(t *testing.T) {
+	w := newWorld(t)
+	failing := map[Watch]time.Time{{"AccountList", "chat"}: w.at}
+	w.after(time.Hour)
+	w.Members.observe(failing)
+	w.check(w.list(1, "90"), "waiting")
+	w.checkDue("AccountList")
+	w.after(settling)
+	w.renew()
+	w.Members.observe(failing)
+	w.checkDue("AccountList", "vip")
+	w.check(w.list(1, "90"), "unread: the AccountLists of namespace chat since 2026-11-21T18:30:00Z")
+	w.Members.observe(nil)
+	w.check(w.list(1, "90"), "reached")
 }

@@ -19,9 +19,15 @@ const (
 	grace = 5 * time.Second
 	// liveFor is how long a replica counts as alive after a renewal of its Lease.
 	liveFor = 30 * time.Second
+	// newcomer is how long a replica counts as alive that is heard of for the first time: its clock may be another one,
+	// but its next renewal shows that it is alive.
+	newcomer = renewInterval + 2*reportInterval
 	// failingFor is how long a watch of the leader may fail before the leader itself is behind: it cannot know what
 	// has changed.
 	failingFor = 20 * time.Second
+	// bookmarkGrace is how long a replica may take to show that it has what this one began with. The API server sends a
+	// bookmark once a minute.
+	bookmarkGrace = 90 * time.Second
 )
 
 // Members are the replicas that may be answering callbacks: this one, and those whose Leases exist. It is safe for
@@ -32,6 +38,11 @@ type Members struct {
 
 	mu  sync.Mutex
 	own Versions // what the snapshot of this replica contains
+	// changed are the newest changes in it. Replicas differ in own although nothing has changed: the later one began
+	// with a newer list. A bookmark tells the others that they have as much.
+	changed Versions
+	// began is what own began with. What was deleted before that is not among the changes.
+	began map[Watch]mark
 	// listed says that the Leases of the others are known. seen is when this replica's own Lease last came back through
 	// their watch, or was first written; blind says that this is long ago.
 	listed bool
@@ -59,7 +70,7 @@ type mark struct {
 
 // NewMembers returns the Members of a replica in this Pod. Outside of a Pod there is no other replica.
 func NewMembers(pod Pod, now func() time.Time) *Members {
-	m := &Members{now: now, listed: true, others: map[string]*member{}}
+	m := &Members{now: now, listed: true, began: map[Watch]mark{}, others: map[string]*member{}}
 	if pod != (Pod{}) {
 		m.lease, m.listed = pod.Lease().Name, false
 	}
@@ -80,27 +91,46 @@ func (m *Members) allListed() {
 	m.listed = true
 }
 
-// Published records what the published snapshot of this replica contains. versions must not be changed afterwards.
-func (m *Members) Published(versions Versions) {
+// Published records what the published snapshot of this replica contains, and the newest changes in it. Neither must be
+// changed afterwards.
+func (m *Members) Published(versions, changed Versions) {
+	now := m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.own = versions
-	m.compare(m.now())
+	m.own, m.changed = versions, changed
+	for w, version := range versions {
+		if _, ok := m.began[w]; !ok {
+			m.began[w] = mark{version: version, since: now}
+		}
+	}
+	m.compare(now)
 }
 
 // settled records that the published snapshot contains everything up to these versions. It knows no other watches than
 // the last publication, and nothing older.
-func (m *Members) settled(versions Versions) {
+func (m *Members) settled(versions, changed Versions) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	own := maps.Clone(m.own)
+	own, newest := maps.Clone(m.own), maps.Clone(m.changed)
 	for w, version := range versions {
 		if before, ok := own[w]; ok && reaches(version, before) {
-			own[w] = version
+			own[w], newest[w] = version, changed[w]
 		}
 	}
-	m.own = own
+	m.own, m.changed = own, newest
 	m.compare(m.now())
+}
+
+// newest returns the version of the newest change of a kind in a namespace that may have happened: what this replica
+// began with if there is none since.
+func (m *Members) newest(kind, namespace string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	changed, began := m.changed.of(kind, namespace), m.began[m.watchOf(Watch{kind, namespace})].version
+	if reaches(changed, began) {
+		return changed
+	}
+	return began
 }
 
 // observe records since when which watches of this replica have not been in order. It reports whether this replica
@@ -124,6 +154,13 @@ func (m *Members) Versions() Versions {
 	return m.own
 }
 
+// alone reports whether there is no other replica.
+func (m *Members) alone() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.others) == 0
+}
+
 // put records the Lease of a replica.
 func (m *Members) put(lease string, l leased) {
 	now := m.now()
@@ -138,8 +175,8 @@ func (m *Members) put(lease string, l leased) {
 	case other == nil:
 		// A Lease that is seen for the first time may be an old one.
 		other = &member{heard: now, behind: map[Watch]mark{}}
-		if l.renewed.Before(now) {
-			other.heard = l.renewed
+		if !l.renewed.After(now) {
+			other.heard = later(l.renewed, now.Add(newcomer-liveFor))
 		}
 		m.others[lease] = other
 	case !l.renewed.Equal(other.renewed):
@@ -233,8 +270,12 @@ func (m *Members) judge(needs []need) Verdict {
 				continue
 			}
 			verdict.State = Waiting
-			since := other.behind[m.watchOf(n.Watch)].since
-			if since.IsZero() || now.Sub(since) < grace {
+			w := m.watchOf(n.Watch)
+			since, patience := other.behind[w].since, grace
+			if began := m.began[w]; since.IsZero() && reaches(began.version, n.version) {
+				since, patience = began.since, bookmarkGrace // it has every change since then
+			}
+			if since.IsZero() || now.Sub(since) < patience {
 				continue
 			}
 			switch {
@@ -262,17 +303,18 @@ func (m *Members) lapsed(w Watch) bool {
 	return failing
 }
 
-// compare updates the marks: what the others had not reached when this replica had.
+// compare updates the marks: the changes that the others had not reached when this replica had.
 func (m *Members) compare(now time.Time) {
-	for w, own := range m.own {
+	for w := range m.own {
+		newest := m.changed[w]
 		for _, other := range m.others {
 			version := other.report.Versions.least(w)
 			marked, ok := other.behind[w]
 			switch {
-			case reaches(version, own):
+			case version != "" && newest == "", reaches(version, newest):
 				delete(other.behind, w)
 			case !ok || reaches(version, marked.version):
-				other.behind[w] = mark{version: own, since: now}
+				other.behind[w] = mark{version: newest, since: now}
 			}
 		}
 	}
@@ -302,6 +344,13 @@ func (v Versions) least(w Watch) string {
 		}
 	}
 	return least
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }

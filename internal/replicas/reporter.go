@@ -52,9 +52,15 @@ type Reporter struct {
 // NeedLeaderElection is false: every replica reports.
 func (*Reporter) NeedLeaderElection() bool { return false }
 
-// Start reports until ctx ends.
+// Start reports until ctx ends. A Lease that it finds is that of an earlier process in the same Pod, which has ended,
+// and answers no callback any more; this one does not yet.
 func (r *Reporter) Start(ctx context.Context) error {
 	r.started = r.Now()
+	if r.written.IsZero() { // not again after a panic
+		if err := r.remove(ctx); err != nil {
+			r.Log.Info("The Lease of an earlier process in this Pod could not be deleted", "reason", err.Error())
+		}
+	}
 	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
 	for {
@@ -133,11 +139,15 @@ func (r *Reporter) Leave(ctx context.Context) {
 	if r.written.IsZero() {
 		return
 	}
+	if err := r.remove(ctx); err != nil {
+		r.Log.Info("The Lease of this replica could not be deleted, it will go with the Pod", "reason", err.Error())
+	}
+}
+
+func (r *Reporter) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	name := r.Pod.Lease()
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
-	if err := r.Client.Delete(ctx, lease); client.IgnoreNotFound(err) != nil {
-		r.Log.Info("The Lease of this replica could not be deleted, it will go with the Pod", "reason", err.Error())
-	}
+	return client.IgnoreNotFound(r.Client.Delete(ctx, lease))
 }

@@ -31,6 +31,8 @@ type reporting struct {
 	hold   error
 	stop   func()
 
+	deletions int
+
 	versions atomic.Pointer[Versions]
 }
 
@@ -57,6 +59,10 @@ func startReporter(t *testing.T) *reporting {
 				r.last = coordinationv1.Lease{}
 				r.writes = append(r.writes, time.Now())
 				return json.Unmarshal(encoded, &r.last)
+			},
+			Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
+				r.deletions++
+				return nil
 			},
 		}),
 		Pod: pod,
@@ -211,4 +217,23 @@ func TestLeaseOfAnotherReleaseIsOfAReplicaThatEnforcesNothing(t *testing.T) {
 	if diff := cmp.Diff(leased{name: "replica-x"}, readLease(lease), cmp.AllowUnexported(leased{})); diff != "" {
 		t.Errorf("(-want,+got):\n%s", diff)
 	}
+}
+
+// A panic starts the Reporter again, while this replica answers.
+func TestLeaseStaysWhenTheReporterStartsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startReporter(t)
+		r.publish("100")
+		elapse(2 * time.Second)
+		r.stop()
+		deletions := r.deletions
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		if err := r.Start(ctx); err != nil {
+			t.Error(err)
+		}
+		if r.deletions != deletions {
+			t.Error("the Lease of a replica that answers was deleted")
+		}
+	})
 }
