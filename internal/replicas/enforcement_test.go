@@ -499,3 +499,20 @@ func TestOutageBeforeTheTermIsNotWrittenIntoStatuses(t *testing.T) {
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"), "reached")
 }
+
+// The app that held the SDKAppID was deleted, perhaps in another namespace. A replica that is cut off still answers its
+// callbacks by the policies of that app.
+func TestAppThatTakesASDKAppIDOverWaitsForTheOther(t *testing.T) {
+	w := newWorld(t)
+	app := Object{Kind: "IMApp", Namespace: "chat", Name: "successor", UID: "successor", Generation: 1, Version: "90"}
+	w.check(w.Judge(1, app), "reached")
+	w.publish("110")
+	w.report("b", "110")
+	app.Holds = true
+	w.check(w.Judge(1, app), "waiting")
+	w.after(grace)
+	w.check(w.Judge(1, app), "1 of 3: c, whose IMApps of namespace chat have been out of date since 2026-11-21T18:30:00Z")
+	w.report("c", "110")
+	w.checkDue("IMApp", "successor")
+	w.check(w.Judge(1, app), "reached")
+}
