@@ -37,7 +37,10 @@ func coverageOf(watches watchStates) coverage {
 	if watches == nil {
 		return coverage{}
 	}
-	c := coverage{incomplete: map[string]bool{}, lost: map[string]bool{}, delivered: replicas.Versions{}, changed: replicas.Versions{}}
+	c := coverage{
+		incomplete: map[string]bool{}, lost: map[string]bool{},
+		delivered: replicas.Versions{}, changed: replicas.Versions{},
+	}
 	watched := map[string]bool{}
 	for _, state := range watches.States() {
 		watched[state.Namespace] = true

@@ -29,8 +29,9 @@ func (r *StatusReconciler) withProgrammed(conditions []metav1.Condition, object 
 	if r.Replica == nil {
 		return conditions
 	}
-	verdict := r.Replica.Enforcement.Judge(r.Term.Number(), enforced(object))
-	accepted := meta.FindStatusCondition(conditions, v1alpha1.ConditionAccepted)
+	o, accepted := enforced(object), meta.FindStatusCondition(conditions, v1alpha1.ConditionAccepted)
+	o.Holds = o.Kind == kindApp && accepted != nil && accepted.Status == metav1.ConditionTrue
+	verdict := r.Replica.Enforcement.Judge(r.Term.Number(), o)
 	switch {
 	case accepted != nil && accepted.Status != metav1.ConditionTrue:
 		return append(conditions, convert.NotProgrammed(*accepted))

@@ -29,9 +29,11 @@ func NewReplica(r *SnapshotReconciler, members *replicas.Members, health *callba
 }
 
 // observeWatches returns what the published snapshot contains by now, nil if a build is about to tell, the versions of
-// the newest changes in it, and since when which watches have not been in order. Most events change no snapshot, those of status writes for instance, and are
-// contained without a build.
-func (r *SnapshotReconciler) observeWatches() (settled, changed replicas.Versions, failing map[replicas.Watch]time.Time) {
+// the newest changes in it, and since when which watches have not been in order. Most events change no snapshot, those
+// of status writes for instance, and are contained without a build.
+func (r *SnapshotReconciler) observeWatches() (
+	settled, changed replicas.Versions, failing map[replicas.Watch]time.Time,
+) {
 	failing = map[replicas.Watch]time.Time{}
 	for _, state := range r.Watches.States() {
 		if !state.FailingSince.IsZero() {

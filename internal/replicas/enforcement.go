@@ -53,6 +53,8 @@ type Object struct {
 	// RefersTo is the kind of the objects without which this one is not enforced as it is, empty if there are none: a
 	// policy refers to AccountLists, an app to a Secret.
 	RefersTo string
+	// Holds says that an app holds its SDKAppID. It may have taken it over from another one.
+	Holds bool
 }
 
 // Enforcement says which objects every replica enforces. Only the leader asks; whatever it learnt in one term is
@@ -81,6 +83,9 @@ type arrival struct {
 	// resolved the references to something else. Those objects may have been relabelled or deleted.
 	refersTo string
 	referred string
+	// taken is what every replica must have of the other apps, since this one holds its SDKAppID.
+	holds bool
+	taken []need
 }
 
 // object names an object.
@@ -112,11 +117,17 @@ func (e *Enforcement) Judge(number uint64, o Object) Verdict {
 		clear(e.open)
 	}
 	seen, ok := e.first[o.UID]
+	takesOver := ok && o.Holds && !seen.holds
 	if !ok || seen.generation != o.Generation || seen.labels != o.Labels || seen.refersTo != o.RefersTo {
-		seen = arrival{generation: o.Generation, labels: o.Labels, version: o.Version, refersTo: o.RefersTo}
+		seen = arrival{
+			generation: o.Generation, labels: o.Labels, version: o.Version, refersTo: o.RefersTo, taken: seen.taken,
+		}
 	}
 	if seen.refersTo != "" && seen.referred == "" {
 		seen.referred = e.members.newest(seen.refersTo, o.Namespace)
+	}
+	if seen.holds = o.Holds; takesOver {
+		seen.taken = e.members.changes(o.Kind)
 	}
 	e.first[o.UID] = seen
 	named := object{o.Kind, o.Namespace, o.Name}
@@ -143,7 +154,7 @@ func (a arrival) needs(o object) []need {
 	if a.refersTo != "" {
 		needs = append(needs, need{Watch{a.refersTo, o.namespace}, a.referred})
 	}
-	return needs
+	return append(needs, a.taken...)
 }
 
 // Resolved records that the references of an object resolve to something else since a build with these changes.

@@ -2,6 +2,7 @@ package replicas
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -423,8 +424,8 @@ func TestVersionsAreComparedAsNumbers(t *testing.T) {
 	}
 }
 
-// The newest version of a list that nobody edits is that of its last status write, but each replica began with a list of
-// its own, and has bookmarks of its own.
+// The newest version of a list that nobody edits is that of its last status write, but each replica began with versions
+// of its own, and has bookmarks of its own.
 func TestReplicasThatBeganEarlierAreNotBehind(t *testing.T) {
 	w := newWorld(t)
 	w.Members = NewMembers(Pod{"groupgate-system", "leader", "1"}, func() time.Time { return w.at })
@@ -498,4 +499,21 @@ func TestOutageBeforeTheTermIsNotWrittenIntoStatuses(t *testing.T) {
 	w.check(w.list(1, "90"), "unread: the AccountLists of namespace chat since 2026-11-21T18:30:00Z")
 	w.Members.observe(nil)
 	w.check(w.list(1, "90"), "reached")
+}
+
+// The app that held the SDKAppID was deleted, perhaps in another namespace. A replica that is cut off still answers its
+// callbacks by the policies of that app.
+func TestAppThatTakesASDKAppIDOverWaitsForTheOther(t *testing.T) {
+	w := newWorld(t)
+	app := Object{Kind: "IMApp", Namespace: "chat", Name: "successor", UID: "successor", Generation: 1, Version: "90"}
+	w.check(w.Judge(1, app), "reached")
+	w.publish("110")
+	w.report("b", "110")
+	app.Holds = true
+	w.check(w.Judge(1, app), "waiting")
+	w.after(grace)
+	w.check(w.Judge(1, app), strings.ReplaceAll(behindC, "AccountLists", "IMApps"))
+	w.report("c", "110")
+	w.checkDue("IMApp", "successor")
+	w.check(w.Judge(1, app), "reached")
 }

@@ -154,6 +154,18 @@ func (m *Members) Versions() Versions {
 	return m.own
 }
 
+// changes returns the newest changes of a kind in every namespace.
+func (m *Members) changes(kind string) (changes []need) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for w, version := range m.changed {
+		if w.Kind == kind && version != "" {
+			changes = append(changes, need{w, version})
+		}
+	}
+	return changes
+}
+
 // alone reports whether there is no other replica.
 func (m *Members) alone() bool {
 	m.mu.Lock()
