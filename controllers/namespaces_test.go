@@ -158,7 +158,7 @@ func TestNamespaceThatMayNotBeReadCostsOnlyItself(t *testing.T) {
 	}
 }
 
-// A namespace that gives no answer may be back in a second, with rules that nobody knows yet.
+// A namespace that gives no answer may be back in a second, with rules that were never read.
 func TestNamespaceWithoutAnAnswerIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	namespace := labtest.NewNamespace(t)

@@ -491,7 +491,7 @@ type addressed struct {
 
 func (a addressed) RemoteAddr() net.Addr { return a.remote }
 
-// TestFamiliarAddressesAreBounded: whoever captures signatures must not fill the memory with addresses.
+// Callbacks with captured signatures must not fill the memory with addresses.
 func TestFamiliarAddressesAreBounded(t *testing.T) {
 	all := newConnections(0, NewMetrics(nil))
 	for i := range 2 * maxFamiliar {

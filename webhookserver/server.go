@@ -79,7 +79,7 @@ type Server struct {
 	Log logr.Logger
 	// Metrics is where requests are counted; nil counts nowhere.
 	Metrics *Metrics
-	// Health is told what the callbacks of each app looked like; nil for nobody.
+	// Health is told what the callbacks of each app looked like; nil records nothing.
 	Health *callbackhealth.Recorder
 
 	draining atomic.Bool

@@ -124,7 +124,8 @@ func TestObjectsEditedBeforePendingExisted(t *testing.T) {
 	}
 }
 
-// A policy whose reject rejects nobody was accepted once. It keeps its status, and can be edited once it is corrected.
+// Earlier versions accepted a policy whose reject applies to no account. It keeps its status, and can be edited once it
+// is corrected.
 func TestPolicyStoredBeforeItsRejectWasRefused(t *testing.T) {
 	c := newClient(t)
 	const group = "reject.groupgate.io"

@@ -75,7 +75,7 @@ func runStrangers(ctx context.Context, args []string) error {
 	s.hello = firstMessage(ctx)
 
 	var all sync.WaitGroup
-	// All are there within some seconds: so many at a time that a full backlog makes nobody wait for a second.
+	// All connect within some seconds. More at a time would fill the backlog, and a lost SYN is repeated after 1 s.
 	turns := make(chan struct{}, 200)
 	for range *count {
 		all.Go(func() { // ends with ctx

@@ -193,9 +193,7 @@ func stopsOnSIGTERM(t *testing.T, r *replica) {
 		_, err := r.tryApply("club", "mallory")
 		return err == nil
 	})
-	if err := r.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	r.signal(syscall.SIGTERM)
 	within(t, 30*time.Second, "the replica to end on SIGTERM", func() bool { return !r.Running() })
 	if code := r.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
@@ -342,9 +340,7 @@ join: {allow: {accounts: [jared]}, reject: {code: 10110, message: Members only}}
 			t.Fatalf("before SIGTERM: %s", failure)
 		}
 	}
-	if err := r.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	r.signal(syscall.SIGTERM)
 	for range clients {
 		if failure := <-failures; failure != "" {
 			t.Error(failure)

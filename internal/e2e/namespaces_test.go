@@ -99,33 +99,13 @@ func TestRestartedReplicaServesTheNamespacesThatItMayRead(t *testing.T) {
 	eventually(t, "its watches to be in order", func() bool { return after.failing(other.Namespace, "IMApp") == 0 })
 }
 
-// withoutLists is a role for everything but AccountLists.
-const withoutLists = `apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: partial}
-rules:
-- apiGroups: [groupgate.io]
-  resources: [imapps, grouppolicies, pruneruns]
-  verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [list, watch]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: partial}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: partial}
-subjects:
-- {kind: ServiceAccount, name: groupgate-manager, namespace: groupgate-system}
-`
-
 func TestKindThatMayNoLongerBeReadShows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	other := w.namespace("other")
 	wire := newWire(t)
 	r := w.startReady(wire, "--namespace="+other.Namespace)
-	w.applyIn(other, withoutLists)
+	w.applyIn(other, roleWithoutLists)
 	w.unbind(other)
 	// A watch that is open goes on.
 	wire.Cut()

@@ -140,18 +140,14 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 		t.Errorf("versions %s after a replica came and went, %s before", after, before)
 	}
 
-	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopped.signal(syscall.SIGSTOP)
 	w.list("jared", "tommy", "ann")
 	t.Logf("stopped: named after %s", w.behind(30*time.Second, "b", listed, gated))
 	if status, _, message, _ := w.programmed(replies); status != "True" {
 		t.Errorf("what did not change: %s", message)
 	}
 	w.ready(gated)
-	if err := stopped.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	stopped.signal(syscall.SIGCONT)
 	t.Logf("resumed: in force after %s", w.inForce(5*time.Second, listed, gated))
 
 	wire.Cut()
@@ -167,35 +163,23 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	}
 
 	// A list that is deleted has no condition any more; the policies that select it have.
-	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopped.signal(syscall.SIGSTOP)
 	w.apply(strings.ReplaceAll(`{"apiVersion": "groupgate.io/v1alpha1", "kind": "AccountList", "metadata": {"name": "more",
 "labels": {"list": "vip"}}, "spec": {"accounts": ["maria"]}}`, "\n", ""))
 	w.behind(30*time.Second, "b", gated)
-	if err := stopped.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	stopped.signal(syscall.SIGCONT)
 	w.inForce(5*time.Second, gated)
-	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopped.signal(syscall.SIGSTOP)
 	w.kubectl("delete", "accountlist/more")
 	w.behind(30*time.Second, "b", gated)
-	if err := stopped.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	stopped.signal(syscall.SIGCONT)
 	w.inForce(5*time.Second, gated)
 
 	// A token that is rotated is in force with its last replica, too.
-	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopped.signal(syscall.SIGSTOP)
 	w.kubectl("patch", "secret/prod-im", "-p", `{"stringData": {"previousCallbackToken": "old"}}`)
 	w.behind(30*time.Second, "b", replies)
-	if err := stopped.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	stopped.signal(syscall.SIGCONT)
 	w.inForce(5*time.Second, replies)
 
 	// One that ended cleanly does not count, one that was killed does until its Pod is gone.
@@ -243,14 +227,10 @@ func TestStoppedLeaderIsNamed(t *testing.T) {
 	eventually(t, "a to lead", leader.leads)
 	w.startPod("b", nil)
 	w.inForce(patience, replies, listed, gated)
-	if err := leader.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	leader.signal(syscall.SIGSTOP)
 	w.list("jared")
 	t.Logf("named after %s", w.behind(30*time.Second, "a", listed, gated))
-	if err := leader.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	leader.signal(syscall.SIGCONT)
 	t.Logf("in force %s after it resumed", w.inForce(5*time.Second, listed, gated))
 }
 
@@ -352,8 +332,8 @@ func TestReplicaReplacesNoneThatServesMore(t *testing.T) {
 	})
 }
 
-// readers is a role that lacks AccountLists, and may write statuses.
-const readers = `apiVersion: rbac.authorization.k8s.io/v1
+// roleWithoutLists is what the manager needs in a namespace but for reading AccountLists.
+const roleWithoutLists = `apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: partial}
 rules:
@@ -390,7 +370,7 @@ func TestRevocationThatCannotBeReadIsNotProgrammed(t *testing.T) {
 	wire := newWire(t)
 	w.startPod("a", wire, "--namespace="+other.Namespace)
 	in.inForce(patience, listed, gated)
-	w.applyIn(other, readers)
+	w.applyIn(other, roleWithoutLists)
 	w.unbind(other)
 	wire.Cut() // a watch that is open goes on
 	wire.Mend()
@@ -474,16 +454,12 @@ join: {allow: {lists: [{selector: {matchLabels: {list: vip}}}]}}
 	w.kubectl("create", "configmap", "anything")
 	next := w.startPod("c", nil)
 	t.Cleanup(func() { _ = older.Signal(syscall.SIGCONT) })
-	if err := older.Signal(syscall.SIGSTOP); err != nil { // it does not become the leader
-		t.Fatal(err)
-	}
+	older.signal(syscall.SIGSTOP) // it does not become the leader
 	if err := first.Stop(time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "c to lead", func() bool { return next.leads() })
-	if err := older.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	older.signal(syscall.SIGCONT)
 	throughout(t, 20*time.Second, func() error {
 		for _, resource := range []string{replies, listed, gated} {
 			if status, _, message, _ := w.programmed(resource); status != "True" {

@@ -212,6 +212,14 @@ func (r *replica) metric(name string, labels ...string) float64 {
 	return value
 }
 
+// signal sends a signal to the process.
+func (r *replica) signal(s os.Signal) {
+	r.t.Helper()
+	if err := r.Signal(s); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // leads reports whether this replica is the leader.
 func (r *replica) leads() bool {
 	r.t.Helper()

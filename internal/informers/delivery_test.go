@@ -202,7 +202,7 @@ func TestListOfAnAPIServerThatDoesNotStreamIsDelivered(t *testing.T) {
 	})
 }
 
-// Of kinds that nobody edits, bookmarks tell that a replica has what another one began with.
+// Bookmarks tell that a replica has what another one began with, even of kinds whose objects are not edited.
 func TestBookmarksAreDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeliveries(t, true)

@@ -424,7 +424,7 @@ func TestVersionsAreComparedAsNumbers(t *testing.T) {
 	}
 }
 
-// The newest version of a list that nobody edits is that of its last status write, but each replica began with versions
+// The newest version of an unedited list is that of its last status write, but each replica began with versions
 // of its own, and has bookmarks of its own.
 func TestReplicasThatBeganEarlierAreNotBehind(t *testing.T) {
 	w := newWorld(t)

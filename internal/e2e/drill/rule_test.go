@@ -120,7 +120,7 @@ func (r rule) spec() v1alpha1.GroupPolicySpec {
 	}
 	if r.Code > 0 {
 		code := int32(r.Code)
-		// Where rejoinAfter is 0, the schema wants somebody to reject.
+		// Where rejoinAfter is 0, the schema wants an allow or a deny beside reject.
 		spec.Join = &v1alpha1.JoinSection{
 			Deny: &v1alpha1.AccountSelector{}, Reject: &v1alpha1.Rejection{Code: &code, Message: r.Message},
 		}
