@@ -61,8 +61,8 @@ type groupInfo struct {
 // groupFilter lists the fields of the response besides the id.
 var groupFilter = []string{"Type", "MemberNum", "MaxMemberNum", "CreateTime", "MuteAllMember", "SupportTopic"}
 
-// vendorFlag is "On" or "Off" for MuteAllMember (page 34962), 1 or 0 for SupportTopic (page 34967). What is neither "no"
-// nor left out is true, since members whose silence proves nothing must not be removed.
+// vendorFlag is "On" or "Off" for MuteAllMember (page 34962), 1 or 0 for SupportTopic (page 34967). Any other value is
+// true, since members whose silence proves nothing must not be removed.
 type vendorFlag bool
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -163,8 +163,8 @@ func (g groupInfo) group(r response, id string) (Group, error) {
 		return Group{}, r.refused(g.ErrorCode, g.ErrorInfo)
 	}
 	group := Group{
-		ID: id, Type: im.GroupType(g.Type), VendorType: g.Type, ServerTime: r.serverTime, CreateTime: g.CreateTime.time(),
-		MuteAllMember: bool(g.MuteAllMember), SupportTopic: bool(g.SupportTopic),
+		ID: id, Type: im.GroupType(g.Type), VendorType: g.Type, ServerTime: r.serverTime,
+		CreateTime: g.CreateTime.time(), MuteAllMember: bool(g.MuteAllMember), SupportTopic: bool(g.SupportTopic),
 	}
 	switch {
 	case g.ID == "":
