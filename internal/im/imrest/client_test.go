@@ -347,7 +347,7 @@ func TestOutagePauseIsShared(t *testing.T) {
 		if r.api == apiDeleteMembers {
 			return 502, ""
 		}
-		return 200, `{"ActionStatus":"OK","ErrorCode":0}`
+		return 200, `{"ActionStatus":"OK","ErrorCode":0,"MemberList":[]}`
 	})
 	client := v.client(t)
 	if err := remove(t, client); ClassOf(err) != ClassTransient {
@@ -365,7 +365,7 @@ func TestOutagePauseIsShared(t *testing.T) {
 		if r.api == apiDeleteMembers {
 			return 200, refusal(10002, "")
 		}
-		return 200, `{"ActionStatus":"OK","ErrorCode":0}`
+		return 200, `{"ActionStatus":"OK","ErrorCode":0,"MemberList":[]}`
 	})
 	client = v2.client(t)
 	if err := remove(t, client); ClassOf(err) != ClassTransient {

@@ -49,11 +49,7 @@ func (c *Client) DeleteMembers(ctx context.Context, groupID string, accounts []s
 	return c.do(ctx, call{
 		api: apiDeleteMembers, body: request, notAfter: opts.NotAfter, once: opts.Once,
 		decode: func(r response) error {
-			var got status
-			if err := r.decode(&got); err != nil {
-				return err
-			}
-			return got.check(r)
+			return r.read(&status{})
 		},
 	})
 }

@@ -61,7 +61,7 @@ func TestGroup(t *testing.T) {
 			says: "not admin", attempts: 1},
 		"refused, empty list": {answer: `{"ActionStatus":"FAIL","ErrorCode":60010,"GroupInfo":[]}`,
 			class: ClassUnauthorized, code: 60010, says: "60010", attempts: 1},
-		"success about nothing": {answer: okAnswer, class: ClassTransient, says: "describes no group", attempts: 5},
+		"success about nothing": {answer: okAnswer, class: ClassTransient, says: "no group in GroupInfo", attempts: 5},
 		"about another group": {answer: top + `[{"GroupId":"G","Type":"Public","MemberNum":7,` +
 			`"MaxMemberNum":200}]}`, class: ClassTransient, says: "does not describe the group", attempts: 5},
 		"twice": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,` +
