@@ -215,7 +215,7 @@ func (s status) lacks() string { return "" }
 func (r response) refused(code int, info string) *Error {
 	return &Error{
 		API: r.api, Code: code, Info: tidy(info, r.secrets...),
-		HTTPStatus: http.StatusOK, Class: classOfCode(r.api, code),
+		HTTPStatus: http.StatusOK, Class: classOfCode(code),
 	}
 }
 
@@ -227,8 +227,8 @@ type answer interface {
 }
 
 // read reads a response that reports success and holds the list that was asked for. An empty list says that there is
-// nothing to list. A list that is left out says nothing: taken as empty, it would mean that members have left, or that a
-// list of members ends.
+// nothing to list. A list that is left out says nothing: taken as empty, it would mean that members have left, or that
+// a list of members ends.
 func (r response) read(into answer) error {
 	if err := r.decode(into); err != nil {
 		return err

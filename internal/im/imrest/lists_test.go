@@ -48,7 +48,7 @@ func TestSuccessWithoutTheListIsAFailedCall(t *testing.T) {
 				v := newVendor(t, always(200, `{"ActionStatus":"OK","ErrorCode":0,"MemberNum":0`+field+`}`))
 				err := tc.call(v.client(t))
 				if ClassOf(err) != ClassTransient || !strings.Contains(err.Error(), tc.list) {
-					t.Errorf("%v (class %q), want %s and a message that names %s", err, ClassOf(err), ClassTransient, tc.list)
+					t.Errorf("%v (class %q), want %s, naming %s", err, ClassOf(err), ClassTransient, tc.list)
 				}
 			})
 		}
