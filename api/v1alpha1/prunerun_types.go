@@ -43,7 +43,7 @@ const UndoRequested UndoRequest = "Requested"
 
 // RestoreResult is what became of adding an account back.
 //
-// +kubebuilder:validation:Enum=Pending;Adding;Added;AlreadyMember;AwaitingConfirmation;Refused;NotFound;GroupLimit;NoSeat;Failed
+// +kubebuilder:validation:Enum=Pending;Adding;Added;AlreadyMember;AwaitingConfirmation;Refused;NotFound;GroupLimit;NoSeat;RemovedAgain;Failed
 type RestoreResult string
 
 const (
@@ -65,6 +65,9 @@ const (
 	RestoreResultGroupLimit RestoreResult = "GroupLimit"
 	// RestoreResultNoSeat is an account for which no seat was free.
 	RestoreResultNoSeat RestoreResult = "NoSeat"
+	// RestoreResultRemovedAgain is an account that is not added back, because a later run of the group removed it as well
+	// and was not undone.
+	RestoreResultRemovedAgain RestoreResult = "RemovedAgain"
 	// RestoreResultFailed is an account that was not added because the undo ended early; the condition Undone says why.
 	RestoreResultFailed RestoreResult = "Failed"
 )
@@ -83,7 +86,7 @@ const (
 
 // KeptReason says why a planned removal did not happen.
 //
-// +kubebuilder:validation:Enum=Left;RoleChanged;ActiveAgain;Protected;Unknown;BudgetExhausted;RunEnded
+// +kubebuilder:validation:Enum=Left;RoleChanged;ActiveAgain;Protected;Unknown;BudgetExhausted;VendorRefused;RunEnded
 type KeptReason string
 
 const (
@@ -100,6 +103,9 @@ const (
 	// KeptReasonBudgetExhausted is an account for whose removal nothing was left of maxRemovalsPerDay when a batch that was
 	// interrupted was taken up again.
 	KeptReasonBudgetExhausted KeptReason = "BudgetExhausted"
+	// KeptReasonVendorRefused is an account that the vendor refuses to remove, or that is still a member after a removal
+	// that succeeded.
+	KeptReasonVendorRefused KeptReason = "VendorRefused"
 	// KeptReasonRunEnded is an account that was still there when the run ended with its removal under way.
 	KeptReasonRunEnded KeptReason = "RunEnded"
 )
@@ -259,6 +265,26 @@ type PruneGroupRecord struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	MaxMembers int32 `json:"maxMembers"`
+
+	// sdkAppID is the sdkAppID of the IMApp, 1 to 9007199254740991. The record
+	// binds the app with this number, whatever the IMApp is named or whenever it
+	// was created.
+	// Default: absent, in records of older versions, for which the name of the
+	// IMApp counts. Example: 1400000000.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9007199254740991
+	SDKAppID int64 `json:"sdkAppID,omitempty"`
+
+	// createdAt is when the group was created, as the vendor says, in UTC. A group
+	// of the same id that was created at another time is another group: members
+	// are neither removed from it nor added to it.
+	// Default: absent, where the vendor does not say, and in records of older
+	// versions. Example: "2025-03-01T09:30:00Z".
+	//
+	// +optional
+	CreatedAt metav1.Time `json:"createdAt,omitzero"`
 }
 
 // PlanStay counts the members that stay, by reason.
@@ -405,7 +431,7 @@ type KeptAccount struct {
 	Account string `json:"account"`
 
 	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected, Unknown,
-	// BudgetExhausted or RunEnded.
+	// BudgetExhausted, VendorRefused or RunEnded.
 	// No default. Example: ActiveAgain.
 	//
 	// +required
@@ -453,7 +479,8 @@ type RestoredAccount struct {
 	Account string `json:"account"`
 
 	// result is what became of it: Pending, Adding, Added, AlreadyMember,
-	// AwaitingConfirmation, Refused, NotFound, GroupLimit, NoSeat or Failed.
+	// AwaitingConfirmation, Refused, NotFound, GroupLimit, NoSeat, RemovedAgain or
+	// Failed.
 	// No default. Example: Added.
 	//
 	// +required

@@ -95,6 +95,7 @@ func (f *facts) groupRecord() *v1alpha1.PruneGroupRecord {
 	return &v1alpha1.PruneGroupRecord{
 		Type:    v1alpha1.GroupType(f.group.Type),
 		Members: int32Of(f.group.Members), MaxMembers: int32Of(f.group.MaxMembers),
+		SDKAppID: f.app.Spec.SDKAppID,
 	}
 }
 
