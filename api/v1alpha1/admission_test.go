@@ -24,8 +24,8 @@ metadata: {name: prod-im, labels: {groupgate.io/credentials: "true"}}
 	suspiciousList = `spec: {accounts: [jared, "eve "]}`
 )
 
-// installAdmission applies both components of config/admission in an overlay, as the docs do, and deletes them after the
-// test: other tests delete IMApps.
+// installAdmission applies both components of config/admission in an overlay, as the docs do, and deletes them after
+// the test: other tests delete IMApps.
 func installAdmission(t *testing.T, k kubectl) {
 	t.Helper()
 	component, err := filepath.Abs(filepath.Join("..", "..", "config", "admission"))

@@ -69,7 +69,8 @@ func TestRecordSaysWhoApprovedAndWhoUndid(t *testing.T) {
 	w.Forget()
 	run := r.finish("one")
 	const approved = "alice approved: agreed with the moderators."
-	if got := apimeta.FindStatusCondition(run.Status.Conditions, "Complete").Message; !strings.HasSuffix(got, approved) {
+	got := apimeta.FindStatusCondition(run.Status.Conditions, "Complete").Message
+	if !strings.HasSuffix(got, approved) {
 		t.Errorf("Complete says %q, want %q at its end", got, approved)
 	}
 	if diff := cmp.Diff([]string{"Approved: " + approved}, w.Events.Notes()[:1]); diff != "" {
