@@ -118,8 +118,8 @@ type List struct {
 type Refusal struct {
 	// Namespace and App name the app, Group the group.
 	Namespace, App, Group string
-	// UID is that of the run, which has at most one refusal.
-	UID string
+	// UID is that of the run, which has at most one refusal, and Run its name.
+	UID, Run string
 	// Accounts longer than [accounts.MaxBytes] are left out.
 	Accounts []string
 	// Until is when the accounts may apply and be invited again; zero if they are not refused. Reject answers them
