@@ -91,6 +91,7 @@ func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict { return a.decideJoin(&q, 
 func (a *CompiledApp) decideJoin(q *JoinQuery, e *JoinExplanation) Verdict {
 	hash := accounts.Hash(q.Account)
 	var live, audited tally
+	audits := false // audited is kept from the first section in mode Audit on
 	if len(a.refusals) > 0 {
 		record, restored := a.checkRefusals(q, hash)
 		if e != nil && record != nil {
@@ -99,7 +100,7 @@ func (a *CompiledApp) decideJoin(q *JoinQuery, e *JoinExplanation) Verdict {
 		if record != nil && !restored {
 			return record.reject.verdict(ReasonPruned, nil)
 		}
-		live.restored, audited.restored = restored, restored
+		live.restored = restored
 	}
 	for b := range a.groups.matching(q.Group) {
 		for i := range b.sections {
@@ -112,7 +113,12 @@ func (a *CompiledApp) decideJoin(q *JoinQuery, e *JoinExplanation) Verdict {
 			}
 			denies := s.deny.contains(q.Account, hash)
 			allows := s.gated && s.allow.contains(q.Account, hash)
-			audited.add(s, denies, allows)
+			if s.audit && !audits {
+				audits, audited = true, live
+			}
+			if audits {
+				audited.add(s, denies, allows)
+			}
 			if !s.audit {
 				live.add(s, denies, allows)
 			}
@@ -122,7 +128,7 @@ func (a *CompiledApp) decideJoin(q *JoinQuery, e *JoinExplanation) Verdict {
 		}
 	}
 	verdict := live.verdict(a.rejectUnmatched)
-	if audited != live {
+	if audits {
 		verdict.AuditDiffers = verdict.Admit != audited.verdict(a.rejectUnmatched).Admit
 	}
 	return verdict
