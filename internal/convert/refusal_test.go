@@ -29,7 +29,8 @@ func TestRefusal(t *testing.T) {
 	}
 	restoring := func(accounts ...string) *policy.Refusal {
 		return &policy.Refusal{
-			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Run: "run", Accounts: accounts, Restoring: true,
+			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Run: "run",
+			Accounts: accounts, Restoring: true,
 		}
 	}
 	undo := func(finished time.Time, accounts ...string) *v1alpha1.PruneUndo {

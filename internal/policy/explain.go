@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -117,4 +118,20 @@ func (p *parsedSelector) naming(field string, references []*reference, account s
 		}
 	}
 	return found
+}
+
+// Governing yields the policies whose matchers match the group, each once with the most specific of them, in the order
+// of their rank. Which of them say something depends on the type of the group.
+func (a *CompiledApp) Governing(group string) iter.Seq2[Object, GroupMatcher] {
+	return func(yield func(Object, GroupMatcher) bool) {
+		seen := map[Object]bool{}
+		for b := range a.groups.matching(group) {
+			for _, p := range b.policies {
+				if !seen[p.object] && !yield(p.object, b.matcher) {
+					return
+				}
+				seen[p.object] = true
+			}
+		}
+	}
 }

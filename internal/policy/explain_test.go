@@ -75,7 +75,9 @@ func checkSource(t *rapid.T, model naive, p Policy, account, by string) {
 	case strings.HasSuffix(by, ".accounts"):
 		named = slices.Contains(selector.Accounts, account)
 	case named:
-		at := slices.IndexFunc(model.in.Lists, func(l List) bool { return l.Namespace == p.Namespace && l.Name == list })
+		at := slices.IndexFunc(model.in.Lists, func(l List) bool {
+			return l.Namespace == p.Namespace && l.Name == list
+		})
 		named = at >= 0 && slices.Contains(slices.Collect(model.in.Lists[at].Accounts.All()), account)
 	}
 	if !named {
@@ -92,7 +94,8 @@ func TestExplainJoinSaysWhichListAndPrefix(t *testing.T) {
 			{Object: object("banned", 2), Accounts: accounts.NewSet([]string{"jared"})},
 		},
 		Policies: []Policy{{
-			Object: object("vip", 3), App: "prod", Groups: []GroupMatcher{{Kind: MatchPrefix, Value: "vip-"}, {Kind: MatchAll}},
+			Object: object("vip", 3), App: "prod",
+			Groups: []GroupMatcher{prefix("vip-"), all()},
 			Join: &JoinSection{
 				Allow: &AccountSelector{Accounts: []string{"jared"}, Lists: []ListRef{{Name: "vips"}}},
 				Deny:  &AccountSelector{Prefixes: []string{"ja"}, Lists: []ListRef{{Name: "banned"}}},
@@ -108,7 +111,8 @@ func TestExplainJoinSaysWhichListAndPrefix(t *testing.T) {
 	if want := (GroupMatcher{Kind: MatchPrefix, Value: "vip-"}); o.Matcher != want {
 		t.Errorf("matcher %v, want the most specific one, %v", o.Matcher, want)
 	}
-	if diff := cmp.Diff([]string{"join.allow.accounts", "join.allow.lists: AccountList vips"}, o.AllowedBy); diff != "" {
+	allowed := []string{"join.allow.accounts", "join.allow.lists: AccountList vips"}
+	if diff := cmp.Diff(allowed, o.AllowedBy); diff != "" {
 		t.Errorf("AllowedBy (-want,+got):\n%s", diff)
 	}
 	want := []string{`join.deny.accountPrefixes "ja"`, "join.deny.lists: AccountList banned"}
