@@ -34,7 +34,7 @@ func TestRESTClient(t *testing.T) {
 			g, err := client.Group(t.Context(), kind, time.Time{})
 			w.must(err)
 			want := imrest.Group{ID: kind, Type: im.GroupType(kind), VendorType: kind, Members: 252, MaxMembers: 300,
-				ServerTime: testNow}
+				CreateTime: testNow.AddDate(0, 0, -40), ServerTime: testNow}
 			same(t, "group", want, g)
 			var accounts []string
 			for m, err := range client.Members(t.Context(), g) {

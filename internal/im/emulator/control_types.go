@@ -29,8 +29,8 @@ type GroupSpec struct {
 	// ApplyJoinOption is FreeAccess, NeedPermission or DisableApply. Default: that of the type (Public:
 	// NeedPermission).
 	ApplyJoinOption string `json:"applyJoinOption,omitempty"`
-	// CreatedAgo is how long ago the group was created, for example "400d". Default: now, or when the first member
-	// joined.
+	// CreatedAgo is how long ago the group was created, for example "400d". Default: now, or when the first of
+	// Members joined. Members that are added later do not change it, since a CreateTime that changes is another group.
 	CreatedAgo string `json:"createdAgo,omitempty"`
 	// Members are added after the owner.
 	Members []MemberSpec `json:"members,omitempty"`
@@ -174,6 +174,9 @@ func (s GroupSpec) build(a *app, now time.Time) (*group, error) {
 		if _, _, err := g.putMembers(spec, now); err != nil {
 			return nil, fmt.Errorf("members[%d]: %w", i, err)
 		}
+	}
+	for m := range g.roster.after(0) {
+		g.created = min(g.created, m.joined) // no member joined before the group existed
 	}
 	return g, nil
 }

@@ -64,7 +64,6 @@ func (g *group) enrol(account string, r role, joined, spoke uint32) {
 	if r == roleOwner {
 		g.promote(account)
 	}
-	g.created = min(g.created, joined) // no member joined before the group existed
 	g.roster.add(member{account: account, role: r, joined: joined, spoke: spoke})
 	g.withdraw(account)
 }

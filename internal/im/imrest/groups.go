@@ -20,7 +20,12 @@ type Group struct {
 	// Members and MaxMembers are how many members there are and may be. Both may be 0 for live rooms, which have no
 	// limit.
 	Members, MaxMembers int
-	// ServerTime is the vendor's clock, to the second; zero if the response has no Date.
+	// CreateTime tells the group from an earlier one of the same id; zero if it is unknown.
+	CreateTime time.Time
+	// MuteAllMember says that only the owner and admins may speak, SupportTopic that members may speak in topics, of
+	// which LastSpoke may not know. Both are true if the vendor gives a value that is not documented.
+	MuteAllMember, SupportTopic bool
+	// ServerTime is the vendor's clock, to the second; zero if the response has no Date, or one that cannot be read.
 	ServerTime time.Time
 }
 
@@ -47,6 +52,28 @@ type groupInfo struct {
 	// Pointers tell an absent number from 0: a group with a limit of 0 would seem full.
 	Members    *int `json:"MemberNum"`
 	MaxMembers *int `json:"MaxMemberNum"`
+
+	CreateTime    vendorTime `json:"CreateTime"`
+	MuteAllMember vendorFlag `json:"MuteAllMember"`
+	SupportTopic  vendorFlag `json:"SupportTopic"`
+}
+
+// groupFilter lists the fields of the response besides the id.
+var groupFilter = []string{"Type", "MemberNum", "MaxMemberNum", "CreateTime", "MuteAllMember", "SupportTopic"}
+
+// vendorFlag is "On" or "Off" for MuteAllMember (page 34962), 1 or 0 for SupportTopic (page 34967). Any other value is
+// true, since members whose silence proves nothing must not be removed.
+type vendorFlag bool
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *vendorFlag) UnmarshalJSON(raw []byte) error {
+	switch string(raw) {
+	case `"Off"`, `0`, `"0"`, `false`, `""`, `null`:
+		*f = false
+	default:
+		*f = true
+	}
+	return nil
 }
 
 // Group reads one group (get_group_info, page 34616). If notAfter is not zero, no attempt starts later; see ErrTooLate.
@@ -97,7 +124,7 @@ func (c *Client) Groups(ctx context.Context, ids []string) (map[string]Group, ma
 
 // groupsCall reads groups and passes each to yield, whose error fails the attempt.
 func groupsCall(ids []string, yield func(id string, read Group, err error) error) call {
-	filter := groupResponseFilter{Base: []string{"Type", "MemberNum", "MaxMemberNum"}}
+	filter := groupResponseFilter{Base: groupFilter}
 	return call{
 		api:  apiGroupInfo,
 		body: groupInfoRequest{GroupIDs: ids, Filter: filter},
@@ -135,7 +162,10 @@ func (g groupInfo) group(r response, id string) (Group, error) {
 	if g.ErrorCode != 0 {
 		return Group{}, r.refused(g.ErrorCode, g.ErrorInfo)
 	}
-	group := Group{ID: id, Type: im.GroupType(g.Type), VendorType: g.Type, ServerTime: r.serverTime}
+	group := Group{
+		ID: id, Type: im.GroupType(g.Type), VendorType: g.Type, ServerTime: r.serverTime,
+		CreateTime: g.CreateTime.time(), MuteAllMember: bool(g.MuteAllMember), SupportTopic: bool(g.SupportTopic),
+	}
 	switch {
 	case g.ID == "":
 		return Group{}, r.incomplete("it does not describe the group")

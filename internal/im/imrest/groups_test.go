@@ -38,6 +38,17 @@ func TestGroup(t *testing.T) {
 			`"MaxMemberNum":200}]}`, want: Group{ID: "g", Type: "Public", VendorType: "Public", Members: 7,
 			MaxMembers: 200}, attempts: 1},
 
+		"muted, with topics": {answer: top + `[{"GroupId":"g","Type":"Community","MemberNum":7,"MaxMemberNum":200,` +
+			`"CreateTime":1600000000,"MuteAllMember":"On","SupportTopic":1}]}`, want: Group{ID: "g", Type: "Community",
+			VendorType: "Community", Members: 7, MaxMembers: 200, CreateTime: time.Unix(1600000000, 0).UTC(),
+			MuteAllMember: true, SupportTopic: true}, attempts: 1},
+		"not muted, without topics": {answer: top + `[{"GroupId":"g","Type":"Community","MemberNum":7,` +
+			`"MaxMemberNum":200,"CreateTime":"x","MuteAllMember":"Off","SupportTopic":0}]}`, want: Group{ID: "g",
+			Type: "Community", VendorType: "Community", Members: 7, MaxMembers: 200}, attempts: 1},
+		"mute and topics are no documented values": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,` +
+			`"MaxMemberNum":200,"MuteAllMember":{},"SupportTopic":"yes"}]}`, want: Group{ID: "g", Type: "Public",
+			VendorType: "Public", Members: 7, MaxMembers: 200, MuteAllMember: true, SupportTopic: true}, attempts: 1},
+
 		"gone inside a success": {answer: top + `[{"GroupId":"g","ErrorCode":10010,"ErrorInfo":"gone"}]}`,
 			class: ClassGroupGone, code: 10010, says: "get_group_info: code 10010: gone", attempts: 1},
 		"bad id inside a success": {answer: top + `[{"GroupId":"g","ErrorCode":10015,"ErrorInfo":"bad"}]}`,
@@ -93,7 +104,8 @@ func TestGroup(t *testing.T) {
 			if n := len(v.seen()); n != tc.attempts {
 				t.Errorf("%d attempts, want %d", n, tc.attempts)
 			}
-			want := `{"GroupIdList":["g"],"ResponseFilter":{"GroupBaseInfoFilter":["Type","MemberNum","MaxMemberNum"]}}`
+			want := `{"GroupIdList":["g"],"ResponseFilter":{"GroupBaseInfoFilter":["Type","MemberNum","MaxMemberNum",` +
+				`"CreateTime","MuteAllMember","SupportTopic"]}}`
 			if body := v.seen()[0].body; body != want {
 				t.Errorf("body %s, want %s", body, want)
 			}
@@ -102,13 +114,19 @@ func TestGroup(t *testing.T) {
 }
 
 func TestGroupWithoutADate(t *testing.T) {
-	v := newVendor(t, func(w http.ResponseWriter, _ int, _ request) (int, string) {
-		w.Header()["Date"] = nil
-		return 200, `{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`
-	})
-	got, err := v.client(t).Group(t.Context(), "g", time.Time{})
-	if err != nil || !got.ServerTime.IsZero() {
-		t.Errorf("ServerTime %s, %v; want zero", got.ServerTime, err)
+	for name, date := range map[string][]string{
+		"none": nil, "empty": {""}, "not a time": {"yesterday"}, "seconds": {"1700000000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newVendor(t, func(w http.ResponseWriter, _ int, _ request) (int, string) {
+				w.Header()["Date"] = date
+				return 200, `{"GroupInfo":[{"GroupId":"g","Type":"Public","MemberNum":7,"MaxMemberNum":200}]}`
+			})
+			got, err := v.client(t).Group(t.Context(), "g", time.Time{})
+			if err != nil || !got.ServerTime.IsZero() {
+				t.Errorf("ServerTime %s, %v; want zero", got.ServerTime, err)
+			}
+		})
 	}
 }
 

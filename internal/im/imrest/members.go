@@ -35,33 +35,37 @@ type Member struct {
 	Joined time.Time
 	// LastSpoke is zero if the member never spoke, or if that is unknown.
 	LastSpoke time.Time
-	// ActivityKnown says that the response held both times and that they are possible. Without it a zero LastSpoke or
-	// Joined means nothing.
+	// MuteUntil is until when the member may not speak, zero if the member may.
+	MuteUntil time.Time
+	// ActivityKnown says that the response held the times of joining and of speaking, and that all times in it are
+	// possible. Without it a zero LastSpoke, Joined or MuteUntil means nothing.
 	ActivityKnown bool
 }
 
 // memberFilter lists the fields of the response besides the account.
-var memberFilter = []string{"Role", "JoinTime", "LastSendMsgTime"}
+var memberFilter = []string{"Role", "JoinTime", "LastSendMsgTime", "MuteUntil"}
 
 type memberInfo struct {
-	Account   string     `json:"Member_Account"`
-	Role      string     `json:"Role"`
-	Joined    vendorTime `json:"JoinTime"`
-	LastSpoke vendorTime `json:"LastSendMsgTime"`
+	Account   string      `json:"Member_Account"`
+	Role      string      `json:"Role"`
+	Joined    vendorTime  `json:"JoinTime"`
+	LastSpoke vendorTime  `json:"LastSendMsgTime"`
+	MuteUntil *vendorTime `json:"MuteUntil"` // left out: not muted
 }
 
 func (m memberInfo) member() Member {
-	member := Member{Account: m.Account, ActivityKnown: m.LastSpoke.known && m.Joined.known && m.Joined.seconds > 0}
+	member := Member{
+		Account: m.Account, Joined: m.Joined.time(), LastSpoke: m.LastSpoke.time(),
+		ActivityKnown: m.LastSpoke.known && m.Joined.known && m.Joined.seconds > 0,
+	}
+	if m.MuteUntil != nil {
+		member.MuteUntil = m.MuteUntil.time()
+		member.ActivityKnown = member.ActivityKnown && m.MuteUntil.known
+	}
 	// A sample of the vendor's has a blank after the role.
 	switch role := strings.TrimSpace(m.Role); role {
 	case roleOwner, roleAdmin, roleMember:
 		member.Role = role
-	}
-	if m.Joined.known && m.Joined.seconds > 0 {
-		member.Joined = time.Unix(m.Joined.seconds, 0).UTC()
-	}
-	if m.LastSpoke.known && m.LastSpoke.seconds > 0 {
-		member.LastSpoke = time.Unix(m.LastSpoke.seconds, 0).UTC()
 	}
 	return member
 }
@@ -71,6 +75,14 @@ func (m memberInfo) member() Member {
 type vendorTime struct {
 	seconds int64
 	known   bool
+}
+
+// time returns the time, zero if it is unknown or never.
+func (t vendorTime) time() time.Time {
+	if !t.known || t.seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(t.seconds, 0).UTC()
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It accepts a quoted number too, since the vendor's pages quote some times.

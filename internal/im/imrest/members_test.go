@@ -70,7 +70,7 @@ func decodeListBody(t *testing.T, r request) listBody {
 	if err := json.Unmarshal([]byte(r.body), &body); err != nil {
 		t.Fatal(err)
 	}
-	filter := []string{"Role", "JoinTime", "LastSendMsgTime"}
+	filter := []string{"Role", "JoinTime", "LastSendMsgTime", "MuteUntil"}
 	if body.GroupId != "g" || body.Limit != 100 || !slices.Equal(body.MemberInfoFilter, filter) {
 		t.Errorf("body %s", r.body)
 	}
@@ -367,6 +367,12 @@ func TestMemberFields(t *testing.T) {
 			LastSpoke: spoke}},
 		"JoinTime 0": {`"Role":"Member","JoinTime":0,"LastSendMsgTime":1650000000`, Member{Role: "Member",
 			LastSpoke: spoke}},
+		"muted": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":0,"MuteUntil":4000000000`, Member{
+			Role: "Member", Joined: joined, MuteUntil: time.Unix(4000000000, 0).UTC(), ActivityKnown: true}},
+		"not muted": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":0,"MuteUntil":0`, Member{
+			Role: "Member", Joined: joined, ActivityKnown: true}},
+		"muted until no time": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":0,"MuteUntil":-1`, Member{
+			Role: "Member", Joined: joined}},
 		"in the future": {`"Role":"Member","JoinTime":1600000000,"LastSendMsgTime":4000000000`,
 			Member{Role: "Member", Joined: joined, LastSpoke: time.Unix(4000000000, 0).UTC(), ActivityKnown: true}},
 	}
@@ -399,7 +405,7 @@ func TestMembersNamed(t *testing.T) {
 		}
 		if err := json.Unmarshal([]byte(r.body), &body); err != nil || r.api != "get_specified_group_member_info" ||
 			body.GroupId != "g" || len(body.Accounts) > 50 ||
-			!slices.Equal(body.Filter, []string{"Role", "JoinTime", "LastSendMsgTime"}) {
+			!slices.Equal(body.Filter, []string{"Role", "JoinTime", "LastSendMsgTime", "MuteUntil"}) {
 			t.Errorf("%s %s: %v", r.api, r.body, err)
 		}
 		items := []string{`{"Member_Account":"stranger","Role":"Member"}`}
