@@ -29,10 +29,11 @@ type Engine struct {
 	// Stale, if set, reports whether the watches, and so the snapshot, may be out of date: no member is removed then.
 	Stale func() bool
 
-	groups  groupLocks
-	slots   batchSlots
-	plans   planLimiter
-	ledgers ledgers
+	groups    groupLocks
+	slots     batchSlots
+	plans     planLimiter
+	ledgers   ledgers
+	deletions deletions
 }
 
 // Snapshots is where the published snapshot is: a policy.Store.
@@ -65,7 +66,7 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 		return nextAfter(ctx, errBehind) // the cache holds a deleted run of the same name
 	}
 	ledger := e.ledgers.of(term, key.AppName(), e.Live)
-	j := &job{key: key, journal: &journal{Engine: e, ledger: ledger, run: run}}
+	j := &job{key: key, term: term, journal: &journal{Engine: e, ledger: ledger, run: run}}
 	switch {
 	case !run.DeletionTimestamp.IsZero():
 		return Next{}, nil
@@ -103,7 +104,10 @@ func Wakes(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 // job is the work of one Step on one run.
 type job struct {
 	*journal
-	key prunerun.Key
+	key  prunerun.Key
+	term uint64
+	// slow is set once the recheck of a full batch grew too old for its deletion.
+	slow bool
 }
 
 // advance takes an unfinished run to its end, or to what stops it. facts are those that a plan was about to be made

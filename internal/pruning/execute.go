@@ -15,11 +15,10 @@ import (
 )
 
 const (
-	// recheckLife is how long the recheck of a batch is valid, from its end. recheckPatience is how long it may take,
-	// together with the reading of what allows a removal: a suspension or a protection that is added meanwhile must not
-	// be overlooked for longer.
-	recheckLife     = 5 * time.Second
-	recheckPatience = 15 * time.Second
+	// lookLife is how old the last look at a member may be when its deletion is sent, and factsLife how old what allows
+	// the removal may be: a message, a suspension or a protection is not overlooked for longer.
+	lookLife  = 5 * time.Second
+	factsLife = 15 * time.Second
 	// maxLateRechecks is how often in a row a recheck may become invalid before its deletion is sent.
 	maxLateRechecks = 5
 )
@@ -39,6 +38,7 @@ func (j *job) execute(ctx context.Context) error {
 		}
 		switch {
 		case errors.Is(err, imrest.ErrTooLate):
+			j.slow = true
 			if late++; late >= maxLateRechecks {
 				return tooSlow(err)
 			}
@@ -63,6 +63,9 @@ func tooSlow(cause error) error {
 
 // batchInSlot takes one batch while few other runs of the app have one under way.
 func (j *job) batchInSlot(ctx context.Context) (facts, error) {
+	if err := j.deletionAnswered(); err != nil {
+		return facts{}, err
+	}
 	if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
 		return facts{}, err
 	}
@@ -94,23 +97,23 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 	if open == 0 {
 		return enough("The plan is carried out.")
 	}
-	granted, err := j.reserve(ctx, f, min(open, needed, imrest.MaxDeletesPerCall))
+	granted, err := j.reserve(ctx, f, min(open, needed, j.batchSize()))
 	if err != nil {
 		return err
 	}
 	batch := prunerun.NextBatch(j.run, granted)
-	members, checkedAt, err := j.readForRecheck(ctx, f, batch)
+	look, err := j.lookAt(ctx, f, batch)
 	if err != nil {
 		return err
 	}
-	remove, spared := f.rule.Recheck(removalsOf(batch), members, j.Now())
+	remove, spared := f.rule.Recheck(removalsOf(batch), look.members, j.Now())
 	if len(remove) == 0 {
 		return j.recordSettled(ctx, granted, 0, keptRecords(spared))
 	}
-	if err := j.recordBatch(ctx, f, granted, keptRecords(spared), checkedAt); err != nil {
+	if err := j.recordBatch(ctx, f, granted, keptRecords(spared), look); err != nil {
 		return err
 	}
-	if err := j.delete(ctx, f, remove, checkedAt); err != nil {
+	if err := j.delete(ctx, f, remove, look); err != nil {
 		return err
 	}
 	return j.recordSettled(ctx, granted, len(remove), nil)
@@ -120,11 +123,21 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 // removed; the others are rechecked, and removed as far as seats are still needed.
 func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 	batch := prunerun.InFlight(j.run)
-	members, checkedAt, err := j.readForRecheck(ctx, f, batch)
+	if len(batch) > j.batchSize() {
+		// Its deletion came too late, and would again. If nothing of it has happened, smaller batches take its place.
+		members, _, err := j.membersNow(ctx, f, batch, time.Time{})
+		if err != nil {
+			return err
+		}
+		if gone, _ := departed(batch, members); len(gone) == 0 {
+			return j.recordSettled(ctx, 0, 0, nil)
+		}
+	}
+	look, err := j.lookAt(ctx, f, batch)
 	if err != nil {
 		return err
 	}
-	gone, remove, spared := f.rule.RecheckInFlight(removalsOf(batch), members, j.Now())
+	gone, remove, spared := f.rule.RecheckInFlight(removalsOf(batch), look.members, j.Now())
 	inFlight, kept := int(prunerun.Progress(j.run).InFlight), keptRecords(spared)
 	// The members beyond what is needed are kept: enough seats are free once the others are removed.
 	want, keptReason := min(len(remove), needed), v1alpha1.KeptReasonRunEnded
@@ -147,10 +160,10 @@ func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 		return j.recordSettled(ctx, inFlight, len(gone), kept)
 	}
 	// A fence of this term, even if the batch is what it was: it makes the copies of other writers stale.
-	if err := j.recordBatch(ctx, f, inFlight, kept, checkedAt); err != nil {
+	if err := j.recordBatch(ctx, f, inFlight, kept, look); err != nil {
 		return err
 	}
-	if err := j.delete(ctx, f, remove, checkedAt); err != nil {
+	if err := j.delete(ctx, f, remove, look); err != nil {
 		return err
 	}
 	return j.recordSettled(ctx, inFlight, len(gone)+len(remove), nil)
@@ -178,40 +191,60 @@ func (j *job) reserveInFlight(ctx context.Context, f *facts, gone, remove int) (
 	return max(0, granted-gone), err
 }
 
-// readForRecheck reads for step 2: the members of the batch as the vendor has them now, and when that was; the rule
-// rechecks them. A reading that ends too
-// long after the beginning of step 1 is void: it returns imrest.ErrTooLate, as does a deletion that comes too late
-// after it.
-func (j *job) readForRecheck(
-	ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval,
-) (map[string]policy.Member, time.Time, error) {
-	members, err := j.membersNow(ctx, f, batch, f.readAt.Add(recheckPatience))
-	if err != nil {
-		return nil, time.Time{}, err
+// batchSize is how many members the next batch may hold. Where calls are so slow that the look at a full batch, which
+// takes two, grows too old for the deletion, it is as many as one call tells about.
+func (j *job) batchSize() int {
+	if j.slow {
+		return imrest.MaxNamedPerCall
 	}
-	checkedAt := j.Now()
-	if took := checkedAt.Sub(f.readAt); took > recheckPatience {
-		err := fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), imrest.ErrTooLate)
-		return nil, time.Time{}, err
-	}
-	return members, checkedAt, nil
+	return imrest.MaxDeletesPerCall
 }
 
-// membersNow reads a batch from the vendor. An account that is absent from the map is not in the group.
+// look is what the vendor says of a batch right before its deletion.
+type look struct {
+	members  map[string]policy.Member // an account that is absent is not in the group
+	asOf     time.Time                // when the first of its requests was sent
+	notAfter time.Time                // when it is too late for a deletion by it
+}
+
+// lookAt is step 2. A look that is too old for a deletion already, or that rests on facts which are, is void: lookAt
+// returns imrest.ErrTooLate, as does a deletion that comes too late.
+func (j *job) lookAt(ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval) (look, error) {
+	factsEnd := f.readAt.Add(factsLife)
+	members, asOf, err := j.membersNow(ctx, f, batch, factsEnd)
+	if err != nil {
+		return look{}, err
+	}
+	lookEnd, now := asOf.Add(lookLife), j.Now()
+	if imrest.Late(now, factsEnd) || imrest.Late(now, lookEnd) {
+		return look{}, fmt.Errorf("look at the members: it is of %s: %w", asOf.UTC().Format(time.RFC3339Nano),
+			imrest.ErrTooLate)
+	}
+	if factsEnd.Before(lookEnd) {
+		lookEnd = factsEnd
+	}
+	return look{members: members, asOf: asOf, notAfter: lookEnd}, nil
+}
+
+// membersNow reads a batch from the vendor, as it is at asOf or later. An account that is absent from the map is not in
+// the group.
 func (j *job) membersNow(
 	ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval, notAfter time.Time,
-) (map[string]policy.Member, error) {
-	members, err := f.remote.named(ctx, accountsOf(batch), notAfter)
-	if err != nil {
-		return nil, vendorError("look at the members once more", err)
+) (members map[string]policy.Member, asOf time.Time, _ error) {
+	if len(batch) == 0 {
+		return nil, j.Now(), nil
 	}
-	return members, nil
+	members, asOf, err := f.remote.named(ctx, accountsOf(batch), notAfter)
+	if err != nil {
+		return nil, time.Time{}, vendorError("look at the members once more", err)
+	}
+	return members, asOf, nil
 }
 
 // recordBatch is step 3, the fence: the batch is recorded before it is deleted. The time in the message makes it a new
 // version of the run in any case.
 func (j *job) recordBatch(
-	ctx context.Context, f *facts, inFlight int, kept []v1alpha1.KeptAccount, checkedAt time.Time,
+	ctx context.Context, f *facts, inFlight int, kept []v1alpha1.KeptAccount, look look,
 ) error {
 	return j.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		now, status, progress := j.Now(), &run.Status, prunerun.Progress(run)
@@ -223,17 +256,19 @@ func (j *job) recordBatch(
 		j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
 			"Removing positions %d to %d of %d, last looked at %s.",
 			progress.Settled+1, progress.Settled+progress.InFlight, len(status.Plan.Removals),
-			checkedAt.UTC().Format(time.RFC3339Nano)))
+			look.asOf.UTC().Format(time.RFC3339Nano)))
 	})
 }
 
 // delete is step 4. It is called only right after recordBatch, with the members that the recheck before that found fit
 // to go. A deletion that failed and may have taken effect is repeated only after another recheck: a member that was
 // removed may have come back at once.
-func (j *job) delete(ctx context.Context, f *facts, accounts []string, checkedAt time.Time) error {
+func (j *job) delete(ctx context.Context, f *facts, accounts []string, look look) error {
+	j.deletions.begin(j.term, j.run.UID)
 	err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
-		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: checkedAt.Add(recheckLife), Once: true,
+		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: look.notAfter, Once: true,
 	})
+	j.deletions.end(j.term, j.run.UID, answered(err), j.Now())
 	if err != nil {
 		return vendorError("remove members", err)
 	}
@@ -255,6 +290,7 @@ func (j *job) recordSettled(ctx context.Context, n, removed int, kept []v1alpha1
 	if err != nil {
 		return err
 	}
+	j.deletions.forget(j.run.UID)
 	j.Metrics.membersRemoved(int32Of(removed))
 	return nil
 }
@@ -288,25 +324,38 @@ func (j *job) closeInFlight(ctx context.Context, known facts) error {
 	if inFlight == 0 {
 		return nil
 	}
+	if err := j.deletionAnswered(); err != nil {
+		return err
+	}
 	f, err := j.closingFacts(ctx, known)
 	if err != nil {
 		return err
 	}
 	batch := prunerun.InFlight(j.run)
-	members, err := j.membersNow(ctx, &f, batch, time.Time{})
+	members, _, err := j.membersNow(ctx, &f, batch, time.Time{})
 	if err != nil {
 		return err
 	}
-	var kept []v1alpha1.KeptAccount
-	for _, removal := range removalsOf(batch) {
-		if member, present := members[removal.Account]; !policy.HasLeft(removal, member, present) {
-			kept = append(kept, v1alpha1.KeptAccount{Account: removal.Account, Reason: v1alpha1.KeptReasonRunEnded})
-		}
-	}
-	gone := len(batch) - len(kept)
-	if gone == 0 && len(kept) > 0 {
+	gone, present := departed(batch, members)
+	if len(gone) == 0 && len(present) > 0 {
 		// The deletion was not carried out: these positions are as open as those after them.
 		return j.recordSettled(ctx, 0, 0, nil)
 	}
-	return j.recordSettled(ctx, inFlight, gone, kept)
+	kept := make([]v1alpha1.KeptAccount, len(present))
+	for i, account := range present {
+		kept[i] = v1alpha1.KeptAccount{Account: account, Reason: v1alpha1.KeptReasonRunEnded}
+	}
+	return j.recordSettled(ctx, inFlight, len(gone), kept)
+}
+
+// departed tells the members of a recorded batch that have left since from those that are still there.
+func departed(batch []v1alpha1.PlannedRemoval, members map[string]policy.Member) (gone, present []string) {
+	for _, removal := range removalsOf(batch) {
+		if member, isMember := members[removal.Account]; policy.HasLeft(removal, member, isMember) {
+			gone = append(gone, removal.Account)
+		} else {
+			present = append(present, removal.Account)
+		}
+	}
+	return gone, present
 }

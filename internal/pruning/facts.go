@@ -53,7 +53,7 @@ var (
 	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{ruleGoverns, ruleUsable})
 	// batchChain is what allows a batch to be removed.
 	batchChain = chain([]check{watchesCurrent}, pruneChain, []check{
-		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned,
+		planNotExpired, credentialsPresent, groupRead(factsLife), clocksAgree, groupTypeAsPlanned,
 		rulePlannedBy, ruleUsable,
 	})
 	// closeChain is what it takes to read the members of a batch after the run was stopped.

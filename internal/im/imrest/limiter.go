@@ -124,7 +124,7 @@ func (l *limiter) admit(ctx context.Context, call call, notBefore time.Time) err
 	l.add(ctx, w)
 	select {
 	case err := <-w.result:
-		if err == nil && late(l.now(), call.notAfter) {
+		if err == nil && Late(l.now(), call.notAfter) {
 			return ErrTooLate
 		}
 		return err
@@ -136,7 +136,7 @@ func (l *limiter) admit(ctx context.Context, call call, notBefore time.Time) err
 
 func (l *limiter) waitUntil(ctx context.Context, start, notAfter time.Time) error {
 	now := l.now()
-	if late(now, notAfter) || late(start, notAfter) {
+	if Late(now, notAfter) || Late(start, notAfter) {
 		return ErrTooLate
 	}
 	if ctx.Err() != nil {
@@ -227,7 +227,7 @@ func (l *limiter) dismiss(now, slot time.Time) {
 				reason := l.pausedFor
 				reason.API, reason.RetryAfter = w.call.api, left
 				w.result <- &reason
-			case late(slot, w.call.notAfter):
+			case Late(slot, w.call.notAfter):
 				w.result <- ErrTooLate
 			default:
 				return false
@@ -276,10 +276,10 @@ func (l *limiter) start(in lane, now time.Time) {
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
-// late reports whether at is after notAfter (zero: no limit) by either clock. The monotonic clock stands still while a
+// Late reports whether at is after notAfter (zero: no limit) by either clock. The monotonic clock stands still while a
 // virtual machine is suspended, so that by it alone facts read hours ago would still be fresh when the machine goes on.
 // The wall clock may be set back.
-func late(at, notAfter time.Time) bool {
+func Late(at, notAfter time.Time) bool {
 	return !notAfter.IsZero() && (at.After(notAfter) || at.Round(0).After(notAfter.Round(0)))
 }
 
