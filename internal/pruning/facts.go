@@ -54,7 +54,7 @@ var (
 	// batchChain is what allows a batch to be removed.
 	batchChain = chain([]check{watchesCurrent}, pruneChain, []check{
 		planNotExpired, credentialsPresent, groupRead(factsLife), clocksAgree, groupTypeAsPlanned,
-		rulePlannedBy, ruleUsable,
+		rulePlannedBy, ruleUsable, protectionInForce,
 	})
 	// closeChain is what it takes to read the members of a batch after the run was stopped.
 	closeChain = []check{appExists, sameApp, credentialsPresent}
