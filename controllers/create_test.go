@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -143,4 +145,21 @@ func TestCorrectedKeyCounts(t *testing.T) {
 	w.Clock.Forward(prunerun.DefaultCooldown)
 	callback(intakeCreated)
 	labtest.WantConditions(t, w.finish(r, group.Name(2)), "Planned=True/Planned", "Complete=True/Removed")
+}
+
+// TestApprovalByUIDMissesASuccessor is about the name of a run that was deleted, which the next run of the group takes.
+func TestApprovalByUIDMissesASuccessor(t *testing.T) {
+	w := newWorld(t)
+	w.Run("one", v1alpha1.PruneTriggerManual)
+	seen := w.Get("one")
+	w.Remove(&v1alpha1.PruneRun{}, "one")
+	w.Run("one", v1alpha1.PruneTriggerManual)
+	deny := func(uid types.UID) error {
+		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"approval":"Denied"}}`, uid)
+		return w.Client.Patch(t.Context(), w.Get("one"), client.RawPatch(types.MergePatchType, patch))
+	}
+	if err := deny(seen.UID); err == nil || w.Get("one").Spec.Approval == v1alpha1.ApprovalDenied {
+		t.Errorf("the decision on a deleted run reached its successor: %v", err)
+	}
+	labtest.Must(t, deny(w.Get("one").UID))
 }

@@ -86,6 +86,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 	engine := &pruning.Engine{
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
+		Cache:     mgr.GetClient(),
 		Snapshots: c.Store,
 		Clients:   clients,
 		Events:    recorder,

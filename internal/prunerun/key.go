@@ -37,20 +37,29 @@ func (k Key) GroupHash() string {
 // Name returns the name of the group's run of that number.
 func (k Key) Name(number uint64) string { return k.namePrefix() + strconv.FormatUint(number, 10) }
 
-// NextNumber is one more than the highest number among the names of runs. Names of another form do not count.
+// maxNumber bounds the numbers that count: a name made by hand with a higher one must not end the count of its group.
+const maxNumber = 1_000_000_000
+
+// NextNumber is one more than the highest number among the names of runs, and the first after that which none of them
+// has. Numbers from maxNumber on and names of another form do not count.
 func (k Key) NextNumber(runs []v1alpha1.PruneRun) uint64 {
 	highest, prefix := uint64(0), k.namePrefix()
+	taken := make(map[string]struct{}, len(runs))
 	for i := range runs {
+		taken[runs[i].Name] = struct{}{}
 		text, ok := strings.CutPrefix(runs[i].Name, prefix)
 		if !ok {
 			continue
 		}
-		// 32 bits: a run created by hand under the highest number of all must not leave the group without a next one.
-		if number, err := strconv.ParseUint(text, 10, 32); err == nil {
+		if number, err := strconv.ParseUint(text, 10, 64); err == nil && number < maxNumber {
 			highest = max(highest, number)
 		}
 	}
-	return highest + 1
+	for next := highest + 1; ; next++ {
+		if _, has := taken[k.Name(next)]; !has {
+			return next
+		}
+	}
 }
 
 func (k Key) namePrefix() string { return k.App + "-" + k.GroupHash() + "-" }

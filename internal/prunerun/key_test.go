@@ -23,7 +23,15 @@ func TestNumberOfTheNextRun(t *testing.T) {
 			runs: []v1alpha1.PruneRun{numbered("-x"), numbered(""), named("by-hand-7", 0)},
 			want: 1,
 		},
-		"a number beyond 32 bits": {runs: []v1alpha1.PruneRun{numbered("-18446744073709551615")}, want: 1},
+		"a number made by hand": {
+			runs: []v1alpha1.PruneRun{numbered("-4294967295"), numbered("-18446744073709551615"), numbered("-2")},
+			want: 3,
+		},
+		"the highest number that counts": {runs: []v1alpha1.PruneRun{numbered("-999999999")}, want: 1_000_000_000},
+		"the one after it is taken": {
+			runs: []v1alpha1.PruneRun{numbered("-999999999"), numbered("-1000000000"), numbered("-1000000001")},
+			want: 1_000_000_002,
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -18,8 +18,10 @@ import (
 // Engine plans and carries out PruneRuns, and undoes them. Its exported fields are not changed once it is used.
 type Engine struct {
 	// Client writes the records of runs. Live reads from the API server, past any cache.
-	Client    client.StatusClient
-	Live      client.Reader
+	Client client.StatusClient
+	Live   client.Reader
+	// Cache, if set, saves reads of runs whose live version it has.
+	Cache     client.Reader
 	Snapshots Snapshots
 	Clients   *imclients.Pool
 	Events    events.EventRecorder

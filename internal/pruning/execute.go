@@ -69,6 +69,9 @@ func (j *job) batchInSlot(ctx context.Context) (facts, error) {
 	if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
 		return facts{}, err
 	}
+	if err := j.recordApproval(ctx); err != nil {
+		return facts{}, err
+	}
 	release, err := j.slots.acquire(ctx, j.key.AppName())
 	if err != nil {
 		return facts{}, err
@@ -315,7 +318,11 @@ func (j *job) closeExecution(ctx context.Context, known facts, err error) error 
 	case j.run.Status.Removed == 0:
 		return complete(v1alpha1.ReasonNothingToRemove, "Nobody was removed. %s", done.message)
 	}
-	return complete(v1alpha1.ReasonRemoved, "%s %s", prunerun.RemovalMessage(&j.run.Status), done.message)
+	message := prunerun.RemovalMessage(&j.run.Status) + " " + done.message
+	if approved := prunerun.Decisions(j.run).Approved; approved != nil {
+		message += " " + prunerun.DecisionMessage(approved, "approved")
+	}
+	return complete(v1alpha1.ReasonRemoved, "%s", message)
 }
 
 // closeInFlight finds out which members of the batch in flight are gone, and settles it without another removal.

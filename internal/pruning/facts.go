@@ -8,7 +8,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
@@ -25,7 +24,7 @@ const maxClockSkew = 5 * time.Minute
 // value holds nothing.
 type facts struct {
 	readAt   time.Time            // when the reading of the app began, and so of all that follows it
-	runs     []v1alpha1.PruneRun  // of the group, live
+	runs     []v1alpha1.PruneRun  // of the group, live; without accounts, see groupRuns
 	app      *v1alpha1.IMApp      // live
 	snapshot *policy.Snapshot     // the one that holds the live app
 	compiled *policy.CompiledApp  // of that snapshot
@@ -189,19 +188,17 @@ func waitIsOver(ctx context.Context, j *job, f *facts) error {
 	return err
 }
 
-// firstInQueue reads the runs of the group live. This one waits while another goes first, so that at most one run of a
-// group removes members or adds them back.
+// firstInQueue reads the runs of the group. This one waits while another goes first, so that at most one run of a group
+// removes members or adds them back.
 func firstInQueue(ctx context.Context, j *job, f *facts) error {
-	var list v1alpha1.PruneRunList
-	err := j.Live.List(ctx, &list, client.InNamespace(j.key.Namespace),
-		client.MatchingFields{"spec.appRef.name": j.key.App, "spec.groupID": j.key.Group})
+	runs, err := j.groupRuns(ctx)
 	if err != nil {
-		return fmt.Errorf("list the prune runs of the group live: %w", err)
+		return err
 	}
-	if first := prunerun.First(list.Items); first != nil && first.UID != j.run.UID {
+	if first := prunerun.First(runs); first != nil && first.UID != j.run.UID {
 		return waitFor(v1alpha1.ReasonQueued, "Run %s of this group goes first.", first.Name)
 	}
-	f.runs = list.Items
+	f.runs = runs
 	return nil
 }
 
