@@ -174,6 +174,8 @@ func TestBatchRecordedTooLateKeepsToTheBudget(t *testing.T) {
 			w.Forget()
 
 			r.mustStep("of-b")
+			w.Clock.Forward(answerDelay)
+			r.mustStep("of-b")
 			run := w.Get("of-b")
 			wantConditions(t, run, "Planned=True/Planned", tc.want)
 			if run.Status.Removed != tc.wantRemoved || len(run.Status.Kept) != tc.wantKept ||
