@@ -1,18 +1,16 @@
 package pruning
 
 import (
-	"errors"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// answerDelay is how long a deletion without a clear answer may still be carried out after it was sent: the client gives
-// up after 5 s, the vendor's backend 3 s after it got the request, and times are rounded to a second.
+// answerDelay is how long a deletion without a clear answer may still be carried out: the client gives up after 5 s,
+// the vendor's backend 3 s after it got the request, and times are rounded to a second.
 const answerDelay = 9 * time.Second
 
 // deletions knows, within a term, when the vendor is done with the last deletion of each run. Before that a look at the
@@ -77,16 +75,6 @@ func (d *deletions) in(term uint64) map[types.UID]time.Time {
 		d.term, d.done = term, make(map[types.UID]time.Time)
 	}
 	return d.done
-}
-
-// answered reports whether a deletion that ended with err has a clear answer: it was carried out, or it was not and
-// will not be.
-func answered(err error) bool {
-	if err == nil || errors.Is(err, imrest.ErrTooLate) {
-		return true
-	}
-	failed, ok := errors.AsType[*imrest.Error](err)
-	return ok && failed.Class != imrest.ClassTransient && failed.Code != 0
 }
 
 // laterError ends a Step without a record: there is nothing to do but to take the next one later.

@@ -1,8 +1,16 @@
 package pruning
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,11 +18,12 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
-// lateDeletion makes the vendor carry the first deletion of a world out 2 s after it was sent and no answer came: 502 at
-// once, or a process that ends. begin sends it.
+// lateDeletion sends the first deletion of a world, which is answered 502 at once, or by a process that ends.
+// carriedOut makes the vendor carry it out 2 s later.
 func lateDeletion(t *testing.T, w *world, killed bool) (carriedOut func() bool) {
 	t.Helper()
 	r := w.replica()
@@ -84,8 +93,9 @@ func TestDeletionCarriedOutAfterTheRunWasStoppedIsOnRecord(t *testing.T) {
 				if run.Status.Removed != 100 {
 					t.Errorf("removed %d on record, 100 are gone", run.Status.Removed)
 				}
-				if left, _, err := r.ledgers.of(1, prunerun.KeyOf(run).AppName(), w.Client).Left(t.Context(),
-					budget{policy: "lounge", limit: 1000, run: "other", now: w.Clock.Now()}); err != nil || left != 900 {
+				asked := budget{policy: "lounge", limit: 1000, run: "other", now: w.Clock.Now()}
+				ledger := r.ledgers.of(1, prunerun.KeyOf(run).AppName(), w.Client)
+				if left, _, err := ledger.Left(t.Context(), asked); err != nil || left != 900 {
 					t.Errorf("%d are left of the budget, %v; want 900", left, err)
 				}
 			})
@@ -132,10 +142,68 @@ func TestDeletionsAreKnownWithinATermOnly(t *testing.T) {
 	d.end(1, "run", false, now)
 	got := []time.Duration{left(1, 2*time.Second), left(1, 10*time.Second)}
 	d.end(1, "run", true, now.Add(10*time.Second))
-	got = append(got, left(1, 10*time.Second))
-	got = append(got, left(2, 11*time.Second), left(2, 15*time.Second), left(2, 20*time.Second), left(1, 21*time.Second))
+	got = append(got, left(1, 10*time.Second), left(2, 11*time.Second), left(2, 15*time.Second),
+		left(2, 20*time.Second), left(1, 21*time.Second))
 	want := []time.Duration{7 * time.Second, 0, 0, answerDelay, 5 * time.Second, 0, answerDelay}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("left (-want,+got)\n%s", diff)
+	}
+}
+
+// refuseToRemove puts a proxy before the vendor that answers 10004 to every deletion that names the account.
+func (w *world) refuseToRemove(account string) {
+	w.t.Helper()
+	target, err := url.Parse(w.URL)
+	must(w.t, err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil && path.Base(r.URL.Path) == apiDelete && strings.Contains(string(body), `"`+account+`"`) {
+			_, _ = io.WriteString(rw, `{"ActionStatus":"FAIL","ErrorCode":10004,"ErrorInfo":"bad account"}`)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(rw, r)
+	}))
+	w.t.Cleanup(server.Close)
+	w.URL = server.URL
+}
+
+// The vendor refuses to remove one account, and with it every call that names it.
+func TestAccountThatTheVendorRefusesToRemoveIsKeptAndStopsNoOther(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []int{1, 200} {
+		t.Run(fmt.Sprintf("%d calls a second", rate), func(t *testing.T) {
+			t.Parallel()
+			w := enforcing(t)
+			change(w, &v1alpha1.IMApp{}, labtest.App,
+				func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = int32(rate) })
+			w.Publish()
+			w.refuseToRemove("i1")
+			r := w.replica()
+			r.queue("one", time.Hour)
+			run := w.Get("one")
+			wantConditions(t, run, "Planned=True/Planned", removedCondition)
+			want := map[string]v1alpha1.KeptReason{"i1": v1alpha1.KeptReasonVendorRefused}
+			if diff := cmp.Diff(want, labtest.Kept(run)); diff != "" || run.Status.Removed != plannedRemovals-1 {
+				t.Errorf("removed %d, kept (-want,+got)\n%s", run.Status.Removed, diff)
+			}
+
+			// The next plan begins with others, as long as the record of this one says so.
+			w.Put(fullGroup, emulator.MemberSpec{Prefix: "n", Count: 229, InactiveFor: "35d"})
+			w.editPolicy("lounge", func(p *v1alpha1.GroupPolicy) {
+				p.Spec.WhenFull.Prune.Mode = v1alpha1.PruneModePreview
+			})
+			w.Publish()
+			for _, next := range []string{"two", "three"} {
+				w.Run(next, v1alpha1.PruneTriggerManual)
+				r.mustStep(next)
+				planned := slices.Contains(planOf(w.Get(next)), "i1")
+				if want := next == "three"; planned != want {
+					t.Errorf("run %s: i1 is planned: %t, want %t", next, planned, want)
+				}
+				w.Clock.Forward(7 * 24 * time.Hour)
+			}
+		})
 	}
 }

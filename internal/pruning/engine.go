@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
@@ -68,7 +69,10 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 		return nextAfter(ctx, errBehind) // the cache holds a deleted run of the same name
 	}
 	ledger := e.ledgers.of(term, key.AppName(), e.Live)
-	j := &job{key: key, term: term, journal: &journal{Engine: e, ledger: ledger, run: run}}
+	j := &job{
+		key: key, term: term, batchSize: imrest.MaxDeletesPerCall,
+		journal: &journal{Engine: e, ledger: ledger, run: run},
+	}
 	switch {
 	case !run.DeletionTimestamp.IsZero():
 		return Next{}, nil
@@ -108,8 +112,10 @@ type job struct {
 	*journal
 	key  prunerun.Key
 	term uint64
-	// slow is set once the recheck of a full batch grew too old for its deletion.
-	slow bool
+	// batchSize is how many members the next batch may hold. It is halved whenever the look at a batch is too old before
+	// all of its deletion is sent: a look takes a call for 50 members, and a deletion several if the vendor refuses
+	// some.
+	batchSize int
 }
 
 // advance takes an unfinished run to its end, or to what stops it. facts are those that a plan was about to be made

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/imrest"
@@ -19,8 +21,9 @@ const (
 	// the removal may be: a message, a suspension or a protection is not overlooked for longer.
 	lookLife  = 5 * time.Second
 	factsLife = 15 * time.Second
-	// maxLateRechecks is how often in a row a recheck may become invalid before its deletion is sent.
-	maxLateRechecks = 5
+	// maxLateRechecks is how often in a row a recheck may become invalid before its deletion is sent: until a batch has
+	// one member.
+	maxLateRechecks = 7
 )
 
 // execute carries out the plan, batch by batch. Every batch begins with the run as the API server has it, so that a
@@ -38,7 +41,7 @@ func (j *job) execute(ctx context.Context) error {
 		}
 		switch {
 		case errors.Is(err, imrest.ErrTooLate):
-			j.slow = true
+			j.batchSize = max(1, j.batchSize/2)
 			if late++; late >= maxLateRechecks {
 				return tooSlow(err)
 			}
@@ -100,7 +103,7 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 	if open == 0 {
 		return enough("The plan is carried out.")
 	}
-	granted, err := j.reserve(ctx, f, min(open, needed, j.batchSize()))
+	granted, err := j.reserve(ctx, f, min(open, needed, j.batchSize))
 	if err != nil {
 		return err
 	}
@@ -116,25 +119,24 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 	if err := j.recordBatch(ctx, f, granted, keptRecords(spared), look); err != nil {
 		return err
 	}
-	if err := j.delete(ctx, f, remove, look); err != nil {
+	deletion, err := j.delete(ctx, f, remove, look)
+	if err != nil {
+		if ctx.Err() == nil {
+			if recordErr := j.recordPart(ctx, deletion); recordErr != nil {
+				return recordErr
+			}
+		}
 		return err
 	}
-	return j.recordSettled(ctx, granted, len(remove), nil)
+	return j.recordSettled(ctx, granted, len(deletion.Removed), refusedRecords(ctx, deletion))
 }
 
 // resume takes up the batch in flight. Whether its deletion was sent is not known, so that absent members count as
 // removed; the others are rechecked, and removed as far as seats are still needed.
 func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 	batch := prunerun.InFlight(j.run)
-	if len(batch) > j.batchSize() {
-		// Its deletion came too late, and would again. If nothing of it has happened, smaller batches take its place.
-		members, _, err := j.membersNow(ctx, f, batch, time.Time{})
-		if err != nil {
-			return err
-		}
-		if gone, _ := departed(batch, members); len(gone) == 0 {
-			return j.recordSettled(ctx, 0, 0, nil)
-		}
+	if len(batch) > j.batchSize {
+		return j.closeInFlight(ctx, *f) // it came too late, and would again: smaller ones take its place
 	}
 	look, err := j.lookAt(ctx, f, batch)
 	if err != nil {
@@ -166,10 +168,11 @@ func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 	if err := j.recordBatch(ctx, f, inFlight, kept, look); err != nil {
 		return err
 	}
-	if err := j.delete(ctx, f, remove, look); err != nil {
+	deletion, err := j.delete(ctx, f, remove, look)
+	if err != nil {
 		return err
 	}
-	return j.recordSettled(ctx, inFlight, len(gone)+len(remove), nil)
+	return j.recordSettled(ctx, inFlight, len(gone)+len(deletion.Removed), refusedRecords(ctx, deletion))
 }
 
 // reserve takes a batch of up to want members out of the budget before it is rechecked and recorded. It returns at
@@ -192,15 +195,6 @@ func (j *job) reserveInFlight(ctx context.Context, f *facts, gone, remove int) (
 	b := j.budget(j.run.Status.Policy.Name, f.rule.Rule.MaxRemovalsPerDay)
 	granted, _, err := j.ledger.Reserve(ctx, b, gone+remove)
 	return max(0, granted-gone), err
-}
-
-// batchSize is how many members the next batch may hold. Where calls are so slow that the look at a full batch, which
-// takes two, grows too old for the deletion, it is as many as one call tells about.
-func (j *job) batchSize() int {
-	if j.slow {
-		return imrest.MaxNamedPerCall
-	}
-	return imrest.MaxDeletesPerCall
 }
 
 // look is what the vendor says of a batch right before its deletion.
@@ -266,16 +260,45 @@ func (j *job) recordBatch(
 // delete is step 4. It is called only right after recordBatch, with the members that the recheck before that found fit
 // to go. A deletion that failed and may have taken effect is repeated only after another recheck: a member that was
 // removed may have come back at once.
-func (j *job) delete(ctx context.Context, f *facts, accounts []string, look look) error {
+func (j *job) delete(ctx context.Context, f *facts, accounts []string, look look) (imrest.Deletion, error) {
 	j.deletions.begin(j.term, j.run.UID)
-	err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
-		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: look.notAfter, Once: true,
+	deletion, err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
+		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: look.notAfter,
 	})
-	j.deletions.end(j.term, j.run.UID, answered(err), j.Now())
+	j.deletions.end(j.term, j.run.UID, len(deletion.Unknown) == 0, j.Now())
 	if err != nil {
-		return vendorError("remove members", err)
+		return deletion, vendorError("remove members", err)
 	}
-	return nil
+	return deletion, nil
+}
+
+// refusedRecords are the accounts that the vendor refused to remove, as they are recorded.
+func refusedRecords(ctx context.Context, deletion imrest.Deletion) []v1alpha1.KeptAccount {
+	var refused []v1alpha1.KeptAccount
+	for _, account := range deletion.Refused {
+		log.FromContext(ctx).V(1).Info("The vendor refuses to remove a member",
+			"account", account.Account, "error", account.Err.Error())
+		refused = append(refused, v1alpha1.KeptAccount{
+			Account: account.Account, Reason: v1alpha1.KeptReasonVendorRefused,
+		})
+	}
+	return refused
+}
+
+// recordPart settles the positions of a batch that a deletion came to before it failed, if what it did is certain. The
+// others, which come after these, are open again.
+func (j *job) recordPart(ctx context.Context, deletion imrest.Deletion) error {
+	if len(deletion.Unknown) > 0 || len(deletion.Untouched) == 0 {
+		return nil
+	}
+	open := j.run.Status.Plan.Removals[prunerun.Progress(j.run).Settled:]
+	begun := slices.IndexFunc(open, func(removal v1alpha1.PlannedRemoval) bool {
+		return removal.Account == deletion.Untouched[0]
+	})
+	if begun <= 0 {
+		return nil
+	}
+	return j.recordSettled(ctx, begun, len(deletion.Removed), refusedRecords(ctx, deletion))
 }
 
 // recordSettled is step 5: n positions of the plan are done with, removed of them by a removal.
@@ -343,26 +366,16 @@ func (j *job) closeInFlight(ctx context.Context, known facts) error {
 	if err != nil {
 		return err
 	}
-	gone, present := departed(batch, members)
-	if len(gone) == 0 && len(present) > 0 {
+	var kept []v1alpha1.KeptAccount
+	for _, removal := range removalsOf(batch) {
+		if member, present := members[removal.Account]; !policy.HasLeft(removal, member, present) {
+			kept = append(kept, v1alpha1.KeptAccount{Account: removal.Account, Reason: v1alpha1.KeptReasonRunEnded})
+		}
+	}
+	gone := len(batch) - len(kept)
+	if gone == 0 && len(kept) > 0 {
 		// The deletion was not carried out: these positions are as open as those after them.
 		return j.recordSettled(ctx, 0, 0, nil)
 	}
-	kept := make([]v1alpha1.KeptAccount, len(present))
-	for i, account := range present {
-		kept[i] = v1alpha1.KeptAccount{Account: account, Reason: v1alpha1.KeptReasonRunEnded}
-	}
-	return j.recordSettled(ctx, inFlight, len(gone), kept)
-}
-
-// departed tells the members of a recorded batch that have left since from those that are still there.
-func departed(batch []v1alpha1.PlannedRemoval, members map[string]policy.Member) (gone, present []string) {
-	for _, removal := range removalsOf(batch) {
-		if member, isMember := members[removal.Account]; policy.HasLeft(removal, member, isMember) {
-			gone = append(gone, removal.Account)
-		} else {
-			present = append(present, removal.Account)
-		}
-	}
-	return gone, present
+	return j.recordSettled(ctx, inFlight, gone, kept)
 }

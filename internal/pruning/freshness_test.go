@@ -101,5 +101,5 @@ func TestOneCallASecondSufficesForThreeRunsAtOnce(t *testing.T) {
 	}
 	deletions, err := w.Emulator.Calls(t.Context(), emulator.RecordFilter{API: apiDelete})
 	must(t, err)
-	t.Logf("360 members in %s, %d calls, %d of them deletions", w.Clock.Now().Sub(begun), len(w.Calls()), len(deletions))
+	t.Logf("360 members in %s, %d calls, %d deletions", w.Clock.Now().Sub(begun), len(w.Calls()), len(deletions))
 }

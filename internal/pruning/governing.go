@@ -73,8 +73,8 @@ func (j *job) ruleInForce(
 	return rule, governed, nil
 }
 
-// protectionInForce requires the lists that protect members to be those that the API server has. A watch of lists may be
-// behind while the others are not: it lists anew what may be hundreds of megabytes.
+// protectionInForce requires the lists that protect members to be those that the API server has. A watch of lists may
+// be behind while the others are not: it lists anew what may be hundreds of megabytes.
 func protectionInForce(ctx context.Context, j *job, f *facts) error {
 	for _, use := range f.rule.Lists {
 		live, err := j.liveVersions(ctx, use)
@@ -96,7 +96,8 @@ func (j *job) liveVersions(ctx context.Context, use policy.ListUse) (policy.List
 		return versions, fmt.Errorf("parse a selector of account lists: %w", err)
 	}
 	options := []client.ListOption{
-		client.InNamespace(j.key.Namespace), client.Limit(objectsPerPage), client.MatchingLabelsSelector{Selector: selector},
+		client.InNamespace(j.key.Namespace), client.Limit(objectsPerPage),
+		client.MatchingLabelsSelector{Selector: selector},
 	}
 	if use.Name != "" {
 		options = append(options, client.MatchingFields{"metadata.name": use.Name})
