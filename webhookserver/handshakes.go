@@ -13,12 +13,16 @@ var (
 	errClosed = errors.New("the connection has made way for another one")
 )
 
+// overloadedAfter is how long the oldest in a queue may have waited before the newest come first.
+const overloadedAfter = 500 * time.Millisecond
+
 // handshakes bounds the TLS handshakes whose cryptography is being computed at the same time: those of strangers to
 // half of the processors, all to their number. Thousands of them would make every callback wait for its turn, and new
 // connections wait to be accepted. What a handshake waits for, the client, is not bounded here.
 //
-// Connections from familiar addresses come first, then the newest: under overload the oldest of a queue are those whose
-// clients have given up, or soon will.
+// Connections from familiar addresses come first. Within a queue it is first come, first served, until that would take
+// longer than overloadedAfter. From then on the newest come first: the oldest are those whose clients have given up, or
+// soon will.
 type handshakes struct {
 	mu sync.Mutex
 	// free are the slots, and forStrangers how many strangers may still get.
@@ -30,6 +34,7 @@ type handshakes struct {
 // waiter is a handshake that waits for a slot. granted receives once.
 type waiter struct {
 	conn    *conn
+	since   time.Time
 	queue   *list.List
 	place   *list.Element
 	granted chan bool
@@ -76,7 +81,7 @@ func (h *handshakes) begin(c *conn) error {
 		h.mu.Unlock()
 		return nil
 	}
-	w := &waiter{conn: c, queue: &h.strangers, granted: make(chan bool, 1)}
+	w := &waiter{conn: c, since: time.Now(), queue: &h.strangers, granted: make(chan bool, 1)}
 	if c.familiar {
 		w.queue = &h.familiar
 	}
@@ -111,17 +116,28 @@ func (h *handshakes) done(c *conn) {
 	if !c.familiar {
 		h.forStrangers++
 	}
-	next := h.familiar.Back()
-	if next == nil && h.forStrangers > 0 {
-		next = h.strangers.Back()
+	w := turn(&h.familiar)
+	if w == nil && h.forStrangers > 0 {
+		w = turn(&h.strangers)
 	}
-	if next == nil {
+	if w == nil {
 		return
 	}
-	w := next.Value.(*waiter)
 	h.leave(w)
 	h.take(w.conn)
 	w.granted <- true
+}
+
+// turn is the one in a queue that comes next, nil if nobody waits.
+func turn(queue *list.List) *waiter {
+	oldest := queue.Front()
+	if oldest == nil {
+		return nil
+	}
+	if w := oldest.Value.(*waiter); time.Since(w.since) < overloadedAfter {
+		return w
+	}
+	return queue.Back().Value.(*waiter)
 }
 
 func (h *handshakes) take(c *conn) {

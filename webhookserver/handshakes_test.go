@@ -32,8 +32,21 @@ func handshaking(all *connections, familiar bool) *conn {
 	return &conn{Conn: near, all: all, familiar: familiar}
 }
 
-// TestHandshakesTakeTurns: those from familiar addresses come first, then the newest.
+// TestHandshakesTakeTurns: those from familiar addresses come first, and the oldest of each. A connection that comes back
+// all the time must not let another one starve.
 func TestHandshakesTakeTurns(t *testing.T) {
+	testTurns(t, 0, func(a, b, c, d *conn) []*conn { return []*conn{b, d, a, c} })
+}
+
+// TestTheNewestHandshakesComeFirstUnderOverload: otherwise only clients that have given up are served.
+func TestTheNewestHandshakesComeFirstUnderOverload(t *testing.T) {
+	testTurns(t, overloadedAfter, func(a, b, c, d *conn) []*conn { return []*conn{d, b, c, a} })
+}
+
+// testTurns lets four handshakes wait, of which b and d are from familiar addresses, and tests in which order they get
+// their turn once the slot is free.
+func testTurns(t *testing.T, freeAfter time.Duration, want func(a, b, c, d *conn) []*conn) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		all := newConnections(0, NewMetrics(nil))
 		h := &all.handshakes
@@ -44,6 +57,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		}
 		a, b, c, d := handshaking(all, false), handshaking(all, true), handshaking(all, false), handshaking(all, true)
 		ended := waiting(t, h, a, b, c, d)
+		time.Sleep(freeAfter)
 		var order []*conn
 		for current := first; len(order) < 4; {
 			h.done(current)
@@ -54,11 +68,11 @@ func TestHandshakesTakeTurns(t *testing.T) {
 			current = next.conn
 			order = append(order, current)
 		}
-		if want := []*conn{d, b, c, a}; !slices.Equal(order, want) {
+		if want := want(a, b, c, d); !slices.Equal(order, want) {
 			t.Errorf("the order is wrong: %v, want %v", order, want)
 		}
-		h.done(a)
-		h.done(a)
+		h.done(order[3])
+		h.done(order[3])
 		if h.free != 1 {
 			t.Errorf("%d free slots, want 1", h.free)
 		}

@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -128,7 +127,6 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			Help: "Accounts decided, by app (namespace/name), trigger (Apply, Invite, RESTAPI), verdict (admitted, " +
 				"rejected) and reason.",
 		}, []string{"app", "trigger", "verdict", "reason"}),
-		health: new(callbackhealth.Recorder),
 	}
 	apps.none = apps.newCountersOfNone()
 	apps.byID.Store(&map[uint64]*appCounters{})
@@ -136,8 +134,9 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		registerer.MustRegister(apps)
 	}
 	durations := factory.NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "groupgate_callback_duration_seconds",
-		Help:    "Time from the end of the headers to the answer, by command. The vendor hangs up, and admits, at 2 s.",
+		Name: "groupgate_callback_duration_seconds",
+		Help: "Time from the end of the headers to the answer, by command, which is other for callbacks that are not " +
+			"authenticated. The vendor hangs up, and admits, at 2 s.",
 		Buckets: durationBuckets,
 	}, []string{"command"})
 	tokens := factory.NewCounterVec(prometheus.CounterOpts{
@@ -189,6 +188,9 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 func (m *Metrics) answered(app *appCounters, named callback.Command, r result, took time.Duration) {
 	c := commandOf(named)
 	app.requests[c][r].Inc()
+	if r.withoutApp() || r == resultUnauthorized {
+		c = commandOther // many quick refusals of strangers would hide slow answers to the vendor
+	}
 	m.durations[c].Observe(took.Seconds())
 }
 

@@ -24,8 +24,8 @@ metadata: {name: prod-im, labels: {groupgate.io/credentials: "true"}}
 	suspiciousList = `spec: {accounts: [jared, "eve "]}`
 )
 
-// installAdmission applies config/admission in an overlay, as the docs do, waits until it is in force, and deletes it
-// after the test: other tests delete IMApps.
+// installAdmission applies both components of config/admission in an overlay, as the docs do, and deletes them after
+// the test: other tests delete IMApps.
 func installAdmission(t *testing.T, k kubectl) {
 	t.Helper()
 	component, err := filepath.Abs(filepath.Join("..", "..", "config", "admission"))
@@ -33,7 +33,8 @@ func installAdmission(t *testing.T, k kubectl) {
 	overlay := t.TempDir()
 	relative, err := filepath.Rel(overlay, component)
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte("components: ["+relative+"]\n"), 0o600))
+	components := fmt.Sprintf("components: [%s, %s/decisions]\n", relative, relative)
+	must(t, os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(components), 0o600))
 	k.must(t, "", "apply", "--server-side", "-k", overlay)
 	c, objects := newClient(t), decodeObjects(t, []byte(k.must(t, "", "kustomize", overlay)))
 	ctx := context.WithoutCancel(t.Context())

@@ -171,6 +171,9 @@ const (
 	ReasonExpired = "Expired"
 )
 
+// ReasonApproved is the reason of an event: a person approved the plan, which is about to be carried out.
+const ReasonApproved = "Approved"
+
 // Reasons of Failed.
 const (
 	// ReasonGroupNotFound means that the vendor does not know the group.

@@ -110,10 +110,34 @@ const (
 	KeptReasonRunEnded KeptReason = "RunEnded"
 )
 
+// PruneDecision says who decided something about a run, and why.
+type PruneDecision struct {
+	// by is the user who decided, 1 to 256 characters. In spec.decision, the
+	// MutatingAdmissionPolicy of config/admission/decisions writes it from the
+	// user of the request, over what the request says. Where that policy is not
+	// installed, a by is not believed: the status then leaves it out.
+	// Default: absent, not known. Example: alice@example.com.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	By string `json:"by,omitempty"`
+
+	// reason is why, in the words of that user, 1 to 256 characters.
+	// Default: absent, none given. Example: "agreed with the moderators".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Reason string `json:"reason,omitempty"`
+}
+
 // PruneRunSpec names the group, and holds what people say about the run. It names no policy: which one governs is settled
 // when the run is planned, from the group as it is then, and recorded.
 //
-// +kubebuilder:validation:XValidation:rule="self.appRef == oldSelf.appRef && self.groupID == oldSelf.groupID && self.trigger == oldSelf.trigger",message="only approval and undo can be changed: for another app, group or trigger create another PruneRun"
+// +kubebuilder:validation:XValidation:rule="self.appRef == oldSelf.appRef && self.groupID == oldSelf.groupID && self.trigger == oldSelf.trigger",message="only approval, undo and decision can be changed: for another app, group or trigger create another PruneRun"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.decision)",optionalOldSelf=true,message="decision is about a change of approval or undo: create the run without it",fieldPath=".decision"
+// +kubebuilder:validation:XValidation:rule="has(self.decision) == has(oldSelf.decision) && (!has(self.decision) || self.decision == oldSelf.decision) || self.approval != oldSelf.approval || has(self.undo) && !has(oldSelf.undo)",message="decision can be changed only together with approval or undo",fieldPath=".decision"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.undo) || has(self.undo)",message="undo cannot be withdrawn: leave it Requested",fieldPath=".undo"
 type PruneRunSpec struct {
 	// appRef names the IMApp of this namespace whose group it is.
@@ -163,6 +187,14 @@ type PruneRunSpec struct {
 	//
 	// +optional
 	Undo UndoRequest `json:"undo,omitempty"`
+
+	// decision says who made the last change of approval or undo, and why. It can
+	// be changed only together with one of them. status.decisions keeps what it
+	// said about each.
+	// Default: absent. Example: {reason: "agreed with the moderators"}.
+	//
+	// +optional
+	Decision *PruneDecision `json:"decision,omitempty"`
 }
 
 // PrunePolicyRecord is the policy that governed the group when the run was planned.
@@ -488,6 +520,31 @@ type PruneUndo struct {
 	Accounts []RestoredAccount `json:"accounts,omitempty"`
 }
 
+// PruneDecisions says who approved, denied and undid a run. An empty decision was made by an unknown user, for an
+// unknown reason.
+type PruneDecisions struct {
+	// approved is who let a run in mode Approve carry out its plan.
+	// Default: absent, not approved. Example: {by: alice@example.com, reason:
+	// "agreed with the moderators"}.
+	//
+	// +optional
+	Approved *PruneDecision `json:"approved,omitempty"`
+
+	// denied is who stopped the run.
+	// Default: absent, not denied. Example: {by: bob@example.com, reason: "not
+	// before the election"}.
+	//
+	// +optional
+	Denied *PruneDecision `json:"denied,omitempty"`
+
+	// undo is who requested that the removals be undone.
+	// Default: absent, not requested. Example: {by: bob@example.com, reason:
+	// "wrong group"}.
+	//
+	// +optional
+	Undo *PruneDecision `json:"undo,omitempty"`
+}
+
 // PruneRunStatus is the plan and the record of a run.
 type PruneRunStatus struct {
 	// policy is the GroupPolicy that governed the group when the run was planned.
@@ -550,6 +607,13 @@ type PruneRunStatus struct {
 	// +optional
 	Undo *PruneUndo `json:"undo,omitempty"`
 
+	// decisions are who approved, denied and undid the run, and why, as
+	// spec.decision said when the leader acted upon it.
+	// Default: absent, none yet. Example: {approved: {by: alice@example.com}}.
+	//
+	// +optional
+	Decisions *PruneDecisions `json:"decisions,omitempty"`
+
 	// conditions are Planned, Complete, Failed and Undone, in this order, each
 	// from when there is something to say about it. The reason of the last one is
 	// the Result column. A run ends with Complete=True or Failed=True, never both.
@@ -598,7 +662,7 @@ type PruneRun struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec names the group; only approval and undo can be changed.
+	// spec names the group; only approval, undo and decision can be changed.
 	// No default. Example: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL"}.
 	//
 	// +required

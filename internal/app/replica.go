@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -73,6 +74,14 @@ func (a *App) reported() error {
 	}
 	err := a.reporter.Reported()
 	a.known.Store(err == nil)
+	return forProbe(err)
+}
+
+// forProbe hides the address of the API server, since anybody may ask the readiness probe.
+func forProbe(err error) error {
+	if _, unanswered := errors.AsType[*url.Error](err); unanswered {
+		return errors.New("waiting for the Lease of this replica: " + informers.Problem(err))
+	}
 	return err
 }
 

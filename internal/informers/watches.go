@@ -226,7 +226,7 @@ func (t *watchTrack) failed(err error) {
 		}
 	}
 	t.asked = time.Time{}
-	t.state.Problem = problem(err)
+	t.state.Problem = Problem(err)
 	if !refused(err) {
 		t.state.RefusedSince, t.state.RefusedAt = time.Time{}, time.Time{}
 		return
@@ -346,8 +346,8 @@ func (t *watchTrack) skip() bool {
 // refused reports whether err is the answer that the objects may not be read, or that there is no such kind.
 func refused(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) }
 
-// problem is err in a few words: without addresses, since anybody may ask the readiness probe.
-func problem(err error) string {
+// Problem is err in a few words: without addresses, since anybody may ask the readiness probe.
+func Problem(err error) string {
 	var answer apierrors.APIStatus
 	if errors.As(err, &answer) {
 		switch {

@@ -266,8 +266,8 @@ func TestProblemIsShortAndNamesNoAddress(t *testing.T) {
 		"timeout":                    &url.Error{Op: "Get", URL: "https://10.0.0.1", Err: context.DeadlineExceeded},
 		"broken":                     fmt.Errorf("list: %w", errors.New("broken")),
 	} {
-		if got := problem(err); got != want {
-			t.Errorf("problem(%v) = %q, want %q", err, got, want)
+		if got := Problem(err); got != want {
+			t.Errorf("Problem(%v) = %q, want %q", err, got, want)
 		}
 	}
 }

@@ -102,7 +102,16 @@ func EarlyEndMessage(why string, undo *v1alpha1.PruneUndo) string {
 // FailureMessage makes a sentence of a failed step, which is an infinitive. The vendor's text may end in full stops
 // already.
 func FailureMessage(step string, err error) string {
-	return fmt.Sprintf("Could not %s: %s.", step, strings.TrimRight(err.Error(), ". "))
+	return fmt.Sprintf("Could not %s: %s", step, sentence(err.Error()))
+}
+
+// sentence ends text with one full stop, unless it ends like a sentence already.
+func sentence(text string) string {
+	text = strings.TrimRight(text, ". ")
+	if strings.HasSuffix(text, "!") || strings.HasSuffix(text, "?") {
+		return text
+	}
+	return text + "."
 }
 
 // Count is a number with what it counts.

@@ -12,11 +12,18 @@ import (
 // or denial that comes later makes the fence fail.
 var approvalChain = []check{notDenied, planNotExpired, modeRemoves, approved}
 
-func notDenied(_ context.Context, j *job, _ *facts) error {
-	if j.run.Spec.Approval == v1alpha1.ApprovalDenied {
-		return complete(v1alpha1.ReasonDenied, "The run was denied: spec.approval is Denied.")
+func notDenied(ctx context.Context, j *job, _ *facts) error {
+	if j.run.Spec.Approval != v1alpha1.ApprovalDenied {
+		return nil
 	}
-	return nil
+	decision, err := j.decision(ctx)
+	if err != nil {
+		return err
+	}
+	return &endError{
+		condition: v1alpha1.ConditionComplete, reason: v1alpha1.ReasonDenied, denied: decision,
+		message: "The run was stopped: spec.approval is Denied. " + prunerun.DecisionMessage(decision, "denied"),
+	}
 }
 
 func planNotExpired(_ context.Context, j *job, _ *facts) error {

@@ -66,6 +66,9 @@ func (j *job) batchInSlot(ctx context.Context) (facts, error) {
 	if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
 		return facts{}, err
 	}
+	if err := j.recordApproval(ctx); err != nil {
+		return facts{}, err
+	}
 	release, err := j.slots.acquire(ctx, j.key.AppName())
 	if err != nil {
 		return facts{}, err
@@ -231,9 +234,12 @@ func (j *job) recordBatch(
 // to go. A deletion that failed and may have taken effect is repeated only after another recheck: a member that was
 // removed may have come back at once.
 func (j *job) delete(ctx context.Context, f *facts, accounts []string, checkedAt time.Time) error {
-	err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
-		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: checkedAt.Add(recheckLife), Once: true,
+	deletion, err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
+		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: checkedAt.Add(recheckLife),
 	})
+	if err == nil && len(deletion.Refused) > 0 {
+		err = deletion.Refused[0].Err
+	}
 	if err != nil {
 		return vendorError("remove members", err)
 	}
@@ -279,7 +285,11 @@ func (j *job) closeExecution(ctx context.Context, known facts, err error) error 
 	case j.run.Status.Removed == 0:
 		return complete(v1alpha1.ReasonNothingToRemove, "Nobody was removed. %s", done.message)
 	}
-	return complete(v1alpha1.ReasonRemoved, "%s %s", prunerun.RemovalMessage(&j.run.Status), done.message)
+	message := prunerun.RemovalMessage(&j.run.Status) + " " + done.message
+	if approved := prunerun.Decisions(j.run).Approved; approved != nil {
+		message += " " + prunerun.DecisionMessage(approved, "approved")
+	}
+	return complete(v1alpha1.ReasonRemoved, "%s", message)
 }
 
 // closeInFlight finds out which members of the batch in flight are gone, and settles it without another removal.

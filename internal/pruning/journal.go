@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	eventActionPlan  = "Plan"
-	eventActionPrune = "Prune"
-	eventActionUndo  = "Undo"
+	eventActionPlan    = "Plan"
+	eventActionApprove = "Approve"
+	eventActionPrune   = "Prune"
+	eventActionUndo    = "Undo"
 
 	// maxPatches is how often a record is tried while other writers keep changing labels, annotations or conditions of
 	// their own in between.
@@ -117,6 +118,11 @@ func (j *journal) recordWait(ctx context.Context, group *v1alpha1.PruneGroupReco
 func (j *journal) recordEnd(ctx context.Context, group *v1alpha1.PruneGroupRecord, end *endError) error {
 	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		setGroup(run, group)
+		if end.denied != nil {
+			decisions := prunerun.Decisions(run)
+			decisions.Denied = end.denied
+			run.Status.Decisions = &decisions
+		}
 		j.setEnd(run, end)
 	})
 	if err != nil {

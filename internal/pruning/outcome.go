@@ -40,6 +40,8 @@ type endError struct {
 	message   string
 	// restored are results of an undo that are recorded together with its end.
 	restored map[string]v1alpha1.RestoreResult
+	// denied is whose word ends the run, if it is one.
+	denied *v1alpha1.PruneDecision
 }
 
 func (e *endError) Error() string { return e.reason + ": " + e.message }

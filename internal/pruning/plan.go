@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -98,9 +99,13 @@ func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error 
 		return err
 	}
 	j.announcePlan(ctx, message)
-	if end != nil {
+	switch {
+	case end != nil:
 		j.announceEnd(ctx, end)
 		return errDone
+	case rule.Mode == policy.ModeApprove:
+		j.announce(corev1.EventTypeNormal, v1alpha1.ReasonAwaitingApproval, eventActionPlan,
+			prunerun.ApprovalMessage(j.run.Status.Plan))
 	}
 	return nil
 }

@@ -118,16 +118,35 @@ func (r restoration) begin(ctx context.Context) error {
 	if len(undo.Accounts) == 0 {
 		return complete(v1alpha1.ReasonNothingToUndo, "The run removed nobody.")
 	}
-	err := r.Patch(ctx, func(run *v1alpha1.PruneRun) {
-		run.Status.Undo = undo.DeepCopy()
+	decisions, err := r.undoDecided(ctx)
+	if err != nil {
+		return err
+	}
+	words := prunerun.DecisionMessage(decisions.Undo, "requested the undo")
+	err = r.Patch(ctx, func(run *v1alpha1.PruneRun) {
+		run.Status.Undo, run.Status.Decisions = undo.DeepCopy(), decisions
 		r.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing,
-			prunerun.Count(len(undo.Accounts), "account is", "accounts are")+" to come back.")
+			prunerun.Count(len(undo.Accounts), "account is", "accounts are")+" to come back. "+words)
 	})
 	if err != nil {
 		return err
 	}
-	log.FromContext(ctx).Info("Undo of a prune run begins", "groupID", r.key.Group, "accounts", len(undo.Accounts))
+	log.FromContext(ctx).Info("Undo of a prune run begins", "groupID", r.key.Group, "accounts", len(undo.Accounts),
+		"decision", words)
 	return nil
+}
+
+// undoDecided are the decisions about the run, who requested its undo included.
+func (r restoration) undoDecided(ctx context.Context) (*v1alpha1.PruneDecisions, error) {
+	decisions := prunerun.Decisions(r.run)
+	if decisions.Undo == nil {
+		undo, err := r.decision(ctx)
+		if err != nil {
+			return nil, err
+		}
+		decisions.Undo = undo
+	}
+	return &decisions, nil
 }
 
 // freeSeats reads the group from the vendor.
@@ -315,8 +334,16 @@ func (r restoration) recordUndoEnd(ctx context.Context, end *endError) error {
 	case v1alpha1.ReasonUndone, v1alpha1.ReasonNothingToUndo:
 		eventType, value = corev1.EventTypeNormal, metav1.ConditionTrue
 	}
-	message, before := end.message, int32(0)
-	err := r.Patch(ctx, func(run *v1alpha1.PruneRun) {
+	decisions, err := r.undoDecided(ctx)
+	if err != nil {
+		return err
+	}
+	words := ""
+	if *decisions.Undo != (v1alpha1.PruneDecision{}) {
+		words = " " + prunerun.DecisionMessage(decisions.Undo, "requested the undo")
+	}
+	message, before := end.message+words, int32(0)
+	err = r.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		now, status := r.Now(), &run.Status
 		if status.Undo == nil {
 			status.Undo = prunerun.NewUndo(run, now)
@@ -325,8 +352,9 @@ func (r restoration) recordUndoEnd(ctx context.Context, end *endError) error {
 		prunerun.ApplyResults(status.Undo, end.restored)
 		prunerun.FinishUndo(status.Undo, now)
 		if value == metav1.ConditionFalse && len(status.Undo.Accounts) > 0 {
-			message = prunerun.EarlyEndMessage(end.message, status.Undo)
+			message = prunerun.EarlyEndMessage(end.message, status.Undo) + words
 		}
+		status.Decisions = decisions
 		r.set(run, v1alpha1.ConditionUndone, value, end.reason, message)
 	})
 	if err != nil {

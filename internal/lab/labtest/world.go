@@ -77,17 +77,24 @@ func (c *Clock) UseRealTime() {
 	c.real = true
 }
 
-// Events is an EventRecorder that remembers the reasons.
+// Events is an EventRecorder that remembers the reasons and the notes.
 type Events struct {
-	mu      sync.Mutex
-	reasons []string
+	mu             sync.Mutex
+	reasons, notes []string
 }
 
 // Eventf implements events.EventRecorder.
-func (e *Events) Eventf(_, _ runtime.Object, _, reason, _, _ string, _ ...any) {
+func (e *Events) Eventf(_, _ runtime.Object, _, reason, _, note string, args ...any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reasons = append(e.reasons, reason)
+	e.reasons, e.notes = append(e.reasons, reason), append(e.notes, reason+": "+fmt.Sprintf(note, args...))
+}
+
+// Notes returns "reason: note" of the events since the last Forget of the World.
+func (e *Events) Notes() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.notes)
 }
 
 // Reasons returns the reasons since the last Forget of the World.
@@ -272,7 +279,7 @@ func (w *World) Forget() {
 	w.calls = nil
 	w.mu.Unlock()
 	w.Events.mu.Lock()
-	w.Events.reasons = nil
+	w.Events.reasons, w.Events.notes = nil, nil
 	w.Events.mu.Unlock()
 }
 
