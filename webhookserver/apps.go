@@ -151,12 +151,9 @@ func (v *appVectors) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// serve says what to follow.
+// serve says what to follow, and what to tell about callbacks.
 func (v *appVectors) serve(snapshots Snapshots, health *callbackhealth.Recorder) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.snapshots = snapshots
-	if health != nil {
-		v.health = health
-	}
+	v.snapshots, v.health = snapshots, health
 }

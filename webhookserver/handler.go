@@ -1,6 +1,7 @@
 package webhookserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -48,7 +50,7 @@ func (s *Server) handler() *handler {
 	if h.metrics == nil {
 		h.metrics = NewMetrics(nil)
 	}
-	h.metrics.apps.serve(s.Snapshots, s.Health)
+	h.metrics.apps.serve(s.Snapshots, cmp.Or(s.Health, new(callbackhealth.Recorder)))
 	return h
 }
 

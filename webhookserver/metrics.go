@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -128,7 +127,6 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			Help: "Accounts decided, by app (namespace/name), trigger (Apply, Invite, RESTAPI), verdict (admitted, " +
 				"rejected) and reason.",
 		}, []string{"app", "trigger", "verdict", "reason"}),
-		health: new(callbackhealth.Recorder),
 	}
 	apps.none = apps.newCountersOfNone()
 	apps.byID.Store(&map[uint64]*appCounters{})

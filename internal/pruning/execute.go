@@ -234,9 +234,12 @@ func (j *job) recordBatch(
 // to go. A deletion that failed and may have taken effect is repeated only after another recheck: a member that was
 // removed may have come back at once.
 func (j *job) delete(ctx context.Context, f *facts, accounts []string, checkedAt time.Time) error {
-	err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
-		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: checkedAt.Add(recheckLife), Once: true,
+	deletion, err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
+		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: checkedAt.Add(recheckLife),
 	})
+	if err == nil && len(deletion.Refused) > 0 {
+		err = deletion.Refused[0].Err
+	}
 	if err != nil {
 		return vendorError("remove members", err)
 	}

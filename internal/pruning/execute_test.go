@@ -623,8 +623,7 @@ func TestRefusedDeletionFailsTheRun(t *testing.T) {
 	w := enforcing(t)
 	w.Fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultCode, Code: 10007, Info: "no permission", Skip: 1})
 	run := w.replica().finish("one")
-	wantConditions(t, run, "Planned=True/Planned", "Complete=False/UnsupportedGroupType",
-		"Failed=True/UnsupportedGroupType")
+	wantConditions(t, run, "Planned=True/Planned", "Complete=False/VendorRefused", "Failed=True/VendorRefused")
 	if diff := cmp.Diff(v1alpha1.PruneProgress{Settled: 100}, positions(run)); diff != "" || run.Status.Removed != 100 {
 		t.Errorf("removed %d, progress (-want,+got)\n%s", run.Status.Removed, diff)
 	}

@@ -53,7 +53,9 @@ func (r *remoteGroup) named(
 	return members, nil
 }
 
-func (r *remoteGroup) remove(ctx context.Context, accounts []string, options imrest.DeleteOptions) error {
+func (r *remoteGroup) remove(
+	ctx context.Context, accounts []string, options imrest.DeleteOptions,
+) (imrest.Deletion, error) {
 	defer r.called()
 	return r.rest.DeleteMembers(ctx, r.id, accounts, options)
 }

@@ -42,12 +42,6 @@ func TestUndoEndsEarly(t *testing.T) {
 			reason: v1alpha1.ReasonGroupNotFound, added: 20, says: []string{"10010",
 				"20 of 45 accounts are back; 25 were not added"},
 		},
-		"not for groups of this type": {
-			meanwhile: func(w *world) {
-				w.Fault(emulator.Fault{API: apiAdd, Kind: emulator.FaultCode, Code: 10007, Info: "no permission"})
-			},
-			reason: v1alpha1.ReasonUnsupportedGroupType, says: []string{"10007", "no permission"},
-		},
 		"refused for good in the middle": {
 			meanwhile: func(w *world) {
 				w.Fault(emulator.Fault{API: apiAdd, Kind: emulator.FaultCode, Code: 10026, Info: "switched off",

@@ -31,7 +31,7 @@ func TestMemberCallsAreReported(t *testing.T) {
 	if _, err := calls.MembersNamed(t.Context(), "club", []string{"ann", "nobody"}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := calls.DeleteMembers(t.Context(), "club", []string{"ann", "nobody"},
+	if _, err := calls.DeleteMembers(t.Context(), "club", []string{"ann", "nobody"},
 		imrest.DeleteOptions{NotAfter: testNow.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}

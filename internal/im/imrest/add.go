@@ -49,6 +49,13 @@ type addResponse struct {
 	Members []addedMember `json:"MemberList"`
 }
 
+func (a *addResponse) lacks() string {
+	if a.Members == nil {
+		return "MemberList"
+	}
+	return ""
+}
+
 // AddMembers adds up to MaxAddsPerCall accounts to a group, silently (add_group_member, page 34921). Meanwhile the
 // vendor sends Group.CallbackBeforeInviteJoinGroup to the app's backend.
 //
@@ -112,10 +119,7 @@ func (a *addition) call(ctx context.Context, accounts []string) error {
 	var got addResponse
 	err := a.client.do(ctx, call{api: apiAddMembers, body: request, decode: func(r response) error {
 		got = addResponse{}
-		if err := r.decode(&got); err != nil {
-			return err
-		}
-		return got.check(r)
+		return r.read(&got)
 	}})
 	if err != nil {
 		return err

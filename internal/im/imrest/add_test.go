@@ -153,7 +153,7 @@ func TestAddMembersFails(t *testing.T) {
 		want Class
 	}{
 		"group gone":   {10010, ClassGroupGone},
-		"live room":    {10007, ClassUnsupported},
+		"no right":     {10007, ClassUnauthorized},
 		"bad request":  {10004, ClassPermanent},
 		"too many":     {10005, ClassPermanent},
 		"switched off": {10026, ClassPermanent},

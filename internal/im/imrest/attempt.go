@@ -209,11 +209,37 @@ func (s status) check(r response) error {
 	return nil
 }
 
+// lacks is for a response without a list.
+func (s status) lacks() string { return "" }
+
 func (r response) refused(code int, info string) *Error {
 	return &Error{
 		API: r.api, Code: code, Info: tidy(info, r.secrets...),
-		HTTPStatus: http.StatusOK, Class: classOfCode(r.api, code),
+		HTTPStatus: http.StatusOK, Class: classOfCode(code),
 	}
+}
+
+// answer is what a response is decoded into.
+type answer interface {
+	check(r response) error
+	// lacks names the list that was asked for, if the response has none; otherwise it is "".
+	lacks() string
+}
+
+// read reads a response that reports success and holds the list that was asked for. An empty list says that there is
+// nothing to list. A list that is left out says nothing: taken as empty, it would mean that members have left, or that
+// a list of members ends.
+func (r response) read(into answer) error {
+	if err := r.decode(into); err != nil {
+		return err
+	}
+	if err := into.check(r); err != nil {
+		return err
+	}
+	if list := into.lacks(); list != "" {
+		return fmt.Errorf("it has no %s", list)
+	}
+	return nil
 }
 
 // decode reads the JSON of a response. Unknown fields are ignored: the vendor adds some without notice.

@@ -17,13 +17,13 @@ const (
 	ClassTransient Class = "Transient"
 	// ClassThrottled means: the app calls too often, or has to wait; see Error.RetryAfter.
 	ClassThrottled Class = "Throttled"
-	// ClassUnauthorized means: the key, the admin account, the SDKAppID or the region is wrong, or the app is disabled.
-	// It lasts until that is changed.
+	// ClassUnauthorized means: the key, the admin account or its permission, the SDKAppID or the region is wrong, or
+	// the app is disabled. It lasts until that is changed.
 	ClassUnauthorized Class = "Unauthorized"
 	// ClassGroupGone means: the group does not exist.
 	ClassGroupGone Class = "GroupGone"
 	// ClassUnsupported means: not for groups of this type. Live rooms (AVChatRoom) have no member list, and no
-	// removals.
+	// removals. The vendor has no code for it: 10004 and 10007 have other causes, too.
 	ClassUnsupported Class = "Unsupported"
 	// ClassPermanent means: the vendor refuses for another reason, which a repetition does not change. It includes
 	// codes that are not documented.
@@ -91,10 +91,10 @@ const (
 	codeUserSigExpired = 70001
 )
 
-// classOfCode classes the vendor's codes (page 34348). Two depend on the call: for a live room, the vendor answers
-// 10004 to a removal and 10007 to other calls about members. Elsewhere these say that the request or the permission is
-// wrong.
-func classOfCode(api string, code int) Class {
+// classOfCode classes the vendor's codes (page 34348). For a live room the vendor answers 10004 to a removal and 10007
+// to other calls about members, but the codes do not tell that: callers know the type of the group. They say that a
+// parameter, which may be one of the accounts, or the permission of the admin account is wrong.
+func classOfCode(code int) Class {
 	switch code {
 	case 10002, 20004, 20005, 60008, 60013, 60014, 70169, 70202, 70500, 90992, 90994, 90995, 91000:
 		return ClassTransient
@@ -102,17 +102,9 @@ func classOfCode(api string, code int) Class {
 		return ClassThrottled
 	case 10010, 10015:
 		return ClassGroupGone
-	case 10008, 10012, 60004, 60005, 60006, 60010, 60016, 60017, 60020, 60021, 60026, 60027,
+	case 10007, 10008, 10012, 60004, 60005, 60006, 60010, 60016, 60017, 60020, 60021, 60026, 60027,
 		codeUserSigExpired, 70002, 70003, 70005, 70009, 70013, 70014, 70016, 70020, 70051, 90009:
 		return ClassUnauthorized
-	case 10004:
-		if api == apiDeleteMembers {
-			return ClassUnsupported
-		}
-	case 10007:
-		if api != apiGroupInfo && api != apiAppGroups {
-			return ClassUnsupported
-		}
 	}
 	return ClassPermanent
 }

@@ -14,35 +14,17 @@ func TestClassOfCode(t *testing.T) {
 		ClassTransient: {10002, 20004, 20005, 60008, 60013, 60014, 70169, 70202, 70500, 90992, 90994, 90995, 91000},
 		ClassThrottled: {10006, 60007, 60011, 60018, 60019, 60028, 70050},
 		ClassGroupGone: {10010, 10015},
-		ClassUnauthorized: {10008, 10012, 60004, 60005, 60006, 60010, 60016, 60017, 60020, 60021, 60026, 60027,
+		ClassUnauthorized: {10007, 10008, 10012, 60004, 60005, 60006, 60010, 60016, 60017, 60020, 60021, 60026, 60027,
 			70001, 70002, 70003, 70005, 70009, 70013, 70014, 70016, 70020, 70051, 90009},
-		ClassPermanent: {10003, 10005, 10009, 10011, 10013, 10014, 10016, 10018, 10019, 10021, 10025, 10026, 10037,
-			10038, 10054, 10058, 10059,
+		ClassPermanent: {10003, 10004, 10005, 10009, 10011, 10013, 10014, 10016, 10018, 10019, 10021, 10025, 10026,
+			10037, 10038, 10054, 10058, 10059,
 			10100, 10200, 11000, 60002, 60003, 60009, 60012, 60015, 60025, 70107, 72001, 80003, 90001, 90011, 90018,
 			1, -1, 99999, 123456}, // the last line is not documented
 	}
 	for want, codes := range table {
 		for _, code := range codes {
-			for _, api := range []string{apiGroupInfo, apiMembers, apiMembersNamed, apiDeleteMembers, apiAddMembers,
-				apiAppGroups} {
-				if got := classOfCode(api, code); got != want {
-					t.Errorf("%s %d: class %s, want %s", api, code, got, want)
-				}
-			}
-		}
-	}
-	// Calls that live rooms do not support.
-	for api, codes := range map[string]map[int]Class{
-		apiGroupInfo:     {10004: ClassPermanent, 10007: ClassPermanent},
-		apiMembers:       {10004: ClassPermanent, 10007: ClassUnsupported},
-		apiMembersNamed:  {10004: ClassPermanent, 10007: ClassUnsupported},
-		apiDeleteMembers: {10004: ClassUnsupported, 10007: ClassUnsupported},
-		apiAddMembers:    {10004: ClassPermanent, 10007: ClassUnsupported},
-		apiAppGroups:     {10004: ClassPermanent, 10007: ClassPermanent},
-	} {
-		for code, want := range codes {
-			if got := classOfCode(api, code); got != want {
-				t.Errorf("%s %d: class %s, want %s", api, code, got, want)
+			if got := classOfCode(code); got != want {
+				t.Errorf("%d: class %s, want %s", code, got, want)
 			}
 		}
 	}

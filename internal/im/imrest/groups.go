@@ -44,6 +44,21 @@ type groupInfoResponse struct {
 	Groups []groupInfo `json:"GroupInfo"`
 }
 
+// check ignores the code at the top level unless the response describes no group: it is meaningless otherwise.
+func (g *groupInfoResponse) check(r response) error {
+	if len(g.Groups) > 0 {
+		return nil
+	}
+	return g.status.check(r)
+}
+
+func (g *groupInfoResponse) lacks() string {
+	if len(g.Groups) == 0 {
+		return "group in GroupInfo"
+	}
+	return ""
+}
+
 type groupInfo struct {
 	ID        string `json:"GroupId"`
 	ErrorCode int    `json:"ErrorCode"`
@@ -130,15 +145,8 @@ func groupsCall(ids []string, yield func(id string, read Group, err error) error
 		body: groupInfoRequest{GroupIDs: ids, Filter: filter},
 		decode: func(r response) error {
 			var got groupInfoResponse
-			if err := r.decode(&got); err != nil {
+			if err := r.read(&got); err != nil {
 				return err
-			}
-			// The code at the top level is meaningless unless the response describes no group.
-			if len(got.Groups) == 0 {
-				if err := got.check(r); err != nil {
-					return err
-				}
-				return errors.New("it describes no group")
 			}
 			about := make(map[string]groupInfo, len(got.Groups))
 			for _, info := range got.Groups {
@@ -227,13 +235,10 @@ func (c *Client) AppGroups(ctx context.Context, from uint64) (AppGroupsPage, err
 		api: apiAppGroups, body: appGroupsRequest{Limit: appGroupsPage, Next: from}, sweep: true,
 		decode: func(r response) error {
 			got = appGroupsResponse{}
-			if err := r.decode(&got); err != nil {
+			if err := r.read(&got); err != nil {
 				return err
 			}
-			if err := got.check(r); err != nil {
-				return err
-			}
-			return got.complete()
+			return got.checkIDs()
 		},
 	})
 	if err != nil {
@@ -246,10 +251,15 @@ func (c *Client) AppGroups(ctx context.Context, from uint64) (AppGroupsPage, err
 	return page, nil
 }
 
-func (a appGroupsResponse) complete() error {
+// lacks accepts that the list of an app without groups is left out, since TotalCount says that it is empty.
+func (a *appGroupsResponse) lacks() string {
 	if a.Groups == nil && (a.Total == nil || *a.Total != 0) {
-		return errors.New("it has no GroupIdList")
+		return "GroupIdList"
 	}
+	return ""
+}
+
+func (a *appGroupsResponse) checkIDs() error {
 	for _, group := range a.Groups {
 		if group.ID == "" {
 			return errors.New("a group has no GroupId")

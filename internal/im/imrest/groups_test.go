@@ -55,13 +55,13 @@ func TestGroup(t *testing.T) {
 			class: ClassGroupGone, code: 10015, says: "bad", attempts: 1},
 		"internal, for this group": {answer: top + `[{"GroupId":"g","ErrorCode":10002}]}`, class: ClassTransient,
 			code: 10002, says: "10002", attempts: 5},
-		"no permission": {answer: top + `[{"GroupId":"g","ErrorCode":10007}]}`, class: ClassPermanent,
+		"no permission": {answer: top + `[{"GroupId":"g","ErrorCode":10007}]}`, class: ClassUnauthorized,
 			code: 10007, says: "10007", attempts: 1},
 		"refused at the top": {answer: refusal(60010, "not admin"), class: ClassUnauthorized, code: 60010,
 			says: "not admin", attempts: 1},
 		"refused, empty list": {answer: `{"ActionStatus":"FAIL","ErrorCode":60010,"GroupInfo":[]}`,
 			class: ClassUnauthorized, code: 60010, says: "60010", attempts: 1},
-		"success about nothing": {answer: okAnswer, class: ClassTransient, says: "describes no group", attempts: 5},
+		"success about nothing": {answer: okAnswer, class: ClassTransient, says: "no group in GroupInfo", attempts: 5},
 		"about another group": {answer: top + `[{"GroupId":"G","Type":"Public","MemberNum":7,` +
 			`"MaxMemberNum":200}]}`, class: ClassTransient, says: "does not describe the group", attempts: 5},
 		"twice": {answer: top + `[{"GroupId":"g","Type":"Public","MemberNum":7,` +
@@ -194,56 +194,6 @@ func TestGroupsFailAsAWhole(t *testing.T) {
 	}
 }
 
-func TestDeleteMembers(t *testing.T) {
-	v := newVendor(t, always(200, okAnswer))
-	client := v.client(t)
-	cases := map[string]struct {
-		opts DeleteOptions
-		want string
-	}{
-		"plain": {DeleteOptions{}, `{"GroupId":"@TGS#1","MemberToDel_Account":["a","b"],"Silence":0}`},
-		"silent, reasoned": {DeleteOptions{Silent: true, Reason: `"inactive"`},
-			`{"GroupId":"@TGS#1","MemberToDel_Account":["a","b"],"Silence":1,"Reason":"\"inactive\""}`},
-	}
-	for name, tc := range cases {
-		if err := client.DeleteMembers(t.Context(), "@TGS#1", []string{"a", "b"}, tc.opts); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		seen := v.seen()
-		if got := seen[len(seen)-1].body; got != tc.want {
-			t.Errorf("%s: body %s, want %s", name, got, tc.want)
-		}
-	}
-	sent := len(v.seen())
-	if err := client.DeleteMembers(t.Context(), "g", make([]string, 101), DeleteOptions{}); err == nil {
-		t.Error("101 accounts in one removal are accepted")
-	}
-	if err := client.DeleteMembers(t.Context(), "g", nil, DeleteOptions{}); err != nil {
-		t.Errorf("nobody to remove: %v", err)
-	}
-	if len(v.seen()) != sent {
-		t.Error("a removal of nobody or of too many was sent")
-	}
-}
-
-func TestDeletionThatMayHaveTakenEffectIsNotRepeated(t *testing.T) {
-	for name, tc := range map[string]struct {
-		code int
-		want int
-	}{
-		"may have":                {60008, 1},
-		"was refused as frequent": {60007, maxAttempts},
-	} {
-		t.Run(name, func(t *testing.T) {
-			v := newVendor(t, always(200, refusal(tc.code, "not now")))
-			err := v.client(t).DeleteMembers(t.Context(), "g", []string{"a"}, DeleteOptions{Once: true})
-			if calls := len(v.seen()); err == nil || calls != tc.want {
-				t.Errorf("%d calls, %v; want %d and an error", calls, err, tc.want)
-			}
-		})
-	}
-}
-
 func TestAppGroups(t *testing.T) {
 	v := newVendor(t, func(_ http.ResponseWriter, n int, r request) (int, string) {
 		next := []uint64{0, 9007199254740993, 0}[n]
@@ -286,7 +236,7 @@ func TestAppGroupsAnswers(t *testing.T) {
 			class: ClassTransient, says: "no GroupId", attempts: 5},
 		"a Next below 0": {answer: `{"ActionStatus":"OK","ErrorCode":0,"GroupIdList":[],"Next":-1}`,
 			class: ClassTransient, says: "not the JSON", attempts: 5},
-		"refused": {answer: refusal(10007, "no"), class: ClassPermanent, says: "10007", attempts: 1},
+		"refused": {answer: refusal(10007, "no"), class: ClassUnauthorized, says: "10007", attempts: 1},
 		"too frequent": {answer: refusal(60007, "slow down"), class: ClassThrottled, says: "60007",
 			attempts: 5},
 		"too large, come what": {answer: refusal(10018, "over 1 MB"), class: ClassPermanent, says: "10018",

@@ -114,6 +114,13 @@ type memberListResponse struct {
 	Next      string       `json:"Next"`
 }
 
+func (m *memberListResponse) lacks() string {
+	if m.Members == nil {
+		return "MemberList"
+	}
+	return ""
+}
+
 // Members lists all members of a group in the vendor's order (get_group_member_info, page 34948). It holds one page at
 // a time. An account may come twice, since the vendor's offsets shift when members leave. g must be fresh: its Type
 // selects the kind of paging and its Members bound the number of pages. An error is yielded last, with a zero Member,
@@ -163,10 +170,7 @@ func (c *Client) memberPage(ctx context.Context, request memberListRequest) (mem
 	var page memberListResponse
 	err := c.do(ctx, call{api: apiMembers, body: request, decode: func(r response) error {
 		page = memberListResponse{}
-		if err := r.decode(&page); err != nil {
-			return err
-		}
-		if err := page.check(r); err != nil {
+		if err := r.read(&page); err != nil {
 			return err
 		}
 		return checkAccounts(page.Members)
@@ -276,10 +280,7 @@ func (c *Client) MembersNamed(
 		request := namedMembersRequest{GroupID: groupID, Accounts: chunk, Filter: memberFilter}
 		err := c.do(ctx, call{api: apiMembersNamed, body: request, notAfter: notAfter, decode: func(r response) error {
 			var got memberListResponse
-			if err := r.decode(&got); err != nil {
-				return err
-			}
-			if err := got.check(r); err != nil {
+			if err := r.read(&got); err != nil {
 				return err
 			}
 			if err := checkAccounts(got.Members); err != nil {

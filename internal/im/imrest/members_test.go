@@ -217,8 +217,8 @@ func TestMembersGuards(t *testing.T) {
 			group: Group{ID: "g", Type: im.TypePublic, Members: 1}, pages: 1, class: ClassPermanent, says: "10018",
 			answer: func(int, listBody) (int, string) { return 200, refusal(10018, "over 1 MB") },
 		},
-		"refused as a live room": {
-			group: Group{ID: "g", Type: im.TypePublic, Members: 1}, pages: 1, class: ClassUnsupported, says: "10007",
+		"no permission": {
+			group: Group{ID: "g", Type: im.TypePublic, Members: 1}, pages: 1, class: ClassUnauthorized, says: "10007",
 			answer: func(int, listBody) (int, string) { return 200, refusal(10007, "no") },
 		},
 		"live room": {group: Group{ID: "g", Type: im.TypeAVChatRoom, VendorType: "Live"}, class: ClassUnsupported,
