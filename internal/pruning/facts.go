@@ -141,8 +141,8 @@ func appAwaited(ctx context.Context, j *job, f *facts) error {
 	return err
 }
 
-// sameApp ends a run that was made for a deleted app of the same name but another SDKAppID, where a group of the same id
-// is another group. Runs of older versions recorded no SDKAppID: the present app may have another one.
+// sameApp ends a run that was made for a deleted app of the same name but another SDKAppID, where a group of the same
+// id is another group. Runs of older versions recorded no SDKAppID: the present app may have another one.
 func sameApp(_ context.Context, j *job, f *facts) error {
 	if recorded := j.run.Status.Group; recorded != nil && recorded.SDKAppID != 0 {
 		if now := f.app.Spec.SDKAppID; now != recorded.SDKAppID {

@@ -148,8 +148,8 @@ func (r restoration) begin(ctx context.Context, runs []v1alpha1.PruneRun) error 
 }
 
 // removedAgain finds the accounts that later runs of the group removed, too, and that nobody has asked back: they may
-// have come back in between, and their latest removal is not the one that is undone. runs come without accounts, and are
-// read one at a time, since a group may have many.
+// have come back in between, and their latest removal is not the one that is undone. runs come without accounts, and
+// are read one at a time, since a group may have many.
 func (r restoration) removedAgain(ctx context.Context, runs []v1alpha1.PruneRun) (results, error) {
 	again := results{}
 	for i := range runs {
