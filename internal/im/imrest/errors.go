@@ -70,8 +70,8 @@ func (e *Error) Error() string {
 	return text.String()
 }
 
-// outage reports whether other calls would fail, too: the host is unreachable, what answers is not the API, or it reports
-// that what is behind it fails. The other transient failures, 10002 and incomplete answers, may be about one group.
+// outage reports whether other calls would fail, too: the host is unreachable, what answers is not the API, or it
+// reports that what is behind it fails. Other transient failures, 10002 and incomplete answers, may be about one group.
 func (e *Error) outage() bool {
 	if e.Class != ClassTransient {
 		return false

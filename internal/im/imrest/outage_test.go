@@ -13,6 +13,8 @@ import (
 	"time"
 )
 
+const quick = 50 * time.Millisecond
+
 // backend answers every call alike, after a delay, in the time of a synctest bubble.
 type backend struct {
 	answer atomic.Pointer[outageAnswer]
@@ -71,14 +73,14 @@ func TestVendorThatIsOutOfOrderIsCalledAtMostOnceASecond(t *testing.T) {
 		outageAnswer
 		says string
 	}{
-		"HTTP 502":          {outageAnswer{502, "", 50 * time.Millisecond}, "HTTP status 502"},
-		"60008":             {outageAnswer{200, refusal(60008, "service timeout"), 50 * time.Millisecond}, "code 60008: service timeout"},
-		"60008 after 3 s":   {outageAnswer{200, refusal(60008, "service timeout"), 3 * time.Second}, "code 60008: service timeout"},
-		"HTML":              {outageAnswer{200, "<html>", 50 * time.Millisecond}, "not JSON"},
-		"nothing":           {outageAnswer{200, "", 50 * time.Millisecond}, "not JSON"},
+		"HTTP 502":          {outageAnswer{502, "", quick}, "HTTP status 502"},
+		"60008":             {outageAnswer{200, refusal(60008, "timeout"), quick}, "code 60008: timeout"},
+		"60008 after 3 s":   {outageAnswer{200, refusal(60008, "timeout"), 3 * time.Second}, "code 60008: timeout"},
+		"HTML":              {outageAnswer{200, "<html>", quick}, "not JSON"},
+		"nothing":           {outageAnswer{200, "", quick}, "not JSON"},
 		"no answer":         {outageAnswer{200, "", time.Hour}, "deadline exceeded"},
-		"internal error":    {outageAnswer{200, refusal(10002, "internal"), 50 * time.Millisecond}, "code 10002: internal"},
-		"OK without a list": {outageAnswer{200, okAnswer, 50 * time.Millisecond}, "no group in GroupInfo"},
+		"internal error":    {outageAnswer{200, refusal(10002, "internal"), quick}, "code 10002: internal"},
+		"OK without a list": {outageAnswer{200, okAnswer, quick}, "no group in GroupInfo"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -116,7 +118,7 @@ func TestVendorThatIsOutOfOrderIsCalledAtMostOnceASecond(t *testing.T) {
 				if health.State != HealthUnreachable || !strings.Contains(health.Message, tc.says) {
 					t.Errorf("health %+v, want Unreachable, saying %q", health, tc.says)
 				}
-				vendor.answer.Store(&outageAnswer{200, groupAnswer, 50 * time.Millisecond})
+				vendor.answer.Store(&outageAnswer{200, groupAnswer, quick})
 				advance(ctx, longestOutagePause+time.Minute)
 				if got := recovered.Load(); got != 100 {
 					t.Errorf("%d of 100 runs went on after the vendor did", got)
@@ -138,7 +140,8 @@ func TestTroubleOfOneGroupSlowsDownNoOther(t *testing.T) {
 				answer = refusal(10002, "internal")
 			}
 			advance(r.Context(), 10*time.Millisecond)
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer))}, err
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{},
+				Body: io.NopCloser(strings.NewReader(answer))}, err
 		}))
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
