@@ -48,11 +48,12 @@ func (r *PruneRunReconciler) SetupWithManager(
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry)
 	err := builder.ControllerManagedBy(mgr).
 		Named("prunerun").
-		For(&v1alpha1.PruneRun{}, builder.WithPredicates(runEvents)).
+		Watches(&v1alpha1.PruneRun{}, byClass, builder.WithPredicates(runEvents)).
 		// The end of one run of a group is the beginning of the next one.
 		Watches(&v1alpha1.PruneRun{},
 			handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).
+		WatchesRawSource(r.Engine.Source()).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
 		WatchesRawSource(rulesPublished(r.waitingRuns)).
 		WithOptions(controller.Options{
@@ -73,14 +74,17 @@ func (r *PruneRunReconciler) SetupWithManager(
 func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	ctx, leave, ok := r.Term.Join(ctx)
 	if !ok {
+		r.Engine.Skip(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	defer leave()
 	var run v1alpha1.PruneRun
 	if err := r.Client.Get(ctx, request.NamespacedName, &run); err != nil {
+		r.Engine.Skip(request.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if prunerun.Finished(&run) && !prunerun.WantsUndo(&run) && !prunerun.Lags(&run) {
+		r.Engine.Skip(request.NamespacedName)
 		return r.retain(ctx, &run)
 	}
 	next, err := r.Engine.Step(ctx, r.Term.Number(), &run)
@@ -132,6 +136,20 @@ func (r *PruneRunReconciler) discard(ctx context.Context, run *v1alpha1.PruneRun
 	return nil
 }
 
+// byClass enqueues a run before those of lower classes.
+var byClass = handler.Funcs{
+	CreateFunc: func(_ context.Context, e event.CreateEvent, queue runQueue) { enqueueRun(queue, e.Object) },
+	UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue runQueue) { enqueueRun(queue, e.ObjectNew) },
+}
+
+type runQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+func enqueueRun(queue runQueue, object client.Object) {
+	if run, ok := object.(*v1alpha1.PruneRun); ok {
+		pruning.Enqueue(queue, client.ObjectKeyFromObject(run), prunerun.ClassOf(run))
+	}
+}
+
 // runEvents passes the events that call for a Step. The status that the Engine writes does not: its event would cut
 // short the wait that it records. No event is dropped for what a cached status says, so that none is lost.
 var runEvents = predicate.Funcs{
@@ -172,7 +190,7 @@ func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object)
 
 // appEdited enqueues nothing: calls that are under way go on with the new settings, without having to begin again.
 func (r *PruneRunReconciler) appEdited(
-	ctx context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request],
+	ctx context.Context, e event.UpdateEvent, _ runQueue,
 ) {
 	app, ok := e.ObjectNew.(*v1alpha1.IMApp)
 	if !ok || !specChanged.Update(e) {
@@ -185,7 +203,7 @@ func (r *PruneRunReconciler) appEdited(
 
 // appDeleted enqueues nothing either: runs that need the app find out with their next Step.
 func (r *PruneRunReconciler) appDeleted(
-	_ context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request],
+	_ context.Context, e event.DeleteEvent, _ runQueue,
 ) {
 	r.Engine.Clients.Forget(e.Object.GetUID())
 }

@@ -32,7 +32,7 @@ type Engine struct {
 	// Stale, if set, reports whether the watches, and so the snapshot, may be out of date: no member is removed then.
 	Stale func() bool
 
-	groups    groupLocks
+	turns     turns
 	slots     batchSlots
 	plans     planLimiter
 	ledgers   ledgers
@@ -52,14 +52,15 @@ type Next struct {
 // another Step after a backoff. term numbers the term under which ctx was joined: once ctx has ended, Step writes and
 // calls nothing more.
 //
-// cached supplies only the run's name and group. Step locks the group before it reads the run, so that a run that waits
-// for the lock costs no API request.
+// cached supplies only the run's name, group and class. A run that has no turn waits, without an API request, until
+// Source enqueues it.
 func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRun) (Next, error) {
 	key := prunerun.KeyOf(cached)
-	if !e.groups.lock(key) {
-		return Next{After: soon}, nil
+	if name := client.ObjectKeyFromObject(cached); e.turns.take(name, key, prunerun.ClassOf(cached)) {
+		defer e.turns.leave(name)
+	} else {
+		return Next{}, nil
 	}
-	defer e.groups.unlock(key)
 
 	run := &v1alpha1.PruneRun{}
 	if err := e.Live.Get(ctx, client.ObjectKeyFromObject(cached), run); err != nil {
@@ -112,9 +113,9 @@ type job struct {
 	*journal
 	key  prunerun.Key
 	term uint64
-	// batchSize is how many members the next batch may hold. It is halved whenever the look at a batch is too old before
-	// all of its deletion is sent: a look takes a call for 50 members, and a deletion several if the vendor refuses
-	// some.
+	// batchSize is how many members the next batch may hold. It is halved whenever the look at a batch is too old
+	// before all of its deletion is sent: a look takes a call for 50 members, and a deletion several if the vendor
+	// refuses some.
 	batchSize int
 }
 
