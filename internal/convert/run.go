@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -33,9 +32,13 @@ func PackRun(run *v1alpha1.PruneRun, now time.Time) {
 		}
 		run.Annotations[refusedAccounts] = strings.Join(refusal.Accounts, accountSeparator)
 	}
-	run.Status.Kept = slices.DeleteFunc(run.Status.Kept, func(kept v1alpha1.KeptAccount) bool {
-		return kept.Reason != v1alpha1.KeptReasonVendorRefused
-	})
+	var refusedByVendor []v1alpha1.KeptAccount // without the memory of the others
+	for _, kept := range run.Status.Kept {
+		if kept.Reason == v1alpha1.KeptReasonVendorRefused {
+			refusedByVendor = append(refusedByVendor, kept)
+		}
+	}
+	run.Status.Kept = refusedByVendor
 	if plan := run.Status.Plan; plan != nil {
 		plan.Removals = nil
 	}

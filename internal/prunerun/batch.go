@@ -78,7 +78,8 @@ func RefusedByVendor(runs []v1alpha1.PruneRun, now time.Time) map[string]struct{
 	refused := map[string]struct{}{}
 	for i := range runs {
 		run := &runs[i]
-		if end, ended := Completion(run); !ended || now.Sub(end.LastTransitionTime.Time) >= refusalMemory {
+		end, ended := Completion(run)
+		if !ended || now.Sub(Happened(run, end.LastTransitionTime.Time, now)) >= refusalMemory {
 			continue
 		}
 		for _, kept := range run.Status.Kept {

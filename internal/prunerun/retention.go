@@ -17,11 +17,11 @@ const (
 
 // KeepUntil is when a finished run may be deleted: ttl (at least 24 hours) after its end, but not while its accounts
 // are refused, nor within the cooldown that starts with its end. cooldown is nil where the rules are not known.
-func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown) time.Time {
+func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown, now time.Time) time.Time {
 	end, _ := Completion(run)
-	ended := end.LastTransitionTime.Time
+	ended := Happened(run, end.LastTransitionTime.Time, now)
 	if UndoEnded(run) {
-		ended = later(ended, run.Status.Undo.FinishedAt.Time)
+		ended = later(ended, Happened(run, run.Status.Undo.FinishedAt.Time, now))
 	}
 	until := ended.Add(max(ttl, minTTL))
 	if refuse := run.Status.Refuse; refuse != nil {
@@ -33,13 +33,19 @@ func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown) tim
 	return until
 }
 
-// Surplus are the finished runs of a group that removed no member, less the latest ones.
-func Surplus(runs []v1alpha1.PruneRun) []v1alpha1.PruneRun {
+// Surplus are the finished runs of a group that removed no member, less the latest ones, and less those whose cooldown
+// is not over. cooldown is nil where the rules are not known: no run is surplus then.
+func Surplus(runs []v1alpha1.PruneRun, cooldown Cooldown, now time.Time) []v1alpha1.PruneRun {
+	if cooldown == nil {
+		return nil
+	}
 	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool {
 		return !Finished(&run) || RemovedMembers(&run) || WantsUndo(&run)
 	})
 	slices.SortFunc(runs, latestFirst)
-	return runs[min(len(runs), retainedPerGroup):]
+	return slices.DeleteFunc(runs[min(len(runs), retainedPerGroup):], func(run v1alpha1.PruneRun) bool {
+		return HoldOffAfter([]v1alpha1.PruneRun{run}, cooldown, now).CoolingUntil.After(now)
+	})
 }
 
 func latestFirst(a, b v1alpha1.PruneRun) int {

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -94,7 +91,7 @@ func TestDeletionCarriedOutAfterTheRunWasStoppedIsOnRecord(t *testing.T) {
 					t.Errorf("removed %d on record, 100 are gone", run.Status.Removed)
 				}
 				asked := budget{policy: "lounge", limit: 1000, run: "other", now: w.Clock.Now()}
-				ledger := r.ledgers.of(1, prunerun.KeyOf(run).AppName(), w.Client)
+				ledger := r.ledgers.of(1, prunerun.KeyOf(run).AppName(), w.Client, w.Clock.Now)
 				if left, _, err := ledger.Left(t.Context(), asked); err != nil || left != 900 {
 					t.Errorf("%d are left of the budget, %v; want 900", left, err)
 				}
@@ -150,23 +147,18 @@ func TestDeletionsAreKnownWithinATermOnly(t *testing.T) {
 	}
 }
 
-// refuseToRemove puts a proxy before the vendor that answers 10004 to every deletion that names the account.
+// refuseToRemove makes the vendor answer 10004 to every deletion that names the account.
 func (w *world) refuseToRemove(account string) {
 	w.t.Helper()
-	target, err := url.Parse(w.URL)
-	must(w.t, err)
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.proxied(func(next http.Handler, rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil && path.Base(r.URL.Path) == apiDelete && strings.Contains(string(body), `"`+account+`"`) {
 			_, _ = io.WriteString(rw, `{"ActionStatus":"FAIL","ErrorCode":10004,"ErrorInfo":"bad account"}`)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		proxy.ServeHTTP(rw, r)
-	}))
-	w.t.Cleanup(server.Close)
-	w.URL = server.URL
+		next.ServeHTTP(rw, r)
+	})
 }
 
 // The vendor refuses to remove one account, and with it every call that names it.

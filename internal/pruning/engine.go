@@ -37,6 +37,7 @@ type Engine struct {
 	plans     planLimiter
 	ledgers   ledgers
 	deletions deletions
+	behind    behind
 }
 
 // Snapshots is where the published snapshot is: a policy.Store.
@@ -69,7 +70,7 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 	if prunerun.KeyOf(run) != key {
 		return nextAfter(ctx, errBehind) // the cache holds a deleted run of the same name
 	}
-	ledger := e.ledgers.of(term, key.AppName(), e.Live)
+	ledger := e.ledgers.of(term, key.AppName(), e.Live, e.Now)
 	j := &job{
 		key: key, term: term, batchSize: imrest.MaxDeletesPerCall,
 		journal: &journal{Engine: e, ledger: ledger, run: run},
@@ -146,6 +147,11 @@ func (j *job) refresh(ctx context.Context) (Next, error) {
 func (j *job) conclude(ctx context.Context, f facts, err error) (Next, error) {
 	if ctx.Err() != nil {
 		return nextAfter(ctx, err)
+	}
+	if !errors.Is(err, errBehind) {
+		j.behind.release(j.run.UID)
+	} else if j.behind.hold(j.run.UID, j.Now()) > behindDelay {
+		err = behindForLong()
 	}
 	if end, ok := errors.AsType[*endError](err); ok {
 		if prunerun.WantsUndo(j.run) {

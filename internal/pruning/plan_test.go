@@ -126,15 +126,6 @@ func TestRunEndsWithoutAPlan(t *testing.T) {
 			want: []string{"Planned=False/VendorRefused", "Complete=False/VendorRefused",
 				"Failed=True/VendorRefused"}, wantCalls: 1,
 		},
-		"ClockSkew": {
-			set: func(w *world) {
-				w.Group(fullGroup, 2, 5)
-				_, err := w.Emulator.MoveClock(w.t.Context(), emulator.ClockChange{Forward: "6m"})
-				must(w.t, err)
-			},
-			want: []string{"Planned=False/ClockSkew", "Complete=False/ClockSkew",
-				"Failed=True/ClockSkew"}, wantCalls: 1,
-		},
 		"ActivityUnknown": {
 			set: func(w *world) { w.Group(fullGroup, 0, 5); w.silence() },
 			want: []string{"Planned=False/ActivityUnknown", "Complete=False/ActivityUnknown",
