@@ -192,8 +192,8 @@ const (
 	ReasonAppNotFound = "AppNotFound"
 )
 
-// Reasons of Undone. While an undo waits, Queued, VendorUnavailable and those of a missing Secret are used likewise;
-// those of Failed if it ended early.
+// Reasons of Undone. While an undo waits, AppNotFound, Queued, VendorUnavailable and those of a missing Secret are used
+// likewise; those of Failed if it ended early.
 const (
 	// ReasonUndoing means that accounts are being added back: Undone is False.
 	ReasonUndoing = "Undoing"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
@@ -39,8 +40,8 @@ type check func(ctx context.Context, j *job, f *facts) error
 
 // The chains list what must hold, in the order in which it is read.
 var (
-	// appChain reads the app that the run was made for, which may be suspended.
-	appChain = []check{appExists, sameApp, appInSnapshot}
+	// undoChain reads the app that the run was made for, which may be suspended, and waits for it.
+	undoChain = []check{appAwaited, sameApp, appInSnapshot}
 	// pruneChain reads the app, which must not be suspended.
 	pruneChain = []check{appExists, sameApp, pruningEnabled, appInSnapshot}
 	// planChain is what a plan is made from.
@@ -51,7 +52,7 @@ var (
 	// confirmChain reads again what was read before the list of members, which may have taken long.
 	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{ruleGoverns, ruleUsable})
 	// batchChain is what allows a batch to be removed.
-	batchChain = chain([]check{watchesCurrent}, pruneChain, []check{
+	batchChain = chain([]check{firstInQueue, watchesCurrent}, pruneChain, []check{
 		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned,
 		rulePlannedBy, ruleUsable,
 	})
@@ -94,7 +95,7 @@ func (f *facts) groupRecord() *v1alpha1.PruneGroupRecord {
 	return &v1alpha1.PruneGroupRecord{
 		Type:    v1alpha1.GroupType(f.group.Type),
 		Members: int32Of(f.group.Members), MaxMembers: int32Of(f.group.MaxMembers),
-		SDKAppID: f.app.Spec.SDKAppID,
+		SDKAppID: f.app.Spec.SDKAppID, CreatedAt: metav1.NewTime(f.group.CreateTime),
 	}
 }
 
@@ -130,9 +131,26 @@ func appExists(ctx context.Context, j *job, f *facts) error {
 	return nil
 }
 
-// sameApp ends a run that was made for a deleted app of the same name: the present one may have another SDKAppID, where
-// a group of the same id is another group.
+// appAwaited is appExists for an undo, which is requested once, and often by the person who has just deleted the IMApp.
+func appAwaited(ctx context.Context, j *job, f *facts) error {
+	err := appExists(ctx, j, f)
+	if _, missing := errors.AsType[*endError](err); missing {
+		return waitFor(v1alpha1.ReasonAppNotFound,
+			"There is no IMApp %s in this namespace: create it again to continue the undo.", j.key.App)
+	}
+	return err
+}
+
+// sameApp ends a run that was made for a deleted app of the same name but another SDKAppID, where a group of the same
+// id is another group. Runs of older versions recorded no SDKAppID: the present app may have another one.
 func sameApp(_ context.Context, j *job, f *facts) error {
+	if recorded := j.run.Status.Group; recorded != nil && recorded.SDKAppID != 0 {
+		if now := f.app.Spec.SDKAppID; now != recorded.SDKAppID {
+			return complete(v1alpha1.ReasonSuperseded, "IMApp %s was recreated for SDKAppID %d; this run is about %d.",
+				f.app.Name, now, recorded.SDKAppID)
+		}
+		return nil
+	}
 	if f.app.CreationTimestamp.After(j.run.CreationTimestamp.Time) {
 		return complete(v1alpha1.ReasonSuperseded, "IMApp %s was recreated after this run was created.", f.app.Name)
 	}

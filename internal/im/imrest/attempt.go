@@ -242,11 +242,19 @@ func (r response) read(into answer) error {
 	return nil
 }
 
+// errNotJSON says that something else than the API answers: a proxy, a page of a gateway.
+var errNotJSON = errors.New("it is not JSON")
+
 // decode reads the JSON of a response. Unknown fields are ignored: the vendor adds some without notice.
 func (r response) decode(into any) error {
-	if err := json.Unmarshal(r.body, into); err != nil {
-		// Errors of encoding/json name types and positions, and quote a literal at most.
-		return fmt.Errorf("it is not the JSON that was expected: %s", tidy(err.Error(), r.secrets...))
+	err := json.Unmarshal(r.body, into)
+	if err == nil {
+		return nil
 	}
-	return nil
+	// Errors of encoding/json name types and positions, and quote a literal at most.
+	words := tidy(err.Error(), r.secrets...)
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("%w: %s", errNotJSON, words)
+	}
+	return fmt.Errorf("it is not the JSON that was expected: %s", words)
 }
