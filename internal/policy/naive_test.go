@@ -421,8 +421,8 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 // goes reports whether a planned removal is to happen, by the facts of now.
 func (n naive) goes(a *App, group string, t GroupType, planned Removal, current map[string]Member, now time.Time) bool {
 	m, present := current[planned.Account]
-	if !present || m.Role != RoleMember || n.protects(a, group, t, m.Account) || !m.ActivityKnown || m.Joined.IsZero() ||
-		m.MuteUntil.After(now) {
+	if !present || m.Role != RoleMember || n.protects(a, group, t, m.Account) || !m.ActivityKnown ||
+		m.Joined.IsZero() || m.MuteUntil.After(now) {
 		return false
 	}
 	rules := n.pruning(a, group, t)

@@ -83,7 +83,7 @@ func PlanPrune(
 		plan.count(g, m, now, &oldest)
 	}
 	if !anySpoke {
-		return Plan{}, fmt.Errorf("%w: the vendor reports for no ordinary member when it last spoke", ErrActivityUnknown)
+		return Plan{}, fmt.Errorf("%w: the vendor reports of no ordinary member when it spoke", ErrActivityUnknown)
 	}
 	plan.Removals = oldest.sorted()
 	return plan, nil
