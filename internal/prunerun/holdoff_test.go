@@ -13,8 +13,8 @@ import (
 )
 
 // cooldown is five minutes where the group is known to be a Public one.
-func cooldown(groupType v1alpha1.GroupType) time.Duration {
-	if groupType == v1alpha1.GroupTypePublic {
+func cooldown(run *v1alpha1.PruneRun) time.Duration {
+	if prunerun.GroupType(run) == v1alpha1.GroupTypePublic {
 		return 5 * time.Minute
 	}
 	return prunerun.DefaultCooldown
@@ -98,7 +98,7 @@ func TestKeepUntil(t *testing.T) {
 		return func(run *v1alpha1.PruneRun) { run.Status.Refuse = &v1alpha1.PruneRefusal{Until: metav1.NewTime(until)} }
 	}
 	undone, later := with(removed, undoEnded(30)), minutes(9).Add(day)
-	long := func(v1alpha1.GroupType) time.Duration { return 3 * day }
+	long := func(*v1alpha1.PruneRun) time.Duration { return 3 * day }
 	tests := map[string]struct {
 		run      v1alpha1.PruneRun
 		ttl      time.Duration

@@ -32,7 +32,7 @@ func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown) tim
 		until = later(until, refuse.Until.Time)
 	}
 	if cooldown != nil {
-		until = later(until, ended.Add(cooldown(GroupType(run))))
+		until = later(until, ended.Add(cooldown(run)))
 	}
 	return until
 }

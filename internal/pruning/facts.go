@@ -365,17 +365,3 @@ func cooledDown(_ context.Context, j *job, f *facts) error {
 	}
 	return nil
 }
-
-// CooldownOf is the cooldown of the rule that governs the group now. app may be nil.
-func CooldownOf(app *policy.CompiledApp, group string) prunerun.Cooldown {
-	return func(groupType v1alpha1.GroupType) time.Duration {
-		if app == nil {
-			return prunerun.DefaultCooldown
-		}
-		rule, ok := app.GoverningRule(group, policy.ParseGroupType(string(groupType)))
-		if !ok || rule.Invalid != "" {
-			return prunerun.DefaultCooldown
-		}
-		return rule.Rule.Cooldown
-	}
-}
