@@ -223,6 +223,8 @@ func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time
 	case runNotYet:
 		// In steps, so that a change of the clock delays the group no longer than that.
 		return decision{after: min(max(got.until.Sub(i.Now()), time.Millisecond), pendingRecheck)}
+	case runNoRoom:
+		return decision{after: pendingRecheck}
 	case runPending:
 		if i.Now().Sub(arrived) < unplannedRunTimeout {
 			return decision{after: pendingRecheck}

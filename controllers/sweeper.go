@@ -352,5 +352,7 @@ func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group
 		}
 	case got.outcome == runCreated:
 		log.Info("Prune run created")
+	case got.outcome == runNoRoom:
+		log.V(1).Info("A full group has no prune run before the next sweep: too many runs have no plan yet")
 	}
 }
