@@ -39,7 +39,8 @@ func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown, now
 
 // Surplus are the finished runs of a group that removed no member, less the latest ones. Of previews only the latest is
 // left: its plan, which may take 100 KB, says all that the ones before it said. A run whose cooldown lasts longer than
-// those of the runs that are left is not surplus. cooldown is nil where the rules are not known: no run is surplus then.
+// those of the runs that are left is not surplus. cooldown is nil where the rules are not known: nothing is surplus
+// then.
 func Surplus(runs []v1alpha1.PruneRun, cooldown Cooldown, now time.Time) []v1alpha1.PruneRun {
 	if cooldown == nil {
 		return nil

@@ -45,7 +45,7 @@ func (b *behind) release(run types.UID) {
 func behindForLong() *waitError {
 	return &waitError{
 		reason: v1alpha1.ReasonSnapshotBehind, after: soon,
-		message: "The leader does not see what the API server has, and removes nobody until it does: a watch is out of " +
-			"date, or silent. See the metrics groupgate_watch_failing_seconds and groupgate_watch_age_seconds.",
+		message: "The leader does not see what the API server has, and removes nobody until it does: a watch is out " +
+			"of date, or silent. See the metrics groupgate_watch_failing_seconds and groupgate_watch_age_seconds.",
 	}
 }

@@ -162,7 +162,7 @@ func (l *ledger) enter(run *v1alpha1.PruneRun) {
 	if end, ended := prunerun.Completion(run); at.IsZero() && ended {
 		at = end.LastTransitionTime.Time
 	}
-	// A time ahead of now was recorded by a clock that was ahead: the removals count for a day from now, and not longer.
+	// A time ahead of now was recorded by a clock that was ahead: the removals count for a day from now, no longer.
 	if now := l.now(); at.After(now) {
 		at = now
 	}
