@@ -78,17 +78,12 @@ func (w *world) editRecord(name string, edit func(*v1alpha1.PruneRun)) {
 	must(w.t, w.Client.Status().Update(w.t.Context(), run))
 }
 
-// proxied puts a proxy before the vendor, for replicas that are made later. Answers pass it without Date if serve has
-// set that header to nil.
+// proxied puts a proxy before the vendor, for replicas that are made later.
 func (w *world) proxied(serve func(next http.Handler, rw http.ResponseWriter, r *http.Request)) {
 	w.t.Helper()
 	vendor, err := url.Parse(w.URL)
 	must(w.t, err)
 	next := httputil.NewSingleHostReverseProxy(vendor)
-	next.ModifyResponse = func(answer *http.Response) error {
-		answer.Header.Del("Date") // the server sets it again
-		return nil
-	}
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { serve(next, rw, r) }))
 	w.t.Cleanup(server.Close)
 	w.URL = server.URL
