@@ -48,11 +48,12 @@ func (r *PruneRunReconciler) SetupWithManager(
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry)
 	err := builder.ControllerManagedBy(mgr).
 		Named("prunerun").
-		For(&v1alpha1.PruneRun{}, builder.WithPredicates(runEvents)).
+		Watches(&v1alpha1.PruneRun{}, byClass, builder.WithPredicates(runEvents)).
 		// The end of one run of a group is the beginning of the next one.
 		Watches(&v1alpha1.PruneRun{},
 			handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).
+		WatchesRawSource(r.Engine.Source()).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
 		WatchesRawSource(rulesPublished(r.waitingRuns)).
 		WithOptions(controller.Options{
@@ -73,14 +74,17 @@ func (r *PruneRunReconciler) SetupWithManager(
 func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	ctx, leave, ok := r.Term.Join(ctx)
 	if !ok {
+		r.Engine.Skip(request.NamespacedName)
 		return reconcile.Result{}, nil
 	}
 	defer leave()
 	var run v1alpha1.PruneRun
 	if err := r.Client.Get(ctx, request.NamespacedName, &run); err != nil {
+		r.Engine.Skip(request.NamespacedName)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if prunerun.Finished(&run) && !prunerun.WantsUndo(&run) && !prunerun.Lags(&run) {
+		r.Engine.Skip(request.NamespacedName)
 		return r.retain(ctx, &run)
 	}
 	next, err := r.Engine.Step(ctx, r.Term.Number(), &run)
@@ -91,9 +95,10 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 // again. Every result names that time: the queue keeps one time for each run, and an event takes the place of the one
 // before.
 func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
-	left := prunerun.KeepUntil(run, r.TTL, r.cooldown(run)).Sub(r.Engine.Now())
+	cooldown, now := r.cooldown(run), r.Engine.Now()
+	left := prunerun.KeepUntil(run, r.TTL, cooldown, now).Sub(now)
 	if left <= 0 {
-		return reconcile.Result{}, r.discard(ctx, run)
+		return reconcile.Result{}, discard(ctx, r.Client, run)
 	}
 	if prunerun.RemovedMembers(run) {
 		return reconcile.Result{RequeueAfter: left}, nil
@@ -102,8 +107,8 @@ func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	for _, surplus := range prunerun.Surplus(runs) {
-		if err := r.discard(ctx, &surplus); err != nil {
+	for _, surplus := range prunerun.Surplus(runs, cooldown, now) {
+		if err := discard(ctx, r.Client, &surplus); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -119,17 +124,18 @@ func (r *PruneRunReconciler) cooldown(run *v1alpha1.PruneRun) prunerun.Cooldown 
 	return pruning.CooldownOf(snapshot.AppNamed(run.Namespace, run.Spec.AppRef.Name), run.Spec.GroupID)
 }
 
-// discard deletes the run in the version that was read: neither another run of its name, nor one whose undo was
-// requested meanwhile.
-func (r *PruneRunReconciler) discard(ctx context.Context, run *v1alpha1.PruneRun) error {
-	err := r.Client.Delete(ctx, run, client.Preconditions{UID: &run.UID, ResourceVersion: &run.ResourceVersion})
-	switch {
-	case client.IgnoreNotFound(err) != nil:
-		return fmt.Errorf("delete a prune run that need not be kept: %w", err)
-	case err == nil:
-		log.FromContext(ctx).V(1).Info("Prune run deleted", "name", run.Name, "groupID", run.Spec.GroupID)
+// byClass enqueues a run before those of lower classes.
+var byClass = handler.Funcs{
+	CreateFunc: func(_ context.Context, e event.CreateEvent, queue runQueue) { enqueueRun(queue, e.Object) },
+	UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue runQueue) { enqueueRun(queue, e.ObjectNew) },
+}
+
+type runQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+func enqueueRun(queue runQueue, object client.Object) {
+	if run, ok := object.(*v1alpha1.PruneRun); ok {
+		pruning.Enqueue(queue, client.ObjectKeyFromObject(run), prunerun.ClassOf(run))
 	}
-	return nil
 }
 
 // runEvents passes the events that call for a Step. The status that the Engine writes does not: its event would cut
@@ -172,7 +178,7 @@ func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object)
 
 // appEdited enqueues nothing: calls that are under way go on with the new settings, without having to begin again.
 func (r *PruneRunReconciler) appEdited(
-	ctx context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request],
+	ctx context.Context, e event.UpdateEvent, _ runQueue,
 ) {
 	app, ok := e.ObjectNew.(*v1alpha1.IMApp)
 	if !ok || !specChanged.Update(e) {
@@ -185,7 +191,7 @@ func (r *PruneRunReconciler) appEdited(
 
 // appDeleted enqueues nothing either: runs that need the app find out with their next Step.
 func (r *PruneRunReconciler) appDeleted(
-	_ context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request],
+	_ context.Context, e event.DeleteEvent, _ runQueue,
 ) {
 	r.Engine.Clients.Forget(e.Object.GetUID())
 }

@@ -134,6 +134,9 @@ const (
 	ReasonProtectionUnresolved = "ProtectionUnresolved"
 	// ReasonPolicyInvalid means that the governing policy is invalid: the run waits and removes no member.
 	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonSnapshotBehind means that the leader has not seen for 10 seconds what the API server has: the run waits and
+	// removes no member.
+	ReasonSnapshotBehind = "SnapshotBehind"
 	// ReasonQueued means that another run of the group comes first, or that too many large groups are being planned.
 	ReasonQueued = "Queued"
 	// ReasonVendorUnavailable means a temporary failure of a REST call; the message has the vendor's code and text.
@@ -183,7 +186,8 @@ const (
 	ReasonUnsupportedGroupType = "UnsupportedGroupType"
 	// ReasonVendorRefused means that the vendor refused permanently; the message has its code and text.
 	ReasonVendorRefused = "VendorRefused"
-	// ReasonActivityUnknown means that the vendor reports no last message of any member: no member is removed.
+	// ReasonActivityUnknown means that silence proves nothing in this group, since no ordinary member ever spoke, all
+	// are muted, or they speak in topics: no member is removed.
 	ReasonActivityUnknown = "ActivityUnknown"
 	// ReasonClockSkew means that the clocks of the vendor and of Groupgate differ by more than 5 minutes: nothing is
 	// planned, and a run that has a plan waits.
@@ -192,8 +196,8 @@ const (
 	ReasonAppNotFound = "AppNotFound"
 )
 
-// Reasons of Undone. While an undo waits, Queued, VendorUnavailable and those of a missing Secret are used likewise;
-// those of Failed if it ended early.
+// Reasons of Undone. While an undo waits, AppNotFound, Queued, VendorUnavailable and those of a missing Secret are used
+// likewise; those of Failed if it ended early.
 const (
 	// ReasonUndoing means that accounts are being added back: Undone is False.
 	ReasonUndoing = "Undoing"

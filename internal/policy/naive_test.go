@@ -167,12 +167,17 @@ func (n naive) selects(namespace string, a *AccountSelector, account string) boo
 	return false
 }
 
+// binds says whether the record is about the app: by its number, or by its name if none is recorded.
+func binds(r *Refusal, a *App) bool {
+	return r.Namespace == a.Namespace && (r.SDKAppID == a.SDKAppID || r.SDKAppID == 0 && r.App == a.Name)
+}
+
 // refusal returns what the records tell the account that would come back; nil where they do not refuse it.
 func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 	var told *Verdict
 	var until time.Time
 	for _, r := range n.in.Refusals {
-		if r.Namespace != a.Namespace || r.App != a.Name || r.Group != q.Group || !r.Until.After(q.Now) ||
+		if !binds(&r, a) || r.Group != q.Group || !r.Until.After(q.Now) ||
 			!slices.Contains(r.Accounts, q.Account) {
 			continue
 		}
@@ -194,7 +199,7 @@ func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 // restores reports whether the query is the operator adding back whom a run removed.
 func (n naive) restores(a *App, q JoinQuery) bool {
 	for _, r := range n.in.Refusals {
-		if r.Restoring && r.Namespace == a.Namespace && r.App == a.Name && r.Group == q.Group &&
+		if r.Restoring && binds(&r, a) && r.Group == q.Group &&
 			slices.Contains(r.Accounts, q.Account) {
 			return q.Trigger == TriggerRESTAPI && a.AdminAccount != "" && q.Operator == a.AdminAccount
 		}
@@ -354,7 +359,8 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 	spoken := false
 	done := map[string]bool{}
 	for _, m := range members {
-		if m.ActivityKnown && m.LastSpoke.Unix() > 0 {
+		ordinary := m.Role == RoleMember && m.Account != a.AdminAccount
+		if ordinary && m.ActivityKnown && m.LastSpoke.Unix() > 0 {
 			spoken = true
 		}
 		if done[m.Account] {
@@ -372,7 +378,8 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 			plan.Stay.Unknown++
 		} else if n.protects(a, group, state.Type, m.Account) {
 			plan.Stay.Protected++
-		} else if !m.ActivityKnown || m.Joined.IsZero() || m.Joined.After(now) || m.LastSpoke.After(now) {
+		} else if !m.ActivityKnown || m.Joined.IsZero() || m.Joined.After(now) || m.LastSpoke.After(now) ||
+			m.MuteUntil.After(now) {
 			plan.Stay.Unknown++
 		} else if now.Sub(last) < rule.InactiveFor {
 			plan.Stay.Active++
@@ -383,7 +390,7 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 			})
 		}
 	}
-	if !spoken {
+	if !spoken || state.MuteAllMember || state.SupportTopic {
 		return nil
 	}
 	sort.Slice(plan.Removals, func(i, j int) bool {
@@ -419,7 +426,8 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 // goes reports whether a planned removal is to happen, by the facts of now.
 func (n naive) goes(a *App, group string, t GroupType, planned Removal, current map[string]Member, now time.Time) bool {
 	m, present := current[planned.Account]
-	if !present || m.Role != RoleMember || n.protects(a, group, t, m.Account) || !m.ActivityKnown || m.Joined.IsZero() {
+	if !present || m.Role != RoleMember || n.protects(a, group, t, m.Account) || !m.ActivityKnown ||
+		m.Joined.IsZero() || m.MuteUntil.After(now) {
 		return false
 	}
 	rules := n.pruning(a, group, t)

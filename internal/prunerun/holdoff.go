@@ -15,9 +15,8 @@ const (
 	NotFullDelay = time.Minute
 )
 
-// Cooldown returns the cooldown of the rule that governs a group now, given the type of the group that a run recorded
-// ("" if none).
-type Cooldown func(v1alpha1.GroupType) time.Duration
+// Cooldown returns the cooldown after a run, by the rule that governs its group now.
+type Cooldown func(run *v1alpha1.PruneRun) time.Duration
 
 // HoldOff is what the finished runs of a group ask of the next one. Times in the past ask nothing.
 type HoldOff struct {
@@ -39,7 +38,7 @@ type HoldOff struct {
 //
 // A run that ended CoolingDown does not count, since it would prolong the cooldown that it obeyed; nor does one that
 // Expired, whose plan was older than any cooldown need be.
-func HoldOffAfter(runs []v1alpha1.PruneRun, cooldown Cooldown) HoldOff {
+func HoldOffAfter(runs []v1alpha1.PruneRun, cooldown Cooldown, now time.Time) HoldOff {
 	var h HoldOff
 	for i := range runs {
 		run := &runs[i]
@@ -47,15 +46,16 @@ func HoldOffAfter(runs []v1alpha1.PruneRun, cooldown Cooldown) HoldOff {
 		case WantsUndo(run):
 			h.Undoing = true
 		case UndoEnded(run):
-			h.CoolingUntil = later(h.CoolingUntil, run.Status.Undo.FinishedAt.Add(cooldown(GroupType(run))))
+			at := Happened(run, run.Status.Undo.FinishedAt.Time, now)
+			h.CoolingUntil = later(h.CoolingUntil, at.Add(cooldown(run)))
 		}
 		end, finished := Completion(run)
 		if !finished || end.Reason == v1alpha1.ReasonCoolingDown || end.Reason == v1alpha1.ReasonExpired {
 			continue
 		}
-		switch at := end.LastTransitionTime; {
+		switch at := Happened(run, end.LastTransitionTime.Time, now); {
 		case end.Type == v1alpha1.ConditionFailed || FoundFull(run):
-			h.CoolingUntil = later(h.CoolingUntil, at.Add(cooldown(GroupType(run))))
+			h.CoolingUntil = later(h.CoolingUntil, at.Add(cooldown(run)))
 		case end.Reason == v1alpha1.ReasonNotFull:
 			h.NotFullUntil = later(h.NotFullUntil, at.Add(NotFullDelay))
 		}

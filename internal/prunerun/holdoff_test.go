@@ -13,8 +13,8 @@ import (
 )
 
 // cooldown is five minutes where the group is known to be a Public one.
-func cooldown(groupType v1alpha1.GroupType) time.Duration {
-	if groupType == v1alpha1.GroupTypePublic {
+func cooldown(run *v1alpha1.PruneRun) time.Duration {
+	if prunerun.GroupType(run) == v1alpha1.GroupTypePublic {
 		return 5 * time.Minute
 	}
 	return prunerun.DefaultCooldown
@@ -83,7 +83,7 @@ func TestHoldOff(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, prunerun.HoldOffAfter(tc.runs, cooldown)); diff != "" {
+			if diff := cmp.Diff(tc.want, prunerun.HoldOffAfter(tc.runs, cooldown, minutes(59))); diff != "" {
 				t.Errorf("(-want,+got)\n%s", diff)
 			}
 		})
@@ -92,18 +92,21 @@ func TestHoldOff(t *testing.T) {
 
 func TestKeepUntil(t *testing.T) {
 	const day = 24 * time.Hour
-	removed := with(named("run", 0), completed("Removed", 1), foundFull)
+	removed := with(named("run", 0), completed("Removed", 1), foundFull, plan("Enforce", "i1"))
+	empty := with(named("run", 0), completed("NotFull", 1))
 	refusing := func(until time.Time) func(*v1alpha1.PruneRun) {
 		return func(run *v1alpha1.PruneRun) { run.Status.Refuse = &v1alpha1.PruneRefusal{Until: metav1.NewTime(until)} }
 	}
 	undone, later := with(removed, undoEnded(30)), minutes(9).Add(day)
-	long := func(v1alpha1.GroupType) time.Duration { return 3 * day }
+	long := func(*v1alpha1.PruneRun) time.Duration { return 3 * day }
 	tests := map[string]struct {
 		run      v1alpha1.PruneRun
 		ttl      time.Duration
 		cooldown prunerun.Cooldown
 		want     time.Time
 	}{
+		"ten minutes if it holds nothing":    {empty, 7 * day, nil, minutes(11)},
+		"as long as a forged group cools":    {empty, 7 * day, long, minutes(1).Add(3 * day)},
 		"its TTL":                            {removed, 7 * day, cooldown, minutes(1).Add(7 * day)},
 		"a day at least":                     {removed, time.Minute, nil, minutes(1).Add(day)},
 		"as long as it refuses":              {with(removed, refusing(later)), day, nil, later},
@@ -114,7 +117,7 @@ func TestKeepUntil(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := prunerun.KeepUntil(&tc.run, tc.ttl, tc.cooldown); !got.Equal(tc.want) {
+			if got := prunerun.KeepUntil(&tc.run, tc.ttl, tc.cooldown, minutes(59)); !got.Equal(tc.want) {
 				t.Errorf("kept until %s, want %s", got, tc.want)
 			}
 		})
@@ -124,7 +127,7 @@ func TestKeepUntil(t *testing.T) {
 func TestSurplus(t *testing.T) {
 	var runs []v1alpha1.PruneRun
 	for i := range 6 {
-		runs = append(runs, with(named(fmt.Sprint("run-", i), 0), completed("Previewed", i)))
+		runs = append(runs, with(named(fmt.Sprint("run-", i), 0), completed("Expired", i)))
 	}
 	runs[0] = with(runs[0], undoRequested)
 	runs = append(runs,
@@ -133,7 +136,7 @@ func TestSurplus(t *testing.T) {
 		named("unfinished", 0),
 	)
 	var names []string
-	for _, run := range prunerun.Surplus(runs) {
+	for _, run := range prunerun.Surplus(runs, cooldown, minutes(59)) {
 		names = append(names, run.Name)
 	}
 	if diff := cmp.Diff([]string{"run-2", "run-1"}, names); diff != "" {
@@ -141,9 +144,101 @@ func TestSurplus(t *testing.T) {
 	}
 	tied := []v1alpha1.PruneRun{}
 	for _, name := range []string{"run-9", "run-10", "run-12", "run-11"} {
-		tied = append(tied, with(named(name, 0), completed("Previewed", 1)))
+		tied = append(tied, with(named(name, 0), completed("Expired", 1)))
 	}
-	if got := prunerun.Surplus(tied); len(got) != 1 || got[0].Name != "run-9" {
+	if got := prunerun.Surplus(tied, cooldown, minutes(59)); len(got) != 1 || got[0].Name != "run-9" {
 		t.Errorf("surplus = %v, want run-9, the first of four within a second", got)
+	}
+	// A preview takes the place of the one before.
+	previews := []v1alpha1.PruneRun{}
+	for i, reason := range []string{"Previewed", "NotFull", "Previewed", "NotFull"} {
+		previews = append(previews, with(named(fmt.Sprint("run-", i), 0), completed(reason, i)))
+	}
+	if got := prunerun.Surplus(previews, cooldown, minutes(59)); len(got) != 1 || got[0].Name != "run-0" {
+		t.Errorf("surplus = %v, want run-0, the older preview", got)
+	}
+}
+
+func TestInTheWay(t *testing.T) {
+	runs := []v1alpha1.PruneRun{
+		with(named("late", 0), completed("NotFull", 9)),
+		with(named("failed", 0), ended(v1alpha1.ConditionFailed, "GroupNotFound", 4)),
+		named("unfinished", 0),
+		with(named("planned", 0), completed("Previewed", 1), plan("Preview", "i1")),
+	}
+	tests := map[string]struct {
+		limit int
+		want  []string
+		ok    bool
+	}{
+		"room for all":  {limit: 4, ok: true},
+		"oldest first":  {limit: 3, want: []string{"failed"}, ok: true},
+		"all of them":   {limit: 2, want: []string{"failed", "late"}, ok: true},
+		"more than can": {limit: 1, want: []string{"failed", "late"}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			surplus, ok := prunerun.InTheWay(runs, tc.limit)
+			var names []string
+			for _, run := range surplus {
+				names = append(names, run.Name)
+			}
+			if diff := cmp.Diff(tc.want, names); diff != "" || ok != tc.ok {
+				t.Errorf("ok = %v, names (-want,+got)\n%s", ok, diff)
+			}
+		})
+	}
+}
+
+// A clock that was a month ahead for a moment ended a run, or an undo, or made a plan.
+func TestClockThatWasAheadForAMomentBlocksNothing(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	now := minutes(5)
+	ahead := metav1.NewTime(now.Add(month))
+	run := with(named("run", 2), completed("Removed", 0), foundFull, plan(v1alpha1.PruneModeEnforce, "a"),
+		func(run *v1alpha1.PruneRun) {
+			run.Status.Conditions[0].LastTransitionTime = ahead
+			run.Status.Plan.CreatedAt = ahead
+		})
+	undone := with(run, func(run *v1alpha1.PruneRun) { run.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: ahead} })
+	for name, run := range map[string]v1alpha1.PruneRun{"run": run, "undo": undone} {
+		want := prunerun.HoldOff{CoolingUntil: minutes(7)}
+		if diff := cmp.Diff(want, prunerun.HoldOffAfter([]v1alpha1.PruneRun{run}, cooldown, now)); diff != "" {
+			t.Errorf("%s: hold-off (-want,+got)\n%s", name, diff)
+		}
+		if got, want := prunerun.KeepUntil(&run, month, cooldown, now), minutes(2).Add(month); !got.Equal(want) {
+			t.Errorf("%s: kept until %s, want %s", name, got, want)
+		}
+		if prunerun.PlanExpired(&run, now) || !prunerun.PlanExpired(&run, minutes(3).Add(prunerun.PlanLife)) {
+			t.Errorf("%s: the plan does not expire a day after the run was created", name)
+		}
+	}
+	// The clocks of two leaders differ a little.
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(now.Add(4 * time.Minute))
+	if got := prunerun.HoldOffAfter([]v1alpha1.PruneRun{run}, cooldown, now); !got.CoolingUntil.Equal(minutes(14)) {
+		t.Errorf("cooling until %s, want %s", got.CoolingUntil, minutes(14))
+	}
+}
+
+func TestSurplusSparesRunsWhoseCooldownIsNotOver(t *testing.T) {
+	cooling := with(named("cooling", 0), completed("Previewed", 0), foundFull)
+	runs := []v1alpha1.PruneRun{cooling}
+	for i := range 4 {
+		runs = append(runs, with(named(fmt.Sprint("by-hand-", i), 1), completed("NotFull", 1+i/4)))
+	}
+	names := func(now time.Time) (names []string) {
+		for _, run := range prunerun.Surplus(runs, cooldown, now) {
+			names = append(names, run.Name)
+		}
+		return names
+	}
+	if diff := cmp.Diff([]string{"by-hand-0"}, names(minutes(4))); diff != "" {
+		t.Errorf("surplus while it cools (-want,+got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"by-hand-0", "cooling"}, names(minutes(6))); diff != "" {
+		t.Errorf("surplus after that (-want,+got)\n%s", diff)
+	}
+	if got := prunerun.Surplus(runs, nil, minutes(6)); len(got) != 0 {
+		t.Errorf("surplus without the rules: %v", got)
 	}
 }

@@ -72,6 +72,8 @@ func UndoMessage(undo *v1alpha1.PruneUndo) string {
 		{count[v1alpha1.RestoreResultNotFound], "%d no longer exists", "%d no longer exist"},
 		{count[v1alpha1.RestoreResultGroupLimit], "%d is in too many groups", "%d are in too many groups"},
 		{count[v1alpha1.RestoreResultNoSeat], "for %d no seat was free", "for %d no seat was free"},
+		{count[v1alpha1.RestoreResultRemovedAgain],
+			"%d was removed again by a later run", "%d were removed again by later runs"},
 		{count[v1alpha1.RestoreResultFailed], "%d was not added", "%d were not added"},
 	} {
 		switch {

@@ -25,20 +25,23 @@ func goesBefore(a, b *v1alpha1.PruneRun) bool {
 	return a.Name < b.Name
 }
 
-// precedence orders the work on one group: what has begun goes before what has not, and an undo, whose members wait to
-// return, before a run that waits for an approval.
+// precedence orders the work on one group. A batch in flight is finished first, since nobody knows what came of it.
+// Nothing else goes before an undo, whose members wait to return: not even a run that has removed members already, and
+// would remove more.
 func precedence(run *v1alpha1.PruneRun) int {
 	switch {
-	case Active(run) && run.Status.Progress != nil:
+	case Active(run) && Progress(run).InFlight > 0:
 		return 0
 	case Undoing(run):
 		return 1
-	case Active(run) && HasPlan(run) && !AwaitsApproval(run):
-		return 2
 	case WantsUndo(run):
+		return 2
+	case Active(run) && run.Status.Progress != nil:
 		return 3
-	case HasPlan(run):
+	case HasPlan(run) && !AwaitsApproval(run):
 		return 4
+	case HasPlan(run):
+		return 5
 	}
-	return 5
+	return 6
 }

@@ -19,13 +19,16 @@ func TestFirstRunOfAGroup(t *testing.T) {
 		with(removed, undoEnded(3)), with(removed, undoBegun, deleted), // nothing left to do
 		named("waiting", 0),
 		with(named("awaiting", 9), plan(v1alpha1.PruneModeApprove)),
-		removed,
 		with(named("approved", 9), plan(v1alpha1.PruneModeApprove), approved),
 		with(named("planned", 8), plan(v1alpha1.PruneModeEnforce)),
+		with(begun, plan(v1alpha1.PruneModeEnforce), progress(1, 0)),
+		removed,
 		with(removed, undoBegun, func(run *v1alpha1.PruneRun) { run.Name = "undoing" }),
-		with(begun, plan(v1alpha1.PruneModeEnforce), progress(0, 0)),
+		with(named("removing", 9), plan(v1alpha1.PruneModeEnforce), progress(0, 1)),
 	}
-	for _, want := range []string{"begun", "undoing", "planned", "approved", "wanted", "awaiting", "waiting"} {
+	for _, want := range []string{
+		"removing", "undoing", "wanted", "begun", "planned", "approved", "awaiting", "waiting",
+	} {
 		if first := prunerun.First(runs); first == nil || first.Name != want {
 			t.Fatalf("first of %d is %v, want %s", len(runs), first, want)
 		}

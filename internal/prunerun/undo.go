@@ -37,6 +37,14 @@ func NewUndo(run *v1alpha1.PruneRun, now time.Time) *v1alpha1.PruneUndo {
 	return undo
 }
 
+// MayHaveRemovedAgain reports whether accounts that run removed may have come back and been removed by later, whose
+// undo was not requested. The order of the plans is that of the removals: a member that comes back after a plan was
+// made is not removed by it.
+func MayHaveRemovedAgain(later, run *v1alpha1.PruneRun) bool {
+	return HasPlan(run) && HasPlan(later) && later.Spec.Undo == "" && RemovedMembers(later) &&
+		later.Status.Plan.CreatedAt.After(run.Status.Plan.CreatedAt.Time)
+}
+
 // AccountsWith are the accounts of an undo that have this result, in order.
 func AccountsWith(undo *v1alpha1.PruneUndo, result v1alpha1.RestoreResult) []string {
 	var accounts []string

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im"
@@ -39,8 +40,8 @@ type check func(ctx context.Context, j *job, f *facts) error
 
 // The chains list what must hold, in the order in which it is read.
 var (
-	// appChain reads the app that the run was made for, which may be suspended.
-	appChain = []check{appExists, sameApp, appInSnapshot}
+	// undoChain reads the app that the run was made for, which may be suspended, and waits for it.
+	undoChain = []check{appAwaited, sameApp, appInSnapshot}
 	// pruneChain reads the app, which must not be suspended.
 	pruneChain = []check{appExists, sameApp, pruningEnabled, appInSnapshot}
 	// planChain is what a plan is made from.
@@ -51,9 +52,9 @@ var (
 	// confirmChain reads again what was read before the list of members, which may have taken long.
 	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{ruleGoverns, ruleUsable})
 	// batchChain is what allows a batch to be removed.
-	batchChain = chain([]check{watchesCurrent}, pruneChain, []check{
-		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned,
-		rulePlannedBy, ruleUsable,
+	batchChain = chain([]check{firstInQueue, watchesCurrent}, pruneChain, []check{
+		planNotExpired, credentialsPresent, groupRead(factsLife), clocksAgree, groupAsPlanned, activityKnown,
+		rulePlannedBy, ruleUsable, protectionInForce,
 	})
 	// closeChain is what it takes to read the members of a batch after the run was stopped.
 	closeChain = []check{appExists, sameApp, credentialsPresent}
@@ -94,7 +95,7 @@ func (f *facts) groupRecord() *v1alpha1.PruneGroupRecord {
 	return &v1alpha1.PruneGroupRecord{
 		Type:    v1alpha1.GroupType(f.group.Type),
 		Members: int32Of(f.group.Members), MaxMembers: int32Of(f.group.MaxMembers),
-		SDKAppID: f.app.Spec.SDKAppID,
+		SDKAppID: f.app.Spec.SDKAppID, CreatedAt: metav1.NewTime(f.group.CreateTime),
 	}
 }
 
@@ -104,6 +105,7 @@ func (f *facts) state() policy.GroupState { return GroupState(*f.group) }
 func GroupState(group imrest.Group) policy.GroupState {
 	return policy.GroupState{
 		Type: policy.ParseGroupType(group.Type), Members: group.Members, MaxMembers: group.MaxMembers,
+		MuteAllMember: group.MuteAllMember, SupportTopic: group.SupportTopic,
 	}
 }
 
@@ -130,9 +132,26 @@ func appExists(ctx context.Context, j *job, f *facts) error {
 	return nil
 }
 
-// sameApp ends a run that was made for a deleted app of the same name: the present one may have another SDKAppID, where
-// a group of the same id is another group.
+// appAwaited is appExists for an undo, which is requested once, and often by the person who has just deleted the IMApp.
+func appAwaited(ctx context.Context, j *job, f *facts) error {
+	err := appExists(ctx, j, f)
+	if _, missing := errors.AsType[*endError](err); missing {
+		return waitFor(v1alpha1.ReasonAppNotFound,
+			"There is no IMApp %s in this namespace: create it again to continue the undo.", j.key.App)
+	}
+	return err
+}
+
+// sameApp ends a run that was made for a deleted app of the same name but another SDKAppID, where a group of the same
+// id is another group. Runs of older versions recorded no SDKAppID: the present app may have another one.
 func sameApp(_ context.Context, j *job, f *facts) error {
+	if recorded := j.run.Status.Group; recorded != nil && recorded.SDKAppID != 0 {
+		if now := f.app.Spec.SDKAppID; now != recorded.SDKAppID {
+			return complete(v1alpha1.ReasonSuperseded, "IMApp %s was recreated for SDKAppID %d; this run is about %d.",
+				f.app.Name, now, recorded.SDKAppID)
+		}
+		return nil
+	}
 	if f.app.CreationTimestamp.After(j.run.CreationTimestamp.Time) {
 		return complete(v1alpha1.ReasonSuperseded, "IMApp %s was recreated after this run was created.", f.app.Name)
 	}
@@ -230,21 +249,22 @@ func groupRead(patience time.Duration) check {
 	}
 }
 
-// clocksAgree ends a run without a plan: nothing is lost with it. A run that is under way waits, since clocks are set
-// right again.
+// clocksAgree makes a run wait while the clocks differ, or cannot be compared: they are set right again, and the end of
+// a run must not be recorded by a clock that is wrong.
 func clocksAgree(_ context.Context, j *job, f *facts) error {
 	if f.group.ServerTime.IsZero() {
-		return nil
+		return clockSkew("The vendor's answer has no Date, so that its clock and ours cannot be compared: " +
+			"let proxies pass this header.")
 	}
 	skew := j.Now().Sub(f.group.ServerTime).Abs()
 	if skew <= maxClockSkew {
 		return nil
 	}
 	skew = skew.Round(time.Second)
-	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew)
-	if !prunerun.HasPlan(j.run) {
-		return fail(v1alpha1.ReasonClockSkew, "%s", message)
-	}
+	return clockSkew(fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew))
+}
+
+func clockSkew(message string) error {
 	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: errors.New(message)}
 }
 
@@ -256,11 +276,32 @@ func groupSupported(_ context.Context, _ *job, f *facts) error {
 	return nil
 }
 
-func groupTypeAsPlanned(_ context.Context, j *job, f *facts) error {
-	if recorded := j.run.Status.Group; recorded == nil || v1alpha1.GroupType(f.group.Type) != recorded.Type {
+// groupAsPlanned requires the group to be the one that the plan was made from: of the same type, and not one that was
+// created under the id of a group that was disbanded.
+func groupAsPlanned(_ context.Context, j *job, f *facts) error {
+	recorded := j.run.Status.Group
+	if anotherGroup(recorded, f.group) {
+		return complete(v1alpha1.ReasonSuperseded,
+			"The group of the plan does not exist any more: the present one of this id was created at %s.",
+			f.group.CreateTime.UTC().Format(time.RFC3339))
+	}
+	if recorded == nil || v1alpha1.GroupType(f.group.Type) != recorded.Type {
 		return complete(v1alpha1.ReasonSuperseded, "The type of the group is %q by now.", f.group.VendorType)
 	}
 	return nil
+}
+
+// activityKnown ends a run whose group was muted, or got topics, after the plan: its members may not have been able to
+// show that they are active.
+func activityKnown(_ context.Context, _ *job, f *facts) error {
+	if err := f.state().CheckActivity(); err != nil {
+		return unknownActivity(err)
+	}
+	return nil
+}
+
+func unknownActivity(err error) error {
+	return fail(v1alpha1.ReasonActivityUnknown, "No member is removed: %s.", err)
 }
 
 func ruleGoverns(ctx context.Context, j *job, f *facts) error {
@@ -326,24 +367,10 @@ func cooledDown(_ context.Context, j *job, f *facts) error {
 	if j.run.Spec.Trigger == v1alpha1.PruneTriggerManual {
 		return nil
 	}
-	holdOff := prunerun.HoldOffAfter(f.runs, CooldownOf(f.compiled, j.key.Group))
+	holdOff := prunerun.HoldOffAfter(f.runs, CooldownOf(f.compiled, j.key.Group), j.Now())
 	if until := holdOff.CoolingUntil; until.After(j.Now()) {
 		return complete(v1alpha1.ReasonCoolingDown, "The group cools down until %s after its last run.",
 			until.UTC().Format(time.RFC3339))
 	}
 	return nil
-}
-
-// CooldownOf is the cooldown of the rule that governs the group now. app may be nil.
-func CooldownOf(app *policy.CompiledApp, group string) prunerun.Cooldown {
-	return func(groupType v1alpha1.GroupType) time.Duration {
-		if app == nil {
-			return prunerun.DefaultCooldown
-		}
-		rule, ok := app.GoverningRule(group, policy.ParseGroupType(string(groupType)))
-		if !ok || rule.Invalid != "" {
-			return prunerun.DefaultCooldown
-		}
-		return rule.Rule.Cooldown
-	}
 }

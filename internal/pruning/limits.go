@@ -5,8 +5,6 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -15,6 +13,8 @@ const (
 	MaxSteps = 64
 	// stepsPerApp leaves workers to other apps while the vendor of one is out of order.
 	stepsPerApp = 16
+	// urgentStepsPerApp are beside these, for denials and undos.
+	urgentStepsPerApp = 8
 	// batchesPerApp bounds the batches of an app that are under way: with more, and a limiter that lets one call a
 	// second through, the recheck of each would grow old waiting for the calls of the others.
 	batchesPerApp = 3
@@ -25,41 +25,6 @@ const (
 	// maxLargePlans bounds the plans of such groups that are being made at once. They also occupy workers for minutes.
 	maxLargePlans = 4
 )
-
-// groupLocks lets one Step at a time work on a group, and stepsPerApp on the groups of an app. The live list of runs
-// excludes other processes; groupLocks excludes other workers of this one. Its zero value is ready.
-type groupLocks struct {
-	mu     sync.Mutex
-	locked map[prunerun.Key]struct{}
-}
-
-func (l *groupLocks) lock(key prunerun.Key) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ofApp := 0
-	for other := range l.locked {
-		switch {
-		case other == key:
-			return false
-		case other.AppName() == key.AppName():
-			ofApp++
-		}
-	}
-	if ofApp >= stepsPerApp {
-		return false
-	}
-	if l.locked == nil {
-		l.locked = make(map[prunerun.Key]struct{})
-	}
-	l.locked[key] = struct{}{}
-	return true
-}
-
-func (l *groupLocks) unlock(key prunerun.Key) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.locked, key)
-}
 
 // batchSlots lets batchesPerApp runs of an app have a batch under way, in the order in which they ask. Its zero value
 // is ready.

@@ -1,34 +1,10 @@
 package pruning
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
-	"github.com/groupgate/groupgate/internal/prunerun"
 )
-
-func TestOneAppLeavesWorkersToOthers(t *testing.T) {
-	t.Parallel()
-	var locks groupLocks
-	locked := 0
-	for group := range MaxSteps {
-		if locks.lock(prunerun.Key{Namespace: "ns", App: "slow", Group: fmt.Sprint(group)}) {
-			locked++
-		}
-	}
-	if locked != stepsPerApp || locked > MaxSteps/2 {
-		t.Errorf("%d of %d workers are occupied by one app, want %d", locked, MaxSteps, stepsPerApp)
-	}
-	another := prunerun.Key{Namespace: "ns", App: "slow", Group: "k"}
-	if locks.lock(another) || !locks.lock(prunerun.Key{Namespace: "other", App: "slow", Group: "a"}) {
-		t.Error("an app of the same name in another namespace is another app")
-	}
-	locks.unlock(prunerun.Key{Namespace: "ns", App: "slow", Group: "0"})
-	if !locks.lock(another) || locks.lock(prunerun.Key{Namespace: "ns", App: "slow", Group: "l"}) {
-		t.Error("a Step that ends makes room for one")
-	}
-}
 
 func TestLargePlansLeaveRoomForSmallOnes(t *testing.T) {
 	t.Parallel()

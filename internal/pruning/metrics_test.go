@@ -71,6 +71,7 @@ func TestLongestWaits(t *testing.T) {
 	want := `
 # HELP groupgate_prune_wait_seconds For how long the prune run, or undo, has been waiting that waits longest with this reason; 0 if none does.
 # TYPE groupgate_prune_wait_seconds gauge
+groupgate_prune_wait_seconds{reason="AppNotFound"} 0
 groupgate_prune_wait_seconds{reason="AwaitingApproval"} 14400
 groupgate_prune_wait_seconds{reason="BudgetExhausted"} 0
 groupgate_prune_wait_seconds{reason="ClockSkew"} 0
@@ -81,6 +82,7 @@ groupgate_prune_wait_seconds{reason="PolicyInvalid"} 0
 groupgate_prune_wait_seconds{reason="ProtectionUnresolved"} 0
 groupgate_prune_wait_seconds{reason="Queued"} 0
 groupgate_prune_wait_seconds{reason="SecretNotFound"} 0
+groupgate_prune_wait_seconds{reason="SnapshotBehind"} 0
 groupgate_prune_wait_seconds{reason="VendorUnavailable"} 60
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {

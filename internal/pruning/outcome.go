@@ -18,6 +18,9 @@ const (
 	soon = time.Second
 	// maxRequeue bounds how long a waiting run goes unexamined if the event that should wake it is lost.
 	maxRequeue = 5 * time.Minute
+	// maxTimedRequeue is maxRequeue for a wait that has an end of its own, such as that for the budget of the day: a
+	// clock that was set meanwhile delays the run no longer.
+	maxTimedRequeue = time.Hour
 	// longRetryAfter is how long the vendor must ask to be left alone for the run to wait exactly that long. Shorter
 	// values are left to the queue's backoff, which grows.
 	longRetryAfter = 10 * time.Second
@@ -80,7 +83,7 @@ func waitFor(reason, format string, args ...any) error {
 func (e *waitError) next() (Next, error) {
 	switch {
 	case e.cause == nil && e.after > 0:
-		return Next{After: min(e.after, maxRequeue)}, nil
+		return Next{After: min(e.after, maxTimedRequeue)}, nil
 	case e.cause == nil:
 		return Next{After: maxRequeue}, nil
 	case e.after > 0:
@@ -107,6 +110,9 @@ func nextAfter(ctx context.Context, err error) (Next, error) {
 	case errors.Is(err, errBehind), apierrors.IsConflict(err):
 		// A conflict is the fence at work: another writer has changed the run. The next Step reads what was written.
 		return Next{After: soon}, nil
+	}
+	if later, ok := errors.AsType[*laterError](err); ok {
+		return Next{After: later.after}, nil
 	}
 	return Next{}, err
 }

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -37,12 +39,13 @@ type restoration struct{ *job }
 // Every batch begins with the run as the API server has it, so that a batch that was interrupted anywhere is found as
 // it was recorded.
 func (r restoration) undo(ctx context.Context) error {
-	if err := firstInQueue(ctx, r.job, &facts{}); err != nil {
+	var queue facts
+	if err := firstInQueue(ctx, r.job, &queue); err != nil {
 		return err
 	}
 	var known facts // of the last batch that got as far as the credentials
 	for {
-		f, err := r.restore(ctx)
+		f, err := r.restore(ctx, queue.runs)
 		if f.remote.rest != nil {
 			known = f
 		}
@@ -56,13 +59,15 @@ func (r restoration) undo(ctx context.Context) error {
 }
 
 // restore adds one batch. It returns the end of the undo once nothing is left to do.
-func (r restoration) restore(ctx context.Context) (facts, error) {
-	f, err := r.gather(ctx, facts{}, appChain)
+//
+// runs are those of the group.
+func (r restoration) restore(ctx context.Context, runs []v1alpha1.PruneRun) (facts, error) {
+	f, err := r.gather(ctx, facts{}, undoChain)
 	if err != nil {
 		return f, err
 	}
 	if r.run.Status.Undo == nil {
-		if err := r.begin(ctx); err != nil {
+		if err := r.begin(ctx, runs); err != nil {
 			return f, err
 		}
 	}
@@ -82,7 +87,7 @@ func (r restoration) restore(ctx context.Context) (facts, error) {
 
 // restoreBatch adds as many accounts of a batch as there are seats. resumed says that its addition was recorded before.
 func (r restoration) restoreBatch(ctx context.Context, f *facts, batch []string, resumed bool) error {
-	free, err := freeSeats(ctx, f)
+	free, err := r.freeSeats(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -113,11 +118,17 @@ func (r restoration) restoreBatch(ctx context.Context, f *facts, batch []string,
 
 // begin records the accounts of the undo before the first is added. The record ends their refusal, and makes every
 // replica admit them.
-func (r restoration) begin(ctx context.Context) error {
+func (r restoration) begin(ctx context.Context, runs []v1alpha1.PruneRun) error {
 	undo := prunerun.NewUndo(r.run, r.Now())
 	if len(undo.Accounts) == 0 {
 		return complete(v1alpha1.ReasonNothingToUndo, "The run removed nobody.")
 	}
+	again, err := r.removedAgain(ctx, runs)
+	if err != nil {
+		return err
+	}
+	prunerun.ApplyResults(undo, again)
+	coming := len(prunerun.AccountsWith(undo, v1alpha1.RestoreResultPending))
 	decisions, err := r.undoDecided(ctx)
 	if err != nil {
 		return err
@@ -126,14 +137,38 @@ func (r restoration) begin(ctx context.Context) error {
 	err = r.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		run.Status.Undo, run.Status.Decisions = undo.DeepCopy(), decisions
 		r.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing,
-			prunerun.Count(len(undo.Accounts), "account is", "accounts are")+" to come back. "+words)
+			prunerun.Count(coming, "account is", "accounts are")+" to come back. "+words)
 	})
 	if err != nil {
 		return err
 	}
-	log.FromContext(ctx).Info("Undo of a prune run begins", "groupID", r.key.Group, "accounts", len(undo.Accounts),
+	log.FromContext(ctx).Info("Undo of a prune run begins", "groupID", r.key.Group, "accounts", coming,
 		"decision", words)
 	return nil
+}
+
+// removedAgain finds the accounts that later runs of the group removed, too, and that nobody has asked back: they may
+// have come back in between, and their latest removal is not the one that is undone. runs come without accounts, and
+// are read one at a time, since a group may have many.
+func (r restoration) removedAgain(ctx context.Context, runs []v1alpha1.PruneRun) (results, error) {
+	again := results{}
+	for i := range runs {
+		if !prunerun.MayHaveRemovedAgain(&runs[i], r.run) {
+			continue
+		}
+		var later v1alpha1.PruneRun
+		err := r.Live.Get(ctx, client.ObjectKeyFromObject(&runs[i]), &later)
+		switch {
+		case apierrors.IsNotFound(err): // deleted meanwhile
+		case err != nil:
+			return nil, fmt.Errorf("read a later run of the group: %w", err)
+		case prunerun.MayHaveRemovedAgain(&later, r.run):
+			for _, account := range prunerun.RemovedAccounts(&later) {
+				again[account] = v1alpha1.RestoreResultRemovedAgain
+			}
+		}
+	}
+	return again, nil
 }
 
 // undoDecided are the decisions about the run, who requested its undo included.
@@ -149,12 +184,17 @@ func (r restoration) undoDecided(ctx context.Context) (*v1alpha1.PruneDecisions,
 	return &decisions, nil
 }
 
-// freeSeats reads the group from the vendor.
-func freeSeats(ctx context.Context, f *facts) (int, error) {
+// freeSeats reads the group from the vendor. A group that was created anew under the same id is another one, whose
+// members have never seen those of the old one.
+func (r restoration) freeSeats(ctx context.Context, f *facts) (int, error) {
 	group, err := f.remote.read(ctx, time.Time{})
-	switch {
+	switch recorded := r.run.Status.Group; {
 	case err != nil:
 		return 0, undoError("read the group", err)
+	case anotherGroup(recorded, &group):
+		return 0, fail(v1alpha1.ReasonGroupNotFound,
+			"The group does not exist any more: the present one of this id was created at %s.",
+			group.CreateTime.UTC().Format(time.RFC3339))
 	case group.Type == "" || group.Type == im.TypeAVChatRoom:
 		return 0, fail(v1alpha1.ReasonUnsupportedGroupType, "Nobody can be added to a group of type %q.",
 			group.VendorType)
@@ -162,12 +202,18 @@ func freeSeats(ctx context.Context, f *facts) (int, error) {
 	return max(group.MaxMembers-group.Members, 0), nil
 }
 
+// anotherGroup reports whether the group was created at another time than the one on record.
+func anotherGroup(recorded *v1alpha1.PruneGroupRecord, group *imrest.Group) bool {
+	return recorded != nil && !recorded.CreatedAt.IsZero() && !group.CreateTime.IsZero() &&
+		!recorded.CreatedAt.Time.Equal(group.CreateTime)
+}
+
 // membersAmong tells the accounts of a batch that are in the group from the absent ones. If the addition of the batch
 // was recorded before, its members have been added by it: when it was recorded, all of the batch were absent.
 func membersAmong(
 	ctx context.Context, f *facts, batch []string, resumed bool,
 ) (absent []string, found results, _ error) {
-	members, err := f.remote.named(ctx, batch, time.Time{})
+	members, _, err := f.remote.named(ctx, batch, time.Time{})
 	if err != nil {
 		return nil, nil, undoError("look who is back", err)
 	}
@@ -300,6 +346,14 @@ func (r restoration) closeUndo(ctx context.Context, known facts, err error) erro
 	if len(adding) == 0 {
 		return err
 	}
+	closed := *end
+	if end.reason == v1alpha1.ReasonGroupNotFound { // and the accounts that were being added are nowhere
+		closed.restored = make(results, len(adding))
+		for _, account := range adding {
+			closed.restored[account] = v1alpha1.RestoreResultFailed
+		}
+		return &closed
+	}
 	f, factsErr := r.closingFacts(ctx, known)
 	switch {
 	case factsErr == nil:
@@ -309,11 +363,7 @@ func (r restoration) closeUndo(ctx context.Context, known facts, err error) erro
 		return factsErr
 	}
 	absent, found, closeErr := membersAmong(ctx, &f, adding, true)
-	switch {
-	case closeErr == nil:
-	case end.reason == v1alpha1.ReasonGroupNotFound:
-		absent, found = adding, make(results, len(adding))
-	default:
+	if closeErr != nil {
 		if _, ends := errors.AsType[*endError](closeErr); ends {
 			return err
 		}
@@ -322,7 +372,6 @@ func (r restoration) closeUndo(ctx context.Context, known facts, err error) erro
 	for _, account := range absent {
 		found[account] = v1alpha1.RestoreResultFailed
 	}
-	closed := *end
 	closed.restored = found
 	return &closed
 }

@@ -76,6 +76,9 @@ func wantRestored(t *testing.T, run *v1alpha1.PruneRun, want map[string]v1alpha1
 	if diff := cmp.Diff(want, restored(run)); diff != "" {
 		t.Errorf("accounts (-want,+got)\n%s", diff)
 	}
+	if run.Status.Undo == nil {
+		t.Fatal("there is no undo")
+	}
 	added := 0
 	for _, result := range want {
 		if result == v1alpha1.RestoreResultAdded {

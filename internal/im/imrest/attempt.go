@@ -22,6 +22,8 @@ const maxResponse = 4 << 20
 type response struct {
 	api  string
 	body []byte
+	// sentAt is when the request was about to be sent: what the response says may be as old as that.
+	sentAt time.Time
 	// serverTime is the Date header, zero if it is absent.
 	serverTime time.Time
 	// secrets must not appear in errors that quote the response.
@@ -94,6 +96,7 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 		}
 	}
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
+	sentAt := config.Now()
 	received, err := config.HTTPClient.Do(request)
 	if err != nil {
 		return response{}, &Error{API: call.api, Class: ClassTransient, Err: scrub(err, sig, config.SecretKey)}
@@ -117,7 +120,9 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 		failed := fmt.Errorf("the answer is longer than %d bytes", maxResponse)
 		return response{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassPermanent, Err: failed}
 	}
-	got := response{api: call.api, body: text, secrets: []string{sig, url.QueryEscape(sig), config.SecretKey}}
+	got := response{
+		api: call.api, body: text, sentAt: sentAt, secrets: []string{sig, url.QueryEscape(sig), config.SecretKey},
+	}
 	if date, err := http.ParseTime(received.Header.Get("Date")); err == nil {
 		got.serverTime = date
 	}
@@ -242,11 +247,19 @@ func (r response) read(into answer) error {
 	return nil
 }
 
+// errNotJSON says that something else than the API answers: a proxy, a page of a gateway.
+var errNotJSON = errors.New("it is not JSON")
+
 // decode reads the JSON of a response. Unknown fields are ignored: the vendor adds some without notice.
 func (r response) decode(into any) error {
-	if err := json.Unmarshal(r.body, into); err != nil {
-		// Errors of encoding/json name types and positions, and quote a literal at most.
-		return fmt.Errorf("it is not the JSON that was expected: %s", tidy(err.Error(), r.secrets...))
+	err := json.Unmarshal(r.body, into)
+	if err == nil {
+		return nil
 	}
-	return nil
+	// Errors of encoding/json name types and positions, and quote a literal at most.
+	words := tidy(err.Error(), r.secrets...)
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("%w: %s", errNotJSON, words)
+	}
+	return fmt.Errorf("it is not the JSON that was expected: %s", words)
 }

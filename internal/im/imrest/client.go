@@ -116,9 +116,12 @@ func newTransport() *http.Transport {
 // most a quarter of the rate.
 //
 // A call makes up to 5 attempts while the vendor fails or finds it too frequent, 200 ms to 10 s apart and doubling,
-// with jitter; each takes at most 5 s. An outage and a frequency limit delay the other calls for as long. A pause of
-// more than 10 s, such as the minute that the vendor demands after too many failed verifications (70050), is not waited
-// out: the call that causes it and every call during it fail at once with ClassThrottled and RetryAfter.
+// with jitter; each takes at most 5 s. A frequency limit delays the other calls for as long, and so does an outage: the
+// vendor cannot be reached, answers something that is not JSON, or reports that its backend fails (60008 and the like).
+// In an outage one attempt at a time is made, and the longer it lasts the rarer, down to one in 15 s.
+//
+// A pause of more than 10 s, such as the minute that the vendor demands after too many failed verifications (70050), or
+// that of a long outage, is not waited out: every call during it fails at once with what it is for.
 type Client struct {
 	limiter *limiter
 
@@ -232,6 +235,9 @@ func (c *Client) do(ctx context.Context, call call) error {
 			return fmt.Errorf("call %s: %w", call.api, err)
 		}
 		failed, err = c.attempt(ctx, call)
+		if longOutage := c.limiter.ended(ctx, failed, err == nil); longOutage {
+			c.ended(failed) // for the calls that fail without an attempt
+		}
 		switch {
 		case err != nil:
 			return fmt.Errorf("call %s: %w", call.api, err)
@@ -246,11 +252,9 @@ func (c *Client) do(ctx context.Context, call call) error {
 			continue
 		}
 		delay := max(delays.NextBackOff(), pauseOfCode(failed.Code))
-		if failed.Class == ClassThrottled || failed.outage() {
+		if failed.Class == ClassThrottled {
 			c.limiter.pause(delay, *failed)
-			if failed.Class == ClassThrottled {
-				failed.RetryAfter = delay
-			}
+			failed.RetryAfter = delay
 		}
 		retryable := failed.Class == ClassTransient && !call.once ||
 			failed.Class == ClassThrottled && delay <= longestWait
@@ -260,11 +264,6 @@ func (c *Client) do(ctx context.Context, call call) error {
 		}
 		notBefore = c.limiter.now().Add(delay)
 	}
-}
-
-// outage reports whether other calls would fail too: the vendor's host is unreachable or failing.
-func (e *Error) outage() bool {
-	return e.Class == ClassTransient && e.HTTPStatus != http.StatusOK
 }
 
 func (c *Client) ended(failed *Error) {

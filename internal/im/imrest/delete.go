@@ -118,9 +118,9 @@ func (d *deletion) call(ctx context.Context, accounts []string) error {
 	})
 }
 
-// clear reports whether the vendor itself refused the call, so that it has had no effect and will have none.
+// clear reports whether the vendor itself refused the call, or was not asked: it has had no effect and will have none.
 func (e *Error) clear() bool {
-	return e.Class != ClassTransient && (e.Code != 0 || e.HTTPStatus == http.StatusTooManyRequests)
+	return e.unsent || e.Class != ClassTransient && (e.Code != 0 || e.HTTPStatus == http.StatusTooManyRequests)
 }
 
 // aboutAccounts reports whether a refused removal may succeed for other accounts: bad parameters (10004), the owner

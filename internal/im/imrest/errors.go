@@ -3,6 +3,7 @@ package imrest
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 	"unicode"
@@ -46,6 +47,8 @@ type Error struct {
 	RetryAfter time.Duration
 	// Err is the failure of the network or of reading the response, nil if the vendor answered.
 	Err error
+
+	unsent bool // the failure of another call, which this one would share
 }
 
 // Error implements error.
@@ -65,6 +68,15 @@ func (e *Error) Error() string {
 		text.WriteString(": " + e.Err.Error())
 	}
 	return text.String()
+}
+
+// outage reports whether other calls would fail, too: the host is unreachable, what answers is not the API, or it
+// reports that what is behind it fails. Other transient failures, 10002 and incomplete answers, may be about one group.
+func (e *Error) outage() bool {
+	if e.Class != ClassTransient {
+		return false
+	}
+	return e.HTTPStatus != http.StatusOK || e.Code >= 20000 || errors.Is(e.Err, errNotJSON)
 }
 
 // Unwrap returns Err.

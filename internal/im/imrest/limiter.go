@@ -15,6 +15,12 @@ var ErrTooLate = errors.New("too late to start")
 const (
 	// longestWait is the longest pause that a call waits out. A longer one fails it.
 	longestWait = maxBackOff
+	// longestOutagePause is how far apart attempts are in a long outage. It is above longestWait, so that calls fail
+	// at once, instead of each waiting for the attempts of all others.
+	longestOutagePause = 15 * time.Second
+	// maxFailuresInARow is how many attempts in a row may fail for what is about one call, before it is taken as an
+	// outage.
+	maxFailuresInARow = 10
 	// maxUrgentInARow is how many urgent calls start before a normal one that waits.
 	maxUrgentInARow = 3
 	// sweepShare is the part of the rate that calls of the sweep may take: one in 4.
@@ -45,7 +51,10 @@ const (
 // the rate. Order of arrival is fair between small and large groups, since a group is read by one call after the other:
 // a group of 10,000 pages goes back to the end of the queue after each page.
 //
-// A goroutine serves the queues while there are calls in them, and ends with the last one.
+// When the vendor fails in a way that other calls would share, calls pause for 200 ms, which doubles with every further
+// failure, and then only one attempt is made at a time, until one is answered.
+//
+// A goroutine serves the queues while calls in them may start, and ends otherwise.
 type limiter struct {
 	now   func() time.Time
 	sleep func(context.Context, time.Duration) error
@@ -60,6 +69,10 @@ type limiter struct {
 
 	pausedUntil time.Time
 	pausedFor   Error // what the pause is for
+
+	underWay int  // attempts that have started and not ended
+	failures int  // attempts in a row that the vendor failed; in an outage, one after the other
+	outage   bool // the failures are taken as those of every call
 }
 
 // waiter is one waiting call.
@@ -92,6 +105,10 @@ func (l *limiter) setRate(requestsPerSecond int) {
 func (l *limiter) pause(d time.Duration, reason Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.pauseLocked(d, reason)
+}
+
+func (l *limiter) pauseLocked(d time.Duration, reason Error) {
 	if until := l.now().Add(d); until.After(l.pausedUntil) {
 		l.pausedUntil, l.pausedFor = until, reason
 		l.changed()
@@ -102,7 +119,7 @@ func (l *limiter) pause(d time.Duration, reason Error) {
 func (l *limiter) resume() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pausedUntil = time.Time{}
+	l.pausedUntil, l.failures, l.outage = time.Time{}, 0, false
 	l.changed()
 }
 
@@ -124,19 +141,44 @@ func (l *limiter) admit(ctx context.Context, call call, notBefore time.Time) err
 	l.add(ctx, w)
 	select {
 	case err := <-w.result:
-		if err == nil && late(l.now(), call.notAfter) {
+		if err == nil && Late(l.now(), call.notAfter) {
+			l.ended(ctx, nil, false)
 			return ErrTooLate
 		}
 		return err
 	case <-ctx.Done():
 		l.remove(w)
+		select {
+		case err := <-w.result:
+			if err == nil {
+				l.ended(ctx, nil, false)
+			}
+		default:
+		}
 		return context.Cause(ctx)
 	}
 }
 
+// ended takes note of the end of an attempt that admit let start. answered says that failed, which may be nil, is how
+// the vendor answered it or did not. It reports whether calls fail from now on without an attempt.
+func (l *limiter) ended(ctx context.Context, failed *Error, answered bool) (longOutage bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.underWay--
+	switch {
+	case !answered:
+	case failed == nil || failed.Class != ClassTransient:
+		l.failures, l.outage = 0, false
+	default:
+		longOutage = l.failed(*failed)
+	}
+	l.ensureServed(ctx)
+	return longOutage
+}
+
 func (l *limiter) waitUntil(ctx context.Context, start, notAfter time.Time) error {
 	now := l.now()
-	if late(now, notAfter) || late(start, notAfter) {
+	if Late(now, notAfter) || Late(start, notAfter) {
 		return ErrTooLate
 	}
 	if ctx.Err() != nil {
@@ -155,9 +197,30 @@ func (l *limiter) add(ctx context.Context, w *waiter) {
 	defer l.mu.Unlock()
 	queue := &l.queues[w.call.lane()]
 	*queue = append(*queue, w)
+	l.ensureServed(ctx)
+}
+
+// failed takes note of an attempt that the vendor failed.
+func (l *limiter) failed(reason Error) (longOutage bool) {
+	switch {
+	case !l.outage && (reason.outage() || l.failures+1 >= maxFailuresInARow):
+		l.failures, l.outage = 1, true
+	case !l.outage || l.underWay == 0: // the others that were under way tell nothing new about an outage
+		l.failures++
+	}
+	if !l.outage {
+		return false
+	}
+	pause := min(minBackOff<<min(l.failures-1, 16), longestOutagePause)
+	l.pauseLocked(pause, reason)
+	return pause > longestWait
+}
+
+// ensureServed starts the goroutine, or makes it look at the queues again.
+func (l *limiter) ensureServed(ctx context.Context) {
 	if l.wake == nil {
 		l.wake = func() {}
-		go l.run(context.WithoutCancel(ctx)) // ends by itself when no call waits
+		go l.run(context.WithoutCancel(ctx)) // ends by itself when no call may start
 	}
 	l.wake()
 }
@@ -170,7 +233,7 @@ func (l *limiter) remove(w *waiter) {
 	l.changed()
 }
 
-// run serves the queues until they are empty.
+// run serves the queues until no call in them may start.
 func (l *limiter) run(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -195,7 +258,7 @@ func (l *limiter) run(ctx context.Context) {
 }
 
 // serve admits and dismisses the calls for which that is decided, and returns when there may be more to decide; zero if
-// no call waits.
+// no call waits, or all of them for the end of an attempt.
 func (l *limiter) serve(now time.Time) (next time.Time) {
 	for _, started := range [...]*time.Time{&l.started, &l.sweepStarted, &l.listStarted} {
 		if now.Before(*started) {
@@ -206,7 +269,7 @@ func (l *limiter) serve(now time.Time) (next time.Time) {
 		slot := latest(now, l.started.Add(l.interval), l.pausedUntil)
 		l.dismiss(now, slot)
 		in, at := l.first(slot)
-		if in == lanes {
+		if in == lanes || l.outage && l.underWay > 0 {
 			return time.Time{}
 		}
 		if at.After(now) {
@@ -225,9 +288,12 @@ func (l *limiter) dismiss(now, slot time.Time) {
 			switch {
 			case left > longestWait:
 				reason := l.pausedFor
-				reason.API, reason.RetryAfter = w.call.api, left
+				reason.API, reason.unsent = w.call.api, true
+				if reason.Class == ClassThrottled {
+					reason.RetryAfter = left
+				}
 				w.result <- &reason
-			case late(slot, w.call.notAfter):
+			case Late(slot, w.call.notAfter):
 				w.result <- ErrTooLate
 			default:
 				return false
@@ -271,15 +337,16 @@ func (l *limiter) start(in lane, now time.Time) {
 	if w.call.api == apiAppGroups {
 		l.listStarted = now
 	}
+	l.underWay++
 	w.result <- nil
 }
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
-// late reports whether at is after notAfter (zero: no limit) by either clock. The monotonic clock stands still while a
+// Late reports whether at is after notAfter (zero: no limit) by either clock. The monotonic clock stands still while a
 // virtual machine is suspended, so that by it alone facts read hours ago would still be fresh when the machine goes on.
 // The wall clock may be set back.
-func late(at, notAfter time.Time) bool {
+func Late(at, notAfter time.Time) bool {
 	return !notAfter.IsZero() && (at.After(notAfter) || at.Round(0).After(notAfter.Round(0)))
 }
 

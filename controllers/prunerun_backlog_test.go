@@ -1,0 +1,60 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/lab/labtest"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+func TestDenialAndUndoDoNotWaitForABacklog(t *testing.T) {
+	w := newWorld(t)
+	w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview})
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	w.Before(labtest.GetGroup, func() { <-over }) // the vendor accepts calls and does not answer
+	const backlog = 60
+	name := func(i int) string { return fmt.Sprintf("run-%02d", i) }
+	for i := range backlog {
+		w.RunFor(name(i), fmt.Sprintf("group-%d", i), v1alpha1.PruneTriggerManual)
+	}
+	w.RunFor("done", "another", v1alpha1.PruneTriggerManual)
+	w.end("done", v1alpha1.ReasonRemoved, 1)
+	done := w.Get("done")
+	done.Status.Plan = &v1alpha1.PrunePlan{
+		CreatedAt: metav1.NewTime(w.Clock.Now()), Removals: []v1alpha1.PlannedRemoval{{
+			Account: "i1", LastActiveAt: metav1.NewTime(w.Clock.Now()), Reason: v1alpha1.RemovalReasonInactive,
+		}},
+	}
+	done.Status.Progress = &v1alpha1.PruneProgress{Settled: 1}
+	labtest.Must(t, w.Client.Status().Update(t.Context(), done))
+	w.startManager()
+	labtest.Eventually(t, func() error {
+		if calls := w.Happened(labtest.GetGroup); calls < 16 {
+			return fmt.Errorf("%d runs ask the vendor", calls)
+		}
+		return nil
+	})
+
+	begun := time.Now()
+	w.RequestUndo("done")
+	w.Decide(name(backlog-1), v1alpha1.ApprovalDenied)
+	labtest.Eventually(t, func() error {
+		if denied := w.Get(name(backlog - 1)); !prunerun.Finished(denied) {
+			return fmt.Errorf("denied, and %v", labtest.Conditions(denied))
+		}
+		if calls := w.Happened(labtest.GetGroup); calls < 17 {
+			return errors.New("the undo has not begun: it reads its group first")
+		}
+		return nil
+	})
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("a denial and an undo took %s", took)
+	}
+}
