@@ -191,7 +191,8 @@ func (c *runCreator) heldOff(
 			return creation{outcome: runPending}, true
 		}
 	}
-	now, holdOff := c.Now(), prunerun.HoldOffAfter(runs, pruning.CooldownOf(app, key.Group))
+	now := c.Now()
+	holdOff := prunerun.HoldOffAfter(runs, pruning.CooldownOf(app, key.Group), now)
 	switch {
 	case holdOff.Undoing:
 		return creation{outcome: runCooling}, true
