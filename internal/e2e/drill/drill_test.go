@@ -164,7 +164,7 @@ func (w *world) undoSome(runners []runner, e episodeDraft) int {
 		for _, p := range runners {
 			for _, g := range p.Groups {
 				for _, run := range w.ledger.runsOf(p.Rule.App, g.ID) {
-					if p.Undo && ended(&run) && run.Status.Removed > 0 && len(inFlight(&run)) == 0 {
+					if p.Undo && run.Spec.Undo == "" && ended(&run) && run.Status.Removed > 0 && len(inFlight(&run)) == 0 {
 						w.requestUndo(&run)
 						requested[run.Name] = true
 					}
@@ -172,9 +172,6 @@ func (w *world) undoSome(runners []runner, e episodeDraft) int {
 			}
 		}
 	})
-	if len(requested) == 0 {
-		return 0
-	}
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	for {
@@ -182,7 +179,7 @@ func (w *world) undoSome(runners []runner, e episodeDraft) int {
 		for _, p := range runners {
 			for _, g := range p.Groups {
 				for _, run := range w.ledger.runsOf(p.Rule.App, g.ID) {
-					if u := run.Status.Undo; requested[run.Name] && (u == nil || u.FinishedAt.IsZero()) &&
+					if u := run.Status.Undo; run.Spec.Undo != "" && (u == nil || u.FinishedAt.IsZero()) &&
 						!apimeta.IsStatusConditionTrue(run.Status.Conditions, "Undone") {
 						open = append(open, fmt.Sprintf("%s: %+v", run.Name, run.Status.Conditions))
 					}

@@ -34,12 +34,20 @@ type fault struct {
 	Target int             `json:",omitempty"` // a manager, 2 for both; or an app
 	Move   time.Duration   `json:",omitempty"` // of the clock
 	Vendor *emulator.Fault `json:",omitempty"`
+	Unkind *unkindness     `json:",omitempty"`
 }
 
 // String is a line of the script.
 func (f fault) String() string {
-	if f.Vendor != nil {
-		text, err := json.Marshal(f.Vendor)
+	var detail any
+	switch {
+	case f.Vendor != nil:
+		detail = f.Vendor
+	case f.Unkind != nil:
+		detail = f.Unkind
+	}
+	if detail != nil {
+		text, err := json.Marshal(detail)
 		if err != nil {
 			text = []byte(err.Error())
 		}
@@ -55,6 +63,10 @@ const (
 	faultOutage  = "outage"  // of the API server for the target, For so long
 	faultClock   = "clock"   // of the vendor, moved For so long
 	faultSuspend = "suspend" // pruning of the app, For so long
+	faultUnkind  = "unkind"  // answers of the vendor
+	faultStop    = "stop"    // the leader, For so long, as SIGSTOP does
+	faultLag     = "lag"     // of the watches of lists, For so long
+	faultRotate  = "rotate"  // the app's key: the Secret follows after For
 )
 
 // String is the script.
@@ -139,6 +151,18 @@ func drawEpisode(seed uint64) episodeDraft {
 	if d.chance(25) {
 		add(fault{At: at(), Do: faultSuspend, For: d.duration(time.Second, 5*time.Second), Target: d.IntN(len(e.Apps))})
 	}
+	for range d.IntN(4) {
+		add(fault{At: at(), Do: faultUnkind, Unkind: drawUnkindness(d)})
+	}
+	if d.chance(40) {
+		add(fault{At: at(), Do: faultStop, When: when(), For: d.duration(time.Second, 15*time.Second), Target: d.IntN(2)})
+	}
+	for range d.IntN(3) {
+		add(fault{At: at(), Do: faultLag, For: d.duration(5*time.Second, 20*time.Second)})
+	}
+	if d.chance(20) {
+		add(fault{At: at(), Do: faultRotate, For: d.duration(0, 3*time.Second), Target: d.IntN(len(e.Apps))})
+	}
 	slices.SortStableFunc(e.Faults, func(a, b fault) int { return int(a.At - b.At) })
 	for range d.IntN(3) {
 		f := drawFault(d, false)
@@ -150,6 +174,26 @@ func drawEpisode(seed uint64) episodeDraft {
 			fault{At: d.duration(0, 2*time.Second), Do: faultKill, For: d.duration(0, time.Second), Target: d.IntN(2)})
 	}
 	return e
+}
+
+func drawUnkindness(d rng) *unkindness {
+	u := &unkindness{
+		Kind: oneOf(d, unkindLate, unkindLate, unkindLate, unkindHTML, unkindBare, unkindNoDate, unkindRefusal),
+		API:  "delete_group_member", Count: d.between(1, 3),
+	}
+	switch u.Kind {
+	case unkindLate:
+		u.After = d.duration(500*time.Millisecond, 6*time.Second)
+	case unkindHTML:
+		u.API = oneOf(d, "get_group_info", "get_specified_group_member_info", "delete_group_member")
+	case unkindBare:
+		u.API = oneOf(d, "get_group_info", "get_group_member_info", "get_specified_group_member_info")
+	case unkindNoDate:
+		u.API = "get_group_info"
+	case unkindRefusal:
+		u.Account, u.Count = fmt.Sprintf("%q", fmt.Sprintf("idle%d", d.between(1, 40))), 1000
+	}
+	return u
 }
 
 func drawFault(d rng, patient bool) *emulator.Fault {

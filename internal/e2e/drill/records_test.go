@@ -193,6 +193,7 @@ func (m *model) undos(removed map[types.UID]map[string]bool) {
 					d.at.Format("15:04:05.000"))
 				continue
 			}
+			m.addition(&d.runs[i], account, d)
 			uid := d.runs[i].UID
 			if added[uid] == nil {
 				added[uid] = map[string]bool{}
@@ -202,6 +203,23 @@ func (m *model) undos(removed map[types.UID]map[string]bool) {
 	}
 	for uid, h := range m.runs {
 		m.undo(h.last(), removed[uid], added[uid])
+	}
+}
+
+// addition checks whether the undo of run may add account: another run must not have removed it later, unless the undo
+// of that one was requested, too; nor may the group be another one by now.
+func (m *model) addition(run *v1alpha1.PruneRun, account string, d event) {
+	begun := run.Status.Undo.StartedAt.Add(-snapshotLag)
+	if at, anew := m.anew(run, d.at.Add(-quietGrace)); anew {
+		m.violation("the undo of run %s adds %s to a group that was made anew at %s", run.Name, account, at)
+	}
+	for i := range d.runs {
+		again := m.gone[d.runs[i].UID][account]
+		if d.runs[i].UID != run.UID && d.runs[i].Spec.Undo == "" && again.Before(begun) &&
+			again.After(m.gone[run.UID][account]) {
+			m.violation("the undo of run %s adds %s, which run %s removed at %s", run.Name, account, d.runs[i].Name,
+				again.Format("15:04:05.000"))
+		}
 	}
 }
 

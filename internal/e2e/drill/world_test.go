@@ -27,8 +27,11 @@ type world struct {
 	t        *testing.T
 	ctx      context.Context
 	apps     []string
+	emulator string // its address, at which it is kind
 	api      client.WithWatch
 	replicas [2]*replica
+	vendor   *unkindVendor
+	server   *laggingServer
 	ledger   *ledger
 
 	mu         sync.Mutex
@@ -63,7 +66,13 @@ func newWorld(t *testing.T, e episodeDraft) *world {
 	}
 	backend := lab.NewBackend(apps, w.callbackURLs, w.witness)
 	t.Cleanup(func() { _ = backend.Close() })
-	w.IMEndpoint = backend.URL
+	w.emulator = backend.URL
+	if w.vendor, err = newUnkindVendor(w, backend.URL); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.vendor.close)
+	w.IMEndpoint = w.vendor.server.URL
+	w.server = newLaggingServer(t, w)
 	if err := w.Apply(t.Context(), manifests...); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +107,7 @@ func (w *world) appNamed(sdkAppID uint64) string {
 
 // im is the control API of the emulator for an app.
 func (w *world) im(app string) emulator.Client {
-	return emulator.Client{BaseURL: w.IMEndpoint, SDKAppID: uint64(lab.SDKAppID + slices.Index(w.apps, app))}
+	return emulator.Client{BaseURL: w.emulator, SDKAppID: uint64(lab.SDKAppID + slices.Index(w.apps, app))}
 }
 
 // putPolicy creates or changes a policy.
@@ -179,6 +188,27 @@ func (w *world) suspend(app string, off bool) {
 		return
 	}
 	w.ledger.note(func() { line(w.ledger.suspended, app).set(begin, time.Now(), off) })
+}
+
+// rotate gives an app another key: the vendor first, and the Secret second. The token is rotated together with it; the
+// Secret keeps the previous one, which the drill goes on signing with.
+func (w *world) rotate(app, key string, atVendor bool) {
+	if atVendor {
+		_, err := w.im(app).Configure(w.ctx, func(s *emulator.Settings) { s.SecretKey = &key })
+		if err != nil {
+			w.violation("rotate the key of app %s: %v", app, err)
+		}
+		return
+	}
+	_, err := w.Kubectl(w.ctx, "", "patch", "secret", app+"-im", "--type=merge", "--patch", fmt.Sprintf(
+		`{"stringData":{"secretKey":%q,"callbackToken":%q,"previousCallbackToken":%q}}`, key, key[:16], lab.CallbackToken))
+	if err != nil {
+		w.violation("rotate the Secret of app %s: %v", app, err)
+	}
+	token := key[:16]
+	if _, err := w.im(app).Configure(w.ctx, func(s *emulator.Settings) { s.CallbackToken = &token }); err != nil {
+		w.violation("rotate the token of app %s: %v", app, err)
+	}
 }
 
 // setApproval sets the approval of a run. A refusal by the schema is no violation: the run may have ended.
