@@ -93,6 +93,7 @@ func (v *unkindVendor) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	proxy := httputil.NewSingleHostReverseProxy(v.target)
+	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	rule := v.meets(path.Base(r.URL.Path), body)
 	if rule.Kind != "" {
 		v.w.ledger.recordFault()
