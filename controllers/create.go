@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -20,21 +22,38 @@ const (
 	// maxCollisions bounds how many names in a row may turn out to be taken before ensure gives up.
 	maxCollisions = 8
 
-	// groupIndex finds the runs of one group in the cache; see IndexPruneRuns.
-	groupIndex = "appAndGroup"
+	// maxWithoutPlan bounds the runs of an app without a plan, finished ones included: callbacks can be forged, and must
+	// not fill etcd. The bound is soft: each worker of an intake may exceed it by what its cache does not show yet.
+	maxWithoutPlan = 200
+
+	// groupIndex finds the runs of one group in the cache, withoutPlanIndex the runs of an app that have no plan; see
+	// IndexPruneRuns.
+	groupIndex       = "appAndGroup"
+	withoutPlanIndex = "appWithoutPlan"
 )
 
-// IndexPruneRuns makes the runs of one group findable in the cache. It is called once, before the manager starts.
+// IndexPruneRuns makes the runs findable in the cache. It is called once, before the manager starts.
 func IndexPruneRuns(ctx context.Context, indexer client.FieldIndexer) error {
-	err := indexer.IndexField(ctx, &v1alpha1.PruneRun{}, groupIndex, func(object client.Object) []string {
-		run, ok := object.(*v1alpha1.PruneRun)
-		if !ok {
+	index := func(name string, value func(*v1alpha1.PruneRun) []string) error {
+		return indexer.IndexField(ctx, &v1alpha1.PruneRun{}, name, func(object client.Object) []string {
+			if run, ok := object.(*v1alpha1.PruneRun); ok {
+				return value(run)
+			}
 			return nil
-		}
-		return []string{prunerun.KeyOf(run).AppAndGroup()}
-	})
+		})
+	}
+	err := errors.Join(
+		index(groupIndex, func(run *v1alpha1.PruneRun) []string {
+			return []string{prunerun.KeyOf(run).AppAndGroup()}
+		}),
+		index(withoutPlanIndex, func(run *v1alpha1.PruneRun) []string {
+			if prunerun.HasPlan(run) {
+				return nil
+			}
+			return []string{run.Spec.AppRef.Name}
+		}))
 	if err != nil {
-		return fmt.Errorf("index prune runs by group: %w", err)
+		return fmt.Errorf("index prune runs: %w", err)
 	}
 	return nil
 }
@@ -69,6 +88,8 @@ const (
 	runCooling
 	// runNotYet: the last run found the group not full; the group may have its run later.
 	runNotYet
+	// runNoRoom: too many runs of the app have no plan yet.
+	runNoRoom
 )
 
 // runCreator makes runs for the intake and the sweeper.
@@ -92,6 +113,9 @@ func (c *runCreator) ensure(
 	for range maxCollisions {
 		if why, heldOff := c.heldOff(key, runs, app); heldOff {
 			return why, nil
+		}
+		if room, err := c.makeRoom(ctx, key); err != nil || !room {
+			return creation{outcome: runNoRoom}, err
 		}
 		run := &v1alpha1.PruneRun{
 			ObjectMeta: metav1.ObjectMeta{
@@ -117,6 +141,38 @@ func (c *runCreator) ensure(
 		runs = append(slices.Clone(runs), existing)
 	}
 	return creation{}, fmt.Errorf("create a prune run: %d names were taken already", maxCollisions)
+}
+
+// makeRoom deletes runs of the app that hold nothing, as far as they are in the way of another run. It reports whether
+// there is room for one.
+func (c *runCreator) makeRoom(ctx context.Context, key prunerun.Key) (bool, error) {
+	var list v1alpha1.PruneRunList
+	err := c.Client.List(ctx, &list, client.InNamespace(key.Namespace),
+		client.MatchingFields{withoutPlanIndex: key.App}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return false, fmt.Errorf("list the prune runs of the app that have no plan: %w", err)
+	}
+	surplus, room := prunerun.InTheWay(list.Items, maxWithoutPlan-1)
+	for i := range surplus {
+		if err := discard(ctx, c.Client, &surplus[i]); err != nil && !apierrors.IsConflict(err) {
+			return false, err
+		}
+	}
+	return room, nil
+}
+
+// discard deletes the run in the version that was read: neither another run of its name, nor one whose undo was
+// requested meanwhile.
+func discard(ctx context.Context, writer client.Writer, run *v1alpha1.PruneRun) error {
+	identity := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}
+	err := writer.Delete(ctx, identity, client.Preconditions{UID: &run.UID, ResourceVersion: &run.ResourceVersion})
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("delete a prune run that need not be kept: %w", err)
+	case err == nil:
+		log.FromContext(ctx).V(1).Info("Prune run deleted", "name", run.Name, "groupID", run.Spec.GroupID)
+	}
+	return nil
 }
 
 // heldOff reports whether no run is to be created now, given runs, and why.

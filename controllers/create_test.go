@@ -163,3 +163,42 @@ func TestApprovalByUIDMissesASuccessor(t *testing.T) {
 	}
 	labtest.Must(t, deny(w.Get("one").UID))
 }
+
+func TestRunsWithoutAPlanAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.Policy("lounge", v1alpha1.PruneRule{})
+	app := w.Store.Load().AppNamed(w.Namespace, labtest.App)
+	creator := runCreator{Client: w.Client, Live: w.Client, Now: w.Clock.Now}
+	ensure := func(group string, want creationOutcome) {
+		t.Helper()
+		key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: group}
+		got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, app)
+		if err != nil || got.outcome != want {
+			t.Fatalf("%s: outcome = %d, %v, want %d", group, got.outcome, err, want)
+		}
+	}
+	const empty = 3
+	for i := range maxWithoutPlan {
+		w.RunFor(fmt.Sprintf("forged-%d", i), fmt.Sprintf("forged-%d", i), v1alpha1.PruneTriggerGroupFull)
+		if i >= empty {
+			continue
+		}
+		w.end(fmt.Sprintf("forged-%d", i), v1alpha1.ReasonNotGoverned, 0)
+		w.Clock.Forward(time.Second)
+	}
+	w.RunFor("planned", "planned", v1alpha1.PruneTriggerManual)
+	planned := w.Get("planned")
+	planned.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(w.Clock.Now())}
+	labtest.Must(t, w.Client.Status().Update(t.Context(), planned))
+
+	for i := range empty {
+		ensure(fmt.Sprintf("real-%d", i), runCreated)
+		if oldest := fmt.Sprintf("forged-%d", i); w.Exists(oldest) {
+			t.Errorf("%s, the oldest that holds nothing, is in the way", oldest)
+		}
+	}
+	ensure("one-more", runNoRoom)
+	if got := len(w.RunNames()); got != maxWithoutPlan+1 {
+		t.Errorf("%d runs, want %d and one with a plan", got, maxWithoutPlan)
+	}
+}

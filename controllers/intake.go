@@ -9,11 +9,13 @@ import (
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/guard"
+	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -56,7 +58,9 @@ type Intake struct {
 	Client    client.Client
 	Live      client.Reader
 	Snapshots snapshots
-	Now       func() time.Time
+	// Clients, if set, is for asking the vendor about groups when many are pending.
+	Clients *imclients.Pool
+	Now     func() time.Time
 	// Metrics, if set, counts.
 	Metrics *IntakeMetrics
 	// Guard, if set, logs and counts panics.
@@ -66,7 +70,9 @@ type Intake struct {
 	once    sync.Once
 	queue   workqueue.TypedRateLimitingInterface[prunerun.Key]
 	mu      sync.Mutex
-	pending map[prunerun.Key]time.Time // when the latest callback came
+	pending map[prunerun.Key]*pendingGroup
+	crowds  map[types.NamespacedName]*crowd // by the app
+	askers  sync.WaitGroup
 }
 
 // NeedLeaderElection is false: the replica that answered a callback creates the run.
@@ -74,7 +80,8 @@ func (*Intake) NeedLeaderElection() bool { return false }
 
 func (i *Intake) init() {
 	i.once.Do(func() {
-		i.pending = make(map[prunerun.Key]time.Time)
+		i.pending = make(map[prunerun.Key]*pendingGroup)
+		i.crowds = make(map[types.NamespacedName]*crowd)
 		i.queue = workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[prunerun.Key](intakeFirstBackoff, intakeMaxBackoff))
 	})
@@ -89,17 +96,21 @@ func (i *Intake) GroupFull(app policy.Object, groupID string) {
 
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if _, ok := i.pending[key]; ok {
-		i.pending[key] = now
+	if group := i.pending[key]; group != nil {
+		group.arrived = now
+		i.again(key, group)
 		i.Metrics.count(intakeCoalesced)
 		return
 	}
 	if len(i.pending) >= maxPendingGroups {
 		i.Metrics.count(intakeOverflow)
-		return
+		if !i.makeWay() {
+			return
+		}
 	}
 	key.Group = strings.Clone(groupID)
-	i.pending[key] = now
+	i.pending[key] = &pendingGroup{arrived: now, place: nowhere}
+	i.crowdOf(key.AppName()).pending++
 	i.Metrics.setPending(len(i.pending))
 	i.queue.Add(key)
 }
@@ -114,6 +125,7 @@ func (i *Intake) Start(ctx context.Context) error {
 	<-ctx.Done()
 	i.queue.ShutDown()
 	workers.Wait()
+	i.askers.Wait()
 	return nil
 }
 
@@ -134,12 +146,18 @@ func (i *Intake) work(ctx context.Context) {
 type decision struct {
 	result intakeResult // "" if there is nothing to count
 	after  time.Duration
+	asking bool // the group goes on once the vendor has answered
 	failed error
 }
 
 func (i *Intake) process(ctx context.Context, key prunerun.Key) {
 	i.mu.Lock()
-	arrived := i.pending[key]
+	group := i.pending[key]
+	if group == nil { // it has made way for another one
+		i.mu.Unlock()
+		return
+	}
+	arrived := group.arrived
 	i.mu.Unlock()
 
 	decision := i.decide(ctx, key, arrived)
@@ -157,14 +175,16 @@ func (i *Intake) process(ctx context.Context, key prunerun.Key) {
 		return
 	}
 	i.queue.Forget(key)
+	if decision.asking {
+		return
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.pending[key].After(arrived) {
+	if group.arrived.After(arrived) {
 		i.queue.Add(key)
 		return
 	}
-	delete(i.pending, key)
-	i.Metrics.setPending(len(i.pending))
+	i.drop(key)
 }
 
 // report logs the first failure of a group as an error and its retries at V(1).
@@ -203,8 +223,12 @@ func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time
 	case app.PruningSuspended():
 		return decision{result: intakeSuspended}
 	}
-	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
+	parent := ctx
+	ctx, cancel := context.WithTimeout(parent, intakeTimeout)
 	defer cancel()
+	if asking, err := i.asksFirst(parent, key); err != nil || asking {
+		return decision{asking: asking, failed: err}
+	}
 	creator := runCreator{Client: i.Client, Live: i.Live, Now: i.Now}
 	got, err := creator.ensure(ctx, key, v1alpha1.PruneTriggerGroupFull, app)
 	switch {
@@ -223,6 +247,8 @@ func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time
 	case runNotYet:
 		// In steps, so that a change of the clock delays the group no longer than that.
 		return decision{after: min(max(got.until.Sub(i.Now()), time.Millisecond), pendingRecheck)}
+	case runNoRoom:
+		return decision{after: pendingRecheck}
 	case runPending:
 		if i.Now().Sub(arrived) < unplannedRunTimeout {
 			return decision{after: pendingRecheck}

@@ -90,6 +90,7 @@ const (
 	intakeCooling     intakeResult = "cooling"
 	intakeSuspended   intakeResult = "suspended"
 	intakeNotGoverned intakeResult = "not_governed"
+	intakeRefuted     intakeResult = "refuted"
 	intakeRetried     intakeResult = "retried"
 )
 
@@ -109,7 +110,7 @@ func NewIntakeMetrics(registerer prometheus.Registerer) *IntakeMetrics {
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "groupgate_prune_intake_total",
 			Help: "Group-full callbacks (coalesced, overflow) and what became of the pending groups (created, " +
-				"unfinished, cooling, suspended, not_governed), and attempts that failed and are repeated (retried).",
+				"unfinished, cooling, suspended, not_governed, refuted by the vendor), and attempts that failed and are repeated (retried).",
 		}, []string{"result"}),
 	}
 	registerer.MustRegister(m.pending, m.results)

@@ -97,7 +97,7 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
 	left := prunerun.KeepUntil(run, r.TTL, r.cooldown(run)).Sub(r.Engine.Now())
 	if left <= 0 {
-		return reconcile.Result{}, r.discard(ctx, run)
+		return reconcile.Result{}, discard(ctx, r.Client, run)
 	}
 	if prunerun.RemovedMembers(run) {
 		return reconcile.Result{RequeueAfter: left}, nil
@@ -107,7 +107,7 @@ func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun)
 		return reconcile.Result{}, err
 	}
 	for _, surplus := range prunerun.Surplus(runs) {
-		if err := r.discard(ctx, &surplus); err != nil {
+		if err := discard(ctx, r.Client, &surplus); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -121,19 +121,6 @@ func (r *PruneRunReconciler) cooldown(run *v1alpha1.PruneRun) prunerun.Cooldown 
 		return nil
 	}
 	return pruning.CooldownOf(snapshot.AppNamed(run.Namespace, run.Spec.AppRef.Name), run.Spec.GroupID)
-}
-
-// discard deletes the run in the version that was read: neither another run of its name, nor one whose undo was
-// requested meanwhile.
-func (r *PruneRunReconciler) discard(ctx context.Context, run *v1alpha1.PruneRun) error {
-	err := r.Client.Delete(ctx, run, client.Preconditions{UID: &run.UID, ResourceVersion: &run.ResourceVersion})
-	switch {
-	case client.IgnoreNotFound(err) != nil:
-		return fmt.Errorf("delete a prune run that need not be kept: %w", err)
-	case err == nil:
-		log.FromContext(ctx).V(1).Info("Prune run deleted", "name", run.Name, "groupID", run.Spec.GroupID)
-	}
-	return nil
 }
 
 // byClass enqueues a run before those of lower classes.

@@ -83,7 +83,7 @@ func TestKeeping(t *testing.T) {
 	}
 	end("removed", "Removed", 7)
 	for i := range 5 {
-		end(fmt.Sprintf("run-%d", i), "Previewed", 0)
+		end(fmt.Sprintf("run-%d", i), "NothingToRemove", 0)
 	}
 	w.Run("unfinished", v1alpha1.PruneTriggerGroupFull)
 	w.RunFor("elsewhere", "another group", v1alpha1.PruneTriggerGroupFull)
@@ -129,7 +129,7 @@ func TestKeepingDeletesTheVersionItMeant(t *testing.T) {
 	before := w.Get("one")
 	w.Remove(&v1alpha1.PruneRun{}, "one")
 	w.Run("one", v1alpha1.PruneTriggerManual)
-	if err := w.process().discard(t.Context(), before); !apierrors.IsConflict(err) || !w.Exists("one") {
+	if err := discard(t.Context(), w.Client, before); !apierrors.IsConflict(err) || !w.Exists("one") {
 		t.Errorf("err = %v, want a conflict with the run that has the name by now", err)
 	}
 }

@@ -98,6 +98,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Client:    mgr.GetClient(),
 		Live:      mgr.GetAPIReader(),
 		Snapshots: c.Store,
+		Clients:   clients,
 		Now:       c.Now,
 		Metrics:   NewIntakeMetrics(c.Registerer),
 		Guard:     c.Guard,

@@ -19,7 +19,6 @@ import (
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
-	"github.com/groupgate/groupgate/internal/pruning"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -331,9 +330,7 @@ func (a *appSweep) creator() *runCreator {
 // ensureRun creates a run for a full group that a rule governs. The type of the group is known here, so that no run is
 // created that would end NotGoverned. A failure concerns this group only, until the next sweep.
 func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group imrest.Group) {
-	state := pruning.GroupState(group)
-	_, governed := app.GoverningRule(group.ID, state.Type)
-	if !governed || !state.Full() || state.Type == policy.TypeAVChatRoom {
+	if !prunable(app, group) {
 		return
 	}
 	log := a.Log.WithValues("namespace", a.object.Namespace, "app", a.object.Name, "groupID", group.ID,
@@ -352,5 +349,7 @@ func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group
 		}
 	case got.outcome == runCreated:
 		log.Info("Prune run created")
+	case got.outcome == runNoRoom:
+		log.V(1).Info("A full group has no prune run before the next sweep: too many runs have no plan yet")
 	}
 }

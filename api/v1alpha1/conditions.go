@@ -183,7 +183,8 @@ const (
 	ReasonUnsupportedGroupType = "UnsupportedGroupType"
 	// ReasonVendorRefused means that the vendor refused permanently; the message has its code and text.
 	ReasonVendorRefused = "VendorRefused"
-	// ReasonActivityUnknown means that the vendor reports no last message of any member: no member is removed.
+	// ReasonActivityUnknown means that silence proves nothing in this group, since no ordinary member ever spoke, all
+	// are muted, or they speak in topics: no member is removed.
 	ReasonActivityUnknown = "ActivityUnknown"
 	// ReasonClockSkew means that the clocks of the vendor and of Groupgate differ by more than 5 minutes: nothing is
 	// planned, and a run that has a plan waits.

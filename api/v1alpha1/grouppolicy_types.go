@@ -319,7 +319,8 @@ type PruneRule struct {
 
 	// cooldown is the least time between the end of a group's last run that found
 	// it full, or failed, and the next run, in days (d), hours (h) and minutes
-	// (m); manual runs skip it.
+	// (m); manual runs skip it. In mode Preview it is 6 hours at least, unless the
+	// rule was edited since that run.
 	// Default: 10m. Example: 10m, 6h or 1d12h.
 	//
 	// +optional

@@ -314,8 +314,8 @@ type PlanStay struct {
 	// +kubebuilder:validation:Maximum=2147483647
 	Active int32 `json:"active"`
 
-	// unknown is the number of members whose role or activity the vendor does not
-	// tell, at least 0.
+	// unknown is the number of members who are muted, or whose role or activity the
+	// vendor does not tell, at least 0.
 	// No default. Example: 0.
 	//
 	// +required

@@ -354,7 +354,8 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 	spoken := false
 	done := map[string]bool{}
 	for _, m := range members {
-		if m.ActivityKnown && m.LastSpoke.Unix() > 0 {
+		ordinary := m.Role == RoleMember && m.Account != a.AdminAccount
+		if ordinary && m.ActivityKnown && m.LastSpoke.Unix() > 0 {
 			spoken = true
 		}
 		if done[m.Account] {
@@ -372,7 +373,8 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 			plan.Stay.Unknown++
 		} else if n.protects(a, group, state.Type, m.Account) {
 			plan.Stay.Protected++
-		} else if !m.ActivityKnown || m.Joined.IsZero() || m.Joined.After(now) || m.LastSpoke.After(now) {
+		} else if !m.ActivityKnown || m.Joined.IsZero() || m.Joined.After(now) || m.LastSpoke.After(now) ||
+			m.MuteUntil.After(now) {
 			plan.Stay.Unknown++
 		} else if now.Sub(last) < rule.InactiveFor {
 			plan.Stay.Active++
@@ -383,7 +385,7 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 			})
 		}
 	}
-	if !spoken {
+	if !spoken || state.MuteAllMember || state.SupportTopic {
 		return nil
 	}
 	sort.Slice(plan.Removals, func(i, j int) bool {
@@ -419,7 +421,8 @@ func (n naive) plan(a *App, group string, state GroupState, budget int, members 
 // goes reports whether a planned removal is to happen, by the facts of now.
 func (n naive) goes(a *App, group string, t GroupType, planned Removal, current map[string]Member, now time.Time) bool {
 	m, present := current[planned.Account]
-	if !present || m.Role != RoleMember || n.protects(a, group, t, m.Account) || !m.ActivityKnown || m.Joined.IsZero() {
+	if !present || m.Role != RoleMember || n.protects(a, group, t, m.Account) || !m.ActivityKnown ||
+		m.Joined.IsZero() || m.MuteUntil.After(now) {
 		return false
 	}
 	rules := n.pruning(a, group, t)

@@ -13,8 +13,9 @@ import (
 
 // Reasons for which there is no plan. [PlanPrune] returns them wrapped or bare; use [errors.Is].
 var (
-	// ErrActivityUnknown: no member is known to have ever spoken, so that silence proves nothing.
-	ErrActivityUnknown = errors.New("no member of the group has a time of last speaking")
+	// ErrActivityUnknown: it is not known that ordinary members speak where the vendor would record it, so that silence
+	// proves nothing. The error that wraps it says why.
+	ErrActivityUnknown = errors.New("it is not known who is inactive")
 	// ErrRuleUnusable: the rule is invalid, its protection incomplete, or the group's type unknown.
 	ErrRuleUnusable = errors.New("the prune rule cannot be used")
 )
@@ -38,7 +39,7 @@ type Stay struct {
 	// Admin counts owners, admins and the app's admin account.
 	Admin  int
 	Active int
-	// Unknown counts members whose role or activity is not known, or lies in the future.
+	// Unknown counts members who are muted, and those whose role or activity is not known, or lies in the future.
 	Unknown int
 }
 
@@ -63,15 +64,18 @@ func PlanPrune(
 	if !g.usable() || !group.Type.known() {
 		return Plan{}, ErrRuleUnusable
 	}
+	if err := group.CheckActivity(); err != nil {
+		return Plan{}, err
+	}
 	var plan Plan
 	oldest := removalHeap{limit: max(0, min(g.SeatsNeeded(group), g.Rule.MaxRemovals, budget))}
 	listed := accounts.NewDedup(group.Members)
-	anySpoke := false
+	anySpoke := false // of those whose silence is judged: the owner and admins may speak where others may not
 	for m, err := range members {
 		if err != nil {
 			return Plan{}, fmt.Errorf("read the members: %w", err)
 		}
-		anySpoke = anySpoke || m.hasSpoken()
+		anySpoke = anySpoke || m.hasSpoken() && g.isOrdinary(m)
 		if !listed.Add(m.Account) {
 			plan.Repeated++
 			continue
@@ -79,7 +83,7 @@ func PlanPrune(
 		plan.count(g, m, now, &oldest)
 	}
 	if !anySpoke {
-		return Plan{}, ErrActivityUnknown
+		return Plan{}, fmt.Errorf("%w: the vendor reports of no ordinary member when it spoke", ErrActivityUnknown)
 	}
 	plan.Removals = oldest.sorted()
 	return plan, nil
@@ -91,7 +95,7 @@ func (p *Plan) count(g *GoverningRule, m Member, now time.Time, oldest *removalH
 	switch {
 	case m.Role == RoleOwner, m.Role == RoleAdmin, m.Account == g.adminAccount:
 		p.Stay.Admin++
-	case m.Role != RoleMember, m.Account == "", len(m.Account) > accounts.MaxBytes:
+	case !g.isOrdinary(m), m.Account == "", len(m.Account) > accounts.MaxBytes:
 		p.Stay.Unknown++
 	case g.Protects(m.Account):
 		p.Stay.Protected++
@@ -103,6 +107,11 @@ func (p *Plan) count(g *GoverningRule, m Member, now time.Time, oldest *removalH
 		p.Candidates++
 		oldest.offer(Removal{Account: m.Account, LastActive: lastActive, NeverSpoke: !m.hasSpoken()})
 	}
+}
+
+// isOrdinary reports whether m has no more rights than others in the group, as far as is known.
+func (g *GoverningRule) isOrdinary(m Member) bool {
+	return m.Role == RoleMember && m.Account != g.adminAccount
 }
 
 // removalHeap holds the limit removals that come first in the plan's order; the last of them is on top.
@@ -167,6 +176,8 @@ type Member struct {
 	// LastSpoke is zero when the member never spoke. It means nothing unless ActivityKnown.
 	LastSpoke     time.Time
 	ActivityKnown bool
+	// MuteUntil is until when the member may not speak; zero, or in the past, when the member may.
+	MuteUntil time.Time
 }
 
 // GroupState is a group as the vendor describes it at one moment.
@@ -174,6 +185,10 @@ type GroupState struct {
 	Type       GroupType
 	Members    int
 	MaxMembers int
+	// MuteAllMember: only the owner and admins may speak.
+	MuteAllMember bool
+	// SupportTopic: members may speak in topics, which the list of members may not count.
+	SupportTopic bool
 }
 
 // Full reports whether no other member fits in. A group without a known limit is never full.
@@ -182,16 +197,27 @@ func (g GroupState) Full() bool { return g.MaxMembers > 0 && g.Members >= g.MaxM
 // FreeSeats is how many more members fit in; negative when the group is over its limit.
 func (g GroupState) FreeSeats() int { return g.MaxMembers - g.Members }
 
+// CheckActivity returns ErrActivityUnknown if members may be silent because of how the group is set.
+func (g GroupState) CheckActivity() error {
+	switch {
+	case g.MuteAllMember:
+		return fmt.Errorf("%w: all ordinary members are muted", ErrActivityUnknown)
+	case g.SupportTopic:
+		return fmt.Errorf("%w: members speak in topics, where the vendor does not report it", ErrActivityUnknown)
+	}
+	return nil
+}
+
 // isSet reports whether the vendor gave the time. Its 0, read as the first second of 1970 or as Go's zero time, is
 // none.
 func isSet(t time.Time) bool { return t.Unix() > 0 }
 
 func (m Member) hasSpoken() bool { return m.ActivityKnown && isSet(m.LastSpoke) }
 
-// lastActive is when the member last joined or spoke. It is not known if a time is missing or after now: a clock that
-// is wrong about that is wrong about inactivity as well.
+// lastActive is when the member last joined or spoke. It is not known while the member is muted, or if a time is
+// missing or after now: a clock that is wrong about that is wrong about inactivity as well.
 func (m Member) lastActive(now time.Time) (last time.Time, known bool) {
-	if !m.ActivityKnown || !isSet(m.Joined) || m.Joined.After(now) {
+	if !m.ActivityKnown || !isSet(m.Joined) || m.Joined.After(now) || m.MuteUntil.After(now) {
 		return time.Time{}, false
 	}
 	last = m.Joined

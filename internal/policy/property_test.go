@@ -191,6 +191,7 @@ func drawMember(t *rapid.T) Member {
 		Role: rapid.SampledFrom([]Role{RoleMember, RoleMember, RoleMember, RoleMember, RoleOwner, RoleAdmin,
 			RoleUnknown}).Draw(t, "role"),
 		Joined: drawTime(t, "joined"), LastSpoke: drawTime(t, "spoke"),
+		MuteUntil:     rapid.SampledFrom([]time.Time{{}, {}, {}, now, ago(-time.Second), ago(day)}).Draw(t, "mute"),
 		ActivityKnown: rapid.IntRange(0, 9).Draw(t, "known") > 0,
 	}
 }
@@ -253,7 +254,9 @@ func prunesAsTheModel(t *rapid.T) {
 
 	state := GroupState{
 		Type: groupType, Members: rapid.IntRange(0, 20).Draw(t, "members"),
-		MaxMembers: rapid.IntRange(0, 20).Draw(t, "limit"),
+		MaxMembers:    rapid.IntRange(0, 20).Draw(t, "limit"),
+		MuteAllMember: rapid.IntRange(0, 9).Draw(t, "mute all") == 0,
+		SupportTopic:  rapid.IntRange(0, 9).Draw(t, "topics") == 0,
 	}
 	members := rapid.SliceOfN(rapid.Custom(drawMember), 0, 20).Draw(t, "list")
 	budget := rapid.SampledFrom([]int{math.MaxInt, 3, 1, 0, -1}).Draw(t, "budget")
@@ -435,7 +438,7 @@ func compilesAnything(t *rapid.T) {
 			if !ok {
 				continue
 			}
-			members := listed(Member{Account: "talker", Role: RoleOwner, ActivityKnown: true, LastSpoke: now},
+			members := listed(Member{Account: "talker", Role: RoleMember, ActivityKnown: true, LastSpoke: now},
 				member(q.Account, 10000*day, never), member("x", 0, 0))
 			state := GroupState{
 				Type: q.Type, Members: rapid.Int().Draw(t, "members"), MaxMembers: rapid.Int().Draw(t, "limit"),

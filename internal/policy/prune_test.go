@@ -473,7 +473,12 @@ func TestPlanPrune(t *testing.T) {
 func TestNoPlan(t *testing.T) {
 	broken := errors.New("page 3 failed")
 	full := GroupState{Type: TypePublic, Members: 100, MaxMembers: 100}
-	idle := member("idle", 300*day, 200*day)
+	idle := member("idle", 300*day, never)
+	as := func(role Role) Member {
+		talker := member("talker", 300*day, day)
+		talker.Role = role
+		return talker
+	}
 	tests := map[string]struct {
 		edit    func(*GoverningRule)
 		group   GroupState
@@ -487,7 +492,24 @@ func TestNoPlan(t *testing.T) {
 			members: listed(Member{Account: "a", Role: RoleMember, Joined: ago(300 * day), LastSpoke: ago(day)}),
 			want:    ErrActivityUnknown,
 		},
-		"an empty list": {members: listed(), want: ErrActivityUnknown},
+		"an empty list":        {members: listed(), want: ErrActivityUnknown},
+		"only the owner spoke": {members: listed(as(RoleOwner), idle), want: ErrActivityUnknown},
+		"only an admin spoke":  {members: listed(as(RoleAdmin), idle), want: ErrActivityUnknown},
+		"only a member of unknown role spoke": {
+			members: listed(as(RoleUnknown), idle), want: ErrActivityUnknown,
+		},
+		"only the app's admin account spoke": {
+			edit:    func(g *GoverningRule) { g.adminAccount = "talker" },
+			members: listed(as(RoleMember), idle), want: ErrActivityUnknown,
+		},
+		"the group is muted": {
+			group:   GroupState{Type: TypePublic, Members: 100, MaxMembers: 100, MuteAllMember: true},
+			members: listed(as(RoleMember), idle), want: ErrActivityUnknown,
+		},
+		"members speak in topics": {
+			group:   GroupState{Type: TypeCommunity, Members: 100, MaxMembers: 100, SupportTopic: true},
+			members: listed(as(RoleMember), idle), want: ErrActivityUnknown,
+		},
 		"a list that ends with an error": {
 			members: func(yield func(Member, error) bool) { _ = yield(idle, nil) && yield(Member{}, broken) },
 			want:    broken,
@@ -561,6 +583,8 @@ func TestLastLook(t *testing.T) {
 		"activity missing now":  {current: as(func(m *Member) { m.ActivityKnown = false }), want: KeptUnknown},
 		"joined is missing now": {current: as(func(m *Member) { m.Joined = time.Time{} }), want: KeptUnknown},
 		"spoke in the future":   {current: as(func(m *Member) { m.LastSpoke = ago(-1) }), want: KeptUnknown},
+		"muted now":             {current: as(func(m *Member) { m.MuteUntil = ago(-day) }), want: KeptUnknown},
+		"no longer muted":       {current: as(func(m *Member) { m.MuteUntil = ago(day) })},
 		"protected now": {
 			current: as(func(*Member) {}), rule: func(g *GoverningRule) {
 				g.protect = append(g.protect, &selection{more: &sources{prefixes: accounts.NewPrefixes([]string{"x"})}})

@@ -15,7 +15,8 @@ const (
 	KeptActiveAgain
 	// KeptProtected: it is protected now, or is the app's admin account.
 	KeptProtected
-	// KeptUnknown: its role or activity is not known, its activity lies in the future, or the rule cannot be used.
+	// KeptUnknown: it is muted, its role or activity is not known, its activity lies in the future, or the rule cannot
+	// be used.
 	KeptUnknown
 )
 

@@ -15,9 +15,8 @@ const (
 	NotFullDelay = time.Minute
 )
 
-// Cooldown returns the cooldown of the rule that governs a group now, given the type of the group that a run recorded
-// ("" if none).
-type Cooldown func(v1alpha1.GroupType) time.Duration
+// Cooldown returns the cooldown after a run, by the rule that governs its group now.
+type Cooldown func(run *v1alpha1.PruneRun) time.Duration
 
 // HoldOff is what the finished runs of a group ask of the next one. Times in the past ask nothing.
 type HoldOff struct {
@@ -47,7 +46,7 @@ func HoldOffAfter(runs []v1alpha1.PruneRun, cooldown Cooldown) HoldOff {
 		case WantsUndo(run):
 			h.Undoing = true
 		case UndoEnded(run):
-			h.CoolingUntil = later(h.CoolingUntil, run.Status.Undo.FinishedAt.Add(cooldown(GroupType(run))))
+			h.CoolingUntil = later(h.CoolingUntil, run.Status.Undo.FinishedAt.Add(cooldown(run)))
 		}
 		end, finished := Completion(run)
 		if !finished || end.Reason == v1alpha1.ReasonCoolingDown || end.Reason == v1alpha1.ReasonExpired {
@@ -55,7 +54,7 @@ func HoldOffAfter(runs []v1alpha1.PruneRun, cooldown Cooldown) HoldOff {
 		}
 		switch at := end.LastTransitionTime; {
 		case end.Type == v1alpha1.ConditionFailed || FoundFull(run):
-			h.CoolingUntil = later(h.CoolingUntil, at.Add(cooldown(GroupType(run))))
+			h.CoolingUntil = later(h.CoolingUntil, at.Add(cooldown(run)))
 		case end.Reason == v1alpha1.ReasonNotFull:
 			h.NotFullUntil = later(h.NotFullUntil, at.Add(NotFullDelay))
 		}

@@ -13,8 +13,8 @@ import (
 )
 
 // cooldown is five minutes where the group is known to be a Public one.
-func cooldown(groupType v1alpha1.GroupType) time.Duration {
-	if groupType == v1alpha1.GroupTypePublic {
+func cooldown(run *v1alpha1.PruneRun) time.Duration {
+	if prunerun.GroupType(run) == v1alpha1.GroupTypePublic {
 		return 5 * time.Minute
 	}
 	return prunerun.DefaultCooldown
@@ -92,18 +92,21 @@ func TestHoldOff(t *testing.T) {
 
 func TestKeepUntil(t *testing.T) {
 	const day = 24 * time.Hour
-	removed := with(named("run", 0), completed("Removed", 1), foundFull)
+	removed := with(named("run", 0), completed("Removed", 1), foundFull, plan("Enforce", "i1"))
+	empty := with(named("run", 0), completed("NotFull", 1))
 	refusing := func(until time.Time) func(*v1alpha1.PruneRun) {
 		return func(run *v1alpha1.PruneRun) { run.Status.Refuse = &v1alpha1.PruneRefusal{Until: metav1.NewTime(until)} }
 	}
 	undone, later := with(removed, undoEnded(30)), minutes(9).Add(day)
-	long := func(v1alpha1.GroupType) time.Duration { return 3 * day }
+	long := func(*v1alpha1.PruneRun) time.Duration { return 3 * day }
 	tests := map[string]struct {
 		run      v1alpha1.PruneRun
 		ttl      time.Duration
 		cooldown prunerun.Cooldown
 		want     time.Time
 	}{
+		"ten minutes if it holds nothing":    {empty, 7 * day, nil, minutes(11)},
+		"as long as a forged group cools":    {empty, 7 * day, long, minutes(1).Add(3 * day)},
 		"its TTL":                            {removed, 7 * day, cooldown, minutes(1).Add(7 * day)},
 		"a day at least":                     {removed, time.Minute, nil, minutes(1).Add(day)},
 		"as long as it refuses":              {with(removed, refusing(later)), day, nil, later},
@@ -124,7 +127,7 @@ func TestKeepUntil(t *testing.T) {
 func TestSurplus(t *testing.T) {
 	var runs []v1alpha1.PruneRun
 	for i := range 6 {
-		runs = append(runs, with(named(fmt.Sprint("run-", i), 0), completed("Previewed", i)))
+		runs = append(runs, with(named(fmt.Sprint("run-", i), 0), completed("Expired", i)))
 	}
 	runs[0] = with(runs[0], undoRequested)
 	runs = append(runs,
@@ -141,9 +144,48 @@ func TestSurplus(t *testing.T) {
 	}
 	tied := []v1alpha1.PruneRun{}
 	for _, name := range []string{"run-9", "run-10", "run-12", "run-11"} {
-		tied = append(tied, with(named(name, 0), completed("Previewed", 1)))
+		tied = append(tied, with(named(name, 0), completed("Expired", 1)))
 	}
 	if got := prunerun.Surplus(tied); len(got) != 1 || got[0].Name != "run-9" {
 		t.Errorf("surplus = %v, want run-9, the first of four within a second", got)
+	}
+	// A preview takes the place of the one before.
+	previews := []v1alpha1.PruneRun{}
+	for i, reason := range []string{"Previewed", "NotFull", "Previewed", "NotFull"} {
+		previews = append(previews, with(named(fmt.Sprint("run-", i), 0), completed(reason, i)))
+	}
+	if got := prunerun.Surplus(previews); len(got) != 1 || got[0].Name != "run-0" {
+		t.Errorf("surplus = %v, want run-0, the older preview", got)
+	}
+}
+
+func TestInTheWay(t *testing.T) {
+	runs := []v1alpha1.PruneRun{
+		with(named("late", 0), completed("NotFull", 9)),
+		with(named("failed", 0), ended(v1alpha1.ConditionFailed, "GroupNotFound", 4)),
+		named("unfinished", 0),
+		with(named("planned", 0), completed("Previewed", 1), plan("Preview", "i1")),
+	}
+	tests := map[string]struct {
+		limit int
+		want  []string
+		ok    bool
+	}{
+		"room for all":  {limit: 4, ok: true},
+		"oldest first":  {limit: 3, want: []string{"failed"}, ok: true},
+		"all of them":   {limit: 2, want: []string{"failed", "late"}, ok: true},
+		"more than can": {limit: 1, want: []string{"failed", "late"}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			surplus, ok := prunerun.InTheWay(runs, tc.limit)
+			var names []string
+			for _, run := range surplus {
+				names = append(names, run.Name)
+			}
+			if diff := cmp.Diff(tc.want, names); diff != "" || ok != tc.ok {
+				t.Errorf("ok = %v, names (-want,+got)\n%s", ok, diff)
+			}
+		})
 	}
 }

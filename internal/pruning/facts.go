@@ -53,7 +53,7 @@ var (
 	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{ruleGoverns, ruleUsable})
 	// batchChain is what allows a batch to be removed.
 	batchChain = chain([]check{firstInQueue, watchesCurrent}, pruneChain, []check{
-		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned,
+		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned, activityKnown,
 		rulePlannedBy, ruleUsable,
 	})
 	// closeChain is what it takes to read the members of a batch after the run was stopped.
@@ -105,6 +105,7 @@ func (f *facts) state() policy.GroupState { return GroupState(*f.group) }
 func GroupState(group imrest.Group) policy.GroupState {
 	return policy.GroupState{
 		Type: policy.ParseGroupType(group.Type), Members: group.Members, MaxMembers: group.MaxMembers,
+		MuteAllMember: group.MuteAllMember, SupportTopic: group.SupportTopic,
 	}
 }
 
@@ -281,6 +282,19 @@ func groupTypeAsPlanned(_ context.Context, j *job, f *facts) error {
 	return nil
 }
 
+// activityKnown ends a run whose group was muted, or got topics, after the plan: its members may not have been able to
+// show that they are active.
+func activityKnown(_ context.Context, _ *job, f *facts) error {
+	if err := f.state().CheckActivity(); err != nil {
+		return unknownActivity(err)
+	}
+	return nil
+}
+
+func unknownActivity(err error) error {
+	return fail(v1alpha1.ReasonActivityUnknown, "No member is removed: %s.", err)
+}
+
 func ruleGoverns(ctx context.Context, j *job, f *facts) error {
 	groupType := f.state().Type
 	rule, governed, err := j.ruleInForce(ctx, f, groupType)
@@ -350,18 +364,4 @@ func cooledDown(_ context.Context, j *job, f *facts) error {
 			until.UTC().Format(time.RFC3339))
 	}
 	return nil
-}
-
-// CooldownOf is the cooldown of the rule that governs the group now. app may be nil.
-func CooldownOf(app *policy.CompiledApp, group string) prunerun.Cooldown {
-	return func(groupType v1alpha1.GroupType) time.Duration {
-		if app == nil {
-			return prunerun.DefaultCooldown
-		}
-		rule, ok := app.GoverningRule(group, policy.ParseGroupType(string(groupType)))
-		if !ok || rule.Invalid != "" {
-			return prunerun.DefaultCooldown
-		}
-		return rule.Rule.Cooldown
-	}
 }

@@ -54,8 +54,7 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 	plan, err := policy.PlanPrune(&f.rule, f.state(), budget, f.remote.list(ctx, *f.group), j.Now())
 	switch {
 	case errors.Is(err, policy.ErrActivityUnknown):
-		return policy.Plan{}, fail(v1alpha1.ReasonActivityUnknown,
-			"The vendor reports for no member when it last spoke, so inactivity is unknown: no member is removed.")
+		return policy.Plan{}, unknownActivity(err)
 	case err != nil:
 		return policy.Plan{}, vendorError("list the members", err)
 	}

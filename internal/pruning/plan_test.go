@@ -191,12 +191,12 @@ func TestCoolingDown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Group(fullGroup, 2, 5)
-	w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, Cooldown: "2h"})
+	w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, Cooldown: "8h"})
 	r := w.replica()
 	w.Run("one", v1alpha1.PruneTriggerGroupFull)
 	r.finish("one")
 
-	w.Clock.Forward(2*time.Hour - time.Second)
+	w.Clock.Forward(8*time.Hour - time.Second)
 	w.Run("two", v1alpha1.PruneTriggerGroupFull)
 	wantConditions(t, r.finish("two"), "Planned=False/CoolingDown", "Complete=True/CoolingDown")
 
@@ -465,19 +465,24 @@ func TestFailedReadOfTheAppDoesNotEndTheRun(t *testing.T) {
 func TestCooldownOf(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if got := CooldownOf(nil, fullGroup)("Public"); got != 10*time.Minute {
+	read := func(groupType v1alpha1.GroupType) *v1alpha1.PruneRun {
+		return &v1alpha1.PruneRun{Status: v1alpha1.PruneRunStatus{
+			Group: &v1alpha1.PruneGroupRecord{Type: groupType},
+		}}
+	}
+	if got := CooldownOf(nil, fullGroup)(read("")); got != 10*time.Minute {
 		t.Errorf("without an app: %v", got)
 	}
 	if got := CooldownOf(w.Store.Load().AppNamed(w.Namespace, labtest.App),
-		fullGroup)("Public"); got != 10*time.Minute {
+		fullGroup)(read("Public")); got != 10*time.Minute {
 		t.Errorf("without a policy: %v", got)
 	}
 	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "3h"})
 	app := w.Store.Load().AppNamed(w.Namespace, labtest.App)
-	if got := CooldownOf(app, fullGroup)("Public"); got != 3*time.Hour {
+	if got := CooldownOf(app, fullGroup)(read("Public")); got != 3*time.Hour {
 		t.Errorf("of a type that is governed: %v", got)
 	}
-	if got := CooldownOf(app, fullGroup)(""); got != 10*time.Minute {
+	if got := CooldownOf(app, fullGroup)(read("")); got != 10*time.Minute {
 		t.Errorf("of a type that is not known: %v", got)
 	}
 }

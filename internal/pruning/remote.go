@@ -69,6 +69,7 @@ func memberOf(member imrest.Member) policy.Member {
 	return policy.Member{
 		Account: member.Account, Role: roleOf(member.Role),
 		Joined: member.Joined, LastSpoke: member.LastSpoke, ActivityKnown: member.ActivityKnown,
+		MuteUntil: member.MuteUntil,
 	}
 }
 

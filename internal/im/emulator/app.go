@@ -123,7 +123,8 @@ type app struct {
 	key      string
 	token    string
 	groups   map[string]*group
-	order    []*group // sorted by seq, for get_appid_group_list
+	created  map[string]uint32 // when disbanded groups were created, by id
+	order    []*group          // sorted by seq, for get_appid_group_list
 	seq      int
 	limiters map[string]*rate.Limiter
 }
@@ -136,6 +137,7 @@ func newApp(a App, callbackURL string) *app {
 			EventTime: EventTimeNumber, OnCallbackFailure: OnFailureAllow,
 		},
 		groups:   map[string]*group{},
+		created:  map[string]uint32{},
 		limiters: map[string]*rate.Limiter{},
 	}
 }
@@ -212,6 +214,9 @@ func (a *app) insert(g *group) (taken *group) {
 	if other := a.groups[g.id]; other != nil {
 		return other
 	}
+	if former, known := a.created[g.id]; known && g.created <= former {
+		g.created = former + 1 // two groups of the same id differ in CreateTime
+	}
 	a.seq++
 	g.seq = a.seq
 	a.groups[g.id] = g
@@ -240,6 +245,7 @@ func (a *app) forget(g *group) {
 		return
 	}
 	delete(a.groups, g.id)
+	a.created[g.id] = g.created
 	i := a.indexOf(g.seq)
 	a.order = slices.Delete(a.order, i, i+1)
 }

@@ -96,6 +96,8 @@ func (e *Emulator) changeGroup(r *http.Request) (any, error) {
 	setFrom(&g.maxMembers, change.MaxMembers)
 	setFrom(&g.name, change.Name)
 	setFrom(&g.quirks, change.Quirks)
+	setFrom(&g.muteAll, change.MuteAllMember)
+	setFrom(&g.topics, change.SupportTopic)
 	return g.describe(0, 0), nil
 }
 

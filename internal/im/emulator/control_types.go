@@ -32,6 +32,10 @@ type GroupSpec struct {
 	// CreatedAgo is how long ago the group was created, for example "400d". Default: now, or when the first of
 	// Members joined. Members that are added later do not change it, since a CreateTime that changes is another group.
 	CreatedAgo string `json:"createdAgo,omitempty"`
+	// MuteAllMember lets only the owner and admins speak, by what get_group_info says. Messages are not refused.
+	MuteAllMember bool `json:"muteAllMember,omitempty"`
+	// SupportTopic makes a Community one with topics, by what get_group_info says. Topics are not emulated.
+	SupportTopic bool `json:"supportTopic,omitempty"`
 	// Members are added after the owner.
 	Members []MemberSpec `json:"members,omitempty"`
 	Quirks  Quirks       `json:"quirks,omitzero"`
@@ -42,6 +46,8 @@ type GroupChange struct {
 	Name            *string `json:"name,omitempty"`
 	MaxMembers      *int    `json:"maxMembers,omitempty"`
 	ApplyJoinOption *string `json:"applyJoinOption,omitempty"`
+	MuteAllMember   *bool   `json:"muteAllMember,omitempty"`
+	SupportTopic    *bool   `json:"supportTopic,omitempty"`
 	// Quirks replaces all of them.
 	Quirks *Quirks `json:"quirks,omitempty"`
 }
@@ -63,6 +69,8 @@ type MemberSpec struct {
 	JoinedAgo string `json:"joinedAgo,omitempty"`
 	// SpokeAgo is how long ago they sent their last message. Default: never.
 	SpokeAgo string `json:"spokeAgo,omitempty"`
+	// MutedFor is for how long from now they may not speak; "0s" ends a mute. Default: not muted, or as before.
+	MutedFor string `json:"mutedFor,omitempty"`
 }
 
 // Placed is the result of a MemberSpec.
@@ -85,6 +93,8 @@ type Group struct {
 	ApplyJoinOption string    `json:"applyJoinOption"`
 	CreatedAt       time.Time `json:"createdAt"`
 	Messages        int       `json:"messages"`
+	MuteAllMember   bool      `json:"muteAllMember,omitempty"`
+	SupportTopic    bool      `json:"supportTopic,omitempty"`
 	// Applications are the accounts that await approval, oldest first.
 	Applications []string `json:"applications,omitempty"`
 	// MemberList is a page of the members in the order of joining; only when one group is shown.
@@ -100,6 +110,7 @@ type Member struct {
 	Role        string    `json:"role"`
 	JoinedAt    time.Time `json:"joinedAt"`
 	LastSpokeAt time.Time `json:"lastSpokeAt,omitzero"` // zero: never
+	MutedUntil  time.Time `json:"mutedUntil,omitzero"`  // zero: was never muted
 }
 
 // describe returns the state of a group with a page of its members. The caller holds the lock.
@@ -108,6 +119,7 @@ func (g *group) describe(offset, limit int) Group {
 		SDKAppID: g.app.id, ID: g.id, Type: g.typeName(), Name: g.name, Owner: g.owner,
 		Members: g.roster.size(), MaxMembers: g.maxMembers, Full: g.full(), ApplyJoinOption: g.joinOption,
 		CreatedAt: time.Unix(int64(g.created), 0).UTC(), Messages: g.messages, Quirks: g.quirks,
+		MuteAllMember: g.muteAll, SupportTopic: g.topics,
 	}
 	d.Applications = append(d.Applications, g.applications...)
 	if limit <= 0 {
@@ -118,16 +130,19 @@ func (g *group) describe(offset, limit int) Group {
 		d.NextOffset = offset + len(page)
 	}
 	for i := range page {
-		d.MemberList = append(d.MemberList, page[i].describe())
+		d.MemberList = append(d.MemberList, g.describeMember(&page[i]))
 	}
 	return d
 }
 
-// describe returns the state of a member.
-func (m *member) describe() Member {
+// describeMember returns the state of a member. The caller holds the lock.
+func (g *group) describeMember(m *member) Member {
 	d := Member{Account: m.account, Role: m.role.String(), JoinedAt: time.Unix(int64(m.joined), 0).UTC()}
 	if m.spoke > 0 {
 		d.LastSpokeAt = time.Unix(int64(m.spoke), 0).UTC()
+	}
+	if until := g.muted[m.account]; until > 0 {
+		d.MutedUntil = time.Unix(int64(until), 0).UTC()
 	}
 	return d
 }
@@ -136,7 +151,7 @@ func (m *member) describe() Member {
 func (s GroupSpec) build(a *app, now time.Time) (*group, error) {
 	g := &group{
 		app: a, id: s.ID, spelled: s.Type, name: s.Name, created: seconds(now), maxMembers: s.MaxMembers,
-		quirks: s.Quirks,
+		quirks: s.Quirks, muteAll: s.MuteAllMember, topics: s.SupportTopic,
 	}
 	var ok bool
 	if g.kind, ok = parseGroupType(s.Type); !ok {
@@ -260,6 +275,14 @@ func (g *group) putMembers(s MemberSpec, now time.Time) (added, updated int, err
 			*target = at
 		}
 	}
+	mutedUntil := seconds(now)
+	if s.MutedFor != "" {
+		d, err := parseDuration(s.MutedFor)
+		if err != nil {
+			return 0, 0, fmt.Errorf("mutedFor: %w", err)
+		}
+		mutedUntil = seconds(now.Add(d))
+	}
 	fresh := g.fresh(accounts)
 	if free := g.free(); fresh > free {
 		return 0, 0, fmt.Errorf("%d new members do not fit into %d free seats: add at most %d or raise maxMembers",
@@ -267,6 +290,9 @@ func (g *group) putMembers(s MemberSpec, now time.Time) (added, updated int, err
 	}
 	g.roster.grow(fresh)
 	for _, account := range accounts {
+		if s.MutedFor != "" {
+			g.mute(account, mutedUntil)
+		}
 		m := g.roster.find(account)
 		if m == nil {
 			g.enrol(account, r, joined, spoke)

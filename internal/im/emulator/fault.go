@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Fault is a rule that makes REST calls or callbacks fail. Rules are tried in the order in which they were added:
-// latencies add up, and the first other rule that fires is injected.
+// Fault is a rule that makes REST calls or callbacks fail. Rules are tried in the order in which they were added: those
+// of the kinds latency, noDate and skip add up, and the first other rule that fires is injected.
 type Fault struct {
 	// ID is assigned by the emulator.
 	ID int `json:"id,omitempty"`
@@ -23,12 +23,14 @@ type Fault struct {
 	Callback string `json:"callback,omitempty"`
 	// Group limits the rule to one group. A call that names several groups matches no such rule.
 	Group string `json:"group,omitempty"`
+	// Accounts limits the rule to calls about members that name one of them. With Kind skip it is required.
+	Accounts []string `json:"accounts,omitempty"`
 
 	// Kind is one of the Fault constants.
 	Kind string `json:"kind"`
 	// Latency is the delay of Kind latency, for example "300ms".
 	Latency string `json:"latency,omitempty"`
-	// Status is the HTTP status of Kind http, default 502.
+	// Status is the HTTP status of Kind http, default 502; 200 is a page of HTML instead of an answer.
 	Status int `json:"status,omitempty"`
 	// Code is the ErrorCode of Kind code.
 	Code int `json:"code,omitempty"`
@@ -37,6 +39,8 @@ type Fault struct {
 	// AfterEffect injects the fault after the call has taken effect, so that only its answer is lost. Without it, the
 	// call has no effect. It is always set for kind truncate.
 	AfterEffect bool `json:"afterEffect,omitempty"`
+	// EffectAfter lets the call take effect this long after its answer, in real time, for example "3s".
+	EffectAfter string `json:"effectAfter,omitempty"`
 
 	// Skip is how many matching calls pass before the rule fires.
 	Skip int `json:"skip,omitempty"`
@@ -50,9 +54,10 @@ type Fault struct {
 	// Fired is how often the rule has fired; read-only.
 	Fired int `json:"fired"`
 
-	matched int
-	latency time.Duration
-	random  *rand.Rand
+	matched     int
+	latency     time.Duration
+	effectAfter time.Duration
+	random      *rand.Rand
 }
 
 // Kinds of faults.
@@ -69,6 +74,12 @@ const (
 	FaultHang = "hang"
 	// FaultDrop breaks the connection instead of answering.
 	FaultDrop = "drop"
+	// FaultOK answers OK and nothing else: a list that was asked for is missing, and the call has no effect.
+	FaultOK = "ok"
+	// FaultNoDate leaves the Date header out of the answer.
+	FaultNoDate = "noDate"
+	// FaultSkip makes delete_group_member pass over Fault.Accounts, and report success.
+	FaultSkip = "skip"
 	// FaultRepeat delivers a callback twice, as retries of the vendor may.
 	FaultRepeat = "repeat"
 )
@@ -88,8 +99,8 @@ func (f *Fault) validate() error {
 		if f.Status == 0 {
 			f.Status = 502
 		}
-		if f.Status < 400 || f.Status > 599 {
-			return errors.New(`"status" must be an HTTP error, 400 to 599`)
+		if f.Status != 200 && (f.Status < 400 || f.Status > 599) {
+			return errors.New(`"status" must be an HTTP error, 400 to 599, or 200 for a page of HTML`)
 		}
 	case FaultCode:
 		if f.Code <= 0 {
@@ -98,20 +109,44 @@ func (f *Fault) validate() error {
 	case FaultTruncate:
 		f.AfterEffect = true
 	case FaultHang, FaultDrop:
+	case FaultOK, FaultNoDate:
+		if f.API == "" {
+			return fmt.Errorf("kind %s is for calls", f.Kind)
+		}
+	case FaultSkip:
+		if f.API != apiDelete || len(f.Accounts) == 0 {
+			return errors.New(`kind skip needs "api": "delete_group_member" and "accounts", which it passes over`)
+		}
 	case FaultRepeat:
 		if f.Callback == "" {
 			return errors.New("kind repeat is for callbacks: a call is repeated by its caller")
 		}
 	default:
-		return fmt.Errorf("kind %q is unknown: use latency, http, code, truncate, hang, drop or repeat", f.Kind)
+		return fmt.Errorf(
+			"kind %q is unknown: use latency, http, code, truncate, hang, drop, ok, noDate, skip or repeat", f.Kind)
+	}
+	if f.EffectAfter != "" {
+		d, err := time.ParseDuration(f.EffectAfter)
+		if err != nil || d <= 0 || f.API == "" || f.AfterEffect || f.addsUp() {
+			return errors.New(`"effectAfter" is a duration such as "3s", for calls, without "afterEffect"; ` +
+				`it goes with the kinds http, code, hang, drop and ok`)
+		}
+		f.effectAfter = d
 	}
 	switch {
+	case len(f.Accounts) > 0 && f.API == "":
+		return errors.New(`"accounts" is for calls`)
 	case f.Probability < 0 || f.Probability > 1:
 		return errors.New(`"probability" must be between 0 and 1; leave it out for always`)
 	case f.Skip < 0 || f.Count < 0:
 		return errors.New(`"skip" and "count" must not be negative`)
 	}
 	return nil
+}
+
+// addsUp reports whether the fault leaves room for others in the same call.
+func (f *Fault) addsUp() bool {
+	return f.Kind == FaultLatency || f.Kind == FaultNoDate || f.Kind == FaultSkip
 }
 
 // faultList holds the rules in force.
@@ -161,7 +196,9 @@ func (l *faultList) remove(id int) bool {
 // injected is what the rules inject into one call or callback. The zero value is nothing.
 type injected struct {
 	latency time.Duration
-	fault   *Fault // a copy; nil: only the latency
+	noDate  bool
+	skip    []string
+	fault   *Fault // a copy; nil: only the others
 }
 
 func (t injected) is(kind string) bool { return t.fault != nil && t.fault.Kind == kind }
@@ -170,14 +207,22 @@ func (t injected) name() string {
 	if t.fault != nil {
 		return t.fault.Kind
 	}
-	if t.latency > 0 {
+	switch {
+	case t.latency > 0:
 		return FaultLatency
+	case t.noDate:
+		return FaultNoDate
+	case t.skip != nil:
+		return FaultSkip
 	}
 	return ""
 }
 
-func (l *faultList) forCall(api, group string) injected {
-	return l.pick(func(f *Fault) bool { return matches(f.API, api) && (f.Group == "" || f.Group == group) })
+func (l *faultList) forCall(api, group string, accounts []string) injected {
+	return l.pick(func(f *Fault) bool {
+		return matches(f.API, api) && (f.Group == "" || f.Group == group) && (len(f.Accounts) == 0 ||
+			slices.ContainsFunc(f.Accounts, func(account string) bool { return slices.Contains(accounts, account) }))
+	})
 }
 
 func (l *faultList) forCallback(command, group string) injected {
@@ -193,8 +238,12 @@ func (l *faultList) pick(match func(*Fault) bool) (t injected) {
 		if !match(f) || !f.fires() {
 			continue
 		}
-		if f.Kind == FaultLatency {
+		if f.addsUp() {
 			t.latency += f.latency
+			t.noDate = t.noDate || f.Kind == FaultNoDate
+			if f.Kind == FaultSkip {
+				t.skip = append(t.skip, f.Accounts...)
+			}
 			continue
 		}
 		hit := *f

@@ -29,6 +29,9 @@ type group struct {
 	lastMessage  int64
 	roster       roster
 	applications []string // accounts that await approval, oldest first
+	muteAll      bool
+	topics       bool
+	muted        map[string]uint32 // until when, in Unix seconds; not in member, which would grow for the few
 	quirks       Quirks
 }
 
@@ -92,10 +95,19 @@ func (g *group) expel(account string) bool {
 	if !g.roster.remove(account) {
 		return false
 	}
+	delete(g.muted, account)
 	if g.owner == account {
 		g.owner = ""
 	}
 	return true
+}
+
+// mute sets until when an account may not speak. The caller holds the lock.
+func (g *group) mute(account string, until uint32) {
+	if g.muted == nil {
+		g.muted = map[string]uint32{}
+	}
+	g.muted[account] = until
 }
 
 // withdraw removes the application of an account and reports whether there was one. The caller holds the lock.

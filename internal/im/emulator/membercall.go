@@ -23,7 +23,7 @@ func (e *Emulator) reportMemberCall(c *call, api string, g *group, named []strin
 	report := MemberCall{API: api, Identifier: c.identifier, Group: g.describe(0, 0), Named: named}
 	for _, account := range named {
 		if m := g.roster.find(account); m != nil {
-			report.Found = append(report.Found, m.describe())
+			report.Found = append(report.Found, g.describeMember(m))
 		}
 	}
 	e.onMemberCall(report)

@@ -20,6 +20,7 @@ const (
 	restPrefix    = "/v4/group_open_http_svc/"
 	maxRESTBody   = 1 << 20
 	maxRESTAnswer = 1 << 20 // beyond that the vendor answers 10018 (page 34948)
+	apiDelete     = "delete_group_member"
 )
 
 // call is one authenticated call of the REST API.
@@ -27,6 +28,7 @@ type call struct {
 	app        *app
 	identifier string // an admin of the app
 	now        time.Time
+	skip       []string // accounts that a removal passes over
 	*params
 }
 
@@ -50,7 +52,7 @@ var apis = map[string]api{
 	"get_role_in_group":               (*Emulator).getRoles,
 	"modify_group_member_info":        (*Emulator).modifyMember,
 	"add_group_member":                (*Emulator).addMembers,
-	"delete_group_member":             (*Emulator).deleteMembers,
+	apiDelete:                         (*Emulator).deleteMembers,
 	"import_group_member":             (*Emulator).importMembers,
 }
 
@@ -86,14 +88,19 @@ func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 		rec.API = name
 	}
 	p, bodyErr := parseParams(body)
+	var accounts []string
 	if bodyErr == nil {
 		rec.Group = groupOf(p)
+		accounts = accountsOf(p)
 		if len(body) <= maxRecordedBody {
 			rec.Body = body
 		}
 	}
-	inj := e.faults.forCall(rec.API, rec.Group)
+	inj := e.faults.forCall(rec.API, rec.Group, accounts)
 	rec.Fault = inj.name()
+	if inj.noDate {
+		w.Header()["Date"] = nil // net/http would set it otherwise
+	}
 
 	var answer []byte
 	var f *failure
@@ -101,11 +108,13 @@ func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 		abort() // the client has disconnected
 	}
 	switch {
+	case inj.fault != nil && inj.fault.effectAfter > 0:
+		e.carryOutLater(r, inj, p, bodyErr, rec)
 	case inj.fault != nil && !inj.fault.AfterEffect:
 	case tooLarge:
 		f = fail(codeBadRequest, "the body is larger than %d bytes", maxRESTBody)
 	default:
-		answer, f = e.call(r, now, p, bodyErr, &rec)
+		answer, f = e.call(r, now, p, bodyErr, inj.skip, &rec)
 	}
 	if f != nil {
 		answer = envelopeOf(f)
@@ -126,6 +135,16 @@ func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeAnswer(w, len(answer), answer)
+}
+
+// carryOutLater executes a call that is answered now.
+func (e *Emulator) carryOutLater(r *http.Request, inj injected, p *params, bodyErr error, rec CallRecord) {
+	r = r.WithContext(context.WithoutCancel(r.Context()))
+	go func() { // ends after the delay, or when the emulator is closed
+		if wait(r.Context(), inj.fault.effectAfter, e.closing) == nil {
+			_, _ = e.call(r, e.clock.now(), p, bodyErr, inj.skip, &rec)
+		}
+	}()
 }
 
 // writeAnswer writes an answer of the given length, or only a part of it. It ignores errors, which mean that the client
@@ -150,6 +169,10 @@ func (e *Emulator) injectIntoAnswer(w http.ResponseWriter, r *http.Request, f *F
 		answer = envelopeOf(&failure{f.Code, f.Info})
 		writeAnswer(w, len(answer), answer)
 		return
+	case FaultOK:
+		answer = envelopeOf(nil)
+		writeAnswer(w, len(answer), answer)
+		return
 	case FaultTruncate:
 		writeAnswer(w, len(answer), answer[:len(answer)/2])
 		_ = http.NewResponseController(w).Flush()
@@ -160,7 +183,9 @@ func (e *Emulator) injectIntoAnswer(w http.ResponseWriter, r *http.Request, f *F
 }
 
 // call authenticates and executes a call.
-func (e *Emulator) call(r *http.Request, now time.Time, p *params, bodyErr error, rec *CallRecord) ([]byte, *failure) {
+func (e *Emulator) call(
+	r *http.Request, now time.Time, p *params, bodyErr error, skip []string, rec *CallRecord,
+) ([]byte, *failure) {
 	a, identifier, f := e.authenticate(r, now)
 	if a != nil {
 		rec.SDKAppID, rec.Identifier = a.id, identifier
@@ -178,7 +203,7 @@ func (e *Emulator) call(r *http.Request, now time.Time, p *params, bodyErr error
 	if a.tooFrequent(rec.API) {
 		return nil, fail(codeTooFrequent, "%s is called too often", rec.API)
 	}
-	result, f := do(e, r.Context(), &call{app: a, identifier: identifier, now: now, params: p})
+	result, f := do(e, r.Context(), &call{app: a, identifier: identifier, now: now, skip: skip, params: p})
 	if f != nil {
 		return nil, f
 	}
@@ -263,6 +288,16 @@ func groupOf(p *params) string {
 		return ids[0]
 	}
 	return ""
+}
+
+// accountsOf are the accounts that a call about members names, for faults.
+func accountsOf(p *params) []string {
+	p = &params{members: p.members} // as for groupOf
+	named := append(p.texts("MemberToDel_Account"), p.texts("Member_List_Account")...)
+	for _, o := range p.objects("MemberList") {
+		named = append(named, o.text("Member_Account"))
+	}
+	return named
 }
 
 // namedGroup returns the group of a call, locked; the caller unlocks it.

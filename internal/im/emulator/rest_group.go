@@ -204,6 +204,7 @@ type groupInfo struct {
 	MaxMemberNum  *int            `json:"MaxMemberNum,omitempty"`
 	JoinOption    *string         `json:"ApplyJoinOption,omitempty"`
 	MuteAllMember *string         `json:"MuteAllMember,omitempty"`
+	SupportTopic  *int            `json:"SupportTopic,omitempty"`
 	MemberList    json.RawMessage `json:"MemberList,omitempty"`
 }
 
@@ -269,7 +270,15 @@ func (c *call) groupInfo(id string, base []string, withMembers bool, fields memb
 	setIf(&info.MemberNum, wanted("MemberNum"), g.roster.size())
 	setIf(&info.MaxMemberNum, wanted("MaxMemberNum"), g.maxMembers)
 	setIf(&info.JoinOption, wanted("ApplyJoinOption"), g.joinOption)
-	setIf(&info.MuteAllMember, wanted("MuteAllMember"), "Off")
+	mute, topics := "Off", 0
+	if g.muteAll {
+		mute = "On"
+	}
+	if g.topics {
+		topics = 1
+	}
+	setIf(&info.MuteAllMember, wanted("MuteAllMember"), mute)
+	setIf(&info.SupportTopic, wanted("SupportTopic"), topics)
 	if withMembers {
 		info.MemberList = g.appendMembers(nil, g.roster.page(0, maxMembersInInfo), fields)
 	}

@@ -96,7 +96,7 @@ func (g *group) appendMember(dst []byte, m *member, fields memberFields) []byte 
 		dst = strconv.AppendUint(append(dst, `,"LastSendMsgTime":`...), uint64(m.spoke), 10)
 	}
 	if fields&fieldMuteUntil != 0 {
-		dst = append(dst, `,"MuteUntil":0`...)
+		dst = strconv.AppendUint(append(dst, `,"MuteUntil":`...), uint64(g.muted[m.account]), 10)
 	}
 	if fields&fieldNameCard != 0 {
 		dst = append(dst, `,"NameCard":""`...)
@@ -365,7 +365,8 @@ func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
 	if g.kind == typeAVChatRoom {
 		return nil, errCannotKick
 	}
-	e.reportMemberCall(c, "delete_group_member", g, accounts)
+	accounts = slices.DeleteFunc(accounts, func(account string) bool { return slices.Contains(c.skip, account) })
+	e.reportMemberCall(c, apiDelete, g, accounts)
 	e.removeMembers(ctx, g, c.origin(), "Kicked", accounts)
 	return nil, nil
 }

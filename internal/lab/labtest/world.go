@@ -186,6 +186,16 @@ func (w *World) intercepted() client.Client {
 					}
 				}
 			}
+			runs, areRuns := list.(*v1alpha1.PruneRunList)
+			if options.FieldSelector != nil && areRuns {
+				if app, ok := options.FieldSelector.RequiresExactMatch("appWithoutPlan"); ok {
+					err := c.List(ctx, list,
+						client.InNamespace(options.Namespace), client.MatchingFields{"spec.appRef.name": app})
+					runs.Items = slices.DeleteFunc(runs.Items,
+						func(run v1alpha1.PruneRun) bool { return run.Status.Plan != nil })
+					return err
+				}
+			}
 			return c.List(ctx, list, opts...)
 		},
 		SubResourcePatch: func(
