@@ -34,20 +34,12 @@ type fault struct {
 	Target int             `json:",omitempty"` // a manager, 2 for both; or an app
 	Move   time.Duration   `json:",omitempty"` // of the clock
 	Vendor *emulator.Fault `json:",omitempty"`
-	Unkind *unkindness     `json:",omitempty"`
 }
 
 // String is a line of the script.
 func (f fault) String() string {
-	var detail any
-	switch {
-	case f.Vendor != nil:
-		detail = f.Vendor
-	case f.Unkind != nil:
-		detail = f.Unkind
-	}
-	if detail != nil {
-		text, err := json.Marshal(detail)
+	if f.Vendor != nil {
+		text, err := json.Marshal(f.Vendor)
 		if err != nil {
 			text = []byte(err.Error())
 		}
@@ -63,7 +55,6 @@ const (
 	faultOutage  = "outage"  // of the API server for the target, For so long
 	faultClock   = "clock"   // of the vendor, moved For so long
 	faultSuspend = "suspend" // pruning of the app, For so long
-	faultUnkind  = "unkind"  // answers of the vendor
 	faultStop    = "stop"    // the leader, For so long, as SIGSTOP does
 	faultLag     = "lag"     // of the watches of lists, For so long
 	faultRotate  = "rotate"  // the app's key: the Secret follows after For
@@ -152,7 +143,7 @@ func drawEpisode(seed uint64) episodeDraft {
 		add(fault{At: at(), Do: faultSuspend, For: d.duration(time.Second, 5*time.Second), Target: d.IntN(len(e.Apps))})
 	}
 	for range d.IntN(4) {
-		add(fault{At: at(), Do: faultUnkind, Unkind: drawUnkindness(d)})
+		add(fault{At: at(), Do: faultVendor, Vendor: drawUnkindness(d)})
 	}
 	if d.chance(40) {
 		add(fault{At: at(), Do: faultStop, When: when(), For: d.duration(time.Second, 15*time.Second), Target: d.IntN(2)})
@@ -176,24 +167,33 @@ func drawEpisode(seed uint64) episodeDraft {
 	return e
 }
 
-func drawUnkindness(d rng) *unkindness {
-	u := &unkindness{
-		Kind: oneOf(d, unkindLate, unkindLate, unkindLate, unkindHTML, unkindBare, unkindNoDate, unkindRefusal),
-		API:  "delete_group_member", Count: d.between(1, 3),
+// drawUnkindness draws what the vendor's pages do not rule out.
+func drawUnkindness(d rng) *emulator.Fault {
+	f := &emulator.Fault{API: "delete_group_member", Count: d.between(1, 3), Info: "a fault of the drill"}
+	account := fmt.Sprintf("idle%d", d.between(1, 40))
+	switch n := d.IntN(100); {
+	case n < 40: // carried out after its answer
+		f.EffectAfter = d.duration(500*time.Millisecond, 6*time.Second).String()
+		if f.Kind = oneOf(d, emulator.FaultCode, emulator.FaultHTTP, emulator.FaultDrop); f.Kind == emulator.FaultCode {
+			f.Code = 60008
+		}
+		if f.Kind == emulator.FaultHTTP {
+			f.Status = oneOf(d, 502, 504)
+		}
+	case n < 55: // a page of HTML
+		f.API = oneOf(d, "get_group_info", "get_specified_group_member_info", "delete_group_member")
+		f.Kind, f.Status = emulator.FaultHTTP, 200
+	case n < 70:
+		f.API = oneOf(d, "get_group_info", "get_group_member_info", "get_specified_group_member_info")
+		f.Kind = emulator.FaultOK
+	case n < 80:
+		f.API, f.Kind = "get_group_info", emulator.FaultNoDate
+	case n < 90: // an account that cannot be removed
+		f.Kind, f.Code, f.Accounts, f.Count = emulator.FaultCode, 10004, []string{account}, 0
+	default: // or that is passed over
+		f.Kind, f.Accounts, f.Count = emulator.FaultSkip, []string{account}, 0
 	}
-	switch u.Kind {
-	case unkindLate:
-		u.After = d.duration(500*time.Millisecond, 6*time.Second)
-	case unkindHTML:
-		u.API = oneOf(d, "get_group_info", "get_specified_group_member_info", "delete_group_member")
-	case unkindBare:
-		u.API = oneOf(d, "get_group_info", "get_group_member_info", "get_specified_group_member_info")
-	case unkindNoDate:
-		u.API = "get_group_info"
-	case unkindRefusal:
-		u.Account, u.Count = fmt.Sprintf("%q", fmt.Sprintf("idle%d", d.between(1, 40))), 1000
-	}
-	return u
+	return f
 }
 
 func drawFault(d rng, patient bool) *emulator.Fault {

@@ -119,6 +119,7 @@ func (m *model) count(run *v1alpha1.PruneRun, removed map[string]bool) {
 		switch {
 		case slices.Contains(counted, account):
 		case slices.Contains(open, account): // the run ended with the batch in flight, on record
+		case m.replaced(run, account): // nobody can tell what came of it
 		default:
 			m.violation("run %s has removed %s without a record", run.Name, account)
 		}
@@ -128,6 +129,14 @@ func (m *model) count(run *v1alpha1.PruneRun, removed map[string]bool) {
 			m.violation("run %s records the removal of %s, which did not happen", run.Name, account)
 		}
 	}
+}
+
+// replaced reports whether the group was made anew after the run had removed account from it.
+func (m *model) replaced(run *v1alpha1.PruneRun, account string) bool {
+	return slices.ContainsFunc(m.departures, func(left departure) bool {
+		return left.anew && left.app == run.Spec.AppRef.Name && left.group == run.Spec.GroupID &&
+			left.done.After(m.gone[run.UID][account])
+	})
 }
 
 // leftUnderway reports whether an account left by itself after a recheck had found it: the product cannot tell that

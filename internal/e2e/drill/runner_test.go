@@ -404,8 +404,6 @@ func (w *world) inject(ctx context.Context, f fault) {
 				w.violation("move the clock: %v", err)
 			}
 		})
-	case faultUnkind:
-		w.vendor.add(*f.Unkind)
 	case faultStop:
 		target := w.replicas[f.Target]
 		for _, r := range w.replicas {
@@ -461,7 +459,6 @@ func (w *world) endFaults(ctx context.Context) {
 	if _, err := w.im(w.apps[0]).MoveClock(ctx, emulator.ClockChange{Reset: true}); err != nil {
 		w.violation("set the clock right: %v", err)
 	}
-	w.vendor.clear()
 	w.server.lag(false)
 	for _, r := range w.replicas {
 		r.wire.Mend()

@@ -27,10 +27,8 @@ type world struct {
 	t        *testing.T
 	ctx      context.Context
 	apps     []string
-	emulator string // its address, at which it is kind
 	api      client.WithWatch
 	replicas [2]*replica
-	vendor   *unkindVendor
 	server   *laggingServer
 	ledger   *ledger
 
@@ -66,12 +64,7 @@ func newWorld(t *testing.T, e episodeDraft) *world {
 	}
 	backend := lab.NewBackend(apps, w.callbackURLs, w.witness)
 	t.Cleanup(func() { _ = backend.Close() })
-	w.emulator = backend.URL
-	if w.vendor, err = newUnkindVendor(w, backend.URL); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.vendor.close)
-	w.IMEndpoint = w.vendor.server.URL
+	w.IMEndpoint = backend.URL
 	w.server = newLaggingServer(t, w)
 	if err := w.Apply(t.Context(), manifests...); err != nil {
 		t.Fatal(err)
@@ -107,7 +100,7 @@ func (w *world) appNamed(sdkAppID uint64) string {
 
 // im is the control API of the emulator for an app.
 func (w *world) im(app string) emulator.Client {
-	return emulator.Client{BaseURL: w.emulator, SDKAppID: uint64(lab.SDKAppID + slices.Index(w.apps, app))}
+	return emulator.Client{BaseURL: w.IMEndpoint, SDKAppID: uint64(lab.SDKAppID + slices.Index(w.apps, app))}
 }
 
 // putPolicy creates or changes a policy.
