@@ -163,11 +163,12 @@ func (w *world) undoSome(runners []runner, e episodeDraft) int {
 	w.withFaults(w.ctx, e.Late, func(context.Context) {
 		for _, p := range runners {
 			for _, g := range p.Groups {
-				for _, run := range w.ledger.runsOf(p.Rule.App, g.ID) {
-					if p.Undo && run.Spec.Undo == "" && ended(&run) && run.Status.Removed > 0 && len(inFlight(&run)) == 0 {
-						w.requestUndo(&run)
-						requested[run.Name] = true
-					}
+				if !p.Undo {
+					continue
+				}
+				for _, run := range p.endedRuns(g.ID) {
+					w.requestUndo(&run)
+					requested[run.Name] = true
 				}
 			}
 		}

@@ -146,7 +146,8 @@ func drawEpisode(seed uint64) episodeDraft {
 		add(fault{At: at(), Do: faultVendor, Vendor: drawUnkindness(d)})
 	}
 	if d.chance(40) {
-		add(fault{At: at(), Do: faultStop, When: when(), For: d.duration(time.Second, 15*time.Second), Target: d.IntN(2)})
+		length := d.duration(time.Second, 15*time.Second)
+		add(fault{At: at(), Do: faultStop, When: when(), For: length, Target: d.IntN(2)})
 	}
 	for range d.IntN(3) {
 		add(fault{At: at(), Do: faultLag, For: d.duration(5*time.Second, 20*time.Second)})

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -43,7 +44,7 @@ func newLaggingServer(t *testing.T, w *world) *laggingServer {
 	if proxy.Transport, err = rest.TransportFor(config); err != nil {
 		t.Fatal(err)
 	}
-	proxy.FlushInterval = -1
+	proxy.FlushInterval, proxy.ErrorLog = -1, log.New(io.Discard, "", 0) // watches are cut all the time
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	l := &laggingServer{goingOn: make(chan struct{})}
 	close(l.goingOn)

@@ -36,7 +36,8 @@ func (w *world) newReplica(flags ...string) (*replica, error) {
 		return nil, err
 	}
 	r := &replica{w: w, wire: wire, log: &lab.Log{}}
-	r.flags = slices.Concat([]string{"--shutdown-delay=100ms", "--log-format=console", "--kubeconfig=" + kubeconfig}, lab.FastElection, flags)
+	own := []string{"--shutdown-delay=100ms", "--log-format=console", "--kubeconfig=" + kubeconfig}
+	r.flags = slices.Concat(own, lab.FastElection, flags)
 	w.t.Cleanup(func() { _ = r.current().Kill() }) // no process is left behind, however the test ends
 	return r, r.start()
 }
