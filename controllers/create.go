@@ -22,8 +22,8 @@ const (
 	// maxCollisions bounds how many names in a row may turn out to be taken before ensure gives up.
 	maxCollisions = 8
 
-	// maxWithoutPlan bounds the runs of an app without a plan, finished ones included: callbacks can be forged, and must
-	// not fill etcd. The bound is soft: each worker of an intake may exceed it by what its cache does not show yet.
+	// maxWithoutPlan bounds the runs of an app without a plan, finished ones included: callbacks can be forged, and
+	// must not fill etcd. The bound is soft: each worker of an intake may exceed it by what its cache does not show yet.
 	maxWithoutPlan = 200
 
 	// groupIndex finds the runs of one group in the cache, withoutPlanIndex the runs of an app that have no plan; see
@@ -191,7 +191,8 @@ func (c *runCreator) heldOff(
 			return creation{outcome: runPending}, true
 		}
 	}
-	now, holdOff := c.Now(), prunerun.HoldOffAfter(runs, pruning.CooldownOf(app, key.Group))
+	now := c.Now()
+	holdOff := prunerun.HoldOffAfter(runs, pruning.CooldownOf(app, key.Group), now)
 	switch {
 	case holdOff.Undoing:
 		return creation{outcome: runCooling}, true

@@ -110,7 +110,8 @@ func NewIntakeMetrics(registerer prometheus.Registerer) *IntakeMetrics {
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "groupgate_prune_intake_total",
 			Help: "Group-full callbacks (coalesced, overflow) and what became of the pending groups (created, " +
-				"unfinished, cooling, suspended, not_governed, refuted by the vendor), and attempts that failed and are repeated (retried).",
+				"unfinished, cooling, suspended, not_governed, refuted by the vendor), " +
+				"and attempts that failed and are repeated (retried).",
 		}, []string{"result"}),
 	}
 	registerer.MustRegister(m.pending, m.results)

@@ -95,7 +95,8 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 // again. Every result names that time: the queue keeps one time for each run, and an event takes the place of the one
 // before.
 func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
-	left := prunerun.KeepUntil(run, r.TTL, r.cooldown(run)).Sub(r.Engine.Now())
+	cooldown, now := r.cooldown(run), r.Engine.Now()
+	left := prunerun.KeepUntil(run, r.TTL, cooldown, now).Sub(now)
 	if left <= 0 {
 		return reconcile.Result{}, discard(ctx, r.Client, run)
 	}
@@ -106,7 +107,7 @@ func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	for _, surplus := range prunerun.Surplus(runs) {
+	for _, surplus := range prunerun.Surplus(runs, cooldown, now) {
 		if err := discard(ctx, r.Client, &surplus); err != nil {
 			return reconcile.Result{}, err
 		}

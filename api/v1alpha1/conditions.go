@@ -134,6 +134,9 @@ const (
 	ReasonProtectionUnresolved = "ProtectionUnresolved"
 	// ReasonPolicyInvalid means that the governing policy is invalid: the run waits and removes no member.
 	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonSnapshotBehind means that the leader has not seen for 10 seconds what the API server has: the run waits and
+	// removes no member.
+	ReasonSnapshotBehind = "SnapshotBehind"
 	// ReasonQueued means that another run of the group comes first, or that too many large groups are being planned.
 	ReasonQueued = "Queued"
 	// ReasonVendorUnavailable means a temporary failure of a REST call; the message has the vendor's code and text.

@@ -67,6 +67,7 @@ var sections = []section{
 	{"prune-latency", (*bench).pruneLatency, true},
 	{"prune-memory", (*bench).pruneMemory, true},
 	{"prune-week", (*bench).pruneWeek, true},
+	{"prune-flood", (*bench).pruneFlood, true},
 	{"strangers", (*bench).strangers, true},
 }
 

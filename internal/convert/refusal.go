@@ -19,6 +19,9 @@ func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
 		UID:       string(run.UID),
 	}
 	status := &run.Status
+	if group := status.Group; group != nil {
+		record.SDKAppID = uint64(max(0, group.SDKAppID))
+	}
 	switch {
 	case status.Undo != nil:
 		if !status.Undo.FinishedAt.IsZero() {

@@ -17,9 +17,9 @@ const (
 	accountSeparator = "\xff"
 )
 
-// PackRun drops the accounts from a run that is to be cached: the removals of the plan, the kept accounts, and those of
-// a finished undo. These fields are then empty, and only the record in the API has them. A plan that awaits approval
-// would take up to a hundred kilobytes on every replica, for a day.
+// PackRun drops the accounts from a run that is to be cached: the removals of the plan, the kept accounts less those
+// that the vendor refused to remove, which the next plans leave out, and those of a finished undo. Only the record in
+// the API has them then. A plan that awaits approval would take up to a hundred kilobytes on every replica, for a day.
 //
 // The accounts that the run refuses at the time now stay readable through Refusal. Packing a packed run drops them if
 // the refusal is over by then.
@@ -32,7 +32,13 @@ func PackRun(run *v1alpha1.PruneRun, now time.Time) {
 		}
 		run.Annotations[refusedAccounts] = strings.Join(refusal.Accounts, accountSeparator)
 	}
-	run.Status.Kept = nil
+	var refusedByVendor []v1alpha1.KeptAccount // without the memory of the others
+	for _, kept := range run.Status.Kept {
+		if kept.Reason == v1alpha1.KeptReasonVendorRefused {
+			refusedByVendor = append(refusedByVendor, kept)
+		}
+	}
+	run.Status.Kept = refusedByVendor
 	if plan := run.Status.Plan; plan != nil {
 		plan.Removals = nil
 	}

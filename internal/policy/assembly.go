@@ -88,20 +88,38 @@ func (a *assembly) replacePolicies(replaced []replacement) {
 	}
 }
 
+// sdkAppKey names an app of the vendor in a namespace, where several IMApps may claim it.
+type sdkAppKey struct {
+	namespace string
+	sdkAppID  uint64
+}
+
+// groupRefusals binds each refusal to its app, and groups them.
 func (a *assembly) groupRefusals() {
 	for _, s := range a.states {
 		s.refusals, s.refused = nil, multiset{}
+	}
+	bySDKAppID := map[sdkAppKey][]objectName{}
+	for name, app := range a.apps {
+		key := sdkAppKey{name.namespace, app.SDKAppID}
+		bySDKAppID[key] = append(bySDKAppID[key], name)
 	}
 	for _, r := range a.Compiler.refusals {
 		if !r.matters() {
 			continue
 		}
-		s := a.state(r.app)
-		if s.refusals == nil {
-			s.refusals = map[string]groupRefusals{}
+		bound := []objectName{r.app}
+		if r.sdkAppID != 0 {
+			bound = bySDKAppID[sdkAppKey{r.app.namespace, r.sdkAppID}]
 		}
-		s.refusals[r.group] = append(s.refusals[r.group], r)
-		s.refused.add(r.fingerprint)
+		for _, name := range bound {
+			s := a.state(name)
+			if s.refusals == nil {
+				s.refusals = map[string]groupRefusals{}
+			}
+			s.refusals[r.group] = append(s.refusals[r.group], r)
+			s.refused.add(r.fingerprint)
+		}
 	}
 	for _, s := range a.states {
 		for _, ofGroup := range s.refusals {

@@ -70,7 +70,9 @@ func (c *Compiler) DeletePolicy(namespace, name string) {
 // SetList adds a list, or replaces the one of its name.
 func (c *Compiler) SetList(l List) {
 	verdict := ListVerdict{Object: l.Object.comparable(), Accounts: l.Accounts.Len()}
-	note(&c.changes.lists, l.objectName(), &labeledList{compiledList{verdict, l.Accounts}, maps.Clone(l.Labels)})
+	note(&c.changes.lists, l.objectName(), &labeledList{
+		compiledList{verdict, l.Accounts}, maps.Clone(l.Labels), versionOf(l.Name, l.UID, l.Generation),
+	})
 }
 
 // DeleteList removes a list, if there is one of that name.

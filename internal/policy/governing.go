@@ -20,6 +20,8 @@ type GoverningRule struct {
 	// Unresolved lists the references in protect that cannot be resolved: no member may be removed then. It covers
 	// every governing policy that has a rule, since the protection of each one counts.
 	Unresolved []string
+	// Lists are the references in protect of every governing policy that has a rule.
+	Lists []ListUse
 
 	adminAccount string
 	protect      []*selection
@@ -85,6 +87,7 @@ func (a *CompiledApp) GoverningRule(group string, t GroupType) (GoverningRule, b
 			}
 			visited[p] = true
 			g.Unresolved = append(g.Unresolved, p.unresolved...)
+			g.Lists = append(g.Lists, p.lists...)
 			g.protect = append(g.protect, &p.protect)
 		}
 	}
@@ -134,6 +137,7 @@ type pruning struct {
 	invalid    string
 	unresolved []string
 	protect    selection
+	lists      []ListUse
 	// fingerprint covers what the rule says, before the references of protect are resolved.
 	fingerprint fingerprint
 }

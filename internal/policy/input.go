@@ -118,6 +118,8 @@ type List struct {
 type Refusal struct {
 	// Namespace and App name the app, Group the group.
 	Namespace, App, Group string
+	// SDKAppID, if it is known, says which app it is, whatever its name is now; 0 goes by the name.
+	SDKAppID uint64
 	// UID is that of the run, which has at most one refusal.
 	UID string
 	// Accounts longer than [accounts.MaxBytes] are left out.

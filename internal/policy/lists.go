@@ -33,7 +33,8 @@ type listNamespace struct {
 // labeledList is a list as the compiler knows it. Labels are no part of the verdict.
 type labeledList struct {
 	compiledList
-	labels map[string]string
+	labels  map[string]string
+	version fingerprint
 }
 
 // withLists returns the lists of a snapshot after changes. A list of which only the labels changed stays the same
@@ -82,14 +83,16 @@ type resolution struct {
 	sets []accounts.Named
 	// found says that at least one list exists, even if it is empty.
 	found bool
-	// content is a hash of the sets.
-	content fingerprint
+	// content is a hash of the sets, versions of the objects that they are from.
+	content  fingerprint
+	versions ListVersions
 }
 
 func resolutionOf(lists []*labeledList) resolution {
 	r := resolution{found: len(lists) > 0}
 	var t transcript
 	for _, l := range lists {
+		r.versions.of.add(l.version)
 		if l.set != "" {
 			r.sets = append(r.sets, accounts.Named{Name: l.Name, Accounts: l.set})
 			t.accounts(l.set)

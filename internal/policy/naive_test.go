@@ -167,12 +167,17 @@ func (n naive) selects(namespace string, a *AccountSelector, account string) boo
 	return false
 }
 
+// binds says whether the record is about the app: by its number, or by its name if none is recorded.
+func binds(r *Refusal, a *App) bool {
+	return r.Namespace == a.Namespace && (r.SDKAppID == a.SDKAppID || r.SDKAppID == 0 && r.App == a.Name)
+}
+
 // refusal returns what the records tell the account that would come back; nil where they do not refuse it.
 func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 	var told *Verdict
 	var until time.Time
 	for _, r := range n.in.Refusals {
-		if r.Namespace != a.Namespace || r.App != a.Name || r.Group != q.Group || !r.Until.After(q.Now) ||
+		if !binds(&r, a) || r.Group != q.Group || !r.Until.After(q.Now) ||
 			!slices.Contains(r.Accounts, q.Account) {
 			continue
 		}
@@ -194,7 +199,7 @@ func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 // restores reports whether the query is the operator adding back whom a run removed.
 func (n naive) restores(a *App, q JoinQuery) bool {
 	for _, r := range n.in.Refusals {
-		if r.Restoring && r.Namespace == a.Namespace && r.App == a.Name && r.Group == q.Group &&
+		if r.Restoring && binds(&r, a) && r.Group == q.Group &&
 			slices.Contains(r.Accounts, q.Account) {
 			return q.Trigger == TriggerRESTAPI && a.AdminAccount != "" && q.Operator == a.AdminAccount
 		}

@@ -187,6 +187,10 @@ func (p *resolvedPolicy) lookUp(references []*reference) (*section, *pruning) {
 	}
 	if len(p.protect.refs) > 0 {
 		r := *p.pruning
+		r.lists = make([]ListUse, len(p.protect.refs))
+		for i := range r.lists {
+			r.lists[i] = references[i].use()
+		}
 		protect, absent := collect("whenFull.prune.protect", p.protect)
 		r.protect = protect
 		r.unresolved = slices.Clone(r.unresolved)

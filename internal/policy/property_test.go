@@ -135,6 +135,7 @@ func drawRecord(t *rapid.T) Refusal {
 		Namespace: rapid.SampledFrom(someSpaces).Draw(t, "namespace"),
 		App:       rapid.SampledFrom(append(someApps, "none")).Draw(t, "app"),
 		Group:     rapid.SampledFrom(someGroups).Draw(t, "group"),
+		SDKAppID:  uint64(rapid.IntRange(0, 3).Draw(t, "id")),
 		UID:       fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")),
 		Accounts:  some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
 		Reject: Rejection{

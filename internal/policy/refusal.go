@@ -11,6 +11,7 @@ import (
 // compiledRefusal is the compiled form of a [Refusal].
 type compiledRefusal struct {
 	app      objectName
+	sdkAppID uint64 // 0: not known
 	group    string
 	accounts accounts.Set
 	// until is when the refusal ends; zero if the accounts are not refused.
@@ -18,13 +19,14 @@ type compiledRefusal struct {
 	reject    Rejection
 	restoring bool
 
-	// fingerprint leaves out the run's UID, on which no decision depends.
+	// fingerprint leaves out the run's UID, on which no decision depends, and which app it is.
 	fingerprint fingerprint
 }
 
 func compileRefusal(r *Refusal) *compiledRefusal {
 	compiled := &compiledRefusal{
 		app:       objectName{r.Namespace, r.App},
+		sdkAppID:  r.SDKAppID,
 		group:     r.Group,
 		accounts:  accounts.NewSet(r.Accounts),
 		until:     r.Until.Round(0).UTC(),

@@ -80,6 +80,17 @@ func TestRecords(t *testing.T) {
 			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Now = time.Time{} },
 			want: pruned(10120, "Come back later"),
 		},
+		"0: another SDKAppID under the name of the app": {
+			records: []Refusal{recordOf("a", func(r *Refusal) { *r = refusal; r.SDKAppID = 2 })},
+			want:    admit(ReasonUnmatched),
+		},
+		"0: the SDKAppID under another name": {
+			records: []Refusal{recordOf("a", func(r *Refusal) {
+				*r = refusal
+				r.App, r.SDKAppID = "before", appID
+			})},
+			want: pruned(10120, "Come back later"),
+		},
 		"0: another account": {
 			records: []Refusal{refusal}, query: func(q *JoinQuery) { q.Account = "Jared" },
 			want: admit(ReasonUnmatched),

@@ -1,6 +1,13 @@
 package prunerun
 
-import "github.com/groupgate/groupgate/api/v1alpha1"
+import (
+	"time"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// refusalMemory is for how long plans leave out accounts that the vendor refused to remove.
+const refusalMemory = 7 * 24 * time.Hour
 
 // Progress is how far the plan is carried out; zero before the first batch.
 func Progress(run *v1alpha1.PruneRun) v1alpha1.PruneProgress {
@@ -63,4 +70,23 @@ func withoutKept(run *v1alpha1.PruneRun, removals []v1alpha1.PlannedRemoval) []v
 		}
 	}
 	return rest
+}
+
+// RefusedByVendor are the accounts that finished runs of a group kept because the vendor refused to remove them, of the
+// last 7 days, and as far as there are records.
+func RefusedByVendor(runs []v1alpha1.PruneRun, now time.Time) map[string]struct{} {
+	refused := map[string]struct{}{}
+	for i := range runs {
+		run := &runs[i]
+		end, ended := Completion(run)
+		if !ended || now.Sub(Happened(run, end.LastTransitionTime.Time, now)) >= refusalMemory {
+			continue
+		}
+		for _, kept := range run.Status.Kept {
+			if kept.Reason == v1alpha1.KeptReasonVendorRefused {
+				refused[kept.Account] = struct{}{}
+			}
+		}
+	}
+	return refused
 }

@@ -38,7 +38,7 @@ type HoldOff struct {
 //
 // A run that ended CoolingDown does not count, since it would prolong the cooldown that it obeyed; nor does one that
 // Expired, whose plan was older than any cooldown need be.
-func HoldOffAfter(runs []v1alpha1.PruneRun, cooldown Cooldown) HoldOff {
+func HoldOffAfter(runs []v1alpha1.PruneRun, cooldown Cooldown, now time.Time) HoldOff {
 	var h HoldOff
 	for i := range runs {
 		run := &runs[i]
@@ -46,13 +46,14 @@ func HoldOffAfter(runs []v1alpha1.PruneRun, cooldown Cooldown) HoldOff {
 		case WantsUndo(run):
 			h.Undoing = true
 		case UndoEnded(run):
-			h.CoolingUntil = later(h.CoolingUntil, run.Status.Undo.FinishedAt.Add(cooldown(run)))
+			at := Happened(run, run.Status.Undo.FinishedAt.Time, now)
+			h.CoolingUntil = later(h.CoolingUntil, at.Add(cooldown(run)))
 		}
 		end, finished := Completion(run)
 		if !finished || end.Reason == v1alpha1.ReasonCoolingDown || end.Reason == v1alpha1.ReasonExpired {
 			continue
 		}
-		switch at := end.LastTransitionTime; {
+		switch at := Happened(run, end.LastTransitionTime.Time, now); {
 		case end.Type == v1alpha1.ConditionFailed || FoundFull(run):
 			h.CoolingUntil = later(h.CoolingUntil, at.Add(cooldown(run)))
 		case end.Reason == v1alpha1.ReasonNotFull:

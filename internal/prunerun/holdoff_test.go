@@ -83,7 +83,7 @@ func TestHoldOff(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, prunerun.HoldOffAfter(tc.runs, cooldown)); diff != "" {
+			if diff := cmp.Diff(tc.want, prunerun.HoldOffAfter(tc.runs, cooldown, minutes(59))); diff != "" {
 				t.Errorf("(-want,+got)\n%s", diff)
 			}
 		})
@@ -117,7 +117,7 @@ func TestKeepUntil(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := prunerun.KeepUntil(&tc.run, tc.ttl, tc.cooldown); !got.Equal(tc.want) {
+			if got := prunerun.KeepUntil(&tc.run, tc.ttl, tc.cooldown, minutes(59)); !got.Equal(tc.want) {
 				t.Errorf("kept until %s, want %s", got, tc.want)
 			}
 		})
@@ -136,7 +136,7 @@ func TestSurplus(t *testing.T) {
 		named("unfinished", 0),
 	)
 	var names []string
-	for _, run := range prunerun.Surplus(runs) {
+	for _, run := range prunerun.Surplus(runs, cooldown, minutes(59)) {
 		names = append(names, run.Name)
 	}
 	if diff := cmp.Diff([]string{"run-2", "run-1"}, names); diff != "" {
@@ -146,7 +146,7 @@ func TestSurplus(t *testing.T) {
 	for _, name := range []string{"run-9", "run-10", "run-12", "run-11"} {
 		tied = append(tied, with(named(name, 0), completed("Expired", 1)))
 	}
-	if got := prunerun.Surplus(tied); len(got) != 1 || got[0].Name != "run-9" {
+	if got := prunerun.Surplus(tied, cooldown, minutes(59)); len(got) != 1 || got[0].Name != "run-9" {
 		t.Errorf("surplus = %v, want run-9, the first of four within a second", got)
 	}
 	// A preview takes the place of the one before.
@@ -154,7 +154,7 @@ func TestSurplus(t *testing.T) {
 	for i, reason := range []string{"Previewed", "NotFull", "Previewed", "NotFull"} {
 		previews = append(previews, with(named(fmt.Sprint("run-", i), 0), completed(reason, i)))
 	}
-	if got := prunerun.Surplus(previews); len(got) != 1 || got[0].Name != "run-0" {
+	if got := prunerun.Surplus(previews, cooldown, minutes(59)); len(got) != 1 || got[0].Name != "run-0" {
 		t.Errorf("surplus = %v, want run-0, the older preview", got)
 	}
 }
@@ -187,5 +187,58 @@ func TestInTheWay(t *testing.T) {
 				t.Errorf("ok = %v, names (-want,+got)\n%s", ok, diff)
 			}
 		})
+	}
+}
+
+// A clock that was a month ahead for a moment ended a run, or an undo, or made a plan.
+func TestClockThatWasAheadForAMomentBlocksNothing(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	now := minutes(5)
+	ahead := metav1.NewTime(now.Add(month))
+	run := with(named("run", 2), completed("Removed", 0), foundFull, plan(v1alpha1.PruneModeEnforce, "a"),
+		func(run *v1alpha1.PruneRun) {
+			run.Status.Conditions[0].LastTransitionTime = ahead
+			run.Status.Plan.CreatedAt = ahead
+		})
+	undone := with(run, func(run *v1alpha1.PruneRun) { run.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: ahead} })
+	for name, run := range map[string]v1alpha1.PruneRun{"run": run, "undo": undone} {
+		want := prunerun.HoldOff{CoolingUntil: minutes(7)}
+		if diff := cmp.Diff(want, prunerun.HoldOffAfter([]v1alpha1.PruneRun{run}, cooldown, now)); diff != "" {
+			t.Errorf("%s: hold-off (-want,+got)\n%s", name, diff)
+		}
+		if got, want := prunerun.KeepUntil(&run, month, cooldown, now), minutes(2).Add(month); !got.Equal(want) {
+			t.Errorf("%s: kept until %s, want %s", name, got, want)
+		}
+		if prunerun.PlanExpired(&run, now) || !prunerun.PlanExpired(&run, minutes(3).Add(prunerun.PlanLife)) {
+			t.Errorf("%s: the plan does not expire a day after the run was created", name)
+		}
+	}
+	// The clocks of two leaders differ a little.
+	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(now.Add(4 * time.Minute))
+	if got := prunerun.HoldOffAfter([]v1alpha1.PruneRun{run}, cooldown, now); !got.CoolingUntil.Equal(minutes(14)) {
+		t.Errorf("cooling until %s, want %s", got.CoolingUntil, minutes(14))
+	}
+}
+
+func TestSurplusSparesRunsWhoseCooldownIsNotOver(t *testing.T) {
+	cooling := with(named("cooling", 0), completed("Previewed", 0), foundFull)
+	runs := []v1alpha1.PruneRun{cooling}
+	for i := range 4 {
+		runs = append(runs, with(named(fmt.Sprint("by-hand-", i), 1), completed("NotFull", 1+i/4)))
+	}
+	names := func(now time.Time) (names []string) {
+		for _, run := range prunerun.Surplus(runs, cooldown, now) {
+			names = append(names, run.Name)
+		}
+		return names
+	}
+	if diff := cmp.Diff([]string{"by-hand-0"}, names(minutes(4))); diff != "" {
+		t.Errorf("surplus while it cools (-want,+got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"by-hand-0", "cooling"}, names(minutes(6))); diff != "" {
+		t.Errorf("surplus after that (-want,+got)\n%s", diff)
+	}
+	if got := prunerun.Surplus(runs, nil, minutes(6)); len(got) != 0 {
+		t.Errorf("surplus without the rules: %v", got)
 	}
 }

@@ -18,11 +18,11 @@ const (
 // KeepUntil is when a finished run may be deleted: ttl (at least 24 hours) after its end, or ten minutes if it holds
 // nothing, but not while its accounts are refused, nor within the cooldown that starts with its end. cooldown is nil
 // where the rules are not known.
-func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown) time.Time {
+func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown, now time.Time) time.Time {
 	end, _ := Completion(run)
-	ended := end.LastTransitionTime.Time
+	ended := Happened(run, end.LastTransitionTime.Time, now)
 	if UndoEnded(run) {
-		ended = later(ended, run.Status.Undo.FinishedAt.Time)
+		ended = later(ended, Happened(run, run.Status.Undo.FinishedAt.Time, now))
 	}
 	until := ended.Add(max(ttl, minTTL))
 	if HoldsNothing(run) {
@@ -38,10 +38,20 @@ func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown) tim
 }
 
 // Surplus are the finished runs of a group that removed no member, less the latest ones. Of previews only the latest is
-// left: its plan, which may take 100 KB, says all that the ones before it said.
-func Surplus(runs []v1alpha1.PruneRun) []v1alpha1.PruneRun {
+// left: its plan, which may take 100 KB, says all that the ones before it said. A run whose cooldown lasts longer than
+// those of the runs that are left is not surplus. cooldown is nil where the rules are not known: nothing is surplus
+// then.
+func Surplus(runs []v1alpha1.PruneRun, cooldown Cooldown, now time.Time) []v1alpha1.PruneRun {
+	if cooldown == nil {
+		return nil
+	}
+	var left []v1alpha1.PruneRun
 	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool {
-		return !Finished(&run) || RemovedMembers(&run) || WantsUndo(&run)
+		stays := !Finished(&run) || RemovedMembers(&run) || WantsUndo(&run)
+		if stays {
+			left = append(left, run)
+		}
+		return stays
 	})
 	slices.SortFunc(runs, latestFirst)
 	var surplus []v1alpha1.PruneRun
@@ -55,8 +65,15 @@ func Surplus(runs []v1alpha1.PruneRun) []v1alpha1.PruneRun {
 		}
 		kept++
 		preview = preview || previewed
+		left = append(left, runs[i])
 	}
-	return surplus
+	cooling := later(now, HoldOffAfter(left, cooldown, now).CoolingUntil)
+	return slices.DeleteFunc(surplus, func(run v1alpha1.PruneRun) bool {
+		until := HoldOffAfter([]v1alpha1.PruneRun{run}, cooldown, now).CoolingUntil
+		cools := until.After(cooling)
+		cooling = later(cooling, until)
+		return cools
+	})
 }
 
 func latestFirst(a, b v1alpha1.PruneRun) int {

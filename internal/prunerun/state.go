@@ -41,7 +41,7 @@ func HasPlan(run *v1alpha1.PruneRun) bool { return run.Status.Plan != nil }
 
 // PlanExpired reports whether the plan is too old to be carried out.
 func PlanExpired(run *v1alpha1.PruneRun, now time.Time) bool {
-	return now.Sub(run.Status.Plan.CreatedAt.Time) > PlanLife
+	return now.Sub(Happened(run, run.Status.Plan.CreatedAt.Time, now)) > PlanLife
 }
 
 // AwaitsApproval reports whether the plan must not be carried out before a person approves it: in every mode but

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
@@ -31,10 +32,12 @@ type Engine struct {
 	// Stale, if set, reports whether the watches, and so the snapshot, may be out of date: no member is removed then.
 	Stale func() bool
 
-	turns   turns
-	slots   batchSlots
-	plans   planLimiter
-	ledgers ledgers
+	turns     turns
+	slots     batchSlots
+	plans     planLimiter
+	ledgers   ledgers
+	deletions deletions
+	behind    behind
 }
 
 // Snapshots is where the published snapshot is: a policy.Store.
@@ -67,8 +70,11 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 	if prunerun.KeyOf(run) != key {
 		return nextAfter(ctx, errBehind) // the cache holds a deleted run of the same name
 	}
-	ledger := e.ledgers.of(term, key.AppName(), e.Live)
-	j := &job{key: key, journal: &journal{Engine: e, ledger: ledger, run: run}}
+	ledger := e.ledgers.of(term, key.AppName(), e.Live, e.Now)
+	j := &job{
+		key: key, term: term, batchSize: imrest.MaxDeletesPerCall,
+		journal: &journal{Engine: e, ledger: ledger, run: run},
+	}
 	switch {
 	case !run.DeletionTimestamp.IsZero():
 		return Next{}, nil
@@ -106,7 +112,12 @@ func Wakes(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 // job is the work of one Step on one run.
 type job struct {
 	*journal
-	key prunerun.Key
+	key  prunerun.Key
+	term uint64
+	// batchSize is how many members the next batch may hold. It is halved whenever the look at a batch is too old
+	// before all of its deletion is sent: a look takes a call for 50 members, and a deletion several if the vendor
+	// refuses some.
+	batchSize int
 }
 
 // advance takes an unfinished run to its end, or to what stops it. facts are those that a plan was about to be made
@@ -136,6 +147,11 @@ func (j *job) refresh(ctx context.Context) (Next, error) {
 func (j *job) conclude(ctx context.Context, f facts, err error) (Next, error) {
 	if ctx.Err() != nil {
 		return nextAfter(ctx, err)
+	}
+	if !errors.Is(err, errBehind) {
+		j.behind.release(j.run.UID)
+	} else if j.behind.hold(j.run.UID, j.Now()) > behindDelay {
+		err = behindForLong()
 	}
 	if end, ok := errors.AsType[*endError](err); ok {
 		if prunerun.WantsUndo(j.run) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/imrest"
@@ -15,13 +17,13 @@ import (
 )
 
 const (
-	// recheckLife is how long the recheck of a batch is valid, from its end. recheckPatience is how long it may take,
-	// together with the reading of what allows a removal: a suspension or a protection that is added meanwhile must not
-	// be overlooked for longer.
-	recheckLife     = 5 * time.Second
-	recheckPatience = 15 * time.Second
-	// maxLateRechecks is how often in a row a recheck may become invalid before its deletion is sent.
-	maxLateRechecks = 5
+	// lookLife is how old the last look at a member may be when its deletion is sent, and factsLife how old what allows
+	// the removal may be: a message, a suspension or a protection is not overlooked for longer.
+	lookLife  = 5 * time.Second
+	factsLife = 15 * time.Second
+	// maxLateRechecks is how often in a row a recheck may become invalid before its deletion is sent: until a batch has
+	// one member.
+	maxLateRechecks = 7
 )
 
 // execute carries out the plan, batch by batch. Every batch begins with the run as the API server has it, so that a
@@ -39,6 +41,7 @@ func (j *job) execute(ctx context.Context) error {
 		}
 		switch {
 		case errors.Is(err, imrest.ErrTooLate):
+			j.batchSize = max(1, j.batchSize/2)
 			if late++; late >= maxLateRechecks {
 				return tooSlow(err)
 			}
@@ -63,6 +66,9 @@ func tooSlow(cause error) error {
 
 // batchInSlot takes one batch while few other runs of the app have one under way.
 func (j *job) batchInSlot(ctx context.Context) (facts, error) {
+	if err := j.deletionAnswered(); err != nil {
+		return facts{}, err
+	}
 	if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
 		return facts{}, err
 	}
@@ -97,37 +103,46 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 	if open == 0 {
 		return enough("The plan is carried out.")
 	}
-	granted, err := j.reserve(ctx, f, min(open, needed, imrest.MaxDeletesPerCall))
+	granted, err := j.reserve(ctx, f, min(open, needed, j.batchSize))
 	if err != nil {
 		return err
 	}
 	batch := prunerun.NextBatch(j.run, granted)
-	members, checkedAt, err := j.readForRecheck(ctx, f, batch)
+	look, err := j.lookAt(ctx, f, batch)
 	if err != nil {
 		return err
 	}
-	remove, spared := f.rule.Recheck(removalsOf(batch), members, j.Now())
+	remove, spared := f.rule.Recheck(removalsOf(batch), look.members, j.Now())
 	if len(remove) == 0 {
 		return j.recordSettled(ctx, granted, 0, keptRecords(spared))
 	}
-	if err := j.recordBatch(ctx, f, granted, keptRecords(spared), checkedAt); err != nil {
+	if err := j.recordBatch(ctx, f, granted, keptRecords(spared), look); err != nil {
 		return err
 	}
-	if err := j.delete(ctx, f, remove, checkedAt); err != nil {
+	deletion, err := j.delete(ctx, f, remove, look)
+	if err != nil {
+		if ctx.Err() == nil {
+			if recordErr := j.recordPart(ctx, deletion); recordErr != nil {
+				return recordErr
+			}
+		}
 		return err
 	}
-	return j.recordSettled(ctx, granted, len(remove), nil)
+	return j.recordSettled(ctx, granted, len(deletion.Removed), refusedRecords(ctx, deletion))
 }
 
 // resume takes up the batch in flight. Whether its deletion was sent is not known, so that absent members count as
 // removed; the others are rechecked, and removed as far as seats are still needed.
 func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 	batch := prunerun.InFlight(j.run)
-	members, checkedAt, err := j.readForRecheck(ctx, f, batch)
+	if len(batch) > j.batchSize {
+		return j.closeInFlight(ctx, *f) // it came too late, and would again: smaller ones take its place
+	}
+	look, err := j.lookAt(ctx, f, batch)
 	if err != nil {
 		return err
 	}
-	gone, remove, spared := f.rule.RecheckInFlight(removalsOf(batch), members, j.Now())
+	gone, remove, spared := f.rule.RecheckInFlight(removalsOf(batch), look.members, j.Now())
 	inFlight, kept := int(prunerun.Progress(j.run).InFlight), keptRecords(spared)
 	// The members beyond what is needed are kept: enough seats are free once the others are removed.
 	want, keptReason := min(len(remove), needed), v1alpha1.KeptReasonRunEnded
@@ -150,13 +165,14 @@ func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 		return j.recordSettled(ctx, inFlight, len(gone), kept)
 	}
 	// A fence of this term, even if the batch is what it was: it makes the copies of other writers stale.
-	if err := j.recordBatch(ctx, f, inFlight, kept, checkedAt); err != nil {
+	if err := j.recordBatch(ctx, f, inFlight, kept, look); err != nil {
 		return err
 	}
-	if err := j.delete(ctx, f, remove, checkedAt); err != nil {
+	deletion, err := j.delete(ctx, f, remove, look)
+	if err != nil {
 		return err
 	}
-	return j.recordSettled(ctx, inFlight, len(gone)+len(remove), nil)
+	return j.recordSettled(ctx, inFlight, len(gone)+len(deletion.Removed), refusedRecords(ctx, deletion))
 }
 
 // reserve takes a batch of up to want members out of the budget before it is rechecked and recorded. It returns at
@@ -181,40 +197,51 @@ func (j *job) reserveInFlight(ctx context.Context, f *facts, gone, remove int) (
 	return max(0, granted-gone), err
 }
 
-// readForRecheck reads for step 2: the members of the batch as the vendor has them now, and when that was; the rule
-// rechecks them. A reading that ends too
-// long after the beginning of step 1 is void: it returns imrest.ErrTooLate, as does a deletion that comes too late
-// after it.
-func (j *job) readForRecheck(
-	ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval,
-) (map[string]policy.Member, time.Time, error) {
-	members, err := j.membersNow(ctx, f, batch, f.readAt.Add(recheckPatience))
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	checkedAt := j.Now()
-	if took := checkedAt.Sub(f.readAt); took > recheckPatience {
-		err := fmt.Errorf("look at the members: it took %s: %w", took.Round(time.Second), imrest.ErrTooLate)
-		return nil, time.Time{}, err
-	}
-	return members, checkedAt, nil
+// look is what the vendor says of a batch right before its deletion.
+type look struct {
+	members  map[string]policy.Member // an account that is absent is not in the group
+	asOf     time.Time                // when the first of its requests was sent
+	notAfter time.Time                // when it is too late for a deletion by it
 }
 
-// membersNow reads a batch from the vendor. An account that is absent from the map is not in the group.
+// lookAt is step 2. A look that is too old for a deletion already, or that rests on facts which are, is void: lookAt
+// returns imrest.ErrTooLate, as does a deletion that comes too late.
+func (j *job) lookAt(ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval) (look, error) {
+	factsEnd := f.readAt.Add(factsLife)
+	members, asOf, err := j.membersNow(ctx, f, batch, factsEnd)
+	if err != nil {
+		return look{}, err
+	}
+	lookEnd, now := asOf.Add(lookLife), j.Now()
+	if imrest.Late(now, factsEnd) || imrest.Late(now, lookEnd) {
+		return look{}, fmt.Errorf("look at the members: it is of %s: %w", asOf.UTC().Format(time.RFC3339Nano),
+			imrest.ErrTooLate)
+	}
+	if factsEnd.Before(lookEnd) {
+		lookEnd = factsEnd
+	}
+	return look{members: members, asOf: asOf, notAfter: lookEnd}, nil
+}
+
+// membersNow reads a batch from the vendor, as it is at asOf or later. An account that is absent from the map is not in
+// the group.
 func (j *job) membersNow(
 	ctx context.Context, f *facts, batch []v1alpha1.PlannedRemoval, notAfter time.Time,
-) (map[string]policy.Member, error) {
-	members, err := f.remote.named(ctx, accountsOf(batch), notAfter)
-	if err != nil {
-		return nil, vendorError("look at the members once more", err)
+) (members map[string]policy.Member, asOf time.Time, _ error) {
+	if len(batch) == 0 {
+		return nil, j.Now(), nil
 	}
-	return members, nil
+	members, asOf, err := f.remote.named(ctx, accountsOf(batch), notAfter)
+	if err != nil {
+		return nil, time.Time{}, vendorError("look at the members once more", err)
+	}
+	return members, asOf, nil
 }
 
 // recordBatch is step 3, the fence: the batch is recorded before it is deleted. The time in the message makes it a new
 // version of the run in any case.
 func (j *job) recordBatch(
-	ctx context.Context, f *facts, inFlight int, kept []v1alpha1.KeptAccount, checkedAt time.Time,
+	ctx context.Context, f *facts, inFlight int, kept []v1alpha1.KeptAccount, look look,
 ) error {
 	return j.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		now, status, progress := j.Now(), &run.Status, prunerun.Progress(run)
@@ -226,24 +253,52 @@ func (j *job) recordBatch(
 		j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
 			"Removing positions %d to %d of %d, last looked at %s.",
 			progress.Settled+1, progress.Settled+progress.InFlight, len(status.Plan.Removals),
-			checkedAt.UTC().Format(time.RFC3339Nano)))
+			look.asOf.UTC().Format(time.RFC3339Nano)))
 	})
 }
 
 // delete is step 4. It is called only right after recordBatch, with the members that the recheck before that found fit
 // to go. A deletion that failed and may have taken effect is repeated only after another recheck: a member that was
 // removed may have come back at once.
-func (j *job) delete(ctx context.Context, f *facts, accounts []string, checkedAt time.Time) error {
+func (j *job) delete(ctx context.Context, f *facts, accounts []string, look look) (imrest.Deletion, error) {
+	j.deletions.begin(j.term, j.run.UID)
 	deletion, err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
-		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: checkedAt.Add(recheckLife),
+		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: look.notAfter,
 	})
-	if err == nil && len(deletion.Refused) > 0 {
-		err = deletion.Refused[0].Err
-	}
+	j.deletions.end(j.term, j.run.UID, len(deletion.Unknown) == 0, j.Now())
 	if err != nil {
-		return vendorError("remove members", err)
+		return deletion, vendorError("remove members", err)
 	}
-	return nil
+	return deletion, nil
+}
+
+// refusedRecords are the accounts that the vendor refused to remove, as they are recorded.
+func refusedRecords(ctx context.Context, deletion imrest.Deletion) []v1alpha1.KeptAccount {
+	var refused []v1alpha1.KeptAccount
+	for _, account := range deletion.Refused {
+		log.FromContext(ctx).V(1).Info("The vendor refuses to remove a member",
+			"account", account.Account, "error", account.Err.Error())
+		refused = append(refused, v1alpha1.KeptAccount{
+			Account: account.Account, Reason: v1alpha1.KeptReasonVendorRefused,
+		})
+	}
+	return refused
+}
+
+// recordPart settles the positions of a batch that a deletion came to before it failed, if what it did is certain. The
+// others, which come after these, are open again.
+func (j *job) recordPart(ctx context.Context, deletion imrest.Deletion) error {
+	if len(deletion.Unknown) > 0 || len(deletion.Untouched) == 0 {
+		return nil
+	}
+	open := j.run.Status.Plan.Removals[prunerun.Progress(j.run).Settled:]
+	begun := slices.IndexFunc(open, func(removal v1alpha1.PlannedRemoval) bool {
+		return removal.Account == deletion.Untouched[0]
+	})
+	if begun <= 0 {
+		return nil
+	}
+	return j.recordSettled(ctx, begun, len(deletion.Removed), refusedRecords(ctx, deletion))
 }
 
 // recordSettled is step 5: n positions of the plan are done with, removed of them by a removal.
@@ -261,6 +316,7 @@ func (j *job) recordSettled(ctx context.Context, n, removed int, kept []v1alpha1
 	if err != nil {
 		return err
 	}
+	j.deletions.forget(j.run.UID)
 	j.Metrics.membersRemoved(int32Of(removed))
 	return nil
 }
@@ -298,12 +354,15 @@ func (j *job) closeInFlight(ctx context.Context, known facts) error {
 	if inFlight == 0 {
 		return nil
 	}
+	if err := j.deletionAnswered(); err != nil {
+		return err
+	}
 	f, err := j.closingFacts(ctx, known)
 	if err != nil {
 		return err
 	}
 	batch := prunerun.InFlight(j.run)
-	members, err := j.membersNow(ctx, &f, batch, time.Time{})
+	members, _, err := j.membersNow(ctx, &f, batch, time.Time{})
 	if err != nil {
 		return err
 	}

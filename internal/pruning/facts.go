@@ -53,8 +53,8 @@ var (
 	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{ruleGoverns, ruleUsable})
 	// batchChain is what allows a batch to be removed.
 	batchChain = chain([]check{firstInQueue, watchesCurrent}, pruneChain, []check{
-		planNotExpired, credentialsPresent, groupRead(recheckPatience), clocksAgree, groupTypeAsPlanned, activityKnown,
-		rulePlannedBy, ruleUsable,
+		planNotExpired, credentialsPresent, groupRead(factsLife), clocksAgree, groupAsPlanned, activityKnown,
+		rulePlannedBy, ruleUsable, protectionInForce,
 	})
 	// closeChain is what it takes to read the members of a batch after the run was stopped.
 	closeChain = []check{appExists, sameApp, credentialsPresent}
@@ -249,21 +249,22 @@ func groupRead(patience time.Duration) check {
 	}
 }
 
-// clocksAgree ends a run without a plan: nothing is lost with it. A run that is under way waits, since clocks are set
-// right again.
+// clocksAgree makes a run wait while the clocks differ, or cannot be compared: they are set right again, and the end of
+// a run must not be recorded by a clock that is wrong.
 func clocksAgree(_ context.Context, j *job, f *facts) error {
 	if f.group.ServerTime.IsZero() {
-		return nil
+		return clockSkew("The vendor's answer has no Date, so that its clock and ours cannot be compared: " +
+			"let proxies pass this header.")
 	}
 	skew := j.Now().Sub(f.group.ServerTime).Abs()
 	if skew <= maxClockSkew {
 		return nil
 	}
 	skew = skew.Round(time.Second)
-	message := fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew)
-	if !prunerun.HasPlan(j.run) {
-		return fail(v1alpha1.ReasonClockSkew, "%s", message)
-	}
+	return clockSkew(fmt.Sprintf("The vendor's clock and ours differ by %s: set the clock of the node.", skew))
+}
+
+func clockSkew(message string) error {
 	return &waitError{reason: v1alpha1.ReasonClockSkew, message: message, cause: errors.New(message)}
 }
 
@@ -275,8 +276,16 @@ func groupSupported(_ context.Context, _ *job, f *facts) error {
 	return nil
 }
 
-func groupTypeAsPlanned(_ context.Context, j *job, f *facts) error {
-	if recorded := j.run.Status.Group; recorded == nil || v1alpha1.GroupType(f.group.Type) != recorded.Type {
+// groupAsPlanned requires the group to be the one that the plan was made from: of the same type, and not one that was
+// created under the id of a group that was disbanded.
+func groupAsPlanned(_ context.Context, j *job, f *facts) error {
+	recorded := j.run.Status.Group
+	if anotherGroup(recorded, f.group) {
+		return complete(v1alpha1.ReasonSuperseded,
+			"The group of the plan does not exist any more: the present one of this id was created at %s.",
+			f.group.CreateTime.UTC().Format(time.RFC3339))
+	}
+	if recorded == nil || v1alpha1.GroupType(f.group.Type) != recorded.Type {
 		return complete(v1alpha1.ReasonSuperseded, "The type of the group is %q by now.", f.group.VendorType)
 	}
 	return nil
@@ -358,7 +367,7 @@ func cooledDown(_ context.Context, j *job, f *facts) error {
 	if j.run.Spec.Trigger == v1alpha1.PruneTriggerManual {
 		return nil
 	}
-	holdOff := prunerun.HoldOffAfter(f.runs, CooldownOf(f.compiled, j.key.Group))
+	holdOff := prunerun.HoldOffAfter(f.runs, CooldownOf(f.compiled, j.key.Group), j.Now())
 	if until := holdOff.CoolingUntil; until.After(j.Now()) {
 		return complete(v1alpha1.ReasonCoolingDown, "The group cools down until %s after its last run.",
 			until.UTC().Format(time.RFC3339))

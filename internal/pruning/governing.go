@@ -6,6 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -15,8 +16,8 @@ import (
 )
 
 const (
-	// policiesPerPage bounds what one page of policies takes in memory.
-	policiesPerPage = 500
+	// objectsPerPage bounds what one page of policies or lists takes in memory.
+	objectsPerPage = 500
 	// maxUnseenPolicies is how many policies that the snapshot lacks are read one by one; if there are more, it is
 	// better to wait for the snapshot.
 	maxUnseenPolicies = 20
@@ -39,7 +40,7 @@ func (j *job) ruleInForce(
 		var page metav1.PartialObjectMetadataList
 		page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GroupPolicyList"))
 		err := j.Live.List(ctx, &page,
-			client.InNamespace(j.key.Namespace), client.Limit(policiesPerPage), client.Continue(next))
+			client.InNamespace(j.key.Namespace), client.Limit(objectsPerPage), client.Continue(next))
 		if err != nil {
 			return policy.GoverningRule{}, false, fmt.Errorf("list the policies live: %w", err)
 		}
@@ -70,6 +71,51 @@ func (j *job) ruleInForce(
 		}
 	}
 	return rule, governed, nil
+}
+
+// protectionInForce requires the lists that protect members to be those that the API server has. A watch of lists may
+// be behind while the others are not: it lists anew what may be hundreds of megabytes.
+func protectionInForce(ctx context.Context, j *job, f *facts) error {
+	for _, use := range f.rule.Lists {
+		live, err := j.liveVersions(ctx, use)
+		if err != nil {
+			return err
+		}
+		if live != use.Versions {
+			return errBehind
+		}
+	}
+	return nil
+}
+
+// liveVersions reads which lists a reference leads to: their metadata, page by page.
+func (j *job) liveVersions(ctx context.Context, use policy.ListUse) (policy.ListVersions, error) {
+	var versions policy.ListVersions
+	selector, err := labels.Parse(use.Selector)
+	if err != nil {
+		return versions, fmt.Errorf("parse a selector of account lists: %w", err)
+	}
+	options := []client.ListOption{
+		client.InNamespace(j.key.Namespace), client.Limit(objectsPerPage),
+		client.MatchingLabelsSelector{Selector: selector},
+	}
+	if use.Name != "" {
+		options = append(options, client.MatchingFields{"metadata.name": use.Name})
+	}
+	for next := ""; ; {
+		var page metav1.PartialObjectMetadataList
+		page.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AccountListList"))
+		if err := j.Live.List(ctx, &page, append(options, client.Continue(next))...); err != nil {
+			return versions, fmt.Errorf("list the account lists live: %w", err)
+		}
+		for i := range page.Items {
+			live := &page.Items[i]
+			versions.Add(live.Name, string(live.UID), live.Generation)
+		}
+		if next = page.Continue; next == "" {
+			return versions, nil
+		}
+	}
 }
 
 // livePolicyGoverns reports whether the policy of that name, as it is live, may govern the group.

@@ -9,6 +9,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -63,8 +65,8 @@ func TestSuspensionDuringASlowReadStopsTheBatch(t *testing.T) {
 }
 
 // appAgain deletes the app and makes another one of its name, later than everything else by the clock of the API
-// server.
-func (w *world) appAgain() {
+// server, for an SDKAppID.
+func (w *world) appAgain(sdkAppID int64) {
 	w.t.Helper()
 	began := w.Get("one").CreationTimestamp
 	eventually(w.t, func() error {
@@ -73,6 +75,7 @@ func (w *world) appAgain() {
 		must(w.t, w.Client.Delete(w.t.Context(), app))
 		again := &v1alpha1.IMApp{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: labtest.App},
 			Spec: app.Spec}
+		again.Spec.SDKAppID = sdkAppID
 		must(w.t, w.Client.Create(w.t.Context(), again))
 		if !again.CreationTimestamp.After(began.Time) {
 			return errors.New("still the same second")
@@ -87,7 +90,7 @@ func TestPlanForAnotherAppOfTheSameNameIsVoid(t *testing.T) {
 	t.Run("between two batches", func(t *testing.T) {
 		t.Parallel()
 		w := enforcing(t)
-		w.Once(apiDelete, 1, w.appAgain)
+		w.Once(apiDelete, 1, func() { w.appAgain(lab.SDKAppID + 1) })
 		run := w.replica().finish("one")
 		wantConditions(t, run, "Planned=True/Planned", "Complete=True/Superseded")
 		if got := w.Happened(apiDelete); got != 1 || run.Status.Removed != 100 {
@@ -103,7 +106,7 @@ func TestPlanForAnotherAppOfTheSameNameIsVoid(t *testing.T) {
 		must(t, err)
 		w.Serving.Wait()
 		w.Once(apiDelete, 0, nil)
-		w.appAgain()
+		w.appAgain(lab.SDKAppID + 1)
 		w.Forget()
 		run := w.replica().finish("one")
 		wantConditions(t, run, "Planned=True/Planned", "Complete=True/Superseded")
@@ -112,4 +115,34 @@ func TestPlanForAnotherAppOfTheSameNameIsVoid(t *testing.T) {
 				w.Calls(), run.Status.Progress, run.Status.Removed)
 		}
 	})
+}
+
+func TestPlanGoesOnAfterItsAppWasMadeAnew(t *testing.T) {
+	t.Parallel()
+	w := enforcing(t)
+	before := w.Members(fullGroup)
+	w.Once(apiDelete, 1, func() { w.appAgain(lab.SDKAppID) })
+	w.replica().finish("one")
+	wantRemoved(t, w, before)
+}
+
+// A group is disbanded, and another one made under its id, in which the members of the old one have been idle, too.
+func TestPlanOfADisbandedGroupIsVoid(t *testing.T) {
+	t.Parallel()
+	w := enforcing(t)
+	w.Once(apiDelete, 1, func() {
+		w.Once(apiGroup, 1, func() {
+			must(t, w.Emulator.DestroyGroup(t.Context(), fullGroup))
+			_, err := w.Emulator.CreateGroup(t.Context(), emulator.GroupSpec{
+				ID: fullGroup, Type: "Public", Owner: "stranger", MaxMembers: 251, CreatedAgo: "100d",
+				Members: []emulator.MemberSpec{{Prefix: "i", Count: 250, InactiveFor: "90d"}},
+			})
+			must(t, err)
+		})
+	})
+	run := w.replica().finish("one")
+	wantConditions(t, run, "Planned=True/Planned", "Complete=True/Superseded")
+	if got := len(w.Members(fullGroup)); got != 251 || run.Status.Removed != 100 {
+		t.Errorf("%d members are left of the new group, removed %d, want 251, 100", got, run.Status.Removed)
+	}
 }

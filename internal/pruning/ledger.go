@@ -33,17 +33,19 @@ type ledgers struct {
 
 // of returns the ledger of an app in this term. A Step that was started in an earlier term gets a private ledger, so
 // that it cannot affect this term's budget.
-func (l *ledgers) of(term uint64, app types.NamespacedName, live client.Reader) *ledger {
+func (l *ledgers) of(
+	term uint64, app types.NamespacedName, live client.Reader, now func() time.Time,
+) *ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case term < l.term:
-		return newLedger(app, live)
+		return newLedger(app, live, now)
 	case l.apps == nil || term > l.term:
 		l.term, l.apps = term, make(map[types.NamespacedName]*ledger)
 	}
 	if l.apps[app] == nil {
-		l.apps[app] = newLedger(app, live)
+		l.apps[app] = newLedger(app, live, now)
 	}
 	return l.apps[app]
 }
@@ -60,6 +62,7 @@ func (l *ledgers) of(term uint64, app types.NamespacedName, live client.Reader) 
 type ledger struct {
 	app  types.NamespacedName
 	live client.Reader
+	now  func() time.Time
 
 	mu       sync.Mutex
 	filled   bool
@@ -73,8 +76,8 @@ type entry struct {
 	at       time.Time
 }
 
-func newLedger(app types.NamespacedName, live client.Reader) *ledger {
-	return &ledger{app: app, live: live, policies: make(map[string]map[types.UID]entry)}
+func newLedger(app types.NamespacedName, live client.Reader, now func() time.Time) *ledger {
+	return &ledger{app: app, live: live, now: now, policies: make(map[string]map[types.UID]entry)}
 }
 
 // budget is what a run asks of the ledger: limit removals a day for all policies of that name.
@@ -158,6 +161,10 @@ func (l *ledger) enter(run *v1alpha1.PruneRun) {
 	at := prunerun.Progress(run).LastBatchAt.Time
 	if end, ended := prunerun.Completion(run); at.IsZero() && ended {
 		at = end.LastTransitionTime.Time
+	}
+	// A time ahead of now was recorded by a clock that was ahead: the removals count for a day from now, no longer.
+	if now := l.now(); at.After(now) {
+		at = now
 	}
 	l.put(name, run.UID, entry{removed: int(run.Status.Removed), inFlight: len(prunerun.InFlight(run)), at: at})
 }

@@ -174,6 +174,8 @@ func TestBatchRecordedTooLateKeepsToTheBudget(t *testing.T) {
 			w.Forget()
 
 			r.mustStep("of-b")
+			w.Clock.Forward(answerDelay)
+			r.mustStep("of-b")
 			run := w.Get("of-b")
 			wantConditions(t, run, "Planned=True/Planned", tc.want)
 			if run.Status.Removed != tc.wantRemoved || len(run.Status.Kept) != tc.wantKept ||
@@ -194,7 +196,7 @@ func TestBatchRecordedTooLateKeepsToTheBudget(t *testing.T) {
 
 // filledLedger is a ledger that has read the records of its app: none.
 func filledLedger() *ledger {
-	l := newLedger(types.NamespacedName{}, nil)
+	l := newLedger(types.NamespacedName{}, nil, time.Now)
 	l.filled = true
 	return l
 }
@@ -226,11 +228,11 @@ func TestLedgerOfAnEarlierTermIsPrivate(t *testing.T) {
 	t.Parallel()
 	var l ledgers
 	app := types.NamespacedName{Namespace: "ns", Name: "app"}
-	now := l.of(2, app, nil)
-	if l.of(1, app, nil) == now || l.of(2, app, nil) != now {
+	now := l.of(2, app, nil, time.Now)
+	if l.of(1, app, nil, time.Now) == now || l.of(2, app, nil, time.Now) != now {
 		t.Error("a straggler of an earlier term reaches the ledger of this one, or throws it away")
 	}
-	if l.of(3, app, nil) == now {
+	if l.of(3, app, nil, time.Now) == now {
 		t.Error("a ledger outlives its term")
 	}
 }
@@ -300,14 +302,13 @@ func TestClockThatJumpsAheadAndBackFreesNoBudget(t *testing.T) {
 
 	right := w.Clock.Now
 	r.Now = func() time.Time { return right().Add(25 * time.Hour) }
-	r.mustStep("of-b")
-	wantConditions(t, w.Get("of-b"), "Planned=False/ClockSkew", "Complete=False/ClockSkew", "Failed=True/ClockSkew")
+	_, _ = r.step("of-b")
+	wantConditions(t, w.Get("of-b"), "Planned=False/ClockSkew")
 
 	r.Now = right
-	w.RunFor("again", "b", v1alpha1.PruneTriggerManual)
-	r.mustStep("again")
-	if got := w.Get("again").Status.Removed; got != 0 {
+	r.mustStep("of-b")
+	if got := w.Get("of-b").Status.Removed; got != 0 {
 		t.Errorf("removed %d more within a day", got)
 	}
-	wantConditions(t, w.Get("again"), exhausted)
+	wantConditions(t, w.Get("of-b"), exhausted)
 }

@@ -44,8 +44,7 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	} {
 		for _, reason := range []string{
 			v1alpha1.ReasonGroupNotFound, v1alpha1.ReasonUnsupportedGroupType, v1alpha1.ReasonVendorRefused,
-			v1alpha1.ReasonActivityUnknown, v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound,
-			v1alpha1.ReasonExpired,
+			v1alpha1.ReasonActivityUnknown, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonExpired,
 		} {
 			m.runs.WithLabelValues(string(mode), reason)
 		}
@@ -85,7 +84,7 @@ var waitReasons = [...]string{
 	v1alpha1.ReasonPending, v1alpha1.ReasonQueued, v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted,
 	v1alpha1.ReasonProtectionUnresolved, v1alpha1.ReasonPolicyInvalid, v1alpha1.ReasonConflicted,
 	v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonKeyMissing, v1alpha1.ReasonVendorUnavailable,
-	v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound,
+	v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonSnapshotBehind,
 }
 
 // WaitCollector is groupgate_prune_wait_seconds: for each reason, how long the run has waited that has waited longest.

@@ -82,6 +82,7 @@ groupgate_prune_wait_seconds{reason="PolicyInvalid"} 0
 groupgate_prune_wait_seconds{reason="ProtectionUnresolved"} 0
 groupgate_prune_wait_seconds{reason="Queued"} 0
 groupgate_prune_wait_seconds{reason="SecretNotFound"} 0
+groupgate_prune_wait_seconds{reason="SnapshotBehind"} 0
 groupgate_prune_wait_seconds{reason="VendorUnavailable"} 60
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {

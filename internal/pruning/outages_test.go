@@ -128,12 +128,12 @@ func TestClockJumps(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.Group(fullGroup, 2, 5)
-			w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, Cooldown: "2h"})
+			w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, Cooldown: "7h"})
 			w.Run("one", v1alpha1.PruneTriggerGroupFull)
 			r := w.replica()
 			r.finish("one")
 			w.ourClock(jump)
-			w.Clock.Forward(2*time.Hour - early)
+			w.Clock.Forward(7*time.Hour - early)
 			w.Run("two", v1alpha1.PruneTriggerGroupFull)
 			wantConditions(t, r.finish("two"), "Planned=False/CoolingDown", "Complete=True/CoolingDown")
 			w.Clock.Forward(late)
@@ -359,5 +359,52 @@ func TestRecordThatTheAPIServerKeepsRefusing(t *testing.T) {
 				wantRemoved(t, w, before)
 			})
 		}
+	}
+}
+
+// While the snapshot is behind nothing happens, and the record has to say so, or no alert would.
+func TestRunSaysThatTheSnapshotHasBeenBehindForLong(t *testing.T) {
+	t.Parallel()
+	for name, behind := range map[string]func(w *world, r *replica) (caughtUp func()){
+		"watches are silent": func(_ *world, r *replica) func() {
+			var stale atomic.Bool
+			stale.Store(true)
+			r.Stale = stale.Load
+			return func() { stale.Store(false) }
+		},
+		"policy is not in the snapshot": func(w *world, _ *replica) func() {
+			w.editPolicy("lounge", func(p *v1alpha1.GroupPolicy) {
+				p.Spec.Join = &v1alpha1.JoinSection{
+					Deny: &v1alpha1.AccountSelector{Accounts: []string{"eve"}}}
+			})
+			return w.Publish
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := enforcing(t)
+			r := w.replica()
+			var caughtUp func()
+			w.OnPatch(1, func(_ *v1alpha1.PruneRun, send func() error) error {
+				caughtUp = behind(w, r)
+				return send()
+			})
+			for range 11 { // seconds
+				if next, err := r.step("one"); err != nil || next.After != soon {
+					t.Errorf("next = %v, %v, want another Step soon", next, err)
+				}
+				wantConditions(t, w.Get("one"), "Planned=True/Planned")
+				w.Clock.Forward(soon)
+			}
+			r.mustStep("one")
+			wantConditions(t, w.Get("one"), "Planned=True/Planned", "Complete=False/SnapshotBehind")
+			if !Wakes(w.Store.Load(), w.Get("one")) {
+				t.Error("a new snapshot does not wake it")
+			}
+			caughtUp()
+			if got := r.finish("one").Status.Removed; got != plannedRemovals {
+				t.Errorf("removed %d, want %d", got, plannedRemovals)
+			}
+		})
 	}
 }

@@ -111,6 +111,9 @@ func nextAfter(ctx context.Context, err error) (Next, error) {
 		// A conflict is the fence at work: another writer has changed the run. The next Step reads what was written.
 		return Next{After: soon}, nil
 	}
+	if later, ok := errors.AsType[*laterError](err); ok {
+		return Next{After: later.after}, nil
+	}
 	return Next{}, err
 }
 

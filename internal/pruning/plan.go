@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,7 +52,8 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 		return policy.Plan{}, tooManyLargePlans()
 	}
 	defer release()
-	plan, err := policy.PlanPrune(&f.rule, f.state(), budget, f.remote.list(ctx, *f.group), j.Now())
+	members := sparing(prunerun.RefusedByVendor(f.runs, j.Now()), f.remote.list(ctx, *f.group))
+	plan, err := policy.PlanPrune(&f.rule, f.state(), budget, members, j.Now())
 	switch {
 	case errors.Is(err, policy.ErrActivityUnknown):
 		return policy.Plan{}, unknownActivity(err)
@@ -59,6 +61,21 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 		return policy.Plan{}, vendorError("list the members", err)
 	}
 	return plan, nil
+}
+
+// sparing makes members whom the vendor refused to remove count as those of unknown activity, so that they stay: if
+// they came first in every plan, they would take the place of members that can be removed.
+func sparing(refused map[string]struct{}, members iter.Seq2[policy.Member, error]) iter.Seq2[policy.Member, error] {
+	return func(yield func(policy.Member, error) bool) {
+		for member, err := range members {
+			if _, spared := refused[member.Account]; spared {
+				member.ActivityKnown = false
+			}
+			if !yield(member, err) {
+				return
+			}
+		}
+	}
 }
 
 func tooManyLargePlans() error {

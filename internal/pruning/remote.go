@@ -37,20 +37,20 @@ func (r *remoteGroup) list(ctx context.Context, group imrest.Group) iter.Seq2[po
 	}
 }
 
-// named returns those of accounts that are members.
+// named returns those of accounts that are members, as they were at asOf or later.
 func (r *remoteGroup) named(
 	ctx context.Context, accounts []string, notAfter time.Time,
-) (map[string]policy.Member, error) {
+) (members map[string]policy.Member, asOf time.Time, _ error) {
 	defer r.called()
-	found, err := r.rest.MembersNamed(ctx, r.id, accounts, notAfter)
+	found, asOf, err := r.rest.MembersNamed(ctx, r.id, accounts, notAfter)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
-	members := make(map[string]policy.Member, len(found))
+	members = make(map[string]policy.Member, len(found))
 	for account, member := range found {
 		members[account] = memberOf(member)
 	}
-	return members, nil
+	return members, asOf, nil
 }
 
 func (r *remoteGroup) remove(

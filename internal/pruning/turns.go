@@ -145,7 +145,7 @@ func (q *queueOfRuns) put(now turn) {
 }
 
 func (q *queueOfRuns) pop() turn {
-	next := heap.Pop(&q.inOrder).(*turn) //nolint:errcheck,forcetypeassert // the heap holds nothing else
+	next := heap.Pop(&q.inOrder).(*turn)
 	delete(q.byName, next.run)
 	return *next
 }
@@ -176,7 +176,7 @@ func (h turnHeap) Swap(i, j int) {
 
 // Push implements heap.Interface.
 func (h *turnHeap) Push(x any) {
-	added := x.(*turn) //nolint:errcheck,forcetypeassert // put pushes nothing else
+	added := x.(*turn)
 	added.index = len(*h)
 	*h = append(*h, added)
 }

@@ -99,7 +99,8 @@ func TestRunsOfAGroupTakeTurns(t *testing.T) {
 	t.Parallel()
 	turns, woken := recordedTurns()
 	group := groupOf("prod", "lounge")
-	if !turns.take(runNamed("one"), group, prunerun.ClassPlan) || turns.take(runNamed("two"), group, prunerun.ClassUndo) {
+	if !turns.take(runNamed("one"), group, prunerun.ClassPlan) ||
+		turns.take(runNamed("two"), group, prunerun.ClassUndo) {
 		t.Fatal("two runs of a group are at work")
 	}
 	turns.take(runNamed("three"), group, prunerun.ClassPlan)

@@ -213,7 +213,7 @@ func anotherGroup(recorded *v1alpha1.PruneGroupRecord, group *imrest.Group) bool
 func membersAmong(
 	ctx context.Context, f *facts, batch []string, resumed bool,
 ) (absent []string, found results, _ error) {
-	members, err := f.remote.named(ctx, batch, time.Time{})
+	members, _, err := f.remote.named(ctx, batch, time.Time{})
 	if err != nil {
 		return nil, nil, undoError("look who is back", err)
 	}

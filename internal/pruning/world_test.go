@@ -3,6 +3,10 @@ package pruning
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"testing"
 	"time"
@@ -66,6 +70,25 @@ func (w *world) editPolicy(name string, edit func(*v1alpha1.GroupPolicy)) {
 	change(w, &v1alpha1.GroupPolicy{}, name, edit)
 }
 
+// editRecord edits the record of a run.
+func (w *world) editRecord(name string, edit func(*v1alpha1.PruneRun)) {
+	w.t.Helper()
+	run := w.Get(name)
+	edit(run)
+	must(w.t, w.Client.Status().Update(w.t.Context(), run))
+}
+
+// proxied puts a proxy before the vendor, for replicas that are made later.
+func (w *world) proxied(serve func(next http.Handler, rw http.ResponseWriter, r *http.Request)) {
+	w.t.Helper()
+	vendor, err := url.Parse(w.URL)
+	must(w.t, err)
+	next := httputil.NewSingleHostReverseProxy(vendor)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { serve(next, rw, r) }))
+	w.t.Cleanup(server.Close)
+	w.URL = server.URL
+}
+
 func listNamed(name string) []v1alpha1.AccountListReference {
 	return []v1alpha1.AccountListReference{{Name: name}}
 }
@@ -117,14 +140,17 @@ func (r *replica) finishUndo(name string) *v1alpha1.PruneRun {
 	return r.stepUntil(name, prunerun.UndoEnded)
 }
 
+// stepUntil moves the clock only as far as it takes until a deletion without an answer has ended.
 func (r *replica) stepUntil(name string, done func(*v1alpha1.PruneRun) bool) *v1alpha1.PruneRun {
 	r.w.t.Helper()
 	var last error
 	for range 20 {
-		_, last = r.step(name)
+		var next Next
+		next, last = r.step(name)
 		if run := r.w.Get(name); done(run) {
 			return run
 		}
+		r.w.Clock.Forward(min(next.After, answerDelay))
 	}
 	r.w.t.Fatalf("run %s does not end: %v\n%+v", name, last, r.w.Get(name).Status.Conditions)
 	return nil

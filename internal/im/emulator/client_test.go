@@ -49,7 +49,7 @@ func TestRESTClient(t *testing.T) {
 			_, err = client.DeleteMembers(t.Context(), kind, []string{"u1", "u2"},
 				imrest.DeleteOptions{Silent: true, Reason: "inactive"})
 			w.must(err)
-			members, err := client.MembersNamed(t.Context(), kind, []string{"u1", "u3", "bob", "alice"}, time.Time{})
+			members, _, err := client.MembersNamed(t.Context(), kind, []string{"u1", "u3", "bob", "alice"}, time.Time{})
 			w.must(err)
 			old := testNow.AddDate(0, 0, -40)
 			wantMembers := map[string]imrest.Member{

@@ -28,7 +28,7 @@ func TestMemberCallsAreReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := calls.MembersNamed(t.Context(), "club", []string{"ann", "nobody"}, time.Time{}); err != nil {
+	if _, _, err := calls.MembersNamed(t.Context(), "club", []string{"ann", "nobody"}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := calls.DeleteMembers(t.Context(), "club", []string{"ann", "nobody"},

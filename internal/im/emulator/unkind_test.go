@@ -136,7 +136,7 @@ func TestMutesAndTopics(t *testing.T) {
 	if !g.MuteAllMember || !g.SupportTopic || g.Type != im.TypeCommunity {
 		t.Errorf("group %+v, want it muted and with topics", g)
 	}
-	members, err := client.MembersNamed(t.Context(), "@TGS#_g", []string{"u1", "u2", "u3"}, time.Time{})
+	members, _, err := client.MembersNamed(t.Context(), "@TGS#_g", []string{"u1", "u2", "u3"}, time.Time{})
 	w.must(err)
 	for account, want := range map[string]time.Time{"u1": testNow.AddDate(0, 0, 2), "u2": testNow, "u3": {}} {
 		if got := members[account]; !got.MuteUntil.Equal(want) || !got.ActivityKnown {

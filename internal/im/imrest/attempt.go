@@ -22,6 +22,8 @@ const maxResponse = 4 << 20
 type response struct {
 	api  string
 	body []byte
+	// sentAt is when the request was about to be sent: what the response says may be as old as that.
+	sentAt time.Time
 	// serverTime is the Date header, zero if it is absent.
 	serverTime time.Time
 	// secrets must not appear in errors that quote the response.
@@ -94,6 +96,7 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 		}
 	}
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
+	sentAt := config.Now()
 	received, err := config.HTTPClient.Do(request)
 	if err != nil {
 		return response{}, &Error{API: call.api, Class: ClassTransient, Err: scrub(err, sig, config.SecretKey)}
@@ -117,7 +120,9 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 		failed := fmt.Errorf("the answer is longer than %d bytes", maxResponse)
 		return response{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassPermanent, Err: failed}
 	}
-	got := response{api: call.api, body: text, secrets: []string{sig, url.QueryEscape(sig), config.SecretKey}}
+	got := response{
+		api: call.api, body: text, sentAt: sentAt, secrets: []string{sig, url.QueryEscape(sig), config.SecretKey},
+	}
 	if date, err := http.ParseTime(received.Header.Get("Date")); err == nil {
 		got.serverTime = date
 	}

@@ -320,7 +320,7 @@ func TestVerificationPause(t *testing.T) {
 	})
 	client := v.client(t)
 	for range 3 {
-		_, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{})
+		_, _, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{})
 		failed, ok := errors.AsType[*Error](err)
 		if !ok || failed.Class != ClassThrottled || failed.Code != 70050 || failed.RetryAfter <= 0 ||
 			failed.RetryAfter > time.Minute {
@@ -336,7 +336,7 @@ func TestVerificationPause(t *testing.T) {
 	}
 	// The last seconds of it are short enough to be waited out.
 	v.clock.move(10 * time.Second)
-	if _, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{}); err != nil {
+	if _, _, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	seen := v.seen()
@@ -358,7 +358,7 @@ func TestOutagePauseIsShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	failedAt := v.clock.Now()
-	if _, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{}); err != nil {
+	if _, _, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := v.clock.Now().Sub(failedAt); got < (minBackOff<<4)/2 {
@@ -376,7 +376,7 @@ func TestOutagePauseIsShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	failedAt = v2.clock.Now()
-	if _, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{}); err != nil {
+	if _, _, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := v2.clock.Now().Sub(failedAt); got > time.Second/200 {

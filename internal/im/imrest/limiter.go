@@ -141,7 +141,7 @@ func (l *limiter) admit(ctx context.Context, call call, notBefore time.Time) err
 	l.add(ctx, w)
 	select {
 	case err := <-w.result:
-		if err == nil && late(l.now(), call.notAfter) {
+		if err == nil && Late(l.now(), call.notAfter) {
 			l.ended(ctx, nil, false)
 			return ErrTooLate
 		}
@@ -178,7 +178,7 @@ func (l *limiter) ended(ctx context.Context, failed *Error, answered bool) (long
 
 func (l *limiter) waitUntil(ctx context.Context, start, notAfter time.Time) error {
 	now := l.now()
-	if late(now, notAfter) || late(start, notAfter) {
+	if Late(now, notAfter) || Late(start, notAfter) {
 		return ErrTooLate
 	}
 	if ctx.Err() != nil {
@@ -293,7 +293,7 @@ func (l *limiter) dismiss(now, slot time.Time) {
 					reason.RetryAfter = left
 				}
 				w.result <- &reason
-			case late(slot, w.call.notAfter):
+			case Late(slot, w.call.notAfter):
 				w.result <- ErrTooLate
 			default:
 				return false
@@ -343,10 +343,10 @@ func (l *limiter) start(in lane, now time.Time) {
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
-// late reports whether at is after notAfter (zero: no limit) by either clock. The monotonic clock stands still while a
+// Late reports whether at is after notAfter (zero: no limit) by either clock. The monotonic clock stands still while a
 // virtual machine is suspended, so that by it alone facts read hours ago would still be fresh when the machine goes on.
 // The wall clock may be set back.
-func late(at, notAfter time.Time) bool {
+func Late(at, notAfter time.Time) bool {
 	return !notAfter.IsZero() && (at.After(notAfter) || at.Round(0).After(notAfter.Round(0)))
 }
 

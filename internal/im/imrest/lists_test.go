@@ -27,7 +27,7 @@ func TestSuccessWithoutTheListIsAFailedCall(t *testing.T) {
 			return err
 		}, "GroupIdList"},
 		"members named": {func(c *Client) error {
-			_, err := c.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{})
+			_, _, err := c.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{})
 			return err
 		}, "MemberList"},
 		"members of a community": {func(c *Client) error {

@@ -17,7 +17,6 @@ import (
 
 const (
 	memberPage        = 100 // the vendor advises it, and allows no more for communities (page 34948)
-	maxNamedPerCall   = 50  // accounts per get_specified_group_member_info (page 64897)
 	roleOwner         = "Owner"
 	roleAdmin         = "Admin"
 	roleMember        = "Member"
@@ -25,6 +24,9 @@ const (
 	latestVendorTime  = 253402300799 // the last second of the year 9999: what is later is no time in seconds
 	pagesPerListSlack = 10
 )
+
+// MaxNamedPerCall is how many accounts MembersNamed looks up in one call (page 64897).
+const MaxNamedPerCall = 50
 
 // Member is a member of a group.
 type Member struct {
@@ -267,16 +269,17 @@ type namedMembersRequest struct {
 }
 
 // MembersNamed looks up accounts in a group (get_specified_group_member_info, page 64897), 50 in a call. The map holds
-// those that are members. With an error it is nil, since absence has a meaning. If notAfter is not zero, no attempt
-// starts later; see ErrTooLate.
+// those that are members, as they were at asOf or later: when the first of the requests that they are known from was
+// sent. With an error it is nil, since absence has a meaning. If notAfter is not zero, no attempt starts later; see
+// ErrTooLate.
 func (c *Client) MembersNamed(
 	ctx context.Context,
 	groupID string,
 	accounts []string,
 	notAfter time.Time,
-) (map[string]Member, error) {
-	members := make(map[string]Member, len(accounts))
-	for chunk := range slices.Chunk(accounts, maxNamedPerCall) {
+) (members map[string]Member, asOf time.Time, _ error) {
+	members = make(map[string]Member, len(accounts))
+	for chunk := range slices.Chunk(accounts, MaxNamedPerCall) {
 		request := namedMembersRequest{GroupID: groupID, Accounts: chunk, Filter: memberFilter}
 		err := c.do(ctx, call{api: apiMembersNamed, body: request, notAfter: notAfter, decode: func(r response) error {
 			var got memberListResponse
@@ -291,11 +294,14 @@ func (c *Client) MembersNamed(
 					members[info.Account] = info.member()
 				}
 			}
+			if asOf.IsZero() {
+				asOf = r.sentAt
+			}
 			return nil
 		}})
 		if err != nil {
-			return nil, err
+			return nil, time.Time{}, err
 		}
 	}
-	return members, nil
+	return members, asOf, nil
 }

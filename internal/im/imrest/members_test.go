@@ -388,7 +388,7 @@ func TestMemberFields(t *testing.T) {
 					t.Errorf("Members: error %v, -want, +got:\n%s", err, diff)
 				}
 			}
-			got, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{})
+			got, _, err := client.MembersNamed(t.Context(), "g", []string{"a"}, time.Time{})
 			if diff := cmp.Diff(map[string]Member{"a": tc.want}, got); diff != "" || err != nil {
 				t.Errorf("MembersNamed: error %v, -want, +got:\n%s", err, diff)
 			}
@@ -420,7 +420,7 @@ func TestMembersNamed(t *testing.T) {
 		}
 		return 200, `{"ActionStatus":"OK","ErrorCode":0,"MemberList":[` + strings.Join(items, ",") + `]}`
 	})
-	got, err := v.client(t).MembersNamed(t.Context(), "g", names(0, 120), time.Time{})
+	got, _, err := v.client(t).MembersNamed(t.Context(), "g", names(0, 120), time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +447,7 @@ func TestMembersNamedFailsAsAWhole(t *testing.T) {
 		}
 		return 200, `{"ActionStatus":"OK","ErrorCode":0,"MemberList":[]}`
 	})
-	got, err := v.client(t).MembersNamed(t.Context(), "g", names(0, 120), time.Time{})
+	got, _, err := v.client(t).MembersNamed(t.Context(), "g", names(0, 120), time.Time{})
 	if got != nil || ClassOf(err) != ClassGroupGone {
 		t.Errorf("got %v, %v; want nothing and an error", got, err)
 	}

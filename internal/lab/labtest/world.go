@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,6 +63,20 @@ func (c *Clock) Forward(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+}
+
+// Suspend moves the clock as it moves on a machine that is suspended for d: the monotonic clock stands still.
+func (c *Clock) Suspend(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now.Add(d)
+	clocks := (*struct { // what time.Time has been since Go 1.9
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&now)) // there is no other way to have the clocks differ
+	clocks.ext -= int64(d)
+	c.now = now
 }
 
 // Sleep moves the clock by d, and returns why ctx has ended, if it has.
@@ -131,12 +146,15 @@ type PatchHook func(run *v1alpha1.PruneRun, send func() error) error
 // NewWorld makes a World, and publishes its snapshot.
 func NewWorld(t *testing.T) *World {
 	t.Helper()
+	now := time.Now()
+	now = now.Add(-time.Duration(now.Nanosecond())) // Truncate and UTC would drop the monotonic clock
 	w := &World{
-		Namespace: NewNamespace(t), Clock: &Clock{now: time.Now().UTC().Truncate(time.Second)}, Store: &policy.Store{},
+		Namespace: NewNamespace(t), Clock: &Clock{now: now}, Store: &policy.Store{},
 		Events: &Events{}, t: t, before: map[string]func(){},
 	}
 	backend := emulator.New(emulator.Config{
-		Apps: []emulator.App{{SDKAppID: lab.SDKAppID, SecretKey: lab.SecretKey}}, Now: w.Clock.Now,
+		Apps: []emulator.App{{SDKAppID: lab.SDKAppID, SecretKey: lab.SecretKey}},
+		Now:  func() time.Time { return w.Clock.Now().Round(0) },
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v4/") {
