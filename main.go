@@ -43,9 +43,12 @@ func main() {
 			return flagsFromEnvironment(cmd.Flags())
 		},
 	}
-	root.AddCommand(managerCommand(), emulatorCommand(), versionCommand())
+	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), versionCommand())
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
+		if _, bad := errors.AsType[badInputError](err); bad {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }

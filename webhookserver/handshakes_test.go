@@ -32,8 +32,8 @@ func handshaking(all *connections, familiar bool) *conn {
 	return &conn{Conn: near, all: all, familiar: familiar}
 }
 
-// TestHandshakesTakeTurns: those from familiar addresses come first, and the oldest of each. A connection that comes back
-// all the time must not let another one starve.
+// TestHandshakesTakeTurns: those from familiar addresses come first, and the oldest of each. A connection that comes
+// back all the time must not let another one starve.
 func TestHandshakesTakeTurns(t *testing.T) {
 	testTurns(t, 0, func(a, b, c, d *conn) []*conn { return []*conn{b, d, a, c} })
 }
@@ -57,7 +57,7 @@ func testTurns(t *testing.T, freeAfter time.Duration, want func(a, b, c, d *conn
 		}
 		a, b, c, d := handshaking(all, false), handshaking(all, true), handshaking(all, false), handshaking(all, true)
 		ended := waiting(t, h, a, b, c, d)
-		time.Sleep(freeAfter)
+		<-time.After(freeAfter)
 		var order []*conn
 		for current := first; len(order) < 4; {
 			h.done(current)

@@ -17,6 +17,7 @@ func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
 		App:       run.Spec.AppRef.Name,
 		Group:     run.Spec.GroupID,
 		UID:       string(run.UID),
+		Run:       run.Name,
 	}
 	status := &run.Status
 	if group := status.Group; group != nil {

@@ -23,13 +23,14 @@ func TestRefusal(t *testing.T) {
 	}
 	refusing := func(accounts ...string) *policy.Refusal {
 		return &policy.Refusal{
-			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid",
+			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Run: "run",
 			Accounts: accounts, Until: until, Reject: policy.Rejection{Code: 10110, Message: "Come back next week"},
 		}
 	}
 	restoring := func(accounts ...string) *policy.Refusal {
 		return &policy.Refusal{
-			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Accounts: accounts, Restoring: true,
+			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Run: "run",
+			Accounts: accounts, Restoring: true,
 		}
 	}
 	undo := func(finished time.Time, accounts ...string) *v1alpha1.PruneUndo {

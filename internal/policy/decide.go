@@ -28,6 +28,9 @@ type Verdict struct {
 	Message string
 	// AuditDiffers says that the answer, admit or not, would be the other one if every audit section spoke as well.
 	AuditDiffers bool
+	// Policy is the one that decided: of those that say what the reason says, the highest-ranked. It is nil where a run
+	// decided, or no policy spoke. It belongs to the snapshot.
+	Policy *Object
 }
 
 // Reason is the step that decided a join.
@@ -63,7 +66,8 @@ func (r Reason) String() string {
 	return reasonNames[0]
 }
 
-// DecideJoin answers whether the account may join. It allocates nothing and takes no lock.
+// DecideJoin answers whether the account may join. It allocates nothing and takes no lock. Compiler.ExplainJoin says
+// why.
 //
 // Refusals of prune runs come first:
 //  0. one refuses the account at the time of the query, which is no addition over REST: reject, with its rejection; of
@@ -81,102 +85,130 @@ func (r Reason) String() string {
 //
 // A client cannot reach the exemption of step 1: the vendor's backend marks a callback as an addition over REST, and
 // the holder of the admin account's key could remove the gate as well.
-func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict {
+func (a *CompiledApp) DecideJoin(q JoinQuery) Verdict { return a.decideJoin(&q, nil) }
+
+// decideJoin writes what it finds on its way into e, unless that is nil.
+func (a *CompiledApp) decideJoin(q *JoinQuery, e *JoinExplanation) Verdict {
 	hash := accounts.Hash(q.Account)
 	var live, audited tally
+	audits := false // audited is kept from the first section in mode Audit on
 	if len(a.refusals) > 0 {
-		rejection, restored := a.checkRefusals(&q, hash)
-		if rejection != nil {
-			return rejection.verdict(ReasonPruned)
+		record, restored := a.checkRefusals(q, hash)
+		if e != nil && record != nil {
+			e.Run, e.Until = record.run, record.until
 		}
-		live.restored, audited.restored = restored, restored
+		if record != nil && !restored {
+			return record.reject.verdict(ReasonPruned, nil)
+		}
+		live.restored = restored
 	}
 	for b := range a.groups.matching(q.Group) {
 		for i := range b.sections {
 			s := &b.sections[i]
 			if !s.types.holdsForJoin(q.Type) || !s.triggers.holds(q.Trigger) {
+				if e != nil {
+					e.hear(s, b.matcher, q, false, false)
+				}
 				continue
 			}
 			denies := s.deny.contains(q.Account, hash)
 			allows := s.gated && s.allow.contains(q.Account, hash)
-			audited.add(s, denies, allows)
+			if s.audit && !audits {
+				audits, audited = true, live
+			}
+			if audits {
+				audited.add(s, denies, allows)
+			}
 			if !s.audit {
 				live.add(s, denies, allows)
+			}
+			if e != nil {
+				e.hear(s, b.matcher, q, denies, allows)
 			}
 		}
 	}
 	verdict := live.verdict(a.rejectUnmatched)
-	if audited != live {
+	if audits {
 		verdict.AuditDiffers = verdict.Admit != audited.verdict(a.rejectUnmatched).Admit
 	}
 	return verdict
 }
 
-// checkRefusals returns the rejection of an account that is refused. restored reports whether the app's admin account
-// is adding the account back; an empty operator is no admin.
-func (a *CompiledApp) checkRefusals(q *JoinQuery, hash uint64) (rejection *Rejection, restored bool) {
+// checkRefusals returns the record that refuses the account or, if restored, the one by which the app's admin account
+// is adding it back; nil if there is none. An empty operator is no admin.
+func (a *CompiledApp) checkRefusals(q *JoinQuery, hash uint64) (record *compiledRefusal, restored bool) {
 	refusals := a.refusals[q.Group]
 	if q.Trigger != TriggerRESTAPI {
-		return refusals.rejection(q.Account, hash, q.Now), false
+		return refusals.refusing(q.Account, hash, q.Now), false
 	}
-	isAdmin := q.Operator != "" && q.Operator == a.adminAccount
-	return nil, isAdmin && refusals.restore(q.Account, hash)
+	if q.Operator == "" || q.Operator != a.adminAccount {
+		return nil, false
+	}
+	record = refusals.restoring(q.Account, hash)
+	return record, record != nil
 }
 
-// section is the compiled form of a [JoinSection].
+// section is the compiled form of a [JoinSection]. It fills one cache line, of which a decision among thousands of
+// policies consists.
 type section struct {
+	policy   *parsedPolicy
 	types    TypeSet
 	triggers TriggerSet
 	audit    bool
 	// gated says that the section has an allow, even if it is empty.
-	gated  bool
-	allow  selection
-	deny   selection
-	reject Rejection
+	gated bool
+	allow selection
+	deny  selection
+}
+
+// reject is the answer of the section to an account that it does not admit.
+func (s *section) reject(reason Reason) Verdict {
+	return s.policy.reject.verdict(reason, &s.policy.object)
 }
 
 // tally is the result of the sections added so far. They are added in the order of their rank, so that the first of a
 // kind is the highest-ranked.
 type tally struct {
-	speaks  bool
-	allowed bool
+	first, allowing, denying, gated *section
 	// restored comes from the refusals; no section sets it.
 	restored bool
-	denial   *Rejection
-	gate     *Rejection
 }
 
 func (t *tally) add(s *section, denies, allows bool) {
-	t.speaks = true
-	t.allowed = t.allowed || allows
-	if denies && t.denial == nil {
-		t.denial = &s.reject
+	if t.first == nil {
+		t.first = s
 	}
-	if s.gated && t.gate == nil {
-		t.gate = &s.reject
+	if allows && t.allowing == nil {
+		t.allowing = s
+	}
+	if denies && t.denying == nil {
+		t.denying = s
+	}
+	if s.gated && t.gated == nil {
+		t.gated = s
 	}
 }
 
 func (t *tally) verdict(rejectUnmatched bool) Verdict {
 	switch {
-	case t.denial != nil:
-		return t.denial.verdict(ReasonDenied)
+	case t.denying != nil:
+		return t.denying.reject(ReasonDenied)
 	case t.restored:
 		return Verdict{Admit: true, Reason: ReasonRestored}
-	case t.allowed:
-		return Verdict{Admit: true, Reason: ReasonAllowed}
-	case t.gate != nil:
-		return t.gate.verdict(ReasonNotListed)
-	case t.speaks:
-		return Verdict{Admit: true, Reason: ReasonNotGated}
+	case t.allowing != nil:
+		return Verdict{Admit: true, Reason: ReasonAllowed, Policy: &t.allowing.policy.object}
+	case t.gated != nil:
+		return t.gated.reject(ReasonNotListed)
+	case t.first != nil:
+		return Verdict{Admit: true, Reason: ReasonNotGated, Policy: &t.first.policy.object}
 	case rejectUnmatched:
 		return Verdict{Reason: ReasonUnmatched, Code: RefuseCode}
 	}
 	return Verdict{Admit: true, Reason: ReasonUnmatched}
 }
 
-func (r *Rejection) verdict(reason Reason) Verdict {
-	return Verdict{Reason: reason, Code: r.Code, Message: r.Message}
+func (r *Rejection) verdict(reason Reason, by *Object) Verdict {
+	return Verdict{Reason: reason, Code: r.Code, Message: r.Message, Policy: by}
 }
 
 // Codes with which the answer to a before-join callback refuses (page 34370).

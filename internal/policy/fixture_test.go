@@ -151,7 +151,12 @@ func dump(s *Snapshot, queries []JoinQuery) []string {
 			slices.Collect(a.ExactPruneGroups())))
 		for _, q := range queries {
 			g, ok := a.GoverningRule(q.Group, q.Type)
-			lines = append(lines, fmt.Sprintf("%+v: %+v; %v %t %+v %+v %s %q %t", q, a.DecideJoin(q),
+			v := a.DecideJoin(q)
+			by := ""
+			if v.Policy != nil {
+				by, v.Policy = v.Policy.Key(), nil
+			}
+			lines = append(lines, fmt.Sprintf("%+v: %+v by %q; %v %t %+v %+v %s %q %t", q, v, by,
 				a.MayPrune(q.Group), ok, g.Policy, g.Rule, g.Invalid, g.Unresolved, g.Protects(q.Account)))
 		}
 	}

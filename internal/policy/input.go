@@ -120,8 +120,8 @@ type Refusal struct {
 	Namespace, App, Group string
 	// SDKAppID, if it is known, says which app it is, whatever its name is now; 0 goes by the name.
 	SDKAppID uint64
-	// UID is that of the run, which has at most one refusal.
-	UID string
+	// UID is that of the run, which has at most one refusal, and Run its name.
+	UID, Run string
 	// Accounts longer than [accounts.MaxBytes] are left out.
 	Accounts []string
 	// Until is when the accounts may apply and be invited again; zero if they are not refused. Reject answers them

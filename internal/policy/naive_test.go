@@ -228,9 +228,9 @@ func (n naive) join(a *App, q JoinQuery, audits bool) (v Verdict) {
 	}
 	reject := func(p Policy, reason Reason) Verdict {
 		if p.Join.Reject.Code >= 10100 && p.Join.Reject.Code <= 10200 {
-			return Verdict{Reason: reason, Code: p.Join.Reject.Code, Message: p.Join.Reject.Message}
+			return Verdict{Reason: reason, Code: p.Join.Reject.Code, Message: p.Join.Reject.Message, Policy: &p.Object}
 		}
-		return Verdict{Reason: reason, Code: 1}
+		return Verdict{Reason: reason, Code: 1, Policy: &p.Object}
 	}
 	for _, p := range speaking {
 		if n.selects(p.Namespace, p.Join.Deny, q.Account) {
@@ -242,7 +242,7 @@ func (n naive) join(a *App, q JoinQuery, audits bool) (v Verdict) {
 	}
 	for _, p := range speaking {
 		if !n.invalid(p) && n.selects(p.Namespace, p.Join.Allow, q.Account) {
-			return Verdict{Admit: true, Reason: ReasonAllowed}
+			return Verdict{Admit: true, Reason: ReasonAllowed, Policy: &p.Object}
 		}
 	}
 	for _, p := range speaking {
@@ -251,7 +251,7 @@ func (n naive) join(a *App, q JoinQuery, audits bool) (v Verdict) {
 		}
 	}
 	if len(speaking) > 0 {
-		return Verdict{Admit: true, Reason: ReasonNotGated}
+		return Verdict{Admit: true, Reason: ReasonNotGated, Policy: &speaking[0].Object}
 	}
 	if a.RejectUnmatched {
 		return Verdict{Reason: ReasonUnmatched, Code: 1}

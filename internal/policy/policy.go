@@ -18,6 +18,7 @@ type parsedPolicy struct {
 	section *section // nil if the policy has none
 	allow   *parsedSelector
 	deny    *parsedSelector
+	reject  Rejection
 
 	pruning *pruning // nil if the policy has none
 	protect *parsedSelector
@@ -65,12 +66,13 @@ func distinctMatchers(groups []GroupMatcher) []GroupMatcher {
 
 func (p *parsedPolicy) parseJoin(j *JoinSection) {
 	p.section = &section{
+		policy:   p,
 		types:    p.types,
 		triggers: j.Triggers,
 		audit:    j.Audit,
 		gated:    j.Allow != nil || p.invalid != "",
-		reject:   j.Reject.normal(),
 	}
+	p.reject = j.Reject.normal()
 	// An invalid policy admits no account by itself. What it denies is still denied.
 	if p.invalid == "" {
 		p.allow = parseSelector(j.Allow)
@@ -234,7 +236,7 @@ func (p *parsedPolicy) computeFingerprint() fingerprint {
 		t.flag(s.audit)
 		t.flag(s.gated)
 		t.number(int64(s.triggers))
-		t.rejection(s.reject)
+		t.rejection(p.reject)
 		t.selector(p.allow)
 		t.selector(p.deny)
 	}

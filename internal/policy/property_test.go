@@ -137,6 +137,7 @@ func drawRecord(t *rapid.T) Refusal {
 		Group:     rapid.SampledFrom(someGroups).Draw(t, "group"),
 		SDKAppID:  uint64(rapid.IntRange(0, 3).Draw(t, "id")),
 		UID:       fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")),
+		Run:       "a-run",
 		Accounts:  some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
 		Reject: Rejection{
 			Code:    rapid.SampledFrom([]int32{0, 1, 10100, 10110, 10200, 10201}).Draw(t, "code"),
@@ -201,7 +202,9 @@ func TestDecideJoinIsTheModel(t *testing.T) { rapid.Check(t, decidesAsTheModel) 
 
 func decidesAsTheModel(t *rapid.T) {
 	in := drawInput(t)
-	snapshot, model := Compile(in), naive{in}
+	var c Compiler
+	c.Set(in)
+	snapshot, model := c.Build(), naive{in}
 	for id := uint64(1); id <= 3; id++ {
 		app, holder := snapshot.App(id), model.holder(id)
 		if (app == nil) != (holder == nil) {
@@ -218,6 +221,7 @@ func decidesAsTheModel(t *rapid.T) {
 			if diff := cmp.Diff(model.decide(holder, q), app.DecideJoin(q)); diff != "" {
 				t.Fatalf("%s: DecideJoin(%+v) (-want,+got):\n%s", holder.Key(), q, diff)
 			}
+			explainsAsTheModel(t, &c, model, holder, q)
 		}
 	}
 }

@@ -18,8 +18,9 @@ type compiledRefusal struct {
 	until     time.Time
 	reject    Rejection
 	restoring bool
+	run       string
 
-	// fingerprint leaves out the run's UID, on which no decision depends, and which app it is.
+	// fingerprint leaves out the run, on which no decision depends, and which app it is.
 	fingerprint fingerprint
 }
 
@@ -32,6 +33,7 @@ func compileRefusal(r *Refusal) *compiledRefusal {
 		until:     r.Until.Round(0).UTC(),
 		reject:    r.Reject.normal(),
 		restoring: r.Restoring,
+		run:       r.Run,
 	}
 	var t transcript
 	t.text(compiled.group)
@@ -57,25 +59,25 @@ func byEnd(a, b *compiledRefusal) int {
 		strings.Compare(a.reject.Message, b.reject.Message), cmp.Compare(a.fingerprint, b.fingerprint))
 }
 
-// rejection returns the answer to the account at that time; nil if it is not refused.
-func (g groupRefusals) rejection(account string, hash uint64, now time.Time) *Rejection {
+// refusing returns the record by which the account is refused at that time; nil if it is not.
+func (g groupRefusals) refusing(account string, hash uint64, now time.Time) *compiledRefusal {
 	for _, r := range g {
 		if !now.Before(r.until) {
 			return nil // and those after it end no later
 		}
 		if r.accounts.Contains(account, hash) {
-			return &r.reject
+			return r
 		}
 	}
 	return nil
 }
 
-// restore reports whether the account is being added back.
-func (g groupRefusals) restore(account string, hash uint64) bool {
+// restoring returns the record by which the account is being added back; nil if it is not.
+func (g groupRefusals) restoring(account string, hash uint64) *compiledRefusal {
 	for _, r := range g {
 		if r.restoring && r.accounts.Contains(account, hash) {
-			return true
+			return r
 		}
 	}
-	return false
+	return nil
 }

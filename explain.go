@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/explain"
+	"github.com/groupgate/groupgate/internal/manifests"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// source says where a tool finds the objects: in files, or in the cluster of a kubeconfig.
+type source struct {
+	files         []string
+	namespace     string
+	allNamespaces bool
+	kubeconfig    string
+	kubeContext   string
+}
+
+func (s *source) addFlags(f *pflag.FlagSet) {
+	f.StringSliceVarP(&s.files, "filename", "f", nil,
+		"file or folder with manifests, or with a kustomization, repeatable; - is the standard input; "+
+			"default: the cluster of the kubeconfig")
+	f.StringVarP(&s.namespace, "namespace", "n", "",
+		"namespace of the objects; default: that of the context, and default for files")
+	f.BoolVarP(&s.allNamespaces, "all-namespaces", "A", false, "the objects of all namespaces")
+	f.StringVar(&s.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: KUBECONFIG, then ~/.kube/config")
+	f.StringVar(&s.kubeContext, "context", "", "context of the kubeconfig")
+}
+
+func (s *source) read(ctx context.Context, in io.Reader) (*manifests.Objects, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = s.kubeconfig
+	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: s.kubeContext})
+	if len(s.files) > 0 {
+		namespace := s.namespace
+		if namespace == "" {
+			namespace = "default"
+		}
+		objects, err := manifests.Read(s.files, namespace, in)
+		if err != nil || s.namespace == "" {
+			return objects, err
+		}
+		return objects.In(s.namespace), nil
+	}
+	rest, err := config.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig (use -f for files): %w", err)
+	}
+	namespace := s.namespace
+	if namespace == "" && !s.allNamespaces {
+		if namespace, _, err = config.Namespace(); err != nil {
+			return nil, fmt.Errorf("read the kubeconfig: %w", err)
+		}
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	reader, err := client.New(rest, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("reach the cluster: %w", err)
+	}
+	return manifests.List(ctx, reader, namespace)
+}
+
+func explainCommand() *cobra.Command {
+	var (
+		s                               source
+		app, trigger, groupType, output string
+		at                              string
+	)
+	cmd := &cobra.Command{
+		Use:   "explain GROUP [ACCOUNT]",
+		Short: "Say whether an account may join a group, and why; or who governs a group",
+		Long: "Say whether an account may join a group, and why. Without an account, say which policies govern the " +
+			"group, and whose rule prunes it.\n\n" +
+			"The policies come from files (-f), or from the cluster of the kubeconfig: then it needs read access to " +
+			"the four kinds, and to no Secret. The exit code is 0 whatever the verdict, and 2 for bad input.",
+		Example: "  groupgate explain vip-berlin mallory -f config/samples\n" +
+			"  groupgate explain vip-berlin mallory -n chat --trigger Invite -o json\n" +
+			"  groupgate explain vip-berlin -n chat",
+		Args: func(_ *cobra.Command, args []string) error {
+			if n := len(args); n < 1 || n > 2 {
+				return badInputError{fmt.Errorf("explain takes a group, and an account or none, not %d words", n)}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q, err := question(app, args, trigger, groupType, at)
+			if err != nil {
+				return badInputError{err}
+			}
+			if output != "" && output != "json" && output != "yaml" {
+				return badInputError{fmt.Errorf("--output is %q: use json or yaml, or leave it out for text", output)}
+			}
+			objects, err := s.read(cmd.Context(), cmd.InOrStdin())
+			if err != nil {
+				return badInputError{err}
+			}
+			var answer explanation
+			if q.Account == "" && len(args) == 1 {
+				answer, err = explain.AskGoverns(objects, q)
+			} else {
+				answer, err = explain.AskJoin(objects, q)
+			}
+			if err != nil {
+				return badInputError{err}
+			}
+			return printAnswer(cmd.OutOrStdout(), answer, output)
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badInputError{err} })
+	f := cmd.Flags()
+	s.addFlags(f)
+	f.StringVar(&app, "app", "", "name of the IMApp, or namespace/name; needed if there are several")
+	f.StringVar(&trigger, "trigger", "Apply", "how the account would join: Apply, Invite or RESTAPI")
+	f.StringVar(&groupType, "type", "", "type of the group: Work, Public, Meeting, AVChatRoom or Community; "+
+		"default: unknown, for which every policy speaks that might")
+	f.StringVar(&at, "at", "", "time of the join, in RFC 3339, such as 2026-11-21T12:00:00Z; default: now")
+	f.StringVarP(&output, "output", "o", "", "json or yaml; default: text")
+	return cmd
+}
+
+// badInputError is an error that ends the process with exit code 2.
+type badInputError struct{ error }
+
+func (b badInputError) Unwrap() error { return b.error }
+
+func question(app string, args []string, trigger, groupType, at string) (explain.Question, error) {
+	q := explain.Question{App: app, Group: args[0], At: time.Now()}
+	if len(args) > 1 {
+		q.Account = args[1]
+	}
+	if q.Group == "" || len(args) > 1 && q.Account == "" {
+		return q, fmt.Errorf("the group and the account must not be empty")
+	}
+	known := false
+	for _, t := range []policy.Trigger{policy.TriggerApply, policy.TriggerInvite, policy.TriggerRESTAPI} {
+		if strings.EqualFold(trigger, t.String()) {
+			q.Trigger, known = t, true
+		}
+	}
+	if !known {
+		return q, fmt.Errorf("--trigger is %q: use Apply, Invite or RESTAPI", trigger)
+	}
+	if q.Type = policy.ParseGroupType(groupType); q.Type == policy.TypeUnknown && groupType != "" {
+		return q, fmt.Errorf("--type is %q: use Work, Public, Meeting, AVChatRoom or Community", groupType)
+	}
+	if at != "" {
+		var err error
+		if q.At, err = time.Parse(time.RFC3339, at); err != nil {
+			return q, fmt.Errorf("--at is %q: use RFC 3339, such as 2026-11-21T12:00:00Z", at)
+		}
+	}
+	return q, nil
+}
+
+// explanation is what explain prints.
+type explanation interface {
+	Sentence() string
+	Table() [][]string
+	Advice() []string
+}
+
+func printAnswer(out io.Writer, answer explanation, format string) error {
+	if format != "" {
+		text, err := json.MarshalIndent(answer, "", "  ")
+		if err == nil && format == "yaml" {
+			text, err = yaml.JSONToYAML(text)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, strings.TrimSuffix(string(text), "\n"))
+		return err
+	}
+	var text strings.Builder
+	text.WriteString(answer.Sentence())
+	if rows := answer.Table(); rows != nil {
+		text.WriteString("\n")
+		table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+		for _, row := range rows {
+			if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
+				return err
+			}
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	for i, hint := range answer.Advice() {
+		if i == 0 {
+			text.WriteString("\n")
+		}
+		text.WriteString("Hint: " + hint + "\n")
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}

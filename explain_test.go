@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+func runExplain(args ...string) (string, error) {
+	var out bytes.Buffer
+	cmd := explainCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(&out)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	err := cmd.Execute()
+	return out.String(), err
+}
+
+// TestExplainTheSamples explains the samples as docs/tools.md shows it.
+func TestExplainTheSamples(t *testing.T) {
+	got, err := runExplain("vip-berlin", "mallory", "-f", "config/samples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`mallory may NOT join vip-berlin (Apply). The client sees code 10120 "You cannot join groups at the moment".`,
+		"Decided by step 1: policy banned denies the account.",
+		"RANK   POLICY                MATCHES         SAYS           BECAUSE OF\n" +
+			`1      vip-lounge            Prefix "vip-"   not listed     join.allow does not name the account` + "\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%swant in it\n%s", got, want)
+		}
+	}
+	got, err = runExplain("vip-berlin", "-f", "config/samples")
+	if err != nil || !strings.Contains(got, "vip-lounge") {
+		t.Errorf("without an account: %v\n%s", err, got)
+	}
+}
+
+func TestExplainPrintsJSONAndYAML(t *testing.T) {
+	for format, decode := range map[string]func([]byte, any) error{
+		"json": json.Unmarshal,
+		"yaml": func(text []byte, into any) error { return yaml.Unmarshal(text, into) },
+	} {
+		got, err := runExplain("vip-berlin", "mallory", "-f", "config/samples", "-o", format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct {
+			Verdict, Reason, Policy string
+			Code, Step              int
+			Policies                []any
+		}
+		if err := decode([]byte(got), &answer); err != nil {
+			t.Fatalf("%s: %v\n%s", format, err, got)
+		}
+		if answer.Verdict != "Rejected" || answer.Code != 10120 || answer.Step != 1 || answer.Reason != "Denied" ||
+			answer.Policy != "banned" || len(answer.Policies) != 3 {
+			t.Errorf("%s: %+v", format, answer)
+		}
+	}
+}
+
+// TestExplainRefusesBadInput: such errors end the process with exit code 2, a verdict with 0.
+func TestExplainRefusesBadInput(t *testing.T) {
+	samples := []string{"vip-berlin", "mallory", "-f", "config/samples"}
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no group":     {nil, "takes a group"},
+		"three ids":    {[]string{"a", "b", "c"}, "takes a group"},
+		"empty id":     {append([]string{""}, samples[1:]...), "must not be empty"},
+		"trigger":      {append(samples, "--trigger=Walk"), "use Apply, Invite or RESTAPI"},
+		"type":         {append(samples, "--type=Big"), "use Work, Public"},
+		"time":         {append(samples, "--at=today"), "use RFC 3339"},
+		"output":       {append(samples, "-o", "xml"), "use json or yaml"},
+		"flag":         {append(samples, "--color"), "unknown flag"},
+		"app":          {append(samples, "--app=other"), `no IMApp "other"`},
+		"no such file": {[]string{"a", "-f", "nowhere"}, "nowhere"},
+		"no cluster":   {[]string{"a", "--kubeconfig", "nowhere"}, "use -f for files"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := runExplain(tc.args...)
+			if _, bad := errors.AsType[badInputError](err); !bad || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want bad input and %q", err, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,52 @@
+package manifests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// objectsPerPage bounds what one answer of the API server takes in memory.
+const objectsPerPage = 500
+
+// List reads the objects of a namespace, or of all if it is "", from the API server. It reads no Secret.
+func List(ctx context.Context, reader client.Reader, namespace string) (*Objects, error) {
+	o := &Objects{}
+	err := errors.Join(
+		eachPage(ctx, reader, namespace, "imapps", func(l *v1alpha1.IMAppList) { o.Apps = append(o.Apps, l.Items...) }),
+		eachPage(ctx, reader, namespace, "accountlists",
+			func(l *v1alpha1.AccountListList) { o.Lists = append(o.Lists, l.Items...) }),
+		eachPage(ctx, reader, namespace, "grouppolicies",
+			func(l *v1alpha1.GroupPolicyList) { o.Policies = append(o.Policies, l.Items...) }),
+		eachPage(ctx, reader, namespace, "pruneruns",
+			func(l *v1alpha1.PruneRunList) { o.Runs = append(o.Runs, l.Items...) }),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// eachPage passes the pages of a list to keep. Each is a list of its own: decoding into one that was used before would
+// overwrite what keep has kept.
+func eachPage[L any, P interface {
+	*L
+	client.ObjectList
+}](ctx context.Context, reader client.Reader, namespace, plural string, keep func(P)) error {
+	for next := ""; ; {
+		page := P(new(L))
+		err := reader.List(ctx, page,
+			client.InNamespace(namespace), client.Limit(objectsPerPage), client.Continue(next))
+		if err != nil {
+			return fmt.Errorf("list the %s: %w", plural, err)
+		}
+		keep(page)
+		if next = page.GetContinue(); next == "" {
+			return nil
+		}
+	}
+}

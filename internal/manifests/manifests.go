@@ -1,0 +1,110 @@
+package manifests
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/convert"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// Objects are those of the four kinds, in no order.
+type Objects struct {
+	Apps     []v1alpha1.IMApp
+	Lists    []v1alpha1.AccountList
+	Policies []v1alpha1.GroupPolicy
+	Runs     []v1alpha1.PruneRun
+	// FromFiles says that they come from files: they have neither status nor age, and Secrets are not known.
+	FromFiles bool
+}
+
+// Compiled is a snapshot of objects that can also be asked for reasons.
+type Compiled struct {
+	*policy.Compiler
+	*policy.Snapshot
+	// Assumed are the IMApps that policies name and that are not among the objects of a folder: they are taken to have
+	// every default.
+	Assumed []types.NamespacedName
+}
+
+// Compile compiles the objects. Tokens are not known to it, so that no callback can be authenticated by the snapshot.
+func (o *Objects) Compile() *Compiled {
+	c := &Compiled{Compiler: new(policy.Compiler)}
+	known := map[types.NamespacedName]bool{}
+	for i := range o.Apps {
+		app := &o.Apps[i]
+		known[types.NamespacedName{Namespace: app.Namespace, Name: app.Name}] = true
+		c.SetApp(convert.App(app, nil))
+	}
+	for i := range o.Policies {
+		p := &o.Policies[i]
+		name := types.NamespacedName{Namespace: p.Namespace, Name: p.Spec.AppRef.Name}
+		if o.FromFiles && !known[name] {
+			known[name] = true
+			c.Assumed = append(c.Assumed, name)
+		}
+		c.SetPolicy(convert.Policy(p))
+	}
+	slices.SortFunc(c.Assumed, func(a, b types.NamespacedName) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	for i, name := range c.Assumed {
+		object := policy.Object{Namespace: name.Namespace, Name: name.Name, UID: name.String()}
+		c.SetApp(policy.App{Object: object, SDKAppID: ^uint64(i)}) // a number that no IMApp can have
+	}
+	for i := range o.Lists {
+		c.SetList(convert.List(&o.Lists[i]))
+	}
+	for i := range o.Runs {
+		if refusal, ok := convert.Refusal(&o.Runs[i]); ok {
+			c.SetRefusal(refusal)
+		}
+	}
+	c.Snapshot = c.Build()
+	return c
+}
+
+// App returns the app that is meant: the one of that name, "name" or "namespace/name", or the only one if the name is
+// empty.
+func (c *Compiled) App(name string) (*policy.CompiledApp, error) {
+	var names []string
+	var found *policy.CompiledApp
+	for app := range c.Apps() {
+		object := app.Object()
+		names = append(names, object.Key())
+		if name == "" || name == object.Key() || name == object.Name {
+			if found != nil {
+				return nil, fmt.Errorf("there are several IMApps: name one of %q with --app", append(names, "..."))
+			}
+			found = app
+		}
+	}
+	for v := range c.AppVerdicts() {
+		if v.HeldBy != "" && (name == v.Key() || name == v.Name) && found == nil {
+			return nil, fmt.Errorf("IMApp %s is not accepted: %s holds its SDKAppID", v.Key(), v.HeldBy)
+		}
+	}
+	switch {
+	case found != nil:
+		return found, nil
+	case len(names) == 0:
+		return nil, fmt.Errorf("there is neither an IMApp nor a GroupPolicy")
+	}
+	return nil, fmt.Errorf("there is no IMApp %q: name one of %q with --app", name, names)
+}
+
+// In returns the objects of one namespace.
+func (o *Objects) In(namespace string) *Objects {
+	elsewhere := func(object string) bool { return object != namespace }
+	return &Objects{
+		Apps:      slices.DeleteFunc(o.Apps, func(a v1alpha1.IMApp) bool { return elsewhere(a.Namespace) }),
+		Lists:     slices.DeleteFunc(o.Lists, func(l v1alpha1.AccountList) bool { return elsewhere(l.Namespace) }),
+		Policies:  slices.DeleteFunc(o.Policies, func(p v1alpha1.GroupPolicy) bool { return elsewhere(p.Namespace) }),
+		Runs:      slices.DeleteFunc(o.Runs, func(r v1alpha1.PruneRun) bool { return elsewhere(r.Namespace) }),
+		FromFiles: o.FromFiles,
+	}
+}
