@@ -121,8 +121,8 @@ const (
 	ReasonUnreachable = "Unreachable"
 )
 
-// Reasons of Planned, and of Complete once there is a plan, while a run waits. Conflicted, SecretNotFound, KeyMissing
-// and ClockSkew are used likewise.
+// Reasons of Planned, and of Complete once there is a plan, while a run waits. Conflicted, SecretNotFound and
+// KeyMissing are used likewise.
 const (
 	// ReasonPending means that no controller has processed the run yet. It is also the reason of Ready of the other
 	// kinds until then.
@@ -134,6 +134,9 @@ const (
 	ReasonProtectionUnresolved = "ProtectionUnresolved"
 	// ReasonPolicyInvalid means that the governing policy is invalid: the run waits and removes no member.
 	ReasonPolicyInvalid = "PolicyInvalid"
+	// ReasonClockSkew means that the clocks of the vendor and of Groupgate differ by more than 5 minutes, or that an
+	// answer of the vendor has no Date to compare with: the run waits and removes no member.
+	ReasonClockSkew = "ClockSkew"
 	// ReasonSnapshotBehind means that the leader has not seen for 10 seconds what the API server has: the run waits and
 	// removes no member.
 	ReasonSnapshotBehind = "SnapshotBehind"
@@ -189,9 +192,6 @@ const (
 	// ReasonActivityUnknown means that silence proves nothing in this group, since no ordinary member ever spoke, all
 	// are muted, or they speak in topics: no member is removed.
 	ReasonActivityUnknown = "ActivityUnknown"
-	// ReasonClockSkew means that the clocks of the vendor and of Groupgate differ by more than 5 minutes: nothing is
-	// planned, and a run that has a plan waits.
-	ReasonClockSkew = "ClockSkew"
 	// ReasonAppNotFound means that the IMApp is missing.
 	ReasonAppNotFound = "AppNotFound"
 )

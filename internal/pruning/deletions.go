@@ -20,6 +20,8 @@ type deletions struct {
 	mu   sync.Mutex
 	term uint64
 	done map[types.UID]time.Time // zero: the answer was clear
+	// doubts are the runs whose last deletion the vendor reported as done, while members of the batch were still there.
+	doubts map[types.UID]struct{}
 }
 
 // begin says that a deletion of the run is about to be sent.
@@ -28,6 +30,25 @@ func (d *deletions) begin(term uint64, run types.UID) {
 	defer d.mu.Unlock()
 	d.in(term)
 	delete(d.done, run)
+	delete(d.doubts, run)
+}
+
+// doubt says that the vendor reported the deletion as done, and that members of the batch were still there.
+func (d *deletions) doubt(term uint64, run types.UID, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.in(term); term == d.term {
+		d.done[run], d.doubts[run] = now.Add(answerDelay), struct{}{}
+	}
+}
+
+// reported says whether what is left of the batch stayed although the vendor reported its deletion as done.
+func (d *deletions) reported(term uint64, run types.UID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.in(term)
+	_, doubted := d.doubts[run]
+	return doubted && term == d.term
 }
 
 // end says that the deletion has ended: with a clear answer, or without one, so that it may still be carried out until
@@ -63,6 +84,7 @@ func (d *deletions) forget(run types.UID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.done, run)
+	delete(d.doubts, run)
 }
 
 // in returns what is known in a term. What an earlier term knew is out of date, since others may have sent deletions
@@ -72,7 +94,7 @@ func (d *deletions) in(term uint64) map[types.UID]time.Time {
 	case term < d.term:
 		return map[types.UID]time.Time{}
 	case d.done == nil || term > d.term:
-		d.term, d.done = term, make(map[types.UID]time.Time)
+		d.term, d.done, d.doubts = term, make(map[types.UID]time.Time), make(map[types.UID]struct{})
 	}
 	return d.done
 }

@@ -128,7 +128,34 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 		}
 		return err
 	}
+	if err := j.confirm(ctx, f, deletion); err != nil {
+		return err
+	}
 	return j.recordSettled(ctx, granted, len(deletion.Removed), refusedRecords(ctx, deletion))
+}
+
+// confirm looks whether the members are gone that the vendor reports as removed. If some are still there, it is either
+// not done yet, or has passed over them: that is decided when the batch is resumed.
+func (j *job) confirm(ctx context.Context, f *facts, deletion imrest.Deletion) error {
+	removed := make(map[string]struct{}, len(deletion.Removed))
+	for _, account := range deletion.Removed {
+		removed[account] = struct{}{}
+	}
+	batch := slices.DeleteFunc(prunerun.InFlight(j.run), func(removal v1alpha1.PlannedRemoval) bool {
+		_, reported := removed[removal.Account]
+		return !reported
+	})
+	members, _, err := j.membersNow(ctx, f, batch, time.Time{})
+	if err != nil {
+		return err
+	}
+	for _, removal := range removalsOf(batch) {
+		if member, present := members[removal.Account]; !policy.HasLeft(removal, member, present) {
+			j.deletions.doubt(j.term, j.run.UID, j.Now())
+			return j.deletionAnswered()
+		}
+	}
+	return nil
 }
 
 // resume takes up the batch in flight. Whether its deletion was sent is not known, so that absent members count as
@@ -144,6 +171,12 @@ func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 	}
 	gone, remove, spared := f.rule.RecheckInFlight(removalsOf(batch), look.members, j.Now())
 	inFlight, kept := int(prunerun.Progress(j.run).InFlight), keptRecords(spared)
+	if j.deletions.reported(j.term, j.run.UID) {
+		for _, account := range remove { // the vendor has had its time
+			kept = append(kept, v1alpha1.KeptAccount{Account: account, Reason: v1alpha1.KeptReasonVendorRefused})
+		}
+		return j.recordSettled(ctx, inFlight, len(gone), kept)
+	}
 	// The members beyond what is needed are kept: enough seats are free once the others are removed.
 	want, keptReason := min(len(remove), needed), v1alpha1.KeptReasonRunEnded
 	left, err := j.reserveInFlight(ctx, f, len(gone), want)
@@ -170,6 +203,9 @@ func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 	}
 	deletion, err := j.delete(ctx, f, remove, look)
 	if err != nil {
+		return err
+	}
+	if err := j.confirm(ctx, f, deletion); err != nil {
 		return err
 	}
 	return j.recordSettled(ctx, inFlight, len(gone)+len(deletion.Removed), refusedRecords(ctx, deletion))

@@ -163,18 +163,16 @@ func (w *world) undoSome(runners []runner, e episodeDraft) int {
 	w.withFaults(w.ctx, e.Late, func(context.Context) {
 		for _, p := range runners {
 			for _, g := range p.Groups {
-				for _, run := range w.ledger.runsOf(p.Rule.App, g.ID) {
-					if p.Undo && ended(&run) && run.Status.Removed > 0 && len(inFlight(&run)) == 0 {
-						w.requestUndo(&run)
-						requested[run.Name] = true
-					}
+				if !p.Undo {
+					continue
+				}
+				for _, run := range p.endedRuns(g.ID) {
+					w.requestUndo(&run)
+					requested[run.Name] = true
 				}
 			}
 		}
 	})
-	if len(requested) == 0 {
-		return 0
-	}
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	for {
@@ -182,7 +180,7 @@ func (w *world) undoSome(runners []runner, e episodeDraft) int {
 		for _, p := range runners {
 			for _, g := range p.Groups {
 				for _, run := range w.ledger.runsOf(p.Rule.App, g.ID) {
-					if u := run.Status.Undo; requested[run.Name] && (u == nil || u.FinishedAt.IsZero()) &&
+					if u := run.Status.Undo; run.Spec.Undo != "" && (u == nil || u.FinishedAt.IsZero()) &&
 						!apimeta.IsStatusConditionTrue(run.Status.Conditions, "Undone") {
 						open = append(open, fmt.Sprintf("%s: %+v", run.Name, run.Status.Conditions))
 					}

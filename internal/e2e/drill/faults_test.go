@@ -55,6 +55,9 @@ const (
 	faultOutage  = "outage"  // of the API server for the target, For so long
 	faultClock   = "clock"   // of the vendor, moved For so long
 	faultSuspend = "suspend" // pruning of the app, For so long
+	faultStop    = "stop"    // the leader, For so long, as SIGSTOP does
+	faultLag     = "lag"     // of the watches of lists, For so long
+	faultRotate  = "rotate"  // the app's key: the Secret follows after For
 )
 
 // String is the script.
@@ -139,6 +142,19 @@ func drawEpisode(seed uint64) episodeDraft {
 	if d.chance(25) {
 		add(fault{At: at(), Do: faultSuspend, For: d.duration(time.Second, 5*time.Second), Target: d.IntN(len(e.Apps))})
 	}
+	for range d.IntN(4) {
+		add(fault{At: at(), Do: faultVendor, Vendor: drawUnkindness(d)})
+	}
+	if d.chance(40) {
+		length := d.duration(time.Second, 15*time.Second)
+		add(fault{At: at(), Do: faultStop, When: when(), For: length, Target: d.IntN(2)})
+	}
+	for range d.IntN(3) {
+		add(fault{At: at(), Do: faultLag, For: d.duration(5*time.Second, 20*time.Second)})
+	}
+	if d.chance(20) {
+		add(fault{At: at(), Do: faultRotate, For: d.duration(0, 3*time.Second), Target: d.IntN(len(e.Apps))})
+	}
 	slices.SortStableFunc(e.Faults, func(a, b fault) int { return int(a.At - b.At) })
 	for range d.IntN(3) {
 		f := drawFault(d, false)
@@ -150,6 +166,35 @@ func drawEpisode(seed uint64) episodeDraft {
 			fault{At: d.duration(0, 2*time.Second), Do: faultKill, For: d.duration(0, time.Second), Target: d.IntN(2)})
 	}
 	return e
+}
+
+// drawUnkindness draws what the vendor's pages do not rule out.
+func drawUnkindness(d rng) *emulator.Fault {
+	f := &emulator.Fault{API: "delete_group_member", Count: d.between(1, 3), Info: "a fault of the drill"}
+	account := fmt.Sprintf("idle%d", d.between(1, 40))
+	switch n := d.IntN(100); {
+	case n < 40: // carried out after its answer
+		f.EffectAfter = d.duration(500*time.Millisecond, 6*time.Second).String()
+		if f.Kind = oneOf(d, emulator.FaultCode, emulator.FaultHTTP, emulator.FaultDrop); f.Kind == emulator.FaultCode {
+			f.Code = 60008
+		}
+		if f.Kind == emulator.FaultHTTP {
+			f.Status = oneOf(d, 502, 504)
+		}
+	case n < 55: // a page of HTML
+		f.API = oneOf(d, "get_group_info", "get_specified_group_member_info", "delete_group_member")
+		f.Kind, f.Status = emulator.FaultHTTP, 200
+	case n < 70:
+		f.API = oneOf(d, "get_group_info", "get_group_member_info", "get_specified_group_member_info")
+		f.Kind = emulator.FaultOK
+	case n < 80:
+		f.API, f.Kind = "get_group_info", emulator.FaultNoDate
+	case n < 90: // an account that cannot be removed
+		f.Kind, f.Code, f.Accounts, f.Count = emulator.FaultCode, 10004, []string{account}, 0
+	default: // or that is passed over
+		f.Kind, f.Accounts, f.Count = emulator.FaultSkip, []string{account}, 0
+	}
+	return f
 }
 
 func drawFault(d rng, patient bool) *emulator.Fault {

@@ -58,6 +58,7 @@ type departure struct {
 	app, group  string
 	account     string // "" if the group's limit was raised, or all are gone
 	seats       int
+	anew        bool // all are gone, and another group has the id
 	begin, done time.Time
 }
 

@@ -40,6 +40,7 @@ type model struct {
 	*ledger
 	adminAccount string
 	violations   []string
+	gone         map[types.UID]map[string]time.Time // the accounts that each run removed, and when
 }
 
 // violation records something that must not happen.
@@ -52,6 +53,7 @@ func (m *model) violation(format string, args ...any) {
 // check reads the whole ledger of an episode that is over.
 func (m *model) check() []string {
 	removed := map[types.UID]map[string]bool{}
+	m.gone = map[types.UID]map[string]time.Time{}
 	perPolicy := map[string]int{}
 	for _, d := range m.removals {
 		m.removal(d, removed, perPolicy)
@@ -141,14 +143,17 @@ func (m *model) removal(d event, removed map[types.UID]map[string]bool, perPolic
 	m.seats(violation, d, v, from)
 
 	if removed[run.UID] == nil {
-		removed[run.UID] = map[string]bool{}
+		removed[run.UID], m.gone[run.UID] = map[string]bool{}, map[string]time.Time{}
 	}
 	for _, member := range d.Found {
 		m.member(violation, d, member, v, from)
 		if removed[run.UID][member.Account] {
 			violation("%s was removed by run %s before", member.Account, run.Name)
 		}
-		removed[run.UID][member.Account] = true
+		removed[run.UID][member.Account], m.gone[run.UID][member.Account] = true, d.at
+	}
+	if at, anew := m.anew(run, from); anew {
+		violation("run %s was planned for the group that was disbanded at %s", run.Name, at)
 	}
 	if n := len(removed[run.UID]); n > v.rule.MaxRemovals {
 		violation("run %s has removed %d, maxRemovals is %d", run.Name, n, v.rule.MaxRemovals)
@@ -195,6 +200,17 @@ func (m *model) seats(violation violationFunc, d event, v *version, from time.Ti
 		violation("%d seats are needed (%d of %d taken, %d wanted, %d freed by departures), %d removed",
 			needed, d.Group.Members, d.Group.MaxMembers, v.rule.wanted(d.Group.MaxMembers), meanwhile, len(d.Found))
 	}
+}
+
+// anew reports whether the group of a run was made anew after its plan and before a moment, and when.
+func (m *model) anew(run *v1alpha1.PruneRun, before time.Time) (at time.Time, anew bool) {
+	for _, left := range m.departures {
+		if left.anew && left.app == run.Spec.AppRef.Name && left.group == run.Spec.GroupID &&
+			left.begin.After(run.Status.Plan.CreatedAt.Add(time.Second)) && left.done.Before(before) {
+			return left.begin, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // member checks that a recheck shortly before found the member removable, and that it is not protected.

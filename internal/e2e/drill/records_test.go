@@ -119,6 +119,7 @@ func (m *model) count(run *v1alpha1.PruneRun, removed map[string]bool) {
 		switch {
 		case slices.Contains(counted, account):
 		case slices.Contains(open, account): // the run ended with the batch in flight, on record
+		case m.replaced(run, account): // nobody can tell what came of it
 		default:
 			m.violation("run %s has removed %s without a record", run.Name, account)
 		}
@@ -128,6 +129,14 @@ func (m *model) count(run *v1alpha1.PruneRun, removed map[string]bool) {
 			m.violation("run %s records the removal of %s, which did not happen", run.Name, account)
 		}
 	}
+}
+
+// replaced reports whether the group was made anew after the run had removed account from it.
+func (m *model) replaced(run *v1alpha1.PruneRun, account string) bool {
+	return slices.ContainsFunc(m.departures, func(left departure) bool {
+		return left.anew && left.app == run.Spec.AppRef.Name && left.group == run.Spec.GroupID &&
+			left.done.After(m.gone[run.UID][account])
+	})
 }
 
 // leftUnderway reports whether an account left by itself after a recheck had found it: the product cannot tell that
@@ -193,6 +202,7 @@ func (m *model) undos(removed map[types.UID]map[string]bool) {
 					d.at.Format("15:04:05.000"))
 				continue
 			}
+			m.addition(&d.runs[i], account, d)
 			uid := d.runs[i].UID
 			if added[uid] == nil {
 				added[uid] = map[string]bool{}
@@ -202,6 +212,23 @@ func (m *model) undos(removed map[types.UID]map[string]bool) {
 	}
 	for uid, h := range m.runs {
 		m.undo(h.last(), removed[uid], added[uid])
+	}
+}
+
+// addition checks whether the undo of run may add account: another run must not have removed it later, unless the undo
+// of that one was requested, too; nor may the group be another one by now.
+func (m *model) addition(run *v1alpha1.PruneRun, account string, d event) {
+	begun := run.Status.Undo.StartedAt.Add(-snapshotLag)
+	if at, anew := m.anew(run, d.at.Add(-quietGrace)); anew {
+		m.violation("the undo of run %s adds %s to a group that was made anew at %s", run.Name, account, at)
+	}
+	for i := range d.runs {
+		again := m.gone[d.runs[i].UID][account]
+		if d.runs[i].UID != run.UID && d.runs[i].Spec.Undo == "" && again.Before(begun) &&
+			again.After(m.gone[run.UID][account]) {
+			m.violation("the undo of run %s adds %s, which run %s removed at %s", run.Name, account, d.runs[i].Name,
+				again.Format("15:04:05.000"))
+		}
 	}
 }
 

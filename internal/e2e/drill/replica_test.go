@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/groupgate/groupgate/internal/lab"
@@ -25,13 +26,18 @@ type replica struct {
 
 // newReplica starts the first process.
 func (w *world) newReplica(flags ...string) (*replica, error) {
-	wire, err := lab.NewWire(w.ctx, w.Address())
+	wire, err := lab.NewWire(w.ctx, w.server.server.Listener.Addr().String())
 	if err != nil {
 		return nil, err
 	}
 	w.t.Cleanup(func() { _ = wire.Close() })
+	kubeconfig, err := w.server.kubeconfig(w.t, wire.Address())
+	if err != nil {
+		return nil, err
+	}
 	r := &replica{w: w, wire: wire, log: &lab.Log{}}
-	r.flags = slices.Concat([]string{"--shutdown-delay=100ms", "--log-format=console"}, lab.FastElection, flags)
+	own := []string{"--shutdown-delay=100ms", "--log-format=console", "--kubeconfig=" + kubeconfig}
+	r.flags = slices.Concat(own, lab.FastElection, flags)
 	w.t.Cleanup(func() { _ = r.current().Kill() }) // no process is left behind, however the test ends
 	return r, r.start()
 }
@@ -69,6 +75,23 @@ func (r *replica) killAndRestart(ctx context.Context, after time.Duration) {
 	}
 }
 
+// stopFor stops the process as SIGSTOP does, and lets it go on after a while.
+func (r *replica) stopFor(ctx context.Context, d time.Duration) {
+	r.killing.Lock()
+	defer r.killing.Unlock()
+	if !r.check() {
+		return
+	}
+	process := r.current()
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		r.w.violation("stop a manager: %v", err)
+	}
+	pause(ctx, d)
+	if err := process.Signal(syscall.SIGCONT); err != nil {
+		r.w.violation("let a manager go on: %v", err)
+	}
+}
+
 // check reports whether the process runs. It is a violation if it has ended by itself.
 func (r *replica) check() bool {
 	p := r.current()
@@ -94,6 +117,8 @@ func (r *replica) stop() {
 
 // leads reports whether the process is the leader; false if it does not answer.
 func (r *replica) leads(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
 	leads, err := r.current().Leads(ctx)
 	return err == nil && leads
 }

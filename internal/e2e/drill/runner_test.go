@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"sync"
@@ -147,9 +148,52 @@ func (p runner) do(ctx context.Context, s step) {
 		if p.list(p.Name) == nil {
 			p.putList(p.Name, p.List)
 		}
+	case doImport:
+		accounts := choose(s, p.removedBefore(g.ID))
+		if len(accounts) > 0 {
+			_, _ = im.PutMembers(ctx, g.ID, emulator.MemberSpec{Accounts: accounts, InactiveFor: "300d"})
+		}
+	case doUndo:
+		for _, run := range p.endedRuns(g.ID)[:min(s.N, len(p.endedRuns(g.ID)))] {
+			p.requestUndo(&run)
+		}
+	case doAnew:
+		begin := time.Now()
+		if im.DestroyGroup(ctx, g.ID) != nil {
+			return
+		}
+		again := g
+		again.CreatedAgo = "300d"
+		if _, err := im.CreateGroup(ctx, again); err != nil {
+			p.violation("%s: make group %q anew: %v", p.Name, g.ID, err)
+		}
+		p.departed(departure{app: app, group: g.ID, begin: begin, anew: true})
 	default:
 		p.violation("%s: unknown step %q", p.Name, s.Do)
 	}
+}
+
+// endedRuns are the runs of a group that have ended and removed members, oldest first.
+func (p runner) endedRuns(group string) (runs []v1alpha1.PruneRun) {
+	for _, run := range p.ledger.runsOf(p.Rule.App, group) {
+		if ended(&run) && run.Spec.Undo == "" && run.Status.Removed > 0 && len(inFlight(&run)) == 0 {
+			runs = append(runs, run)
+		}
+	}
+	return runs
+}
+
+// removedBefore are the accounts that were removed from a group of which no run is under way.
+func (p runner) removedBefore(group string) (accounts []string) {
+	for _, run := range p.ledger.runsOf(p.Rule.App, group) {
+		if !ended(&run) || run.Spec.Undo != "" || len(inFlight(&run)) > 0 {
+			return nil
+		}
+		accounts = append(accounts, slices.DeleteFunc(done(&run),
+			func(account string) bool { return slices.Contains(keptBy(&run), account) })...)
+	}
+	slices.Sort(accounts)
+	return slices.Compact(accounts)
 }
 
 // edit changes the policy, if there is one.
@@ -360,6 +404,22 @@ func (w *world) inject(ctx context.Context, f fault) {
 				w.violation("move the clock: %v", err)
 			}
 		})
+	case faultStop:
+		target := w.replicas[f.Target]
+		for _, r := range w.replicas {
+			if r.leads(ctx) {
+				target = r
+			}
+		}
+		w.awaitNext(ctx, f.When)
+		w.ledger.recordFault()
+		target.stopFor(ctx, f.For)
+		w.ledger.recordFault()
+	case faultLag:
+		w.during(ctx, f, w.server.lag)
+	case faultRotate:
+		key := fmt.Sprintf("%x", sha256.Sum256([]byte(f.String())))
+		w.during(ctx, f, func(waiting bool) { w.rotate(w.apps[f.Target], key, waiting) })
 	case faultSuspend:
 		w.during(ctx, f, func(off bool) { w.suspend(w.apps[f.Target], off) })
 	}
@@ -399,6 +459,7 @@ func (w *world) endFaults(ctx context.Context) {
 	if _, err := w.im(w.apps[0]).MoveClock(ctx, emulator.ClockChange{Reset: true}); err != nil {
 		w.violation("set the clock right: %v", err)
 	}
+	w.server.lag(false)
 	for _, r := range w.replicas {
 		r.wire.Mend()
 		if !r.check() {

@@ -46,6 +46,9 @@ const (
 	doListGrow   = "list grows" // by N planned accounts
 	doListDrop   = "list goes"
 	doListBack   = "list is back"
+	doImport     = "import"    // N accounts that ended runs removed become members who have been silent for long
+	doUndo       = "undo"      // every run that has ended
+	doAnew       = "made anew" // the group is disbanded, and another one made under its id
 )
 
 // drawSteps draws the steps of a scenario, which takes up to some 20 s.
@@ -152,6 +155,19 @@ func drawSteps(d rng, s scenario, e episodeDraft) (steps []step) {
 	}
 	if d.chance(40) {
 		add(long(), doReport, d.IntN(2))
+	}
+	switch n := d.IntN(100); {
+	case n < 25:
+		// Accounts come back, are removed again, and the first removal is undone.
+		add(d.duration(time.Second, 4*time.Second), doImport, d.between(3, 60))
+		add(short(), doManual, 0)
+		add(d.duration(2*time.Second, 6*time.Second), doUndo, 1)
+	case n < 40:
+		add(long(), doUndo, 1)
+		add(short(), doManual, 0)
+	case n < 46:
+		add(long(), doAnew, 0)
+		add(short(), doUndo, 1)
 	}
 	return steps
 }

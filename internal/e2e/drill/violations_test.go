@@ -99,6 +99,21 @@ func TestModelReportsViolationsAndNothingElse(t *testing.T) {
 		last(f).Status.Removed, last(f).Status.Kept = 1, []v1alpha1.KeptAccount{{Account: "i2", Reason: "ActiveAgain"}}
 		f.runs["r"].versions = []v1alpha1.PruneRun{*f.run, *last(f)}
 	}
+	// A later run removes i1 once more, and is the second one to the undo.
+	again := func(f *facts) *v1alpha1.PruneRun {
+		f.rule.PerDay = 4
+		removal, recheck := f.removals[0], f.rechecks[0]
+		removal.at, recheck.at = f.at.Add(20*time.Second), f.at.Add(19*time.Second)
+		removal.Named, removal.Found = removal.Named[:1], removal.Found[:1]
+		later := f.run.DeepCopy()
+		later.Name, later.UID = "later", "later"
+		removal.runs = []v1alpha1.PruneRun{*later}
+		f.rechecks, f.removals = append(f.rechecks, recheck), append(f.removals, removal)
+		f.additions[0].runs[0].Status.Undo.StartedAt = metav1.NewTime(f.at.Add(50 * time.Second))
+		f.additions[0].runs = append(f.additions[0].runs, *later)
+		f.runs["later"] = &history{versions: []v1alpha1.PruneRun{*later}, seen: []time.Time{f.at}}
+		return later
+	}
 	for name, tc := range map[string]struct {
 		change func(f *facts)
 		want   string // part of a violation; "": clean
@@ -248,6 +263,21 @@ func TestModelReportsViolationsAndNothingElse(t *testing.T) {
 			last(f).Status.Refuse.Code = 10110
 		}, "with another rejection"},
 
+		"adds whom a later run removed": {func(f *facts) {
+			again(f)
+		}, "which run later removed at"},
+		"adds whom a later run removed, and was to be undone, too": {func(f *facts) {
+			again(f)
+			f.additions[0].runs[1].Spec.Undo = v1alpha1.UndoRequested
+		}, ""},
+		"adds to a group made anew": {func(f *facts) {
+			at := f.at.Add(20 * time.Second)
+			f.departures = []departure{{app: "prod", group: "g", anew: true, begin: at, done: at}}
+		}, "to a group that was made anew"},
+		"removes from a group made anew": {func(f *facts) {
+			at := f.at.Add(-30 * time.Second)
+			f.departures = []departure{{app: "prod", group: "g", anew: true, begin: at, done: at}}
+		}, "was planned for the group that was disbanded"},
 		"adds without record": {func(f *facts) {
 			f.additions[0].runs[0].Status.Undo = nil
 		}, "without a record of an undo"},

@@ -29,6 +29,7 @@ type world struct {
 	apps     []string
 	api      client.WithWatch
 	replicas [2]*replica
+	server   *laggingServer
 	ledger   *ledger
 
 	mu         sync.Mutex
@@ -64,6 +65,7 @@ func newWorld(t *testing.T, e episodeDraft) *world {
 	backend := lab.NewBackend(apps, w.callbackURLs, w.witness)
 	t.Cleanup(func() { _ = backend.Close() })
 	w.IMEndpoint = backend.URL
+	w.server = newLaggingServer(t, w)
 	if err := w.Apply(t.Context(), manifests...); err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +181,27 @@ func (w *world) suspend(app string, off bool) {
 		return
 	}
 	w.ledger.note(func() { line(w.ledger.suspended, app).set(begin, time.Now(), off) })
+}
+
+// rotate gives an app another key: the vendor first, and the Secret second. The token is rotated together with it; the
+// Secret keeps the previous one, which the drill goes on signing with.
+func (w *world) rotate(app, key string, atVendor bool) {
+	if atVendor {
+		_, err := w.im(app).Configure(w.ctx, func(s *emulator.Settings) { s.SecretKey = &key })
+		if err != nil {
+			w.violation("rotate the key of app %s: %v", app, err)
+		}
+		return
+	}
+	_, err := w.Kubectl(w.ctx, "", "patch", "secret", app+"-im", "--type=merge", "--patch", fmt.Sprintf(
+		`{"stringData":{"secretKey":%q,"callbackToken":%q,"previousCallbackToken":%q}}`, key, key[:16], lab.CallbackToken))
+	if err != nil {
+		w.violation("rotate the Secret of app %s: %v", app, err)
+	}
+	token := key[:16]
+	if _, err := w.im(app).Configure(w.ctx, func(s *emulator.Settings) { s.CallbackToken = &token }); err != nil {
+		w.violation("rotate the token of app %s: %v", app, err)
+	}
 }
 
 // setApproval sets the approval of a run. A refusal by the schema is no violation: the run may have ended.

@@ -139,12 +139,11 @@ func (e *Emulator) serveREST(w http.ResponseWriter, r *http.Request) {
 
 // carryOutLater executes a call that is answered now.
 func (e *Emulator) carryOutLater(r *http.Request, inj injected, p *params, bodyErr error, rec CallRecord) {
-	r = r.WithContext(context.WithoutCancel(r.Context()))
-	go func() { // ends after the delay, or when the emulator is closed
-		if wait(r.Context(), inj.fault.effectAfter, e.closing) == nil {
-			_, _ = e.call(r, e.clock.now(), p, bodyErr, inj.skip, &rec)
+	go func(ctx context.Context) { // ends after the delay, or when the emulator is closed
+		if wait(ctx, inj.fault.effectAfter, e.closing) == nil {
+			_, _ = e.call(r.WithContext(ctx), e.clock.now(), p, bodyErr, inj.skip, &rec)
 		}
-	}()
+	}(context.WithoutCancel(r.Context()))
 }
 
 // writeAnswer writes an answer of the given length, or only a part of it. It ignores errors, which mean that the client
