@@ -101,8 +101,9 @@ func machine() string {
 			break
 		}
 	}
+	kernel := strings.TrimSpace(read("/proc/sys/kernel/osrelease"))
 	about := fmt.Sprintf("%d x %s, Linux %s, %s, load %s before",
-		runtime.NumCPU(), model, strings.TrimSpace(read("/proc/sys/kernel/osrelease")), runtime.Version(), loadAverage())
+		runtime.NumCPU(), model, kernel, runtime.Version(), loadAverage())
 	// The system call answers with 20 minus the niceness.
 	if priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil && priority != 20 {
 		about += fmt.Sprintf(", nice %d", 20-priority)
