@@ -72,6 +72,30 @@ func TestEndOfARunWakesItsSiblings(t *testing.T) {
 	}
 }
 
+// An undo that found a batch in flight would be examined again only five minutes later, while the run with more batches
+// waits for it.
+func TestUndoDoesNotSleepThroughTheEndOfABatch(t *testing.T) {
+	w := newWorld(t)
+	r := w.process()
+	for _, name := range []string{"at-work", "waiting", "undone"} {
+		w.Run(name, v1alpha1.PruneTriggerManual)
+	}
+	w.end("undone", "Removed", 1)
+	w.RequestUndo("undone")
+	before := w.Get("at-work")
+	before.Status.Progress = &v1alpha1.PruneProgress{InFlight: 100}
+	after := before.DeepCopy()
+	after.Status.Progress = &v1alpha1.PruneProgress{Settled: 100}
+	settled, fenced := event.UpdateEvent{ObjectOld: before, ObjectNew: after},
+		event.UpdateEvent{ObjectOld: after, ObjectNew: before}
+	if !batchEndings.Update(settled) || batchEndings.Update(fenced) {
+		t.Error("the end of a batch is an event, its beginning is none")
+	}
+	if diff := cmp.Diff([]reconcile.Request{{NamespacedName: w.Key("undone")}}, r.undos(t.Context(), after)); diff != "" {
+		t.Errorf("undos (-want,+got)\n%s", diff)
+	}
+}
+
 func TestKeeping(t *testing.T) {
 	w := newWorld(t)
 	r := w.process()
