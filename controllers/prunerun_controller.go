@@ -99,6 +99,9 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 // before.
 func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
 	cooldown, now := r.cooldown(run), r.Engine.Now()
+	if cooldown == nil { // the record may have to stay for as long as it lasts
+		return reconcile.Result{RequeueAfter: lastRetry}, nil
+	}
 	left := prunerun.KeepUntil(run, r.TTL, cooldown, now).Sub(now)
 	if left <= 0 {
 		return reconcile.Result{}, discard(ctx, r.Client, run)

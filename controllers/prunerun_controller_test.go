@@ -15,6 +15,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
+	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/term"
 )
@@ -169,6 +170,20 @@ func TestRecordOutlivesItsTTLWhileACooldownIsCountedFromIt(t *testing.T) {
 	labtest.Must(t, err)
 	if want := 10 * 24 * time.Hour; result.RequeueAfter < want-time.Minute || result.RequeueAfter > want {
 		t.Errorf("kept for %s, want %s", result.RequeueAfter, want)
+	}
+}
+
+// A new leader deletes no record before it knows the cooldown that is counted from it.
+func TestRecordIsKeptUntilTheRulesAreKnown(t *testing.T) {
+	w := newWorld(t)
+	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1d"})
+	w.Run("one", v1alpha1.PruneTriggerGroupFull)
+	w.end("one", v1alpha1.ReasonActivityUnknown, 0)
+	w.Clock.Forward(time.Hour)
+	r := w.process()
+	r.Engine.Snapshots = &policy.Store{}
+	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter == 0 || !w.Exists("one") {
+		t.Errorf("result = %v, %v, exists: %t", result, err, w.Exists("one"))
 	}
 }
 
