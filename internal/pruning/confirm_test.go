@@ -76,3 +76,28 @@ func TestRemovalThatCouldNotBeConfirmedIsNotRepeatedAtOnce(t *testing.T) {
 		t.Errorf("removed %d, want %d, and i1 to be a member again", run.Status.Removed, plannedRemovals)
 	}
 }
+
+// The vendor reports the removal of one half of a batch and fails for the other, and the run ends.
+func TestHalfOfABatchThatIsRemovedAfterItsConfirmationIsOnRecord(t *testing.T) {
+	t.Parallel()
+	w := enforcing(t)
+	lateDeletion(t, w, false) // it is never carried out
+	r := w.replica()
+	next, err := r.step("one")
+	must(t, err)
+	w.Clock.Forward(next.After)
+	w.Fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultCode, Code: 10004, Count: 1})
+	w.Fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultOK, Count: 1})
+	w.Fault(emulator.Fault{API: apiDelete, Kind: emulator.FaultCode, Code: 10026})
+	next, err = r.step("one")
+	must(t, err)
+	if prunerun.Finished(w.Get("one")) {
+		t.Error("the run ended while the vendor was still at work")
+	}
+	_, err = w.Emulator.Quit(t.Context(), fullGroup, planOf(w.Get("one"))[:50]...)
+	must(t, err)
+	w.Clock.Forward(next.After)
+	if run := r.finish("one"); run.Status.Removed != 50 {
+		t.Errorf("removed %d on record, 50 are gone", run.Status.Removed)
+	}
+}

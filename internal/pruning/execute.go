@@ -302,7 +302,9 @@ func (j *job) delete(ctx context.Context, f *facts, accounts []string, look look
 	deletion, err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
 		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: look.notAfter,
 	})
-	j.deletions.end(j.term, j.run.UID, len(deletion.Unknown) == 0, j.Now())
+	// What was removed before a failure is not confirmed, so that it may be carried out later than it was reported.
+	answered := len(deletion.Unknown) == 0 && (err == nil || len(deletion.Removed) == 0)
+	j.deletions.end(j.term, j.run.UID, answered, j.Now())
 	if err != nil {
 		return deletion, vendorError("remove members", err)
 	}
