@@ -43,6 +43,9 @@ func (s *source) addFlags(f *pflag.FlagSet) {
 }
 
 func (s *source) read(ctx context.Context, in io.Reader) (*manifests.Objects, error) {
+	if s.allNamespaces {
+		s.namespace = ""
+	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = s.kubeconfig
 	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,

@@ -42,6 +42,13 @@ func TestExplainTheSamples(t *testing.T) {
 	}
 }
 
+// TestAllNamespacesGoBeforeOne: as with kubectl.
+func TestAllNamespacesGoBeforeOne(t *testing.T) {
+	if got, err := runExplain("vip-berlin", "mallory", "-f", "config/samples", "-A", "-n", "other"); err != nil {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
 func TestExplainPrintsJSONAndYAML(t *testing.T) {
 	for format, decode := range map[string]func([]byte, any) error{
 		"json": json.Unmarshal,
@@ -82,6 +89,7 @@ func TestExplainRefusesBadInput(t *testing.T) {
 		"output":       {append(samples, "-o", "xml"), "use json or yaml"},
 		"flag":         {append(samples, "--color"), "unknown flag"},
 		"app":          {append(samples, "--app=other"), `no IMApp "other"`},
+		"namespace":    {append(samples, "-n", "other"), "another namespace with -n, or all with -A"},
 		"no such file": {[]string{"a", "-f", "nowhere"}, "nowhere"},
 		"no cluster":   {[]string{"a", "--kubeconfig", "nowhere"}, "use -f for files"},
 	} {

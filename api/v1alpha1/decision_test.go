@@ -76,7 +76,9 @@ func TestDecisionNamesTheUserOfTheRequest(t *testing.T) {
 	}
 	inForce(t, func() string {
 		run := newRun(t, admin, namespace)
-		must(t, patchObject(t, admin, run, deny))
+		if patchObject(t, admin, run, deny) != nil {
+			return "" // soon after its start, the API server lacks the schema that the policy needs
+		}
 		by, _ := decision(run)["by"].(string)
 		return by
 	})

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -111,6 +112,91 @@ func TestAnAppThatRefusesCallbacksIsSaidFirst(t *testing.T) {
 	got := j.Sentence()
 	if !strings.HasPrefix(got, want) || !strings.Contains(got, "Secret prod-im was not found. What") {
 		t.Errorf("the sentence is %q, want %q first", got, want)
+	}
+}
+
+// An app that lacks the current token answers callbacks that are signed with the previous one, and one without
+// authentication needs none.
+func TestAnAppThatAnswersCallbacksIsAsked(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.IMApp){
+		"by the previous token": func(a *v1alpha1.IMApp) {
+			a.Status.Conditions[0].Reason = v1alpha1.ReasonTokenMissing
+			a.Status.Conditions[0].Message = "Secret prod-im in namespace chat has no callbackToken: add it. " +
+				"Until then only callbacks that are signed with previousCallbackToken are accepted."
+		},
+		"without authentication": func(a *v1alpha1.IMApp) {
+			a.Spec.CallbackAuthentication = v1alpha1.CallbackAuthenticationNone
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := objects(t)
+			o.Apps[0].Status.Conditions = []metav1.Condition{{
+				Type: v1alpha1.ConditionResolvedRefs, Status: metav1.ConditionFalse,
+				Reason: v1alpha1.ReasonSecretNotFound, Message: "Secret prod-im was not found.",
+			}}
+			change(&o.Apps[0])
+			j, err := AskJoin(o, Question{Group: "vip-berlin", Account: "mallory", At: at})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j.NotAsked != "" {
+				t.Errorf("the app is said not to be asked: %s", j.NotAsked)
+			}
+		})
+	}
+}
+
+// The IMApp that holds the SDKAppID may be in a namespace that is not read.
+func TestAnAppThatIsNotAcceptedHasNoAnswer(t *testing.T) {
+	o := objects(t)
+	o.Apps[0].Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonConflicted,
+		Message: "The older IMApp other/prod holds this sdkAppID until it is deleted: delete one of the two.",
+	}}
+	const want = "IMApp chat/prod is not accepted: The older IMApp other/prod holds this sdkAppID"
+	if _, err := AskJoin(o, Question{Group: "vip-berlin", Account: "mallory"}); err == nil ||
+		!strings.Contains(err.Error(), want) {
+		t.Errorf("AskJoin: %v, want %q", err, want)
+	}
+	if _, err := AskGoverns(o, Question{Group: "vip-berlin"}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("AskGoverns: %v, want %q", err, want)
+	}
+}
+
+// An invalid policy admits no account, also one that its allow names, and has a gate even without an allow.
+func TestAnInvalidPolicyIsWhyNobodyIsAllowed(t *testing.T) {
+	o := objects(t)
+	for i := range o.Policies {
+		if p := &o.Policies[i]; p.Name == "vip" {
+			p.Spec.Join.Allow.AccountPrefixes = []string{""}
+		}
+	}
+	j, err := AskJoin(o, Question{Group: "vip-berlin", Account: "jared", At: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "policy vip is not valid, so that it allows no account, and no other policy allows this one"
+	if got := j.Sentence(); !strings.Contains(got, want) {
+		t.Errorf("the sentence is %q, want %q", got, want)
+	}
+	for _, o := range j.Policies {
+		if o.Policy == "vip" && !slices.Equal(o.Because, []string{"the policy is not valid, so that it allows no account"}) {
+			t.Errorf("vip says %s because of %q", o.Says, o.Because)
+		}
+	}
+}
+
+func TestLiveRoomsAreNotPruned(t *testing.T) {
+	o := objects(t)
+	for i := range o.Policies {
+		o.Policies[i].Spec.GroupTypes = nil
+	}
+	g, err := AskGoverns(o, Question{Group: "vip-oslo", Type: policy.TypeAVChatRoom})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := g.Sentence(), "as AVChatRoom: nobody is removed"; !strings.Contains(got, want) {
+		t.Errorf("the sentence is %q, want %q", got, want)
 	}
 }
 

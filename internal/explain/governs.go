@@ -114,7 +114,7 @@ func governing(rank int, p *v1alpha1.GroupPolicy, matcher policy.GroupMatcher) G
 func whenFull(app *policy.CompiledApp, group string, t policy.GroupType) WhenFull {
 	told := WhenFull{GroupType: t.String()}
 	rule, ok := app.GoverningRule(group, t)
-	if !ok {
+	if !ok || !slices.Contains(prunable, t) {
 		return told
 	}
 	told.Policy, told.Mode = rule.Policy.Name, rule.Rule.Mode.String()

@@ -65,20 +65,23 @@ func hints(objects *manifests.Objects, compiled *manifests.Compiled, app *policy
 	return found
 }
 
-// notAsked says why an app refuses every callback, as far as its status tells; "" if it does not.
-func notAsked(objects *manifests.Objects, app policy.Object) string {
-	for i := range objects.Apps {
-		a := &objects.Apps[i]
-		refs := apimeta.FindStatusCondition(a.Status.Conditions, v1alpha1.ConditionResolvedRefs)
-		if a.Namespace != app.Namespace || a.Name != app.Name || refs == nil {
-			continue
-		}
-		if refs.Reason == v1alpha1.ReasonSecretNotFound || refs.Reason == v1alpha1.ReasonTokenMissing {
-			return "IMApp " + a.Name + " refuses every callback, so that by default the vendor admits everybody. " +
-				strings.TrimRight(refs.Message, ".") + "."
-		}
+// notAsked says why an app, which may be nil, refuses every callback, as far as its status tells; "" if it does not.
+func notAsked(app *v1alpha1.IMApp) string {
+	if app == nil || app.Spec.CallbackAuthentication == v1alpha1.CallbackAuthenticationNone {
+		return ""
 	}
-	return ""
+	refs := apimeta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionResolvedRefs)
+	switch {
+	case refs == nil:
+		return ""
+	case refs.Reason == v1alpha1.ReasonSecretNotFound:
+	case refs.Reason == v1alpha1.ReasonTokenMissing &&
+		!strings.Contains(refs.Message, v1alpha1.SecretKeyPreviousCallbackToken): // which the message names if it counts
+	default:
+		return ""
+	}
+	return "IMApp " + app.Name + " refuses every callback, so that by default the vendor admits everybody. " +
+		strings.TrimRight(refs.Message, ".") + "."
 }
 
 // addNearMatcher says that a matcher nearly matches the group.

@@ -45,6 +45,8 @@ type Join struct {
 	NotAsked string    `json:"notAsked,omitempty"`
 	Policies []Opinion `json:"policies"`
 	Hints    []string  `json:"hints,omitempty"`
+
+	invalid bool // the policy that decided
 }
 
 // Opinion is what the join section of one policy says.
@@ -105,9 +107,11 @@ func AskJoin(objects *manifests.Objects, q Question) (*Join, error) {
 		j.Run, j.Until = e.Run, e.Until
 	}
 	for i := range e.Opinions {
-		j.Policies = append(j.Policies, opinionOf(i+1, &e.Opinions[i]))
+		o := &e.Opinions[i]
+		j.Policies = append(j.Policies, opinionOf(i+1, o))
+		j.invalid = j.invalid || o.Invalid && o.Policy.Name == j.Policy
 	}
-	j.NotAsked = notAsked(objects, object)
+	j.NotAsked = notAsked(objects.App(object))
 	j.Hints = hints(objects, compiled, app, &q)
 	return j, nil
 }
@@ -119,6 +123,8 @@ func opinionOf(rank int, o *policy.Opinion) Opinion {
 		told.Says, told.Because = saysDeny, o.DeniedBy
 	case o.Allows:
 		told.Says, told.Because = saysAllow, o.AllowedBy
+	case o.Invalid:
+		told.Says, told.Because = saysNotListed, []string{"the policy is not valid, so that it allows no account"}
 	case o.Gated:
 		told.Says, told.Because = saysNotListed, []string{"join.allow does not name the account"}
 	default:
@@ -177,6 +183,9 @@ func (j *Join) decision() string {
 	case policy.ReasonAllowed.String():
 		return "policy " + j.Policy + " allows the account"
 	case policy.ReasonNotListed.String():
+		if j.invalid {
+			return "policy " + j.Policy + " is not valid, so that it allows no account, and no other policy allows this one"
+		}
 		return "policy " + j.Policy + " has an allow, and no policy that speaks allows the account"
 	case policy.ReasonNotGated.String():
 		return "policies speak, and none of them has an allow"

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -29,11 +31,13 @@ type Compiled struct {
 	// Assumed are the IMApps that policies name and that are not among the objects of a folder: they are taken to have
 	// every default.
 	Assumed []types.NamespacedName
+
+	objects *Objects
 }
 
 // Compile compiles the objects. Tokens are not known to it, so that no callback can be authenticated by the snapshot.
 func (o *Objects) Compile() *Compiled {
-	c := &Compiled{Compiler: new(policy.Compiler)}
+	c := &Compiled{Compiler: new(policy.Compiler), objects: o}
 	known := map[types.NamespacedName]bool{}
 	for i := range o.Apps {
 		app := &o.Apps[i]
@@ -68,8 +72,20 @@ func (o *Objects) Compile() *Compiled {
 	return c
 }
 
+// App returns the IMApp of that name, nil if there is none.
+func (o *Objects) App(name policy.Object) *v1alpha1.IMApp {
+	i := slices.IndexFunc(o.Apps, func(a v1alpha1.IMApp) bool {
+		return a.Namespace == name.Namespace && a.Name == name.Name
+	})
+	if i < 0 {
+		return nil
+	}
+	return &o.Apps[i]
+}
+
 // App returns the app that is meant: the one of that name, "name" or "namespace/name", or the only one if the name is
-// empty.
+// empty. It is an error if the app is not accepted, be it by its status: the one that holds its SDKAppID may be in a
+// namespace that was not read.
 func (c *Compiled) App(name string) (*policy.CompiledApp, error) {
 	var names []string
 	var found *policy.CompiledApp
@@ -90,9 +106,18 @@ func (c *Compiled) App(name string) (*policy.CompiledApp, error) {
 	}
 	switch {
 	case found != nil:
+		if app := c.objects.App(found.Object()); app != nil {
+			accepted := apimeta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionAccepted)
+			if accepted != nil && accepted.Status == metav1.ConditionFalse {
+				return nil, fmt.Errorf("IMApp %s is not accepted: %s", found.Object().Key(), accepted.Message)
+			}
+		}
 		return found, nil
+	case len(names) == 0 && len(c.objects.Policies) > 0:
+		return nil, fmt.Errorf("there is no IMApp, so that no policy is in force: create IMApp %s in namespace %s",
+			c.objects.Policies[0].Spec.AppRef.Name, c.objects.Policies[0].Namespace)
 	case len(names) == 0:
-		return nil, fmt.Errorf("there is neither an IMApp nor a GroupPolicy")
+		return nil, fmt.Errorf("there is neither an IMApp nor a GroupPolicy: name another namespace with -n, or all with -A")
 	}
 	return nil, fmt.Errorf("there is no IMApp %q: name one of %q with --app", name, names)
 }

@@ -118,6 +118,18 @@ func TestAnAppThatIsNotThereIsAssumed(t *testing.T) {
 	}
 }
 
+func TestPoliciesOfAClusterWithoutTheirAppAreNotInForce(t *testing.T) {
+	o, err := Read([]string{Stdin}, "chat", strings.NewReader(gate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.FromFiles = false
+	const want = "create IMApp prod in namespace chat"
+	if _, err := o.Compile().App(""); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("App: %v, want %q", err, want)
+	}
+}
+
 // pages is an API server with policies, one on each page.
 type pages struct {
 	client.Reader

@@ -29,8 +29,9 @@ type Opinion struct {
 	// TypeDiffers and TriggerDiffers say that the section does not speak about groups of this type, or about this
 	// trigger. Audit says that it is evaluated without having a say.
 	TypeDiffers, TriggerDiffers, Audit bool
-	// Gated says that the section has an allow, even if it is empty.
-	Gated          bool
+	// Gated says that the section has an allow, even if it is empty, or that the policy is Invalid, which allows no
+	// account.
+	Gated, Invalid bool
 	Allows, Denies bool
 	// AllowedBy and DeniedBy are what names the account, as a field of the policy.
 	AllowedBy, DeniedBy []string
@@ -69,6 +70,7 @@ func (c *Compiler) ExplainJoin(namespace, app string, q JoinQuery) (JoinExplanat
 	for i := range e.Opinions {
 		o := &e.Opinions[i]
 		p := c.policies.find(o.Policy.objectName())
+		o.Invalid = p.invalid != ""
 		allow, deny := len(p.allow.refs), len(p.deny.refs)
 		if o.Allows {
 			o.AllowedBy = p.allow.naming("join.allow", p.references[:allow], q.Account)

@@ -79,7 +79,7 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 	case !run.DeletionTimestamp.IsZero():
 		return Next{}, nil
 	case prunerun.WantsUndo(run):
-		return j.conclude(ctx, facts{}, restoration{j}.undo(ctx))
+		return j.conclude(ctx, facts{}, restoration{j}.undo(imrest.Urgent(ctx)))
 	case prunerun.Finished(run):
 		return j.refresh(ctx)
 	}

@@ -361,13 +361,14 @@ func (j *job) recordSettled(ctx context.Context, n, removed int, kept []v1alpha1
 }
 
 // closeExecution settles the batch in flight before the run ends, whatever the reason: no more members are removed, but
-// those that were are to be on record. known is what an earlier batch of this Step was allowed by.
+// those that were are to be on record. Its calls are urgent, since most ends are the word of a person. known is what an
+// earlier batch of this Step was allowed by.
 func (j *job) closeExecution(ctx context.Context, known facts, err error) error {
 	done, isEnough := errors.AsType[*enoughError](err)
 	if _, ends := errors.AsType[*endError](err); !ends && !isEnough {
 		return err
 	}
-	closeErr := j.closeInFlight(ctx, known)
+	closeErr := j.closeInFlight(imrest.Urgent(ctx), known)
 	switch {
 	case closeErr != nil && ctx.Err() == nil && stopsRun(closeErr) && !isEnough:
 		// The end stands: a suspended run must not come alive again because the vendor was out of reach at that moment.

@@ -111,9 +111,9 @@ func newTransport() *http.Transport {
 
 // Client calls the REST API of one app (page 34620). It is safe for concurrent use.
 //
-// All its calls share one limiter and one pause. Of those that wait, calls with a notAfter go first, but at most 3 in a
-// row, then all others in order of arrival, and last those of the sweep (Groups and AppGroups), which together get at
-// most a quarter of the rate.
+// All its calls share one limiter and one pause. Of those that wait, calls with a notAfter and Urgent ones go first, but
+// at most 3 in a row, then all others in order of arrival, and last those of the sweep (Groups and AppGroups), which
+// together get at most a quarter of the rate.
 //
 // A call makes up to 5 attempts while the vendor fails or finds it too frequent, 200 ms to 10 s apart and doubling,
 // with jitter; each takes at most 5 s. A frequency limit delays the other calls for as long, and so does an outage: the
@@ -198,6 +198,7 @@ type call struct {
 	notAfter time.Time // zero: no limit
 	once     bool      // an attempt that may have taken effect is not repeated
 	sweep    bool      // no run waits for it
+	urgent   bool      // a person waits for it
 	// decode reads a response. An *Error is a failure that the vendor reports; any other error says that the response
 	// is not as documented, which counts as transient.
 	decode func(response) error
@@ -207,11 +208,16 @@ func (c call) lane() lane {
 	switch {
 	case c.sweep:
 		return laneSweep
-	case !c.notAfter.IsZero():
+	case !c.notAfter.IsZero(), c.urgent:
 		return laneUrgent
 	}
 	return laneNormal
 }
+
+type urgentKey struct{}
+
+// Urgent makes the calls that are made with the context go before those of other runs.
+func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
 // do makes a call. The error is an *Error, ErrTooLate, or the cause of a context that ended.
 func (c *Client) do(ctx context.Context, call call) error {
@@ -221,6 +227,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 		Multiplier:          2,
 		MaxInterval:         maxBackOff,
 	}
+	call.urgent = ctx.Value(urgentKey{}) != nil
 	var notBefore time.Time
 	signedAnew := false
 	var failed *Error

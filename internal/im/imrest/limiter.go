@@ -34,7 +34,8 @@ const (
 type lane int
 
 const (
-	// laneUrgent is for calls with a notAfter: a removal under way depends on them.
+	// laneUrgent is for calls with a notAfter, since a removal under way depends on them, and for those that a person
+	// waits for.
 	laneUrgent lane = iota
 	// laneNormal is for all other calls of a run.
 	laneNormal

@@ -378,6 +378,41 @@ func TestLongPauseFailsWaitingCalls(t *testing.T) {
 	})
 }
 
+// 16 runs read groups and 3 remove members, at one call a second.
+func TestUrgentCallDoesNotWaitForThoseOfOtherRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		vendor := &backend{}
+		vendor.answer.Store(&outageAnswer{200, groupAnswer, quick})
+		client := bubbleClient(t, vendor)
+		client.limiter.setRate(1)
+		ctx, stop := context.WithCancel(t.Context())
+		var runs sync.WaitGroup
+		for i := range 19 {
+			notAfter := time.Time{}
+			if i < 3 {
+				notAfter = sometime()
+			}
+			runs.Go(func() {
+				for ctx.Err() == nil {
+					_, _ = client.Group(ctx, "g", notAfter)
+				}
+			})
+		}
+		advance(ctx, 30*time.Second)
+		for range 4 {
+			begun := time.Now()
+			if _, err := client.Group(Urgent(ctx), "g", time.Time{}); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(begun); took > 6*time.Second+quick { // after 3 removals and 2 others
+				t.Errorf("an urgent call took %s", took)
+			}
+		}
+		stop()
+		runs.Wait()
+	})
+}
+
 func TestLaneOfCall(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	for name, tc := range map[string]struct {
@@ -386,6 +421,7 @@ func TestLaneOfCall(t *testing.T) {
 	}{
 		"with a notAfter": {call{api: apiDeleteMembers, notAfter: soon}, laneUrgent},
 		"without":         {call{api: apiDeleteMembers}, laneNormal},
+		"for a person":    {call{api: apiGroupInfo, urgent: true}, laneUrgent},
 		"of the sweep":    {call{api: apiGroupInfo, sweep: true}, laneSweep},
 	} {
 		if got := tc.call.lane(); got != tc.want {
