@@ -179,8 +179,9 @@ func TestAnInvalidPolicyIsWhyNobodyIsAllowed(t *testing.T) {
 	if got := j.Sentence(); !strings.Contains(got, want) {
 		t.Errorf("the sentence is %q, want %q", got, want)
 	}
+	because := []string{"the policy is not valid, so that it allows no account"}
 	for _, o := range j.Policies {
-		if o.Policy == "vip" && !slices.Equal(o.Because, []string{"the policy is not valid, so that it allows no account"}) {
+		if o.Policy == "vip" && !slices.Equal(o.Because, because) {
 			t.Errorf("vip says %s because of %q", o.Says, o.Because)
 		}
 	}

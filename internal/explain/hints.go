@@ -76,7 +76,7 @@ func notAsked(app *v1alpha1.IMApp) string {
 		return ""
 	case refs.Reason == v1alpha1.ReasonSecretNotFound:
 	case refs.Reason == v1alpha1.ReasonTokenMissing &&
-		!strings.Contains(refs.Message, v1alpha1.SecretKeyPreviousCallbackToken): // which the message names if it counts
+		!strings.Contains(refs.Message, v1alpha1.SecretKeyPreviousCallbackToken): // the message names it if it counts
 	default:
 		return ""
 	}

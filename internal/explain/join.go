@@ -184,7 +184,8 @@ func (j *Join) decision() string {
 		return "policy " + j.Policy + " allows the account"
 	case policy.ReasonNotListed.String():
 		if j.invalid {
-			return "policy " + j.Policy + " is not valid, so that it allows no account, and no other policy allows this one"
+			return "policy " + j.Policy +
+				" is not valid, so that it allows no account, and no other policy allows this one"
 		}
 		return "policy " + j.Policy + " has an allow, and no policy that speaks allows the account"
 	case policy.ReasonNotGated.String():

@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -117,7 +118,8 @@ func (c *Compiled) App(name string) (*policy.CompiledApp, error) {
 		return nil, fmt.Errorf("there is no IMApp, so that no policy is in force: create IMApp %s in namespace %s",
 			c.objects.Policies[0].Spec.AppRef.Name, c.objects.Policies[0].Namespace)
 	case len(names) == 0:
-		return nil, fmt.Errorf("there is neither an IMApp nor a GroupPolicy: name another namespace with -n, or all with -A")
+		return nil, errors.New("there is neither an IMApp nor a GroupPolicy: " +
+			"name another namespace with -n, or all with -A")
 	}
 	return nil, fmt.Errorf("there is no IMApp %q: name one of %q with --app", name, names)
 }

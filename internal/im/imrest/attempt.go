@@ -30,8 +30,8 @@ type response struct {
 	secrets []string
 }
 
-// attempt sends a call once. failed is how the call failed; err is the cause of a context that ended, or a UserSig that
-// cannot be made.
+// attempt sends a call once. failed is how the call failed; err is the cause of a context that ended, a UserSig that
+// cannot be made, or ErrTooLate.
 func (c *Client) attempt(ctx context.Context, call call) (failed *Error, err error) {
 	config, sig, err := c.sign()
 	if err != nil {
@@ -44,6 +44,8 @@ func (c *Client) attempt(ctx context.Context, call call) (failed *Error, err err
 	case failed == nil:
 	case ctx.Err() != nil:
 		result, err = "canceled", context.Cause(ctx)
+	case errors.Is(failed, ErrTooLate):
+		result, err = "canceled", ErrTooLate
 	default:
 		result = resultOf(failed.Class)
 	}
@@ -87,7 +89,12 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, config.url(call.api, sig), bytes.NewReader(body))
+	newBody := func() (io.ReadCloser, error) {
+		sent := &timelyBody{content: bytes.NewReader(body), now: config.Now, notAfter: call.notAfter}
+		return io.NopCloser(sent), nil
+	}
+	first, _ := newBody()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, config.url(call.api, sig), first)
 	if err != nil {
 		return response{}, &Error{
 			API:   call.api,
@@ -95,6 +102,7 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 			Err:   errors.New("the endpoint cannot be used in a URL"),
 		}
 	}
+	request.GetBody, request.ContentLength = newBody, int64(len(body))
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
 	sentAt := config.Now()
 	received, err := config.HTTPClient.Do(request)
@@ -127,6 +135,25 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 		got.serverTime = date
 	}
 	return got, nil
+}
+
+// timelyBody is the body of a request. It is read from when there is a connection, which may take seconds, or longer if
+// the machine is suspended meanwhile. An error of the first Read breaks the request off before it has an effect; a later
+// one might not, since the vendor may have the whole body by then.
+type timelyBody struct {
+	content  *bytes.Reader // not embedded: its WriteTo would go round Read
+	now      func() time.Time
+	notAfter time.Time
+	begun    bool
+}
+
+// Read implements io.Reader.
+func (b *timelyBody) Read(p []byte) (int, error) {
+	if !b.begun && Late(b.now(), b.notAfter) {
+		return 0, ErrTooLate
+	}
+	b.begun = true
+	return b.content.Read(p)
 }
 
 // signature is the UserSig of the calls of a client.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -50,6 +51,29 @@ func wantDeletion(t *testing.T, got Deletion, removed []string, refused map[stri
 	want := []any{removed, refused, unknown, untouched}
 	if diff := cmp.Diff(want, []any{got.Removed, codes, got.Unknown, got.Untouched}); diff != "" {
 		t.Errorf("removed, refused, unknown, untouched: -want, +got:\n%s", diff)
+	}
+}
+
+// The machine may also be suspended while the connection is made.
+func TestDeletionIsNotSentWhenItsConnectionTookTooLong(t *testing.T) {
+	v := newVendor(t, always(200, okAnswer))
+	client := v.client(t, func(c *Config) {
+		c.HTTPClient = &http.Client{Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				v.clock.move(6 * time.Second)
+				return new(net.Dialer).DialContext(ctx, network, address)
+			},
+		}}
+	})
+	defer client.Close()
+	got, err := client.DeleteMembers(t.Context(), "g", []string{"a", "b"},
+		DeleteOptions{NotAfter: v.clock.Now().Add(5 * time.Second)})
+	if !errors.Is(err, ErrTooLate) {
+		t.Errorf("%v, want ErrTooLate", err)
+	}
+	wantDeletion(t, got, nil, map[string]int{}, nil, []string{"a", "b"})
+	if requests := v.seen(); len(requests) > 0 {
+		t.Errorf("the vendor has received %v", requests)
 	}
 }
 
