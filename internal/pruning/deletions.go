@@ -34,8 +34,8 @@ func (d *deletions) begin(term uint64, run types.UID) {
 	delete(d.doubts, run)
 }
 
-// doubt says that the vendor reported the deletion as done, and that members of the batch were still there, or that this
-// is not known.
+// doubt says that the vendor reported the deletion as done, and that members of the batch were still there, or may have
+// been.
 func (d *deletions) doubt(term uint64, run types.UID, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
