@@ -45,6 +45,7 @@ const nowhere = -1
 type crowd struct {
 	pending        int
 	once, repeated []prunerun.Key // about which the vendor is to be asked
+	asked          []prunerun.Key // about which it is being asked
 	asking         bool
 }
 
@@ -161,6 +162,7 @@ func (i *Intake) ask(ctx context.Context, app types.NamespacedName) {
 	}
 }
 
+// nextToAsk returns about which groups to ask. They wait in crowd.asked for an answer.
 func (i *Intake) nextToAsk(app types.NamespacedName) []prunerun.Key {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -168,12 +170,16 @@ func (i *Intake) nextToAsk(app types.NamespacedName) []prunerun.Key {
 	if crowd == nil {
 		return nil
 	}
+	for _, key := range crowd.asked { // in vain: there was a panic
+		crowd.add(key, i.pending[key])
+	}
 	n := min(len(crowd.repeated), imrest.MaxGroupsPerCall)
 	batch := slices.Clone(crowd.repeated[:n])
 	crowd.repeated = slices.Delete(crowd.repeated, 0, n)
 	for len(batch) < imrest.MaxGroupsPerCall && len(crowd.once) > 0 {
 		batch = append(batch, i.leaveOnce(crowd, randomPlace(len(crowd.once))))
 	}
+	crowd.asked = batch
 	if crowd.asking = len(batch) > 0; crowd.pending == 0 {
 		delete(i.crowds, app)
 	}
@@ -182,15 +188,19 @@ func (i *Intake) nextToAsk(app types.NamespacedName) []prunerun.Key {
 
 // askAbout asks about some groups, and returns when to ask about others.
 func (i *Intake) askAbout(ctx context.Context, app types.NamespacedName, batch []prunerun.Key) time.Duration {
+	if now := i.Snapshots.Load().AppNamed(app.Namespace, app.Name); now == nil || now.PruningSuspended() {
+		i.answer(app, func(prunerun.Key) answer { return answerNeedless })
+		return 0
+	}
 	var object v1alpha1.IMApp
 	err := i.Client.Get(ctx, app, &object)
 	if err != nil {
-		i.answer(batch, func(prunerun.Key) answer { return answerLater })
+		i.answer(app, func(prunerun.Key) answer { return answerLater })
 		return askAgain
 	}
 	rest, err := i.Clients.Client(ctx, &object)
 	if _, missing := errors.AsType[*imclients.CredentialsError](err); missing {
-		i.answer(batch, func(prunerun.Key) answer { return answerFull }) // runs say what is missing
+		i.answer(app, func(prunerun.Key) answer { return answerFull }) // runs say what is missing
 		return 0
 	}
 	asked, groups, failures := i.Now(), map[string]imrest.Group(nil), map[string]error(nil)
@@ -205,10 +215,10 @@ func (i *Intake) askAbout(ctx context.Context, app types.NamespacedName, batch [
 	compiled := i.Snapshots.Load().AppNamed(app.Namespace, app.Name)
 	if err != nil || compiled == nil {
 		i.Log.V(1).Info("The vendor could not be asked about full groups", "error", fmt.Sprint(err))
-		i.answer(batch, func(prunerun.Key) answer { return answerLater })
+		i.answer(app, func(prunerun.Key) answer { return answerLater })
 		return askAgain
 	}
-	i.answer(batch, func(key prunerun.Key) answer {
+	i.answer(app, func(key prunerun.Key) answer {
 		group, described := groups[key.Group]
 		switch {
 		case described && prunable(compiled, group):
@@ -237,15 +247,20 @@ const (
 	answerNotFull
 	// answerLater: there was none, or a newer callback has come.
 	answerLater
+	// answerNeedless: the app has been deleted or suspended, so that its groups get no run.
+	answerNeedless
 )
 
-// answer acts on what is known of some pending groups.
-func (i *Intake) answer(batch []prunerun.Key, known func(prunerun.Key) answer) {
+// answer acts on what is known of the groups in crowd.asked.
+func (i *Intake) answer(app types.NamespacedName, known func(prunerun.Key) answer) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, key := range batch {
-		group := i.pending[key]
-		switch known(key) {
+	crowd := i.crowds[app]
+	for len(crowd.asked) > 0 {
+		key := crowd.asked[0]
+		group, what := i.pending[key], known(key)
+		crowd.asked = crowd.asked[1:]
+		switch what {
 		case answerFull:
 			group.confirmed = true
 			i.queue.Add(key)
@@ -253,7 +268,9 @@ func (i *Intake) answer(batch []prunerun.Key, known func(prunerun.Key) answer) {
 			i.drop(key)
 			i.Metrics.count(intakeRefuted)
 		case answerLater:
-			i.crowds[key.AppName()].add(key, group)
+			crowd.add(key, group)
+		case answerNeedless:
+			i.queue.Add(key) // and is dropped for what the snapshot says
 		}
 	}
 }

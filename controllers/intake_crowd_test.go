@@ -1,11 +1,16 @@
 package controllers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
@@ -103,5 +108,72 @@ func TestGroupThatIsReportedAgainPassesAFlood(t *testing.T) {
 	}
 	if got := len(intake.pending); got != maxPendingGroups {
 		t.Errorf("%d groups are pending, want %d", got, maxPendingGroups)
+	}
+}
+
+// crowded is an intake with groups about which the vendor is to be asked.
+func (w *world) crowded() (intake *Intake, app types.NamespacedName) {
+	w.t.Helper()
+	w.pruneAllGroups()
+	intake = w.askingIntake()
+	app = types.NamespacedName{Namespace: w.Namespace, Name: labtest.App}
+	intake.init()
+	intake.crowdOf(app).asking = true // by the test
+	for n := range crowdFrom + 1 {
+		intake.GroupFull(w.object(), fmt.Sprintf("full-%d", n))
+	}
+	intake.processed(w.t, crowdFrom+1)
+	return intake, app
+}
+
+// processed processes that many groups.
+func (i *Intake) processed(t *testing.T, groups int) {
+	t.Helper()
+	for range groups {
+		key, _ := i.queue.Get()
+		i.process(t.Context(), key)
+		i.queue.Done(key)
+	}
+}
+
+func TestCrowdOfADeletedOrSuspendedAppIsDropped(t *testing.T) {
+	for name, end := range map[string]func(w *world){
+		"deleted":   func(w *world) { w.Remove(&v1alpha1.IMApp{}, labtest.App) },
+		"suspended": func(w *world) { w.pruning(v1alpha1.PruningSuspended) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			intake, app := w.crowded()
+			end(w)
+			w.Publish()
+			intake.askAbout(t.Context(), app, intake.nextToAsk(app))
+			if got := intake.queue.Len(); got != crowdFrom+1 {
+				t.Fatalf("%d groups are judged again, want all", got)
+			}
+			intake.processed(t, crowdFrom+1)
+			labtest.Must(t, intake.empty())
+			if calls := w.Happened(labtest.GetGroup); calls != 0 {
+				t.Errorf("%d calls", calls)
+			}
+		})
+	}
+}
+
+// brokenGets panics in Get.
+type brokenGets struct{ client.Client }
+
+func (brokenGets) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	panic("get")
+}
+
+func TestGroupIsAskedAboutAgainAfterAPanic(t *testing.T) {
+	w := newWorld(t)
+	intake, app := w.crowded()
+	intake.Client = brokenGets{w.Client}
+	if !intake.Guard.Run(guard.Intake, func() { intake.ask(t.Context(), app) }) {
+		t.Fatal("no panic")
+	}
+	if got := intake.nextToAsk(app); len(got) != crowdFrom+1 {
+		t.Errorf("%d of %d groups are asked about again", len(got), crowdFrom+1)
 	}
 }

@@ -52,6 +52,9 @@ func (r *PruneRunReconciler) SetupWithManager(
 		// The end of one run of a group is the beginning of the next one.
 		Watches(&v1alpha1.PruneRun{},
 			handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
+		// An undo that waits for a batch in flight goes before the next batch.
+		Watches(&v1alpha1.PruneRun{},
+			handler.EnqueueRequestsFromMapFunc(r.undos), builder.WithPredicates(batchEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).
 		WatchesRawSource(r.Engine.Source()).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
@@ -96,6 +99,9 @@ func (r *PruneRunReconciler) Reconcile(ctx context.Context, request reconcile.Re
 // before.
 func (r *PruneRunReconciler) retain(ctx context.Context, run *v1alpha1.PruneRun) (reconcile.Result, error) {
 	cooldown, now := r.cooldown(run), r.Engine.Now()
+	if cooldown == nil { // the record may have to stay for as long as it lasts
+		return reconcile.Result{RequeueAfter: lastRetry}, nil
+	}
 	left := prunerun.KeepUntil(run, r.TTL, cooldown, now).Sub(now)
 	if left <= 0 {
 		return reconcile.Result{}, discard(ctx, r.Client, run)
@@ -162,8 +168,31 @@ func ended(e event.UpdateEvent) bool {
 		!prunerun.UndoEnded(before) && prunerun.UndoEnded(after))
 }
 
+// batchEndings passes the events of batches that are settled.
+var batchEndings = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*v1alpha1.PruneRun)
+		after, isRun := e.ObjectNew.(*v1alpha1.PruneRun)
+		return ok && isRun && prunerun.Progress(before).InFlight > 0 && prunerun.Progress(after).InFlight == 0
+	},
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+}
+
 // siblings are the runs of the same group that need work.
 func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object) []reconcile.Request {
+	return r.ofSameGroup(ctx, object, prunerun.NeedsWork)
+}
+
+// undos are the runs of the same group whose undo is requested.
+func (r *PruneRunReconciler) undos(ctx context.Context, object client.Object) []reconcile.Request {
+	return r.ofSameGroup(ctx, object, prunerun.WantsUndo)
+}
+
+func (r *PruneRunReconciler) ofSameGroup(
+	ctx context.Context, object client.Object, want func(*v1alpha1.PruneRun) bool,
+) []reconcile.Request {
 	run, ok := object.(*v1alpha1.PruneRun)
 	if !ok {
 		return nil
@@ -173,7 +202,7 @@ func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object)
 		log.FromContext(ctx).Error(err, "Runs that wait for this one are examined later")
 		return nil
 	}
-	return requestsFor(runs, prunerun.NeedsWork)
+	return requestsFor(runs, want)
 }
 
 // appEdited enqueues nothing: calls that are under way go on with the new settings, without having to begin again.

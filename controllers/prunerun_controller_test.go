@@ -15,6 +15,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
+	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/term"
 )
@@ -69,6 +70,30 @@ func TestEndOfARunWakesItsSiblings(t *testing.T) {
 	want := []reconcile.Request{{NamespacedName: w.Key("waiting")}}
 	if diff := cmp.Diff(want, r.siblings(t.Context(), after)); diff != "" {
 		t.Errorf("siblings (-want,+got)\n%s", diff)
+	}
+}
+
+// An undo that found a batch in flight would be examined again only five minutes later, while the run with more batches
+// waits for it.
+func TestUndoDoesNotSleepThroughTheEndOfABatch(t *testing.T) {
+	w := newWorld(t)
+	r := w.process()
+	for _, name := range []string{"at-work", "waiting", "undone"} {
+		w.Run(name, v1alpha1.PruneTriggerManual)
+	}
+	w.end("undone", "Removed", 1)
+	w.RequestUndo("undone")
+	before := w.Get("at-work")
+	before.Status.Progress = &v1alpha1.PruneProgress{InFlight: 100}
+	after := before.DeepCopy()
+	after.Status.Progress = &v1alpha1.PruneProgress{Settled: 100}
+	settled, fenced := event.UpdateEvent{ObjectOld: before, ObjectNew: after},
+		event.UpdateEvent{ObjectOld: after, ObjectNew: before}
+	if !batchEndings.Update(settled) || batchEndings.Update(fenced) {
+		t.Error("the end of a batch is an event, its beginning is none")
+	}
+	if diff := cmp.Diff([]reconcile.Request{{NamespacedName: w.Key("undone")}}, r.undos(t.Context(), after)); diff != "" {
+		t.Errorf("undos (-want,+got)\n%s", diff)
 	}
 }
 
@@ -145,6 +170,20 @@ func TestRecordOutlivesItsTTLWhileACooldownIsCountedFromIt(t *testing.T) {
 	labtest.Must(t, err)
 	if want := 10 * 24 * time.Hour; result.RequeueAfter < want-time.Minute || result.RequeueAfter > want {
 		t.Errorf("kept for %s, want %s", result.RequeueAfter, want)
+	}
+}
+
+// A new leader deletes no record before it knows the cooldown that is counted from it.
+func TestRecordIsKeptUntilTheRulesAreKnown(t *testing.T) {
+	w := newWorld(t)
+	w.Policy("lounge", v1alpha1.PruneRule{Cooldown: "1d"})
+	w.Run("one", v1alpha1.PruneTriggerGroupFull)
+	w.end("one", v1alpha1.ReasonActivityUnknown, 0)
+	w.Clock.Forward(time.Hour)
+	r := w.process()
+	r.Engine.Snapshots = &policy.Store{}
+	if result, err := w.reconcile(r, "one"); err != nil || result.RequeueAfter == 0 || !w.Exists("one") {
+		t.Errorf("result = %v, %v, exists: %t", result, err, w.Exists("one"))
 	}
 }
 

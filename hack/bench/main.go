@@ -68,6 +68,7 @@ var sections = []section{
 	{"prune-memory", (*bench).pruneMemory, true},
 	{"prune-week", (*bench).pruneWeek, true},
 	{"prune-flood", (*bench).pruneFlood, true},
+	{"prune-backlog", (*bench).pruneBacklog, true},
 	{"strangers", (*bench).strangers, true},
 }
 

@@ -17,18 +17,22 @@ import (
 )
 
 const (
-	weekGroups  = 1000
+	weekGroups  = 250
 	weekMembers = 100
 	weekRemoved = 98
-	weekStep    = 12 * time.Hour
-	weekRounds  = 14
+	weekStep    = 4 * time.Hour
+	weekRounds  = int(7 * 24 * time.Hour / weekStep)
+	// weekQuiet is how long no run may end before those of a round have ended.
+	weekQuiet = 3 * time.Second
 )
 
-// pruneWeek lets groups be full for a week. Preview removes none, so that every group is reported and planned again as
-// soon as its cooldown is over: 12 hours here, since a week of the default of 10 minutes would be a million runs. The
-// runs that are kept do not depend on it.
+var pruneRunResource = schema.GroupVersionResource{Group: "groupgate.io", Version: "v1alpha1", Resource: "pruneruns"}
+
+// pruneWeek lets groups be full for a week. Preview removes none, so that every group is reported again and again:
+// every 4 hours here, since a week of the default cooldown of 10 minutes would be 1,000 runs of each. The runs that are
+// kept do not depend on it.
 func (b *bench) pruneWeek(ctx context.Context) error {
-	const rule = "{mode: Preview, inactiveFor: 30d, freeSeats: %d, maxRemovals: %[1]d, cooldown: 11h}"
+	const rule = "{mode: Preview, inactiveFor: 30d, freeSeats: %d, maxRemovals: %[1]d}"
 	return b.onPruning(ctx, fmt.Sprintf(rule, weekRemoved), func(p *pruning) error {
 		self, err := os.Executable()
 		if err != nil {
@@ -69,7 +73,7 @@ func (p *pruning) week(ctx context.Context, leader, other *lab.Manager) error {
 	table := p.results.table(
 		fmt.Sprintf("%d groups full for a week, Preview, %d removals planned in each; PruneRuns in etcd, and MiB:",
 			weekGroups, weekRemoved),
-		"day", "PruneRuns", "their JSON", "etcd in use",
+		"day", "runs so far", "calls so far", "PruneRuns", "their JSON", "etcd in use",
 		"leader: resident", "live heap", "other replica: resident", "live heap")
 	if err := p.addDay(ctx, table, 0, leader, other); err != nil {
 		return err
@@ -83,12 +87,12 @@ func (p *pruning) week(ctx context.Context, leader, other *lab.Manager) error {
 		if err := p.tryAllGroups(ctx); err != nil {
 			return err
 		}
-		if err := p.awaitRound(ctx, (round+1)*weekGroups, leader, other); err != nil {
+		if err := p.awaitRound(ctx, leader, other); err != nil {
 			return err
 		}
 		p.say("round %d took %s", round+1, time.Since(begun).Round(time.Second))
-		if slices.Contains([]int{2, 4, 8, weekRounds}, round+1) {
-			if err := p.addDay(ctx, table, float64(round+1)*weekStep.Hours()/24, leader, other); err != nil {
+		if day := float64(round+1) * weekStep.Hours() / 24; slices.Contains([]float64{1, 2, 7}, day) {
+			if err := p.addDay(ctx, table, day, leader, other); err != nil {
 				return err
 			}
 		}
@@ -128,28 +132,34 @@ func (p *pruning) tryAllGroups(ctx context.Context) error {
 	return p.im.Settle(ctx, time.Minute)
 }
 
-// awaitRound waits until that many runs have ended and no group has more than the last three.
-func (p *pruning) awaitRound(ctx context.Context, runs int, replicas ...*lab.Manager) error {
+// awaitRound waits until no more runs end, and no group has more than the last three.
+func (p *pruning) awaitRound(ctx context.Context, replicas ...*lab.Manager) error {
 	ctx, cancel := context.WithTimeout(ctx, pruningPatience)
 	defer cancel()
-	err := lab.Poll(ctx, time.Second, "the runs of the round to end", func(ctx context.Context) (bool, error) {
-		ended := 0.0
-		for _, m := range replicas {
-			n, err := m.Metric(ctx, "groupgate_prune_runs_total")
-			if err != nil {
-				return false, err
-			}
-			ended += n
+	ended, since := -1.0, time.Now()
+	return lab.Poll(ctx, time.Second, "the runs of the round to end", func(ctx context.Context) (bool, error) {
+		now, err := sum(ctx, "groupgate_prune_runs_total", replicas...)
+		if now != ended {
+			ended, since = now, time.Now()
 		}
-		return ended >= float64(runs), nil
-	})
-	if err != nil {
-		return err
-	}
-	return lab.Poll(ctx, time.Second, "surplus runs to be deleted", func(ctx context.Context) (bool, error) {
+		if err != nil || time.Since(since) < weekQuiet {
+			return false, err
+		}
 		objects, _, err := p.pruneRuns(ctx)
-		return objects <= min(3*weekGroups, runs), err
+		return objects <= 3*weekGroups, err
 	})
+}
+
+// sum is a metric of all replicas together.
+func sum(ctx context.Context, name string, replicas ...*lab.Manager) (total float64, _ error) {
+	for _, m := range replicas {
+		value, err := m.Metric(ctx, name)
+		if err != nil {
+			return 0, err
+		}
+		total += value
+	}
+	return total, nil
 }
 
 // forward moves all clocks.
@@ -177,7 +187,15 @@ func (p *pruning) addDay(ctx context.Context, table *table, day float64, replica
 	if err != nil {
 		return err
 	}
-	row := []any{day, objects, bytes / (1 << 20), etcd / (1 << 20)}
+	runs, err := sum(ctx, "groupgate_prune_runs_total", replicas...)
+	if err != nil {
+		return err
+	}
+	calls, err := sum(ctx, "groupgate_im_requests_total", replicas...)
+	if err != nil {
+		return err
+	}
+	row := []any{day, runs, calls, objects, bytes / (1 << 20), etcd / (1 << 20)}
 	for _, m := range replicas {
 		held, live, err := liveMemory(ctx, m)
 		if err != nil {
@@ -195,9 +213,8 @@ func (p *pruning) pruneRuns(ctx context.Context) (objects int, bytes float64, er
 	if err != nil {
 		return 0, 0, fmt.Errorf("make a client: %w", err)
 	}
-	resource := schema.GroupVersionResource{Group: "groupgate.io", Version: "v1alpha1", Resource: "pruneruns"}
 	for options := (metav1.ListOptions{Limit: 250}); ; {
-		list, err := api.Resource(resource).Namespace(p.Namespace).List(ctx, options)
+		list, err := api.Resource(pruneRunResource).Namespace(p.Namespace).List(ctx, options)
 		if err != nil {
 			return 0, 0, fmt.Errorf("list the prune runs: %w", err)
 		}

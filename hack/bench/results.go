@@ -101,14 +101,19 @@ func machine() string {
 			break
 		}
 	}
-	load, _, _ := strings.Cut(read("/proc/loadavg"), " ")
 	about := fmt.Sprintf("%d x %s, Linux %s, %s, load %s before",
-		runtime.NumCPU(), model, strings.TrimSpace(read("/proc/sys/kernel/osrelease")), runtime.Version(), load)
+		runtime.NumCPU(), model, strings.TrimSpace(read("/proc/sys/kernel/osrelease")), runtime.Version(), loadAverage())
 	// The system call answers with 20 minus the niceness.
 	if priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil && priority != 20 {
 		about += fmt.Sprintf(", nice %d", 20-priority)
 	}
 	return about
+}
+
+// loadAverage is that of the last minute.
+func loadAverage() string {
+	load, _, _ := strings.Cut(read("/proc/loadavg"), " ")
+	return load
 }
 
 func read(path string) string {

@@ -17,13 +17,22 @@ func HoldsNothing(run *v1alpha1.PruneRun) bool {
 }
 
 // InTheWay returns those of runs that are to be deleted so that at most limit are left: runs that hold nothing, the
-// oldest ends first. ok is false if there are too few of them.
+// oldest ends first. Those that found their group full come last: the group is no forgery, and its cooldown is counted
+// from the run. ok is false if there are too few of them.
 func InTheWay(runs []v1alpha1.PruneRun, limit int) (surplus []v1alpha1.PruneRun, ok bool) {
 	excess := len(runs) - limit
 	if excess <= 0 {
 		return nil, true
 	}
 	empty := slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool { return !HoldsNothing(&run) })
-	slices.SortFunc(empty, func(a, b v1alpha1.PruneRun) int { return latestFirst(b, a) })
+	slices.SortFunc(empty, func(a, b v1alpha1.PruneRun) int {
+		switch {
+		case FoundFull(&a) == FoundFull(&b):
+			return latestFirst(b, a)
+		case FoundFull(&a):
+			return 1
+		}
+		return -1
+	})
 	return empty[:min(excess, len(empty))], len(empty) >= excess
 }

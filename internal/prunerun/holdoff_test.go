@@ -97,6 +97,7 @@ func TestKeepUntil(t *testing.T) {
 	refusing := func(until time.Time) func(*v1alpha1.PruneRun) {
 		return func(run *v1alpha1.PruneRun) { run.Status.Refuse = &v1alpha1.PruneRefusal{Until: metav1.NewTime(until)} }
 	}
+	unknown := with(named("run", 0), ended(v1alpha1.ConditionFailed, "GroupNotFound", 1))
 	undone, later := with(removed, undoEnded(30)), minutes(9).Add(day)
 	long := func(*v1alpha1.PruneRun) time.Duration { return 3 * day }
 	tests := map[string]struct {
@@ -105,13 +106,13 @@ func TestKeepUntil(t *testing.T) {
 		cooldown prunerun.Cooldown
 		want     time.Time
 	}{
-		"ten minutes if it holds nothing":    {empty, 7 * day, nil, minutes(11)},
-		"as long as a forged group cools":    {empty, 7 * day, long, minutes(1).Add(3 * day)},
+		"ten minutes if it holds nothing":    {empty, 7 * day, long, minutes(11)},
+		"as long as a forged group cools":    {unknown, 7 * day, long, minutes(1).Add(3 * day)},
 		"its TTL":                            {removed, 7 * day, cooldown, minutes(1).Add(7 * day)},
-		"a day at least":                     {removed, time.Minute, nil, minutes(1).Add(day)},
-		"as long as it refuses":              {with(removed, refusing(later)), day, nil, later},
-		"a refusal that is over by then":     {with(removed, refusing(minutes(9))), day, nil, minutes(1).Add(day)},
-		"from the end of its undo on":        {undone, day, nil, minutes(30).Add(day)},
+		"a day at least":                     {removed, time.Minute, cooldown, minutes(1).Add(day)},
+		"as long as it refuses":              {with(removed, refusing(later)), day, cooldown, later},
+		"a refusal that is over by then":     {with(removed, refusing(minutes(9))), day, cooldown, minutes(1).Add(day)},
+		"from the end of its undo on":        {undone, day, cooldown, minutes(30).Add(day)},
 		"as long as a cooldown counts by it": {removed, day, long, minutes(1).Add(3 * day)},
 		"as long as its undo holds off runs": {undone, day, long, minutes(30).Add(3 * day)},
 	}
@@ -163,6 +164,7 @@ func TestInTheWay(t *testing.T) {
 	runs := []v1alpha1.PruneRun{
 		with(named("late", 0), completed("NotFull", 9)),
 		with(named("failed", 0), ended(v1alpha1.ConditionFailed, "GroupNotFound", 4)),
+		with(named("full", 0), ended(v1alpha1.ConditionFailed, "ActivityUnknown", 2), foundFull),
 		named("unfinished", 0),
 		with(named("planned", 0), completed("Previewed", 1), plan("Preview", "i1")),
 	}
@@ -171,10 +173,11 @@ func TestInTheWay(t *testing.T) {
 		want  []string
 		ok    bool
 	}{
-		"room for all":  {limit: 4, ok: true},
-		"oldest first":  {limit: 3, want: []string{"failed"}, ok: true},
-		"all of them":   {limit: 2, want: []string{"failed", "late"}, ok: true},
-		"more than can": {limit: 1, want: []string{"failed", "late"}},
+		"room for all":        {limit: 5, ok: true},
+		"oldest first":        {limit: 4, want: []string{"failed"}, ok: true},
+		"then a later one":    {limit: 3, want: []string{"failed", "late"}, ok: true},
+		"full groups at last": {limit: 2, want: []string{"failed", "late", "full"}, ok: true},
+		"more than can":       {limit: 1, want: []string{"failed", "late", "full"}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -237,8 +240,5 @@ func TestSurplusSparesRunsWhoseCooldownIsNotOver(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"by-hand-0", "cooling"}, names(minutes(6))); diff != "" {
 		t.Errorf("surplus after that (-want,+got)\n%s", diff)
-	}
-	if got := prunerun.Surplus(runs, nil, minutes(6)); len(got) != 0 {
-		t.Errorf("surplus without the rules: %v", got)
 	}
 }

@@ -16,8 +16,7 @@ const (
 )
 
 // KeepUntil is when a finished run may be deleted: ttl (at least 24 hours) after its end, or ten minutes if it holds
-// nothing, but not while its accounts are refused, nor within the cooldown that starts with its end. cooldown is nil
-// where the rules are not known.
+// nothing, but not while its accounts are refused, nor within the cooldown that is counted from it.
 func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown, now time.Time) time.Time {
 	end, _ := Completion(run)
 	ended := Happened(run, end.LastTransitionTime.Time, now)
@@ -31,20 +30,13 @@ func KeepUntil(run *v1alpha1.PruneRun, ttl time.Duration, cooldown Cooldown, now
 	if refuse := run.Status.Refuse; refuse != nil {
 		until = later(until, refuse.Until.Time)
 	}
-	if cooldown != nil {
-		until = later(until, ended.Add(cooldown(run)))
-	}
-	return until
+	return later(until, HoldOffAfter([]v1alpha1.PruneRun{*run}, cooldown, now).CoolingUntil)
 }
 
 // Surplus are the finished runs of a group that removed no member, less the latest ones. Of previews only the latest is
 // left: its plan, which may take 100 KB, says all that the ones before it said. A run whose cooldown lasts longer than
-// those of the runs that are left is not surplus. cooldown is nil where the rules are not known: nothing is surplus
-// then.
+// those of the runs that are left is not surplus.
 func Surplus(runs []v1alpha1.PruneRun, cooldown Cooldown, now time.Time) []v1alpha1.PruneRun {
-	if cooldown == nil {
-		return nil
-	}
 	var left []v1alpha1.PruneRun
 	runs = slices.DeleteFunc(slices.Clone(runs), func(run v1alpha1.PruneRun) bool {
 		stays := !Finished(&run) || RemovedMembers(&run) || WantsUndo(&run)

@@ -20,7 +20,8 @@ type deletions struct {
 	mu   sync.Mutex
 	term uint64
 	done map[types.UID]time.Time // zero: the answer was clear
-	// doubts are the runs whose last deletion the vendor reported as done, while members of the batch were still there.
+	// doubts are the runs whose last deletion the vendor reported as done, while members of the batch were still there,
+	// or may have been.
 	doubts map[types.UID]struct{}
 }
 
@@ -33,7 +34,8 @@ func (d *deletions) begin(term uint64, run types.UID) {
 	delete(d.doubts, run)
 }
 
-// doubt says that the vendor reported the deletion as done, and that members of the batch were still there.
+// doubt says that the vendor reported the deletion as done, and that members of the batch were still there, or may have
+// been.
 func (d *deletions) doubt(term uint64, run types.UID, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

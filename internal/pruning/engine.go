@@ -123,6 +123,12 @@ type job struct {
 // advance takes an unfinished run to its end, or to what stops it. facts are those that a plan was about to be made
 // from.
 func (j *job) advance(ctx context.Context) (facts, error) {
+	// A denial need not wait for the other runs of the group, unless the members of a batch are to be looked at.
+	if prunerun.Progress(j.run).InFlight == 0 {
+		if err := notDenied(ctx, j, nil); err != nil {
+			return facts{}, err
+		}
+	}
 	if !prunerun.HasPlan(j.run) {
 		if f, err := j.plan(ctx); err != nil {
 			return f, err

@@ -134,8 +134,8 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 	return j.recordSettled(ctx, granted, len(deletion.Removed), refusedRecords(ctx, deletion))
 }
 
-// confirm looks whether the members are gone that the vendor reports as removed. If some are still there, it is either
-// not done yet, or has passed over them: that is decided when the batch is resumed.
+// confirm looks whether the members are gone that the vendor reports as removed. If some are still there, or it cannot
+// be told, the vendor is either not done yet, or has passed over them: that is decided when the batch is resumed.
 func (j *job) confirm(ctx context.Context, f *facts, deletion imrest.Deletion) error {
 	removed := make(map[string]struct{}, len(deletion.Removed))
 	for _, account := range deletion.Removed {
@@ -147,6 +147,7 @@ func (j *job) confirm(ctx context.Context, f *facts, deletion imrest.Deletion) e
 	})
 	members, _, err := j.membersNow(ctx, f, batch, time.Time{})
 	if err != nil {
+		j.deletions.doubt(j.term, j.run.UID, j.Now())
 		return err
 	}
 	for _, removal := range removalsOf(batch) {
@@ -301,7 +302,9 @@ func (j *job) delete(ctx context.Context, f *facts, accounts []string, look look
 	deletion, err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
 		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: look.notAfter,
 	})
-	j.deletions.end(j.term, j.run.UID, len(deletion.Unknown) == 0, j.Now())
+	// What was removed before a failure is not confirmed, so that it may be carried out later than it was reported.
+	answered := len(deletion.Unknown) == 0 && (err == nil || len(deletion.Removed) == 0)
+	j.deletions.end(j.term, j.run.UID, answered, j.Now())
 	if err != nil {
 		return deletion, vendorError("remove members", err)
 	}

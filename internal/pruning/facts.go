@@ -45,7 +45,7 @@ var (
 	// pruneChain reads the app, which must not be suspended.
 	pruneChain = []check{appExists, sameApp, pruningEnabled, appInSnapshot}
 	// planChain is what a plan is made from.
-	planChain = chain([]check{notDenied}, pruneChain, []check{
+	planChain = chain(pruneChain, []check{
 		waitIsOver, firstInQueue, credentialsPresent, groupRead(0), clocksAgree, groupSupported,
 		ruleGoverns, ruleUsable, groupIsFull, cooledDown,
 	})

@@ -438,3 +438,24 @@ func TestTwoUndosOfOneGroup(t *testing.T) {
 	}
 	wantMembers(t, w, left, removed)
 }
+
+// A denial asks nothing of the group, so that it need not wait for an undo, which may wait for its IMApp.
+func TestDeniedRunEndsWhileAnUndoOfItsGroupWaits(t *testing.T) {
+	t.Parallel()
+	w, _, _ := pruned(t)
+	r := w.replica()
+	guests(t, w, toRestore)
+	w.editPolicy("lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.WhenFull.Prune.Mode = v1alpha1.PruneModeApprove })
+	w.Publish()
+	w.Clock.Forward(time.Hour)
+	w.Run("two", v1alpha1.PruneTriggerManual)
+	r.mustStep("two")
+	wantConditions(t, w.Get("two"), "Planned=True/Planned", "Complete=False/AwaitingApproval")
+	w.Remove(&v1alpha1.IMApp{}, labtest.App)
+	w.Publish()
+	w.RequestUndo("one")
+	r.mustStep("one")
+	w.Decide("two", v1alpha1.ApprovalDenied)
+	r.mustStep("two")
+	wantConditions(t, w.Get("two"), "Planned=True/Planned", "Complete=True/Denied")
+}
