@@ -138,8 +138,8 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 }
 
 // timelyBody is the body of a request. It is read from when there is a connection, which may take seconds, or longer if
-// the machine is suspended meanwhile. An error of the first Read breaks the request off before it has an effect; that of
-// a later one might not, since the vendor may have the whole body by then.
+// the machine is suspended meanwhile. An error of the first Read breaks the request off before it has an effect. Later
+// ones might not, since the vendor may have the whole body by then.
 type timelyBody struct {
 	content  *bytes.Reader // not embedded: its WriteTo would go round Read
 	now      func() time.Time

@@ -111,9 +111,9 @@ func newTransport() *http.Transport {
 
 // Client calls the REST API of one app (page 34620). It is safe for concurrent use.
 //
-// All its calls share one limiter and one pause. Of those that wait, calls with a notAfter and Urgent ones go first, but
-// at most 3 in a row, then all others in order of arrival, and last those of the sweep (Groups and AppGroups), which
-// together get at most a quarter of the rate.
+// All its calls share one limiter and one pause. Of those that wait, calls with a notAfter and Urgent ones go first,
+// but at most 3 in a row, then all others in order of arrival, and last those of the sweep (Groups and AppGroups),
+// which together get at most a quarter of the rate.
 //
 // A call makes up to 5 attempts while the vendor fails or finds it too frequent, 200 ms to 10 s apart and doubling,
 // with jitter; each takes at most 5 s. A frequency limit delays the other calls for as long, and so does an outage: the
