@@ -124,9 +124,9 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 	case err != nil:
 		failed := fmt.Errorf("read the answer: %w", scrub(err, sig, config.SecretKey))
 		return response{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassTransient, Err: failed}
-	case len(text) > maxResponse:
+	case len(text) > maxResponse: // so that it is no answer of the API, but a page of something in between
 		failed := fmt.Errorf("the answer is longer than %d bytes", maxResponse)
-		return response{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassPermanent, Err: failed}
+		return response{}, &Error{API: call.api, HTTPStatus: http.StatusOK, Class: ClassTransient, Err: failed}
 	}
 	got := response{
 		api: call.api, body: text, sentAt: sentAt, secrets: []string{sig, url.QueryEscape(sig), config.SecretKey},
@@ -138,8 +138,8 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 }
 
 // timelyBody is the body of a request. It is read from when there is a connection, which may take seconds, or longer if
-// the machine is suspended meanwhile. An error of the first Read breaks the request off before it has an effect; a later
-// one might not, since the vendor may have the whole body by then.
+// the machine is suspended meanwhile. An error of the first Read breaks the request off before it has an effect. Later
+// ones might not, since the vendor may have the whole body by then.
 type timelyBody struct {
 	content  *bytes.Reader // not embedded: its WriteTo would go round Read
 	now      func() time.Time

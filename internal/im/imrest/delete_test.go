@@ -72,8 +72,10 @@ func TestDeletionIsNotSentWhenItsConnectionTookTooLong(t *testing.T) {
 		t.Errorf("%v, want ErrTooLate", err)
 	}
 	wantDeletion(t, got, nil, map[string]int{}, nil, []string{"a", "b"})
-	if requests := v.seen(); len(requests) > 0 {
-		t.Errorf("the vendor has received %v", requests)
+	for _, request := range v.seen() { // at most one that was broken off after its header
+		if request.body != "" {
+			t.Errorf("the vendor has received %s", request.body)
+		}
 	}
 }
 
