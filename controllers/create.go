@@ -23,7 +23,7 @@ const (
 	maxCollisions = 8
 
 	// maxWithoutPlan bounds the runs of an app without a plan, finished ones included: callbacks can be forged, and
-	// must not fill etcd. The bound is soft: each worker of an intake may exceed it by what its cache does not show yet.
+	// must not fill etcd. The bound is soft: each worker of an intake may exceed it by what its cache does not show.
 	maxWithoutPlan = 200
 
 	// groupIndex finds the runs of one group in the cache, withoutPlanIndex the runs of an app that have no plan; see

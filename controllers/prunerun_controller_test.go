@@ -92,7 +92,8 @@ func TestUndoDoesNotSleepThroughTheEndOfABatch(t *testing.T) {
 	if !batchEndings.Update(settled) || batchEndings.Update(fenced) {
 		t.Error("the end of a batch is an event, its beginning is none")
 	}
-	if diff := cmp.Diff([]reconcile.Request{{NamespacedName: w.Key("undone")}}, r.undos(t.Context(), after)); diff != "" {
+	want := []reconcile.Request{{NamespacedName: w.Key("undone")}}
+	if diff := cmp.Diff(want, r.undos(t.Context(), after)); diff != "" {
 		t.Errorf("undos (-want,+got)\n%s", diff)
 	}
 }
