@@ -118,7 +118,7 @@ func (p runner) do(ctx context.Context, s step) {
 			p.setApproval(&run, v1alpha1.ApprovalDenied)
 		}
 	case doManual:
-		p.createRun(fmt.Sprintf("%s-by-hand-%d", p.Name, s.Pick%1000), app, g.ID)
+		p.createRun(fmt.Sprintf("%s-by-hand-%d", p.Name, s.Pick), app, g.ID)
 	case doTighten:
 		planned := p.pick(ctx, g.ID, s)
 		p.edit(func(r *rule) { r.Accounts = append(slices.Clone(r.Accounts), planned...) })
