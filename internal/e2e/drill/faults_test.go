@@ -142,7 +142,7 @@ func drawEpisode(seed uint64) episodeDraft {
 	if d.chance(25) {
 		add(fault{At: at(), Do: faultSuspend, For: d.duration(time.Second, 5*time.Second), Target: d.IntN(len(e.Apps))})
 	}
-	for range d.IntN(4) {
+	for range d.between(3, 8) {
 		add(fault{At: at(), Do: faultVendor, Vendor: drawUnkindness(d)})
 	}
 	if d.chance(40) {
@@ -173,23 +173,23 @@ func drawUnkindness(d rng) *emulator.Fault {
 	f := &emulator.Fault{API: "delete_group_member", Count: d.between(1, 3), Info: "a fault of the drill"}
 	account := fmt.Sprintf("idle%d", d.between(1, 40))
 	switch n := d.IntN(100); {
-	case n < 40: // carried out after its answer
-		f.EffectAfter = d.duration(500*time.Millisecond, 6*time.Second).String()
+	case n < 60: // carried out after its answer
+		f.EffectAfter = d.duration(2*time.Second, 7*time.Second).String()
 		if f.Kind = oneOf(d, emulator.FaultCode, emulator.FaultHTTP, emulator.FaultDrop); f.Kind == emulator.FaultCode {
 			f.Code = 60008
 		}
 		if f.Kind == emulator.FaultHTTP {
 			f.Status = oneOf(d, 502, 504)
 		}
-	case n < 55: // a page of HTML
+	case n < 68: // a page of HTML
 		f.API = oneOf(d, "get_group_info", "get_specified_group_member_info", "delete_group_member")
 		f.Kind, f.Status = emulator.FaultHTTP, 200
-	case n < 70:
+	case n < 76:
 		f.API = oneOf(d, "get_group_info", "get_group_member_info", "get_specified_group_member_info")
 		f.Kind = emulator.FaultOK
-	case n < 80:
+	case n < 84:
 		f.API, f.Kind = "get_group_info", emulator.FaultNoDate
-	case n < 90: // an account that cannot be removed
+	case n < 92: // an account that cannot be removed
 		f.Kind, f.Code, f.Accounts, f.Count = emulator.FaultCode, 10004, []string{account}, 0
 	default: // or that is passed over
 		f.Kind, f.Accounts, f.Count = emulator.FaultSkip, []string{account}, 0

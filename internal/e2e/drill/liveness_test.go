@@ -55,7 +55,7 @@ func (p runner) unfinishedGroup(g emulator.Group, id string, sweep bool) (open [
 	reported := slices.ContainsFunc(p.reported(), func(r report) bool { return r.app == p.Rule.App && r.group == id })
 	switch {
 	case found || g.ID == "" || !g.Full || modernType(g.Type) == "AVChatRoom":
-	case v == nil || !v.rule.governs(p.Rule.App, g.ID, g.Type) || v.rule.Invalid && len(runs) > 0:
+	case v == nil || !v.rule.governs(p.Rule.App, g.ID, g.Type) || v.rule.Invalid:
 	case reported || sweep:
 		open = append(open, fmt.Sprintf("it is full (%d), reported %v, and no run has handled it", g.Members, reported))
 	}

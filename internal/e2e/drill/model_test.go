@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -88,8 +87,8 @@ func (m *model) begin(run *v1alpha1.PruneRun, at time.Time) time.Time {
 	}
 	i := slices.IndexFunc(h.versions,
 		func(v v1alpha1.PruneRun) bool { return v.ResourceVersion == run.ResourceVersion })
-	for i > 0 && cmp.Equal(h.versions[i].Status, h.versions[i-1].Status) {
-		i-- // an edit of the spec is a version, too
+	for i > 0 && progress(&h.versions[i]) == progress(&h.versions[i-1]) {
+		i-- // an edit of the spec is a version, too, and so is what the run waits for after a deletion has failed
 	}
 	if i < 1 {
 		return from

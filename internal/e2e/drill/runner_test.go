@@ -62,6 +62,8 @@ func (p runner) do(ctx context.Context, s step) {
 		if _, err := im.AddFault(ctx, fault); err != nil {
 			p.violation("%s: hold %q: %v", p.Name, g.ID, err)
 		}
+	case doAwaitEnd:
+		p.awaitEnd(ctx, app, g.ID)
 	case doAwaitPlan:
 		p.awaitPlan(ctx, app, g.ID)
 	case doSpeak:
@@ -118,7 +120,7 @@ func (p runner) do(ctx context.Context, s step) {
 			p.setApproval(&run, v1alpha1.ApprovalDenied)
 		}
 	case doManual:
-		p.createRun(fmt.Sprintf("%s-by-hand-%d", p.Name, s.Pick%1000), app, g.ID)
+		p.createRun(fmt.Sprintf("%s-by-hand-%d", p.Name, s.Pick), app, g.ID)
 	case doTighten:
 		planned := p.pick(ctx, g.ID, s)
 		p.edit(func(r *rule) { r.Accounts = append(slices.Clone(r.Accounts), planned...) })
@@ -153,9 +155,9 @@ func (p runner) do(ctx context.Context, s step) {
 		if len(accounts) > 0 {
 			_, _ = im.PutMembers(ctx, g.ID, emulator.MemberSpec{Accounts: accounts, InactiveFor: "300d"})
 		}
-	case doUndo:
-		for _, run := range p.endedRuns(g.ID)[:min(s.N, len(p.endedRuns(g.ID)))] {
-			p.requestUndo(&run)
+	case doUndoFirst:
+		if runs := p.endedRuns(g.ID); len(runs) > 0 {
+			p.requestUndo(&runs[0])
 		}
 	case doAnew:
 		begin := time.Now()
@@ -243,6 +245,19 @@ func (p runner) awaitPlan(ctx context.Context, app, group string) {
 			return
 		}
 		pause(ctx, 5*time.Millisecond)
+	}
+}
+
+// awaitEnd waits some seconds for the end of all runs of the group.
+func (p runner) awaitEnd(ctx context.Context, app, group string) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		runs := p.ledger.runsOf(app, group)
+		if len(runs) > 0 && !slices.ContainsFunc(runs, func(run v1alpha1.PruneRun) bool { return !ended(&run) }) {
+			return
+		}
+		pause(ctx, 20*time.Millisecond)
 	}
 }
 

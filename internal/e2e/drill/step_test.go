@@ -24,6 +24,7 @@ const (
 	doReport     = "report"     // the vendor reports the group as full, to manager N first
 	doHold       = "hold"       // the next N calls of one kind take long, so that other steps fall between
 	doAwaitPlan  = "await plan" // for some seconds
+	doAwaitEnd   = "await end"  // of all runs of the group, for some seconds
 	doSpeak      = "speak"      // N planned accounts, or members
 	doQuit       = "quit"       // N of them leave
 	doReturn     = "return"     // N accounts that left or were removed become members without an application
@@ -46,9 +47,9 @@ const (
 	doListGrow   = "list grows" // by N planned accounts
 	doListDrop   = "list goes"
 	doListBack   = "list is back"
-	doImport     = "import"    // N accounts that ended runs removed become members who have been silent for long
-	doUndo       = "undo"      // every run that has ended
-	doAnew       = "made anew" // the group is disbanded, and another one made under its id
+	doImport     = "import"     // N accounts that ended runs removed become members who have been silent for long
+	doUndoFirst  = "undo first" // of the runs that have ended
+	doAnew       = "made anew"  // the group is disbanded, and another one made under its id
 )
 
 // drawSteps draws the steps of a scenario, which takes up to some 20 s.
@@ -157,17 +158,18 @@ func drawSteps(d rng, s scenario, e episodeDraft) (steps []step) {
 		add(long(), doReport, d.IntN(2))
 	}
 	switch n := d.IntN(100); {
-	case n < 25:
+	case n < 35:
 		// Accounts come back, are removed again, and the first removal is undone.
-		add(d.duration(time.Second, 4*time.Second), doImport, d.between(3, 60))
+		g, pick := group(), d.Uint64()
+		for _, do := range []string{doAwaitEnd, doImport, doManual, doAwaitEnd, doUndoFirst} {
+			steps = append(steps, step{Do: do, Group: g, N: 20, Pick: pick})
+		}
+	case n < 45:
+		add(long(), doUndoFirst, 0)
 		add(short(), doManual, 0)
-		add(d.duration(2*time.Second, 6*time.Second), doUndo, 1)
-	case n < 40:
-		add(long(), doUndo, 1)
-		add(short(), doManual, 0)
-	case n < 46:
+	case n < 50:
 		add(long(), doAnew, 0)
-		add(short(), doUndo, 1)
+		add(short(), doUndoFirst, 0)
 	}
 	return steps
 }
