@@ -61,6 +61,7 @@ type tenure struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	elector *leaderelection.LeaderElector // nil without an election
+	giveUp  context.CancelFunc            // ends the election
 }
 
 func (t *tenure) alive() bool {
@@ -77,7 +78,7 @@ func (*Term) NeedLeaderElection() bool { return false }
 // writes. It returns an error only for settings that cannot work.
 func (t *Term) Start(ctx context.Context) error {
 	if t.Lock == nil {
-		t.begin(ctx, ctx, nil)
+		t.begin(ctx, ctx, nil, nil)
 		<-ctx.Done()
 		t.end()
 		t.joined.Wait()
@@ -113,7 +114,7 @@ func (t *Term) campaign(ctx context.Context) error {
 		ReleaseOnCancel: false,
 		Name:            "groupgate",
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(leading context.Context) { t.begin(ctx, leading, elector) },
+			OnStartedLeading: func(leading context.Context) { t.begin(ctx, leading, elector, stop) },
 			OnStoppedLeading: t.end,
 		},
 	})
@@ -137,14 +138,16 @@ func (t *Term) campaign(ctx context.Context) error {
 }
 
 // begin starts a term that lasts no longer than leading, unless the process is stopping already.
-func (t *Term) begin(running, leading context.Context, elector *leaderelection.LeaderElector) {
+func (t *Term) begin(
+	running, leading context.Context, elector *leaderelection.LeaderElector, giveUp context.CancelFunc,
+) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if running.Err() != nil || leading.Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithCancelCause(leading)
-	t.current = &tenure{ctx: ctx, cancel: cancel, elector: elector}
+	t.current = &tenure{ctx: ctx, cancel: cancel, elector: elector, giveUp: giveUp}
 	t.number++
 	t.began.Notify()
 	t.changed(true)
@@ -220,6 +223,11 @@ func (t *Term) Join(ctx context.Context) (_ context.Context, leave context.Cance
 	defer t.mu.Unlock()
 	if !t.current.alive() {
 		cancel(ErrEnded)
+		if t.current != nil && t.current.ctx.Err() == nil {
+			// The process stood still, and the elector may renew the Lease yet. The term must not go on then: nobody
+			// would examine again what is refused now.
+			t.current.giveUp()
+		}
 		return joint, func() {}, false
 	}
 	t.joined.Add(1)

@@ -3,12 +3,14 @@ package term
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
@@ -166,6 +168,46 @@ func TestTermIsTakenOverFromAnUnreachableLeader(t *testing.T) {
 				t.Error("two replicas hold a term at once")
 			}
 		})
+	}
+}
+
+// standing is a Lease whose renewals do not come back while the process stands still.
+type standing struct {
+	resourcelock.Interface
+	mu sync.Mutex
+}
+
+func (s *standing) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Interface.Update(context.WithoutCancel(ctx), record)
+}
+
+// A process that stands still for longer than the Lease, and is not replaced meanwhile, refuses the work that is due
+// when it goes on. That work is examined again.
+func TestTermBeginsAgainAfterTheProcessStoodStill(t *testing.T) {
+	t.Parallel()
+	term := newTerm(t, newLeaseServer(t, nil), "only")
+	lock := &standing{Interface: term.Lock}
+	term.Lock, term.LeaseDuration = lock, 1100*time.Millisecond
+	start(t, term)
+	await(t, term, true)
+	began, number := term.Began(), term.Number()
+
+	lock.mu.Lock()
+	await(t, term, false)
+	if _, _, ok := term.Join(t.Context()); ok {
+		t.Fatal("joined a term whose Lease has expired")
+	}
+	lock.mu.Unlock()
+	await(t, term, true)
+	select {
+	case <-began:
+	case <-time.After(10 * time.Second):
+		t.Error("what was refused is not examined again")
+	}
+	if got := term.Number(); got == number {
+		t.Errorf("the number of the term is still %d", got)
 	}
 }
 
