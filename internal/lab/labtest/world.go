@@ -1,9 +1,11 @@
 package labtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -160,6 +162,12 @@ func NewWorld(t *testing.T) *World {
 		if strings.HasPrefix(r.URL.Path, "/v4/") {
 			w.Serving.Add(1)
 			defer w.Serving.Done()
+			// All of the request has come when something happens to its caller.
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return // the caller has given up
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
 			w.happens(path.Base(r.URL.Path))
 		}
 		backend.ServeHTTP(rw, r)
