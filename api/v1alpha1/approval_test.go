@@ -92,16 +92,7 @@ func TestApprovalAndUndo(t *testing.T) {
 	}
 	c := newClient(t)
 	namespace := newNamespace(t, c)
-	for name, steps := range tests {
-		t.Run(name, func(t *testing.T) {
-			object := newRun(t, c, namespace)
-			for i, step := range steps {
-				if diff := cmp.Diff(step.want, complaint(t, patchObject(t, c, object, step.patch))); diff != "" {
-					t.Fatalf("step %d, %s: complaint (-want,+got):\n%s", i, step.patch, diff)
-				}
-			}
-		})
-	}
+	testSteps(t, c, namespace, tests)
 }
 
 // newRun creates a run from basePruneRun under a generated name.
@@ -165,5 +156,20 @@ func TestApprovalByUpdate(t *testing.T) {
 	must(t, unstructured.SetNestedField(before.Object, "Approved", "spec", "approval"))
 	if err := c.Update(t.Context(), before); err == nil {
 		t.Error("an update of an outdated object was taken")
+	}
+}
+
+// testSteps takes a new run through each list of steps.
+func testSteps(t *testing.T, c client.Client, namespace string, tests map[string][]step) {
+	t.Helper()
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) {
+			object := newRun(t, c, namespace)
+			for i, step := range steps {
+				if diff := cmp.Diff(step.want, complaint(t, patchObject(t, c, object, step.patch))); diff != "" {
+					t.Fatalf("step %d, %s: complaint (-want,+got):\n%s", i, step.patch, diff)
+				}
+			}
+		})
 	}
 }

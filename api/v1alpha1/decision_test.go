@@ -35,16 +35,7 @@ func TestDecisionChangesOnlyWithApprovalOrUndo(t *testing.T) {
 	}
 	c := newClient(t)
 	namespace := newNamespace(t, c)
-	for name, steps := range tests {
-		t.Run(name, func(t *testing.T) {
-			object := newRun(t, c, namespace)
-			for i, step := range steps {
-				if diff := cmp.Diff(step.want, complaint(t, patchObject(t, c, object, step.patch))); diff != "" {
-					t.Fatalf("step %d, %s: complaint (-want,+got):\n%s", i, step.patch, diff)
-				}
-			}
-		})
-	}
+	testSteps(t, c, namespace, tests)
 	object := mutate(t, basePruneRun, `{metadata: {name: decided}, spec: {decision: {by: eve}}}`)
 	object.SetNamespace(namespace)
 	if diff := cmp.Diff(notOnCreate, complaint(t, c.Create(t.Context(), object))); diff != "" {

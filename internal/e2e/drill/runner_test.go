@@ -377,6 +377,17 @@ func (w *world) awaitNext(ctx context.Context, what string) {
 	}
 }
 
+// leaderOr returns the replica that leads, and the one of that number if none does.
+func (w *world) leaderOr(ctx context.Context, other int) *replica {
+	leader := w.replicas[other]
+	for _, r := range w.replicas {
+		if r.leads(ctx) {
+			leader = r
+		}
+	}
+	return leader
+}
+
 func (w *world) inject(ctx context.Context, f fault) {
 	switch f.Do {
 	case faultVendor:
@@ -384,12 +395,7 @@ func (w *world) inject(ctx context.Context, f fault) {
 			w.violation("add a fault: %v", err)
 		}
 	case faultKill:
-		target := w.replicas[f.Target]
-		for _, r := range w.replicas {
-			if r.leads(ctx) {
-				target = r
-			}
-		}
+		target := w.leaderOr(ctx, f.Target)
 		// The target is known by now: a batch takes only milliseconds.
 		w.awaitNext(ctx, f.When)
 		w.ledger.recordFault()
@@ -420,12 +426,7 @@ func (w *world) inject(ctx context.Context, f fault) {
 			}
 		})
 	case faultStop:
-		target := w.replicas[f.Target]
-		for _, r := range w.replicas {
-			if r.leads(ctx) {
-				target = r
-			}
-		}
+		target := w.leaderOr(ctx, f.Target)
 		w.awaitNext(ctx, f.When)
 		w.ledger.recordFault()
 		target.stopFor(ctx, f.For)
