@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -43,7 +44,12 @@ func main() {
 			return flagsFromEnvironment(cmd.Flags())
 		},
 	}
+	if strings.HasPrefix(filepath.Base(os.Args[0]), "kubectl-") {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl groupgate"}
+	}
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), versionCommand())
+	root.AddCommand(runsCommand())
+	root.AddCommand(decideCommands()...)
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
 		if _, bad := errors.AsType[badInputError](err); bad {
