@@ -47,7 +47,7 @@ func main() {
 	if strings.HasPrefix(filepath.Base(os.Args[0]), "kubectl-") {
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl groupgate"}
 	}
-	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), versionCommand())
+	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
 	root.AddCommand(runsCommand())
 	root.AddCommand(decideCommands()...)
 	if err := root.ExecuteContext(context.Background()); err != nil {
