@@ -406,6 +406,10 @@ func (j *job) closeInFlight(ctx context.Context, known facts) error {
 	if err != nil {
 		return err
 	}
+	// Read after the members: those of another group say nothing of the batch, which then stays in flight on record.
+	if f, err = j.gather(ctx, f, []check{groupRead(0), sameGroup}); err != nil {
+		return err
+	}
 	var kept []v1alpha1.KeptAccount
 	for _, removal := range removalsOf(batch) {
 		if member, present := members[removal.Account]; !policy.HasLeft(removal, member, present) {
