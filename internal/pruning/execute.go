@@ -30,6 +30,11 @@ const (
 // batch that was interrupted anywhere (a crash, a lost term, a failed call, a recheck that grew old) is found in flight
 // and resumed.
 func (j *job) execute(ctx context.Context) error {
+	if prunerun.Progress(j.run).InFlight == 0 { // then nothing is to be read of the group before a person has spoken
+		if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
+			return err
+		}
+	}
 	if err := firstInQueue(ctx, j, &facts{}); err != nil {
 		return err
 	}
