@@ -23,6 +23,9 @@ RUN_ARGS ?= --callback-insecure-http --metrics-secure=false --leader-election-na
 # The kubectl of the deploy targets.
 KUBECTL ?= $(or $(shell command -v kubectl),bin/k8s/kubectl)
 
+# A module of its own that imports controllers/gatetest, as the tests of other projects do.
+SUITE := controllers/gatetest/testdata/suite
+
 # Tools are pinned in go.mod files of their own, so that they never change a dependency of the product.
 CONTROL_PLANE := go -C hack/controlplane run .
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
@@ -57,6 +60,7 @@ build: ## Build bin/groupgate.
 test: ## Run all tests with the race detector against a real API server; PKG=./controllers/...
 	go -C hack/controlplane test -race .
 	go -C hack/bench test -race ./...
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C $(SUITE) test -race .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m $(PKG)
 
 .PHONY: drill
@@ -89,6 +93,8 @@ lint: ## Run the linters, including the import rules.
 	$(GOLANGCI_LINT) run
 	cd hack/controlplane && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
+	cd $(SUITE) && go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint run \
+	  --config=$(CURDIR)/.golangci.yml .
 
 .PHONY: test-alerts
 test-alerts: ## Test the alerts of config/prometheus.
@@ -111,6 +117,10 @@ control-plane: ## Build kube-apiserver, etcd and kubectl if missing, and print t
 .PHONY: generate
 generate: manifests api-reference ## Regenerate all generated files.
 	$(CONTROLLER_GEN) object paths=./api/...
+
+.PHONY: tidy
+tidy: ## Update go.mod and go.sum of every module, after a dependency of any of them changed.
+	find . -name go.mod -not -path './bin/*' -printf '%h\n' | while read -r dir; do go -C "$$dir" mod tidy; done
 
 .PHONY: manifests
 manifests: ## Regenerate the CustomResourceDefinitions.

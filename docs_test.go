@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 )
 
@@ -67,6 +68,23 @@ func TestDrillsNameTests(t *testing.T) {
 	}
 	if rows < 10 {
 		t.Errorf("%d rows: the table is not read", rows)
+	}
+}
+
+// The page on testing shows a test of a module that is built and run as those of other projects are.
+func TestSuiteInDocsIsTheOneThatRuns(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("docs", "testing.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite, err := os.ReadFile(filepath.Join("controllers", "gatetest", "testdata", "suite", "chat_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```go\n")
+	shown, _, _ := strings.Cut(rest, "```\n")
+	if diff := cmp.Diff(string(suite), shown); diff != "" {
+		t.Errorf("docs/testing.md (-want,+got)\n%s", diff)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,12 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/explain"
 	"github.com/groupgate/groupgate/internal/manifests"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -24,60 +21,32 @@ import (
 
 // source says where a tool finds the objects: in files, or in the cluster of a kubeconfig.
 type source struct {
-	files         []string
-	namespace     string
-	allNamespaces bool
-	kubeconfig    string
-	kubeContext   string
+	cluster
+	files []string
 }
 
 func (s *source) addFlags(f *pflag.FlagSet) {
 	f.StringSliceVarP(&s.files, "filename", "f", nil,
 		"file or folder with manifests, or with a kustomization, repeatable; - is the standard input; "+
 			"default: the cluster of the kubeconfig")
-	f.StringVarP(&s.namespace, "namespace", "n", "",
-		"namespace of the objects; default: that of the context, and default for files")
-	f.BoolVarP(&s.allNamespaces, "all-namespaces", "A", false, "the objects of all namespaces")
-	f.StringVar(&s.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: KUBECONFIG, then ~/.kube/config")
-	f.StringVar(&s.kubeContext, "context", "", "context of the kubeconfig")
+	s.cluster.addFlags(f)
 }
 
 func (s *source) read(ctx context.Context, in io.Reader) (*manifests.Objects, error) {
-	if s.allNamespaces {
-		s.namespace = ""
-	}
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = s.kubeconfig
-	config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
-		&clientcmd.ConfigOverrides{CurrentContext: s.kubeContext})
 	if len(s.files) > 0 {
-		namespace := s.namespace
-		if namespace == "" {
-			namespace = "default"
-		}
-		objects, err := manifests.Read(s.files, namespace, in)
-		if err != nil || s.namespace == "" {
+		objects, err := manifests.Read(s.files, cmp.Or(s.within(), "default"), in)
+		if err != nil || s.within() == "" {
 			return objects, err
 		}
-		return objects.In(s.namespace), nil
+		return objects.In(s.within()), nil
 	}
-	rest, err := config.ClientConfig()
+	reader, err := s.client()
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig (use -f for files): %w", err)
+		return nil, fmt.Errorf("%w (use -f for files)", err)
 	}
-	namespace := s.namespace
-	if namespace == "" && !s.allNamespaces {
-		if namespace, _, err = config.Namespace(); err != nil {
-			return nil, fmt.Errorf("read the kubeconfig: %w", err)
-		}
-	}
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	namespace, err := s.scope()
+	if err != nil {
 		return nil, err
-	}
-	reader, err := client.New(rest, client.Options{Scheme: scheme})
-	if err != nil {
-		return nil, fmt.Errorf("reach the cluster: %w", err)
 	}
 	return manifests.List(ctx, reader, namespace)
 }

@@ -18,8 +18,8 @@ before=$(status)
 step "go.mod files are tidy"
 while read -r mod; do
   dir=$(dirname "$mod")
-  go -C "$dir" mod tidy -diff || fail "$mod is not tidy: run 'go -C $dir mod tidy' and commit the result"
-done < <(find . -name go.mod -not -path './bin/*' -not -path '*/testdata/*')
+  go -C "$dir" mod tidy -diff || fail "$mod is not tidy: run 'make tidy' and commit the result"
+done < <(find . -name go.mod -not -path './bin/*')
 
 step "generated files are up to date"
 for path in "${generated[@]}"; do

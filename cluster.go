@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+)
+
+// cluster is the one that a kubeconfig names, with a namespace of it.
+type cluster struct {
+	namespace     string
+	allNamespaces bool
+	kubeconfig    string
+	context       string
+	as            string
+	asGroups      []string
+}
+
+func (c *cluster) addFlags(f *pflag.FlagSet) {
+	f.StringVarP(&c.namespace, "namespace", "n", "",
+		"namespace of the objects; default: that of the context, and default for files")
+	f.BoolVarP(&c.allNamespaces, "all-namespaces", "A", false, "the objects of all namespaces")
+	f.StringVar(&c.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: KUBECONFIG, then ~/.kube/config")
+	f.StringVar(&c.context, "context", "", "context of the kubeconfig")
+	f.StringVar(&c.as, "as", "", "user to impersonate, such as system:serviceaccount:chat:robot")
+	f.StringArrayVar(&c.asGroups, "as-group", nil, "group to impersonate, repeatable")
+}
+
+func (c *cluster) loading() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = c.kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: c.context})
+}
+
+// scope is the namespace that is meant, "" for all.
+func (c *cluster) scope() (string, error) {
+	if c.allNamespaces || c.namespace != "" {
+		return c.within(), nil
+	}
+	namespace, _, err := c.loading().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	return namespace, nil
+}
+
+// within is the namespace that the flags name, "" for all or none.
+func (c *cluster) within() string {
+	if c.allNamespaces {
+		return ""
+	}
+	return c.namespace
+}
+
+func (c *cluster) restConfig() (*rest.Config, error) {
+	config, err := c.loading().ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	if c.as != "" || len(c.asGroups) > 0 {
+		config.Impersonate = rest.ImpersonationConfig{UserName: c.as, Groups: c.asGroups}
+	}
+	config.UserAgent = "kubectl-groupgate/" + builtVersion()
+	config.QPS = -1 // the API server limits clients fairly by itself
+	config.WarningHandler = rest.NewWarningWriter(os.Stderr, rest.WarningWriterOptions{Deduplicate: true})
+	return config, nil
+}
+
+// client is one of the kinds of Groupgate and of Kubernetes. It has not reached the cluster yet.
+func (c *cluster) client() (client.Client, error) {
+	config, err := c.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	reach, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("reach the cluster: %w", err)
+	}
+	return reach, nil
+}
