@@ -18,8 +18,9 @@ const (
 	// together is how long the writer waits for more once it has a decision: one write, and one wakeup of the writer,
 	// for all that come in that time cost less than those of each.
 	together = 20 * time.Millisecond
-	// writeSize is the length from which on the writer does not wait for more.
-	writeSize = 64 << 10
+	// writeSize is the length from which on lines are written. A line has some 300 bytes, so that a write stays below
+	// the 4 KiB that a pipe takes as a whole: where both outputs of the process go to one pipe, no lines are mixed.
+	writeSize = 3 << 10
 )
 
 var newline = []byte{'\n'}
