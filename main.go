@@ -57,7 +57,7 @@ func rootCommand(words []string) *cobra.Command {
 		},
 	}
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
-	root.AddCommand(runsCommand())
+	root.AddCommand(runsCommand(), checkCommand())
 	root.AddCommand(decideCommands()...)
 	root.SetArgs(words[1:])
 	switch name := filepath.Base(words[0]); {
