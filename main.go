@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -34,6 +35,18 @@ import (
 var version string
 
 func main() {
+	if err := rootCommand(os.Args).ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
+		if _, bad := errors.AsType[badInputError](err); bad {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+// rootCommand executes words, of which the first is the name of the binary: as kubectl-groupgate it is a plugin of
+// kubectl, and as kubectl_complete-groupgate it completes the command lines of the plugin.
+func rootCommand(words []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "groupgate",
 		Short:         "The gatekeeper of chat groups on Tencent Cloud Chat (IM)",
@@ -43,14 +56,18 @@ func main() {
 			return flagsFromEnvironment(cmd.Flags())
 		},
 	}
-	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), schemaCommand(), versionCommand())
-	if err := root.ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
-		if _, bad := errors.AsType[badInputError](err); bad {
-			os.Exit(2)
-		}
-		os.Exit(1)
+	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
+	root.AddCommand(schemaCommand())
+	root.AddCommand(runsCommand())
+	root.AddCommand(decideCommands()...)
+	root.SetArgs(words[1:])
+	switch name := filepath.Base(words[0]); {
+	case strings.HasPrefix(name, "kubectl-"):
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl groupgate"}
+	case strings.HasPrefix(name, "kubectl_complete-"):
+		root.SetArgs(append([]string{cobra.ShellCompRequestCmd}, words[1:]...))
 	}
+	return root
 }
 
 // flagsFromEnvironment sets --log-level from GROUPGATE_LOG_LEVEL, and so on for every flag. The command line takes
@@ -99,6 +116,7 @@ type managerOptions struct {
 	kubeconfig           string
 	callbackInsecureHTTP bool
 	logging              loggingOptions
+	decisionLog          decisionLogOptions
 }
 
 func managerCommand() *cobra.Command {
@@ -151,11 +169,16 @@ func managerCommand() *cobra.Command {
 	f.DurationVar(&o.PruneRunTTL, "prune-run-ttl", 7*24*time.Hour,
 		"how long the record of a run is kept, at least 24h; of those of a group that removed nobody, the last 3")
 	o.logging.addFlags(f)
+	o.decisionLog.addFlags(f)
 	return cmd
 }
 
 func (o *managerOptions) validate() error {
 	var errs []error
+	var err error
+	if o.Decisions, err = o.decisionLog.options(os.Stdout); err != nil {
+		errs = append(errs, err)
+	}
 	if (o.CallbackCertDir == "") == !o.callbackInsecureHTTP {
 		errs = append(errs, errors.New("say how callbacks are served: "+
 			"either --callback-tls-cert-dir=DIR with tls.crt and tls.key, or --callback-insecure-http"))
@@ -210,6 +233,8 @@ func podNamespace() string {
 
 // run serves until SIGTERM or SIGINT.
 func (o *managerOptions) run(parent context.Context) error {
+	// A reader of the logs that goes away must not end the process, and the gate with it.
+	signal.Ignore(syscall.SIGPIPE)
 	o.Log = logr.FromSlogHandler(o.logging.logger(os.Stderr).Handler())
 	ctrl.SetLogger(o.Log)
 	klog.SetLogger(o.Log.WithName("client-go"))
