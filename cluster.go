@@ -25,8 +25,7 @@ type cluster struct {
 }
 
 func (c *cluster) addFlags(f *pflag.FlagSet) {
-	f.StringVarP(&c.namespace, "namespace", "n", "",
-		"namespace of the objects; default: that of the context, and default for files")
+	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the objects; default: that of the context")
 	f.BoolVarP(&c.allNamespaces, "all-namespaces", "A", false, "the objects of all namespaces")
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: KUBECONFIG, then ~/.kube/config")
 	f.StringVar(&c.context, "context", "", "context of the kubeconfig")

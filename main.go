@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -43,7 +44,12 @@ func main() {
 			return flagsFromEnvironment(cmd.Flags())
 		},
 	}
-	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), versionCommand())
+	if strings.HasPrefix(filepath.Base(os.Args[0]), "kubectl-") {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl groupgate"}
+	}
+	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
+	root.AddCommand(runsCommand())
+	root.AddCommand(decideCommands()...)
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
 		if _, bad := errors.AsType[badInputError](err); bad {
@@ -99,6 +105,7 @@ type managerOptions struct {
 	kubeconfig           string
 	callbackInsecureHTTP bool
 	logging              loggingOptions
+	decisionLog          decisionLogOptions
 }
 
 func managerCommand() *cobra.Command {
@@ -151,11 +158,16 @@ func managerCommand() *cobra.Command {
 	f.DurationVar(&o.PruneRunTTL, "prune-run-ttl", 7*24*time.Hour,
 		"how long the record of a run is kept, at least 24h; of those of a group that removed nobody, the last 3")
 	o.logging.addFlags(f)
+	o.decisionLog.addFlags(f)
 	return cmd
 }
 
 func (o *managerOptions) validate() error {
 	var errs []error
+	var err error
+	if o.Decisions, err = o.decisionLog.options(os.Stdout); err != nil {
+		errs = append(errs, err)
+	}
 	if (o.CallbackCertDir == "") == !o.callbackInsecureHTTP {
 		errs = append(errs, errors.New("say how callbacks are served: "+
 			"either --callback-tls-cert-dir=DIR with tls.crt and tls.key, or --callback-insecure-http"))
@@ -210,6 +222,8 @@ func podNamespace() string {
 
 // run serves until SIGTERM or SIGINT.
 func (o *managerOptions) run(parent context.Context) error {
+	// A reader of the logs that goes away must not end the process, and the gate with it.
+	signal.Ignore(syscall.SIGPIPE)
 	o.Log = logr.FromSlogHandler(o.logging.logger(os.Stderr).Handler())
 	ctrl.SetLogger(o.Log)
 	klog.SetLogger(o.Log.WithName("client-go"))

@@ -24,6 +24,7 @@ func TestManagerFlags(t *testing.T) {
 		"leader-election-retry-period": "2s",
 		"im-endpoint":                  "", "sweep-interval": "10m0s", "prune-run-ttl": "168h0m0s",
 		"log-level": "info", "log-format": "json",
+		"decision-log": "refused", "decision-log-accounts": "plain", "decision-log-hash-key-file": "",
 	}
 	got := map[string]string{}
 	managerCommand().Flags().VisitAll(func(f *pflag.Flag) { got[f.Name] = f.DefValue })

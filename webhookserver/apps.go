@@ -15,7 +15,9 @@ import (
 // appCounters are the counters of one app, or of the requests that are about no app. A counter of what cannot happen
 // there is nil.
 type appCounters struct {
-	id       callbackhealth.ID
+	id callbackhealth.ID
+	// key is the "namespace/name" of the app.
+	key      string
 	requests [commandCount][resultCount]prometheus.Counter
 	failures [authFailures]prometheus.Counter
 	// decisions are indexed by trigger, by whether the join was rejected, and by reason; nil where policy has no such
@@ -68,13 +70,13 @@ func (v *appVectors) follow(snapshot *policy.Snapshot) map[uint64]*appCounters {
 			counters = v.newCounters(app)
 		}
 		now[app.SDKAppID()] = counters
-		labels[app.Object().Key()], ids[counters.id] = true, true
+		labels[counters.key], ids[counters.id] = true, true
 	}
 	v.byID.Store(&now)
 	for counters := range maps.Values(before) {
-		if label := counters.label(); !labels[label] {
+		if !labels[counters.key] {
 			for vector := range v.all() {
-				vector.DeletePartialMatch(prometheus.Labels{"app": label})
+				vector.DeletePartialMatch(prometheus.Labels{"app": counters.key})
 			}
 		}
 	}
@@ -82,29 +84,25 @@ func (v *appVectors) follow(snapshot *policy.Snapshot) map[uint64]*appCounters {
 	return now
 }
 
-func (a *appCounters) label() string {
-	return policy.Object{Namespace: a.id.Namespace, Name: a.id.Name}.Key()
-}
-
 func (v *appVectors) newCounters(app *policy.CompiledApp) *appCounters {
 	object := app.Object()
 	a := &appCounters{id: callbackhealth.ID{Namespace: object.Namespace, Name: object.Name, UID: object.UID}}
 	a.health = v.health.App(a.id)
-	label := object.Key()
+	a.key = object.Key()
 	for c := range commandCount {
 		for r := range resultCount {
 			if !r.withoutApp() {
-				a.requests[c][r] = v.requests.WithLabelValues(label, c.String(), resultNames[r])
+				a.requests[c][r] = v.requests.WithLabelValues(a.key, c.String(), resultNames[r])
 			}
 		}
 	}
 	for reason := authenticated + 1; reason < authFailures; reason++ {
-		a.failures[reason] = v.failures.WithLabelValues(label, authFailureNames[reason])
+		a.failures[reason] = v.failures.WithLabelValues(a.key, authFailureNames[reason])
 	}
 	for trigger := range triggerCount {
 		for _, pair := range verdicts {
 			rejected, verdict := verdictIndex(pair.admit)
-			a.decisions[trigger][rejected][pair.reason] = v.decisions.WithLabelValues(label,
+			a.decisions[trigger][rejected][pair.reason] = v.decisions.WithLabelValues(a.key,
 				policy.Trigger(trigger).String(), verdict, pair.reason.String())
 		}
 	}

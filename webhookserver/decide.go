@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/im"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -62,10 +63,13 @@ func (h *handler) invite(
 	}
 }
 
-// decide returns one account's verdict, counts it, and logs a refusal at V(1).
+// decide returns one account's verdict, counts it, passes it to the decision log, and logs a refusal at V(1).
 func (h *handler) decide(x *exchange, app *policy.CompiledApp, query *policy.JoinQuery) policy.Verdict {
 	verdict := app.DecideJoin(*query)
 	h.metrics.decided(x.app, query.Trigger, &verdict)
+	if h.decisions.Wants(&verdict) {
+		h.decisions.Add(decisionlog.New(x.app.key, x.snapshot, query, &verdict))
+	}
 	if log := h.log.V(1); !verdict.Admit && log.Enabled() {
 		log.Info("Join refused", "app", app.Object().Key(), "group", query.Group,
 			"account", query.Account, "trigger", query.Trigger.String(), "reason", verdict.Reason.String())

@@ -8,7 +8,7 @@
 //   - an HTTP error is only given to a client that has not proved to be the vendor, and for a callback that no gate
 //     decides;
 //   - the path of a join does no I/O and works on one snapshot, loaded once; on a verified connection it takes no lock
-//     shared by two connections;
+//     shared by two connections, except for the copy of a decision into the queue of the decision log;
 //   - strangers can use up neither the connections, nor the memory, nor the processors: connections.go, handshakes.go
 //     and the budgets of bodies in exchange.go bound what they get;
 //   - the server leaves slowly: see [Server.Drain].

@@ -21,6 +21,8 @@ type exchange struct {
 	answered bool
 	// app counts for the app that the request is about; for none until it is known.
 	app *appCounters
+	// snapshot is the hash of the one that decides.
+	snapshot uint64
 	// conn is the connection that the request came on, nil if it is not tracked.
 	conn *conn
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/groupgate/groupgate/internal/callbackhealth"
+	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -27,6 +28,7 @@ type handler struct {
 	now        func() time.Time
 	log        logr.Logger
 	metrics    *Metrics
+	decisions  *decisionlog.Log
 	draining   *atomic.Bool
 	// largeBodies is the budget of bodies of callbacks that are signed, unsignedBodies that of apps without a token.
 	largeBodies, unsignedBodies *semaphore.Weighted
@@ -39,6 +41,7 @@ func (s *Server) handler() *handler {
 		now:        s.Now,
 		log:        s.Log,
 		metrics:    s.Metrics,
+		decisions:  s.Decisions,
 		draining:   &s.draining,
 
 		largeBodies:    semaphore.NewWeighted(maxLargeBodies),
@@ -126,7 +129,7 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	case app == nil:
 		return resultUnknownApp, foreignApp
 	}
-	x.app = h.metrics.apps.of(snapshot, app)
+	x.app, x.snapshot = h.metrics.apps.of(snapshot, app), snapshot.Hash()
 	if failure := h.authenticate(x, app, &query); failure != authenticated {
 		x.app.failures[failure].Inc()
 		return resultUnauthorized, unauthorized

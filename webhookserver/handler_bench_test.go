@@ -8,6 +8,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -41,10 +45,18 @@ func (r *replay) through(h http.Handler) {
 	h.ServeHTTP(r, r.request)
 }
 
-// TestHandlerAllocations allows one string for all ids of the body, the list of an invitation, and an unknown command.
-// It does not see what net/http allocates for headers.
+// TestHandlerAllocations allows one string for all ids of the body, the list of an invitation, and an unknown command,
+// with a decision log or without. It does not see what net/http allocates for headers.
 func TestHandlerAllocations(t *testing.T) {
-	g := newGate(t, members("jared"))
+	t.Run("without a decision log", func(t *testing.T) { testAllocations(t, nil) })
+	t.Run("with a decision log", func(t *testing.T) {
+		options := decisionlog.Options{Out: io.Discard, All: true}
+		testAllocations(t, decisionlog.NewLog(options, prometheus.NewRegistry(), logr.Discard()))
+	})
+}
+
+func testAllocations(t *testing.T, decisions *decisionlog.Log) {
+	g := newGate(t, members("jared"), func(s *Server) { s.Decisions = decisions })
 	tests := map[string]struct {
 		query, body string
 		most        float64

@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/groupgate/groupgate/internal/callbackhealth"
+	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -81,6 +82,8 @@ type Server struct {
 	Metrics *Metrics
 	// Health is told what the callbacks of each app looked like; nil records nothing.
 	Health *callbackhealth.Recorder
+	// Decisions is the decision log; nil logs none.
+	Decisions *decisionlog.Log
 
 	draining atomic.Bool
 	made     func(*connections) // for tests, may be nil

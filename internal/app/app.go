@@ -25,6 +25,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/controllers"
 	"github.com/groupgate/groupgate/internal/callbackhealth"
+	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -57,6 +58,9 @@ type Options struct {
 	// MetricsSecure serves metrics over TLS to authenticated and authorised clients only.
 	MetricsSecure bool
 
+	// Decisions say what the decision log is; zero is none.
+	Decisions decisionlog.Options
+
 	Election term.Election
 	// Pod is the one that this process runs in; zero outside of a Pod.
 	Pod replicas.Pod
@@ -83,6 +87,7 @@ type App struct {
 	guard       *guard.Guard
 	manager     manager.Manager
 	server      *webhookserver.Server
+	decisions   *decisionlog.Log   // nil without a decision log
 	reporter    *replicas.Reporter // nil outside of a Pod
 	known       atomic.Bool        // once the others know of this replica
 	certificate *certificate       // nil without TLS
@@ -120,6 +125,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.decisions = decisionlog.NewLog(o.Decisions, o.Registerer, o.Log.WithName("decisions"))
 	a.server = &webhookserver.Server{
 		Addr:     o.CallbackAddress,
 		Listener: o.CallbackListener,
@@ -132,6 +138,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Log:        o.Log.WithName("callback"),
 		Metrics:    webhookserver.NewMetrics(o.Registerer),
 		Health:     health,
+		Decisions:  a.decisions,
 	}
 	if dir := o.CallbackCertDir; dir != "" {
 		if a.certificate, err = newCertificate(dir, o.Registerer, o.Log.WithName("certificate")); err != nil {
@@ -214,7 +221,15 @@ func (a *App) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	g.Go(func() error { return a.server.Start(running) })
+	logging, answered := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error {
+		defer answered()
+		return a.server.Start(running)
+	})
+	g.Go(func() error {
+		a.logDecisions(logging)
+		return nil
+	})
 	g.Go(func() error {
 		log := a.options.Log.WithName("watches")
 		a.guard.Repeat(running, guard.Informer, func() { a.watches.Report(running, log) })

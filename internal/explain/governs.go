@@ -54,7 +54,11 @@ var prunable = []policy.GroupType{
 
 // AskGoverns answers a question about a group; its account, trigger and time do not matter.
 func AskGoverns(objects *manifests.Objects, q Question) (*Governs, error) {
-	compiled := objects.Compile()
+	return AskGovernsOf(objects, objects.Compile(), q)
+}
+
+// AskGovernsOf is AskGoverns for objects that have been compiled, for those who ask more than once.
+func AskGovernsOf(objects *manifests.Objects, compiled *manifests.Compiled, q Question) (*Governs, error) {
 	app, err := compiled.App(q.App)
 	if err != nil {
 		return nil, err

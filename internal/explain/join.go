@@ -81,7 +81,11 @@ func verdictOf(admit bool) string {
 
 // AskJoin answers a question.
 func AskJoin(objects *manifests.Objects, q Question) (*Join, error) {
-	compiled := objects.Compile()
+	return AskJoinOf(objects, objects.Compile(), q)
+}
+
+// AskJoinOf is AskJoin for objects that have been compiled, for those who ask more than once.
+func AskJoinOf(objects *manifests.Objects, compiled *manifests.Compiled, q Question) (*Join, error) {
 	app, err := compiled.App(q.App)
 	if err != nil {
 		return nil, err

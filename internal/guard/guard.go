@@ -24,7 +24,8 @@ type Part string
 // The parts.
 const (
 	Certificate Part = "certificate"
-	Informer    Part = "informer" // event handlers, predicates, transforms and watches
+	Decisions   Part = "decisions" // the writer of the decision log
+	Informer    Part = "informer"  // event handlers, predicates, transforms and watches
 	Intake      Part = "intake"
 	Memory      Part = "memory"
 	Metrics     Part = "metrics"
@@ -34,7 +35,7 @@ const (
 	Term        Part = "term"
 )
 
-var parts = [...]Part{Certificate, Informer, Intake, Memory, Metrics, Notifier, Replica, Sweeper, Term}
+var parts = [...]Part{Certificate, Decisions, Informer, Intake, Memory, Metrics, Notifier, Replica, Sweeper, Term}
 
 // Guard recovers from panics, logs and counts them. A nil *Guard only recovers.
 type Guard struct {

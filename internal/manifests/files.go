@@ -31,9 +31,14 @@ import (
 // Stdin is the path that stands for the standard input.
 const Stdin = "-"
 
-// document is one YAML document, and where it stands.
-type document struct {
-	text  []byte
+// Document is one YAML or JSON document, and where it stands.
+type Document struct {
+	Text []byte
+	// File is the path of its file, or the folder of the kustomization that it was built from; then Line is 0.
+	File string
+	// Line is the first line of the document in the file, counted from 1.
+	Line int
+
 	where string
 }
 
@@ -41,13 +46,9 @@ type document struct {
 // every .yaml, .yml and .json in it is read, at any depth. Objects of other groups are passed over. Objects without a
 // namespace are in that one. An unknown field is an error, and so is an object that comes twice.
 func Read(paths []string, namespace string, in io.Reader) (*Objects, error) {
-	var documents []document
-	for _, path := range paths {
-		read, err := documentsOf(path, in)
-		if err != nil {
-			return nil, err
-		}
-		documents = append(documents, read...)
+	documents, err := Documents(paths, in)
+	if err != nil {
+		return nil, err
 	}
 	decoded := make([]metav1.Object, len(documents))
 	var decoding errgroup.Group
@@ -70,19 +71,33 @@ func Read(paths []string, namespace string, in io.Reader) (*Objects, error) {
 			continue
 		}
 		object.SetNamespace(cmp.Or(object.GetNamespace(), namespace))
-		kind := reflect.TypeOf(object).Elem().Name()
-		key := kind + " " + object.GetNamespace() + "/" + object.GetName()
-		object.SetUID(cmp.Or(object.GetUID(), types.UID(key)))
+		key := o.Add(object)
 		if first, twice := seen[key]; twice {
 			return nil, fmt.Errorf("%s: %s is in %s as well", documents[i].where, key, first)
 		}
 		seen[key] = documents[i].where
-		o.add(object)
 	}
 	return o, nil
 }
 
-func (o *Objects) add(object metav1.Object) {
+// Documents returns the documents of files and folders, as Read reads them, those of other groups included.
+func Documents(paths []string, in io.Reader) ([]Document, error) {
+	var documents []Document
+	for _, path := range paths {
+		read, err := documentsOf(path, in)
+		if err != nil {
+			return nil, err
+		}
+		documents = append(documents, read...)
+	}
+	return documents, nil
+}
+
+// Add adds an object of one of the four kinds, and returns its kind, namespace and name, as "GroupPolicy chat/vip". An
+// object without a UID, as in a file, gets one of its own.
+func (o *Objects) Add(object metav1.Object) string {
+	key := reflect.TypeOf(object).Elem().Name() + " " + object.GetNamespace() + "/" + object.GetName()
+	object.SetUID(cmp.Or(object.GetUID(), types.UID(key)))
 	switch object := object.(type) {
 	case *v1alpha1.IMApp:
 		o.Apps = append(o.Apps, *object)
@@ -93,9 +108,10 @@ func (o *Objects) add(object metav1.Object) {
 	case *v1alpha1.PruneRun:
 		o.Runs = append(o.Runs, *object)
 	}
+	return key
 }
 
-func documentsOf(path string, in io.Reader) ([]document, error) {
+func documentsOf(path string, in io.Reader) ([]Document, error) {
 	if path == Stdin {
 		return split("the standard input", in)
 	}
@@ -106,9 +122,9 @@ func documentsOf(path string, in io.Reader) ([]document, error) {
 	case !info.IsDir():
 		return documentsIn(path)
 	}
-	var documents []document
+	var documents []Document
 	err = filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
-		var read []document
+		var read []Document
 		switch {
 		case err != nil:
 			return err
@@ -133,7 +149,7 @@ func isKustomization(folder string) bool {
 }
 
 // build builds a kustomization. Remote bases are fetched with git, as kustomize does.
-func build(folder string) ([]document, error) {
+func build(folder string) ([]Document, error) {
 	options := krusty.MakeDefaultOptions()
 	options.Reorder = krusty.ReorderOptionUnspecified // the default warns of kustomizations that say how to sort
 	built, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), folder)
@@ -144,10 +160,14 @@ func build(folder string) ([]document, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the kustomization in %s: %w", folder, err)
 	}
-	return split("the kustomization in "+folder, bytes.NewReader(text))
+	documents, err := split("the kustomization in "+folder, bytes.NewReader(text))
+	for i := range documents {
+		documents[i].File, documents[i].Line = folder, 0
+	}
+	return documents, err
 }
 
-func documentsIn(path string) (documents []document, err error) {
+func documentsIn(path string) (documents []Document, err error) {
 	file, err := os.Open(path) //nolint:gosec // the user names the files to read
 	if err != nil {
 		return nil, err
@@ -156,10 +176,10 @@ func documentsIn(path string) (documents []document, err error) {
 	return split(path, file)
 }
 
-func split(where string, in io.Reader) ([]document, error) {
-	var documents []document
+func split(where string, in io.Reader) ([]Document, error) {
+	var documents []Document
 	reader := yaml.NewYAMLReader(bufio.NewReader(in))
-	for {
+	for line := 1; ; {
 		text, err := reader.Read()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -171,34 +191,44 @@ func split(where string, in io.Reader) ([]document, error) {
 		if len(documents) > 0 {
 			at = fmt.Sprintf("%s, document %d", where, len(documents)+1)
 		}
-		documents = append(documents, document{text: text, where: at})
+		documents = append(documents, Document{Text: text, File: where, Line: line, where: at})
+		line += bytes.Count(text, []byte("\n")) + 1 // the separator
 	}
 }
 
-// decode returns the object of a document, nil if it is of another group.
-func (d *document) decode() (metav1.Object, error) {
-	if !bytes.Contains(d.text, []byte(v1alpha1.GroupVersion.Group+"/")) {
-		return nil, nil
-	}
-	text, err := sigsyaml.YAMLToJSONStrict(d.text)
-	if err != nil {
-		return nil, err
-	}
+// JSON returns the document as JSON, with its kind and version. It returns nil if it is of another group than that of
+// the four kinds. A key that comes twice is an error, and so is another version.
+func (d *Document) JSON() ([]byte, metav1.TypeMeta, error) {
 	var meta metav1.TypeMeta
+	if !bytes.Contains(d.Text, []byte(v1alpha1.GroupVersion.Group+"/")) {
+		return nil, meta, nil
+	}
+	text, err := sigsyaml.YAMLToJSONStrict(d.Text)
+	if err != nil {
+		return nil, meta, err
+	}
 	if err := json.UnmarshalCaseSensitivePreserveInts(text, &meta); err != nil {
-		return nil, err
+		return nil, meta, err
 	}
 	group, version, _ := strings.Cut(meta.APIVersion, "/")
 	switch {
 	case group != v1alpha1.GroupVersion.Group:
-		return nil, nil
+		return nil, meta, nil
 	case version != v1alpha1.GroupVersion.Version:
-		return nil, fmt.Errorf("apiVersion %s is not known: use %s", meta.APIVersion, v1alpha1.GroupVersion)
+		return nil, meta, fmt.Errorf("apiVersion %s is not known: use %s", meta.APIVersion, v1alpha1.GroupVersion)
+	case New(meta.Kind) == nil:
+		return nil, meta, fmt.Errorf("kind %q is not known: use IMApp, AccountList, GroupPolicy or PruneRun", meta.Kind)
 	}
-	object := newOf(meta.Kind)
-	if object == nil {
-		return nil, fmt.Errorf("kind %q is not known: use IMApp, AccountList, GroupPolicy or PruneRun", meta.Kind)
+	return text, meta, nil
+}
+
+// decode returns the object of a document, nil if it is of another group.
+func (d *Document) decode() (metav1.Object, error) {
+	text, meta, err := d.JSON()
+	if text == nil || err != nil {
+		return nil, err
 	}
+	object := New(meta.Kind)
 	problems, err := json.UnmarshalStrict(text, object)
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", meta.Kind, object.GetName(), err)
@@ -206,7 +236,8 @@ func (d *document) decode() (metav1.Object, error) {
 	return object, nil
 }
 
-func newOf(kind string) metav1.Object {
+// New returns an empty object of one of the four kinds, nil for any other kind.
+func New(kind string) metav1.Object {
 	switch kind {
 	case "IMApp":
 		return &v1alpha1.IMApp{}

@@ -22,15 +22,18 @@ type JoinQuery struct {
 type Verdict struct {
 	Admit  bool
 	Reason Reason
+	// AuditDiffers says that the answer, admit or not, would be the other one if every audit section spoke as well.
+	// AuditReason and AuditPolicy are those of that other answer; they are not set otherwise.
+	AuditDiffers bool
+	AuditReason  Reason
 	// Code is 0 when Admit, else 1 or 10100..10200. Message is for the client; it is empty unless the code reaches the
 	// client.
 	Code    int32
 	Message string
-	// AuditDiffers says that the answer, admit or not, would be the other one if every audit section spoke as well.
-	AuditDiffers bool
 	// Policy is the one that decided: of those that say what the reason says, the highest-ranked. It is nil where a run
 	// decided, or no policy spoke. It belongs to the snapshot.
-	Policy *Object
+	Policy      *Object
+	AuditPolicy *Object
 }
 
 // Reason is the step that decided a join.
@@ -129,7 +132,9 @@ func (a *CompiledApp) decideJoin(q *JoinQuery, e *JoinExplanation) Verdict {
 	}
 	verdict := live.verdict(a.rejectUnmatched)
 	if audits {
-		verdict.AuditDiffers = verdict.Admit != audited.verdict(a.rejectUnmatched).Admit
+		if other := audited.verdict(a.rejectUnmatched); other.Admit != verdict.Admit {
+			verdict.AuditDiffers, verdict.AuditReason, verdict.AuditPolicy = true, other.Reason, other.Policy
+		}
 	}
 	return verdict
 }

@@ -330,7 +330,8 @@ func TestDecideJoin(t *testing.T) {
 				tc.query(&q)
 			}
 			got := Compile(in).App(appID).DecideJoin(q)
-			got.Policy = nil // TestDecideJoinIsTheModel tests which one decided
+			// TestDecideJoinIsTheModel tests which ones decided.
+			got.Policy, got.AuditReason, got.AuditPolicy = nil, 0, nil
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("DecideJoin(%+v) (-want,+got):\n%s", q, diff)
 			}

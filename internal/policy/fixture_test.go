@@ -152,13 +152,18 @@ func dump(s *Snapshot, queries []JoinQuery) []string {
 		for _, q := range queries {
 			g, ok := a.GoverningRule(q.Group, q.Type)
 			v := a.DecideJoin(q)
-			by := ""
-			if v.Policy != nil {
-				by, v.Policy = v.Policy.Key(), nil
-			}
-			lines = append(lines, fmt.Sprintf("%+v: %+v by %q; %v %t %+v %+v %s %q %t", q, v, by,
+			by, audit := orNone(v.Policy), orNone(v.AuditPolicy)
+			v.Policy, v.AuditPolicy = nil, nil
+			lines = append(lines, fmt.Sprintf("%+v: %+v by %s, %s; %v %t %+v %+v %s %q %t", q, v, by, audit,
 				a.MayPrune(q.Group), ok, g.Policy, g.Rule, g.Invalid, g.Unresolved, g.Protects(q.Account)))
 		}
 	}
 	return lines
+}
+
+func orNone(o *Object) string {
+	if o == nil {
+		return "none"
+	}
+	return o.Key()
 }

@@ -261,7 +261,9 @@ func (n naive) join(a *App, q JoinQuery, audits bool) (v Verdict) {
 
 func (n naive) decide(a *App, q JoinQuery) Verdict {
 	v := n.join(a, q, false)
-	v.AuditDiffers = n.join(a, q, true).Admit != v.Admit
+	if other := n.join(a, q, true); other.Admit != v.Admit {
+		v.AuditDiffers, v.AuditReason, v.AuditPolicy = true, other.Reason, other.Policy
+	}
 	return v
 }
 

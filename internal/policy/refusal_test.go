@@ -232,7 +232,8 @@ func TestRecords(t *testing.T) {
 			permutations(tc.records, func(records []Refusal) {
 				in.Refusals = records
 				got := Compile(in).App(appID).DecideJoin(q)
-				got.Policy = nil // TestDecideJoinIsTheModel tests which one decided
+				// TestDecideJoinIsTheModel tests which ones decided.
+				got.Policy, got.AuditReason, got.AuditPolicy = nil, 0, nil
 				if diff := cmp.Diff(tc.want, got); diff != "" {
 					t.Errorf("DecideJoin(%+v) of %+v (-want,+got):\n%s", q, records, diff)
 				}

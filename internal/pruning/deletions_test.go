@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
@@ -147,12 +149,14 @@ func TestDeletionsAreKnownWithinATermOnly(t *testing.T) {
 	}
 }
 
-// refuseToRemove makes the vendor answer 10004 to every deletion that names the account.
+// refuseToRemove makes the vendor answer 10004 to every deletion that names the account; "" is any.
 func (w *world) refuseToRemove(account string) {
 	w.t.Helper()
 	w.proxied(func(next http.Handler, rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		if err == nil && path.Base(r.URL.Path) == apiDelete && strings.Contains(string(body), `"`+account+`"`) {
+		if err == nil && path.Base(r.URL.Path) == apiDelete &&
+			(account == "" || strings.Contains(string(body), `"`+account+`"`)) {
+			w.refusals.Add(1)
 			_, _ = io.WriteString(rw, `{"ActionStatus":"FAIL","ErrorCode":10004,"ErrorInfo":"bad account"}`)
 			return
 		}
@@ -195,6 +199,32 @@ func TestAccountThatTheVendorRefusesToRemoveIsKeptAndStopsNoOther(t *testing.T) 
 					t.Errorf("run %s: i1 is planned: %t, want %t", next, planned, want)
 				}
 				w.Clock.Forward(7 * 24 * time.Hour)
+			}
+		})
+	}
+}
+
+// A vendor that refuses every account is not asked for each, and its words are those of the end, so that somebody looks
+// into it.
+func TestRunOfWhichTheVendorRefusesEveryAccountFails(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []int{1, 200} {
+		t.Run(fmt.Sprintf("%d calls a second", rate), func(t *testing.T) {
+			t.Parallel()
+			w := enforcing(t)
+			change(w, &v1alpha1.IMApp{}, labtest.App,
+				func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = int32(rate) })
+			w.Publish()
+			w.refuseToRemove("")
+			w.replica().queue("one", time.Hour)
+			run := w.Get("one")
+			wantConditions(t, run, "Planned=True/Planned", "Complete=False/VendorRefused", "Failed=True/VendorRefused")
+			message := apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionFailed).Message
+			if !strings.Contains(message, "code 10004: bad account") {
+				t.Errorf("it failed with %q", message)
+			}
+			if kept, asked := len(run.Status.Kept), w.refusals.Load(); kept > 2*imrest.MaxRefusals || asked > 60 {
+				t.Errorf("%d are kept after %d refusals, want some %d", kept, asked, imrest.MaxRefusals)
 			}
 		})
 	}

@@ -38,6 +38,7 @@ type Engine struct {
 	ledgers   ledgers
 	deletions deletions
 	behind    behind
+	pauses    pauses
 }
 
 // Snapshots is where the published snapshot is: a policy.Store.
@@ -57,6 +58,10 @@ type Next struct {
 // Source enqueues it.
 func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRun) (Next, error) {
 	key := prunerun.KeyOf(cached)
+	if left := e.pauses.left(key.AppName(), cached, e.Now()); left > 0 {
+		e.Skip(client.ObjectKeyFromObject(cached))
+		return Next{After: left}, nil
+	}
 	if name := client.ObjectKeyFromObject(cached); e.turns.take(name, key, prunerun.ClassOf(cached)) {
 		defer e.turns.leave(name)
 	} else {
@@ -166,6 +171,9 @@ func (j *job) conclude(ctx context.Context, f facts, err error) (Next, error) {
 		return nextAfter(ctx, j.recordEnd(ctx, f.groupRecord(), end))
 	}
 	if wait, ok := errors.AsType[*waitError](err); ok {
+		if wait.cause != nil && wait.after > 0 {
+			j.pauses.begin(j.key.AppName(), j.Now().Add(wait.after))
+		}
 		if err = j.recordWait(ctx, f.groupRecord(), wait); err == nil {
 			return wait.next()
 		}

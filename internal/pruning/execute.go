@@ -30,6 +30,11 @@ const (
 // batch that was interrupted anywhere (a crash, a lost term, a failed call, a recheck that grew old) is found in flight
 // and resumed.
 func (j *job) execute(ctx context.Context) error {
+	if prunerun.Progress(j.run).InFlight == 0 { // then nothing is to be read of the group before a person has spoken
+		if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
+			return err
+		}
+	}
 	if err := firstInQueue(ctx, j, &facts{}); err != nil {
 		return err
 	}
@@ -131,7 +136,24 @@ func (j *job) batch(ctx context.Context, f *facts) error {
 	if err := j.confirm(ctx, f, deletion); err != nil {
 		return err
 	}
-	return j.recordSettled(ctx, granted, len(deletion.Removed), refusedRecords(ctx, deletion))
+	if err := j.recordSettled(ctx, granted, len(deletion.Removed), refusedRecords(ctx, deletion)); err != nil {
+		return err
+	}
+	return refusesAll(&j.run.Status, deletion)
+}
+
+// refusesAll ends a run of which the vendor has refused to remove many members, and removed none.
+func refusesAll(status *v1alpha1.PruneRunStatus, last imrest.Deletion) error {
+	refused := 0
+	for _, kept := range status.Kept {
+		if kept.Reason == v1alpha1.KeptReasonVendorRefused {
+			refused++
+		}
+	}
+	if status.Removed > 0 || refused < imrest.MaxRefusals || len(last.Refused) == 0 {
+		return nil
+	}
+	return vendorError("remove members", last.Refused[len(last.Refused)-1].Err)
 }
 
 // confirm looks whether the members are gone that the vendor reports as removed. If some are still there, or it cannot
@@ -324,20 +346,24 @@ func refusedRecords(ctx context.Context, deletion imrest.Deletion) []v1alpha1.Ke
 	return refused
 }
 
-// recordPart settles the positions of a batch that a deletion came to before it failed, if what it did is certain. The
-// others, which come after these, are open again.
+// recordPart settles the positions of a batch that a deletion came to before it failed, if it is certain that none of
+// them was removed. The others, which come after these, are open again. If some were removed, the batch stays in
+// flight, and is looked at when it is resumed.
 func (j *job) recordPart(ctx context.Context, deletion imrest.Deletion) error {
-	if len(deletion.Unknown) > 0 || len(deletion.Untouched) == 0 {
+	if len(deletion.Unknown) > 0 || len(deletion.Removed) > 0 {
 		return nil
 	}
-	open := j.run.Status.Plan.Removals[prunerun.Progress(j.run).Settled:]
-	begun := slices.IndexFunc(open, func(removal v1alpha1.PlannedRemoval) bool {
-		return removal.Account == deletion.Untouched[0]
-	})
+	begun := int(prunerun.Progress(j.run).InFlight)
+	if len(deletion.Untouched) > 0 {
+		open := j.run.Status.Plan.Removals[prunerun.Progress(j.run).Settled:]
+		begun = slices.IndexFunc(open, func(removal v1alpha1.PlannedRemoval) bool {
+			return removal.Account == deletion.Untouched[0]
+		})
+	}
 	if begun <= 0 {
 		return nil
 	}
-	return j.recordSettled(ctx, begun, len(deletion.Removed), refusedRecords(ctx, deletion))
+	return j.recordSettled(ctx, begun, 0, refusedRecords(ctx, deletion))
 }
 
 // recordSettled is step 5: n positions of the plan are done with, removed of them by a removal.
@@ -404,6 +430,10 @@ func (j *job) closeInFlight(ctx context.Context, known facts) error {
 	batch := prunerun.InFlight(j.run)
 	members, _, err := j.membersNow(ctx, &f, batch, time.Time{})
 	if err != nil {
+		return err
+	}
+	// Read after the members: those of another group say nothing of the batch, which then stays in flight on record.
+	if f, err = j.gather(ctx, f, []check{groupRead(0), sameGroup}); err != nil {
 		return err
 	}
 	var kept []v1alpha1.KeptAccount

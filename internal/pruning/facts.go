@@ -53,7 +53,7 @@ var (
 	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{ruleGoverns, ruleUsable})
 	// batchChain is what allows a batch to be removed.
 	batchChain = chain([]check{firstInQueue, watchesCurrent}, pruneChain, []check{
-		planNotExpired, credentialsPresent, groupRead(factsLife), clocksAgree, groupAsPlanned, activityKnown,
+		planNotExpired, credentialsPresent, groupRead(factsLife), clocksAgree, sameGroup, sameType, activityKnown,
 		rulePlannedBy, ruleUsable, protectionInForce,
 	})
 	// closeChain is what it takes to read the members of a batch after the run was stopped.
@@ -276,16 +276,19 @@ func groupSupported(_ context.Context, _ *job, f *facts) error {
 	return nil
 }
 
-// groupAsPlanned requires the group to be the one that the plan was made from: of the same type, and not one that was
-// created under the id of a group that was disbanded.
-func groupAsPlanned(_ context.Context, j *job, f *facts) error {
-	recorded := j.run.Status.Group
-	if anotherGroup(recorded, f.group) {
+// sameGroup requires the group to be the one that the plan was made from, and not one that was created under the id of a
+// group that was disbanded.
+func sameGroup(_ context.Context, j *job, f *facts) error {
+	if anotherGroup(j.run.Status.Group, f.group) {
 		return complete(v1alpha1.ReasonSuperseded,
 			"The group of the plan does not exist any more: the present one of this id was created at %s.",
 			f.group.CreateTime.UTC().Format(time.RFC3339))
 	}
-	if recorded == nil || v1alpha1.GroupType(f.group.Type) != recorded.Type {
+	return nil
+}
+
+func sameType(_ context.Context, j *job, f *facts) error {
+	if recorded := j.run.Status.Group; recorded == nil || v1alpha1.GroupType(f.group.Type) != recorded.Type {
 		return complete(v1alpha1.ReasonSuperseded, "The type of the group is %q by now.", f.group.VendorType)
 	}
 	return nil

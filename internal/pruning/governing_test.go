@@ -132,12 +132,7 @@ func TestPlanOfADisbandedGroupIsVoid(t *testing.T) {
 	w := enforcing(t)
 	w.Once(apiDelete, 1, func() {
 		w.Once(apiGroup, 1, func() {
-			must(t, w.Emulator.DestroyGroup(t.Context(), fullGroup))
-			_, err := w.Emulator.CreateGroup(t.Context(), emulator.GroupSpec{
-				ID: fullGroup, Type: "Public", Owner: "stranger", MaxMembers: 251, CreatedAgo: "100d",
-				Members: []emulator.MemberSpec{{Prefix: "i", Count: 250, InactiveFor: "90d"}},
-			})
-			must(t, err)
+			w.makeAnew()
 		})
 	})
 	run := w.replica().finish("one")
@@ -145,4 +140,31 @@ func TestPlanOfADisbandedGroupIsVoid(t *testing.T) {
 	if got := len(w.Members(fullGroup)); got != 251 || run.Status.Removed != 100 {
 		t.Errorf("%d members are left of the new group, removed %d, want 251, 100", got, run.Status.Removed)
 	}
+}
+
+// The vendor carries out a deletion that it answers with 502. Then the group is disbanded, and made anew with the same
+// members: who is in the new group says nothing of who was removed from the old one.
+func TestBatchInFlightOfADisbandedGroupStaysOnRecord(t *testing.T) {
+	t.Parallel()
+	w := enforcing(t)
+	carriedOut := lateDeletion(t, w, false)
+	w.Clock.Forward(2 * time.Second)
+	carriedOut()
+	w.makeAnew()
+	run := w.replica().finish("one")
+	wantConditions(t, run, "Planned=True/Planned", "Complete=True/Superseded")
+	if inFlight := prunerun.Progress(run).InFlight; inFlight != 100 || len(run.Status.Kept) > 0 {
+		t.Errorf("%d are in flight, %d kept, want 100 and none", inFlight, len(run.Status.Kept))
+	}
+}
+
+// makeAnew disbands the full group, and makes another one of its id with other people who have the same accounts.
+func (w *world) makeAnew() {
+	w.t.Helper()
+	must(w.t, w.Emulator.DestroyGroup(w.t.Context(), fullGroup))
+	_, err := w.Emulator.CreateGroup(w.t.Context(), emulator.GroupSpec{
+		ID: fullGroup, Type: "Public", Owner: "stranger", MaxMembers: 251, CreatedAgo: "100d",
+		Members: []emulator.MemberSpec{{Prefix: "i", Count: 250, InactiveFor: "90d"}},
+	})
+	must(w.t, err)
 }

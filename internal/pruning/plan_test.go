@@ -314,11 +314,16 @@ func TestVerificationPauseIsRespected(t *testing.T) {
 	w.Run("one", v1alpha1.PruneTriggerGroupFull)
 	r := w.replica()
 
+	live := &runReads{Reader: w.Client}
+	r.Live = live
 	for range 3 {
 		next, err := r.step("one")
 		if err != nil || next.After < 50*time.Second {
 			t.Errorf("next = %v, %v, want to be left alone for a minute", next, err)
 		}
+	}
+	if got := live.whole.Load(); got != 1 {
+		t.Errorf("the run was read %d times during the pause, want once", got)
 	}
 	if got := w.Happened(apiGroup); got != 1 {
 		t.Errorf("%d calls during the pause, want 1", got)

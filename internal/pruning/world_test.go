@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,12 +45,13 @@ var (
 // world is a namespace with an emulated vendor, in which replicas take Steps.
 type world struct {
 	*labtest.World
-	t *testing.T
+	t        *testing.T
+	refusals atomic.Int32 // of deletions, see refuseToRemove
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return &world{labtest.NewWorld(t), t}
+	return &world{World: labtest.NewWorld(t), t: t}
 }
 
 // change edits an object of the world.

@@ -57,6 +57,9 @@ func runEpisode(t *testing.T, seed uint64, n int) tally {
 	if e.Fallback != nil {
 		w.putPolicy("fallback", *e.Fallback)
 	}
+	for _, p := range runners {
+		p.spendYesterday()
+	}
 	sweep := "10m"
 	if e.Sweep {
 		sweep = "8s"

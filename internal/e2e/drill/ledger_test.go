@@ -27,6 +27,9 @@ type ledger struct {
 	lists     map[string]*timeline[*[]string] // by name; nil: there is none
 	suspended map[string]*timeline[bool]      // by app
 	approvals map[types.UID]*timeline[v1alpha1.Approval]
+	silent    map[string]*timeline[bool] // by app and group: members may not speak, or may elsewhere
+	expiries  map[types.UID]expiry       // of plans that the drill has aged
+	spent     map[string]spending        // by app and policy: what yesterday's record takes of the budget
 
 	departures []departure
 	reports    []report
@@ -44,6 +47,15 @@ type event struct {
 	app  string
 	runs []v1alpha1.PruneRun
 	emulator.MemberCall
+}
+
+// expiry is when a plan became known to end, and when it ends.
+type expiry struct{ known, at time.Time }
+
+// spending is how many removals count until when.
+type spending struct {
+	n     int
+	until time.Time
 }
 
 // version is one generation of a policy.
@@ -77,11 +89,25 @@ type history struct {
 
 func (h *history) last() *v1alpha1.PruneRun { return &h.versions[len(h.versions)-1] }
 
+// plannedAt is when the plan was made, whatever the record says of it since; zero if there is none.
+func (h *history) plannedAt() time.Time {
+	if h == nil {
+		return time.Time{} // the watch has not seen the run yet
+	}
+	for i := range h.versions {
+		if plan := h.versions[i].Status.Plan; plan != nil {
+			return plan.CreatedAt.Time
+		}
+	}
+	return time.Time{}
+}
+
 func newLedger() *ledger {
 	return &ledger{
 		policies: map[string]*timeline[*version]{}, lists: map[string]*timeline[*[]string]{},
 		suspended: map[string]*timeline[bool]{},
 		approvals: map[types.UID]*timeline[v1alpha1.Approval]{}, runs: map[types.UID]*history{},
+		silent: map[string]*timeline[bool]{}, expiries: map[types.UID]expiry{}, spent: map[string]spending{},
 	}
 }
 

@@ -3,6 +3,8 @@ package drill
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
@@ -119,7 +121,11 @@ func (p runner) spent() (n int) {
 	p.ledger.mu.Lock()
 	defer p.ledger.mu.Unlock()
 	for _, h := range p.ledger.runs {
-		if run := h.last(); run.Status.Policy != nil && run.Status.Policy.Name == p.Name {
+		run := h.last()
+		if strings.HasSuffix(run.Name, yesterday) && !time.Now().Before(p.ledger.spent[p.Rule.App+"/"+p.Name].until) {
+			continue
+		}
+		if run.Status.Policy != nil && run.Status.Policy.Name == p.Name {
 			n += int(run.Status.Removed) + len(inFlight(run))
 		}
 	}

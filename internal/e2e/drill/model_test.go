@@ -58,7 +58,9 @@ func (m *model) check() []string {
 		m.removal(d, removed, perPolicy)
 	}
 	for uid, h := range m.runs {
-		m.record(h, removed[uid])
+		if !strings.HasSuffix(h.last().Name, yesterday) {
+			m.record(h, removed[uid])
+		}
 	}
 	m.undos(removed)
 	slices.Sort(m.violations)
@@ -126,6 +128,12 @@ func (m *model) removal(d event, removed map[types.UID]map[string]bool, perPolic
 	if m.suspendedThroughout(d.app, from, d.at) {
 		violation("pruning is Suspended")
 	}
+	if line(m.silent, d.app+"/"+d.Group.ID).throughout(from, d.at, func(on bool) bool { return on }) {
+		violation("nobody may speak in the group, or may in topics")
+	}
+	if e, aged := m.expiries[run.UID]; aged && !e.known.IsZero() && e.known.Before(from) && e.at.Before(from) {
+		violation("the plan of run %s expired at %s", run.Name, e.at)
+	}
 	v := m.version(run)
 	if v == nil {
 		violation("the policy %+v of run %s never existed", run.Status.Policy, run.Name)
@@ -157,10 +165,15 @@ func (m *model) removal(d event, removed map[types.UID]map[string]bool, perPolic
 	if n := len(removed[run.UID]); n > v.rule.MaxRemovals {
 		violation("run %s has removed %d, maxRemovals is %d", run.Name, n, v.rule.MaxRemovals)
 	}
-	// An episode is shorter than 24 hours: everything counts.
+	// An episode is shorter than 24 hours: everything counts, and yesterday's record until it is a day old.
 	name := d.app + "/" + run.Status.Policy.Name
-	if perPolicy[name] += len(d.Found); perPolicy[name] > v.rule.PerDay {
-		violation("%d removed under policies named %s, maxRemovalsPerDay is %d", perPolicy[name],
+	perPolicy[name] += len(d.Found)
+	count := perPolicy[name]
+	if before := m.spent[name]; d.at.Before(before.until) {
+		count += before.n
+	}
+	if count > v.rule.PerDay {
+		violation("%d removed under policies named %s, maxRemovalsPerDay is %d", count,
 			run.Status.Policy.Name, v.rule.PerDay)
 	}
 }
@@ -205,7 +218,7 @@ func (m *model) seats(violation violationFunc, d event, v *version, from time.Ti
 func (m *model) anew(run *v1alpha1.PruneRun, before time.Time) (at time.Time, anew bool) {
 	for _, left := range m.departures {
 		if left.anew && left.app == run.Spec.AppRef.Name && left.group == run.Spec.GroupID &&
-			left.begin.After(run.Status.Plan.CreatedAt.Add(time.Second)) && left.done.Before(before) {
+			left.begin.After(m.runs[run.UID].plannedAt().Add(time.Second)) && left.done.Before(before) {
 			return left.begin, true
 		}
 	}
@@ -257,6 +270,8 @@ func unremovable(recheck event, account string, r rule, at time.Time) string {
 		return "role " + member.Role
 	case recheck.Group.Quirks.OmitLastSendMsgTime:
 		return "activity unknown"
+	case member.MutedUntil.After(at.Add(time.Hour)):
+		return "muted until " + member.MutedUntil.String()
 	case active.After(at.Add(time.Second - r.inactiveFor())):
 		return "active at " + active.String()
 	}

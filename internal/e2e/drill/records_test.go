@@ -43,7 +43,7 @@ func (m *model) step(before, after *v1alpha1.PruneRun) {
 		apimeta.IsStatusConditionTrue(is.Conditions, "Failed") {
 		violation("both Complete and Failed")
 	}
-	if was.Plan != nil && !cmp.Equal(was.Plan, is.Plan) {
+	if was.Plan != nil && !m.samePlan(before, after) {
 		violation("the plan has changed", cmp.Diff(was.Plan, is.Plan))
 	}
 	if was.Policy != nil && !cmp.Equal(was.Policy, is.Policy) {
@@ -64,6 +64,16 @@ func (m *model) step(before, after *v1alpha1.PruneRun) {
 		}
 	}
 	m.plan(after, violation)
+}
+
+// samePlan reports whether two versions of a run have the same plan, but for its age if the drill has changed that.
+func (m *model) samePlan(before, after *v1alpha1.PruneRun) bool {
+	was, is := before.Status.Plan, after.Status.Plan
+	if _, aged := m.expiries[after.UID]; aged && is != nil {
+		was = was.DeepCopy()
+		was.CreatedAt = is.CreatedAt
+	}
+	return cmp.Equal(was, is)
 }
 
 // plan checks the plan alone: its accounts and their order.
@@ -89,7 +99,7 @@ func (m *model) plan(run *v1alpha1.PruneRun, violation func(string, ...any)) {
 			violation("planned twice, or never removable", r.Account)
 		}
 		seen[r.Account] = true
-		if r.LastActiveAt.After(plan.CreatedAt.Add(time.Second - v.rule.inactiveFor())) {
+		if r.LastActiveAt.After(m.runs[run.UID].plannedAt().Add(time.Second - v.rule.inactiveFor())) {
 			violation("planned although active", r)
 		}
 		if i == 0 {

@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
@@ -27,6 +30,7 @@ func (p runner) prepare() {
 		if _, err := p.im(p.Rule.App).CreateGroup(p.ctx, g); err != nil {
 			p.violation("%s: make group %q: %v", p.Name, g.ID, err)
 		}
+		p.silence(g.ID, time.Now(), g.MuteAllMember || g.SupportTopic)
 	}
 	if p.List != nil {
 		p.putList(p.Name, p.List)
@@ -97,6 +101,28 @@ func (p runner) do(ctx context.Context, s step) {
 		quirks := g.Quirks
 		quirks.OmitLastSendMsgTime = true
 		_, _ = im.ChangeGroup(ctx, g.ID, emulator.GroupChange{Quirks: &quirks})
+	case doMute:
+		for _, account := range p.pick(ctx, g.ID, s) {
+			if members, err := im.Members(ctx, g.ID); err == nil &&
+				slices.ContainsFunc(members, func(m emulator.Member) bool { return m.Account == account }) {
+				_, _ = im.PutMembers(ctx, g.ID, emulator.MemberSpec{Accounts: []string{account}, MutedFor: "5h"})
+			}
+		}
+	case doMuteAll, doUnmute:
+		begin, on := time.Now(), s.Do == doMuteAll
+		change := emulator.GroupChange{MuteAllMember: &on}
+		if s.N == 1 || !on { // a group with topics is as silent
+			change.SupportTopic = &on
+		}
+		if _, err := im.ChangeGroup(ctx, g.ID, change); err == nil {
+			p.silence(g.ID, begin, on)
+		}
+	case doAge:
+		for _, run := range p.unfinished(app) {
+			if run.Status.Plan != nil {
+				p.age(&run, time.Duration(s.N)*time.Second)
+			}
+		}
 	case doRaise:
 		if g.MaxMembers > 0 {
 			begin, limit := time.Now(), g.MaxMembers+s.N
@@ -169,10 +195,71 @@ func (p runner) do(ctx context.Context, s step) {
 		if _, err := im.CreateGroup(ctx, again); err != nil {
 			p.violation("%s: make group %q anew: %v", p.Name, g.ID, err)
 		}
+		p.silence(g.ID, begin, g.MuteAllMember || g.SupportTopic)
 		p.departed(departure{app: app, group: g.ID, begin: begin, anew: true})
 	default:
 		p.violation("%s: unknown step %q", p.Name, s.Do)
 	}
+}
+
+// silence records that members of a group may not speak, or may again.
+func (p runner) silence(group string, begin time.Time, on bool) {
+	p.ledger.note(func() { line(p.ledger.silent, p.Rule.App+"/"+group).set(begin, time.Now(), on) })
+}
+
+// spendYesterday makes the record of a removal that takes some of the budget until p.Free from now. It comes before the
+// managers, which read the records of an app once in a term.
+func (p runner) spendYesterday() {
+	if p.Spent == 0 {
+		return
+	}
+	name := p.Name + yesterday
+	p.createRun(name, p.Rule.App, name)
+	until := time.Now().Add(p.Free).Truncate(time.Second)
+	at := metav1.NewTime(until.Add(-24 * time.Hour))
+	var accounts []v1alpha1.PlannedRemoval
+	for i := range p.Spent {
+		accounts = append(accounts, v1alpha1.PlannedRemoval{
+			Account: fmt.Sprintf("past%d", i), LastActiveAt: metav1.NewTime(at.AddDate(-1, 0, 0)),
+			Reason: v1alpha1.RemovalReasonInactive,
+		})
+	}
+	run := &v1alpha1.PruneRun{}
+	if err := p.api.Get(p.ctx, client.ObjectKey{Namespace: p.Namespace, Name: name}, run); err != nil {
+		p.violation("%s: read yesterday's record: %v", p.Name, err)
+		return
+	}
+	run.Status = v1alpha1.PruneRunStatus{
+		Policy: &v1alpha1.PrunePolicyRecord{Name: p.Name, UID: "yesterday", Mode: v1alpha1.PruneModeEnforce,
+			RuleHash: strings.Repeat("0", 16)},
+		Plan:     &v1alpha1.PrunePlan{CreatedAt: at, Candidates: int32(p.Spent), Removals: accounts},
+		Progress: &v1alpha1.PruneProgress{Settled: int32(p.Spent), LastBatchAt: at},
+		Removed:  int32(p.Spent),
+		Conditions: []metav1.Condition{{
+			Type: "Complete", Status: "True", Reason: "Removed", Message: "Removed yesterday.", LastTransitionTime: at,
+		}},
+	}
+	if err := p.api.Status().Update(p.ctx, run); err != nil {
+		p.violation("%s: write yesterday's record: %v", p.Name, err)
+	}
+	p.ledger.note(func() { p.ledger.spent[p.Rule.App+"/"+p.Name] = spending{p.Spent, until} })
+}
+
+// yesterday is how the names of records end that the drill has made.
+const yesterday = "-yesterday"
+
+// age makes a plan one that expires after that time.
+func (w *world) age(run *v1alpha1.PruneRun, left time.Duration) {
+	at := time.Now().Add(left).Truncate(time.Second)
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"status":{"plan":{"createdAt":%q}}}`,
+		at.Add(-24*time.Hour).UTC().Format(time.RFC3339)))
+	w.ledger.note(func() { w.ledger.expiries[run.UID] = expiry{time.Time{}, at} })
+	object := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}
+	if err := w.api.Status().Patch(w.ctx, object, patch); err != nil {
+		w.violation("age the plan of %s: %v", run.Name, err)
+		return
+	}
+	w.ledger.note(func() { w.ledger.expiries[run.UID] = expiry{time.Now(), at} })
 }
 
 // endedRuns are the runs of a group that have ended and removed members, oldest first.

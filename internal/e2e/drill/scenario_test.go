@@ -18,13 +18,16 @@ type scenario struct {
 	List   []string `json:",omitempty"` // the accounts of its AccountList, if the rule names one
 	Steps  []step
 	Undo   bool `json:",omitempty"` // its removals are undone in the end
+	// Spent is what yesterday's record takes of the budget, until Free from the beginning of the episode on.
+	Spent int           `json:",omitempty"`
+	Free  time.Duration `json:",omitempty"`
 }
 
 // String is the script, one line a step.
 func (s scenario) String() string {
 	var b strings.Builder
 	line := func(label string, v any) { b.WriteString(scriptLine(label, v)) }
-	fmt.Fprintf(&b, "scenario %s, undo %v\n", s.Name, s.Undo)
+	fmt.Fprintf(&b, "scenario %s, undo %v, spent %d for %s\n", s.Name, s.Undo, s.Spent, s.Free)
 	line("rule", s.Rule)
 	for _, g := range s.Groups {
 		line("group", g)
@@ -94,6 +97,9 @@ func drawScenario(seed uint64, n int, e episodeDraft) scenario {
 			s.List = append(s.List, fmt.Sprintf("idle%d", d.between(1, 40)))
 		}
 	}
+	if s.Rule.PerDay < 1000 && d.chance(40) {
+		s.Spent, s.Free = d.between(1, s.Rule.PerDay), d.duration(10*time.Second, 2*faultsFor)
+	}
 	s.Steps = drawSteps(d, s, e)
 	return s
 }
@@ -144,6 +150,7 @@ func drawGroup(d rng, id string) emulator.GroupSpec {
 		g.ApplyJoinOption = ""
 	}
 	g.Quirks = emulator.Quirks{RoleTrailingBlank: d.chance(20), OmitLastSendMsgTime: d.chance(4)}
+	g.MuteAllMember, g.SupportTopic = d.chance(2), g.Type == "Community" && d.chance(10)
 	if d.chance(80) {
 		g.Owner = owner
 	}

@@ -31,6 +31,10 @@ const (
 	doApply      = "apply"      // N accounts that left or were removed apply to join, and a new one
 	doPromote    = "promote"    // N become admins
 	doSilence    = "silence"    // the vendor no longer returns when members spoke
+	doMute       = "mute"       // N planned accounts, or members, for hours
+	doMuteAll    = "mute all"   // members of the group; a group with topics is as silent
+	doUnmute     = "unmute"     // the group
+	doAge        = "age"        // the plans of the runs that have not ended: they expire after N seconds
 	doRaise      = "raise"      // the group's limit, by N
 	doDisband    = "disband"
 	doApprove    = "approve" // every run with a plan
@@ -86,8 +90,17 @@ func drawSteps(d rng, s scenario, e episodeDraft) (steps []step) {
 			add(short(), doApply, d.between(1, 3))
 		case n < 53:
 			add(short(), doPromote, d.between(1, 3))
-		case n < 55:
+		case n < 54:
 			add(short(), doSilence, 0)
+		case n < 56:
+			add(short(), doMute, d.between(1, 8))
+		case n < 58:
+			add(short(), doMuteAll, d.IntN(2))
+			if d.chance(50) {
+				add(long(), doUnmute, 0)
+			}
+		case n < 59:
+			add(short(), doAge, d.IntN(4))
 		case n < 60:
 			add(short(), doRaise, d.between(1, 30))
 		case n < 62:
@@ -129,6 +142,9 @@ func drawSteps(d rng, s scenario, e episodeDraft) (steps []step) {
 	add(0, doAwaitPlan, 0)
 	if s.Rule.Mode == "Approve" {
 		var pauseBefore time.Duration
+		if d.chance(15) {
+			add(short(), doAge, d.IntN(8))
+		}
 		if len(s.Rule.Lists) > 0 && d.chance(60) {
 			// The list grows by planned accounts, and every replica has that snapshot before the approval.
 			add(short(), doListGrow, d.between(1, 20))

@@ -151,9 +151,20 @@ func TestModelReportsViolationsAndNothingElse(t *testing.T) {
 		"rechecked long ago": {func(f *facts) { f.rechecks[0].at = f.at.Add(-13 * time.Second) }, "no recheck"},
 		"live room":          {func(f *facts) { f.removals[0].Group.Type = "AVChatRoom" }, "of type AVChatRoom"},
 		"suspended":          {func(f *facts) { line(f.suspended, "prod").becomes(f.at.Add(long), true) }, "Suspended"},
-		"just suspended":     {func(f *facts) { line(f.suspended, "prod").becomes(f.at.Add(just), true) }, ""},
-		"preview":            {func(f *facts) { f.rule.Mode = "Preview" }, "the mode is Preview"},
-		"not approved":       {func(f *facts) { f.rule.Mode = "Approve" }, "not approved"},
+		"muted":              {func(f *facts) { line(f.silent, "prod/g").becomes(f.at.Add(long), true) }, "nobody may speak"},
+		"just muted":         {func(f *facts) { line(f.silent, "prod/g").becomes(f.at.Add(just), true) }, ""},
+		"muted member": {func(f *facts) {
+			f.rechecks[0].Found[1].MutedUntil = f.at.Add(5 * time.Hour)
+		}, "muted until"},
+		"expired":      {func(f *facts) { f.expiries["r"] = expiry{f.at.Add(long), f.at.Add(long)} }, "expired at"},
+		"just expired": {func(f *facts) { f.expiries["r"] = expiry{f.at.Add(long), f.at.Add(just)} }, ""},
+		"budget of yesterday": {func(f *facts) {
+			f.spent["prod/club"] = spending{1, f.at.Add(time.Second)}
+		}, "3 removed under policies named club"},
+		"budget of the day before": {func(f *facts) { f.spent["prod/club"] = spending{1, f.at} }, ""},
+		"just suspended":           {func(f *facts) { line(f.suspended, "prod").becomes(f.at.Add(just), true) }, ""},
+		"preview":                  {func(f *facts) { f.rule.Mode = "Preview" }, "the mode is Preview"},
+		"not approved":             {func(f *facts) { f.rule.Mode = "Approve" }, "not approved"},
 		"approved": {func(f *facts) {
 			f.rule.Mode = "Approve"
 			inBatch(f).Spec.Approval = v1alpha1.ApprovalApproved

@@ -11,6 +11,10 @@ import (
 // MaxDeletesPerCall is how many members DeleteMembers removes at once (page 34949).
 const MaxDeletesPerCall = 100
 
+// MaxRefusals is how many accounts in a row the vendor has to refuse to remove, and none that it removes, for it to be
+// taken to refuse them all.
+const MaxRefusals = 20
+
 // DeleteOptions say how members are removed.
 type DeleteOptions struct {
 	// Silent omits the notice to the group. Whether the removed member gets one is documented both ways.
@@ -55,8 +59,9 @@ type deleteRequest struct {
 // The vendor fails a call as a whole, also because of one account that it does not remove. The call is then repeated
 // for its halves, so that such an account does not keep the others in the group.
 //
-// The error is nil if every account is in Removed or Refused. Otherwise it says why DeleteMembers stopped: ErrTooLate
-// if a call could not start in time, or the failure of a call that is not about its accounts. Only an attempt that was
+// If the error is nil, every account is in Removed or Refused. Otherwise it says why DeleteMembers stopped: ErrTooLate
+// if a call could not start in time, the failure of a call that is not about its accounts, or the last refusal of
+// MaxRefusals if no account was removed. Only an attempt that was
 // refused for being too frequent is repeated: another one may have taken effect, and its repetition would remove a
 // member that has come back.
 func (c *Client) DeleteMembers(
@@ -97,6 +102,9 @@ func (d *deletion) remove(ctx context.Context, accounts []string) error {
 		return err
 	case len(accounts) == 1:
 		d.found.Refused = append(d.found.Refused, Refusal{Account: accounts[0], Err: failed})
+		if len(d.found.Removed) == 0 && len(d.found.Refused) >= MaxRefusals {
+			return failed
+		}
 		return nil
 	}
 	half := len(accounts) / 2

@@ -147,6 +147,24 @@ func TestAnAccountThatTheVendorRefusesToRemoveDoesNotKeepTheOthers(t *testing.T)
 	}
 }
 
+func TestVendorThatRefusesToRemoveEveryAccountIsNotAskedForEach(t *testing.T) {
+	for _, accounts := range []int{MaxRefusals, MaxDeletesPerCall} {
+		v := newVendor(t, always(200, refusal(10004, "x")))
+		got, err := v.client(t).DeleteMembers(t.Context(), "g", names(0, accounts), DeleteOptions{})
+		if ClassOf(err) != ClassPermanent {
+			t.Errorf("%v (class %q), want class %s", err, ClassOf(err), ClassPermanent)
+		}
+		refused := map[string]int{}
+		for _, account := range names(0, MaxRefusals) {
+			refused[account] = 10004
+		}
+		wantDeletion(t, got, nil, refused, nil, names(MaxRefusals, accounts))
+		if calls := len(v.seen()); calls > 2*MaxRefusals+8 {
+			t.Errorf("%d calls for %d accounts", calls, accounts)
+		}
+	}
+}
+
 // What is not about the accounts of a call does not get better by halving it.
 func TestRemovalIsNotHalvedForWhatIsAboutNoAccount(t *testing.T) {
 	for code, class := range map[int]Class{

@@ -1,0 +1,65 @@
+package decisionlog
+
+import (
+	"time"
+
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// Version is that of the lines. It changes when a field changes its meaning or goes, not when one is added.
+const Version = 1
+
+// Decision is about one account that would join one group.
+type Decision struct {
+	Time time.Time
+	// App is the "namespace/name" of the IMApp.
+	App       string
+	Group     string
+	GroupType policy.GroupType
+	// Account would join; Operator invites or adds it, and is empty for an application.
+	Account, Operator string
+	Trigger           policy.Trigger
+	Admitted          bool
+	Reason            policy.Reason
+	// Policy is the name of the one that decided, empty if none did. It is in the namespace of the app.
+	Policy string
+	// Code is that of the answer about this account, 0 if it is admitted.
+	Code int32
+	// Audit is the other verdict, which sections in mode Audit would have caused, if there is one.
+	Audit Difference
+	// Snapshot is the hash of the snapshot that was in force.
+	Snapshot uint64
+}
+
+// Difference is the verdict if sections in mode Audit spoke as well. It is zero if that would be the same.
+type Difference struct {
+	Reason policy.Reason
+	Policy string
+}
+
+// Exists reports whether there is a difference.
+func (d Difference) Exists() bool { return d.Reason != 0 }
+
+// New returns the decision on a query. It shares no memory with the snapshot but names.
+func New(app string, snapshot uint64, q *policy.JoinQuery, v *policy.Verdict) Decision {
+	return Decision{
+		Time: q.Now, App: app, Group: q.Group, GroupType: q.Type, Account: q.Account, Operator: q.Operator,
+		Trigger: q.Trigger, Admitted: v.Admit, Reason: v.Reason, Policy: nameOf(v.Policy), Code: v.Code,
+		Audit: Difference{v.AuditReason, nameOf(v.AuditPolicy)}, Snapshot: snapshot,
+	}
+}
+
+func nameOf(o *policy.Object) string {
+	if o == nil {
+		return ""
+	}
+	return o.Name
+}
+
+// verdictName is the spelling of a verdict in a line.
+func verdictName(admitted bool) string {
+	if admitted {
+		return "Admitted"
+	}
+	return "Rejected"
+}

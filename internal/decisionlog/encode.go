@@ -1,0 +1,83 @@
+package decisionlog
+
+import (
+	"strconv"
+	"unicode/utf8"
+)
+
+// timeLayout is RFC 3339 with milliseconds; times are in UTC.
+const timeLayout = "2006-01-02T15:04:05.000Z07:00"
+
+// appendLine appends the line of a decision, which docs/schemas/decision-v1.json describes.
+func (d *Decision) appendLine(b []byte, accounts *Accounts) []byte {
+	b = append(b, `{"log":"decision","version":`...)
+	b = strconv.AppendInt(b, Version, 10)
+	b = append(b, `,"time":"`...)
+	b = d.Time.UTC().AppendFormat(b, timeLayout)
+	b = append(b, '"')
+	b = appendField(b, "app", d.App)
+	b = appendField(b, "group", d.Group)
+	b = appendField(b, "groupType", d.GroupType.String())
+	b = accounts.appendField(b, "account", d.Account)
+	if d.Operator != "" {
+		b = accounts.appendField(b, "operator", d.Operator)
+	}
+	if accounts.KeyID() != "" {
+		b = appendField(b, "accountKey", accounts.KeyID())
+	}
+	b = appendField(b, "trigger", d.Trigger.String())
+	b = appendField(b, "verdict", verdictName(d.Admitted))
+	b = appendField(b, "reason", d.Reason.String())
+	b = appendField(b, "policy", d.Policy)
+	b = append(b, `,"code":`...)
+	b = strconv.AppendInt(b, int64(d.Code), 10)
+	b = appendField(b, "audit", verdictName(d.Admitted != d.Audit.Exists()))
+	if d.Audit.Exists() {
+		b = appendField(b, "auditReason", d.Audit.Reason.String())
+		b = appendField(b, "auditPolicy", d.Audit.Policy)
+	}
+	b = append(b, `,"snapshot":"`...)
+	b = appendHex(b, d.Snapshot)
+	return append(b, "\"}\n"...)
+}
+
+// appendField appends a field after another one. The name needs no escapes.
+func appendField(b []byte, name, value string) []byte {
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
+	return appendString(b, value)
+}
+
+const hexDigits = "0123456789abcdef"
+
+func appendHex(b []byte, n uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, hexDigits[n>>shift&0xf])
+	}
+	return b
+}
+
+// appendString appends a JSON string. Bytes that are not UTF-8, which no callback has, become U+FFFD.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+			i++
+		case c < 0x20 || c == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+			i++
+		default:
+			r, size := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += size
+		}
+	}
+	return append(b, '"')
+}

@@ -1,0 +1,123 @@
+package webhookserver
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/groupgate/groupgate/internal/decisionlog"
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// withDecisions starts a gate with a decision log. The returned function stops both.
+func withDecisions(t *testing.T, input *policy.Input, o decisionlog.Options) (g *gate, stop func()) {
+	registry := prometheus.NewRegistry()
+	log := decisionlog.NewLog(o, registry, logr.Discard())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { log.Run(ctx) })
+	g = startGate(t, input, func(s *Server) { s.Decisions = log })
+	g.registry = registry
+	return g, func() {
+		g.stop()
+		cancel()
+		running.Wait()
+	}
+}
+
+// audited admits the accounts, and only watches a policy that admits nobody.
+func audited(accounts ...string) *policy.Input {
+	input := members(accounts...)
+	input.Policies = append(input.Policies, policy.Policy{
+		Object: object("what-if"), App: "prod", Groups: everyGroup(),
+		Join: &policy.JoinSection{Audit: true, Deny: &policy.AccountSelector{Accounts: []string{"anna"}}},
+	})
+	return input
+}
+
+func TestDecisionsAreLogged(t *testing.T) {
+	input := audited("jared", "anna")
+	line := func(account, rest string) string {
+		return fmt.Sprintf(`{"log":"decision","version":1,"time":"2023-11-14T22:13:20.000Z","app":"chat/prod",`+
+			`"group":%q,"groupType":"Public","account":%q,%s,"snapshot":"%016x"}`,
+			group, account, rest, policy.Compile(*input).Hash())
+	}
+	refused := []string{
+		line("mallory", `"trigger":"Apply","verdict":"Rejected","reason":"NotListed","policy":"gate","code":10110,`+
+			`"audit":"Rejected"`),
+		line("trent", `"operator":"leckie","trigger":"Invite","verdict":"Rejected","reason":"NotListed",`+
+			`"policy":"gate","code":10110,"audit":"Rejected"`),
+		line("anna", `"operator":"leckie","trigger":"Invite","verdict":"Admitted","reason":"Allowed",`+
+			`"policy":"gate","code":0,"audit":"Rejected","auditReason":"Denied","auditPolicy":"what-if"`),
+	}
+	admitted := line("jared", `"trigger":"Apply","verdict":"Admitted","reason":"Allowed","policy":"gate","code":0,`+
+		`"audit":"Admitted"`)
+	for name, tc := range map[string]struct {
+		all  bool
+		want []string
+	}{
+		"refused": {false, refused},
+		"all":     {true, append([]string{admitted}, refused...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			g, stop := withDecisions(t, input, decisionlog.Options{Out: &out, All: tc.all})
+			g.post(t, signed(query(applyCommand)), applyBody("jared"))
+			g.post(t, signed(query(applyCommand)), applyBody("mallory"))
+			g.post(t, signed(query(inviteCommand)), inviteBody("trent", "anna"))
+			g.post(t, signed(query(fullCommand)), fullBody(group))
+			g.post(t, query(applyCommand), applyBody("mallory")) // not authenticated
+			stop()
+			if diff := cmp.Diff(tc.want, strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")); diff != "" {
+				t.Errorf("(-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The kubelet may not read the standard output for as long as it likes.
+func TestBlockedDecisionLogDelaysNoAnswer(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, stop := withDecisions(t, members("jared"), decisionlog.Options{Out: writer, All: true})
+	accounts := make([]string, 500)
+	for i := range accounts {
+		accounts[i] = fmt.Sprint("stranger-", i)
+	}
+	const invitations = 30 // more than the pipe and the queue hold
+	var slowest time.Duration
+	for range invitations {
+		began := time.Now()
+		if got := g.post(t, signed(query(inviteCommand)), inviteBody(accounts...)); got.shape() != "200 OK 10110" {
+			t.Fatalf("got %s", got.shape())
+		}
+		slowest = max(slowest, time.Since(began))
+	}
+	if slowest > time.Second {
+		t.Errorf("an answer took %s", slowest)
+	}
+	dropped := int(g.count(t, "decisions_dropped_total"))
+	if dropped == 0 {
+		t.Error("nothing was dropped: the log did not block")
+	}
+	var lines strings.Builder
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(&lines, reader) })
+	stop()
+	writer.Close()
+	reading.Wait()
+	if got := strings.Count(lines.String(), "}\n{") + 1; got+dropped != invitations*len(accounts) {
+		t.Errorf("%d lines and %d dropped, want %d", got, dropped, invitations*len(accounts))
+	}
+}
