@@ -49,6 +49,7 @@ func main() {
 	}
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
 	root.AddCommand(runsCommand())
+	root.AddCommand(listsCommand())
 	root.AddCommand(decideCommands()...)
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
