@@ -25,11 +25,11 @@ func listsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lists",
 		Short: "Keep a list of accounts of any length in the cluster",
-		Long: "Keep a list of accounts of any length in the cluster, as small AccountLists with the label list=NAME, so " +
-			"that an edit of one account writes one small object. A policy refers to the list by that label:\n\n" +
+		Long: "Keep a list of accounts of any length in the cluster, as small AccountLists with the label list=NAME, " +
+			"so that an edit of one account writes one small object. A policy refers to the list by that label:\n\n" +
 			"  lists: [{selector: {matchLabels: {list: NAME}}}]\n\n" +
-			"Commands that run side by side lose nothing. The exit code is 1 if something was refused or failed, and 2 " +
-			"for bad input, for which nothing is written.",
+			"Commands that run side by side lose nothing. The exit code is 1 if something was refused or failed, and " +
+			"2 for bad input, for which nothing is written.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return badInputError{fmt.Errorf("there is no command %q: use sync, add, remove or diff", args[0])}
@@ -48,9 +48,9 @@ func listsSyncCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sync NAME --from FILE.csv",
 		Short: "Make a list what a file says",
-		Long: "Make a list what a file says: one account on each line, or a column of comma-separated values. What is " +
-			"wrong with the file is said, with the numbers of the lines, before anything is written. What others add or " +
-			"remove while this runs stays added or removed.",
+		Long: "Make a list what a file says: one account on each line, or a column of comma-separated values. What " +
+			"is wrong with the file is said, with the numbers of the lines, before anything is written. What others " +
+			"add or remove while this runs stays added or removed.",
 		Example: "  groupgate lists sync vip --from vip.csv -n chat\n" +
 			"  psql -Atc 'select id from vips' | groupgate lists sync vip --from - -n chat",
 		Args: listName(0),
@@ -122,8 +122,8 @@ func listsDiffCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff NAME --from FILE.csv",
 		Short: "Print what sync would add and remove",
-		Long: "Print what sync would add, after a +, and remove, after a -, and write nothing. The exit code is 0 whether " +
-			"or not there is a difference.",
+		Long: "Print what sync would add, after a +, and remove, after a -, and write nothing. The exit code is 0 " +
+			"whether or not there is a difference.",
 		Example: "  groupgate lists diff vip --from vip.csv -n chat",
 		Args:    listName(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -145,7 +145,8 @@ func listsDiffCommand() *cobra.Command {
 			for _, account := range d.Add {
 				text.WriteString("+" + account + "\n")
 			}
-			fmt.Fprintf(&text, "%s has %d accounts: %d to add, %d to remove.\n", args[0], d.Total, len(d.Add), len(d.Remove))
+			fmt.Fprintf(&text, "%s: %d accounts, %d to add, %d to remove.\n",
+				args[0], d.Total, len(d.Add), len(d.Remove))
 			_, err = io.WriteString(cmd.OutOrStdout(), text.String())
 			return err
 		},
@@ -164,7 +165,7 @@ func listName(accounts int) cobra.PositionalArgs {
 		case len(args)-1 < accounts:
 			return badInputError{fmt.Errorf("%s takes the name of a list and one account or more", cmd.Name())}
 		case accounts == 0 && len(args) > 1:
-			return badInputError{fmt.Errorf("%s takes the name of a list only; accounts come from the file", cmd.Name())}
+			return badInputError{fmt.Errorf("%s takes the name of a list only: accounts are in the file", cmd.Name())}
 		}
 		if err := lists.ValidateName(args[0]); err != nil {
 			return badInputError{err}
@@ -255,13 +256,12 @@ const maxNamed = 5
 
 func (o *listsOptions) summary(r lists.Result, unchanged int, failed bool) string {
 	if o.DryRun {
-		return fmt.Sprintf("%s: %d accounts would be added, %d removed, %d unchanged. Nothing was written.",
+		return fmt.Sprintf("%s: %d to add, %d to remove, %d unchanged. Nothing was written.",
 			o.Name, r.Added, r.Removed, unchanged)
 	}
-	text := fmt.Sprintf("%s: %d accounts added, %d removed, %d unchanged.", o.Name, r.Added, r.Removed, unchanged)
+	text := fmt.Sprintf("%s: %d added, %d removed, %d unchanged.", o.Name, r.Added, r.Removed, unchanged)
 	if failed {
-		text = fmt.Sprintf("%s: %d accounts added, %d removed, before it failed. Run it again: it goes on where it ended.",
-			o.Name, r.Added, r.Removed)
+		text = fmt.Sprintf("%s: %d added, %d removed, and then it failed: run it again.", o.Name, r.Added, r.Removed)
 	}
 	switch n := len(r.Shards); {
 	case n == 0:

@@ -23,14 +23,14 @@ func TestListsRefuseBadInput(t *testing.T) {
 	}{
 		"no such command": {[]string{"clear", "vip"}, []string{`no command "clear"`, "sync, add, remove or diff"}},
 		"no name":         {[]string{"sync", "--from", file}, []string{"sync takes the name of a list"}},
-		"two names":       {[]string{"diff", "vip", "ann"}, []string{"accounts come from the file"}},
+		"two names":       {[]string{"diff", "vip", "ann"}, []string{"accounts are in the file"}},
 		"name":            {[]string{"add", "VIP", "ann"}, []string{`"VIP" cannot be the name of a list`}},
 		"no account":      {[]string{"add", "vip"}, []string{"one account or more"}},
 		"empty account":   {[]string{"remove", "vip", ""}, []string{"must not be empty"}},
 		"added twice":     {[]string{"add", "vip", "ann", "ann"}, []string{`"ann" is a duplicate of 1`}},
 		"no file":         {[]string{"sync", "vip"}, []string{"--from"}},
 		"no such file":    {[]string{"sync", "vip", "--from", "nowhere.csv"}, []string{"nowhere.csv"}},
-		"lines":           {[]string{"sync", "vip", "--from", file}, []string{file, "line 2:", "line 3:", "duplicate of 1"}},
+		"lines":           {[]string{"sync", "vip", "--from", file}, []string{file, "line 2:", "line 3:", "of 1"}},
 		"standard input":  {[]string{"diff", "vip", "--from", "-"}, []string{"standard input", "line 1:"}},
 		"flag":            {[]string{"add", "vip", "ann", "--from", file}, []string{"unknown flag: --from"}},
 		"all namespaces":  {[]string{"add", "vip", "ann", "-A"}, []string{"one namespace"}},
@@ -60,19 +60,27 @@ func TestListsRefuseBadInput(t *testing.T) {
 }
 
 func TestListsSayWhatTheyDid(t *testing.T) {
+	two, six := []string{"vip.3", "vip.f"}, make([]string, 6)
 	for want, tc := range map[string]struct {
-		result lists.Result
-		dryRun bool
-		failed bool
+		lists.Result
+		dryRun, failed bool
 	}{
-		"vip: 0 accounts added, 0 removed, 7 unchanged. Nothing was written.":                                                    {},
-		"vip: 2 accounts added, 1 removed, 7 unchanged. Written: AccountList vip.3, vip.f.":                                      {result: lists.Result{Added: 2, Removed: 1, Shards: []string{"vip.3", "vip.f"}}},
-		"vip: 9 accounts added, 0 removed, 7 unchanged. Written: 6 AccountLists.":                                                {result: lists.Result{Added: 9, Shards: make([]string, 6)}},
-		"vip: 2 accounts would be added, 1 removed, 7 unchanged. Nothing was written.":                                           {result: lists.Result{Added: 2, Removed: 1}, dryRun: true},
-		"vip: 2 accounts added, 0 removed, before it failed. Run it again: it goes on where it ended. Written: AccountList vip.": {result: lists.Result{Added: 2, Shards: []string{"vip"}}, failed: true},
+		"vip: 0 added, 0 removed, 7 unchanged. Nothing was written.": {},
+		"vip: 2 added, 1 removed, 7 unchanged. Written: AccountList vip.3, vip.f.": {
+			Result: lists.Result{Added: 2, Removed: 1, Shards: two},
+		},
+		"vip: 9 added, 0 removed, 7 unchanged. Written: 6 AccountLists.": {
+			Result: lists.Result{Added: 9, Shards: six},
+		},
+		"vip: 2 to add, 1 to remove, 7 unchanged. Nothing was written.": {
+			Result: lists.Result{Added: 2, Removed: 1}, dryRun: true,
+		},
+		"vip: 2 added, 0 removed, and then it failed: run it again. Written: AccountList vip.3, vip.f.": {
+			Result: lists.Result{Added: 2, Shards: two}, failed: true,
+		},
 	} {
 		o := listsOptions{List: lists.List{Name: "vip", DryRun: tc.dryRun}}
-		if got := o.summary(tc.result, 7, tc.failed); got != want {
+		if got := o.summary(tc.Result, 7, tc.failed); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}

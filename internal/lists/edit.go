@@ -113,7 +113,7 @@ func (e *edit) carryOut(ctx context.Context, t task) ([]task, error) {
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(time.Duration(rand.Int64N(int64(pause)) + 1)):
+		case <-time.After(time.Duration(rand.Int64N(int64(pause)) + 1)): //nolint:gosec // a pause is no secret
 		}
 	}
 }
@@ -243,7 +243,7 @@ func (e *edit) write(
 	for i, account := range accounts {
 		list[i] = account
 	}
-	err := e.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(&unstructured.Unstructured{Object: map[string]any{
+	shard := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "AccountList",
 		"metadata": map[string]any{
 			"namespace": e.Namespace, "name": name, "resourceVersion": resourceVersion, "labels": labels,
@@ -252,7 +252,9 @@ func (e *edit) write(
 			},
 		},
 		"spec": map[string]any{"accounts": list},
-	}}), client.FieldOwner(FieldManager), client.ForceOwnership)
+	}}
+	err := e.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(shard),
+		client.FieldOwner(FieldManager), client.ForceOwnership)
 	if err != nil {
 		return fmt.Errorf("apply AccountList %s: %w", name, err)
 	}
@@ -288,8 +290,8 @@ func (e *edit) mayBeSplit(ctx context.Context, name string) error {
 		}
 	}
 	if policy, ok := e.named[name]; ok {
-		return fmt.Errorf("AccountList %s is too large for one object, and GroupPolicy %s names it, so that it cannot be "+
-			"split: refer to the list by {selector: {matchLabels: {%s: %s}}} there, and try again",
+		return fmt.Errorf("AccountList %s is too large for one object, and GroupPolicy %s names it, so that it cannot "+
+			"be split: refer to the list by {selector: {matchLabels: {%s: %s}}} there, and try again",
 			name, policy, v1alpha1.LabelList, e.Name)
 	}
 	return nil

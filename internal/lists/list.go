@@ -54,8 +54,9 @@ func (e *ForeignError) Error() string {
 	if n := len(e.Shards) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more like it)", n)
 	}
-	return fmt.Sprintf("AccountList %s%s is not kept by `groupgate lists`: it %s. If nothing else is to keep it any more, "+
-		"take over its accounts with `groupgate lists sync %s --from FILE --adopt`", e.Shards[0], more, e.Why, e.List)
+	return fmt.Sprintf("AccountList %s%s is not kept by `groupgate lists`: it %s. If nothing else is to keep it any "+
+		"more, take over its accounts with `groupgate lists sync %s --from FILE --adopt`",
+		e.Shards[0], more, e.Why, e.List)
 }
 
 // RemovalError says that a change would remove more than a tenth of a list.
@@ -190,7 +191,6 @@ func (e *edit) refuseForeign(ctx context.Context) error {
 type state struct {
 	shards  map[string]*v1alpha1.AccountList // by name
 	foreign []*v1alpha1.AccountList          // ordered by name
-	why     string                           // the first one is
 	// kept are the accounts on the shards that are not foreign, accounts those on all of them.
 	kept, accounts map[string]bool
 }
