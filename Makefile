@@ -165,6 +165,10 @@ docker-buildx: ## Build and push IMG for amd64 and arm64, with SBOM and provenan
 	docker buildx build --platform=linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
 	  --build-arg VERSION="$(VERSION)" --tag "$(IMG)" --push .
 
+.PHONY: plugin
+plugin: ## Build the kubectl plugin for all platforms, and its krew manifest, into dist.
+	VERSION="$(VERSION)" DIST=dist hack/plugin.sh
+
 .PHONY: install-yaml
 install-yaml: ## Render config/default with the image IMG into dist/install.yaml.
 	@mkdir -p dist

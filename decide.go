@@ -15,9 +15,6 @@ import (
 	"github.com/groupgate/groupgate/internal/runs"
 )
 
-// completionPatience is how long the completion of a command line may ask the cluster.
-const completionPatience = 2 * time.Second
-
 // decideCommands are approve, deny and undo.
 func decideCommands() []*cobra.Command {
 	return []*cobra.Command{
@@ -73,6 +70,7 @@ func decideCommand(verb runs.Verb, short, long string) *cobra.Command {
 	f.StringVar(&d.reason, "reason", "", "why, at most 256 characters; it is kept in the record of the run")
 	f.BoolVarP(&d.yes, "yes", "y", false, "do not ask: for scripts and pipelines")
 	f.BoolVar(&d.showAll, "show-all", false, fmt.Sprintf("show all members, and not only the first %d", runs.MaxShown))
+	d.completeFlags(cmd)
 	return cmd
 }
 
@@ -123,19 +121,4 @@ func (d *decision) run(ctx context.Context, word string, in io.Reader, out, note
 func isTerminal(in io.Reader) bool {
 	file, ok := in.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(file.Fd()))
-}
-
-// complete lists the groups and runs that can be decided so. Without an answer of the cluster there are none.
-func (d *decision) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
-	defer cancel()
-	list, _, err := d.listRuns(ctx, false)
-	if err != nil {
-		cobra.CompDebugln(err.Error(), false)
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return runs.Choices(list, d.verb, time.Now()), cobra.ShellCompDirectiveNoFileComp
 }

@@ -104,6 +104,7 @@ func explainCommand() *cobra.Command {
 		"default: unknown, for which every policy speaks that might")
 	f.StringVar(&at, "at", "", "time of the join, in RFC 3339, such as 2026-11-21T12:00:00Z; default: now")
 	f.StringVarP(&output, "output", "o", "", "json or yaml; default: text")
+	s.completeFlags(cmd)
 	return cmd
 }
 

@@ -35,6 +35,18 @@ import (
 var version string
 
 func main() {
+	if err := rootCommand(os.Args).ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
+		if _, bad := errors.AsType[badInputError](err); bad {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+// rootCommand executes words, of which the first is the name of the binary: as kubectl-groupgate it is a plugin of
+// kubectl, and as kubectl_complete-groupgate it completes the command lines of the plugin.
+func rootCommand(words []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "groupgate",
 		Short:         "The gatekeeper of chat groups on Tencent Cloud Chat (IM)",
@@ -44,20 +56,18 @@ func main() {
 			return flagsFromEnvironment(cmd.Flags())
 		},
 	}
-	if strings.HasPrefix(filepath.Base(os.Args[0]), "kubectl-") {
-		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl groupgate"}
-	}
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
 	root.AddCommand(runsCommand())
 	root.AddCommand(listsCommand())
 	root.AddCommand(decideCommands()...)
-	if err := root.ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
-		if _, bad := errors.AsType[badInputError](err); bad {
-			os.Exit(2)
-		}
-		os.Exit(1)
+	root.SetArgs(words[1:])
+	switch name := filepath.Base(words[0]); {
+	case strings.HasPrefix(name, "kubectl-"):
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl groupgate"}
+	case strings.HasPrefix(name, "kubectl_complete-"):
+		root.SetArgs(append([]string{cobra.ShellCompRequestCmd}, words[1:]...))
 	}
+	return root
 }
 
 // flagsFromEnvironment sets --log-level from GROUPGATE_LOG_LEVEL, and so on for every flag. The command line takes

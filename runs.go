@@ -45,6 +45,7 @@ func runsCommand() *cobra.Command {
 	c.addFlags(f)
 	f.BoolVar(&waiting, "waiting", false, "only the runs whose plans await approval")
 	f.StringVarP(&output, "output", "o", "", "json or yaml; default: a table")
+	c.completeFlags(cmd)
 	return cmd
 }
 

@@ -109,7 +109,12 @@ func (w *world) startManager() *lab.Manager {
 
 // command is the binary under test, with the kubeconfig of the admin and the namespace of the world.
 func (w *world) command(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(w.t.Context(), w.Binary, append(args, "-n", w.Namespace)...)
+	return w.plain(append(args, "-n", w.Namespace)...)
+}
+
+// plain is the binary under test, with the kubeconfig of the admin.
+func (w *world) plain(args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(w.t.Context(), w.Binary, args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig)
 	return cmd
 }
