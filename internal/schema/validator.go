@@ -36,8 +36,8 @@ type Validator struct {
 	rules      func() *cel.Validator // compiled when they are needed first
 }
 
-// Validators returns the validators of the embedded CustomResourceDefinitions, by kind. They are built once, which takes
-// milliseconds; the first object of a kind takes longer, since the rules of its kind are compiled then.
+// Validators returns the validators of the embedded CustomResourceDefinitions, by kind. They are built once, which
+// takes milliseconds; the first object of a kind takes longer, since the rules of its kind are compiled then.
 func Validators() (map[string]*Validator, error) { return validators() }
 
 var validators = sync.OnceValues(func() (map[string]*Validator, error) {
@@ -189,6 +189,10 @@ func (v *Validator) validate(ctx context.Context, u *unstructured.Unstructured) 
 		field.NewPath("metadata"))
 	problems = append(problems, apiservervalidation.ValidateCustomResource(nil, u.Object, v.schema)...)
 	problems = append(problems, listtype.ValidateListSetsAndMaps(nil, v.structural, u.Object)...)
+	rules := v.rules()
+	if rules == nil {
+		return problems // the kind has none
+	}
 	for _, problem := range problems {
 		switch problem.Type {
 		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany,
@@ -196,7 +200,7 @@ func (v *Validator) validate(ctx context.Context, u *unstructured.Unstructured) 
 			return append(problems, field.Invalid(nil, nil, errRulesNotChecked.Error()))
 		}
 	}
-	found, _ := v.rules().Validate(ctx, nil, v.structural, u.Object, nil, celconfig.RuntimeCELCostBudget)
+	found, _ := rules.Validate(ctx, nil, v.structural, u.Object, nil, celconfig.RuntimeCELCostBudget)
 	return append(problems, found...)
 }
 
