@@ -24,10 +24,10 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check an installation: definitions, rights, leader, replicas, apps, policies, callback URL, vendor",
-		Long: "Check an installation: the definitions, the rights of the manager's ServiceAccount, leader and replicas, " +
-			"IMApps and policies, the callback URL as the vendor sees it, and whether the vendor accepts the " +
-			"credentials. Each line is ok, a warning or a failure, with what to do. Nothing is changed, and no secret " +
-			"is printed.\n\n" +
+		Long: "Check an installation: the definitions, the rights of the manager's ServiceAccount, leader and " +
+			"replicas, IMApps and policies, the callback URL as the vendor sees it, and whether the vendor accepts " +
+			"the credentials. Each line is ok, a warning or a failure, with what to do. Nothing is changed, and no " +
+			"secret is printed.\n\n" +
 			"What this user may not read is not checked, and a warning. The exit code is 0 without a failure, 1 with " +
 			"one, and 2 for bad input.",
 		Example: "  kubectl groupgate check -n chat --url https://gate.example.com/callback\n" +

@@ -49,7 +49,8 @@ func ParseURL(text string) (*url.URL, error) {
 // checkURL looks up the name and checks the certificate, as the vendor does before it sends a callback.
 func (c *Checker) checkURL(ctx context.Context) []Line {
 	if c.URL == "" {
-		return []Line{callbackURL.warn("pass --url as it stands in the vendor's console", "not checked: no URL is given")}
+		return []Line{callbackURL.warn("pass --url as it stands in the vendor's console",
+			"not checked: no URL is given")}
 	}
 	u, err := ParseURL(c.URL)
 	if err != nil {
@@ -93,7 +94,7 @@ func (c *Checker) checkCertificate(ctx context.Context, u *url.URL) Line {
 		return notTrusted(u, err)
 	}
 	defer func() { _ = connection.Close() }()
-	leaf := connection.(*tls.Conn).ConnectionState().PeerCertificates[0] //nolint:errcheck // a tls.Dialer makes no other
+	leaf := connection.(*tls.Conn).ConnectionState().PeerCertificates[0]
 	until := leaf.NotAfter.UTC().Format(time.RFC3339)
 	if left := leaf.NotAfter.Sub(c.Now()); left < soon {
 		return callbackURL.warn("look why it is not renewed", "the certificate of %s ends at %s", u.Hostname(), until)
@@ -105,7 +106,8 @@ func (c *Checker) checkCertificate(ctx context.Context, u *url.URL) Line {
 func notTrusted(u *url.URL, err error) Line {
 	verification, ok := errors.AsType[*tls.CertificateVerificationError](err)
 	if !ok {
-		return callbackURL.fail("open the way to it: load balancer, firewall, port", "%s does not answer: %s", u.Host, err)
+		return callbackURL.fail("open the way to it: load balancer, firewall, port",
+			"%s does not answer: %s", u.Host, err)
 	}
 	leaf := verification.UnverifiedCertificates[0]
 	invalid, _ := errors.AsType[x509.CertificateInvalidError](err)
@@ -189,8 +191,8 @@ func (c *Checker) checkCallback(ctx context.Context, app *v1alpha1.IMApp, token 
 	return []Line{callbackURL.ok("%s: a signed probe was answered in %s", name, p.took.Round(time.Millisecond))}
 }
 
-// unexpected is the line for an answer that Groupgate does not give to the vendor; nil if it does. unsigned says that the
-// probe had no Sign, so that it has to be refused.
+// unexpected is the line for an answer that Groupgate does not give to the vendor; nil if it does. unsigned says that
+// the probe had no Sign, so that it has to be refused.
 func (c *Checker) unexpected(name string, p probe, unsigned bool) *Line {
 	var line Line
 	right := p.status == http.StatusOK && p.answer.ActionStatus == "OK" && *p.answer.ErrorCode == 0

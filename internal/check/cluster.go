@@ -168,7 +168,8 @@ func (c *Checker) may(ctx context.Context, asked client.Client, namespace string
 	resource, subresource, _ := strings.Cut(r.resource, "/")
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: namespace, Verb: verb, Group: r.group, Resource: resource, Subresource: subresource, Name: r.name,
+			Namespace: namespace, Verb: verb, Group: r.group, Resource: resource, Subresource: subresource,
+			Name: r.name,
 		},
 	}}
 	err := asked.Create(ctx, review)

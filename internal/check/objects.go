@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -44,8 +43,8 @@ func (c *Checker) checkApp(app *v1alpha1.IMApp) []Line {
 	lines := problems(apps, name, app, app.Status.Conditions, app.Status.ObservedGeneration)
 	if vendor := condition(app.Status.Conditions, v1alpha1.ConditionVendorReachable); vendor != nil &&
 		vendor.Status == metav1.ConditionFalse {
-		lines = append(lines, apps.fail("see what the message says", "%s: the vendor's REST API is %s for the manager: %s",
-			name, vendor.Reason, vendor.Message))
+		lines = append(lines, apps.fail("see what the message says",
+			"%s: the vendor's REST API is %s for the manager: %s", name, vendor.Reason, vendor.Message))
 	}
 	if app.Spec.Pruning == v1alpha1.PruningSuspended {
 		lines = append(lines, apps.warn("set spec.pruning to Enabled when it may go on",
@@ -110,7 +109,7 @@ func problems(
 	t topic, name string, object metav1.Object, conditions []metav1.Condition, observed int64,
 ) (lines []Line) {
 	if observed != object.GetGeneration() {
-		return []Line{t.fail("wait a moment; otherwise look whether the manager watches the namespace, and has a leader",
+		return []Line{t.fail("wait a moment; otherwise look whether the manager watches the namespace",
 			"%s: the leader has not seen generation %d", name, object.GetGeneration())}
 	}
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionProgrammed} {
@@ -127,7 +126,7 @@ func problems(
 	}
 	if warning := condition(conditions, v1alpha1.ConditionWarning); warning != nil &&
 		warning.Status == metav1.ConditionTrue {
-		lines = append(lines, t.warn("change it, or leave it if it is meant", "%s", fmt.Sprintf("%s: %s", name, warning.Message)))
+		lines = append(lines, t.warn("change it, or leave it if it is meant", "%s: %s", name, warning.Message))
 	}
 	return lines
 }

@@ -52,7 +52,8 @@ func (c *Checker) checkLeader(ctx context.Context) Line {
 	}
 	age := c.Now().Sub(lease.Spec.RenewTime.Time).Round(time.Second)
 	if age > life {
-		return leader.fail(look, "%s was the leader, and renewed the Lease %s %s ago", *lease.Spec.HolderIdentity, name, age)
+		return leader.fail(look, "%s was the leader, and renewed the Lease %s %s ago",
+			*lease.Spec.HolderIdentity, name, age)
 	}
 	return leader.ok("%s renewed the Lease %s %s ago", *lease.Spec.HolderIdentity, name, max(age, 0))
 }

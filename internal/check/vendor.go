@@ -22,8 +22,8 @@ const (
 	oddSkew = 20 * time.Second
 )
 
-// checkVendor makes one call that changes nothing, as the manager makes them. problem is why the key is not known, if it
-// is not.
+// checkVendor makes one call that changes nothing, as the manager makes them. problem is why the key is not known, if
+// it is not.
 func (c *Checker) checkVendor(ctx context.Context, app *v1alpha1.IMApp, key string, problem *Line) []Line {
 	name := app.Namespace + "/" + app.Name
 	switch {
