@@ -43,7 +43,7 @@ func main() {
 			return flagsFromEnvironment(cmd.Flags())
 		},
 	}
-	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
+	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), simulateCommand(), testCommand(), versionCommand())
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
 		if _, bad := errors.AsType[badInputError](err); bad {
