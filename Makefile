@@ -115,7 +115,7 @@ control-plane: ## Build kube-apiserver, etcd and kubectl if missing, and print t
 ##@ Generate
 
 .PHONY: generate
-generate: manifests api-reference ## Regenerate all generated files.
+generate: manifests api-reference schemas ## Regenerate all generated files.
 	$(CONTROLLER_GEN) object paths=./api/...
 
 .PHONY: tidy
@@ -125,6 +125,10 @@ tidy: ## Update go.mod and go.sum of every module, after a dependency of any of 
 .PHONY: manifests
 manifests: ## Regenerate the CustomResourceDefinitions.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+
+.PHONY: schemas
+schemas: manifests ## Regenerate docs/schemas.
+	go run . schema --dir docs/schemas
 
 .PHONY: api-reference
 api-reference: ## Regenerate docs/reference/api.md.
@@ -164,6 +168,10 @@ docker-push: ## Push the image IMG.
 docker-buildx: ## Build and push IMG for amd64 and arm64, with SBOM and provenance.
 	docker buildx build --platform=linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
 	  --build-arg VERSION="$(VERSION)" --tag "$(IMG)" --push .
+
+.PHONY: plugin
+plugin: ## Build the kubectl plugin for all platforms, and its krew manifest, into dist.
+	VERSION="$(VERSION)" DIST=dist hack/plugin.sh
 
 .PHONY: install-yaml
 install-yaml: ## Render config/default with the image IMG into dist/install.yaml.

@@ -5,8 +5,9 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,8 +26,7 @@ type cluster struct {
 }
 
 func (c *cluster) addFlags(f *pflag.FlagSet) {
-	f.StringVarP(&c.namespace, "namespace", "n", "",
-		"namespace of the objects; default: that of the context, and default for files")
+	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the objects; default: that of the context")
 	f.BoolVarP(&c.allNamespaces, "all-namespaces", "A", false, "the objects of all namespaces")
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: KUBECONFIG, then ~/.kube/config")
 	f.StringVar(&c.context, "context", "", "context of the kubeconfig")
@@ -75,19 +75,30 @@ func (c *cluster) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// client is one of the kinds of Groupgate and of Kubernetes. It has not reached the cluster yet.
+// kinds are those that the tools ask for.
+func kinds() apimeta.RESTMapper {
+	mapper := apimeta.NewDefaultRESTMapper(nil)
+	for _, kind := range []string{"IMApp", "AccountList", "GroupPolicy", "PruneRun"} {
+		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
+	}
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), apimeta.RESTScopeRoot)
+	return mapper
+}
+
+// client is one of the kinds of the tools. It has not reached the cluster yet.
 func (c *cluster) client() (client.Client, error) {
 	config, err := c.restConfig()
 	if err != nil {
 		return nil, err
 	}
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
 	}
-	reach, err := client.New(config, client.Options{Scheme: scheme})
+	// With the kinds at hand, no request has to ask for them first.
+	reach, err := client.New(config, client.Options{Scheme: scheme, Mapper: kinds()})
 	if err != nil {
 		return nil, fmt.Errorf("reach the cluster: %w", err)
 	}

@@ -3,16 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"sigs.k8s.io/yaml"
 
 	"github.com/groupgate/groupgate/internal/explain"
 	"github.com/groupgate/groupgate/internal/manifests"
@@ -30,6 +27,7 @@ func (s *source) addFlags(f *pflag.FlagSet) {
 		"file or folder with manifests, or with a kustomization, repeatable; - is the standard input; "+
 			"default: the cluster of the kubeconfig")
 	s.cluster.addFlags(f)
+	f.Lookup("namespace").Usage += ", and default for files"
 }
 
 func (s *source) read(ctx context.Context, in io.Reader) (*manifests.Objects, error) {
@@ -78,8 +76,8 @@ func explainCommand() *cobra.Command {
 			if err != nil {
 				return badInputError{err}
 			}
-			if output != "" && output != "json" && output != "yaml" {
-				return badInputError{fmt.Errorf("--output is %q: use json or yaml, or leave it out for text", output)}
+			if err := validateOutput(output); err != nil {
+				return err
 			}
 			objects, err := s.read(cmd.Context(), cmd.InOrStdin())
 			if err != nil {
@@ -106,13 +104,9 @@ func explainCommand() *cobra.Command {
 		"default: unknown, for which every policy speaks that might")
 	f.StringVar(&at, "at", "", "time of the join, in RFC 3339, such as 2026-11-21T12:00:00Z; default: now")
 	f.StringVarP(&output, "output", "o", "", "json or yaml; default: text")
+	s.completeFlags(cmd)
 	return cmd
 }
-
-// badInputError is an error that ends the process with exit code 2.
-type badInputError struct{ error }
-
-func (b badInputError) Unwrap() error { return b.error }
 
 func question(app string, args []string, trigger, groupType, at string) (explain.Question, error) {
 	q := explain.Question{App: app, Group: args[0], At: time.Now()}
@@ -141,47 +135,4 @@ func question(app string, args []string, trigger, groupType, at string) (explain
 		}
 	}
 	return q, nil
-}
-
-// explanation is what explain prints.
-type explanation interface {
-	Sentence() string
-	Table() [][]string
-	Advice() []string
-}
-
-func printAnswer(out io.Writer, answer explanation, format string) error {
-	if format != "" {
-		text, err := json.MarshalIndent(answer, "", "  ")
-		if err == nil && format == "yaml" {
-			text, err = yaml.JSONToYAML(text)
-		}
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(out, strings.TrimSuffix(string(text), "\n"))
-		return err
-	}
-	var text strings.Builder
-	text.WriteString(answer.Sentence())
-	if rows := answer.Table(); rows != nil {
-		text.WriteString("\n")
-		table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
-		for _, row := range rows {
-			if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
-				return err
-			}
-		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
-	}
-	for i, hint := range answer.Advice() {
-		if i == 0 {
-			text.WriteString("\n")
-		}
-		text.WriteString("Hint: " + hint + "\n")
-	}
-	_, err := io.WriteString(out, text.String())
-	return err
 }

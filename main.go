@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -34,6 +35,18 @@ import (
 var version string
 
 func main() {
+	if err := rootCommand(os.Args).ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
+		if _, bad := errors.AsType[badInputError](err); bad {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+// rootCommand executes words, of which the first is the name of the binary: as kubectl-groupgate it is a plugin of
+// kubectl, and as kubectl_complete-groupgate it completes the command lines of the plugin.
+func rootCommand(words []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "groupgate",
 		Short:         "The gatekeeper of chat groups on Tencent Cloud Chat (IM)",
@@ -43,14 +56,20 @@ func main() {
 			return flagsFromEnvironment(cmd.Flags())
 		},
 	}
-	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), simulateCommand(), testCommand(), versionCommand())
-	if err := root.ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
-		if _, bad := errors.AsType[badInputError](err); bad {
-			os.Exit(2)
-		}
-		os.Exit(1)
+	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
+	root.AddCommand(schemaCommand())
+	root.AddCommand(simulateCommand())
+	root.AddCommand(runsCommand())
+	root.AddCommand(listsCommand())
+	root.AddCommand(decideCommands()...)
+	root.SetArgs(words[1:])
+	switch name := filepath.Base(words[0]); {
+	case strings.HasPrefix(name, "kubectl-"):
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl groupgate"}
+	case strings.HasPrefix(name, "kubectl_complete-"):
+		root.SetArgs(append([]string{cobra.ShellCompRequestCmd}, words[1:]...))
 	}
+	return root
 }
 
 // flagsFromEnvironment sets --log-level from GROUPGATE_LOG_LEVEL, and so on for every flag. The command line takes

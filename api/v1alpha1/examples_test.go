@@ -57,7 +57,7 @@ func TestDocumentationExamplesAreComplete(t *testing.T) {
 			return err
 		}
 		for _, match := range manifests.FindAll(data, -1) {
-			if strings.Contains(string(match), "groupgate.io/v1alpha1") {
+			if strings.Contains(string(match), "apiVersion: groupgate.io/") {
 				t.Errorf("%s shows an object: add the page to TestDocumentationExamples", path)
 			}
 		}

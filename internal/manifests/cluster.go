@@ -31,16 +31,25 @@ func List(ctx context.Context, reader client.Reader, namespace string) (*Objects
 	return o, nil
 }
 
+// Runs reads the PruneRuns of a namespace, or of all if it is "".
+func Runs(
+	ctx context.Context, reader client.Reader, namespace string, options ...client.ListOption,
+) (runs []v1alpha1.PruneRun, err error) {
+	err = eachPage(ctx, reader, namespace, "pruneruns",
+		func(l *v1alpha1.PruneRunList) { runs = append(runs, l.Items...) }, options...)
+	return runs, err
+}
+
 // eachPage passes the pages of a list to keep. Each is a list of its own: decoding into one that was used before would
 // overwrite what keep has kept.
 func eachPage[L any, P interface {
 	*L
 	client.ObjectList
-}](ctx context.Context, reader client.Reader, namespace, plural string, keep func(P)) error {
+}](ctx context.Context, reader client.Reader, namespace, plural string, keep func(P), o ...client.ListOption) error {
 	for next := ""; ; {
 		page := P(new(L))
-		err := reader.List(ctx, page,
-			client.InNamespace(namespace), client.Limit(objectsPerPage), client.Continue(next))
+		o = append(o, client.InNamespace(namespace), client.Limit(objectsPerPage), client.Continue(next))
+		err := reader.List(ctx, page, o...)
 		if err != nil {
 			return fmt.Errorf("list the %s: %w", plural, err)
 		}

@@ -11,11 +11,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
+
+// yieldEvery is how many members are listed between two looks for a person who waits: some pages.
+const yieldEvery = 1000
 
 // planRecheck is when a run that the plan limiter held back tries again.
 const planRecheck = 5 * time.Second
@@ -52,9 +56,11 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 		return policy.Plan{}, tooManyLargePlans()
 	}
 	defer release()
-	members := sparing(prunerun.RefusedByVendor(f.runs, j.Now()), f.remote.list(ctx, *f.group))
+	members := sparing(prunerun.RefusedByVendor(f.runs, j.Now()), j.yielding(ctx, f.remote.list(ctx, *f.group)))
 	plan, err := policy.PlanPrune(&f.rule, f.state(), budget, members, j.Now())
-	switch {
+	switch later, yields := errors.AsType[*laterError](err); {
+	case yields:
+		return policy.Plan{}, later
 	case errors.Is(err, policy.ErrActivityUnknown):
 		return policy.Plan{}, unknownActivity(err)
 	case err != nil:
@@ -76,6 +82,33 @@ func sparing(refused map[string]struct{}, members iter.Seq2[policy.Member, error
 			}
 		}
 	}
+}
+
+// yielding ends a list of members, which may take minutes, once a person has denied the run or asked for an undo in the
+// group.
+func (j *job) yielding(ctx context.Context, members iter.Seq2[policy.Member, error]) iter.Seq2[policy.Member, error] {
+	return func(yield func(policy.Member, error) bool) {
+		listed := 0
+		for member, err := range members {
+			if listed++; listed%yieldEvery == 0 && j.urgentWaits(ctx) {
+				yield(policy.Member{}, &laterError{after: soon})
+				return
+			}
+			if !yield(member, err) {
+				return
+			}
+		}
+	}
+}
+
+// urgentWaits reports whether a person waits for this run, or for another one of the group.
+func (j *job) urgentWaits(ctx context.Context) bool {
+	var run v1alpha1.PruneRun
+	if j.Cache != nil && j.Cache.Get(ctx, client.ObjectKeyFromObject(j.run), &run) == nil &&
+		prunerun.ClassOf(&run).Urgent() {
+		return true
+	}
+	return j.turns.urgentWaits(j.key)
 }
 
 func tooManyLargePlans() error {

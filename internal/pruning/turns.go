@@ -3,6 +3,7 @@ package pruning
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -115,6 +116,16 @@ func (t *turns) groupBusy(key prunerun.Key) bool {
 		}
 	}
 	return false
+}
+
+// urgentWaits reports whether an urgent run of the group waits for a turn.
+func (t *turns) urgentWaits(key prunerun.Key) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	queue := t.waiting[key.AppName()]
+	return queue != nil && slices.ContainsFunc(queue.inOrder, func(other *turn) bool {
+		return other.key == key && other.class.Urgent()
+	})
 }
 
 func (t *turns) waitingOf(app types.NamespacedName) *queueOfRuns {

@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
@@ -136,5 +138,33 @@ func TestTurnOfARunThatIsAnotherByNow(t *testing.T) {
 	}
 	if !slices.Equal(*woken, []string{"again", "third"}) {
 		t.Errorf("woken = %v, want the turn passed on", *woken)
+	}
+}
+
+// A list of members takes minutes in a large group.
+func TestPersonDoesNotWaitForAListOfMembers(t *testing.T) {
+	t.Parallel()
+	for name, speak := range map[string]func(w *world, r *replica){
+		"denial": func(w *world, _ *replica) { w.Decide("one", v1alpha1.ApprovalDenied) },
+		"undo of another run": func(w *world, r *replica) {
+			other := client.ObjectKey{Namespace: w.Namespace, Name: "other"}
+			r.turns.take(other, prunerun.KeyOf(w.Get("one")), prunerun.ClassUndo)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const members = 10 * yieldEvery
+			w := enforcingOf(t, members, 1)
+			r := w.replica()
+			r.Cache = w.Client
+			w.Once(apiList, 2, func() { speak(w, r) })
+			next, err := r.step("one")
+			if err != nil || next.After != soon || prunerun.HasPlan(w.Get("one")) {
+				t.Errorf("next %v, error %v, want another Step soon, without a plan", next, err)
+			}
+			if pages := w.Happened(apiList); pages > 2*members/yieldEvery {
+				t.Errorf("%d pages were listed", pages)
+			}
+		})
 	}
 }

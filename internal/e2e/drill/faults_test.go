@@ -150,7 +150,7 @@ func drawEpisode(seed uint64) episodeDraft {
 		add(fault{At: at(), Do: faultStop, When: when(), For: length, Target: d.IntN(2)})
 	}
 	for range d.IntN(3) {
-		add(fault{At: at(), Do: faultLag, For: d.duration(5*time.Second, 20*time.Second)})
+		add(fault{At: d.duration(0, faultsFor*2/3), Do: faultLag, For: d.duration(5*time.Second, 20*time.Second)})
 	}
 	if d.chance(20) {
 		add(fault{At: at(), Do: faultRotate, For: d.duration(0, 3*time.Second), Target: d.IntN(len(e.Apps))})

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"context"
 	"io"
 	"log"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -82,6 +84,23 @@ func (l *laggingServer) lag(behind bool) {
 	default:
 		if !behind {
 			close(l.goingOn)
+		}
+	}
+}
+
+// awaitLag waits until the watches are held up, as long as faults are injected.
+func (l *laggingServer) awaitLag(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, faultsFor)
+	defer cancel()
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		goingOn := l.goingOn
+		l.mu.Unlock()
+		select {
+		case <-goingOn:
+			pause(ctx, 5*time.Millisecond)
+		default:
+			return
 		}
 	}
 }

@@ -66,6 +66,8 @@ func (p runner) do(ctx context.Context, s step) {
 		if _, err := im.AddFault(ctx, fault); err != nil {
 			p.violation("%s: hold %q: %v", p.Name, g.ID, err)
 		}
+	case doAwaitLag:
+		p.server.awaitLag(ctx)
 	case doAwaitEnd:
 		p.awaitEnd(ctx, app, g.ID)
 	case doAwaitPlan:

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,7 @@ const (
 	doReport     = "report"     // the vendor reports the group as full, to manager N first
 	doHold       = "hold"       // the next N calls of one kind take long, so that other steps fall between
 	doAwaitPlan  = "await plan" // for some seconds
+	doAwaitLag   = "await lag"  // of the watches of lists, until the faults end
 	doAwaitEnd   = "await end"  // of all runs of the group, for some seconds
 	doSpeak      = "speak"      // N planned accounts, or members
 	doQuit       = "quit"       // N of them leave
@@ -66,6 +68,14 @@ func drawSteps(d rng, s scenario, e episodeDraft) (steps []step) {
 	long := func() time.Duration { return d.duration(0, 3*time.Second) }
 
 	begin := d.duration(0, faultsFor*2/3)
+	// The list grows while no replica sees it: what comes after that must respect it nevertheless.
+	unseen := len(s.Rule.Lists) > 0 && d.chance(60) &&
+		slices.ContainsFunc(e.Faults, func(f fault) bool { return f.Do == faultLag })
+	if unseen && s.Rule.Mode != "Approve" {
+		add(0, doAwaitLag, 0)
+		add(short(), doListGrow, d.between(1, 20))
+		begin = d.duration(2*time.Second, 4*time.Second)
+	}
 	for range d.IntN(3) {
 		steps = append(steps, step{Do: doHold, Group: group(), N: d.between(1, 4), Pick: d.Uint64()})
 	}
@@ -145,8 +155,12 @@ func drawSteps(d rng, s scenario, e episodeDraft) (steps []step) {
 		if d.chance(15) {
 			add(short(), doAge, d.IntN(8))
 		}
-		if len(s.Rule.Lists) > 0 && d.chance(60) {
-			// The list grows by planned accounts, and every replica has that snapshot before the approval.
+		if unseen || len(s.Rule.Lists) > 0 && d.chance(60) {
+			// The list grows by planned accounts. Unless the watches lag, every replica has that snapshot before the
+			// approval.
+			if unseen {
+				add(0, doAwaitLag, 0)
+			}
 			add(short(), doListGrow, d.between(1, 20))
 			pauseBefore = d.duration(2*time.Second, 4*time.Second)
 		} else {

@@ -228,13 +228,15 @@ type status struct {
 }
 
 // check returns the failure that the vendor reports: an ErrorCode other than 0, whatever ActionStatus says, or an
-// ActionStatus other than OK.
+// ActionStatus other than OK. A response without either of them says nothing.
 func (s status) check(r response) error {
 	switch {
 	case s.ErrorCode == nil:
 		return errors.New("it has no ErrorCode")
 	case *s.ErrorCode != 0:
 		return r.refused(*s.ErrorCode, s.ErrorInfo)
+	case s.ActionStatus == "":
+		return errors.New("it has no ActionStatus")
 	case s.ActionStatus != "OK":
 		return r.refused(0, "ActionStatus is not OK. "+s.ErrorInfo)
 	}

@@ -227,8 +227,8 @@ func TestRetries(t *testing.T) {
 			ClassPermanent, 1, HealthReachable, "code 10004"},
 		"FAIL without a code": {always(200, `{"ActionStatus":"FAIL","ErrorCode":0,"ErrorInfo":"x"}`), ClassPermanent,
 			1, HealthReachable, "ActionStatus is not OK. x"},
-		"no ActionStatus": {always(200, `{"ErrorCode":0}`), ClassPermanent, 1, HealthReachable,
-			"ActionStatus is not OK"},
+		"no ActionStatus": {always(200, `{"ErrorCode":0}`), ClassTransient, 5, HealthUnreachable,
+			"no ActionStatus"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,77 @@
+package runs
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/prunerun"
+)
+
+// Verb is what a person decides about a run.
+type Verb string
+
+// The verbs.
+const (
+	Approve Verb = "approve"
+	Deny    Verb = "deny"
+	Undo    Verb = "undo"
+)
+
+// Past is the verb in the past tense.
+func (v Verb) Past() string {
+	switch v {
+	case Approve:
+		return "approved"
+	case Deny:
+		return "denied"
+	}
+	return "undone"
+}
+
+// refuses says why the run cannot be decided so; it is empty if it can. It is a sentence without its end, about "it".
+func (v Verb) refuses(run *v1alpha1.PruneRun, now time.Time) string {
+	end, finished := prunerun.Completion(run)
+	switch {
+	case !run.DeletionTimestamp.IsZero():
+		return "it is being deleted"
+	case v == Undo:
+		return refusesUndo(run, finished)
+	case finished:
+		return fmt.Sprintf("it has ended (%s): %s", end.Reason, printable(end.Message))
+	case run.Spec.Approval == v1alpha1.ApprovalDenied:
+		return "it was denied already"
+	case v == Deny:
+		return ""
+	case !prunerun.HasPlan(run):
+		return fmt.Sprintf("it has no plan yet (%s)", state(run, now))
+	case run.Spec.Approval == v1alpha1.ApprovalApproved:
+		return "it was approved already"
+	case prunerun.PlanExpired(run, now):
+		return fmt.Sprintf("its plan has been void since %s: the next callback of the full group makes another run",
+			voidAt(run, now).Format(time.RFC3339))
+	case !Waits(run, now):
+		return fmt.Sprintf("its mode is %s, in which nothing awaits approval", describe(run, now).Mode)
+	}
+	return ""
+}
+
+func refusesUndo(run *v1alpha1.PruneRun, finished bool) string {
+	switch {
+	case prunerun.UndoEnded(run):
+		return "it was undone already; a run can be undone once"
+	case run.Spec.Undo != "":
+		return "its undo was requested already"
+	case !finished:
+		return "it has not ended: deny it to stop it, and undo it then"
+	case !prunerun.RemovedMembers(run):
+		return "it removed no member"
+	}
+	return ""
+}
+
+// byGroup reports whether the run is one that is meant by its group. A run that has no plan yet is meant by its name
+// only: what is shown and decided then is not a plan.
+func (v Verb) byGroup(run *v1alpha1.PruneRun, now time.Time) bool {
+	return v.refuses(run, now) == "" && (v == Undo || prunerun.HasPlan(run))
+}

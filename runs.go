@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/manifests"
+	"github.com/groupgate/groupgate/internal/runs"
+)
+
+func runsCommand() *cobra.Command {
+	var (
+		c       cluster
+		waiting bool
+		output  string
+	)
+	cmd := &cobra.Command{
+		Use:   "runs",
+		Short: "List the runs that prune groups, or those that await approval",
+		Long: "List the runs that prune groups, with what each would do and the state that it is in. Those that " +
+			"await approval come first, the next to be void at the top.\n\n" +
+			"Days and times are in UTC.",
+		Example: "  kubectl groupgate runs --waiting\n" +
+			"  kubectl groupgate runs -n chat -o json",
+		Args: noWords,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := validateOutput(output); err != nil {
+				return err
+			}
+			list, namespace, err := c.listRuns(cmd.Context(), waiting)
+			if err != nil {
+				return err
+			}
+			return printAnswer(cmd.OutOrStdout(), runs.NewList(list, namespace, waiting, time.Now()), output)
+		},
+	}
+	cmd.SetFlagErrorFunc(badFlag)
+	f := cmd.Flags()
+	c.addFlags(f)
+	f.BoolVar(&waiting, "waiting", false, "only the runs whose plans await approval")
+	f.StringVarP(&output, "output", "o", "", "json or yaml; default: a table")
+	c.completeFlags(cmd)
+	return cmd
+}
+
+// noWords refuses arguments.
+func noWords(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return badInputError{fmt.Errorf("%s takes no argument, but got %q", cmd.Name(), args[0])}
+	}
+	return nil
+}
+
+func badFlag(_ *cobra.Command, err error) error { return badInputError{err} }
+
+// listRuns reads the runs that the flags mean, all or those that nobody has decided about.
+func (c *cluster) listRuns(
+	ctx context.Context, undecided bool,
+) (list []v1alpha1.PruneRun, namespace string, err error) {
+	reader, err := c.client()
+	if err != nil {
+		return nil, "", badInputError{err}
+	}
+	if namespace, err = c.scope(); err != nil {
+		return nil, "", badInputError{err}
+	}
+	var options []client.ListOption
+	if undecided {
+		pending := fields.OneTermEqualSelector("spec.approval", string(v1alpha1.ApprovalPending))
+		options = append(options, client.MatchingFieldsSelector{Selector: pending})
+	}
+	list, err = manifests.Runs(ctx, reader, namespace, options...)
+	return list, namespace, withRights(err, "", namespace)
+}
+
+// withRights adds to an error which role would have helped.
+func withRights(err error, verb runs.Verb, namespace string) error {
+	if hint := runs.Rights(err, verb, namespace); hint != "" {
+		return fmt.Errorf("%w\n%s", err, hint)
+	}
+	return err
+}
