@@ -137,7 +137,10 @@ func readDecisions(s *simulate.Simulation, name string, in io.Reader) (err error
 
 // outcome is an error where the report has what --fail-on names.
 func (o *simulateOptions) outcome(r *simulate.Report) error {
-	closed, opened := o.failOn.value != "opened" && o.failOn.value != "", o.failOn.value == "opened" || o.failOn.value == "any"
+	closed, opened := o.failOn.value == "closed", o.failOn.value == "opened"
+	if o.failOn.value == "any" {
+		closed, opened = true, true
+	}
 	switch {
 	case closed && r.Closed > 0 || opened && r.Opened > 0:
 		return fmt.Errorf("--fail-on=%s: %d decisions would be refused that were admitted, %d admitted that were refused",
@@ -148,5 +151,3 @@ func (o *simulateOptions) outcome(r *simulate.Report) error {
 	}
 	return nil
 }
-
-var _ explanation = (*simulate.Report)(nil)

@@ -26,7 +26,7 @@ func (s *Simulation) Read(name string, in io.Reader) error {
 	if magic, _ := buffered.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		unzipped, err := gzip.NewReader(buffered)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: unpack it with gzip: %w", name, err)
 		}
 		buffered = bufio.NewReaderSize(unzipped, maxLine)
 	}
@@ -123,12 +123,13 @@ func (s *Simulation) readTable(name string, in io.Reader) error {
 		}
 	}
 	app := s.app
-	if app == "" && !slices.Contains(heading, "app") {
-		only, err := s.plain.now.App("")
-		if err != nil {
+	if app == "" {
+		switch only, err := s.plain.now.App(""); {
+		case err == nil:
+			app = only.Object().Key()
+		case !slices.Contains(heading, "app"):
 			return fmt.Errorf("the table has no column app: %w", err)
 		}
-		app = only.Object().Key()
 	}
 	for {
 		cells, err := table.Read()

@@ -131,7 +131,9 @@ func (r *Report) describe(c *manifests.Compiled) {
 	}
 }
 
-func (r *Report) hint(format string, args ...any) { r.Hints = append(r.Hints, fmt.Sprintf(format, args...)) }
+func (r *Report) hint(format string, args ...any) {
+	r.Hints = append(r.Hints, fmt.Sprintf(format, args...))
+}
 
 // some names the first few.
 func some(all []string, separator string) string {

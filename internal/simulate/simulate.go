@@ -186,7 +186,9 @@ func outcomeOf(v policy.Verdict) outcome {
 	return o
 }
 
-func (o outcome) byRun() bool { return o.reason == policy.ReasonPruned || o.reason == policy.ReasonRestored }
+func (o outcome) byRun() bool {
+	return o.reason == policy.ReasonPruned || o.reason == policy.ReasonRestored
+}
 
 // note remembers what a line says about its log.
 func (s *Simulation) note(r *decisionlog.Recorded) {
