@@ -30,8 +30,8 @@ func simulateCommand() *cobra.Command {
 		Short: "Say who would be admitted or refused if other policies had decided recorded joins",
 		Long: "Say who would be admitted or refused if other policies had decided recorded joins.\n\n" +
 			"The joins come from the decision log of the manager, or from a table (CSV) with the header " +
-			"group,account,trigger. The policies come from files (-f), or from the cluster of the kubeconfig. They are " +
-			"compared with the recorded verdicts, or with what --against names.\n\n" +
+			"group,account,trigger. The policies come from files (-f), or from the cluster of the kubeconfig. They " +
+			"are compared with the recorded verdicts, or with what --against names.\n\n" +
 			"The exit code is 0, 1 if there are changes that --fail-on names, and 2 for bad input.",
 		Example: "  groupgate simulate -f policies/ --decisions yesterday.jsonl\n" +
 			"  groupgate simulate -f policies/ --against cluster -n chat --decisions joins.csv --fail-on=any\n" +
@@ -143,8 +143,8 @@ func (o *simulateOptions) outcome(r *simulate.Report) error {
 	}
 	switch {
 	case closed && r.Closed > 0 || opened && r.Opened > 0:
-		return fmt.Errorf("--fail-on=%s: %d decisions would be refused that were admitted, %d admitted that were refused",
-			o.failOn.value, r.Closed, r.Opened)
+		return fmt.Errorf("--fail-on=%s: %d decisions would be refused that were admitted, %d admitted that were "+
+			"refused", o.failOn.value, r.Closed, r.Opened)
 	case o.failOn.value == "closed" && r.RefusalsOnly:
 		return badInputError{errors.New("--fail-on=closed needs admissions, of which the log has none: " +
 			"log with --decision-log=all")}

@@ -216,7 +216,9 @@ func (f *fields) decision() (Recorded, error) {
 	if f.Version != Version {
 		return Recorded{}, fmt.Errorf("version %d is not known: use a newer groupgate", f.Version)
 	}
-	for _, required := range []struct{ name, value string }{{"app", f.App}, {"group", f.Group}, {"account", f.Account}} {
+	for _, required := range []struct{ name, value string }{
+		{"app", f.App}, {"group", f.Group}, {"account", f.Account},
+	} {
 		if required.value == "" {
 			return Recorded{}, fmt.Errorf("field %s is missing", required.name)
 		}

@@ -16,7 +16,7 @@ import (
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDecision(t)
-		before := rapid.SampledFrom([]string{"", "2026-11-21T11:42:20.1Z stdout F ", "[pod/a/manager] "}).Draw(t, "prefix")
+		before := rapid.SampledFrom([]string{"", "2026-11-21T11:42:20.1Z stdout F ", "[pod/a/b] "}).Draw(t, "prefix")
 		got, err := Parse(before + strings.TrimSuffix(d.line(t, ""), "\n"))
 		if diff := cmp.Diff(Recorded{Decision: d}, got); err != nil || diff != "" {
 			t.Fatalf("%v, (-want,+got):\n%s", err, diff)

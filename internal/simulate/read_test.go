@@ -58,8 +58,9 @@ func TestLinesThatAreNoDecisionsAreCounted(t *testing.T) {
 		t.Errorf("%d decisions, %d closed; skipped (-want,+got):\n%s", r.Decisions, r.Closed, diff)
 	}
 	text := strings.Join(r.Hints, "\n")
-	for _, want := range []string{"log:4 (no JSON object)", "log:5 (it has more than 1048576 bytes)", "log:8 (unexpected",
-		"(chat/old)", "-n"} {
+	for _, want := range []string{
+		"log:4 (no JSON object)", "log:5 (it has more than 1048576 bytes)", "log:8 (unexpected", "(chat/old)", "-n",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("hints\n%s\nwant %s in them", text, want)
 		}
@@ -71,7 +72,7 @@ func TestNothingToReplayIsAnError(t *testing.T) {
 		"an empty file":  {"", "--decision-log=all"},
 		"another log":    {`{"level":"INFO"}` + "\n", "--decision-log=all"},
 		"no log at all":  {"a\nb\nc\nd\ne\nf\ng\n", "7 malformed: log:1 (no JSON object), log:2"},
-		"another app":    {strings.ReplaceAll(logged(t, "anna"), "chat/", "default/"), "choose their namespace with -n"},
+		"another app":    {strings.ReplaceAll(logged(t, "anna"), "chat/", "default/"), "their namespace with -n"},
 		"without a key":  {logOf(t, members().Compile(), asks("anna"), hashes(t)).String(), "--hash-key-file"},
 		"a table":        {"group,account,trigger\ng,anna,Apply\n", "--against"},
 		"broken gzip":    {"\x1f\x8b\x00", "gzip"},
@@ -99,21 +100,24 @@ func TestTables(t *testing.T) {
 		closed, opened int
 		malformed      []Malformed
 	}{
-		"the columns that are required": {"group,account,trigger\ng,anna,Apply\ng,chen,Invite\ng,boris,RESTAPI\n", 1, 1, nil},
+		"required columns": {"group,account,trigger\ng,anna,Apply\ng,chen,Invite\ng,boris,RESTAPI\n", 1, 1, nil},
 		"in another order, of Windows": {"\ufefftrigger,time,account,groupType,app,group\r\n" +
 			"Apply,2026-11-21T12:00:00Z,anna,Public,chat/prod,g\r\nApply,,chen,,,g\r\n", 1, 1, nil},
 		"quoted": {"group,account,trigger\n\"g,h\",\"anna\",Apply\n", 1, 0, nil},
-		"with mistakes": {"group,account,trigger\ng,anna\ng,anna,Walk\ng,,Apply\n\"\n\",a\"b,Apply\ng,chen,Apply\n", 0, 1,
+		"with mistakes": {
+			"group,account,trigger\ng,anna\ng,anna,Walk\ng,,Apply\n\"\n\",a\"b,Apply\ng,chen,Apply\n", 0, 1,
 			[]Malformed{
 				{"log", 2, "wrong number of fields"},
 				{"log", 3, `column trigger is "Walk": want Apply, Invite or RESTAPI`},
 				{"log", 4, "group, account or app is empty"},
 				{"log", 5, `bare " in non-quoted-field`},
-			}},
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := reportOn(t, Options{Now: now, Before: before, At: someTime}, bytes.NewBufferString(tc.text))
-			if diff := cmp.Diff(tc.malformed, r.Malformed); diff != "" || r.Closed != tc.closed || r.Opened != tc.opened {
+			diff := cmp.Diff(tc.malformed, r.Malformed)
+			if diff != "" || r.Closed != tc.closed || r.Opened != tc.opened {
 				t.Errorf("%d closed, %d opened; malformed (-want,+got):\n%s", r.Closed, r.Opened, diff)
 			}
 			if r.RefusalsOnly {

@@ -119,8 +119,8 @@ func (r *Report) describe(c *manifests.Compiled) {
 		}
 	}
 	for _, name := range c.Assumed {
-		r.hint("IMApp %s is not among the manifests: it is taken to have every default, such as unmatchedGroups: Allow. "+
-			"Add it with another -f.", name)
+		r.hint("IMApp %s is not among the manifests: it is taken to have every default, such as "+
+			"unmatchedGroups: Allow. Add it with another -f.", name)
 	}
 	if len(missing) > 0 {
 		r.hint("These references resolve to nothing, which counts as an empty list. Add the AccountLists with another "+
@@ -157,8 +157,8 @@ func (s *Simulation) Report() (*Report, error) {
 	}
 	r.Hints = append(r.Hints, skipped...)
 	if s.options.Before == nil && len(s.snapshots) > 1 && r.Closed+r.Opened > 0 {
-		r.hint("The lines come from %d snapshots, so that a difference may be that of an earlier change. To compare two "+
-			"states with each other, name the other one with --against.", len(s.snapshots))
+		r.hint("The lines come from %d snapshots, so that a difference may be that of an earlier change. To compare "+
+			"two states with each other, name the other one with --against.", len(s.snapshots))
 	}
 	if r.RefusalsOnly = s.recorded > 0 && s.admissions == 0; r.RefusalsOnly {
 		sure := "is"
@@ -166,8 +166,8 @@ func (s *Simulation) Report() (*Report, error) {
 			sure = "may be"
 		}
 		r.hint("None of the %d lines is an admission that Audit would leave as it is: the log %s one of "+
-			"--decision-log=refused. Such a log can show who would be admitted that was refused, but hardly who would be "+
-			"refused that was admitted: for that, log with --decision-log=all.", s.recorded, sure)
+			"--decision-log=refused. Such a log can show who would be admitted that was refused, but hardly who would "+
+			"be refused that was admitted: for that, log with --decision-log=all.", s.recorded, sure)
 	}
 	return r, nil
 }
@@ -198,8 +198,8 @@ func (s *Simulation) explainSkipped() (hints []string) {
 			n, another(s.options.Accounts.KeyID()))
 	}
 	if n := r.Skipped.Prefixes; n > 0 {
-		hint("%d decisions about hashed accounts were left out: whether accountPrefixes of a policy that governs their "+
-			"group name them cannot be told.", n)
+		hint("%d decisions about hashed accounts were left out: whether accountPrefixes of a policy that governs "+
+			"their group name them cannot be told.", n)
 	}
 	return hints
 }
