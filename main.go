@@ -58,7 +58,8 @@ func rootCommand(words []string) *cobra.Command {
 	}
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
 	root.AddCommand(schemaCommand())
-	root.AddCommand(runsCommand(), checkCommand())
+	root.AddCommand(simulateCommand())
+	root.AddCommand(checkCommand(), runsCommand())
 	root.AddCommand(listsCommand())
 	root.AddCommand(decideCommands()...)
 	root.SetArgs(words[1:])
