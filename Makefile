@@ -115,7 +115,7 @@ control-plane: ## Build kube-apiserver, etcd and kubectl if missing, and print t
 ##@ Generate
 
 .PHONY: generate
-generate: manifests api-reference ## Regenerate all generated files.
+generate: manifests api-reference schemas ## Regenerate all generated files.
 	$(CONTROLLER_GEN) object paths=./api/...
 
 .PHONY: tidy
@@ -125,6 +125,10 @@ tidy: ## Update go.mod and go.sum of every module, after a dependency of any of 
 .PHONY: manifests
 manifests: ## Regenerate the CustomResourceDefinitions.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+
+.PHONY: schemas
+schemas: manifests ## Regenerate docs/schemas.
+	go run . schema --dir docs/schemas
 
 .PHONY: api-reference
 api-reference: ## Regenerate docs/reference/api.md.

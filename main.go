@@ -57,7 +57,9 @@ func rootCommand(words []string) *cobra.Command {
 		},
 	}
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
+	root.AddCommand(schemaCommand())
 	root.AddCommand(runsCommand())
+	root.AddCommand(listsCommand())
 	root.AddCommand(decideCommands()...)
 	root.SetArgs(words[1:])
 	switch name := filepath.Base(words[0]); {

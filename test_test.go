@@ -188,3 +188,11 @@ func TestTestPrintsJSONAndJUnit(t *testing.T) {
 		t.Errorf("%+v", asXML)
 	}
 }
+
+// TestTheSamplesPassTheirTests as CI runs them; docs/tools.md names the command.
+func TestTheSamplesPassTheirTests(t *testing.T) {
+	got, err := runTest("config/samples", "--strict", "--require-tests")
+	if want := "30 passed, 0 failed; 10 manifests: 0 errors, 0 warnings\n"; err != nil || !strings.HasSuffix(got, want) {
+		t.Errorf("%v\n%swant at the end\n%s", err, got, want)
+	}
+}

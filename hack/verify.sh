@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases docs/reference/api.md)
+generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases docs/reference/api.md docs/schemas)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

@@ -217,6 +217,19 @@ const (
 	LabelCredentials = "groupgate.io/credentials"
 )
 
+// On the AccountLists of a list that `groupgate lists` keeps.
+const (
+	// LabelList is the name of the list, on each AccountList with accounts of it: policies select it by this label.
+	LabelList = "list"
+	// LabelManagedList is the name of the list, on each AccountList that `groupgate lists` keeps.
+	LabelManagedList = "groupgate.io/list"
+	// AnnotationSplit is "no" on an AccountList that takes accounts. On one that has been split, it is how many hex
+	// digits the names of the AccountLists end in that took over.
+	AnnotationSplit = "groupgate.io/split"
+	// AnnotationSplitFrom is the UID of the AccountList that was split; empty on the first one of a list.
+	AnnotationSplitFrom = "groupgate.io/split-from"
+)
+
 // On the Lease of a replica.
 const (
 	// LabelReplica is "true" on the Lease that each replica keeps.

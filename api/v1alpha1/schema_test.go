@@ -58,22 +58,24 @@ type mutation struct {
 	want  string
 }
 
+// mutations are all of them, by what they change.
+var mutations = map[string]struct {
+	base      string
+	mutations map[string]mutation
+}{
+	"IMApp":                 {baseIMApp, imAppMutations},
+	"AccountList":           {baseAccountList, accountListMutations},
+	"GroupPolicy":           {baseGroupPolicy, groupPolicyMutations},
+	"GroupPolicy, selector": {baseGroupPolicy, selectorMutations("allow")},
+	"GroupPolicy, deny":     {baseGroupPolicy, selectorMutations("deny")},
+	"GroupPolicy, whenFull": {basePrunePolicy, prunePolicyMutations},
+	"PruneRun":              {basePruneRun, pruneRunMutations},
+}
+
 func TestSchema(t *testing.T) {
-	tests := map[string]struct {
-		base      string
-		mutations map[string]mutation
-	}{
-		"IMApp":                 {baseIMApp, imAppMutations},
-		"AccountList":           {baseAccountList, accountListMutations},
-		"GroupPolicy":           {baseGroupPolicy, groupPolicyMutations},
-		"GroupPolicy, selector": {baseGroupPolicy, selectorMutations("allow")},
-		"GroupPolicy, deny":     {baseGroupPolicy, selectorMutations("deny")},
-		"GroupPolicy, whenFull": {basePrunePolicy, prunePolicyMutations},
-		"PruneRun":              {basePruneRun, pruneRunMutations},
-	}
 	c := newClient(t)
 	namespace := newNamespace(t, c)
-	for kind, tc := range tests {
+	for kind, tc := range mutations {
 		for name, m := range tc.mutations {
 			t.Run(kind+", "+name, func(t *testing.T) {
 				object := mutate(t, tc.base, m.patch)

@@ -113,7 +113,7 @@ func suspiciousCharacters(found []string) warning {
 func suspicious(field string, names func(func(string) bool)) []string {
 	least, count := "", 0
 	for name := range names {
-		if !looksMistyped(name) {
+		if !LooksMistyped(name) {
 			continue
 		}
 		if count++; count == 1 || name < least {
@@ -129,9 +129,9 @@ func suspicious(field string, names func(func(string) bool)) []string {
 	return []string{fmt.Sprintf("%s has %s and %d more", field, strconv.QuoteToASCII(least), count-1)}
 }
 
-// looksMistyped reports whether name begins or ends with a blank, or contains a character that cannot be seen. A plain
+// LooksMistyped reports whether name begins or ends with a blank, or contains a character that cannot be seen. A plain
 // blank in the middle is neither.
-func looksMistyped(name string) bool {
+func LooksMistyped(name string) bool {
 	if strings.HasPrefix(name, " ") || strings.HasSuffix(name, " ") {
 		return true
 	}

@@ -50,7 +50,12 @@ func (c *checking) checkObjects() {
 	}
 	for i := range c.Objects.Runs {
 		run := &c.Objects.Runs[i]
-		c.checkApp(c.places["PruneRun "+run.Namespace+"/"+run.Name], run.Namespace, run.Spec.AppRef.Name)
+		at := c.places["PruneRun "+run.Namespace+"/"+run.Name]
+		c.checkApp(at, run.Namespace, run.Spec.AppRef.Name)
+		if app := compiled.AppNamed(run.Namespace, run.Spec.AppRef.Name); app != nil && !app.MayPrune(run.Spec.GroupID) {
+			c.add(at, Warning, "spec.groupID", "spec.groupID: no policy among the manifests prunes group %s: "+
+				"correct the id, or write a policy with whenFull", run.Spec.GroupID)
+		}
 	}
 }
 

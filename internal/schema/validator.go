@@ -189,6 +189,10 @@ func (v *Validator) validate(ctx context.Context, u *unstructured.Unstructured) 
 		field.NewPath("metadata"))
 	problems = append(problems, apiservervalidation.ValidateCustomResource(nil, u.Object, v.schema)...)
 	problems = append(problems, listtype.ValidateListSetsAndMaps(nil, v.structural, u.Object)...)
+	rules := v.rules()
+	if rules == nil {
+		return problems // the kind has none
+	}
 	for _, problem := range problems {
 		switch problem.Type {
 		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany,
@@ -196,7 +200,7 @@ func (v *Validator) validate(ctx context.Context, u *unstructured.Unstructured) 
 			return append(problems, field.Invalid(nil, nil, errRulesNotChecked.Error()))
 		}
 	}
-	found, _ := v.rules().Validate(ctx, nil, v.structural, u.Object, nil, celconfig.RuntimeCELCostBudget)
+	found, _ := rules.Validate(ctx, nil, v.structural, u.Object, nil, celconfig.RuntimeCELCostBudget)
 	return append(problems, found...)
 }
 

@@ -1,0 +1,248 @@
+package suite
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/policy"
+)
+
+// TestSchemaHasTheFieldsOfTheFile: those of the JSON schema are those that are read, and no others.
+func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
+	var schema map[string]any
+	if err := json.Unmarshal(Schema, &schema); err != nil {
+		t.Fatal(err)
+	}
+	under := func(path ...string) map[string]any {
+		node := schema
+		for _, step := range path {
+			node = node[step].(map[string]any)
+		}
+		return node
+	}
+	cases := []string{"properties", "cases", "items", "properties"}
+	for _, tc := range []struct {
+		of     reflect.Type
+		schema map[string]any
+	}{
+		{reflect.TypeFor[Test](), under("properties")},
+		{reflect.TypeFor[Case](), under(cases...)},
+		{reflect.TypeFor[Join](), under(append(cases, "join", "properties")...)},
+		{reflect.TypeFor[Prune](), under(append(cases, "prune", "properties")...)},
+		{reflect.TypeFor[Expectation](), under(append(cases, "expect", "properties")...)},
+	} {
+		var fields, properties []string
+		for _, field := range reflect.VisibleFields(tc.of) {
+			if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+				fields = append(fields, name)
+			}
+		}
+		for name := range tc.schema {
+			properties = append(properties, name)
+		}
+		slices.Sort(fields)
+		slices.Sort(properties)
+		if diff := cmp.Diff(fields, properties); diff != "" {
+			t.Errorf("%s (-fields,+schema):\n%s", tc.of.Name(), diff)
+		}
+	}
+	var reasons []string
+	for _, reason := range under(append(cases, "expect", "properties", "reason")...)["enum"].([]any) {
+		reasons = append(reasons, reason.(string))
+	}
+	if diff := cmp.Diff(append(joinReasons(), pruneReasons...), reasons); diff != "" {
+		t.Errorf("reasons (-code,+schema):\n%s", diff)
+	}
+	members := under(append(cases, "prune", "properties", "members")...)["oneOf"].([]any)[1].(map[string]any)
+	for _, column := range columns {
+		if _, ok := members["items"].(map[string]any)["properties"].(map[string]any)[column]; !ok {
+			t.Errorf("the schema has no column %s", column)
+		}
+	}
+}
+
+var at = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func TestMembersOfEveryForm(t *testing.T) {
+	days := func(n int) time.Time { return at.AddDate(0, 0, n) }
+	want := []policy.Member{
+		{Account: "anna", Role: policy.RoleOwner, Joined: days(-400), LastSpoke: days(-1), ActivityKnown: true},
+		{Account: "bob", Role: policy.RoleMember, Joined: days(-10), ActivityKnown: true, MuteUntil: days(7)},
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"m.csv": "account,role,joined,lastSpoke,muteUntil\r\nanna,Owner,400d,2026-11-20T12:00:00Z,\r\n" +
+			"bob,,10d,,2026-11-28T12:00:00Z\r\n",
+		"bom.csv": "\ufeffaccount,lastSpoke,joined,role,muteUntil\nanna,24h,400d,Owner,\nbob,,10d,Member,7d\n",
+		"m.yaml": "- {account: anna, role: Owner, joined: 400d, lastSpoke: 1d}\n" +
+			"- {account: bob, joined: \"2026-11-11T12:00:00Z\", muteUntil: 7d}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m := Members{File: name}
+		got, err := m.read(&Test{path: filepath.Join(dir, "groupgate-test.yaml")}, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want,+got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestMembersThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	for want, text := range map[string]string{
+		`m.csv:2: column "seen" is not known: use account, role`: "account,seen\nanna,1d\n",
+		`m.csv:3: role is "admin": use Owner, Admin or Member`:   "account,role\nanna,Admin\nbob,admin\n",
+		`m.csv:2: joined: "yesterday" is no time`:                "account,joined\nanna,yesterday\n",
+		"m.csv:2: the account is missing":                        "account,role\n,Admin\n",
+		"wrong number of fields":                                 "account,role\nanna\n",
+		"names of the columns":                                   "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "m.csv"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m := Members{File: filepath.Join(dir, "m.csv")}
+		if _, err := m.read(&Test{}, at); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+// run runs files, by their names below one folder.
+func run(t *testing.T, files map[string]string, paths ...string) *Report {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	r, err := Run(t.Context(), paths, Options{Namespace: "default", Now: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+const (
+	app = `apiVersion: groupgate.io/v1alpha1
+kind: IMApp
+metadata: {name: prod}
+spec: {sdkAppID: 1400000000, region: Singapore, adminAccount: administrator, credentialsSecretRef: {name: prod-im}}
+---
+`
+	lobby = app + `apiVersion: groupgate.io/v1alpha1
+kind: GroupPolicy
+metadata: {name: lobby}
+spec:
+  appRef: {name: prod}
+  groups: [{type: All}]
+  whenFull: {prune: {mode: Enforce, inactiveFor: 30d, freeSeats: 1, protect: {accounts: [ann]}}}
+`
+	aCase = `apiVersion: cli.groupgate.io/v1alpha1
+kind: Test
+cases:
+- name: who goes
+  prune:
+    group: g
+    groupType: Public
+    members: [{account: ann, joined: 90d}, {account: bob, joined: 80d}, {account: eve, joined: 90d, lastSpoke: 1d}]
+  expect: {removals: [bob], protected: [ann], stays: [eve]}
+`
+)
+
+// TestManifestsOfAFileOfTestsAreCheckedOnce, together, and apart from those of other folders: the same objects may be
+// in the folders of two clusters.
+func TestFoldersWithTestsAreApart(t *testing.T) {
+	r := run(t, map[string]string{
+		"a/lobby.yaml": lobby, "a/groupgate-test.yaml": aCase,
+		"b/deep/lobby.yaml": lobby, "b/groupgate-test.yaml": aCase,
+		"rest.yaml": strings.Replace(lobby, "All", "all", 1),
+	}, ".")
+	var files []string
+	for i := range r.Files {
+		files = append(files, r.Files[i].Name)
+	}
+	if diff := cmp.Diff([]string{"a/groupgate-test.yaml", "b/groupgate-test.yaml", "."}, files); diff != "" {
+		t.Errorf("files (-want,+got):\n%s", diff)
+	}
+	if r.Passed != 2 || r.Failed != 0 || r.Manifests != 6 || r.Errors != 2 || r.Warnings != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r.Files[2].Problems[0].Where() != "rest.yaml:11" {
+		t.Errorf("the first problem is at %s", r.Files[2].Problems[0].Where())
+	}
+}
+
+func TestOneObjectInTwoFilesIsAnError(t *testing.T) {
+	r := run(t, map[string]string{"a/lobby.yaml": lobby, "b/lobby.yaml": lobby}, ".")
+	if r.Errors != 2 || !strings.Contains(r.Files[0].Problems[0].Message, "is in a/lobby.yaml") {
+		t.Errorf("%+v", r.Files)
+	}
+	if r := run(t, map[string]string{"a/lobby.yaml": lobby, "b/lobby.yaml": lobby}, "a", "b"); r.Errors != 0 {
+		t.Errorf("as PATHs of their own: %+v", r.Files)
+	}
+}
+
+// TestWrongPlansAreShown: what is expected otherwise is said, with what the plan is.
+func TestWrongPlansAreShown(t *testing.T) {
+	wrong := strings.Replace(aCase, "{removals: [bob], protected: [ann], stays: [eve]}",
+		"{policy: other, mode: Preview, reason: NotFull, removals: [], protected: [bob], stays: [bob]}", 1)
+	r := run(t, map[string]string{"lobby.yaml": lobby, "groupgate-test.yaml": wrong}, ".")
+	want := []string{
+		"reason: want NotFull, got Removed", "policy: want other, got lobby", "mode: want Preview, got Enforce",
+		"removals: want nobody, got bob", "protected: no rule protects bob", "stays: the plan removes bob",
+	}
+	got := r.Files[0].Cases[0]
+	if diff := cmp.Diff(want, got.Differences); diff != "" {
+		t.Errorf("differences (-want,+got):\n%s", diff)
+	}
+	const plan = "The plan (Removed) removes bob. The others stay: 0 admin, 1 protected, 1 active, 0 unknown.\n"
+	if text := got.Explanation.Sentence(); !strings.Contains(text, plan) {
+		t.Errorf("got %q, want %q in it", text, plan)
+	}
+}
+
+// TestWhyNobodyIsRemoved: the reasons are those of a run.
+func TestWhyNobodyIsRemoved(t *testing.T) {
+	for reason, change := range map[string][2]string{
+		"Suspended":            {"credentialsSecretRef: {name: prod-im}", "credentialsSecretRef: {name: s}, pruning: Suspended"},
+		"NotGoverned":          {"groups: [{type: All}]", "groups: [{value: other}]"},
+		"ProtectionUnresolved": {"accounts: [ann]", "lists: [{name: nowhere}]"},
+		"NothingToRemove":      {"30d", "300d"},
+		"NotFull":              {"groupType: Public", "groupType: Public\n    maxMembers: 9"},
+		"UnsupportedGroupType": {"groupType: Public", "groupType: AVChatRoom"},
+		"ActivityUnknown":      {", lastSpoke: 1d", ""},
+		"Previewed":            {"Enforce", "Preview"},
+		"AwaitingApproval":     {"Enforce", "Approve"},
+		"Removed":              {"Enforce", "Enforce"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			expecting := strings.Replace(aCase, "{removals: [bob], protected: [ann], stays: [eve]}",
+				"{reason: "+reason+"}", 1)
+			r := run(t, map[string]string{
+				"lobby.yaml":          strings.Replace(lobby, change[0], change[1], 1),
+				"groupgate-test.yaml": strings.Replace(expecting, change[0], change[1], 1),
+			}, ".")
+			if r.Passed != 1 {
+				t.Errorf("%+v", r.Files[0])
+			}
+		})
+	}
+}
