@@ -47,14 +47,16 @@ func schemaCommand() *cobra.Command {
 			kinds := slices.Sorted(maps.Keys(documents))
 			i := slices.IndexFunc(kinds, func(kind string) bool { return strings.EqualFold(kind, args[0]) })
 			if i < 0 {
-				return badInputError{fmt.Errorf("kind %q is not known: use one of %s", args[0], strings.Join(kinds, ", "))}
+				return badInputError{fmt.Errorf("kind %q is not known: use one of %s",
+					args[0], strings.Join(kinds, ", "))}
 			}
 			return printSchema(cmd, documents[kinds[i]])
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badInputError{err} })
 	cmd.Flags().StringVar(&folder, "dir", "",
-		"write a file for each kind into this folder, by the names that kubeconform looks for, and all.json for editors")
+		"write a file for each kind into this folder, by the names that kubeconform looks for, and all.json for "+
+			"editors")
 	return cmd
 }
 

@@ -25,8 +25,8 @@ func testCommand() *cobra.Command {
 		Long: "Check manifests, and test what they do to joins and full groups, without a cluster.\n\n" +
 			"Each PATH is a file or a folder, by default the current one. Its manifests are checked as the API " +
 			"server would check them, and for what is most likely not meant. Then the cases of each " +
-			"groupgate-test.yaml in it are run. The exit code is 0 if all is well, 1 if a manifest is not valid or a case fails, and 2 for bad " +
-			"input.",
+			"groupgate-test.yaml in it are run. The exit code is 0 if all is well, 1 if a manifest is not valid or a " +
+			"case fails, and 2 for bad input.",
 		Example: "  groupgate test policies/\n" +
 			"  groupgate test clusters/* --strict --require-tests -o junit > report.xml\n" +
 			"  groupgate test --run 'staff|founders'",

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func runTest(args ...string) (string, error) {
@@ -85,18 +87,18 @@ func TestOutcomes(t *testing.T) {
 		out        string
 	}{
 		"all is well":             {files: good, out: "2 passed, 0 failed; 2 manifests: 0 errors, 0 warnings\n"},
-		"a case fails":            {files: replaced("Admitted", "Rejected"), wrong: "failed", out: "verdict: want Rejected, got Admitted"},
-		"the table is shown":      {files: replaced("Admitted", "Rejected"), wrong: "failed", out: "RANK   POLICY"},
+		"a case fails":            {files: replaced("Admitted", "Rejected"), wrong: `failed`, out: "verdict: want Rejected, got Admitted"},
+		"the table is shown":      {files: replaced("Admitted", "Rejected"), wrong: `failed`, out: "RANK   POLICY"},
 		"some cases":              {files: good, args: []string{"--run", "^jared"}, out: "1 passed, 0 failed"},
-		"no such case":            {files: good, args: []string{"--run", "nobody", "--require-tests"}, wrong: "no case was run"},
+		"no such case":            {files: good, args: []string{"--run", "nobody", "--require-tests"}, wrong: `no case was run`},
 		"no cases":                {files: with("groupgate-test.yaml", ""), out: "0 passed, 0 failed; 2 manifests"},
-		"no cases, required":      {files: with("groupgate-test.yaml", ""), args: []string{"--require-tests"}, wrong: "groupgate-test.yaml"},
-		"an invalid manifest":     {files: with("gate.yaml", strings.Replace(testedGate, "All", "all", 1)), wrong: "failed", out: `Unsupported value: "all"`},
-		"the cases are skipped":   {files: with("gate.yaml", strings.Replace(testedGate, "All", "all", 1)), wrong: "failed", out: "2 skipped until the manifests are valid"},
-		"no YAML":                 {files: with("gate.yaml", "apiVersion: groupgate.io/v1alpha1\nkind: [\n"), wrong: "failed", out: "gate.yaml:1"},
+		"no cases, required":      {files: with("groupgate-test.yaml", ""), args: []string{"--require-tests"}, wrong: `groupgate-test.yaml`},
+		"an invalid manifest":     {files: with("gate.yaml", strings.Replace(testedGate, "All", "all", 1)), wrong: `failed`, out: `Unsupported value: "all"`},
+		"the cases are skipped":   {files: with("gate.yaml", strings.Replace(testedGate, "All", "all", 1)), wrong: `failed`, out: "2 skipped until the manifests are valid"},
+		"no YAML":                 {files: with("gate.yaml", "apiVersion: groupgate.io/v1alpha1\nkind: [\n"), wrong: `failed`, out: "gate.yaml:1"},
 		"a warning":               {files: with("app.yaml", ""), out: "0 errors, 1 warning\n"},
 		"a warning, strict":       {files: with("app.yaml", ""), args: []string{"--strict"}, wrong: "--strict"},
-		"an unknown app":          {files: replaced("{group", "{app: other, group"), wrong: "failed", out: `no IMApp "other"`},
+		"an unknown app":          {files: replaced("{group", "{app: other, group"), wrong: `failed`, out: `no IMApp "other"`},
 		"no such output":          {files: good, args: []string{"-o", "xml"}, bad: "use text, json or junit"},
 		"no such flag":            {files: good, args: []string{"--color"}, bad: "unknown flag"},
 		"no expression":           {files: good, args: []string{"--run", "("}, bad: "--run"},
@@ -192,7 +194,49 @@ func TestTestPrintsJSONAndJUnit(t *testing.T) {
 // TestTheSamplesPassTheirTests as CI runs them; docs/tools.md names the command.
 func TestTheSamplesPassTheirTests(t *testing.T) {
 	got, err := runTest("config/samples", "--strict", "--require-tests")
-	if want := "30 passed, 0 failed; 10 manifests: 0 errors, 0 warnings\n"; err != nil || !strings.HasSuffix(got, want) {
+	const want = "30 passed, 0 failed; 10 manifests: 0 errors, 0 warnings\n"
+	if err != nil || !strings.HasSuffix(got, want) {
 		t.Errorf("%v\n%swant at the end\n%s", err, got, want)
+	}
+}
+
+// TestTheExampleOfTheDocs runs what docs/tools.md shows: the samples with the file of tests and the members there.
+func TestTheExampleOfTheDocs(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("docs", "tools.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## What will these manifests do?\n")
+	block := func(begin string) string {
+		t.Helper()
+		_, after, found := strings.Cut(section, begin)
+		text, _, closed := strings.Cut(after, "```\n")
+		if !found || !closed {
+			t.Fatalf("docs/tools.md has no %q", begin)
+		}
+		return text
+	}
+	cases, members := block("```yaml\n# policies/groupgate-test.yaml\n"), block("```csv\n")
+	want := block("```console\n$ groupgate test policies\n")
+
+	policies := filepath.Join(t.TempDir(), "policies")
+	if err := os.CopyFS(policies, os.DirFS(filepath.Join("config", "samples"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(policies, "tests")); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"groupgate-test.yaml": cases, "members.csv": members} {
+		if err := os.WriteFile(filepath.Join(policies, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(filepath.Dir(policies))
+	got, err := runTest("policies")
+	if err == nil {
+		t.Error("no error")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-docs/tools.md,+printed):\n%s", diff)
 	}
 }

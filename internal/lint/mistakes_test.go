@@ -97,7 +97,8 @@ func readMistakes(t *testing.T) []mistake {
 
 var update = flag.Bool("update", false, "write testdata/refused.yaml")
 
-// TestRefusedMistakesAreSentToAnAPIServer: by a test of package v1alpha1, which reads the refused manifests from a file.
+// TestRefusedMistakesAreSentToAnAPIServer: by a test of package v1alpha1, which reads the refused manifests from a
+// file.
 func TestRefusedMistakesAreSentToAnAPIServer(t *testing.T) {
 	var refused []string
 	for _, m := range readMistakes(t) {

@@ -35,6 +35,7 @@ func (c *checking) checkObjects() {
 		}
 		c.checkRepeated(at, "spec.accounts", list.Spec.Accounts)
 	}
+	gates := map[gate][]*v1alpha1.GroupPolicy{}
 	for i := range c.Objects.Policies {
 		p := &c.Objects.Policies[i]
 		at := c.places["GroupPolicy "+p.Namespace+"/"+p.Name]
@@ -44,6 +45,7 @@ func (c *checking) checkObjects() {
 		}
 		c.checkApp(at, p.Namespace, p.Spec.AppRef.Name)
 		c.checkMatchers(at, p.Spec.Groups)
+		c.checkReject(at, p, gates)
 		for _, s := range selectorsOf(p) {
 			c.checkSelector(at, s.field, s.AccountSelector)
 		}
@@ -52,7 +54,8 @@ func (c *checking) checkObjects() {
 		run := &c.Objects.Runs[i]
 		at := c.places["PruneRun "+run.Namespace+"/"+run.Name]
 		c.checkApp(at, run.Namespace, run.Spec.AppRef.Name)
-		if app := compiled.AppNamed(run.Namespace, run.Spec.AppRef.Name); app != nil && !app.MayPrune(run.Spec.GroupID) {
+		app := compiled.AppNamed(run.Namespace, run.Spec.AppRef.Name)
+		if app != nil && !app.MayPrune(run.Spec.GroupID) {
 			c.add(at, Warning, "spec.groupID", "spec.groupID: no policy among the manifests prunes group %s: "+
 				"correct the id, or write a policy with whenFull", run.Spec.GroupID)
 		}
@@ -102,8 +105,7 @@ func (c *checking) checkApp(at place, namespace, name string) {
 	}
 }
 
-// checkMatchers reports matchers that match nothing that a matcher of the same policy before them does not match with
-// the same rank.
+// checkMatchers reports matchers that the policy has twice.
 func (c *checking) checkMatchers(at place, matchers []v1alpha1.GroupMatcher) {
 	for i, m := range matchers {
 		if first := slices.Index(matchers[:i], m); first >= 0 {

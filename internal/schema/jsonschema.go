@@ -51,7 +51,9 @@ func documentOf(definition *apiextensionsv1.CustomResourceDefinition) (map[strin
 	properties["kind"] = map[string]any{
 		"type": "string", "const": definition.Spec.Names.Kind, "description": "kind is the kind of the object.",
 	}
-	properties["metadata"] = map[string]any{"type": "object", "description": "metadata is the standard object metadata."}
+	properties["metadata"] = map[string]any{
+		"type": "object", "description": "metadata is the standard object metadata.",
+	}
 	required, _ := document["required"].([]any)
 	document["required"] = append([]any{"apiVersion", "kind", "metadata"}, required...)
 	return document, nil

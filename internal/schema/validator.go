@@ -36,8 +36,8 @@ type Validator struct {
 	rules      func() *cel.Validator // compiled when they are needed first
 }
 
-// Validators returns the validators of the embedded CustomResourceDefinitions, by kind. They are built once, which takes
-// milliseconds; the first object of a kind takes longer, since the rules of its kind are compiled then.
+// Validators returns the validators of the embedded CustomResourceDefinitions, by kind. They are built once, which
+// takes milliseconds; the first object of a kind takes longer, since the rules of its kind are compiled then.
 func Validators() (map[string]*Validator, error) { return validators() }
 
 var validators = sync.OnceValues(func() (map[string]*Validator, error) {

@@ -222,7 +222,7 @@ func TestWrongPlansAreShown(t *testing.T) {
 // TestWhyNobodyIsRemoved: the reasons are those of a run.
 func TestWhyNobodyIsRemoved(t *testing.T) {
 	for reason, change := range map[string][2]string{
-		"Suspended":            {"credentialsSecretRef: {name: prod-im}", "credentialsSecretRef: {name: s}, pruning: Suspended"},
+		"Suspended":            {"region: Singapore", "region: Singapore, pruning: Suspended"},
 		"NotGoverned":          {"groups: [{type: All}]", "groups: [{value: other}]"},
 		"ProtectionUnresolved": {"accounts: [ann]", "lists: [{name: nowhere}]"},
 		"NothingToRemove":      {"30d", "300d"},
