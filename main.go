@@ -58,6 +58,7 @@ func rootCommand(words []string) *cobra.Command {
 	}
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
 	root.AddCommand(schemaCommand())
+	root.AddCommand(simulateCommand())
 	root.AddCommand(runsCommand())
 	root.AddCommand(listsCommand())
 	root.AddCommand(decideCommands()...)

@@ -71,7 +71,7 @@ func TestLinesAreWritten(t *testing.T) {
 			t.Errorf("%d lines", got)
 		}
 		if n := out.count(); n > 400 || out.longest > 4096 {
-			t.Errorf("%d writes of up to %d bytes: several lines share one, which a pipe takes as a whole", n, out.longest)
+			t.Errorf("%d writes of up to %d bytes: several lines share one that a pipe takes whole", n, out.longest)
 		}
 	})
 }

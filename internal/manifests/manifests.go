@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/accounts"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -37,13 +38,19 @@ type Compiled struct {
 }
 
 // Compile compiles the objects. Tokens are not known to it, so that no callback can be authenticated by the snapshot.
-func (o *Objects) Compile() *Compiled {
+func (o *Objects) Compile() *Compiled { return o.CompileNaming(nil) }
+
+// CompileNaming is Compile for questions that name accounts as naming does, which nil leaves as they are. Where those
+// names are hashes, no prefix matches them.
+func (o *Objects) CompileNaming(naming func(account string) string) *Compiled {
 	c := &Compiled{Compiler: new(policy.Compiler), objects: o}
 	known := map[types.NamespacedName]bool{}
 	for i := range o.Apps {
 		app := &o.Apps[i]
 		known[types.NamespacedName{Namespace: app.Namespace, Name: app.Name}] = true
-		c.SetApp(convert.App(app, nil))
+		converted := convert.App(app, nil)
+		converted.AdminAccount = renamed([]string{converted.AdminAccount}, naming)[0]
+		c.SetApp(converted)
 	}
 	for i := range o.Policies {
 		p := &o.Policies[i]
@@ -52,7 +59,12 @@ func (o *Objects) Compile() *Compiled {
 			known[name] = true
 			c.Assumed = append(c.Assumed, name)
 		}
-		c.SetPolicy(convert.Policy(p))
+		converted := convert.Policy(p)
+		if join := converted.Join; join != nil {
+			renameSelector(join.Allow, naming)
+			renameSelector(join.Deny, naming)
+		}
+		c.SetPolicy(converted)
 	}
 	slices.SortFunc(c.Assumed, func(a, b types.NamespacedName) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -62,15 +74,37 @@ func (o *Objects) Compile() *Compiled {
 		c.SetApp(policy.App{Object: object, SDKAppID: ^uint64(i)}) // a number that no IMApp can have
 	}
 	for i := range o.Lists {
-		c.SetList(convert.List(&o.Lists[i]))
+		list := convert.List(&o.Lists[i])
+		if naming != nil {
+			list.Accounts = accounts.NewSet(renamed(slices.Collect(list.Accounts.All()), naming))
+		}
+		c.SetList(list)
 	}
 	for i := range o.Runs {
 		if refusal, ok := convert.Refusal(&o.Runs[i]); ok {
+			refusal.Accounts = renamed(refusal.Accounts, naming)
 			c.SetRefusal(refusal)
 		}
 	}
 	c.Snapshot = c.Build()
 	return c
+}
+
+func renameSelector(s *policy.AccountSelector, naming func(string) string) {
+	if s != nil {
+		s.Accounts = renamed(s.Accounts, naming)
+	}
+}
+
+func renamed(accounts []string, naming func(string) string) []string {
+	if naming == nil {
+		return accounts
+	}
+	names := make([]string, len(accounts))
+	for i, account := range accounts {
+		names[i] = naming(account)
+	}
+	return names
 }
 
 // App returns the IMApp of that name, nil if there is none.
