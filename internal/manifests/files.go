@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -179,7 +180,7 @@ func documentsIn(path string) (documents []Document, err error) {
 func split(where string, in io.Reader) ([]Document, error) {
 	var documents []Document
 	reader := yaml.NewYAMLReader(bufio.NewReader(in))
-	for line := 1; ; {
+	for line, number := 1, 0; ; {
 		text, err := reader.Read()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -188,19 +189,60 @@ func split(where string, in io.Reader) ([]Document, error) {
 			return nil, fmt.Errorf("%s: %w", where, err)
 		}
 		at := where
-		if len(documents) > 0 {
-			at = fmt.Sprintf("%s, document %d", where, len(documents)+1)
+		if number++; number > 1 {
+			at = fmt.Sprintf("%s, document %d", where, number)
 		}
-		documents = append(documents, Document{Text: text, File: where, Line: line, where: at})
+		document := Document{Text: text, File: where, Line: line, where: at}
+		items, err := document.items()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+		documents = append(documents, items...)
 		line += bytes.Count(text, []byte("\n")) + 1 // the separator
 	}
 }
 
+// items returns the items of a v1 List, which is what kubectl get prints, and otherwise the document alone.
+func (d *Document) items() ([]Document, error) {
+	if !listKind.Match(d.Text) || !bytes.Contains(d.Text, []byte(v1alpha1.GroupVersion.Group)) {
+		return []Document{*d}, nil
+	}
+	var list struct {
+		metav1.TypeMeta
+		Items []any `json:"items"`
+	}
+	text, err := sigsyaml.YAMLToJSONStrict(d.Text)
+	if err == nil {
+		err = json.UnmarshalCaseSensitivePreserveInts(text, &list)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if list.APIVersion != "v1" || list.Kind != "List" {
+		return []Document{*d}, nil
+	}
+	var documents []Document
+	for i, item := range list.Items {
+		text, err := sigsyaml.Marshal(item)
+		if err != nil {
+			return nil, err
+		}
+		where := fmt.Sprintf("%s, items[%d]", d.where, i)
+		documents = append(documents, Document{Text: text, File: d.File, where: where})
+	}
+	return documents, nil
+}
+
+var (
+	listKind = regexp.MustCompile(`kind"?:\s*["']?List\b`)
+	ourKind  = regexp.MustCompile(`(?m)^["{\s]*kind"?:\s*["']?(IMApp|AccountList|GroupPolicy|PruneRun)\b`)
+)
+
 // JSON returns the document as JSON, with its kind and version. It returns nil if it is of another group than that of
-// the four kinds. A key that comes twice is an error, and so is another version.
+// the four kinds. A key that comes twice is an error, and so is another version, or one of the kinds without the group.
 func (d *Document) JSON() ([]byte, metav1.TypeMeta, error) {
 	var meta metav1.TypeMeta
-	if !bytes.Contains(d.Text, []byte(v1alpha1.GroupVersion.Group+"/")) {
+	if !bytes.Contains(d.Text, []byte(v1alpha1.GroupVersion.Group+"/")) && !ourKind.Match(d.Text) {
 		return nil, meta, nil
 	}
 	text, err := sigsyaml.YAMLToJSONStrict(d.Text)
@@ -212,6 +254,10 @@ func (d *Document) JSON() ([]byte, metav1.TypeMeta, error) {
 	}
 	group, version, _ := strings.Cut(meta.APIVersion, "/")
 	switch {
+	case New(meta.Kind) != nil && group != v1alpha1.GroupVersion.Group &&
+		(!strings.Contains(meta.APIVersion, "/") || strings.HasPrefix(group, "groupgate")):
+		return nil, meta, fmt.Errorf("the apiVersion of a %s is %q: use %s",
+			meta.Kind, meta.APIVersion, v1alpha1.GroupVersion)
 	case group != v1alpha1.GroupVersion.Group:
 		return nil, meta, nil
 	case version != v1alpha1.GroupVersion.Version:

@@ -74,6 +74,9 @@ func TestReadSaysWhatIsWrongAndWhere(t *testing.T) {
 		"a key that is twice": {replaced("{name: gate}", "{name: gate, name: b}"), []string{`"name"`}},
 		"an unknown version":  {replaced("v1alpha1", "v2"), []string{"groupgate.io/v2", "use groupgate.io/v1alpha1"}},
 		"an unknown kind":     {replaced("GroupPolicy", "GroupPolice"), []string{"GroupPolice", "use IMApp"}},
+		"no version":          {replaced("apiVersion:", "apiversion:"), []string{`GroupPolicy is ""`, "use groupgate.io/v1alpha1"}},
+		"no group":            {replaced("groupgate.io/v1alpha1", "v1alpha1"), []string{`GroupPolicy is "v1alpha1"`}},
+		"a wrong group":       {replaced("groupgate.io", "groupgate"), []string{`GroupPolicy is "groupgate/v1alpha1"`}},
 		"an object twice":     {gate + "---\n" + gate, []string{"document 2", "chat/gate is in", "as well"}},
 		"no YAML":             {"groupgate.io/\n\t- x: [", nil},
 	}
@@ -92,6 +95,26 @@ func TestReadSaysWhatIsWrongAndWhere(t *testing.T) {
 	}
 	if _, err := Read([]string{"nowhere"}, "chat", nil); !os.IsNotExist(err) {
 		t.Errorf("a path that is not there: %v", err)
+	}
+}
+
+// TestReadTakesLists: kubectl get prints several objects as one.
+func TestReadTakesLists(t *testing.T) {
+	indented := "  " + strings.ReplaceAll(strings.TrimSpace(gate), "\n", "\n  ")
+	for name, text := range map[string]string{
+		"YAML": "apiVersion: v1\nitems:\n-" + indented[1:] + "\nkind: List\nmetadata: {}\n",
+		"JSON": `{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"groupgate.io/v1alpha1","kind":"GroupPolicy",` +
+			`"metadata":{"name":"gate"},"spec":{}}]}` + "\n",
+	} {
+		o, err := Read([]string{Stdin}, "chat", strings.NewReader(text+"---\n"+strings.ReplaceAll(gate, "gate}", "b}")))
+		if err != nil || len(o.Policies) != 2 || o.Policies[0].Name != "gate" {
+			t.Errorf("%s: %v, %+v", name, err, o)
+		}
+	}
+	_, err := Read([]string{Stdin}, "chat", strings.NewReader("apiVersion: v1\nkind: List\nitems:\n-"+
+		strings.Replace(indented, "join:", "joins:", 1)[1:]))
+	if err == nil || !strings.Contains(err.Error(), "items[0]") {
+		t.Errorf("an item with an unknown field: %v", err)
 	}
 }
 
