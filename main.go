@@ -59,7 +59,7 @@ func rootCommand(words []string) *cobra.Command {
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
 	root.AddCommand(schemaCommand())
 	root.AddCommand(simulateCommand())
-	root.AddCommand(runsCommand())
+	root.AddCommand(checkCommand(), runsCommand())
 	root.AddCommand(listsCommand())
 	root.AddCommand(decideCommands()...)
 	root.SetArgs(words[1:])

@@ -113,7 +113,8 @@ func (v *appVectors) newCountersOfNone() *appCounters {
 	a := new(appCounters)
 	for c := range commandCount {
 		for r := range resultCount {
-			if r.withoutApp() || r == resultTooLarge || r == resultBadRequest || r == resultFailed {
+			probe := r == resultIgnored && c == commandOther // of `groupgate check`
+			if r.withoutApp() || r == resultTooLarge || r == resultBadRequest || r == resultFailed || probe {
 				a.requests[c][r] = v.requests.WithLabelValues("", c.String(), resultNames[r])
 			}
 		}

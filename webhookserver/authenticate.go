@@ -82,6 +82,21 @@ func (h *handler) authenticate(x *exchange, app *policy.CompiledApp, query *call
 	return authenticated
 }
 
+// check answers a probe of `groupgate check` by its signature alone; its body is not read. It is no callback of the
+// vendor's: it counts for no app, neither as verified nor as refused, and its connection stays unverified.
+func (h *handler) check(x *exchange, app *policy.CompiledApp, query *callback.Query) (result, *answer) {
+	if app.Authentication() == policy.AuthenticateNone {
+		return resultIgnored, continues
+	}
+	requested, ok := parseRequestTime(query.RequestTime)
+	recent := ok && x.started.Sub(requested).Abs() <= window
+	_, right := verifyingToken(app.Tokens(), query)
+	if recent && right && !query.RepeatedSign && !query.RepeatedRequestTime {
+		return resultIgnored, continues
+	}
+	return resultIgnored, unauthorized
+}
+
 // verifyingToken always tries all tokens, so that its duration does not reveal which one is in use.
 func verifyingToken(tokens []policy.Token, query *callback.Query) (name policy.TokenName, ok bool) {
 	for i := range tokens {

@@ -129,6 +129,9 @@ func (h *handler) handle(x *exchange, r *http.Request) (result, *answer) {
 	case app == nil:
 		return resultUnknownApp, foreignApp
 	}
+	if x.command == callback.CommandCheck {
+		return h.check(x, app, &query)
+	}
 	x.app, x.snapshot = h.metrics.apps.of(snapshot, app), snapshot.Hash()
 	if failure := h.authenticate(x, app, &query); failure != authenticated {
 		x.app.failures[failure].Inc()

@@ -31,6 +31,20 @@ func List(ctx context.Context, reader client.Reader, namespace string) (*Objects
 	return o, nil
 }
 
+// Apps reads the IMApps of a namespace, or of all if it is "".
+func Apps(ctx context.Context, reader client.Reader, namespace string) (apps []v1alpha1.IMApp, err error) {
+	err = eachPage(ctx, reader, namespace, "imapps",
+		func(l *v1alpha1.IMAppList) { apps = append(apps, l.Items...) })
+	return apps, err
+}
+
+// Policies reads the GroupPolicies of a namespace, or of all if it is "".
+func Policies(ctx context.Context, reader client.Reader, namespace string) (list []v1alpha1.GroupPolicy, err error) {
+	err = eachPage(ctx, reader, namespace, "grouppolicies",
+		func(l *v1alpha1.GroupPolicyList) { list = append(list, l.Items...) })
+	return list, err
+}
+
 // Runs reads the PruneRuns of a namespace, or of all if it is "".
 func Runs(
 	ctx context.Context, reader client.Reader, namespace string, options ...client.ListOption,

@@ -276,8 +276,8 @@ func groupSupported(_ context.Context, _ *job, f *facts) error {
 	return nil
 }
 
-// sameGroup requires the group to be the one that the plan was made from, and not one that was created under the id of a
-// group that was disbanded.
+// sameGroup requires the group to be the one that the plan was made from, and not one that was created under its id
+// after it was disbanded.
 func sameGroup(_ context.Context, j *job, f *facts) error {
 	if anotherGroup(j.run.Status.Group, f.group) {
 		return complete(v1alpha1.ReasonSuperseded,

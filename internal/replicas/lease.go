@@ -84,3 +84,10 @@ func readLease(lease *coordinationv1.Lease) leased {
 	}
 	return l
 }
+
+// ReadLease returns the name of a replica, when it was last heard of and what it reported. The report of a replica of
+// another release may be empty.
+func ReadLease(lease *coordinationv1.Lease) (name string, renewed time.Time, report Report) {
+	l := readLease(lease)
+	return l.name, l.renewed, l.report
+}

@@ -17,8 +17,9 @@ import (
 const (
 	// grace is how long a replica may be behind before it is named. A replica reports once a second.
 	grace = 5 * time.Second
-	// liveFor is how long a replica counts as alive after a renewal of its Lease.
-	liveFor = 30 * time.Second
+	// LiveFor is how long a replica counts as alive after a renewal of its Lease.
+	LiveFor = 30 * time.Second
+	liveFor = LiveFor
 	// newcomer is how long a replica counts as alive that is heard of for the first time: its clock may be another one,
 	// but its next renewal shows that it is alive.
 	newcomer = renewInterval + 2*reportInterval

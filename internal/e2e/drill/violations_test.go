@@ -151,8 +151,10 @@ func TestModelReportsViolationsAndNothingElse(t *testing.T) {
 		"rechecked long ago": {func(f *facts) { f.rechecks[0].at = f.at.Add(-13 * time.Second) }, "no recheck"},
 		"live room":          {func(f *facts) { f.removals[0].Group.Type = "AVChatRoom" }, "of type AVChatRoom"},
 		"suspended":          {func(f *facts) { line(f.suspended, "prod").becomes(f.at.Add(long), true) }, "Suspended"},
-		"muted":              {func(f *facts) { line(f.silent, "prod/g").becomes(f.at.Add(long), true) }, "nobody may speak"},
-		"just muted":         {func(f *facts) { line(f.silent, "prod/g").becomes(f.at.Add(just), true) }, ""},
+		"muted": {func(f *facts) {
+			line(f.silent, "prod/g").becomes(f.at.Add(long), true)
+		}, "nobody may speak"},
+		"just muted": {func(f *facts) { line(f.silent, "prod/g").becomes(f.at.Add(just), true) }, ""},
 		"muted member": {func(f *facts) {
 			f.rechecks[0].Found[1].MutedUntil = f.at.Add(5 * time.Hour)
 		}, "muted until"},

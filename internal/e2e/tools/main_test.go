@@ -93,7 +93,8 @@ func (w *world) eventually(what string, holds func() bool) {
 func (w *world) startManager() *lab.Manager {
 	w.t.Helper()
 	var log lab.Log
-	manager, err := w.StartManager(&log, "", lab.FastElection...)
+	manager, err := w.StartManager(&log, "", append([]string{"--leader-election-namespace=" + w.Namespace},
+		lab.FastElection...)...)
 	w.must(err)
 	w.t.Cleanup(func() {
 		w.must(manager.Stop(patience))

@@ -17,6 +17,10 @@ const (
 	CommandAfterGroupFull Command = "Group.CallbackAfterGroupFull"
 )
 
+// CommandCheck is none of the vendor's: `groupgate check` asks by it whether a callback URL leads to Groupgate, and
+// whether a token is right. It stands in the query.
+const CommandCheck Command = "Groupgate.Check"
+
 // BeforeJoin reports whether the answer to the command decides on a join, so that without an answer the user gets in.
 func (c Command) BeforeJoin() bool {
 	return c == CommandBeforeApplyJoin || c == CommandBeforeInviteJoin
