@@ -127,7 +127,7 @@ func TestBlockedDecisionLogDelaysNoAnswer(t *testing.T) {
 	}
 }
 
-// BenchmarkDecisionLog is one callback of a kept connection over HTTP, every other one about an account that is refused.
+// BenchmarkDecisionLog is one callback of a kept connection over HTTP, every other one about a refused account.
 // cpu-ns/op is the CPU time of the process, most of it that of HTTP; what the log costs is the difference to off.
 func BenchmarkDecisionLog(b *testing.B) {
 	output, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
