@@ -67,7 +67,7 @@ func (c *Checker) checkURL(ctx context.Context) []Line {
 		lines = append(lines, callbackURL.warn("let a public address lead to it; ask from outside of your network",
 			"%s has the address %s, which the vendor cannot reach", u.Hostname(), addresses[i].Unmap()))
 	}
-	if u.Scheme == "http" {
+	if c.untrusted = u.Scheme == "http"; c.untrusted {
 		return append(lines, callbackURL.fail("use https: whoever sees a callback can read its Sign",
 			"%s is not encrypted", u))
 	}
@@ -151,7 +151,7 @@ func (c *Checker) checkCallback(ctx context.Context, app *v1alpha1.IMApp, token 
 	case c.URL == "" || err != nil:
 		return nil
 	case c.untrusted:
-		return []Line{callbackURL.warn("mend the certificate first",
+		return []Line{callbackURL.warn("mend that first",
 			"%s: not checked, since a Sign is sent to nobody who is not trusted", name)}
 	}
 	client := &http.Client{

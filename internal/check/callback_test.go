@@ -54,7 +54,11 @@ func TestCertificateIsThatOfTheURL(t *testing.T) {
 		t.Errorf("a Sign for a server that is not trusted: %+v", lines)
 	}
 	c.URL = "http" + strings.TrimPrefix(server.URL, "https")
+	c.untrusted = false
 	wants(t, c.checkURL(t.Context()), Failure, "is not encrypted")
+	if lines := c.checkCallback(t.Context(), &v1alpha1.IMApp{}, token, nil); lines[0].Result != Warning {
+		t.Errorf("a Sign that is sent in plain text: %+v", lines)
+	}
 	c.URL = "https://gate.invalid/callback"
 	wants(t, c.checkURL(t.Context()), Failure, "has no address")
 	server.Close()

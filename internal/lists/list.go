@@ -173,7 +173,10 @@ func (e *edit) refuseForeign(ctx context.Context) error {
 	}
 	found := &metav1.PartialObjectMetadataList{}
 	found.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AccountListList"))
-	err = e.Client.List(ctx, found, client.InNamespace(e.Namespace), client.MatchingLabelsSelector{Selector: foreign})
+	// From the cache of the API server: nobody can tell such a list from one that was made a moment later.
+	err = e.Client.List(ctx, found, &client.ListOptions{
+		Namespace: e.Namespace, LabelSelector: foreign, Raw: &metav1.ListOptions{ResourceVersion: "0"},
+	})
 	if err != nil {
 		return fmt.Errorf("look for other AccountLists of the list: %w", err)
 	}
