@@ -125,7 +125,9 @@ func TestSimulateHidesNothingFromAPerson(t *testing.T) {
 	if i := strings.IndexFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
 		t.Errorf("a terminal obeys, or hides, a rune at %d of %q", i, got)
 	}
-	for _, want := range []string{`vip-\x1b[31m\tx\ny   1`, `al\x1b[2J\u202e`, `p\u009b1m`, `(chat/\x1b[31m\nHint: none)`} {
+	for _, want := range []string{
+		`vip-\x1b[31m\tx\ny   1`, `al\x1b[2J\u202e`, `p\u009b1m`, `(chat/\x1b[31m\nHint: none)`,
+	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q does not say %s", got, want)
 		}
