@@ -95,19 +95,19 @@ func TestProbeTellsWhoAnswers(t *testing.T) {
 		want    Result
 		message string
 	}{
-		"Groupgate":                {token, nil, groupgate, OK, "a signed probe was answered"},
-		"another token":            {"other", nil, groupgate, Failure, "the token of the Secret is refused"},
-		"no token known":           {"", &unread, groupgate, Warning, "the token is not checked: not checked: forbidden"},
-		"one that believes all":    {token, nil, always(200, right), Failure, "a probe with a wrong Sign is not refused"},
-		"one that asks for none":   {"", &unread, always(200, right), Failure, "a probe without a Sign is not refused"},
-		"no such app":              {token, nil, always(403, refused), Failure, "knows no app with this sdkAppID"},
-		"another path":             {token, nil, always(404, refused), Failure, "there is no such path"},
-		"not ready":                {token, nil, always(503, refused), Failure, "no replica is ready"},
-		"a web page":               {token, nil, always(200, "<html>"), Failure, "something else than Groupgate"},
-		"an answer without a code": {token, nil, always(200, `{"ActionStatus":"OK"}`), Failure, "something else"},
-		"one that answers once":    {token, nil, once, Failure, "a second probe was not answered"},
-		"a proxy's error":          {token, nil, always(502, "Bad Gateway"), Failure, "with HTTP status 502"},
-		"a redirect":               {token, nil, always(301, ""), Failure, "a redirect (301)"},
+		"Groupgate":              {token, nil, groupgate, OK, "a signed probe was answered"},
+		"another token":          {"other", nil, groupgate, Failure, "the token of the Secret is refused"},
+		"no token known":         {"", &unread, groupgate, Warning, "the token is not checked: not checked: forbidden"},
+		"one that believes all":  {token, nil, always(200, right), Failure, "a probe with a wrong Sign is not refused"},
+		"one that asks for none": {"", &unread, always(200, right), Failure, "a probe without a Sign is not refused"},
+		"no such app":            {token, nil, always(403, refused), Failure, "knows no app with this sdkAppID"},
+		"another path":           {token, nil, always(404, refused), Failure, "there is no such path"},
+		"not ready":              {token, nil, always(503, refused), Failure, "no replica is ready"},
+		"a web page":             {token, nil, always(200, "<html>"), Failure, "something else than Groupgate"},
+		"one without a code":     {token, nil, always(200, `{"ActionStatus":"OK"}`), Failure, "something else"},
+		"one that answers once":  {token, nil, once, Failure, "a second probe was not answered"},
+		"a proxy's error":        {token, nil, always(502, "Bad Gateway"), Failure, "with HTTP status 502"},
+		"a redirect":             {token, nil, always(301, ""), Failure, "a redirect (301)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := served(t, func(w http.ResponseWriter, r *http.Request) {
