@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	encodingjson "encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,8 +45,9 @@ type Document struct {
 }
 
 // Read reads the objects of files and folders; [Stdin] is in. A folder with a kustomization is built, of any other one
-// every .yaml, .yml and .json in it is read, at any depth. Objects of other groups are passed over. Objects without a
-// namespace are in that one. An unknown field is an error, and so is an object that comes twice.
+// every .yaml, .yml and .json in it is read, at any depth. A list, such as kubectl prints, stands for the objects in it.
+// Objects of other groups are passed over. Objects without a namespace are in that one. An unknown field is an error, and
+// so is an object that comes twice.
 func Read(paths []string, namespace string, in io.Reader) (*Objects, error) {
 	documents, err := Documents(paths, in)
 	if err != nil {
@@ -179,7 +182,7 @@ func documentsIn(path string) (documents []Document, err error) {
 func split(where string, in io.Reader) ([]Document, error) {
 	var documents []Document
 	reader := yaml.NewYAMLReader(bufio.NewReader(in))
-	for line := 1; ; {
+	for line, read := 1, 0; ; {
 		text, err := reader.Read()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -188,12 +191,42 @@ func split(where string, in io.Reader) ([]Document, error) {
 			return nil, fmt.Errorf("%s: %w", where, err)
 		}
 		at := where
-		if len(documents) > 0 {
-			at = fmt.Sprintf("%s, document %d", where, len(documents)+1)
+		if read > 0 {
+			at = fmt.Sprintf("%s, document %d", where, read+1)
 		}
-		documents = append(documents, Document{Text: text, File: where, Line: line, where: at})
+		items, err := itemsOf(Document{Text: text, File: where, Line: line, where: at})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+		documents = append(documents, items...)
+		read++
 		line += bytes.Count(text, []byte("\n")) + 1 // the separator
 	}
+}
+
+// aList is in every list of objects, such as kubectl prints.
+var aList = regexp.MustCompile(`"?kind"?:\s*"?(List|IMAppList|AccountListList|GroupPolicyList|PruneRunList)\b`)
+
+// itemsOf returns the objects of a list, and any other document as it is.
+func itemsOf(d Document) ([]Document, error) {
+	if !aList.Match(d.Text) {
+		return []Document{d}, nil
+	}
+	var list struct {
+		Kind  string                    `json:"kind"`
+		Items []encodingjson.RawMessage `json:"items"`
+	}
+	if err := sigsyaml.Unmarshal(d.Text, &list); err != nil {
+		return nil, err
+	}
+	if !aList.MatchString("kind: " + list.Kind) {
+		return []Document{d}, nil
+	}
+	items := make([]Document, len(list.Items))
+	for i, item := range list.Items {
+		items[i] = Document{Text: item, File: d.File, Line: d.Line, where: fmt.Sprintf("%s, item %d", d.where, i+1)}
+	}
+	return items, nil
 }
 
 // JSON returns the document as JSON, with its kind and version. It returns nil if it is of another group than that of
