@@ -1,12 +1,17 @@
 package webhookserver
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +24,7 @@ import (
 )
 
 // withDecisions starts a gate with a decision log. The returned function stops both.
-func withDecisions(t *testing.T, input *policy.Input, o decisionlog.Options) (g *gate, stop func()) {
+func withDecisions(t testing.TB, input *policy.Input, o decisionlog.Options) (g *gate, stop func()) {
 	registry := prometheus.NewRegistry()
 	log := decisionlog.NewLog(o, registry, logr.Discard())
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -120,4 +125,73 @@ func TestBlockedDecisionLogDelaysNoAnswer(t *testing.T) {
 	if got := strings.Count(lines.String(), "}\n{") + 1; got+dropped != invitations*len(accounts) {
 		t.Errorf("%d lines and %d dropped, want %d", got, dropped, invitations*len(accounts))
 	}
+}
+
+// BenchmarkDecisionLog is one callback of a kept connection over HTTP, every other one about a refused account.
+// cpu-ns/op is the CPU time of the process, most of it that of HTTP; what the log costs is the difference to off.
+func BenchmarkDecisionLog(b *testing.B) {
+	output, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer output.Close()
+	for _, bc := range []struct {
+		name    string
+		options decisionlog.Options
+	}{
+		{"off", decisionlog.Options{}},
+		{"refused", decisionlog.Options{Out: output}},
+		{"all", decisionlog.Options{Out: output, All: true}},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			g, stop := withDecisions(b, members("jared"), bc.options)
+			defer stop()
+			conn, err := net.Dial("tcp", g.server.Listener.Addr().String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close()
+			answers := bufio.NewReader(conn)
+			post := func(account string) {
+				body := applyBody(account)
+				if _, err := fmt.Fprintf(conn, "POST %s?%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s",
+					Path, signed(query(applyCommand)), len(body), body); err != nil {
+					b.Fatal(err)
+				}
+				for left := -1; left != 0; {
+					line, err := answers.ReadSlice('\n')
+					if err != nil {
+						b.Fatal(err)
+					}
+					if length, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+						if left, err = strconv.Atoi(string(bytes.TrimSpace(length))); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if len(line) == 2 {
+						_, err = answers.Discard(left)
+						left = 0
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			began, n := cpuTime(b), 0
+			for b.Loop() {
+				post([]string{"jared", "mallory"}[n%2])
+				n++
+			}
+			b.ReportMetric(float64(cpuTime(b)-began)/float64(n), "cpu-ns/op")
+		})
+	}
+}
+
+// cpuTime is what the process has used.
+func cpuTime(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -64,6 +64,7 @@ var sections = []section{
 	{"status", (*bench).status, false},
 	{"many", (*bench).many, false},
 	{"shards", (*bench).shards, false},
+	{"churn", (*bench).churn, false},
 	{"prune-latency", (*bench).pruneLatency, true},
 	{"prune-memory", (*bench).pruneMemory, true},
 	{"prune-week", (*bench).pruneWeek, true},
@@ -82,6 +83,9 @@ type bench struct {
 	round       time.Duration
 	connections int
 	edits       int
+	// churnAccounts and churnTime are the length of the list of the section churn, and for how long it is edited.
+	churnAccounts int
+	churnTime     time.Duration
 
 	results *results
 	plane   *cluster
@@ -123,7 +127,12 @@ func run(ctx context.Context) (code int, err error) {
 		"how long a contender is under load in a round; three times that for a latency")
 	flag.IntVar(&b.connections, "connections", 32, "keep-alive connections of the load generator")
 	flag.IntVar(&b.edits, "edits", 300, "edits whose way to being enforced is timed")
+	flag.IntVar(&b.churnAccounts, "churn-accounts", 1_000_000, "accounts on the list of the section churn")
+	flag.DurationVar(&b.churnTime, "churn-time", time.Minute, "how long the section churn edits its list")
 	flag.Parse()
+	if b.churnTime < time.Second || b.churnAccounts < int(b.churnTime.Seconds()*churnRate) {
+		return 0, errors.New("-churn-time must be at least 1s, and -churn-accounts an account for each edit")
+	}
 	if b.rounds < 1 || b.connections < 1 || b.edits < 1 || b.round < time.Millisecond {
 		return 0, errors.New("-rounds, -connections and -edits must be at least 1, -round at least 1ms")
 	}
@@ -201,12 +210,9 @@ func (b *bench) say(format string, args ...any) {
 }
 
 // world makes a world, and starts the control plane, when a section first needs it.
-func (b *bench) world(ctx context.Context, w world) (err error) {
-	if b.plane == nil {
-		b.say("starting the control plane")
-		if b.plane, err = startCluster(ctx, b.dir); err != nil {
-			return err
-		}
+func (b *bench) world(ctx context.Context, w world) error {
+	if err := b.startPlane(ctx); err != nil {
+		return err
 	}
 	if b.plane.worlds[w.namespace] {
 		return nil
@@ -217,4 +223,13 @@ func (b *bench) world(ctx context.Context, w world) (err error) {
 	}
 	b.plane.worlds[w.namespace] = true
 	return nil
+}
+
+// startPlane starts the control plane unless it runs.
+func (b *bench) startPlane(ctx context.Context) (err error) {
+	if b.plane == nil {
+		b.say("starting the control plane")
+		b.plane, err = startCluster(ctx, b.dir)
+	}
+	return err
 }

@@ -36,7 +36,7 @@ type Checker struct {
 
 	apps     []v1alpha1.IMApp
 	policies []v1alpha1.GroupPolicy
-	// untrusted says that the certificate of the URL is not valid.
+	// untrusted says that the URL is not encrypted, or its certificate not valid.
 	untrusted bool
 	// reports are those of the replicas, as far as they could be read.
 	reports []report

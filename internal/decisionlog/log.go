@@ -76,8 +76,11 @@ func (l *Log) Add(d Decision) {
 	}
 }
 
-// Run writes until ctx ends and nothing is left, however long the output takes.
+// Run writes until ctx ends and nothing is left, however long the output takes. It returns at once for a nil *Log.
 func (l *Log) Run(ctx context.Context) {
+	if l == nil {
+		return
+	}
 	l.discard() // what an earlier Run was encoding when it panicked
 	for {
 		select {
@@ -130,7 +133,11 @@ func (l *Log) flush() {
 	if err != nil {
 		written := l.buffer[:n]
 		l.lines -= bytes.Count(bytes.TrimPrefix(written, newline), newline)
-		l.torn = n > 0 && written[n-1] != '\n'
+		if n == 0 {
+			l.torn = l.buffer[0] == '\n' // the end of an earlier line is still not written
+		} else {
+			l.torn = written[n-1] != '\n'
+		}
 	} else {
 		l.lines = 0
 	}

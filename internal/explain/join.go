@@ -81,10 +81,16 @@ func verdictOf(admit bool) string {
 
 // AskJoin answers a question.
 func AskJoin(objects *manifests.Objects, q Question) (*Join, error) {
-	return AskJoinOf(objects, objects.Compile(), q)
+	compiled := objects.Compile()
+	j, err := AskJoinOf(objects, compiled, q)
+	if err == nil {
+		j.Hint(objects, compiled, q)
+	}
+	return j, err
 }
 
-// AskJoinOf is AskJoin for objects that have been compiled, for those who ask more than once.
+// AskJoinOf is AskJoin for objects that have been compiled, for those who ask more than once. It looks for no hints,
+// which takes time with many accounts.
 func AskJoinOf(objects *manifests.Objects, compiled *manifests.Compiled, q Question) (*Join, error) {
 	app, err := compiled.App(q.App)
 	if err != nil {
@@ -116,8 +122,14 @@ func AskJoinOf(objects *manifests.Objects, compiled *manifests.Compiled, q Quest
 		j.invalid = j.invalid || o.Invalid && o.Policy.Name == j.Policy
 	}
 	j.NotAsked = notAsked(objects.App(object))
-	j.Hints = hints(objects, compiled, app, &q)
 	return j, nil
+}
+
+// Hint looks for the hints of the answer to a question.
+func (j *Join) Hint(objects *manifests.Objects, compiled *manifests.Compiled, q Question) {
+	if app, err := compiled.App(q.App); err == nil {
+		j.Hints = hints(objects, compiled, app, &q)
+	}
 }
 
 func opinionOf(rank int, o *policy.Opinion) Opinion {

@@ -221,7 +221,10 @@ func version(shard *v1alpha1.AccountList) string {
 func (e *edit) names(ctx context.Context, selector labels.Selector) (names []string, _ error) {
 	found := &metav1.PartialObjectMetadataList{}
 	found.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AccountListList"))
-	err := e.Client.List(ctx, found, client.InNamespace(e.Namespace), client.MatchingLabelsSelector{Selector: selector})
+	// From the cache of the API server: nobody can tell such a list from one that was made a moment later.
+	err := e.Client.List(ctx, found, &client.ListOptions{
+		Namespace: e.Namespace, LabelSelector: selector, Raw: &metav1.ListOptions{ResourceVersion: "0"},
+	})
 	if err != nil {
 		return nil, fmt.Errorf("look for other AccountLists of the list: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	encodingjson "encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,8 +45,9 @@ type Document struct {
 }
 
 // Read reads the objects of files and folders; [Stdin] is in. A folder with a kustomization is built, of any other one
-// every .yaml, .yml and .json in it is read, at any depth. Objects of other groups are passed over. Objects without a
-// namespace are in that one. An unknown field is an error, and so is an object that comes twice.
+// every .yaml, .yml and .json in it is read, at any depth. A list, such as kubectl prints, stands for the objects in it.
+// Objects of other groups are passed over. Objects without a namespace are in that one. An unknown field is an error, and
+// so is an object that comes twice.
 func Read(paths []string, namespace string, in io.Reader) (*Objects, error) {
 	documents, err := Documents(paths, in)
 	if err != nil {
@@ -180,7 +182,7 @@ func documentsIn(path string) (documents []Document, err error) {
 func split(where string, in io.Reader) ([]Document, error) {
 	var documents []Document
 	reader := yaml.NewYAMLReader(bufio.NewReader(in))
-	for line, number := 1, 0; ; {
+	for line, read := 1, 0; ; {
 		text, err := reader.Read()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -189,54 +191,46 @@ func split(where string, in io.Reader) ([]Document, error) {
 			return nil, fmt.Errorf("%s: %w", where, err)
 		}
 		at := where
-		if number++; number > 1 {
-			at = fmt.Sprintf("%s, document %d", where, number)
+		if read > 0 {
+			at = fmt.Sprintf("%s, document %d", where, read+1)
 		}
-		document := Document{Text: text, File: where, Line: line, where: at}
-		items, err := document.items()
+		items, err := itemsOf(Document{Text: text, File: where, Line: line, where: at})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
 		documents = append(documents, items...)
+		read++
 		line += bytes.Count(text, []byte("\n")) + 1 // the separator
 	}
 }
 
-// items returns the items of a v1 List, which is what kubectl get prints, and otherwise the document alone.
-func (d *Document) items() ([]Document, error) {
-	if !listKind.Match(d.Text) || !bytes.Contains(d.Text, []byte(v1alpha1.GroupVersion.Group)) {
-		return []Document{*d}, nil
+// aList is in every list of objects, such as kubectl prints.
+var aList = regexp.MustCompile(`"?kind"?:\s*"?(List|IMAppList|AccountListList|GroupPolicyList|PruneRunList)\b`)
+
+// itemsOf returns the objects of a list, and any other document as it is.
+func itemsOf(d Document) ([]Document, error) {
+	if !aList.Match(d.Text) {
+		return []Document{d}, nil
 	}
 	var list struct {
-		metav1.TypeMeta
-		Items []any `json:"items"`
+		Kind  string                    `json:"kind"`
+		Items []encodingjson.RawMessage `json:"items"`
 	}
-	text, err := sigsyaml.YAMLToJSONStrict(d.Text)
-	if err == nil {
-		err = json.UnmarshalCaseSensitivePreserveInts(text, &list)
-	}
-	if err != nil {
+	if err := sigsyaml.Unmarshal(d.Text, &list); err != nil {
 		return nil, err
 	}
-	if list.APIVersion != "v1" || list.Kind != "List" {
-		return []Document{*d}, nil
+	if !aList.MatchString("kind: " + list.Kind) {
+		return []Document{d}, nil
 	}
-	var documents []Document
+	items := make([]Document, len(list.Items))
 	for i, item := range list.Items {
-		text, err := sigsyaml.Marshal(item)
-		if err != nil {
-			return nil, err
-		}
-		where := fmt.Sprintf("%s, items[%d]", d.where, i)
-		documents = append(documents, Document{Text: text, File: d.File, where: where})
+		items[i] = Document{Text: item, File: d.File, Line: d.Line, where: fmt.Sprintf("%s, item %d", d.where, i+1)}
 	}
-	return documents, nil
+	return items, nil
 }
 
-var (
-	listKind = regexp.MustCompile(`kind"?:\s*["']?List\b`)
-	ourKind  = regexp.MustCompile(`(?m)^["{\s]*kind"?:\s*["']?(IMApp|AccountList|GroupPolicy|PruneRun)\b`)
-)
+// ourKind is in every object of the four kinds, also if its apiVersion is missing or mistyped.
+var ourKind = regexp.MustCompile(`"?kind"?:\s*["']?(IMApp|AccountList|GroupPolicy|PruneRun)\b`)
 
 // JSON returns the document as JSON, with its kind and version. It returns nil if it is of another group than that of
 // the four kinds. A key that comes twice is an error, and so is another version, or one of the kinds without the group.

@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,30 +99,36 @@ func TestReadSaysWhatIsWrongAndWhere(t *testing.T) {
 	}
 }
 
-// TestReadTakesLists: kubectl get prints several objects as one.
-func TestReadTakesLists(t *testing.T) {
-	indented := "  " + strings.ReplaceAll(strings.TrimSpace(gate), "\n", "\n  ")
-	for name, text := range map[string]string{
-		"YAML": "apiVersion: v1\nitems:\n-" + indented[1:] + "\nkind: List\nmetadata: {}\n",
-		"JSON": `{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"groupgate.io/v1alpha1","kind":"GroupPolicy",` +
-			`"metadata":{"name":"gate"},"spec":{}}]}` + "\n",
-	} {
-		o, err := Read([]string{Stdin}, "chat", strings.NewReader(text+"---\n"+strings.ReplaceAll(gate, "gate}", "b}")))
-		if err != nil || len(o.Policies) != 2 || o.Policies[0].Name != "gate" {
-			t.Errorf("%s: %v, %+v", name, err, o)
-		}
-	}
-	_, err := Read([]string{Stdin}, "chat", strings.NewReader("apiVersion: v1\nkind: List\nitems:\n-"+
-		strings.Replace(indented, "join:", "joins:", 1)[1:]))
-	if err == nil || !strings.Contains(err.Error(), "items[0]") {
-		t.Errorf("an item with an unknown field: %v", err)
-	}
-}
-
 func TestReadTakesTheStandardInput(t *testing.T) {
 	o, err := Read([]string{Stdin}, "chat", strings.NewReader(gate))
 	if err != nil || len(o.Policies) != 1 {
 		t.Fatalf("Read: %v, %+v", err, o)
+	}
+}
+
+// kubectl get -o yaml and -o json print lists.
+func TestReadTakesWhatKubectlPrints(t *testing.T) {
+	const object = `{"apiVersion": "groupgate.io/v1alpha1", "kind": "%s", ` +
+		`"metadata": {"name": "%s", "namespace": "chat"}, "spec": {%s}}`
+	accounts := fmt.Sprintf(object, "AccountList", "crew", `"accounts": ["ann"]`)
+	rule := fmt.Sprintf(object, "GroupPolicy", "gate", `"appRef": {"name": "prod"}, "groups": [{"value": "g"}]`)
+	for name, text := range map[string]string{
+		"JSON":    `{"apiVersion": "v1", "items": [` + accounts + `, ` + rule + `], "kind": "List"}`,
+		"compact": `{"kind":"List","apiVersion":"v1","items":[` + accounts + `,` + rule + `]}`,
+		"YAML":    "apiVersion: v1\nitems:\n- " + accounts + "\n- " + rule + "\nkind: List\nmetadata: {}\n",
+		"of the API": `{"apiVersion": "groupgate.io/v1alpha1", "kind": "AccountListList", "items": [` + accounts + `]}
+---
+` + rule,
+	} {
+		o, err := Read([]string{Stdin}, "default", strings.NewReader(text))
+		if err != nil || len(o.Policies) != 1 || len(o.Lists) != 1 || len(o.Lists[0].Spec.Accounts) != 1 {
+			t.Errorf("%s: %v, %+v", name, err, o)
+		}
+	}
+	wrong := `{"kind": "List", "items": [` + accounts + `, ` + strings.Replace(rule, "appRef", "app", 1) + `]}`
+	_, err := Read([]string{Stdin}, "default", strings.NewReader(wrong))
+	if err == nil || !strings.Contains(err.Error(), `item 2: GroupPolicy gate: `) {
+		t.Errorf("%v, want the item", err)
 	}
 }
 

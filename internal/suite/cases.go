@@ -35,9 +35,10 @@ func (c *Case) run(t *Test, w *world, result *Result) error {
 
 func (c *Case) runJoin(w *world, result *Result) {
 	j, e := c.Join, c.Expect
-	answer, err := explain.AskJoinOf(w.objects, w.compiled, explain.Question{
+	question := explain.Question{
 		App: j.App, Group: j.Group, Account: j.Account, Type: j.type_, Trigger: j.trigger, At: c.at,
-	})
+	}
+	answer, err := explain.AskJoinOf(w.objects, w.compiled, question)
 	if err != nil {
 		result.Differences = []string{err.Error()}
 		return
@@ -51,6 +52,7 @@ func (c *Case) runJoin(w *world, result *Result) {
 	compare(&d, "policy", e.Policy, answer.Policy)
 	d.compare("audit", e.Audit, answer.Audit, e.Audit != "")
 	if result.Differences = d; len(d) > 0 {
+		answer.Hint(w.objects, w.compiled, question)
 		result.Explanation = answer
 	}
 }
