@@ -187,11 +187,12 @@ func (e *edit) refuseForeign(ctx context.Context) error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	return &ForeignError{List: e.Name, Shards: names, Why: "lacks the label " + v1alpha1.LabelManagedList + "=" + e.Name}
+	why := fmt.Sprintf("lacks the label %s=%s", v1alpha1.LabelManagedList, e.Name)
+	return &ForeignError{List: e.Name, Shards: names, Why: why}
 }
 
-// refuseLeft fails if there are shards beside the first one, which is nil or was not split: somebody has deleted the one
-// that they took over from.
+// refuseLeft fails if there are shards beside the first one, which is nil or was not split: somebody has deleted the
+// one that they took over from.
 func (e *edit) refuseLeft(ctx context.Context, first *v1alpha1.AccountList) error {
 	names, err := e.names(ctx, labels.Set{v1alpha1.LabelManagedList: e.Name}.AsSelector())
 	if first != nil {
@@ -243,7 +244,7 @@ type state struct {
 }
 
 // read reads all AccountLists that policies take for the list, and then all shards of it. The shards are those of one
-// moment: of a list that another writer splits, a shard is not there both as it was before and with those that took over.
+// moment: of a list that another writer splits, a shard is not there as it was before and with those that took over.
 func (l *List) read(ctx context.Context) (*state, error) {
 	s := &state{shards: map[string]*v1alpha1.AccountList{}, kept: map[string]bool{}, accounts: map[string]bool{}}
 	shards := labels.Set{v1alpha1.LabelManagedList: l.Name}.AsSelector()

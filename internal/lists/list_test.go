@@ -498,7 +498,8 @@ func TestAccountListThatPoliciesReferToOtherwiseIsNotMoved(t *testing.T) {
 		want string // in the error; "" if there is none
 	}{
 		"by name":         {v1alpha1.AccountListReference{Name: "vip-0"}, "GroupPolicy lounge names it"},
-		"by other labels": {selects(map[string]string{"tier": "gold"}), "GroupPolicy lounge selects it by other labels"},
+		"by other labels": {selects(map[string]string{"tier": "gold"}),
+			"GroupPolicy lounge selects it by other labels"},
 		"by more labels": {selects(map[string]string{"list": "vip", "tier": "gold"}),
 			"GroupPolicy lounge selects it by other labels"},
 		"by its label": {selects(map[string]string{"list": "vip"}), ""},

@@ -45,9 +45,9 @@ type Document struct {
 }
 
 // Read reads the objects of files and folders; [Stdin] is in. A folder with a kustomization is built, of any other one
-// every .yaml, .yml and .json in it is read, at any depth. A list, such as kubectl prints, stands for the objects in it.
-// Objects of other groups are passed over. Objects without a namespace are in that one. An unknown field is an error, and
-// so is an object that comes twice.
+// every .yaml, .yml and .json in it is read, at any depth. A list, such as kubectl prints, stands for the objects in
+// it. Objects of other groups are passed over. Objects without a namespace are in that one. An unknown field is an
+// error, and so is an object that comes twice.
 func Read(paths []string, namespace string, in io.Reader) (*Objects, error) {
 	documents, err := Documents(paths, in)
 	if err != nil {
