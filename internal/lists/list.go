@@ -201,6 +201,7 @@ func (e *edit) refuseLeft(ctx context.Context, first *v1alpha1.AccountList) erro
 	if err != nil || len(names) == 0 {
 		return err
 	}
+	e.asked[e.Name] = true // what is known of it is first
 	now, err := e.get(ctx, e.Name)
 	if err != nil {
 		return err

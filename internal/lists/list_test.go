@@ -460,6 +460,29 @@ func TestListThatIsSplitWhileItIsReadLosesNothing(t *testing.T) {
 	wantInForce(t, l, more)
 }
 
+// Nor does Remove take them for that.
+func TestRemoveFromAListThatIsSplitMeanwhile(t *testing.T) {
+	l := newList(t)
+	_, err := l.Add(t.Context(), numbered("a", 5))
+	labtest.Must(t, err)
+	other, lists := *l, 0
+	l.Client = interceptor.NewClient(labtest.Client(t), interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, all client.ObjectList, options ...client.ListOption) error {
+			if lists++; lists == 2 {
+				if _, err := other.Add(ctx, numbered("b", 30)); err != nil {
+					return err
+				}
+			}
+			return c.List(ctx, all, options...)
+		},
+	})
+	result, err := l.Remove(t.Context(), []string{"a-0000"})
+	if labtest.Must(t, err); result.Removed != 1 {
+		t.Errorf("%+v", result)
+	}
+	wantInForce(t, l, append(numbered("a", 5)[1:], numbered("b", 30)...))
+}
+
 // A policy that names an AccountList would miss the accounts that go to other shards.
 func TestShardThatAPolicyNamesIsNotSplit(t *testing.T) {
 	l := newList(t)
