@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -31,6 +32,9 @@ func (s *source) addFlags(f *pflag.FlagSet) {
 }
 
 func (s *source) read(ctx context.Context, in io.Reader) (*manifests.Objects, error) {
+	if s.files != nil && len(s.files) == 0 { // a variable of a script may be empty: that does not mean the cluster
+		return nil, errors.New("-f names no file")
+	}
 	if len(s.files) > 0 {
 		objects, err := manifests.Read(s.files, cmp.Or(s.within(), "default"), in)
 		if err != nil || s.within() == "" {

@@ -80,18 +80,19 @@ func TestExplainRefusesBadInput(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no group":     {nil, "takes a group"},
-		"three ids":    {[]string{"a", "b", "c"}, "takes a group"},
-		"empty id":     {append([]string{""}, samples[1:]...), "must not be empty"},
-		"trigger":      {append(samples, "--trigger=Walk"), "use Apply, Invite or RESTAPI"},
-		"type":         {append(samples, "--type=Big"), "use Work, Public"},
-		"time":         {append(samples, "--at=today"), "use RFC 3339"},
-		"output":       {append(samples, "-o", "xml"), "use json or yaml"},
-		"flag":         {append(samples, "--color"), "unknown flag"},
-		"app":          {append(samples, "--app=other"), `no IMApp "other"`},
-		"namespace":    {append(samples, "-n", "other"), "another namespace with -n, or all with -A"},
-		"no such file": {[]string{"a", "-f", "nowhere"}, "nowhere"},
-		"no cluster":   {[]string{"a", "--kubeconfig", "nowhere"}, "use -f for files"},
+		"no group":      {nil, "takes a group"},
+		"three ids":     {[]string{"a", "b", "c"}, "takes a group"},
+		"empty id":      {append([]string{""}, samples[1:]...), "must not be empty"},
+		"trigger":       {append(samples, "--trigger=Walk"), "use Apply, Invite or RESTAPI"},
+		"type":          {append(samples, "--type=Big"), "use Work, Public"},
+		"time":          {append(samples, "--at=today"), "use RFC 3339"},
+		"output":        {append(samples, "-o", "xml"), "use json or yaml"},
+		"flag":          {append(samples, "--color"), "unknown flag"},
+		"app":           {append(samples, "--app=other"), `no IMApp "other"`},
+		"namespace":     {append(samples, "-n", "other"), "another namespace with -n, or all with -A"},
+		"no such file":  {[]string{"a", "-f", "nowhere"}, "nowhere"},
+		"an empty name": {[]string{"a", "-f", ""}, "-f names no file"},
+		"no cluster":    {[]string{"a", "--kubeconfig", "nowhere"}, "use -f for files"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := runExplain(tc.args...)

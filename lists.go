@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/lists"
 )
 
@@ -138,22 +140,32 @@ func listsDiffCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var text strings.Builder
-			for _, account := range d.Remove {
-				text.WriteString("-" + account + "\n")
-			}
-			for _, account := range d.Add {
-				text.WriteString("+" + account + "\n")
-			}
-			fmt.Fprintf(&text, "%s: %d accounts, %d to add, %d to remove.\n",
-				args[0], d.Total, len(d.Add), len(d.Remove))
-			_, err = io.WriteString(cmd.OutOrStdout(), text.String())
+			_, err = io.WriteString(cmd.OutOrStdout(), differenceText(args[0], d))
 			return err
 		},
 	}
 	o.addSourceFlags(cmd)
 	o.addClusterFlags(cmd)
 	return cmd
+}
+
+// differenceText is one line for each account, and a summary. What is on the list may be what others have mistyped.
+func differenceText(name string, d lists.Difference) string {
+	var text strings.Builder
+	line := func(sign, account string) {
+		if convert.LooksMistyped(account) {
+			account = strconv.QuoteToASCII(account)
+		}
+		text.WriteString(sign + account + "\n")
+	}
+	for _, account := range d.Remove {
+		line("-", account)
+	}
+	for _, account := range d.Add {
+		line("+", account)
+	}
+	fmt.Fprintf(&text, "%s: %d accounts, %d to add, %d to remove.\n", name, d.Total, len(d.Add), len(d.Remove))
+	return text.String()
 }
 
 // listName checks that the first word is the name of a list, and that as many accounts follow, or more if any have to.

@@ -85,3 +85,14 @@ func TestListsSayWhatTheyDid(t *testing.T) {
 		}
 	}
 }
+
+// What is on a list was not always checked: the API server takes any characters.
+func TestDiffShowsWhatATerminalWouldObey(t *testing.T) {
+	got := differenceText("vip", lists.Difference{
+		Remove: []string{"a\x1b[2J", "b\n+c", "d "}, Add: []string{"jürg"}, Total: 3,
+	})
+	want := `-"a\x1b[2J"` + "\n" + `-"b\n+c"` + "\n" + `-"d "` + "\n+jürg\nvip: 3 accounts, 1 to add, 3 to remove.\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

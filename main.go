@@ -36,7 +36,7 @@ var version string
 
 func main() {
 	if err := rootCommand(os.Args).ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "groupgate: "+err.Error())
+		fmt.Fprintln(os.Stderr, "groupgate: "+visible(err.Error(), '\n', '\t'))
 		if _, bad := errors.AsType[badInputError](err); bad {
 			os.Exit(2)
 		}

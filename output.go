@@ -4,8 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 )
@@ -44,13 +48,16 @@ func printAnswer(out io.Writer, answer explanation, format string) error {
 		return err
 	}
 	var text strings.Builder
-	text.WriteString(answer.Sentence())
+	text.WriteString(visible(answer.Sentence(), '\n'))
 	if rows := answer.Table(); rows != nil {
 		if text.Len() > 0 {
 			text.WriteString("\n")
 		}
 		table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 		for _, row := range rows {
+			for i := range row {
+				row[i] = visible(row[i])
+			}
 			if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
 				return err
 			}
@@ -63,8 +70,27 @@ func printAnswer(out io.Writer, answer explanation, format string) error {
 		if i == 0 {
 			text.WriteString("\n")
 		}
-		text.WriteString("Hint: " + hint + "\n")
+		text.WriteString("Hint: " + visible(hint) + "\n")
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// visible is text without what a terminal would obey or hide, except for the runes to keep: ids of groups and accounts,
+// and many messages, are written by others. What it replaces is escaped as in Go.
+func visible(text string, keep ...rune) string {
+	text = strings.ToValidUTF8(text, string(utf8.RuneError))
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) && !slices.Contains(keep, r) }
+	if strings.IndexFunc(text, hidden) < 0 {
+		return text
+	}
+	var escaped strings.Builder
+	for _, r := range text {
+		if hidden(r) {
+			escaped.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			escaped.WriteRune(r)
+		}
+	}
+	return escaped.String()
 }

@@ -89,6 +89,9 @@ func (o *simulateOptions) simulation(cmd *cobra.Command) (*simulate.Simulation, 
 		return nil, errors.New("name the decisions to replay with --decisions: a decision log of the manager, " +
 			"or a CSV file with the header group,account,trigger")
 	}
+	if o.against != nil && len(o.against) == 0 {
+		return nil, errors.New("--against names no file: use cluster, a file or a folder")
+	}
 	stdin := 0
 	for _, names := range [][]string{o.decisions, o.now.files, o.against} {
 		for _, name := range names {

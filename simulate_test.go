@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 func runSimulate(in string, args ...string) (string, error) {
@@ -60,6 +61,8 @@ func TestSimulateExitCodes(t *testing.T) {
 		"no decisions":              {samples[:2], "--decisions", true},
 		"no such file":              {append(samples, "nowhere"), "nowhere", true},
 		"another namespace":         {append(log, "-n", "other"), "choose their namespace with -n", true},
+		"an empty name":             {append(log, "--against="), "--against names no file", true},
+		"no policies":               {[]string{"--filename=", "--decisions", recordedJoins}, "-f names no file", true},
 		"against nothing":           {append(log, "--against=nowhere"), "--against", true},
 		"without a cluster":         {append(log, "--against=cluster", "--kubeconfig=nowhere"), "kubeconfig", true},
 		"a word for --fail-on":      {append(log, "--fail-on=all"), "use opened, closed or any", true},
@@ -105,5 +108,28 @@ func TestSimulatePrintsJSON(t *testing.T) {
 	if report.Decisions != 8 || report.Opened != 1 || report.Closed != 1 || report.Skipped.OtherLines != 1 ||
 		len(report.Changes) != 2 || report.Changes[1].Examples[0] != "carol" {
 		t.Errorf("%s", got)
+	}
+}
+
+// Anybody may choose the ids of groups and accounts that a decision log has.
+func TestSimulateHidesNothingFromAPerson(t *testing.T) {
+	const line = `{"log":"decision","version":1,"time":"2026-11-21T11:42:20Z","app":"chat/prod",` +
+		`"group":"vip-\u001b[31m\tx\ny","account":"al\u001b[2J\u202e","trigger":"Apply","verdict":"Admitted",` +
+		`"reason":"Allowed","policy":"p\u009b1m"}`
+	const other = `{"log":"decision","version":1,"time":"2026-11-21T11:42:20Z","app":"chat/\u001b[31m\nHint: none",` +
+		`"group":"g","account":"a","trigger":"Apply","verdict":"Admitted"}`
+	got, err := runSimulate(line+"\n"+other+"\n", "-f", "config/samples", "--decisions", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := strings.IndexFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+		t.Errorf("a terminal obeys, or hides, a rune at %d of %q", i, got)
+	}
+	for _, want := range []string{
+		`vip-\x1b[31m\tx\ny   1`, `al\x1b[2J\u202e`, `p\u009b1m`, `(chat/\x1b[31m\nHint: none)`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q does not say %s", got, want)
+		}
 	}
 }

@@ -68,7 +68,11 @@ func (h *handler) decide(x *exchange, app *policy.CompiledApp, query *policy.Joi
 	verdict := app.DecideJoin(*query)
 	h.metrics.decided(x.app, query.Trigger, &verdict)
 	if h.decisions.Wants(&verdict) {
-		h.decisions.Add(decisionlog.New(x.app.key, x.snapshot, query, &verdict))
+		decision := decisionlog.New(x.app.key, x.snapshot, query, &verdict)
+		if len(x.body) > firstRead {
+			decision.Detach() // thousands may wait
+		}
+		h.decisions.Add(decision)
 	}
 	if log := h.log.V(1); !verdict.Admit && log.Enabled() {
 		log.Info("Join refused", "app", app.Object().Key(), "group", query.Group,

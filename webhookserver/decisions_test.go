@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -86,6 +87,30 @@ func TestDecisionsAreLogged(t *testing.T) {
 				t.Errorf("(-want,+got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Thousands of decisions may wait while the output blocks: none may keep the memory of a large invitation.
+func TestWaitingDecisionsHoldTheirOwnIDsOnly(t *testing.T) {
+	log := decisionlog.NewLog(decisionlog.Options{Out: io.Discard}, prometheus.NewRegistry(), logr.Discard())
+	g := newGate(t, members("jared"), func(s *Server) { s.Decisions = log })
+	padded := strings.Replace(inviteBody("jared", "mallory"), "[", "["+strings.Repeat(" ", 400<<10), 1)
+	allocated := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	invitation := newReplay(signed(query(inviteCommand)), padded)
+	invitation.through(g.handler)
+	const more = 100
+	before := allocated()
+	for range more {
+		invitation.through(g.handler)
+	}
+	held := int64(allocated()) - int64(before) //nolint:gosec // far from overflow
+	if log.Waiting() != 1+more || held > 8<<20 {
+		t.Errorf("%d decisions hold %d bytes", log.Waiting(), held)
 	}
 }
 

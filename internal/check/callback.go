@@ -170,16 +170,20 @@ func (c *Checker) checkCallback(ctx context.Context, app *v1alpha1.IMApp, token 
 		return []Line{*line}
 	}
 	if token == "" && !open {
-		why := "the Secret has no callbackToken"
+		why, toDo := "the Secret has no callbackToken", "add it: every callback is refused without one"
 		if problem != nil {
-			why = problem.Message
+			why, toDo = problem.Message, problem.ToDo
 		}
-		return []Line{callbackURL.warn("repeat it as a user who may read the Secret",
+		return []Line{callbackURL.warn(toDo,
 			"%s: a probe without a Sign is refused, as it has to be; the token is not checked: %s", name, why)}
 	}
 	if !open {
 		wrong, err := c.send(ctx, client, u, app, token+"x")
-		if err != nil || wrong.status != http.StatusUnauthorized {
+		if err != nil {
+			return []Line{callbackURL.fail("repeat it; some replica, or what is before it, may be broken",
+				"%s: a second probe was not answered: %s", name, err)}
+		}
+		if wrong.status != http.StatusUnauthorized {
 			return []Line{callbackURL.fail("look what answers there: it is not Groupgate",
 				"%s: a probe with a wrong Sign is not refused", name)}
 		}
@@ -195,7 +199,7 @@ func (c *Checker) checkCallback(ctx context.Context, app *v1alpha1.IMApp, token 
 // the probe had no Sign, so that it has to be refused.
 func (c *Checker) unexpected(name string, p probe, unsigned bool) *Line {
 	var line Line
-	right := p.status == http.StatusOK && p.answer.ActionStatus == "OK" && *p.answer.ErrorCode == 0
+	right := p.readable && p.status == http.StatusOK && p.answer.ActionStatus == "OK" && *p.answer.ErrorCode == 0
 	switch {
 	case !p.readable && p.status == http.StatusOK, !p.readable && p.status >= http.StatusBadRequest:
 		line = callbackURL.fail("let the URL lead to the Service of Groupgate, and to the path /callback",

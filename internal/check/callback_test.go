@@ -81,6 +81,12 @@ func TestProbeTellsWhoAnswers(t *testing.T) {
 	always := func(status int, body string) func(callback.Query) (int, string) {
 		return func(callback.Query) (int, string) { return status, body }
 	}
+	once := func(query callback.Query) (int, string) {
+		if !verified(query) {
+			panic(http.ErrAbortHandler)
+		}
+		return http.StatusOK, right
+	}
 	unread := topic("Secret").warn("ask", "not checked: forbidden")
 	for name, tc := range map[string]struct {
 		token   string
@@ -98,6 +104,8 @@ func TestProbeTellsWhoAnswers(t *testing.T) {
 		"another path":           {token, nil, always(404, refused), Failure, "there is no such path"},
 		"not ready":              {token, nil, always(503, refused), Failure, "no replica is ready"},
 		"a web page":             {token, nil, always(200, "<html>"), Failure, "something else than Groupgate"},
+		"one without a code":     {token, nil, always(200, `{"ActionStatus":"OK"}`), Failure, "something else"},
+		"one that answers once":  {token, nil, once, Failure, "a second probe was not answered"},
 		"a proxy's error":        {token, nil, always(502, "Bad Gateway"), Failure, "with HTTP status 502"},
 		"a redirect":             {token, nil, always(301, ""), Failure, "a redirect (301)"},
 	} {

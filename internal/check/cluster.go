@@ -125,11 +125,12 @@ func (c *Checker) ownRights() []right {
 func (c *Checker) checkRights(ctx context.Context) []Line {
 	account := "system:serviceaccount:" + c.ServiceAccount.Namespace + ":" + c.ServiceAccount.Name
 	review := &authenticationv1.SelfSubjectReview{}
-	asked := c.Client
-	if err := c.Client.Create(ctx, review); err == nil && review.Status.UserInfo.Username != account {
-		if asked, err = c.Impersonate(account); err != nil {
-			return []Line{rights.notRead(err)}
-		}
+	asked, err := c.Client, c.Client.Create(ctx, review)
+	if err == nil && review.Status.UserInfo.Username != account {
+		asked, err = c.Impersonate(account)
+	}
+	if err != nil {
+		return []Line{rights.notRead(err)}
 	}
 	type place struct {
 		namespace string

@@ -49,6 +49,13 @@ func New(app string, snapshot uint64, q *policy.JoinQuery, v *policy.Verdict) De
 	}
 }
 
+// Detach gives the ids memory of their own. Those of a callback are parts of one text, which a waiting decision keeps.
+func (d *Decision) Detach() {
+	ids := d.Group + d.Account + d.Operator
+	d.Group, ids = ids[:len(d.Group)], ids[len(d.Group):]
+	d.Account, d.Operator = ids[:len(d.Account)], ids[len(d.Account):]
+}
+
 func nameOf(o *policy.Object) string {
 	if o == nil {
 		return ""

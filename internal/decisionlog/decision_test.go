@@ -136,6 +136,17 @@ func TestLinesFollowTheSchema(t *testing.T) {
 	}
 }
 
+func TestDetachChangesNoID(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawDecision(t)
+		detached := d
+		detached.Detach()
+		if diff := cmp.Diff(d, detached); diff != "" {
+			t.Fatalf("(-want,+got):\n%s", diff)
+		}
+	})
+}
+
 // An id must not be guessed from the log of an app whose key is short.
 func TestShortKeyIsRefused(t *testing.T) {
 	if _, err := Hashed(testKey[:31]); err == nil || !strings.Contains(err.Error(), "openssl rand -hex 32") ||

@@ -133,7 +133,11 @@ func (l *Log) flush() {
 	if err != nil {
 		written := l.buffer[:n]
 		l.lines -= bytes.Count(bytes.TrimPrefix(written, newline), newline)
-		l.torn = n > 0 && written[n-1] != '\n'
+		if n == 0 {
+			l.torn = l.buffer[0] == '\n' // the end of an earlier line is still not written
+		} else {
+			l.torn = written[n-1] != '\n'
+		}
 	} else {
 		l.lines = 0
 	}

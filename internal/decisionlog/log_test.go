@@ -142,6 +142,31 @@ func TestFailedWriteIsCountedAndEndsItsLine(t *testing.T) {
 	})
 }
 
+// An output that is full takes a part of a line, then nothing for a while, then all again.
+func TestPartOfALineIsEndedWhenWritesSucceedAgain(t *testing.T) {
+	line := refusal.line(t, "")
+	out := writes{fails: func(nth int, text []byte) (int, error) {
+		switch nth {
+		case 0:
+			return 10, errors.New("no space left on device")
+		case 1, 2:
+			return 0, errors.New("no space left on device")
+		}
+		return len(text), nil
+	}}
+	l := NewLog(Options{Out: &out}, prometheus.NewRegistry(), logr.Discard())
+	for range 5 {
+		l.encode(&refusal)
+		l.flush()
+	}
+	if got, want := out.text(), line[:10]+"\n"+line+line; got != want {
+		t.Errorf("written\n%s\nwant\n%s", got, want)
+	}
+	if got := testutil.ToFloat64(l.dropped); got != 3 {
+		t.Errorf("%v dropped, want 3", got)
+	}
+}
+
 func TestLogAllocatesNothing(t *testing.T) {
 	l := NewLog(Options{Out: io.Discard}, prometheus.NewRegistry(), logr.Discard())
 	object := policy.Object{Namespace: "chat", Name: "banned"}

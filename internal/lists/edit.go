@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,8 +35,8 @@ type edit struct {
 	*List
 
 	mu sync.Mutex
-	// named are the policies that refer to an AccountList by its name, by that name; nil until they were read.
-	named map[string]string
+	// policies are those of the namespace; nil until they were read.
+	policies *v1alpha1.GroupPolicyList
 	// known are shards as they were read before, by name; nil for one that did not exist. Each is used once, and is
 	// asked for after that. complete says that no others existed.
 	known    map[string]*v1alpha1.AccountList
@@ -150,7 +152,7 @@ func (e *edit) try(ctx context.Context, t task) ([]task, error) {
 		return nil, nil
 	}
 	if bytes := jsonBytes(after); bytes > e.max() && len(t.digits) < maxDigits {
-		if err := e.mayBeSplit(ctx, name); err != nil {
+		if err := e.mayBeSplit(ctx, name, shard); err != nil {
 			return nil, err
 		}
 		// Closed: it keeps its accounts, and nothing changes them from now on.
@@ -171,7 +173,7 @@ func (e *edit) create(ctx context.Context, t task) ([]task, error) {
 		return nil, nil
 	}
 	if bytes := jsonBytes(accounts); bytes > e.max() && len(t.digits) < maxDigits {
-		if err := e.mayBeSplit(ctx, e.shardName(t.digits)); err != nil {
+		if err := e.mayBeSplit(ctx, e.shardName(t.digits), nil); err != nil {
 			return nil, err
 		}
 		return []task{t}, e.write(ctx, t, absent, nil, e.digitsFor(bytes, len(t.digits)), false)
@@ -271,28 +273,46 @@ func (e *edit) count(added, removed int) {
 	e.result.Removed += removed
 }
 
-// mayBeSplit fails if a policy refers to the shard by its name: it would miss what goes to other shards.
-func (e *edit) mayBeSplit(ctx context.Context, name string) error {
+// mayBeSplit fails if accounts must not move from the shard, nil if there is none yet, to others.
+func (e *edit) mayBeSplit(ctx context.Context, name string, shard *v1alpha1.AccountList) error {
+	var has map[string]string
+	if shard != nil {
+		has = shard.Labels
+	}
+	return e.mayMove(ctx, name, has, "is too large for one object", "split")
+}
+
+// mayMove fails if a policy refers to an AccountList by its name, or by labels that shards do not have: it would miss
+// the accounts that go to other shards.
+func (e *edit) mayMove(ctx context.Context, name string, has labels.Set, why, what string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.named == nil {
+	if e.policies == nil {
 		var policies v1alpha1.GroupPolicyList
 		if err := e.Client.List(ctx, &policies, client.InNamespace(e.Namespace)); err != nil {
-			return fmt.Errorf("see which policies name AccountList %s, which has to be split: %w", name, err)
+			return fmt.Errorf("see which policies refer to AccountList %s, which has to be %s: %w", name, what, err)
 		}
-		e.named = map[string]string{}
-		for i := range policies.Items {
-			for _, selector := range selectorsOf(&policies.Items[i]) {
-				for _, ref := range selector.Lists {
-					e.named[ref.Name] = policies.Items[i].Name
+		e.policies = &policies
+	}
+	shards := labels.Set{v1alpha1.LabelManagedList: e.Name, v1alpha1.LabelList: e.Name}
+	for i := range e.policies.Items {
+		for _, selector := range selectorsOf(&e.policies.Items[i]) {
+			for _, ref := range selector.Lists {
+				how := "names it"
+				if ref.Selector != nil {
+					selector, err := metav1.LabelSelectorAsSelector(ref.Selector)
+					if err != nil || !selector.Matches(has) || selector.Matches(shards) {
+						continue // one that is not valid selects nothing
+					}
+					how = "selects it by other labels"
+				} else if ref.Name != name {
+					continue
 				}
+				return fmt.Errorf("AccountList %s %s, and GroupPolicy %s %s, so that it cannot be %s: refer to the "+
+					"list by {selector: {matchLabels: {%s: %s}}} there, and try again",
+					name, why, e.policies.Items[i].Name, how, what, v1alpha1.LabelList, e.Name)
 			}
 		}
-	}
-	if policy, ok := e.named[name]; ok {
-		return fmt.Errorf("AccountList %s is too large for one object, and GroupPolicy %s names it, so that it cannot "+
-			"be split: refer to the list by {selector: {matchLabels: {%s: %s}}} there, and try again",
-			name, policy, v1alpha1.LabelList, e.Name)
 	}
 	return nil
 }

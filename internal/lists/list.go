@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -110,6 +111,11 @@ func (l *List) Remove(ctx context.Context, accounts []string) (Result, error) {
 	if err := e.look(ctx, whole); err != nil {
 		return e.done(err)
 	}
+	if first, only := e.known[l.Name]; only {
+		if err := e.refuseLeft(ctx, first); err != nil {
+			return e.done(err)
+		}
+	}
 	// One account may always be removed: it was named.
 	if removed := e.result.Removed; removed > 1 && tooMany(removed, e.result.Total) && !l.Force {
 		// Total is that of the shards that were read. All of them together may have ten times as many accounts.
@@ -165,29 +171,68 @@ func (e *edit) look(ctx context.Context, t task) error {
 	})
 }
 
+// unmanaged selects the AccountLists that policies take for the list, and that lack the label of its shards.
+func (l *List) unmanaged() labels.Selector {
+	selector := labels.Set{v1alpha1.LabelList: l.Name}.AsSelector()
+	other, err := labels.NewRequirement(v1alpha1.LabelManagedList, selection.NotEquals, []string{l.Name})
+	if err != nil { // the name is no value of a label: see ValidateName
+		return labels.Nothing()
+	}
+	return selector.Add(*other)
+}
+
 // refuseForeign fails if policies select AccountLists by the label of the list that are foreign.
 func (e *edit) refuseForeign(ctx context.Context) error {
-	foreign, err := labels.Parse(fmt.Sprintf("%s=%s,%s!=%[2]s", v1alpha1.LabelList, e.Name, v1alpha1.LabelManagedList))
+	names, err := e.names(ctx, e.unmanaged())
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	why := fmt.Sprintf("lacks the label %s=%s", v1alpha1.LabelManagedList, e.Name)
+	return &ForeignError{List: e.Name, Shards: names, Why: why}
+}
+
+// refuseLeft fails if there are shards beside the first one, which is nil or was not split: somebody has deleted the
+// one that they took over from.
+func (e *edit) refuseLeft(ctx context.Context, first *v1alpha1.AccountList) error {
+	names, err := e.names(ctx, labels.Set{v1alpha1.LabelManagedList: e.Name}.AsSelector())
+	if first != nil {
+		names = slices.DeleteFunc(names, func(name string) bool { return name == first.Name })
+	}
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	now, err := e.get(ctx, e.Name)
 	if err != nil {
 		return err
 	}
+	if version(now) != version(first) {
+		return nil // another writer has split it meanwhile
+	}
+	return &ForeignError{List: e.Name, Shards: names, Why: whyLeft}
+}
+
+func version(shard *v1alpha1.AccountList) string {
+	if shard == nil {
+		return ""
+	}
+	return shard.ResourceVersion
+}
+
+// names returns the names of the AccountLists that have the labels.
+func (e *edit) names(ctx context.Context, selector labels.Selector) (names []string, _ error) {
 	found := &metav1.PartialObjectMetadataList{}
 	found.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AccountListList"))
 	// From the cache of the API server: nobody can tell such a list from one that was made a moment later.
-	err = e.Client.List(ctx, found, &client.ListOptions{
-		Namespace: e.Namespace, LabelSelector: foreign, Raw: &metav1.ListOptions{ResourceVersion: "0"},
+	err := e.Client.List(ctx, found, &client.ListOptions{
+		Namespace: e.Namespace, LabelSelector: selector, Raw: &metav1.ListOptions{ResourceVersion: "0"},
 	})
 	if err != nil {
-		return fmt.Errorf("look for other AccountLists of the list: %w", err)
+		return nil, fmt.Errorf("look for other AccountLists of the list: %w", err)
 	}
-	if len(found.Items) == 0 {
-		return nil
-	}
-	refusal := &ForeignError{List: e.Name, Why: "lacks the label " + v1alpha1.LabelManagedList + "=" + e.Name}
 	for i := range found.Items {
-		refusal.Shards = append(refusal.Shards, found.Items[i].Name)
+		names = append(names, found.Items[i].Name)
 	}
-	return refusal
+	return names, nil
 }
 
 // state is a whole list, as it was read at one moment.
@@ -198,14 +243,16 @@ type state struct {
 	kept, accounts map[string]bool
 }
 
-// read reads all shards of the list, and all AccountLists that policies take for them.
+// read reads all AccountLists that policies take for the list, and then all shards of it. The shards are those of one
+// moment: of a list that another writer splits, a shard is not there as it was before and with those that took over.
 func (l *List) read(ctx context.Context) (*state, error) {
 	s := &state{shards: map[string]*v1alpha1.AccountList{}, kept: map[string]bool{}, accounts: map[string]bool{}}
-	for _, label := range []string{v1alpha1.LabelManagedList, v1alpha1.LabelList} {
+	shards := labels.Set{v1alpha1.LabelManagedList: l.Name}.AsSelector()
+	for _, selector := range []labels.Selector{l.unmanaged(), shards} {
 		for token := ""; ; {
 			var page v1alpha1.AccountListList
-			err := l.Client.List(ctx, &page, client.InNamespace(l.Namespace), client.MatchingLabels{label: l.Name},
-				client.Limit(500), client.Continue(token))
+			err := l.Client.List(ctx, &page, client.InNamespace(l.Namespace),
+				client.MatchingLabelsSelector{Selector: selector}, client.Limit(500), client.Continue(token))
 			if err != nil {
 				return nil, fmt.Errorf("read the list %s: %w", l.Name, err)
 			}
@@ -304,6 +351,14 @@ func (l *List) Sync(ctx context.Context, accounts []string) (Result, error) {
 	if len(s.foreign) > 0 && !l.Adopt {
 		return e.done(s.foreignError(l))
 	}
+	for _, shard := range s.foreign {
+		if shard.Name == l.Name {
+			continue // it becomes the first shard
+		}
+		if err := e.mayMove(ctx, shard.Name, shard.Labels, "is to be taken over", "deleted"); err != nil {
+			return e.done(err)
+		}
+	}
 	if tooMany(len(d.Remove), d.Total) && !l.Force {
 		return e.done(&RemovalError{List: l.Name, Removed: len(d.Remove), Total: d.Total})
 	}
@@ -346,7 +401,7 @@ func (s *state) foreignError(l *List) error {
 	}
 	first := s.foreign[0]
 	if err.Why = l.foreign(first, first.Annotations[v1alpha1.AnnotationSplitFrom]); err.Why == "" {
-		err.Why = "is left from a list of this name of which other AccountLists were deleted"
+		err.Why = whyLeft
 	}
 	return err
 }

@@ -98,10 +98,13 @@ func (l *List) foreign(shard *v1alpha1.AccountList, parent string) string {
 		}
 	}
 	if shard.Annotations[v1alpha1.AnnotationSplitFrom] != parent {
-		return "is left from a list of this name of which other AccountLists were deleted"
+		return whyLeft
 	}
 	return ""
 }
+
+// whyLeft says why a shard is foreign that took over from one which is not there any more.
+const whyLeft = "is left from a list of this name of which other AccountLists were deleted"
 
 func ownsAccounts(fields *metav1.FieldsV1) bool {
 	var owned struct {

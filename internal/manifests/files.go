@@ -45,9 +45,9 @@ type Document struct {
 }
 
 // Read reads the objects of files and folders; [Stdin] is in. A folder with a kustomization is built, of any other one
-// every .yaml, .yml and .json in it is read, at any depth. A list, such as kubectl prints, stands for the objects in it.
-// Objects of other groups are passed over. Objects without a namespace are in that one. An unknown field is an error, and
-// so is an object that comes twice.
+// every .yaml, .yml and .json in it is read, at any depth. A list, such as kubectl prints, stands for the objects in
+// it. Objects of other groups are passed over. Objects without a namespace are in that one. An unknown field is an
+// error, and so is an object that comes twice.
 func Read(paths []string, namespace string, in io.Reader) (*Objects, error) {
 	documents, err := Documents(paths, in)
 	if err != nil {
@@ -229,11 +229,14 @@ func itemsOf(d Document) ([]Document, error) {
 	return items, nil
 }
 
+// ourKind is in every object of the four kinds, also if its apiVersion is missing or mistyped.
+var ourKind = regexp.MustCompile(`"?kind"?:\s*["']?(IMApp|AccountList|GroupPolicy|PruneRun)\b`)
+
 // JSON returns the document as JSON, with its kind and version. It returns nil if it is of another group than that of
-// the four kinds. A key that comes twice is an error, and so is another version.
+// the four kinds. A key that comes twice is an error, and so is another version, or one of the kinds without the group.
 func (d *Document) JSON() ([]byte, metav1.TypeMeta, error) {
 	var meta metav1.TypeMeta
-	if !bytes.Contains(d.Text, []byte(v1alpha1.GroupVersion.Group+"/")) {
+	if !bytes.Contains(d.Text, []byte(v1alpha1.GroupVersion.Group+"/")) && !ourKind.Match(d.Text) {
 		return nil, meta, nil
 	}
 	text, err := sigsyaml.YAMLToJSONStrict(d.Text)
@@ -245,6 +248,10 @@ func (d *Document) JSON() ([]byte, metav1.TypeMeta, error) {
 	}
 	group, version, _ := strings.Cut(meta.APIVersion, "/")
 	switch {
+	case New(meta.Kind) != nil && group != v1alpha1.GroupVersion.Group &&
+		(!strings.Contains(meta.APIVersion, "/") || strings.HasPrefix(group, "groupgate")):
+		return nil, meta, fmt.Errorf("the apiVersion of a %s is %q: use %s",
+			meta.Kind, meta.APIVersion, v1alpha1.GroupVersion)
 	case group != v1alpha1.GroupVersion.Group:
 		return nil, meta, nil
 	case version != v1alpha1.GroupVersion.Version:

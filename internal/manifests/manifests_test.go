@@ -75,6 +75,9 @@ func TestReadSaysWhatIsWrongAndWhere(t *testing.T) {
 		"a key that is twice": {replaced("{name: gate}", "{name: gate, name: b}"), []string{`"name"`}},
 		"an unknown version":  {replaced("v1alpha1", "v2"), []string{"groupgate.io/v2", "use groupgate.io/v1alpha1"}},
 		"an unknown kind":     {replaced("GroupPolicy", "GroupPolice"), []string{"GroupPolice", "use IMApp"}},
+		"no version":          {replaced("apiVersion:", "apiversion:"), []string{`GroupPolicy is ""`, "use groupgate.io/v1alpha1"}},
+		"no group":            {replaced("groupgate.io/v1alpha1", "v1alpha1"), []string{`GroupPolicy is "v1alpha1"`}},
+		"a wrong group":       {replaced("groupgate.io", "groupgate"), []string{`GroupPolicy is "groupgate/v1alpha1"`}},
 		"an object twice":     {gate + "---\n" + gate, []string{"document 2", "chat/gate is in", "as well"}},
 		"no YAML":             {"groupgate.io/\n\t- x: [", nil},
 	}

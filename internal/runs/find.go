@@ -110,7 +110,7 @@ func Choices(runs []v1alpha1.PruneRun, v Verb, now time.Time) []string {
 		if v == Undo {
 			what = fmt.Sprintf("%s, %d removed", r.State, r.Removed)
 		}
-		if v.byGroup(run, now) {
+		if v.byGroup(run, now) && quoted(r.Group) == r.Group { // a shell shows it, and takes it, as it is
 			if groups[r.Group]++; groups[r.Group] == 1 {
 				order = append(order, r.Group+"\t"+what)
 			}

@@ -254,6 +254,18 @@ func TestRunIsFoundByItsGroupOrName(t *testing.T) {
 	}
 }
 
+// A shell shows a choice as it is, and takes what stands before a tab or the end of the line for the whole of it.
+func TestGroupsThatATerminalWouldObeyAreNoChoices(t *testing.T) {
+	all := []v1alpha1.PruneRun{waiting("w1", "club\x1b[2J"), waiting("w2", "a\tb"), waiting("w3", "a\nb")}
+	want := []string{
+		`w1	"club\x1b[2J", AwaitingApproval, 3 to go`, `w2	"a\tb", AwaitingApproval, 3 to go`,
+		`w3	"a\nb", AwaitingApproval, 3 to go`,
+	}
+	if diff := cmp.Diff(want, runs.Choices(all, runs.Approve, now)); diff != "" {
+		t.Errorf("choices (-want,+got)\n%s", diff)
+	}
+}
+
 func TestReviewShowsWhoGoes(t *testing.T) {
 	r := waiting("w1", "club-oslo")
 	review := runs.NewReview(&r, runs.Approve, false, nil, now)

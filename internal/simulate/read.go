@@ -19,6 +19,9 @@ import (
 // maxLine bounds a line; a decision has some 300 bytes.
 const maxLine = 1 << 20
 
+// byteOrderMark is what Windows puts before a text.
+const byteOrderMark = "\ufeff"
+
 // Read replays the decisions of a log, or of a table with the header group,account,trigger, also compressed by gzip.
 // name is that of the file, for messages.
 func (s *Simulation) Read(name string, in io.Reader) error {
@@ -29,6 +32,9 @@ func (s *Simulation) Read(name string, in io.Reader) error {
 			return fmt.Errorf("%s: unpack it with gzip: %w", name, err)
 		}
 		buffered = bufio.NewReaderSize(unzipped, maxLine)
+	}
+	if mark, _ := buffered.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = buffered.Discard(len(byteOrderMark)) // they are in the buffer
 	}
 	if isHeading(firstLine(buffered)) {
 		if err := s.readTable(name, buffered); err != nil {
@@ -96,8 +102,8 @@ var columns = []string{"group", "account", "trigger", "app", "groupType", "time"
 
 // isHeading reports whether a line is that of a table.
 func isHeading(line string) bool {
-	names := strings.Split(strings.TrimPrefix(strings.TrimRight(line, "\r"), "\ufeff"), ",")
-	return !strings.Contains(line, "{") && slices.Contains(names, "group") && slices.Contains(names, "account")
+	names, err := csv.NewReader(strings.NewReader(line)).Read()
+	return err == nil && slices.Contains(names, "group") && slices.Contains(names, "account")
 }
 
 func (s *Simulation) readTable(name string, in io.Reader) error {
@@ -111,13 +117,15 @@ func (s *Simulation) readTable(name string, in io.Reader) error {
 		return err
 	}
 	heading = slices.Clone(heading)
-	heading[0] = strings.TrimPrefix(heading[0], "\ufeff")
 	for _, column := range columns[:3] {
 		if !slices.Contains(heading, column) {
 			return fmt.Errorf("the header has no column %s: want group,account,trigger", column)
 		}
 	}
-	for _, column := range heading {
+	for i, column := range heading {
+		if slices.Contains(heading[:i], column) {
+			return fmt.Errorf("column %s comes twice", column)
+		}
 		if !slices.Contains(columns, column) {
 			return fmt.Errorf("the header has an unknown column %q: use %s", column, strings.Join(columns, ", "))
 		}

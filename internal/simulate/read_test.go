@@ -103,7 +103,8 @@ func TestTables(t *testing.T) {
 		"required columns": {"group,account,trigger\ng,anna,Apply\ng,chen,Invite\ng,boris,RESTAPI\n", 1, 1, nil},
 		"in another order, of Windows": {"\ufefftrigger,time,account,groupType,app,group\r\n" +
 			"Apply,2026-11-21T12:00:00Z,anna,Public,chat/prod,g\r\nApply,,chen,,,g\r\n", 1, 1, nil},
-		"quoted": {"group,account,trigger\n\"g,h\",\"anna\",Apply\n", 1, 0, nil},
+		"quoted":               {"group,account,trigger\n\"g,h\",\"anna\",Apply\n", 1, 0, nil},
+		"with a quoted header": {"\ufeff\"group\",\"account\",\"trigger\"\ng,anna,Apply\n", 1, 0, nil},
 		"with mistakes": {
 			"group,account,trigger\ng,anna\ng,anna,Walk\ng,,Apply\n\"\n\",a\"b,Apply\ng,chen,Apply\n", 0, 1,
 			[]Malformed{
@@ -128,6 +129,7 @@ func TestTables(t *testing.T) {
 	for text, want := range map[string]string{
 		"group,account\ng,anna\n":             "no column trigger",
 		"group,account,trigger,user\ng,a,A,u": `unknown column "user"`,
+		"group,account,trigger,account\n":     "column account comes twice",
 	} {
 		s, err := New(Options{Now: now, Before: before})
 		if err != nil {

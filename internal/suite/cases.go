@@ -89,6 +89,9 @@ func (c *Case) runPrune(w *world, members []policy.Member, result *Result) {
 		}
 	}
 	for _, account := range e.Stays {
+		if !slices.ContainsFunc(members, func(m policy.Member) bool { return m.Account == account }) {
+			d = append(d, fmt.Sprintf("stays: %s is not among the members", account))
+		}
 		if slices.Contains(answer.accounts(), account) {
 			d = append(d, fmt.Sprintf("stays: the plan removes %s", account))
 		}

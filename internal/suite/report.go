@@ -3,8 +3,10 @@ package suite
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/groupgate/groupgate/internal/lint"
 )
@@ -71,9 +73,26 @@ func (r *Report) WriteText(out io.Writer) error {
 	}
 	fmt.Fprintf(&text, "; %s: %s, %s\n",
 		count(r.Manifests, "manifest"), count(r.Errors, "error"), count(r.Warnings, "warning"))
-	_, err := io.WriteString(out, text.String())
+	_, err := io.WriteString(out, visible(text.String()))
 	return err
 }
+
+// visible escapes what a terminal obeys or does not show: the texts are those of a repository.
+func visible(text string) string {
+	var s strings.Builder
+	for _, r := range text {
+		if r == '\n' || unicode.IsPrint(r) {
+			s.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		s.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return s.String()
+}
+
+// oneLine is a text that must not look like several lines of a report.
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", `\n`) }
 
 func count(n int, what string) string {
 	if n == 1 {
@@ -99,9 +118,9 @@ func (f *File) write(text *strings.Builder) {
 	for i := range f.Cases {
 		c := &f.Cases[i]
 		mark := map[string]string{Passed: "ok  ", Failed: "FAIL", Skipped: "skip"}[c.Result]
-		fmt.Fprintf(text, "  %s  %s\n", mark, c.Name)
+		fmt.Fprintf(text, "  %s  %s\n", mark, oneLine(c.Name))
 		for _, difference := range c.Differences {
-			fmt.Fprintf(text, "        %s\n", difference)
+			fmt.Fprintf(text, "        %s\n", oneLine(difference))
 		}
 		if c.Explanation != nil {
 			fmt.Fprintf(text, "\n%s\n", explained(c.Explanation))

@@ -101,6 +101,14 @@ func (r *running) path(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	for i := range documents {
+		d := &documents[i]
+		named := func(t *Test) bool { return filepath.Clean(t.path) == filepath.Clean(d.File) }
+		if isTest(d) && !slices.ContainsFunc(tests, named) {
+			return fmt.Errorf("%s:%d: the cases of this Test would not be run: put them into a file of their own that "+
+				"is called %s", d.File, d.Line, FileNames[0])
+		}
+	}
 	rest := slices.DeleteFunc(slices.Clone(documents), func(d manifests.Document) bool { return covered[d.File] })
 	if report := r.linter.Check(ctx, rest, r.Namespace); report.Manifests > 0 || len(tests) == 0 {
 		r.add(path, report)

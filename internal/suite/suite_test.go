@@ -122,6 +122,17 @@ func TestMembersThatCannotBeRead(t *testing.T) {
 // run runs files, by their names below one folder.
 func run(t *testing.T, files map[string]string, paths ...string) *Report {
 	t.Helper()
+	t.Chdir(written(t, files))
+	r, err := Run(t.Context(), paths, Options{Namespace: "default", Now: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// written writes files, by their names below one folder, and returns that.
+func written(t *testing.T, files map[string]string) string {
+	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
@@ -132,12 +143,7 @@ func run(t *testing.T, files map[string]string, paths ...string) *Report {
 			t.Fatal(err)
 		}
 	}
-	t.Chdir(dir)
-	r, err := Run(t.Context(), paths, Options{Namespace: "default", Now: at})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return dir
 }
 
 const (
@@ -197,6 +203,46 @@ func TestOneObjectInTwoFilesIsAnError(t *testing.T) {
 	}
 	if r := run(t, map[string]string{"a/lobby.yaml": lobby, "b/lobby.yaml": lobby}, "a", "b"); r.Errors != 0 {
 		t.Errorf("as PATHs of their own: %+v", r.Files)
+	}
+}
+
+// TestCasesAreNotPassedOver: a Test that is not found by its name would seem to pass.
+func TestCasesAreNotPassedOver(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"another name":   {"lobby.yaml": lobby, "tests/lobby_test.yaml": aCase},
+		"JSON":           {"lobby.yaml": lobby, "groupgate-test.json": aCase},
+		"with manifests": {"lobby.yaml": lobby + "---\n" + aCase},
+	} {
+		_, err := Run(t.Context(), []string{written(t, files)}, Options{Namespace: "chat", Now: at})
+		if err == nil || !strings.Contains(err.Error(), "would not be run") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWhoIsNoMemberDoesNotStay(t *testing.T) {
+	r := run(t, map[string]string{"lobby.yaml": lobby,
+		"groupgate-test.yaml": strings.Replace(aCase, "stays: [eve]", "stays: [eva]", 1)}, ".")
+	if diff := cmp.Diff([]string{"stays: eva is not among the members"}, r.Files[0].Cases[0].Differences); diff != "" {
+		t.Errorf("differences (-want,+got):\n%s", diff)
+	}
+}
+
+// TestTextsOfARepositoryDoNotReachTheTerminal: a case could forge the lines of others.
+func TestTextsOfARepositoryDoNotReachTheTerminal(t *testing.T) {
+	r := &Report{Files: []File{{Name: "a\x1b", Cases: []Result{{
+		Name: "a\n  ok    b\x1b[2J", Result: Failed, Differences: []string{"message: want \x1b[31m\n, got \u202e"},
+	}}}}}
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	want := `a\x1b
+  FAIL  a\n  ok    b\x1b[2J
+        message: want \x1b[31m\n, got \u202e
+`
+	if !strings.HasPrefix(text.String(), want) {
+		t.Errorf("got\n%q\nwant\n%q", text.String(), want)
 	}
 }
 
