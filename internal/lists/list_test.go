@@ -497,7 +497,7 @@ func TestAccountListThatPoliciesReferToOtherwiseIsNotMoved(t *testing.T) {
 		ref  v1alpha1.AccountListReference
 		want string // in the error; "" if there is none
 	}{
-		"by name":         {v1alpha1.AccountListReference{Name: "vip-0"}, "GroupPolicy lounge names it"},
+		"by name": {v1alpha1.AccountListReference{Name: "vip-0"}, "GroupPolicy lounge names it"},
 		"by other labels": {selects(map[string]string{"tier": "gold"}),
 			"GroupPolicy lounge selects it by other labels"},
 		"by more labels": {selects(map[string]string{"list": "vip", "tier": "gold"}),
