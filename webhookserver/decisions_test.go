@@ -108,7 +108,7 @@ func TestWaitingDecisionsHoldTheirOwnIDsOnly(t *testing.T) {
 	for range more {
 		invitation.through(g.handler)
 	}
-	held := int64(allocated()) - int64(before) //nolint:gosec // far from overflow
+	held := int64(allocated()) - int64(before)
 	if log.Waiting() != 1+more || held > 8<<20 {
 		t.Errorf("%d decisions hold %d bytes", log.Waiting(), held)
 	}

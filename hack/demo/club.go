@@ -41,6 +41,8 @@ func await(ctx context.Context, n *narrator, s *stage) {
 	run := s.clubRun(ctx, "AwaitingApproval")
 	n.say("\nA run has planned, and waits. The members it would remove, since when they are inactive, and why:")
 	n.kubectl(ctx, "describe", "prunerun", run, "-n", "chat", maria, "--show-events=false")
+	n.say("\nWhat awaits a person, in short:")
+	n.groupgate(ctx, "runs", "--waiting", "-n", "chat", maria)
 }
 
 func approve(ctx context.Context, n *narrator, s *stage) {
@@ -51,7 +53,7 @@ func approve(ctx context.Context, n *narrator, s *stage) {
 	_, err := s.backend.Speak(ctx, club, "boris")
 	n.check(err)
 	run := s.clubRun(ctx, "AwaitingApproval")
-	n.kubectl(ctx, "patch", "prunerun", run, "-n", "chat", maria, "--type=merge", `-p={"spec":{"approval":"Approved"}}`)
+	n.groupgate(ctx, "approve", club, "-n", "chat", maria, "--yes", "--reason=spring cleaning")
 	n.kubectl(ctx, "wait", "prunerun", run, "-n", "chat", maria, "--for=condition=Complete", "--timeout=60s")
 	n.kubectl(ctx, "get", "prunerun", run, "-n", "chat", maria)
 	n.say("\nEvery member of the plan was checked once more right before the removal:\n")
@@ -83,7 +85,7 @@ func undo(ctx context.Context, n *narrator, s *stage) {
 	_, err := s.backend.Quit(ctx, club, "nina")
 	n.check(err)
 	run := s.clubRun(ctx, "Removed")
-	n.kubectl(ctx, "patch", "prunerun", run, "-n", "chat", maria, "--type=merge", `-p={"spec":{"undo":"Requested"}}`)
+	n.groupgate(ctx, "undo", club, "-n", "chat", maria, "--yes", "--reason=they are missed")
 	n.kubectl(ctx, "wait", "prunerun", run, "-n", "chat", maria, "--for=condition=Undone", "--timeout=60s")
 	n.say("\nWhile seats are free, the members that were active last come first. The result for each:")
 	n.kubectl(ctx, "get", "prunerun", run, "-n", "chat", maria,

@@ -126,7 +126,7 @@ func (s *stage) set(ctx context.Context) (err error) {
 	s.World = lab.World{
 		ControlPlane: plane, Namespace: "chat", Binary: filepath.Join(lab.Root(), "bin", "groupgate"),
 	}
-	n.plane = plane
+	n.plane, n.binary = plane, s.Binary
 	took := time.Since(began).Round(100 * time.Millisecond)
 	n.say("A real kube-apiserver and etcd, up in %s at %s.", took, plane.Config.Host)
 	n.say("Groupgate's CustomResourceDefinitions, its roles, and a namespace for the chat app:")
@@ -170,8 +170,12 @@ func (s *stage) invite() {
 	n.say("%s", strings.Join([]string{
 		"export KUBECONFIG=" + s.Kubeconfig,
 		"export PATH=" + filepath.Dir(s.KubectlPath()) + ":$PATH",
+		"export PATH=" + filepath.Dir(s.Binary) + ":$PATH",
 		"",
 		"kubectl get groupgate -n chat",
+		"groupgate explain vip-berlin stranger -n chat",
+		"groupgate runs -n chat",
+		"groupgate check -n chat",
 		"kubectl explain grouppolicy.spec.join",
 		"kubectl edit grouppolicy vip-lounge -n chat",
 		"kubectl describe pruneruns -n chat",

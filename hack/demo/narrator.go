@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 type narrator struct {
 	out     io.Writer
 	plane   *lab.ControlPlane
+	binary  string // path of groupgate
 	chapter int
 	bold    func(string) string
 	dim     func(string) string
@@ -62,6 +65,26 @@ func (n *narrator) kubectl(ctx context.Context, args ...string) string {
 	}
 	fmt.Fprintln(n.out, "\n   "+n.bold("$ kubectl "+quoteArgs(args)))
 	out, err := n.plane.Kubectl(ctx, "", args...)
+	return n.show(out, err)
+}
+
+// groupgate is kubectl for a tool of groupgate itself.
+func (n *narrator) groupgate(ctx context.Context, args ...string) {
+	if n.err != nil {
+		return
+	}
+	fmt.Fprintln(n.out, "\n   "+n.bold("$ groupgate "+quoteArgs(args)))
+	cmd := exec.CommandContext(ctx, n.binary, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+n.plane.Kubeconfig)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("groupgate %s: %w: %s", quoteArgs(args), err, out)
+	}
+	n.show(string(out), err)
+}
+
+// show prints what a command has printed, and returns it.
+func (n *narrator) show(out string, err error) string {
 	n.check(err)
 	out = strings.TrimRight(out, "\n")
 	if out != "" && err == nil {

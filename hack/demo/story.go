@@ -50,6 +50,8 @@ func join(ctx context.Context, n *narrator, s *stage) {
 	n.apply(ctx, s, group, "jared", "admitted")
 	n.apply(ctx, s, group, "stranger", `refused: 10110 "Members only"`)
 	n.apply(ctx, s, group, "mallory", `refused: 10120 "You cannot join groups at the moment"`)
+	n.say("\nWhy? The code that has answered says so:")
+	n.groupgate(ctx, "explain", group, "mallory", "-n", "chat")
 }
 
 func inviteSome(ctx context.Context, n *narrator, s *stage) {

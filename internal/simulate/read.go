@@ -145,6 +145,10 @@ func (s *Simulation) readTable(name string, in io.Reader) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
+		case errors.As(err, &syntax) && errors.Is(syntax.Err, csv.ErrQuote) && syntax.Line > syntax.StartLine:
+			// What follows the quote, perhaps all of the table, was taken for one cell.
+			return fmt.Errorf("line %d: a quote is opened and not closed: write it twice if it belongs to an id, "+
+				"within quotes", syntax.StartLine)
 		case errors.As(err, &syntax):
 			s.malformed(name, syntax.StartLine, syntax.Err)
 			continue

@@ -127,9 +127,10 @@ func TestTables(t *testing.T) {
 		})
 	}
 	for text, want := range map[string]string{
-		"group,account\ng,anna\n":             "no column trigger",
-		"group,account,trigger,user\ng,a,A,u": `unknown column "user"`,
-		"group,account,trigger,account\n":     "column account comes twice",
+		"group,account\ng,anna\n":                                    "no column trigger",
+		"group,account,trigger,user\ng,a,A,u":                        `unknown column "user"`,
+		"group,account,trigger,account\n":                            "column account comes twice",
+		"group,account,trigger\ng,a,Apply\ng,\"a,Apply\ng,b,Apply\n": "line 3: a quote is opened and not closed",
 	} {
 		s, err := New(Options{Now: now, Before: before})
 		if err != nil {
