@@ -30,9 +30,9 @@ func TestPauseHoldsOnlyWhatWaitsForTheVendor(t *testing.T) {
 		at   time.Time
 		left time.Duration
 	}{
-		"one that waits for the vendor": {waiting("VendorUnavailable", ""), app, now.Add(time.Second), 59 * time.Second},
-		"one that has not begun":        {waiting("Pending", ""), app, now, 0},
-		"one that a person has denied":  {waiting("VendorUnavailable", v1alpha1.ApprovalDenied), app, now, 0},
+		"one that waits for vendor":    {waiting("VendorUnavailable", ""), app, now.Add(time.Second), 59 * time.Second},
+		"one that has not begun":       {waiting("Pending", ""), app, now, 0},
+		"one that a person has denied": {waiting("VendorUnavailable", v1alpha1.ApprovalDenied), app, now, 0},
 		"one of another app": {
 			waiting("VendorUnavailable", ""), types.NamespacedName{Namespace: "n", Name: "test"}, now, 0,
 		},
