@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +56,53 @@ func explainsAsTheModel(t *rapid.T, c *Compiler, model naive, app *App, q JoinQu
 		}
 		for _, by := range slices.Concat(o.AllowedBy, o.DeniedBy) {
 			checkSource(t, model, p, q.Account, by)
+		}
+	}
+}
+
+// TestExplanationsAgreeWithDecisions compares more than a million: for each of 100 inputs, all queries about its apps.
+func TestExplanationsAgreeWithDecisions(t *testing.T) {
+	compared := 0
+	rapid.Check(t, func(t *rapid.T) {
+		var c Compiler
+		in := drawInput(t)
+		c.Set(in)
+		snapshot := c.Build()
+		for _, app := range in.Apps {
+			compiled := snapshot.AppNamed(app.Namespace, app.Name)
+			if compiled == nil {
+				continue // another IMApp holds its SDKAppID
+			}
+			for q := range someQueries() {
+				want := compiled.DecideJoin(q)
+				if e, ok := c.ExplainJoin(app.Namespace, app.Name, q); !ok || e.Verdict != want {
+					t.Fatalf("ExplainJoin(%+v) is %t, %+v, but DecideJoin is %+v", q, ok, e.Verdict, want)
+				}
+				compared++
+			}
+		}
+	})
+	t.Logf("%d explanations and decisions", compared)
+}
+
+// someQueries are 11,520.
+func someQueries() iter.Seq[JoinQuery] {
+	return func(yield func(JoinQuery) bool) {
+		for _, group := range slices.Concat(someGroups, []string{"abcd", "c"}) {
+			for _, account := range slices.Concat(someAccounts, []string{"stranger"}) {
+				for n := range 4 * 3 * 2 * 6 {
+					q := JoinQuery{
+						Group: group, Account: account,
+						Type:     []GroupType{TypeUnknown, TypeWork, TypePublic, TypeCommunity}[n%4],
+						Trigger:  []Trigger{TriggerApply, TriggerInvite, TriggerRESTAPI}[n/4%3],
+						Operator: []string{"administrator", "jared"}[n/12%2],
+						Now:      now.Add(time.Duration(n/24-1) * time.Second),
+					}
+					if !yield(q) {
+						return
+					}
+				}
+			}
 		}
 	}
 }
