@@ -2,7 +2,8 @@ package decisionlog
 
 import (
 	"strconv"
-	"unicode/utf8"
+
+	"github.com/groupgate/groupgate/internal/jsontext"
 )
 
 // timeLayout is RFC 3339 with milliseconds; times are in UTC.
@@ -46,38 +47,12 @@ func appendField(b []byte, name, value string) []byte {
 	b = append(b, ',', '"')
 	b = append(b, name...)
 	b = append(b, '"', ':')
-	return appendString(b, value)
+	return jsontext.AppendString(b, value)
 }
-
-const hexDigits = "0123456789abcdef"
 
 func appendHex(b []byte, n uint64) []byte {
 	for shift := 60; shift >= 0; shift -= 4 {
-		b = append(b, hexDigits[n>>shift&0xf])
+		b = append(b, jsontext.HexDigits[n>>shift&0xf])
 	}
 	return b
-}
-
-// appendString appends a JSON string. Bytes that are not UTF-8, which no callback has, become U+FFFD.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-			i++
-		case c < 0x20 || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-			i++
-		case c < utf8.RuneSelf:
-			b = append(b, c)
-			i++
-		default:
-			r, size := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r)
-			i += size
-		}
-	}
-	return append(b, '"')
 }

@@ -2,7 +2,8 @@ package callback
 
 import (
 	"strconv"
-	"unicode/utf8"
+
+	"github.com/groupgate/groupgate/internal/jsontext"
 )
 
 // Answer is the answer to a callback (page 34354).
@@ -27,41 +28,17 @@ func (a Answer) AppendJSON(b []byte) []byte {
 	} else {
 		b = append(b, `{"ActionStatus":"FAIL","ErrorInfo":`...)
 	}
-	b = appendString(b, a.Info)
+	b = jsontext.AppendString(b, a.Info)
 	b = append(b, `,"ErrorCode":`...)
 	b = strconv.AppendInt(b, int64(a.Code), 10)
 	if len(a.Refused) > 0 {
 		b = append(b, `,"RefusedMembers_Account":`...)
 		separator := byte('[')
 		for _, account := range a.Refused {
-			b = appendString(append(b, separator), account)
+			b = jsontext.AppendString(append(b, separator), account)
 			separator = ','
 		}
 		b = append(b, ']')
 	}
 	return append(b, '}')
-}
-
-func appendString(b []byte, s string) []byte {
-	const hexDigits = "0123456789abcdef"
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-			i++
-		case c < 0x20 || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-			i++
-		case c < utf8.RuneSelf:
-			b = append(b, c)
-			i++
-		default:
-			r, size := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r)
-			i += size
-		}
-	}
-	return append(b, '"')
 }
