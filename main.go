@@ -28,6 +28,7 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/replicas"
+	"github.com/groupgate/groupgate/internal/terminal"
 	"github.com/groupgate/groupgate/webhookserver"
 )
 
@@ -36,7 +37,7 @@ var version string
 
 func main() {
 	if err := rootCommand(os.Args).ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "groupgate: "+visible(err.Error(), '\n', '\t'))
+		fmt.Fprintln(os.Stderr, "groupgate: "+terminal.Visible(err.Error(), '\n', '\t'))
 		if _, bad := errors.AsType[badInputError](err); bad {
 			os.Exit(2)
 		}

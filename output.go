@@ -4,14 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
-	"unicode"
-	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/groupgate/groupgate/internal/terminal"
 )
 
 // badInputError is an error that ends the process with exit code 2.
@@ -48,7 +46,7 @@ func printAnswer(out io.Writer, answer explanation, format string) error {
 		return err
 	}
 	var text strings.Builder
-	text.WriteString(visible(answer.Sentence(), '\n'))
+	text.WriteString(terminal.Visible(answer.Sentence(), '\n'))
 	if rows := answer.Table(); rows != nil {
 		if text.Len() > 0 {
 			text.WriteString("\n")
@@ -56,7 +54,7 @@ func printAnswer(out io.Writer, answer explanation, format string) error {
 		table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 		for _, row := range rows {
 			for i := range row {
-				row[i] = visible(row[i])
+				row[i] = terminal.Visible(row[i])
 			}
 			if _, err := fmt.Fprintln(table, strings.Join(row, "\t")); err != nil {
 				return err
@@ -70,27 +68,8 @@ func printAnswer(out io.Writer, answer explanation, format string) error {
 		if i == 0 {
 			text.WriteString("\n")
 		}
-		text.WriteString("Hint: " + visible(hint) + "\n")
+		text.WriteString("Hint: " + terminal.Visible(hint) + "\n")
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
-}
-
-// visible is text without what a terminal would obey or hide, except for the runes to keep: ids of groups and accounts,
-// and many messages, are written by others. What it replaces is escaped as in Go.
-func visible(text string, keep ...rune) string {
-	text = strings.ToValidUTF8(text, string(utf8.RuneError))
-	hidden := func(r rune) bool { return !unicode.IsPrint(r) && !slices.Contains(keep, r) }
-	if strings.IndexFunc(text, hidden) < 0 {
-		return text
-	}
-	var escaped strings.Builder
-	for _, r := range text {
-		if hidden(r) {
-			escaped.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		} else {
-			escaped.WriteRune(r)
-		}
-	}
-	return escaped.String()
 }

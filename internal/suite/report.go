@@ -3,12 +3,11 @@ package suite
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/groupgate/groupgate/internal/lint"
+	"github.com/groupgate/groupgate/internal/terminal"
 )
 
 // Report is the outcome of all paths. Its JSON is the output of `groupgate test -o json`.
@@ -73,22 +72,8 @@ func (r *Report) WriteText(out io.Writer) error {
 	}
 	fmt.Fprintf(&text, "; %s: %s, %s\n",
 		count(r.Manifests, "manifest"), count(r.Errors, "error"), count(r.Warnings, "warning"))
-	_, err := io.WriteString(out, visible(text.String()))
+	_, err := io.WriteString(out, terminal.Visible(text.String(), '\n'))
 	return err
-}
-
-// visible escapes what a terminal obeys or does not show: the texts are those of a repository.
-func visible(text string) string {
-	var s strings.Builder
-	for _, r := range text {
-		if r == '\n' || unicode.IsPrint(r) {
-			s.WriteRune(r)
-			continue
-		}
-		quoted := strconv.QuoteRune(r)
-		s.WriteString(quoted[1 : len(quoted)-1])
-	}
-	return s.String()
 }
 
 // oneLine is a text that must not look like several lines of a report.
