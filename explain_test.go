@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -10,15 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-func runExplain(args ...string) (string, error) {
-	var out bytes.Buffer
-	cmd := explainCommand()
-	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	err := cmd.Execute()
-	return out.String(), err
-}
+func runExplain(args ...string) (string, error) { return runCommand(explainCommand(), "", args...) }
 
 // TestExplainTheSamples explains the samples as docs/tools.md shows it.
 func TestExplainTheSamples(t *testing.T) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -37,13 +36,7 @@ func TestListsRefuseBadInput(t *testing.T) {
 		"no cluster":      {[]string{"add", "vip", "ann", "--kubeconfig=nowhere"}, []string{"nowhere"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := listsCommand()
-			cmd.SetArgs(tc.args)
-			cmd.SetIn(strings.NewReader("ann \n"))
-			var out bytes.Buffer
-			cmd.SetOut(&out)
-			cmd.SilenceErrors, cmd.SilenceUsage = true, true
-			err := cmd.Execute()
+			out, err := runCommand(listsCommand(), "ann \n", tc.args...)
 			if _, bad := errors.AsType[badInputError](err); !bad {
 				t.Fatalf("error %v, want bad input", err)
 			}
@@ -52,8 +45,8 @@ func TestListsRefuseBadInput(t *testing.T) {
 					t.Errorf("error %v, want in it %q", err, want)
 				}
 			}
-			if out.Len() > 0 {
-				t.Errorf("printed %q", &out)
+			if out != "" {
+				t.Errorf("printed %q", out)
 			}
 		})
 	}

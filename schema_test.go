@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -18,15 +17,7 @@ import (
 	"github.com/groupgate/groupgate/internal/manifests"
 )
 
-func runSchema(args ...string) (string, error) {
-	var out bytes.Buffer
-	cmd := schemaCommand()
-	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	err := cmd.Execute()
-	return out.String(), err
-}
+func runSchema(args ...string) (string, error) { return runCommand(schemaCommand(), "", args...) }
 
 // TestCommittedSchemasAreCurrent: make schemas updates them.
 func TestCommittedSchemasAreCurrent(t *testing.T) {

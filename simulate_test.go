@@ -13,14 +13,7 @@ import (
 )
 
 func runSimulate(in string, args ...string) (string, error) {
-	var out bytes.Buffer
-	cmd := simulateCommand()
-	cmd.SetArgs(args)
-	cmd.SetIn(strings.NewReader(in))
-	cmd.SetOut(&out)
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	err := cmd.Execute()
-	return out.String(), err
+	return runCommand(simulateCommand(), in, args...)
 }
 
 const recordedJoins = "testdata/simulate/decisions.jsonl"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -13,15 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func runTest(args ...string) (string, error) {
-	var out bytes.Buffer
-	cmd := testCommand()
-	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	err := cmd.Execute()
-	return out.String(), err
-}
+func runTest(args ...string) (string, error) { return runCommand(testCommand(), "", args...) }
 
 // folderOf writes files, by their names, and returns where.
 func folderOf(t *testing.T, files map[string]string) string {

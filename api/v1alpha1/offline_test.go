@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,19 +39,7 @@ func offline(t *testing.T, object *unstructured.Unstructured, namespace string) 
 func online(t *testing.T, c client.Client, object *unstructured.Unstructured) string {
 	t.Helper()
 	// A dry run skips only etcd.
-	err := c.Create(t.Context(), object.DeepCopy(), client.DryRunAll)
-	if err == nil {
-		return ""
-	}
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		t.Fatal(err)
-	}
-	message := status.Status().Message
-	if _, after, found := strings.Cut(message, "is invalid: "); found {
-		return after
-	}
-	return message
+	return refusal(t, c.Create(t.Context(), object.DeepCopy(), client.DryRunAll))
 }
 
 // TestManifestsAreValidatedInTheWordsOfTheAPIServer: without one, all that TestSchema tests, and the mistakes that

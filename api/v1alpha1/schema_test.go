@@ -552,8 +552,8 @@ func mutate(t *testing.T, base, patch string) *unstructured.Unstructured {
 	return object
 }
 
-// complaint is the message of an API error without the name of the object.
-func complaint(t *testing.T, err error) string {
+// refusal is the message of an API error without the object that is invalid; "" if there is none.
+func refusal(t *testing.T, err error) string {
 	t.Helper()
 	if err == nil {
 		return ""
@@ -564,8 +564,15 @@ func complaint(t *testing.T, err error) string {
 	}
 	message := status.Status().Message
 	if _, after, found := strings.Cut(message, "is invalid: "); found {
-		message = after
+		return after
 	}
+	return message
+}
+
+// complaint is the message of an API error without the name of the object.
+func complaint(t *testing.T, err error) string {
+	t.Helper()
+	message := refusal(t, err)
 	// If a value is out of bounds, the API server does not evaluate CEL rules, and appends a note.
 	const note = ", <nil>: Invalid value: null: some validation rules were not checked"
 	if before, _, found := strings.Cut(message, note); found {

@@ -149,6 +149,14 @@ func TestDeletionsAreKnownWithinATermOnly(t *testing.T) {
 	}
 }
 
+// callAtMost sets the calls a second of the app.
+func (w *world) callAtMost(rate int) {
+	w.t.Helper()
+	change(w, &v1alpha1.IMApp{}, labtest.App,
+		func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = int32(rate) })
+	w.Publish()
+}
+
 // refuseToRemove makes the vendor answer 10004 to every deletion that names the account; "" is any.
 func (w *world) refuseToRemove(account string) {
 	w.t.Helper()
@@ -172,9 +180,7 @@ func TestAccountThatTheVendorRefusesToRemoveIsKeptAndStopsNoOther(t *testing.T) 
 		t.Run(fmt.Sprintf("%d calls a second", rate), func(t *testing.T) {
 			t.Parallel()
 			w := enforcing(t)
-			change(w, &v1alpha1.IMApp{}, labtest.App,
-				func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = int32(rate) })
-			w.Publish()
+			w.callAtMost(rate)
 			w.refuseToRemove("i1")
 			r := w.replica()
 			r.queue("one", time.Hour)
@@ -212,9 +218,7 @@ func TestRunOfWhichTheVendorRefusesEveryAccountFails(t *testing.T) {
 		t.Run(fmt.Sprintf("%d calls a second", rate), func(t *testing.T) {
 			t.Parallel()
 			w := enforcing(t)
-			change(w, &v1alpha1.IMApp{}, labtest.App,
-				func(app *v1alpha1.IMApp) { app.Spec.REST.RequestsPerSecond = int32(rate) })
-			w.Publish()
+			w.callAtMost(rate)
 			w.refuseToRemove("")
 			w.replica().queue("one", time.Hour)
 			run := w.Get("one")
