@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -193,20 +192,7 @@ var apiServerRequests = map[string][]string{
 }
 
 func (b *bench) apiServer(ctx context.Context) (apiServerUse, error) {
-	reach, err := rest.HTTPClientFor(b.plane.Config)
-	if err != nil {
-		return nil, fmt.Errorf("make a client: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.plane.Config.Host+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := reach.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("read the metrics of the API server: %w", err)
-	}
-	defer func() { _ = response.Body.Close() }() // it was only read
-	text, err := io.ReadAll(response.Body)
+	text, err := b.plane.api.Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the metrics of the API server: %w", err)
 	}
