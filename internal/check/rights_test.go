@@ -86,7 +86,9 @@ type dead struct{ client.Client }
 
 var errDead = errors.New("dial tcp 127.0.0.1:1: connect: connection refused")
 
-func (dead) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error { return errDead }
+func (dead) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return errDead
+}
 
 func (dead) List(context.Context, client.ObjectList, ...client.ListOption) error { return errDead }
 
