@@ -23,6 +23,8 @@ RUN_ARGS ?= --callback-insecure-http --metrics-secure=false --leader-election-na
 # The kubectl of the deploy targets.
 KUBECTL ?= $(or $(shell command -v kubectl),bin/k8s/kubectl)
 
+CHART := config/chart/groupgate
+
 # A module of its own that imports controllers/gatetest, as the tests of other projects do.
 SUITE := controllers/gatetest/testdata/suite
 
@@ -31,6 +33,7 @@ CONTROL_PLANE := go -C hack/controlplane run .
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
 GOLANGCI_LINT := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
+HELM := go tool -modfile=hack/tools/helm/go.mod helm
 # The tag leaves out service discovery, and with it the clients of two dozen clouds.
 PROMTOOL := GOFLAGS=-tags=remove_all_sd go tool -modfile=hack/tools/promtool/go.mod promtool
 
@@ -115,7 +118,7 @@ control-plane: ## Build kube-apiserver, etcd and kubectl if missing, and print t
 ##@ Generate
 
 .PHONY: generate
-generate: manifests api-reference schemas ## Regenerate all generated files.
+generate: manifests api-reference schemas chart-files ## Regenerate all generated files.
 	$(CONTROLLER_GEN) object paths=./api/...
 
 .PHONY: tidy
@@ -129,6 +132,19 @@ manifests: ## Regenerate the CustomResourceDefinitions.
 .PHONY: schemas
 schemas: manifests ## Regenerate docs/schemas.
 	go run . schema --dir docs/schemas
+
+# What the chart takes from config unchanged: a chart contains only what is in its folder.
+.PHONY: chart-files
+chart-files: manifests ## Copy objects of config into the chart.
+	rm -rf $(CHART)/files
+	mkdir -p $(addprefix $(CHART)/files/,crds rbac cluster-wide manager admission decisions prometheus)
+	cp config/crd/bases/*.yaml $(CHART)/files/crds
+	cp config/rbac/service_account.yaml config/rbac/*_role.yaml $(CHART)/files/rbac
+	cp config/cluster-wide/manager_binding.yaml $(CHART)/files/cluster-wide
+	cp config/manager/pdb.yaml config/manager/quota.yaml $(CHART)/files/manager
+	cp config/admission/guards.yaml config/admission/replicas.yaml config/admission/warnings.yaml $(CHART)/files/admission
+	cp config/admission/decisions/policy.yaml config/admission/decisions/reader_role.yaml $(CHART)/files/decisions
+	cp config/prometheus/alerts.yaml $(wildcard config/prometheus/dashboard.json) $(CHART)/files/prometheus
 
 .PHONY: api-reference
 api-reference: ## Regenerate docs/reference/api.md.
