@@ -110,6 +110,10 @@ test-alerts: ## Test the alerts of config/prometheus.
 	$(PROMTOOL) check rules bin/alerts/alerts.rules.yaml
 	$(PROMTOOL) test rules bin/alerts/alerts_test.yaml
 
+.PHONY: test-chart
+test-chart: ## Lint and render the chart with many values, and compare it with config.
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m ./config/chart
+
 .PHONY: verify
 verify: ## Check generated files, go.mod files, lint, alerts and kustomizations, as CI does.
 	hack/verify.sh
@@ -197,3 +201,9 @@ install-yaml: ## Render config/default with the image IMG into dist/install.yaml
 	@mkdir -p dist
 	assets="$$($(CONTROL_PLANE))" && \
 	  IMG="$(IMG)" KUBECTL="$$assets/kubectl" hack/render.sh config/default > dist/install.yaml
+
+# A version without a tag is no SemVer, which charts need: it becomes a prerelease of 0.0.0.
+.PHONY: chart
+chart: CHART_VERSION = $(if $(filter v%,$(VERSION)),$(VERSION:v%=%),0.0.0-g$(VERSION))
+chart: ## Package the chart into dist, with VERSION as its version and that of the image.
+	$(HELM) package $(CHART) --version="$(CHART_VERSION)" --app-version="$(VERSION)" --destination=dist

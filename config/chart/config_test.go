@@ -2,7 +2,6 @@ package chart
 
 import (
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,14 +61,8 @@ func kustomize(t *testing.T, base, components string) string {
 	for component := range strings.FieldsSeq(components) {
 		overlay += "- " + config(component) + "\n"
 	}
-	if err := os.WriteFile(filepath.Join(directory, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := cluster.Kubectl(t.Context(), "", "kustomize", directory)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	write(t, filepath.Join(directory, "kustomization.yaml"), overlay)
+	return build(t, directory)
 }
 
 // plain are the objects by kind and name, without what is different on purpose: helm creates no namespaces, labels

@@ -3,6 +3,7 @@ package chart
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,6 +25,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	// The tests mostly wait for the API server, so more of them run side by side than there are CPUs.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	for module, tools := range map[string]map[string]*string{
 		"helm":       {"helm": &helm, "kubeconform": &kubeconform},
 		"kube-score": {"kube-score": &kubeScore},
