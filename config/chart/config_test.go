@@ -18,13 +18,13 @@ func TestTheChartRendersWhatConfigDoes(t *testing.T) {
 	t.Parallel()
 	chart := chart(t)
 	for name, tc := range map[string]struct{ values, base, components string }{
-		"default":           {values: "defaults", base: "default"},
-		"cluster-wide":      {values: "cluster-wide", base: "cluster-wide"},
-		"cert-manager":      {values: "cert-manager", base: "default", components: "certmanager"},
-		"prometheus":        {values: "prometheus", base: "default", components: "prometheus"},
-		"network policy":    {values: "network-policy", base: "default", components: "network-policy"},
-		"admission":         {values: "admission", base: "default", components: "admission"},
-		"both of admission": {values: "admission-decisions", base: "default", components: "admission admission/decisions"},
+		"default":        {values: "defaults", base: "default"},
+		"cluster-wide":   {values: "cluster-wide", base: "cluster-wide"},
+		"cert-manager":   {values: "cert-manager", base: "default", components: "certmanager"},
+		"prometheus":     {values: "prometheus", base: "default", components: "prometheus"},
+		"network policy": {values: "network-policy", base: "default", components: "network-policy"},
+		"admission":      {values: "admission", base: "default", components: "admission"},
+		"decisions":      {values: "admission-decisions", base: "default", components: "admission admission/decisions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -79,9 +79,9 @@ func installStubs(t *testing.T) {
 var accepted = map[string]string{
 	"container-resources":                           "a CPU limit makes the start slower, while no policy is in force",
 	"container-ephemeral-storage-request-and-limit": "the root is read-only: the manager writes no file",
-	"container-security-context-user-group-id":      "the image says 65532; OpenShift assigns a user, and refuses another",
-	"container-image-pull-policy":                   "releases are never written twice, and a pod must start without the registry",
-	"pod-networkpolicy":                             "it is a value, since clusters differ in what has to reach the pods",
+	"container-security-context-user-group-id":      "the image has 65532; OpenShift assigns another one",
+	"container-image-pull-policy":                   "a pod must start without the registry",
+	"pod-networkpolicy":                             "a value, since clusters differ in who sends callbacks",
 }
 
 func score(t *testing.T, manifests string) {
@@ -137,12 +137,13 @@ func TestNotesSayWhatToDoNext(t *testing.T) {
 	for set, want := range map[string][]string{
 		"defaults": {
 			"for the namespace chat.", "create secret tls groupgate-callback-tls -n groupgate-system",
-			"inside the cluster only", "-n chat groupgate.io/credentials=true", "groupgate check -n chat --url=https://HOST/",
+			"inside the cluster only", "-n chat groupgate.io/credentials=true",
+			"groupgate check -n chat --url=https://HOST/",
 		},
 		"cluster-wide":       {"for all namespaces.", "WARNING: the manager may read EVERY Secret of the cluster"},
 		"several-namespaces": {"for the namespaces chat, games."},
 		"one-replica":        {"WARNING: with one replica no callback is answered while its node fails"},
-		"http-route":         {"WARNING: callbacks reach the pods as plain HTTP", "https://chat-gate.example.com/callback"},
+		"http-route":         {"WARNING: callbacks reach the pods as plain", "https://chat-gate.example.com/callback"},
 		"cert-manager":       {"--for=condition=Ready certificate/groupgate-callback"},
 		"load-balancer":      {"kubectl get service groupgate-callback -n groupgate-system"},
 	} {
