@@ -240,112 +240,127 @@ func TestWrongArgumentsAreExplained(t *testing.T) {
 	}
 }
 
-// Layers are others' input: whatever they name, nothing outside of the folder is written.
-func TestUnpackingLayersStaysInTheFolder(t *testing.T) {
-	layer := func(entries ...tar.Header) v1.Layer {
-		var content bytes.Buffer
-		w := tar.NewWriter(&content)
-		for _, entry := range entries {
-			entry.Mode = 0o755
-			if entry.Typeflag == tar.TypeReg {
-				entry.Size = int64(len(entry.Name))
-			}
-			if err := w.WriteHeader(&entry); err != nil {
+// archive is a tar archive in which every regular file holds its name.
+func archive(t *testing.T, entries ...tar.Header) []byte {
+	t.Helper()
+	var content bytes.Buffer
+	w := tar.NewWriter(&content)
+	for _, entry := range entries {
+		entry.Mode = 0o755
+		if entry.Typeflag == tar.TypeReg {
+			entry.Size = int64(len(entry.Name))
+		}
+		if err := w.WriteHeader(&entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry.Typeflag == tar.TypeReg {
+			if _, err := io.WriteString(w, entry.Name); err != nil {
 				t.Fatal(err)
 			}
-			if entry.Typeflag == tar.TypeReg {
-				if _, err := io.WriteString(w, entry.Name); err != nil {
-					t.Fatal(err)
-				}
-			}
 		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(content.Bytes())), nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
 	}
-	regular := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeReg, Name: name} }
-	link := func(name, target string) tar.Header {
-		return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
 	}
-	unpacked := func(layers ...v1.Layer) (files []string, outside []string, err error) {
-		top := t.TempDir()
-		image, err := mutate.AppendLayers(empty.Image, layers...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = unpackImage(image, filepath.Join(top, "image"))
-		for found, walked := range walk(t, top) {
-			if inside, ok := strings.CutPrefix(found, "image/rootfs/"); ok {
-				files = append(files, inside)
-			} else if found != "image/config.json" {
-				outside = append(outside, found)
-			}
-			_ = walked
-		}
-		slices.Sort(files)
-		return files, outside, err
-	}
+	return content.Bytes()
+}
+
+func regular(name string) tar.Header { return tar.Header{Typeflag: tar.TypeReg, Name: name} }
+
+func link(name, target string) tar.Header {
+	return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}
+}
+
+func TestLaterLayersDeleteWhatEarlierOnesHave(t *testing.T) {
 	for name, tc := range map[string]struct {
-		layers []v1.Layer
-		files  []string
-		fails  bool
+		layers [][]tar.Header
+		want   []string
 	}{
-		"a whiteout deletes what an earlier layer has": {
-			layers: []v1.Layer{layer(regular("a/one"), regular("a/two")), layer(regular("a/.wh.one"))},
-			files:  []string{"a/two"},
+		"a whiteout": {
+			layers: [][]tar.Header{{regular("a/one"), regular("a/two")}, {regular("a/.wh.one")}},
+			want:   []string{"a/two"},
 		},
-		"an opaque folder hides what an earlier layer has in it": {
-			layers: []v1.Layer{layer(regular("a/one")), layer(regular("a/.wh..wh..opq"), regular("a/two"))},
-			files:  []string{"a/two"},
+		"an opaque folder": {
+			layers: [][]tar.Header{{regular("a/one")}, {regular("a/.wh..wh..opq"), regular("a/two")}},
+			want:   []string{"a/two"},
 		},
-		"links that point inside work": {
-			layers: []v1.Layer{layer(regular("a/one"), link("b", "a"))},
-			files:  []string{"a/one", "b"},
-		},
-		"names with dots stay inside": {
-			layers: []v1.Layer{layer(regular("../../escaped"))}, files: []string{"escaped"},
-		},
-		"a file below a link that points outside": {
-			layers: []v1.Layer{layer(link("a", "../.."), regular("a/escaped"))}, fails: true,
-		},
-		"a file below a link to an absolute path": {
-			layers: []v1.Layer{layer(link("a", "/tmp"), regular("a/escaped"))}, fails: true,
+		"links that point inside": {
+			layers: [][]tar.Header{{regular("a/one"), link("b", "a")}}, want: []string{"a/one", "b"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			files, outside, err := unpacked(tc.layers...)
-			if (err != nil) != tc.fails {
-				t.Errorf("unpack: %v", err)
+			var layers []v1.Layer
+			for _, entries := range tc.layers {
+				content := archive(t, entries...)
+				layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+					return io.NopCloser(bytes.NewReader(content)), nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				layers = append(layers, layer)
 			}
-			if len(outside) > 0 {
-				t.Errorf("written outside: %v", outside)
+			image, err := mutate.AppendLayers(empty.Image, layers...)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.files, files); diff != "" && !tc.fails {
+			dir := t.TempDir()
+			if err := unpackImage(image, dir); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, filesBelow(t, filepath.Join(dir, "rootfs"))); diff != "" {
 				t.Errorf("files (-want,+got)\n%s", diff)
 			}
 		})
 	}
 }
 
-// walk are the files and links below dir.
-func walk(t *testing.T, dir string) map[string]bool {
-	t.Helper()
-	all := map[string]bool{}
-	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			name, err := filepath.Rel(dir, path)
-			if err != nil {
-				return err
+// Layers are others' input: whatever they name, nothing outside of the folder is written.
+func TestUnpackingStaysInTheFolder(t *testing.T) {
+	for name, entries := range map[string][]tar.Header{
+		"a name with dots":                      {regular("../../escaped")},
+		"an absolute name":                      {regular("/../escaped")},
+		"below a link that points outside":      {link("a", "../.."), regular("a/escaped")},
+		"below a link to an absolute path":      {link("a", "/tmp"), regular("a/escaped")},
+		"over a link that points outside":       {link("escaped", "../escaped"), regular("escaped")},
+		"a hard link to a file that is outside": {{Typeflag: tar.TypeLink, Name: "b", Linkname: "../secret"}},
+		"a device":                              {{Typeflag: tar.TypeChar, Name: "null"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			top := t.TempDir()
+			if err := os.WriteFile(filepath.Join(top, "secret"), nil, 0o600); err != nil {
+				t.Fatal(err)
 			}
-			all[name] = true
+			if err := os.MkdirAll(filepath.Join(top, "image", "rootfs"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			root, err := os.OpenRoot(filepath.Join(top, "image", "rootfs"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = root.Close() }()
+			err = untar(root, tar.NewReader(bytes.NewReader(archive(t, entries...))))
+			if contained := strings.Contains(name, "name"); (err == nil) != contained {
+				t.Errorf("untar: %v", err)
+			}
+			for _, found := range filesBelow(t, top) {
+				if found != "secret" && !strings.HasPrefix(found, "image/rootfs/") {
+					t.Errorf("%s was written", found)
+				}
+			}
+		})
+	}
+}
+
+// filesBelow are the files and links below dir, sorted.
+func filesBelow(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
 		}
+		name, err := filepath.Rel(dir, path)
+		all = append(all, name)
 		return err
 	})
 	if err != nil {
@@ -364,7 +379,7 @@ func TestDockerfileAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := regexp.MustCompile(`-trimpath|-buildvcs=false|-s -w -X main.version=|callback\.pgo|CGO_ENABLED=0`)
+	flags := regexp.MustCompile(`-trimpath|-buildvcs=false|-s -w|-X main.version=|-X main.revision=|callback\.pgo|CGO_ENABLED=0`)
 	found := func(text []byte) []string {
 		all := map[string]bool{}
 		for _, flag := range flags.FindAllString(string(text), -1) {
@@ -372,7 +387,7 @@ func TestDockerfileAgrees(t *testing.T) {
 		}
 		return slices.Sorted(maps.Keys(all))
 	}
-	if diff := cmp.Diff(found(code), found(dockerfile)); diff != "" || len(found(code)) != 5 {
+	if diff := cmp.Diff(found(code), found(dockerfile)); diff != "" || len(found(code)) != 7 {
 		t.Errorf("flags of go build (-hack/image,+Dockerfile)\n%s", diff)
 	}
 	config := (&recipe{}).config(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}).Config
