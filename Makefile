@@ -6,6 +6,8 @@ SHELL := /usr/bin/env bash -o pipefail
 
 # The version of the binary and the image; "dev" in a source archive, which has no git.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The commit, for groupgate_build_info.
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 # The image to build, push and deploy; the default is the one in config/manager.
 IMG ?= groupgate:latest
 # The packages of `make test`, the slowest first, since two run side by side: make test PKG=./controllers/...
@@ -54,7 +56,8 @@ run: build ## Run the manager locally against the cluster of the current kubecon
 
 .PHONY: build
 build: ## Build bin/groupgate.
-	CGO_ENABLED=0 go build $(PGO) -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o bin/groupgate .
+	CGO_ENABLED=0 go build $(PGO) -trimpath -buildvcs=false -o bin/groupgate \
+	  -ldflags "-X main.version=$(VERSION) -X main.revision=$(REVISION)" .
 
 .PHONY: test
 test: ## Run all tests with the race detector against a real API server; PKG=./controllers/...

@@ -22,17 +22,27 @@ func (o *loggingOptions) addFlags(f *pflag.FlagSet) {
 }
 
 func (o *loggingOptions) logger(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.Level(o.level), ReplaceAttr: plainLevel}
+	options := &slog.HandlerOptions{Level: slog.Level(o.level), ReplaceAttr: shorten}
 	if o.format == "console" {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-// plainLevel prints logr's V(1) and above as DEBUG; slog would print DEBUG+3.
-func plainLevel(_ []string, a slog.Attr) slog.Attr {
-	if level, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey && level < slog.LevelInfo {
-		a.Value = slog.StringValue("DEBUG")
+// shorten writes times as the decision log does, so that lines of both sort together, prints logr's V(1) and above as
+// DEBUG, where slog would print DEBUG+3, and leaves out the ID that controller-runtime gives to every reconciliation,
+// since the line names the object.
+func shorten(groups []string, a slog.Attr) slog.Attr {
+	switch {
+	case len(groups) > 0:
+	case a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime:
+		a.Value = slog.StringValue(a.Value.Time().UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	case a.Key == slog.LevelKey:
+		if level, ok := a.Value.Any().(slog.Level); ok && level < slog.LevelInfo {
+			a.Value = slog.StringValue("DEBUG")
+		}
+	case a.Key == "reconcileID":
+		return slog.Attr{}
 	}
 	return a
 }

@@ -32,8 +32,8 @@ import (
 	"github.com/groupgate/groupgate/webhookserver"
 )
 
-// version is set by the linker: `-ldflags "-X main.version=v1.2.3"`.
-var version string
+// version and revision, a commit, are set by the linker: `-ldflags "-X main.version=v1.2.3 -X main.revision=4f5e6d7"`.
+var version, revision string
 
 func main() {
 	if err := rootCommand(os.Args).ExecuteContext(context.Background()); err != nil {
@@ -113,6 +113,21 @@ func builtVersion() string {
 	return "(devel)"
 }
 
+// builtRevision is the commit that was built, empty if that is not known.
+func builtRevision() string {
+	if revision != "" {
+		return revision
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				return setting.Value
+			}
+		}
+	}
+	return ""
+}
+
 // managerOptions are the flags of `groupgate manager`.
 type managerOptions struct {
 	app.Options
@@ -154,6 +169,8 @@ func managerCommand() *cobra.Command {
 	f.BoolVar(&o.MetricsSecure, "metrics-secure", true,
 		"serve metrics over TLS to authenticated and authorised clients only")
 	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
+	f.StringVar(&o.ProfilingAddress, "pprof-bind-address", "0",
+		"loopback address of /debug/pprof/, such as 127.0.0.1:6060; 0 turns it off")
 	f.BoolVar(&o.Election.Enabled, "leader-elect", true,
 		"elect the one replica that writes status and prunes; every replica answers callbacks all the same")
 	f.StringVar(&o.Election.ID, "leader-election-id", "groupgate-manager", "name of the Lease")
@@ -201,6 +218,11 @@ func (o *managerOptions) validate() error {
 	if o.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("--max-connections must be at least 1, not %d", o.MaxConnections))
 	}
+	if o.ProfilingAddress != "0" {
+		if err := app.ValidateProfilingAddress(o.ProfilingAddress); err != nil {
+			errs = append(errs, fmt.Errorf("--pprof-bind-address: %w", err))
+		}
+	}
 	if o.IMEndpoint != "" {
 		if _, err := imrest.ParseEndpoint(o.IMEndpoint); err != nil {
 			errs = append(errs, fmt.Errorf("--im-endpoint: %w", err))
@@ -245,12 +267,13 @@ func (o *managerOptions) run(parent context.Context) error {
 	if o.RESTConfig, err = app.RESTConfig(o.kubeconfig, "groupgate/"+builtVersion()); err != nil {
 		return err
 	}
+	o.Build = app.Build{Version: builtVersion(), Revision: builtRevision()}
 	manager, err := app.New(parent, o.Options)
 	if err != nil {
 		return err
 	}
-	o.Log.Info("Starting", "version", builtVersion(), "callbackAddress", o.CallbackAddress,
-		"tls", o.CallbackCertDir != "", "namespaces", o.Namespaces)
+	o.Log.Info("Starting", "version", o.Build.Version, "revision", o.Build.Revision,
+		"callbackAddress", o.CallbackAddress, "tls", o.CallbackCertDir != "", "namespaces", o.Namespaces)
 	if o.Pod == (replicas.Pod{}) && podNamespace() != "" {
 		o.Log.Info("Set POD_NAMESPACE, POD_NAME and POD_UID through the downward API: without them the others do not " +
 			"know this replica, and the condition Programmed is about the leader alone")

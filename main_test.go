@@ -32,7 +32,8 @@ func TestManagerFlags(t *testing.T) {
 		"callback-bind-address": ":8443", "callback-tls-cert-dir": "", "callback-insecure-http": "false",
 		"max-connections": "4096", "shutdown-delay": "5s",
 		"metrics-bind-address": ":8080", "metrics-secure": "true", "health-probe-bind-address": ":8081",
-		"leader-elect": "true", "leader-election-id": "groupgate-manager", "leader-election-namespace": "",
+		"pprof-bind-address": "0",
+		"leader-elect":       "true", "leader-election-id": "groupgate-manager", "leader-election-namespace": "",
 		"leader-election-lease-duration": "15s", "leader-election-renew-deadline": "10s",
 		"leader-election-retry-period": "2s",
 		"im-endpoint":                  "", "sweep-interval": "10m0s", "prune-run-ttl": "168h0m0s",
@@ -92,6 +93,12 @@ func TestManagerFlagsAreChecked(t *testing.T) {
 		"no sweep":               {[]string{plain, "--sweep-interval=0s"}, "--sweep-interval"},
 		"records for an hour":    {[]string{plain, "--prune-run-ttl=1h"}, "--prune-run-ttl"},
 		"vendor on the laptop":   {[]string{plain, "--im-endpoint=http://127.0.0.1:8090"}, fine},
+		"profiles on loopback":   {[]string{plain, "--pprof-bind-address=127.0.0.1:6060"}, fine},
+		"profiles on ::1":        {[]string{plain, "--pprof-bind-address=[::1]:6060"}, fine},
+		"profiles for everybody": {[]string{plain, "--pprof-bind-address=:6060"}, "use 127.0.0.1:6060"},
+		"profiles for the Pods":  {[]string{plain, "--pprof-bind-address=10.0.0.7:6060"}, "use 127.0.0.1:6060"},
+		"profiles by a name":     {[]string{plain, "--pprof-bind-address=example.com:6060"}, "use 127.0.0.1:6060"},
+		"profiles without port":  {[]string{plain, "--pprof-bind-address=127.0.0.1"}, "use 127.0.0.1:6060"},
 		"vendor over plain HTTP": {[]string{plain, "--im-endpoint=http://im.example.com"}, "--im-endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {

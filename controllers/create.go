@@ -170,7 +170,7 @@ func discard(ctx context.Context, writer client.Writer, run *v1alpha1.PruneRun) 
 	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("delete a prune run that need not be kept: %w", err)
 	case err == nil:
-		log.FromContext(ctx).V(1).Info("Prune run deleted", "name", run.Name, "groupID", run.Spec.GroupID)
+		log.FromContext(ctx).V(1).Info("Prune run deleted", "deleted", run.Name, "group", run.Spec.GroupID)
 	}
 	return nil
 }

@@ -189,7 +189,7 @@ func (i *Intake) process(ctx context.Context, key prunerun.Key) {
 
 // report logs the first failure of a group as an error and its retries at V(1).
 func (i *Intake) report(key prunerun.Key, err error) {
-	log := i.Log.WithValues("namespace", key.Namespace, "app", key.App, "groupID", key.Group)
+	log := i.Log.WithValues("app", key.AppName().String(), "group", key.Group)
 	if i.queue.NumRequeues(key) == 0 && !errors.Is(err, context.Canceled) {
 		log.Error(err, "A full group has no prune run yet, trying until it has", "remedy", remedy(err))
 		return
@@ -239,7 +239,7 @@ func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time
 	}
 	switch got.outcome {
 	case runCreated:
-		i.Log.Info("Prune run created", "namespace", key.Namespace, "app", key.App, "groupID", key.Group,
+		i.Log.Info("Prune run created", "app", key.AppName().String(), "group", key.Group,
 			"trigger", v1alpha1.PruneTriggerGroupFull)
 		return decision{result: intakeCreated}
 	case runCooling:

@@ -60,6 +60,7 @@ func (r *PruneRunReconciler) SetupWithManager(
 		WatchesRawSource(r.Term.Source(r.allRuns)).
 		WatchesRawSource(rulesPublished(r.waitingRuns)).
 		WithOptions(controller.Options{
+			LogConstructor:          logOf(mgr, "prunerun", "run"),
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: pruning.MaxSteps,
 			CacheSyncTimeout:        forever,

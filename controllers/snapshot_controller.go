@@ -117,6 +117,7 @@ func (r *SnapshotReconciler) SetupWithManager(ctx context.Context, mgr manager.M
 		})).
 		WatchesRawSource(source.Func(r.recheckCoverage)).
 		WithOptions(controller.Options{
+			LogConstructor:          logOf(mgr, "snapshot", ""),
 			NeedLeaderElection:      &everyReplica,
 			MaxConcurrentReconciles: 1,
 			CacheSyncTimeout:        forever,

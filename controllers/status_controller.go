@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -152,6 +153,7 @@ func (r *StatusReconciler) SetupWithManager(mgr manager.Manager, published func(
 			WatchesRawSource(published(func(context.Context) []reconcile.Request { return kind.changed() })).
 			WatchesRawSource(r.Term.Source(func(context.Context) []reconcile.Request { return kind.all() })).
 			WithOptions(controller.Options{
+				LogConstructor:          logOf(mgr, kind.controller, strings.TrimSuffix(kind.controller, "-status")),
 				NeedLeaderElection:      &everyReplica,
 				MaxConcurrentReconciles: concurrentStatusWrites,
 				CacheSyncTimeout:        forever,

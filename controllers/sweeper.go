@@ -151,7 +151,7 @@ func (a *appSweep) inTerm(ctx context.Context) bool {
 	case errors.Is(err, errSweepImpossible) || ctx.Err() != nil:
 		return false
 	case err != nil:
-		a.Log.Error(err, "Sweep ended early", "namespace", a.object.Namespace, "app", a.object.Name)
+		a.Log.Error(err, "Sweep ended early", "app", a.object.Key())
 	}
 	return true
 }
@@ -333,7 +333,7 @@ func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group
 	if !prunable(app, group) {
 		return
 	}
-	log := a.Log.WithValues("namespace", a.object.Namespace, "app", a.object.Name, "groupID", group.ID,
+	log := a.Log.WithValues("app", a.object.Key(), "group", group.ID,
 		"trigger", v1alpha1.PruneTriggerSweep)
 	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
 	defer cancel()

@@ -171,6 +171,7 @@ func (s *stage) invite() {
 		"export KUBECONFIG=" + s.Kubeconfig,
 		"export PATH=" + filepath.Dir(s.KubectlPath()) + ":$PATH",
 		"export PATH=" + filepath.Dir(s.Binary) + ":$PATH",
+		"export E=" + s.IMEndpoint + "/emulator",
 		"",
 		"kubectl get groupgate -n chat",
 		"groupgate explain vip-berlin stranger -n chat",
@@ -179,8 +180,8 @@ func (s *stage) invite() {
 		"kubectl explain grouppolicy.spec.join",
 		"kubectl edit grouppolicy vip-lounge -n chat",
 		"kubectl describe pruneruns -n chat",
-		"curl -s " + s.IMEndpoint + "/emulator/",
-		"curl -s " + s.IMEndpoint + "/emulator/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
+		"curl -s $E/",
+		"curl -s $E/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
 		"curl -s " + s.manager.MetricsURL + " | grep ^groupgate_",
 		"tail -f " + s.log.Name(),
 	}, "\n"))

@@ -58,8 +58,14 @@ type Options struct {
 	// MetricsSecure serves metrics over TLS to authenticated and authorised clients only.
 	MetricsSecure bool
 
+	// ProfilingAddress is that of /debug/pprof/; "0" turns it off. See ValidateProfilingAddress.
+	ProfilingAddress string
+
 	// Decisions say what the decision log is; zero is none.
 	Decisions decisionlog.Options
+
+	// Build says what the process was built from.
+	Build Build
 
 	Election term.Election
 	// Pod is the one that this process runs in; zero outside of a Pod.
@@ -104,7 +110,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	a := &App{Store: &policy.Store{}, options: o, watches: informers.NewWatches(o.Namespaces, o.Now)}
 	a.guard = guard.New(o.Registerer, o.Log.WithName("guard"))
 	a.watches.Guard = a.guard
-	o.Registerer.MustRegister(a.guard.Collector(a.watches))
+	o.Registerer.MustRegister(a.guard.Collector(a.watches), o.Build.collector())
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
@@ -185,6 +191,7 @@ func (a *App) newManager() error {
 		Metrics:    metricsOptions,
 		// newProbes serves the probes.
 		HealthProbeBindAddress: "0",
+		PprofBindAddress:       o.ProfilingAddress,
 		// The manager's own election ends the process when the Lease is lost, and callbacks with it; see term.Term.
 		LeaderElection: false,
 	})

@@ -101,7 +101,8 @@ func (w *world) ready(resources ...string) {
 // replica is a manager process of the world.
 type replica struct {
 	*lab.Manager
-	t *testing.T
+	t   *testing.T
+	log *lab.Log // of both outputs
 }
 
 // start starts a replica as the ServiceAccount of config/rbac, and does not wait for it. It reaches the API server
@@ -122,7 +123,7 @@ func (w *world) start(wire *lab.Wire, flags ...string) *replica {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := &replica{Manager: manager, t: w.t}
+	r := &replica{Manager: manager, t: w.t, log: log}
 	w.t.Cleanup(func() {
 		if err := r.Stop(time.Minute); err != nil && r.ExitCode() != -1 {
 			w.t.Error(err)

@@ -79,6 +79,6 @@ func (j *journal) recordApproval(ctx context.Context) error {
 		return err
 	}
 	j.announce(corev1.EventTypeNormal, v1alpha1.ReasonApproved, eventActionApprove, words)
-	log.FromContext(ctx).Info("Prune run approved", "groupID", j.run.Spec.GroupID, "decision", words)
+	log.FromContext(ctx).Info("Prune run approved", "group", j.run.Spec.GroupID, "decision", words)
 	return nil
 }

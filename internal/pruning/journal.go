@@ -109,7 +109,7 @@ func (j *journal) recordWait(ctx context.Context, group *v1alpha1.PruneGroupReco
 	before := apimeta.FindStatusCondition(j.run.Status.Conditions, conditionType)
 	if before == nil || before.Reason != wait.reason {
 		log.FromContext(ctx).Info("Prune run waits",
-			"groupID", j.run.Spec.GroupID, "reason", wait.reason, "message", wait.message)
+			"group", j.run.Spec.GroupID, "reason", wait.reason, "message", wait.message)
 	}
 	return j.Patch(ctx, change)
 }
@@ -151,14 +151,14 @@ func (j *journal) announceEnd(ctx context.Context, end *endError) {
 	}
 	j.announce(eventType, end.reason, eventActionPrune, end.message)
 	j.Metrics.runEnded(j.run, end.reason)
-	log.FromContext(ctx).Info("Prune run ended", "groupID", j.run.Spec.GroupID, "reason", end.reason,
+	log.FromContext(ctx).Info("Prune run ended", "group", j.run.Spec.GroupID, "reason", end.reason,
 		"removed", j.run.Status.Removed, "message", end.message)
 }
 
 func (j *journal) announcePlan(ctx context.Context, message string) {
 	j.announce(corev1.EventTypeNormal, v1alpha1.ReasonPlanned, eventActionPlan, message)
 	status := &j.run.Status
-	log.FromContext(ctx).Info("Prune run planned", "groupID", j.run.Spec.GroupID, "policy", status.Policy.Name,
+	log.FromContext(ctx).Info("Prune run planned", "group", j.run.Spec.GroupID, "policy", status.Policy.Name,
 		"mode", status.Policy.Mode, "candidates", status.Plan.Candidates, "removals", len(status.Plan.Removals))
 }
 

@@ -142,7 +142,7 @@ func (r restoration) begin(ctx context.Context, runs []v1alpha1.PruneRun) error 
 	if err != nil {
 		return err
 	}
-	log.FromContext(ctx).Info("Undo of a prune run begins", "groupID", r.key.Group, "accounts", coming,
+	log.FromContext(ctx).Info("Undo of a prune run begins", "group", r.key.Group, "accounts", coming,
 		"decision", words)
 	return nil
 }
@@ -411,7 +411,7 @@ func (r restoration) recordUndoEnd(ctx context.Context, end *endError) error {
 	}
 	r.Metrics.membersRestored(r.run.Status.Undo.Added - before)
 	r.announce(eventType, end.reason, eventActionUndo, message)
-	log.FromContext(ctx).Info("Undo of a prune run ended", "groupID", r.key.Group, "reason", end.reason,
+	log.FromContext(ctx).Info("Undo of a prune run ended", "group", r.key.Group, "reason", end.reason,
 		"added", r.run.Status.Undo.Added, "message", message)
 	return nil
 }
