@@ -105,9 +105,18 @@ func (s *script) run(t *testing.T, j *janitor) (ran int) {
 			p.write(step.file, code)
 			continue
 		}
-		strict := !step.compared
-		out, exit, err := p.shell.run(t.Context(), s.path, step.line, code, strict)
+		mode, stdin := "strict", os.DevNull
+		if step.compared {
+			mode = "any"
+		}
+		if step.answer != "" {
+			stdin = p.answer(step.answer)
+		}
+		out, exit, err := p.shell.run(t.Context(), s.path, step.line, code, mode, stdin)
 		out = p.documented.Replace(out)
+		if step.answer != "" {
+			out = strings.Replace(out, question, question+step.answer+"\n", 1) // the terminal's echo
+		}
 		switch {
 		case err != nil:
 		case exit != step.exit:

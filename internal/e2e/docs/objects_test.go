@@ -1,8 +1,10 @@
 package docs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -157,18 +159,27 @@ func (j *janitor) deleteOthers(ctx context.Context, wanted objects) error {
 		if err != nil {
 			return false, err
 		}
-		gone := true
-		for o := range now {
-			if _, ok := wanted[o]; ok {
-				continue
-			}
-			gone = false
-			if err := j.delete(ctx, o); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		others := slices.DeleteFunc(slices.Collect(maps.Keys(now)), func(o object) bool {
+			_, ok := wanted[o]
+			return ok
+		})
+		// Admission policies go first: they guard the others, until the API server has noticed.
+		slices.SortFunc(others, func(a, b object) int { return cmp.Compare(order(a), order(b)) })
+		for _, o := range others {
+			err := j.delete(ctx, o)
+			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) && !apierrors.IsForbidden(err) {
 				return false, fmt.Errorf("delete %s %s/%s: %w", o.kind.Resource, o.namespace, o.name, err)
 			}
 		}
-		return gone, nil
+		return len(others) == 0, nil
 	})
+}
+
+func order(o object) int {
+	if o.kind.Group == "admissionregistration.k8s.io" {
+		return 0
+	}
+	return 1
 }
 
 func (j *janitor) delete(ctx context.Context, o object) error {

@@ -2,6 +2,7 @@ package docs
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -40,20 +41,42 @@ var setups = map[string]func(context.Context, *place){
 	},
 	// The groups of the demo besides, and a run of club-oslo that awaits approval.
 	"demo": func(ctx context.Context, p *place) {
-		backend := p.serve(ctx)
-		p.applySamples(ctx)
 		vip, club := lab.DemoGroups()
-		for _, group := range []emulator.GroupSpec{vip, club} {
-			_, err := backend.CreateGroup(ctx, group)
-			p.must(err)
-		}
-		_, err := backend.Apply(ctx, lab.ClubGroup, "nina")
-		p.must(err)
-		p.must(lab.Await(ctx, "the run to await approval", func(ctx context.Context) (bool, error) {
-			out, err := p.Kubectl(ctx, "", "get", "pruneruns")
-			return strings.Contains(out, "AwaitingApproval"), err
-		}))
+		p.fill(ctx, vip, club)
 	},
+	// Also one of another club.
+	"plan-waits": func(ctx context.Context, p *place) {
+		vip, club := lab.DemoGroups()
+		rome := emulator.GroupSpec{
+			ID: "club-rome", Type: "Public", Owner: "olivia", MaxMembers: 30, ApplyJoinOption: "FreeAccess",
+			CreatedAgo: "400d",
+			Members: []emulator.MemberSpec{
+				{Accounts: []string{"emil", "fred"}, InactiveFor: "150d"},
+				{Prefix: "busy-", Count: 27, JoinedAgo: "100d", SpokeAgo: "2d"},
+			},
+		}
+		p.fill(ctx, vip, club, rome)
+	},
+}
+
+// fill serves config/samples and makes groups; runs of those that are full await approval.
+func (p *place) fill(ctx context.Context, groups ...emulator.GroupSpec) {
+	backend := p.serve(ctx)
+	p.applySamples(ctx)
+	full := 0
+	for _, group := range groups {
+		_, err := backend.CreateGroup(ctx, group)
+		p.must(err)
+		outcome, err := backend.Apply(ctx, group.ID, "nina")
+		p.must(err)
+		if outcome.Result == emulator.ResultFull {
+			full++
+		}
+	}
+	p.must(lab.Await(ctx, "the runs to await approval", func(ctx context.Context) (bool, error) {
+		out, err := p.Kubectl(ctx, "", "get", "pruneruns")
+		return strings.Count(out, "AwaitingApproval") == full, err
+	}))
 }
 
 func newPlace(t *testing.T, j *janitor, setup string) *place {
@@ -120,6 +143,19 @@ func (p *place) host(address string) string {
 	return parsed.Host
 }
 
+// answer is the path of a terminal at which somebody has typed text.
+func (p *place) answer(text string) string {
+	person, program, err := lab.Terminal()
+	if errors.Is(err, errors.ErrUnsupported) {
+		p.t.Skip("a terminal is needed: ", err)
+	}
+	p.must(err)
+	p.t.Cleanup(func() { _, _ = person.Close(), program.Close() })
+	_, err = person.WriteString(text + "\n")
+	p.must(err)
+	return program.Name()
+}
+
 func (p *place) applySamples(ctx context.Context) {
 	_, err := p.Kubectl(ctx, "", "apply", "--server-side", "-k", "config/samples")
 	p.must(err)
@@ -150,7 +186,10 @@ func (p *place) startShell() {
 	}
 	// An answer that is an error fails.
 	p.must(os.WriteFile(filepath.Join(home, ".curlrc"), []byte("fail-with-body\nsilent\nshow-error\n"), 0o600))
+	manager, err := p.ManagerKubeconfig("")
+	p.must(err)
 	p.shell, err = startShell(p.dir, work, append(os.Environ(), "HOME="+home, "KUBECONFIG="+p.Kubeconfig,
+		"MANAGER_KUBECONFIG="+manager, "E=http://"+p.emulator+"/emulator",
 		"PATH="+tools+string(os.PathListSeparator)+os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C.UTF-8"))
 	p.must(err)
 	p.t.Cleanup(p.shell.stop)

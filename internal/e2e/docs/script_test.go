@@ -34,7 +34,12 @@ type step struct {
 	// compared is set where output is what the page shows, from its line after the command on.
 	compared bool
 	output   []string
+	// answer is what is typed at a terminal when the command asks, empty if it does not.
+	answer string
 }
+
+// question is how commands ask.
+const question = "[y/N] "
 
 var directive = regexp.MustCompile(`(?s)^(setup|not run|run|file|exit): *(.*)$`)
 
@@ -152,6 +157,9 @@ func console(block pages.Block) (session []step, err error) {
 		default:
 			last := &session[len(session)-1]
 			last.output = append(last.output, line)
+			if _, answer, asks := strings.Cut(line, question); asks {
+				last.answer = answer
+			}
 		}
 	}
 	if len(session) == 0 {

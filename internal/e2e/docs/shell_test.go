@@ -22,14 +22,14 @@ const patience = time.Minute
 // fails, the line that failed is written beside the step. One that may fail is run without -e, as a condition would.
 const driver = `set -Eeuo pipefail
 trap 'echo "$LINENO" >"$step.failed"' ERR
-while IFS=' ' read -r -u 3 mode step; do
+while IFS=' ' read -r -u 3 mode step stdin; do
   code=0
   if [[ $mode == any ]]; then
     set +e
-    . "$step" >"$step.out" 2>&1 </dev/null; code=$?
+    . "$step" >"$step.out" 2>&1 <"$stdin"; code=$?
     set -e
   else
-    . "$step" >"$step.out" 2>&1 </dev/null
+    . "$step" >"$step.out" 2>&1 <"$stdin"
   fi
   echo "$code" >&4
 done
@@ -77,19 +77,17 @@ func startShell(dir, cwd string, env []string) (*shell, error) {
 }
 
 // run runs the code of a step, whose first line is line of the page, and returns what it printed, and the exit code. An
-// error says which line failed.
-func (s *shell) run(ctx context.Context, page string, line int, code string, strict bool) (out string, exit int, err error) {
+// error says which line failed. In mode strict it is one if the code fails, in mode any it is not.
+func (s *shell) run(ctx context.Context, page string, line int, code, mode, stdin string) (
+	out string, exit int, err error,
+) {
 	s.count++
 	path := filepath.Join(s.dir, fmt.Sprintf("%d.%s", s.count, filepath.Base(page)))
 	// With as many lines before it as on the page, bash's own messages and LINENO name lines of the page.
 	if err := os.WriteFile(path, []byte(strings.Repeat("\n", line-1)+code+"\n"), 0o600); err != nil {
 		return "", 0, fmt.Errorf("write a step: %w", err)
 	}
-	mode := "any"
-	if strict {
-		mode = "strict"
-	}
-	if _, err := fmt.Fprintln(s.steps, mode, path); err != nil {
+	if _, err := fmt.Fprintln(s.steps, mode, path, stdin); err != nil {
 		return "", 0, fmt.Errorf("hand a step to the shell: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
