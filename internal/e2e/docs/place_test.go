@@ -186,9 +186,14 @@ func (p *place) startShell() {
 	}
 	// An answer that is an error fails.
 	p.must(os.WriteFile(filepath.Join(home, ".curlrc"), []byte("fail-with-body\nsilent\nshow-error\n"), 0o600))
+	// A copy: pages may change the context.
+	kubeconfig := filepath.Join(home, "kubeconfig")
+	text, err := os.ReadFile(p.Kubeconfig)
+	p.must(err)
+	p.must(os.WriteFile(kubeconfig, text, 0o600))
 	manager, err := p.ManagerKubeconfig("")
 	p.must(err)
-	p.shell, err = startShell(p.dir, work, append(os.Environ(), "HOME="+home, "KUBECONFIG="+p.Kubeconfig,
+	p.shell, err = startShell(p.dir, work, append(os.Environ(), "HOME="+home, "KUBECONFIG="+kubeconfig,
 		"MANAGER_KUBECONFIG="+manager, "E=http://"+p.emulator+"/emulator",
 		"PATH="+tools+string(os.PathListSeparator)+os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C.UTF-8"))
 	p.must(err)
