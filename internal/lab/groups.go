@@ -5,8 +5,10 @@ import "github.com/groupgate/groupgate/internal/im/emulator"
 // The groups of the demo. The policies of config/samples that govern them are vip-lounge and club: the latter with mode
 // Approve, inactiveFor 90d and rejoinAfter 7d.
 const (
-	VIPGroup, VIPSeats   = "vip-berlin", 40
-	ClubGroup, ClubSeats = "club-oslo", 60
+	VIPGroup  = "vip-berlin"
+	VIPSeats  = 40
+	ClubGroup = "club-oslo"
+	ClubSeats = 60
 )
 
 // DemoGroups are VIPGroup, which has two seats left, and ClubGroup, which is full.

@@ -3,8 +3,7 @@ package pages
 import (
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,26 +56,22 @@ type Comment struct {
 	Text string
 }
 
-// All reads every page below root, but for those below folders that are built or copied.
-func All(root string) (all []*Page, err error) {
-	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+// All reads every page of a tree, but for those in folders that are built or are not the project's pages.
+func All(tree fs.FS) (all []*Page, err error) {
+	err = fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case entry.IsDir() && slices.Contains([]string{".git", "bin", "dist", "testdata"}, entry.Name()):
-			return filepath.SkipDir
-		case entry.IsDir() || filepath.Ext(path) != ".md":
+			return fs.SkipDir
+		case entry.IsDir() || path.Ext(name) != ".md":
 			return nil
 		}
-		text, err := os.ReadFile(path)
+		text, err := fs.ReadFile(tree, name)
 		if err != nil {
 			return err
 		}
-		relative, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		page, err := Parse(filepath.ToSlash(relative), string(text))
+		page, err := Parse(name, string(text))
 		all = append(all, page)
 		return err
 	})
@@ -91,9 +86,9 @@ var (
 	heading = regexp.MustCompile(`^(#{1,6}) +(.*?)(?: +#+)?$`)
 )
 
-// Parse reads a page. A fence or a comment that does not end is an error.
-func Parse(path, text string) (*Page, error) {
-	p := &Page{Path: path}
+// Parse reads the text of a page. A fence or a comment that does not end is an error.
+func Parse(name, text string) (*Page, error) {
+	p := &Page{Path: name}
 	anchors := anchors{}
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	var pending []Comment // comments since the last text
@@ -105,7 +100,7 @@ func Parse(path, text string) (*Page, error) {
 			pending = nil
 			for i++; ; i++ {
 				if i == len(lines) {
-					return nil, fmt.Errorf("%s:%d: the fenced block does not end", path, block.Line)
+					return nil, fmt.Errorf("%s:%d: the fenced block does not end", name, block.Line)
 				}
 				p.Lines = append(p.Lines, "")
 				trimmed := strings.TrimSpace(lines[i])
@@ -121,14 +116,14 @@ func Parse(path, text string) (*Page, error) {
 			comment := Comment{Line: i + 1}
 			for !strings.Contains(rest, "-->") {
 				if i++; i == len(lines) {
-					return nil, fmt.Errorf("%s:%d: the comment does not end", path, comment.Line)
+					return nil, fmt.Errorf("%s:%d: the comment does not end", name, comment.Line)
 				}
 				p.Lines = append(p.Lines, "")
 				rest += "\n" + lines[i]
 			}
 			inside, after, _ := strings.Cut(rest, "-->")
 			if strings.TrimSpace(after) != "" {
-				return nil, fmt.Errorf("%s:%d: text after a comment", path, i+1)
+				return nil, fmt.Errorf("%s:%d: text after a comment", name, i+1)
 			}
 			comment.Text = strings.TrimSpace(inside)
 			p.Comments, pending = append(p.Comments, comment), append(pending, comment)
@@ -139,7 +134,9 @@ func Parse(path, text string) (*Page, error) {
 			pending = nil
 		}
 		if h := heading.FindStringSubmatch(line); h != nil {
-			p.Headings = append(p.Headings, Heading{Line: i + 1, Level: len(h[1]), Text: h[2], Anchor: anchors.of(h[2])})
+			p.Headings = append(p.Headings, Heading{
+				Line: i + 1, Level: len(h[1]), Text: h[2], Anchor: anchors.of(h[2]),
+			})
 		}
 	}
 	p.Links = links(p.Lines)

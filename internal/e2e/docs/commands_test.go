@@ -18,7 +18,7 @@ import (
 
 // Every command of the pages is run, or marked with the reason why not.
 func TestCommandsOfPages(t *testing.T) {
-	all, err := pages.All(lab.Root())
+	all, err := pages.All(os.DirFS(lab.Root()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestTargetsOfMakeThatCIRuns(t *testing.T) {
 	for _, match := range regexp.MustCompile(`\b(?:make|timed)(?: --?[a-z-]+)* ([a-z-]+)`).FindAllStringSubmatch(scripts, -1) {
 		runs[match[1]] = true
 	}
-	all, err := pages.All(lab.Root())
+	all, err := pages.All(os.DirFS(lab.Root()))
 	if err != nil {
 		t.Fatal(err)
 	}

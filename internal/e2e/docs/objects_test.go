@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -142,7 +141,7 @@ func (j *janitor) list(ctx context.Context) (objects, error) {
 		}
 		for i := range list.Items {
 			o := &list.Items[i]
-			if o.Namespace == "kube-system" && kind.Resource == "leases" || kind.Resource == "leases" && strings.HasPrefix(o.Name, "apiserver-") {
+			if kind.Resource == "leases" && o.Namespace == metav1.NamespaceSystem {
 				continue // the API server's own
 			}
 			found[object{kind: kind, namespace: o.Namespace, name: o.Name}] = o.ResourceVersion

@@ -130,7 +130,8 @@ func (p *place) serve(ctx context.Context) *lab.Emulator {
 	p.t.Cleanup(func() { p.must(manager.Stop(patience)) })
 	p.must(manager.AwaitReady(ctx))
 	p.must(backend.SendCallbacksTo(ctx, manager.CallbackURL))
-	p.emulator, p.callbacks, p.metrics = p.host(backend.BaseURL), p.host(manager.CallbackURL), p.host(manager.MetricsURL)
+	p.emulator, p.callbacks = p.host(backend.BaseURL), p.host(manager.CallbackURL)
+	p.metrics = p.host(manager.MetricsURL)
 	return backend
 }
 

@@ -69,7 +69,7 @@ func read(p *pages.Page) (*script, error) {
 			comments = comments[1:]
 			switch match := directive.FindStringSubmatch(c.Text); {
 			case match == nil && misspelled.MatchString(c.Text):
-				fail(c.Line, "%q is no directive: write setup: NAME, not run: REASON, run: COMMANDS, file: PATH or exit: N", c.Text)
+				fail(c.Line, "%q is no directive: write setup:, not run:, run:, file: or exit:", c.Text)
 			case match == nil:
 			case strings.TrimSpace(match[2]) == "":
 				fail(c.Line, "the directive %q has no value", match[1])
@@ -86,7 +86,7 @@ func read(p *pages.Page) (*script, error) {
 		until(block.Line)
 		runs, known := languages[block.Language]
 		if !known {
-			fail(block.Line, "the language %q of the block is not known: commands are sh or console, the rest is text", block.Language)
+			fail(block.Line, "the language %q is not known: commands are sh or console, the rest is text", block.Language)
 			continue
 		}
 		about := map[string]string{}
@@ -170,8 +170,8 @@ func console(block pages.Block) (session []step, err error) {
 
 var hereDocument = regexp.MustCompile(`<<-?\s*['"]?(\w+)['"]?`)
 
-// unfinished reports whether the next line belongs to the same command: after a backslash, a pipe or an operator, and in
-// a here-document.
+// unfinished reports whether the next line belongs to the same command: after a backslash, a pipe or an operator, and
+// in a here-document.
 func unfinished(code string) bool {
 	lines := strings.Split(code, "\n")
 	if match := hereDocument.FindStringSubmatch(code); match != nil {
