@@ -47,16 +47,16 @@ type diagram struct {
 	statements []*regexp.Regexp
 }
 
-// The parts of statements. text is what people read; a quoted one may have anything but quotes, a plain one nothing that
-// mermaid takes for syntax. Both leave out ";", which ends a statement, and "#", which begins an entity.
+// The parts of statements. text is what people read; a quoted one may have anything but quotes, a plain one nothing
+// that mermaid takes for syntax. Both leave out ";", which ends a statement, and "#", which begins an entity.
 const (
 	id     = `[A-Za-z][A-Za-z0-9_]*`
 	quoted = `"(?P<text>[^"#;` + "`" + `]+)"`
 	plain  = `(?P<text>[^"#;` + "`" + `()\[\]{}|<>]+)`
 	rest   = `(?P<text>[^#;]+)`
 	either = `(?:` + quoted + `|` + plain + `)`
-	node   = id + `(?:\[\(` + either + `\)\]|\[\[` + either + `\]\]|\[` + either + `\]|\(\[` + either + `\]\)|\(\(` + either +
-		`\)\)|\(` + either + `\)|\{\{` + either + `\}\}|\{` + either + `\})?`
+	node   = id + `(?:\[\(` + either + `\)\]|\[\[` + either + `\]\]|\[` + either + `\]|\(\[` + either +
+		`\]\)|\(\(` + either + `\)\)|\(` + either + `\)|\{\{` + either + `\}\}|\{` + either + `\})?`
 	nodes = node + `(?: & ` + node + `)*`
 	arrow = `(?:-->|---|-\.->|-\.-|==>|===|<-->|--o|--x)(?:\|` + either + `\|)?`
 	state = `(?:` + id + `|\[\*\])`
@@ -100,7 +100,8 @@ var diagrams = map[string]*diagram{
 }
 
 // reserved are words that cannot be ids.
-var reserved = regexp.MustCompile(`(?:^|[ &>|+-])(?:end|subgraph|graph|flowchart|class|click|style|default)(?:[\[({]|$| [&-]|:)`)
+var reserved = regexp.MustCompile(
+	`(?:^|[ &>|+-])(?:end|subgraph|graph|flowchart|class|click|style|default)(?:[\[({]|$| [&-]|:)`)
 
 // statement returns a statement with "..." for its texts.
 func (d *diagram) statement(line string) (string, error) {

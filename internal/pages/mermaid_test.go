@@ -81,10 +81,12 @@ var rightDiagrams = map[string][2]string{
 	},
 	"a sequence": {
 		"sequenceDiagram\nautonumber\nparticipant a as The vendor\nactor b\na->>+b: text, more: text\nb-->>-a: text\n" +
-			"activate a\ndeactivate a\nNote over a,b: text\nNote right of a: text\nalt x\na-xb: y\nelse\na-)b: y\nend\n" +
+			"activate a\ndeactivate a\nNote over a,b: text\nNote right of a: text\nalt x\na-xb: y\n" +
+			"else\na-)b: y\nend\n" +
 			"loop x\na->b: y\nend\npar x\na->>b: y\nand z\na->>b: y\nend\nopt x\na-->b: y\nend",
 		"sequenceDiagram\nautonumber\nparticipant a as ...\nactor b\na->>+b: ...\nb-->>-a: ...\n" +
-			"activate a\ndeactivate a\nNote over a,b: ...\nNote right of a: ...\nalt ...\na-xb: ...\nelse\na-)b: ...\nend\n" +
+			"activate a\ndeactivate a\nNote over a,b: ...\nNote right of a: ...\nalt ...\na-xb: ...\n" +
+			"else\na-)b: ...\nend\n" +
 			"loop ...\na->b: ...\nend\npar ...\na->>b: ...\nand ...\na->>b: ...\nend\nopt ...\na-->b: ...\nend",
 	},
 	"states": {

@@ -52,8 +52,8 @@ func TestAnchorsAreGitHubs(t *testing.T) {
 		got = append(got, heading.Anchor)
 	}
 	want := []string{
-		"who-may-join", "why-may-this-account-not-join", "groupgate-test-in-a-pipeline", "a-link-in-it", "notes", "notes-1",
-		"notes-1-1", "8-with-the-vendor", "谁可以加入群组", "第-1-步安装-groupgate", "snake_case--more",
+		"who-may-join", "why-may-this-account-not-join", "groupgate-test-in-a-pipeline", "a-link-in-it", "notes",
+		"notes-1", "notes-1-1", "8-with-the-vendor", "谁可以加入群组", "第-1-步安装-groupgate", "snake_case--more",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want,+got)\n%s", diff)
@@ -61,12 +61,14 @@ func TestAnchorsAreGitHubs(t *testing.T) {
 }
 
 func TestLinksAreFoundOutsideOfCode(t *testing.T) {
-	page := parse(t, "A [link](a.md), one [that is\nwrapped](b.md#x \"title\"), ![an image](c.png), [brackets](d_(e).md).\n"+
+	page := parse(t, "A [link](a.md), one [that is\nwrapped](b.md#x \"title\"), ![an image](c.png), "+
+		"[brackets](d_(e).md).\n"+
 		"`[code](no.md)` and <https://example.com/f>, <a href=\"g.md\">\n"+
 		"```text\n[code](no.md)\n```\n  ```sh\n  [code](no.md)\n  ```\n<!-- [comment](no.md) -->\n[ref]: h.md\n"+
 		"[`code`](i.md) [a](<j.md>)\n")
 	want := []pages.Link{
-		{Line: 1, Target: "a.md"}, {Line: 2, Target: "b.md#x"}, {Line: 2, Target: "c.png"}, {Line: 2, Target: "d_(e).md"},
+		{Line: 1, Target: "a.md"}, {Line: 2, Target: "b.md#x"}, {Line: 2, Target: "c.png"},
+		{Line: 2, Target: "d_(e).md"},
 		{Line: 12, Target: "i.md"}, {Line: 12, Target: "j.md"}, {Line: 11, Target: "h.md"}, {Line: 3, Target: "g.md"},
 		{Line: 3, Target: "https://example.com/f"},
 	}

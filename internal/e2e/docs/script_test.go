@@ -86,7 +86,7 @@ func read(p *pages.Page) (*script, error) {
 		until(block.Line)
 		runs, known := languages[block.Language]
 		if !known {
-			fail(block.Line, "the language %q is not known: commands are sh or console, the rest is text", block.Language)
+			fail(block.Line, "language %q is not known: use sh or console for commands, else text", block.Language)
 			continue
 		}
 		about := map[string]string{}
