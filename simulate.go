@@ -148,9 +148,9 @@ func (o *simulateOptions) outcome(r *simulate.Report) error {
 	case closed && r.Closed > 0 || opened && r.Opened > 0:
 		return fmt.Errorf("--fail-on=%s: %d decisions would be refused that were admitted, %d admitted that were "+
 			"refused", o.failOn.value, r.Closed, r.Opened)
-	case o.failOn.value == "closed" && r.RefusalsOnly:
-		return badInputError{errors.New("--fail-on=closed needs admissions, of which the log has none: " +
-			"log with --decision-log=all")}
+	case closed && r.RefusalsOnly:
+		return badInputError{fmt.Errorf("--fail-on=%s needs admissions, of which the log has none: "+
+			"log with --decision-log=all, or use --fail-on=opened", o.failOn.value)}
 	}
 	return nil
 }

@@ -51,6 +51,8 @@ func TestSimulateExitCodes(t *testing.T) {
 		"two files":                 {append(log, recordedJoins), "", false},
 		"a table alone":             {append(samples, table), "--against", true},
 		"refusals only":             {append(samples, "-", "--fail-on=closed"), "--decision-log=all", true},
+		"refusals only, any":        {append(samples, "-", "--against=config/samples", "--fail-on=any"), "--decision-log=all", true},
+		"refusals only, opened":     {append(samples, "-", "--against=config/samples", "--fail-on=opened"), "", false},
 		"no decisions":              {samples[:2], "--decisions", true},
 		"no such file":              {append(samples, "nowhere"), "nowhere", true},
 		"another namespace":         {append(log, "-n", "other"), "choose their namespace with -n", true},

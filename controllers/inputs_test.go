@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,9 +22,12 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -281,4 +285,72 @@ func BenchmarkEdit(b *testing.B) {
 			b.Fatalf("%d statuses", len(got))
 		}
 	}
+}
+
+// A list of accounts that was split while the watch was lost comes as one list of the API server: the shard that was
+// emptied, and those that have its accounts. No snapshot must have the one without the others.
+func TestListThatWasSplitDuringALostWatchMissesNoAccount(t *testing.T) {
+	t.Parallel()
+	namespace := labtest.NewNamespace(t)
+	unseen := &lossy{}
+	config := rest.CopyConfig(labtest.APIServer)
+	config.Wrap(unseen.wrap)
+	whole := newList(namespace, "all", map[string]string{v1alpha1.LabelList: "all"})
+	for i := range 16 {
+		whole.Spec.Accounts = append(whole.Spec.Accounts, fmt.Sprintf("account-%x", i))
+	}
+	create(t, whole)
+	members, banned := newPolicy(namespace, "members", "lounge", byLabel(v1alpha1.LabelList, "all")), newPolicy(namespace, "banned", "bar")
+	banned.Spec.Join = &v1alpha1.JoinSection{Deny: &v1alpha1.AccountSelector{
+		Lists: []v1alpha1.AccountListReference{byLabel(v1alpha1.LabelList, "all")},
+	}}
+	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
+	for _, object := range []client.Object{newApp(namespace, "prod", testSDKAppID), members, banned} {
+		r.changed.add(object, false)
+	}
+	var one sync.Mutex
+	check := func() (err error) {
+		one.Lock()
+		defer one.Unlock()
+		build(t, r)
+		for _, account := range whole.Spec.Accounts {
+			err = errors.Join(err, admits(account, "lounge", true)(r.Store.Load()),
+				admits(account, "bar", false)(r.Store.Load()))
+		}
+		return err
+	}
+	var relists atomic.Bool
+	afterEach := predicate.NewPredicateFuncs(func(client.Object) bool { // before this event, and after the previous one
+		if err := check(); relists.Load() && err != nil {
+			t.Error(err)
+		}
+		return true
+	})
+	mgr, _ := newManager(t, namespace, r.Store, replicaOptions{config: config})
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	t.Cleanup(queue.ShutDown)
+	counting := informers.Counting(mgr.GetCache(), r.changed.together)
+	source := source.Kind(counting, client.Object(&v1alpha1.AccountList{}), r.changed.handler(afterEach))
+	labtest.Must(t, source.Start(t.Context(), queue))
+	start(t, mgr.Start)
+	labtest.Eventually(t, check)
+
+	relists.Store(true)
+	unseen.lose(func() {
+		for i, account := range whole.Spec.Accounts {
+			create(t, newList(namespace, fmt.Sprintf("all.%x", i), whole.Labels, account))
+		}
+		emptied := whole.DeepCopy()
+		emptied.Labels, emptied.Spec.Accounts = nil, []string{}
+		labtest.Must(t, labtest.Client(t).Update(t.Context(), emptied))
+	})
+	labtest.Eventually(t, func() error {
+		if err := check(); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(slices.Collect(r.Store.Load().ListVerdicts())); got != 17 {
+			return fmt.Errorf("%d AccountLists in the snapshot, want the one and its 16 shards", got)
+		}
+		return nil
+	})
 }

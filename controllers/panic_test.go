@@ -94,7 +94,8 @@ func TestChangeOnWhichAPredicatePanicsIsBuilt(t *testing.T) {
 	one, two := newList("a", "one", nil), newList("a", "two", nil)
 	handler.Create(t.Context(), event.CreateEvent{Object: one}, queue)
 	handler.Update(t.Context(), event.UpdateEvent{ObjectOld: two, ObjectNew: two}, queue)
-	if got := len(changed.take()); got != 2 || queue.Len() != 1 {
+	taken, _ := changed.take()
+	if got := len(taken); got != 2 || queue.Len() != 1 {
 		t.Errorf("%d changes, %d requests", got, queue.Len())
 	}
 }

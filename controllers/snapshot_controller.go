@@ -96,7 +96,7 @@ func (r *SnapshotReconciler) SetupWithManager(ctx context.Context, mgr manager.M
 	r.changed.guard, r.published.Guard, r.rules.Guard = r.Guard, r.Guard, r.Guard
 	everyReplica := false
 	// The versions that the handlers have been called with are what this replica reports.
-	counting := informers.Counting(mgr.GetCache())
+	counting := informers.Counting(mgr.GetCache(), r.changed.together)
 	watch := func(object client.Object, matters predicate.Predicate) source.Source {
 		return source.Kind(counting, object, r.changed.handler(matters))
 	}
@@ -183,8 +183,12 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	if covered.nothing {
 		return reconcile.Result{}, nil // recheckCoverage asks again
 	}
+	changed, ok := r.changed.take()
+	if !ok {
+		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
+	}
 	r.building = true
-	changes := r.takeChanges(covered)
+	changes := r.takeChanges(changed, covered)
 	r.inputs.setLost(covered.lost)
 	r.inputs.endRefusals(began)
 	before, snapshot := r.Store.Load(), r.inputs.compiler.Build()
@@ -212,11 +216,11 @@ func (r *SnapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 
 // takeChanges gives the inputs what has changed in the namespaces that are covered, and returns how many objects that
 // were. The others are pending.
-func (r *SnapshotReconciler) takeChanges(covered coverage) (taken int) {
+func (r *SnapshotReconciler) takeChanges(changed changeSet, covered coverage) (taken int) {
 	if r.pending == nil {
 		r.pending = changeSet{}
 	}
-	maps.Copy(r.pending, r.changed.take())
+	maps.Copy(r.pending, changed)
 	for key, change := range r.pending {
 		if covered.holds(key.name.Namespace) {
 			r.inputs.update(change)
@@ -273,6 +277,7 @@ type changedObjects struct {
 	mu      sync.Mutex
 	changes changeSet
 	taken   bool // by a build that has not ended
+	adding  int  // calls of together that have not ended
 }
 
 type changeSet map[objectKey]changedObject
@@ -295,13 +300,30 @@ func (c *changedObjects) add(object client.Object, deleted bool) {
 	c.changes[keyOf(object)] = changedObject{object: object, deleted: deleted}
 }
 
-// take returns the changes and empties the collection.
-func (c *changedObjects) take() changeSet {
+// together calls the function, whose changes are taken by one build. A build that begins meanwhile takes none: half of
+// what a list of the API server replaces may admit an account that both before and after it is refused.
+func (c *changedObjects) together(calls func()) {
+	c.mu.Lock()
+	c.adding++
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.adding--
+	}()
+	calls()
+}
+
+// take returns the changes and empties the collection; false while together is called.
+func (c *changedObjects) take() (changeSet, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.adding > 0 {
+		return nil, false
+	}
 	taken := c.changes
 	c.changes, c.taken = nil, true
-	return taken
+	return taken, true
 }
 
 // built reports that what was taken is published.

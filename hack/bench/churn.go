@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -77,6 +79,10 @@ func (b *bench) churn(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	used, err := b.apiServer(ctx)
+	if err != nil {
+		return err
+	}
 	c := &churning{list: list, world: w, write: newHistogram(), force: newHistogram()}
 	for _, m := range replicas {
 		pool, err := connect(ctx, m, w)
@@ -96,12 +102,17 @@ func (b *bench) churn(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	used, err = used.since(b.apiServer(ctx))
+	if err != nil {
+		return err
+	}
 	lost, err := list.Diff(ctx, c.expected(accounts))
 	if err != nil {
 		return err
 	}
 	b.results.add("churn/lost", float64(len(lost.Add)+len(lost.Remove)))
 	b.results.add("churn/etcd", (after-before)/float64(edits)/1024)
+	b.results.add("churn/apiserver-cpu-ms", used[apiServerCPU]/float64(edits)*1000)
 	b.results.add("churn/write-p50-ms", quantile(c.write, 50))
 	b.results.add("churn/write-p99-ms", quantile(c.write, 99))
 	b.results.add("churn/force-p50-ms", quantile(c.force, 50))
@@ -111,6 +122,8 @@ func (b *bench) churn(ctx context.Context) (err error) {
 	b.say("%d edits: in force p50 %.1f ms, p99 %.1f ms, worst %.1f ms; a write p50 %.1f ms, p99 %.1f ms; load %s",
 		edits, quantile(c.force, 50), quantile(c.force, 99), quantile(c.force, 100), quantile(c.write, 50),
 		quantile(c.write, 99), loadAverage())
+	b.say("for each edit, the API server used %.1f ms of CPU and answered%s",
+		used[apiServerCPU]/float64(edits)*1000, used.requests(edits))
 	return nil
 }
 
@@ -161,6 +174,54 @@ func (b *bench) startPod(ctx context.Context, w world, name string) (*lab.Manage
 // walBytes is what etcd has written to its log: every value, and its own overhead.
 func (b *bench) walBytes(ctx context.Context) (float64, error) {
 	return lab.Metric(ctx, b.plane.EtcdURL()+"/metrics", "etcd_disk_wal_write_bytes_total")
+}
+
+// apiServerUse is what the API server has done so far, by the name of a metric or of a kind of request.
+type apiServerUse map[string]float64
+
+const apiServerCPU = "process_cpu_seconds_total"
+
+// apiServerRequests are the kinds of requests that edits cause, with the labels that apiserver_request_total has.
+var apiServerRequests = map[string][]string{
+	"GET":           {`resource="accountlists"`, `verb="GET"`},
+	"LIST":          {`resource="accountlists"`, `verb="LIST"`},
+	"writes":        {`resource="accountlists"`, `subresource=""`, `verb="APPLY"`},
+	"patches":       {`resource="accountlists"`, `subresource=""`, `verb="PATCH"`},
+	"statuses":      {`resource="accountlists"`, `subresource="status"`, `verb="PATCH"`},
+	"Lease reports": {`resource="leases"`, `verb="APPLY"`},
+}
+
+func (b *bench) apiServer(ctx context.Context) (apiServerUse, error) {
+	text, err := b.plane.api.Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the metrics of the API server: %w", err)
+	}
+	use := apiServerUse{}
+	if use[apiServerCPU], err = lab.SumMetric(string(text), apiServerCPU); err != nil {
+		return nil, err
+	}
+	for kind, labels := range apiServerRequests {
+		// A kind that has not come yet has no metric.
+		use[kind], _ = lab.SumMetric(string(text), "apiserver_request_total", labels...)
+	}
+	return use, nil
+}
+
+// since returns what was done from u to now.
+func (u apiServerUse) since(now apiServerUse, err error) (apiServerUse, error) {
+	for kind := range now {
+		now[kind] -= u[kind]
+	}
+	return now, err
+}
+
+// requests says how many of each kind came for each edit.
+func (u apiServerUse) requests(edits int) string {
+	var text strings.Builder
+	for _, kind := range slices.Sorted(maps.Keys(apiServerRequests)) {
+		fmt.Fprintf(&text, " %.2f %s", u[kind]/float64(edits), kind)
+	}
+	return text.String()
 }
 
 // churning is a run of edits.

@@ -46,6 +46,10 @@ type Checker struct {
 func (c *Checker) Run(ctx context.Context) *Report {
 	r := &Report{}
 	r.add(c.checkDefinitions(ctx)...)
+	if r.Checks[len(r.Checks)-1].noAnswer { // the others would say the same
+		r.add(c.checkURL(ctx)...)
+		return r
+	}
 	appsLine := c.readApps(ctx)
 	r.add(c.checkRights(ctx)...)
 	r.add(c.checkLeader(ctx))

@@ -40,7 +40,8 @@ func (c *Checker) checkDefinitions(ctx context.Context) []Line {
 		if line.Result != OK {
 			lines = append(lines, line)
 		}
-		if strings.HasPrefix(line.Message, "not checked") || strings.HasPrefix(line.Message, "not readable") {
+		if line.noAnswer || strings.HasPrefix(line.Message, "not checked") ||
+			strings.HasPrefix(line.Message, "not readable") {
 			return lines
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 )
 
 // Result is how a check ended.
@@ -25,6 +26,8 @@ type Line struct {
 	// Message says what was found, and ToDo what to do about it; the latter is empty where all is well.
 	Message string `json:"message"`
 	ToDo    string `json:"toDo,omitempty"`
+
+	noAnswer bool // of the API server
 }
 
 // Report is the output of `groupgate check`, in order. Its JSON is that of -o json.
@@ -85,6 +88,14 @@ func (t topic) fail(toDo, format string, args ...any) Line {
 func (t topic) notRead(err error) Line {
 	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 		return t.warn("repeat it as a user who may, or leave it to one", "not checked: %s", reason(err))
+	}
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) && !apimeta.IsNoMatchError(err) {
+		line := topic("API server").fail(
+			"look at it, and at the kubeconfig; until it answers, only the callback URL is checked",
+			"no answer: %s", reason(err))
+		line.noAnswer = true
+		return line
 	}
 	return t.fail("look at the API server, and whether the CustomResourceDefinitions are installed",
 		"not readable: %s", reason(err))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -77,5 +78,33 @@ func TestRightsAreThoseOfTheRoles(t *testing.T) {
 	own := granted("leader_election_role.yaml", "replica_role.yaml")
 	if diff := cmp.Diff(own, checked(new(Checker).ownRights())); diff != "" {
 		t.Errorf("in the manager's own (-granted,+checked)\n%s", diff)
+	}
+}
+
+// dead is a client of an API server that does not answer.
+type dead struct{ client.Client }
+
+var errDead = errors.New("dial tcp 127.0.0.1:1: connect: connection refused")
+
+func (dead) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return errDead
+}
+
+func (dead) List(context.Context, client.ObjectList, ...client.ListOption) error { return errDead }
+
+func (dead) Create(context.Context, client.Object, ...client.CreateOption) error { return errDead }
+
+func TestDeadAPIServerIsReportedOnce(t *testing.T) {
+	c := &Checker{
+		Client: dead{}, Impersonate: func(string) (client.Client, error) { return dead{}, nil }, Now: time.Now,
+		URL: "http://localhost/callback",
+	}
+	report := c.Run(t.Context())
+	text := report.Sentence()
+	if got := strings.Count(text, "connection refused"); got != 1 || !strings.Contains(text, "API server: no answer") {
+		t.Errorf("said %d times, want once:\n%s", got, text)
+	}
+	if !strings.Contains(text, "is not encrypted") {
+		t.Errorf("the callback URL is not checked:\n%s", text)
 	}
 }

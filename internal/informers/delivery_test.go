@@ -3,11 +3,13 @@ package informers
 import (
 	"context"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,24 +25,29 @@ type deliveries struct {
 	track    *watchTrack
 	watches  chan *watch.FakeWatcher // each one that the informer opened
 	handled  []string                // what the event handler was called with
+	listed   *corev1.SecretList
+	down     bool // no watch can be opened
 }
 
 func newDeliveries(t *testing.T, streams bool) *deliveries {
 	t.Helper()
-	d := &deliveries{T: t, watches: make(chan *watch.FakeWatcher, 1)}
+	d := &deliveries{T: t, watches: make(chan *watch.FakeWatcher, 1), listed: &corev1.SecretList{
+		ListMeta: metav1.ListMeta{ResourceVersion: "10"},
+		Items:    []corev1.Secret{*secret("b", "9"), *secret("a", "5")},
+	}}
 	open := func(_ context.Context, o metav1.ListOptions) (watch.Interface, error) {
 		if o.SendInitialEvents != nil && !streams {
 			return nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", nil)
+		}
+		if d.down {
+			return nil, syscall.ECONNREFUSED
 		}
 		w := watch.NewFake()
 		d.watches <- w
 		return w, nil
 	}
 	list := func(context.Context, metav1.ListOptions) (runtime.Object, error) {
-		return &corev1.SecretList{
-			ListMeta: metav1.ListMeta{ResourceVersion: "10"},
-			Items:    []corev1.Secret{*secret("b", "9"), *secret("a", "5")},
-		}, nil
+		return d.listed, nil
 	}
 	d.informer = NewWatches(nil, time.Now).NewInformer(
 		&toolscache.ListWatch{WatchFuncWithContext: open, ListWithContextFunc: list}, &corev1.Secret{}, 0, nil)
@@ -64,7 +71,7 @@ func (d *deliveries) addHandler() {
 			}
 			d.handled = append(d.handled, "delete "+o.(*corev1.Secret).Name)
 		},
-	}})
+	}, func(calls func()) { calls() }})
 	must(d.T, err)
 }
 
@@ -141,6 +148,7 @@ func TestNothingOfAListIsClaimedBeforeAllOfItIsDelivered(t *testing.T) {
 		ResourceEventHandler: toolscache.ResourceEventHandlerFuncs{}, track: track,
 		registration: synced{}, before: "10",
 	}
+	d.together = func(calls func()) { calls() }
 	check := func(want string) {
 		t.Helper()
 		if got, _ := d.delivered(); got != want {
@@ -168,6 +176,74 @@ func TestNothingOfAListIsClaimedBeforeAllOfItIsDelivered(t *testing.T) {
 	check("30")
 	d.OnDelete(secret("d", "31"))
 	check("31")
+}
+
+// Between two events of a list the handler would have a state that there never was.
+func TestHandlerIsCalledWithAListOnceItIsComplete(t *testing.T) {
+	track, calls, lists := newTrack(), []string{}, 0
+	d := &delivery{
+		ResourceEventHandler: toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    func(o any) { calls = append(calls, "add "+o.(*corev1.Secret).Name) },
+			UpdateFunc: func(_, o any) { calls = append(calls, "update "+o.(*corev1.Secret).Name) },
+			DeleteFunc: func(any) { calls = append(calls, "delete") },
+		},
+		together: func(calls func()) { lists++; calls() }, track: track, registration: synced{},
+	}
+	check := func(wantLists int, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, calls, cmpopts.EquateEmpty()); diff != "" || lists != wantLists {
+			t.Errorf("%d lists, want %d; called (-want,+got):\n%s", lists, wantLists, diff)
+		}
+		calls = nil
+	}
+	mark := func(version string) {
+		t.Helper()
+		event, _ := newMark(&corev1.Secret{}, version)
+		d.OnDelete(event.Object)
+	}
+	track.list("10")
+	d.OnAdd(secret("a", "5"), true)
+	check(0, "add a") // HasSynced tells when the first list is complete
+	mark("10")
+	check(0)
+	d.OnUpdate(secret("a", "5"), secret("a", "11"))
+	check(0, "update a")
+	mark("12")
+	check(0)
+	track.list("30")
+	d.OnUpdate(secret("a", "11"), secret("a", "15")) // of the watch before the list
+	d.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "chat/a", Obj: secret("a", "15")})
+	d.OnAdd(secret("b", "29"), false)
+	check(0)
+	if _, changed := d.delivered(); changed != "11" {
+		t.Errorf("the newest change is said to be %q, want 11", changed)
+	}
+	track.list("40") // the next one comes before the handler has this one
+	mark("30")
+	check(1, "update a", "delete", "add b")
+	d.OnAdd(secret("c", "39"), false)
+	check(1)
+	mark("40")
+	check(2, "add c")
+	d.OnUpdate(secret("c", "39"), secret("c", "41"))
+	check(2, "update c")
+}
+
+// A role may allow to list and not to watch, and the API server may be gone again a moment after the list.
+func TestListIsDeliveredWithoutAWatchAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeliveries(t, false)
+		d.addHandler()
+		w := d.run()
+		d.check("10", "add a", "add b")
+		d.listed = &corev1.SecretList{
+			ListMeta: metav1.ListMeta{ResourceVersion: "20"}, Items: []corev1.Secret{*secret("b", "19")},
+		}
+		d.down = true
+		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		time.Sleep(2 * time.Second) // until the reflector lists anew
+		d.check("20", "delete a", "update b")
+	})
 }
 
 type synced struct {
@@ -271,4 +347,17 @@ func TestOtherHandlersAreNotCalledWithMarks(t *testing.T) {
 			t.Errorf("delivered up to %q, want nothing of a handler that is not counted", got)
 		}
 	})
+}
+
+// BenchmarkEvent measures what is between an informer and its handler for each event of an open watch.
+func BenchmarkEvent(b *testing.B) {
+	track := newTrack()
+	d := &delivery{ResourceEventHandler: toolscache.ResourceEventHandlerFuncs{}, track: track, registration: synced{}}
+	track.list("1000")
+	event, _ := newMark(&corev1.Secret{}, "1000")
+	d.OnDelete(event.Object)
+	before, after := secret("a", "1001"), secret("a", "1002")
+	for b.Loop() {
+		d.OnUpdate(before, after)
+	}
 }

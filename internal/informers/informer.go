@@ -92,7 +92,7 @@ func (i *informer) AddEventHandlerWithOptions(
 	handler toolscache.ResourceEventHandler, options toolscache.HandlerOptions,
 ) (toolscache.ResourceEventHandlerRegistration, error) {
 	if asks, ok := handler.(counted); ok {
-		return i.addCounted(asks.ResourceEventHandler, options)
+		return i.addCounted(asks, options)
 	}
 	guarded := &guardedHandler{unmarked{handler}, i.watches.Guard}
 	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(guarded, options)
@@ -104,10 +104,11 @@ func (i *informer) AddEventHandlerWithOptions(
 }
 
 func (i *informer) addCounted(
-	handler toolscache.ResourceEventHandler, options toolscache.HandlerOptions,
+	handler counted, options toolscache.HandlerOptions,
 ) (toolscache.ResourceEventHandlerRegistration, error) {
 	d := &delivery{
-		ResourceEventHandler: handler, track: i.track, before: i.GetIndexer().LastStoreSyncResourceVersion(),
+		ResourceEventHandler: handler.ResourceEventHandler, together: handler.together, track: i.track,
+		before: i.GetIndexer().LastStoreSyncResourceVersion(),
 	}
 	inner, err := i.SharedIndexInformer.AddEventHandlerWithOptions(d, options)
 	if err != nil {

@@ -74,6 +74,10 @@ func reconnecting(lw toolscache.ListerWatcher, track *watchTrack) toolscache.Lis
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			streams := options.SendInitialEvents != nil && *options.SendInitialEvents
+			if version := track.unmarked(options.ResourceVersion); version != "" && !streams {
+				// A list is complete whether or not a watch can be opened after it. The reflector asks for one again.
+				return observe(watch.NewEmptyWatch(), track, version), nil
+			}
 			patience := time.Duration(0)
 			if streams {
 				patience = refusalPatience
@@ -94,7 +98,7 @@ func reconnecting(lw toolscache.ListerWatcher, track *watchTrack) toolscache.Lis
 				return observe(w, track, ""), nil
 			}
 			track.opened() // it goes on from a version that the store has
-			return observe(w, track, track.unmarked(options.ResourceVersion)), nil
+			return observe(w, track, ""), nil
 		},
 	}
 	// Whether lists are streamed (WatchList) depends on lw.

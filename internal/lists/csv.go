@@ -55,6 +55,9 @@ func ReadCSV(in io.Reader, column string) ([]string, error) {
 	case len(first) > 1:
 		return nil, fmt.Errorf("line 1: there are %d columns, and none is called %q: say which one has the accounts "+
 			"with --column, or give the file a header", len(first), defaultColumn)
+	case looksLikeHeader(first[0]):
+		return nil, fmt.Errorf("line 1: %q looks like the name of a column: if it is, say --column %[1]q; if it is an "+
+			"account, let another one stand on the first line", first[0])
 	default:
 		at = 0
 		line, _ := lines.FieldPos(0)
@@ -76,6 +79,19 @@ func ReadCSV(in io.Reader, column string) ([]string, error) {
 		before = line
 		c.check(record[at], line)
 	}
+}
+
+// columnNames are what exports call a column of accounts, in lower case and without separators.
+var columnNames = []string{
+	"account", "accountid", "accountname", "accounts", "id", "identifier", "ids", "login", "member", "memberaccount",
+	"memberid", "members", "name", "openid", "uid", "unionid", "user", "useraccount", "userid", "username", "users",
+	"成员", "用户", "用户id", "账号", "帐号",
+}
+
+// looksLikeHeader reports whether a file with this first line more likely has a header than an account of that name.
+func looksLikeHeader(first string) bool {
+	plain := strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(first))
+	return slices.Contains(columnNames, plain)
 }
 
 // CheckAccounts says what is wrong with accounts of a command line.

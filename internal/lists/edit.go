@@ -38,7 +38,7 @@ type edit struct {
 	// policies are those of the namespace; nil until they were read.
 	policies *v1alpha1.GroupPolicyList
 	// known are shards as they were read before, by name; nil for one that did not exist. Each is used once, and is
-	// asked for after that. complete says that no others existed.
+	// asked for after that. complete says that no others existed, and that they were not read from a cache.
 	known    map[string]*v1alpha1.AccountList
 	complete bool
 	asked    map[string]bool
@@ -83,34 +83,80 @@ func (t task) below(shard *v1alpha1.AccountList, digits int) []task {
 	return tasks
 }
 
-// get reads a shard; nil if there is none.
-func (e *edit) get(ctx context.Context, name string) (*v1alpha1.AccountList, error) {
+// source is where a shard is read from.
+type source int
+
+const (
+	// cached is the cache of the API server: a read from it costs a fraction, and may be old.
+	cached source = iota
+	// current is etcd.
+	current
+)
+
+// get reads a shard; nil if there is none. It returns where that was read from.
+func (e *edit) get(ctx context.Context, name string, from source) (*v1alpha1.AccountList, source, error) {
 	e.mu.Lock()
 	shard, known := e.known[name]
 	known = (known || e.complete) && !e.asked[name]
 	e.asked[name] = true
 	e.mu.Unlock()
 	if known {
-		return shard, nil
+		if e.complete {
+			from = current
+		}
+		return shard, from, nil
+	}
+	var options []client.GetOption
+	if from == cached {
+		options = append(options, &client.GetOptions{Raw: &metav1.GetOptions{ResourceVersion: "0"}})
 	}
 	shard = &v1alpha1.AccountList{}
-	err := e.Client.Get(ctx, types.NamespacedName{Namespace: e.Namespace, Name: name}, shard)
+	err := e.Client.Get(ctx, types.NamespacedName{Namespace: e.Namespace, Name: name}, shard, options...)
 	if apierrors.IsNotFound(err) {
-		return nil, nil
+		return nil, from, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read AccountList %s: %w", name, err)
+		return nil, from, fmt.Errorf("read AccountList %s: %w", name, err)
 	}
-	return shard, nil
+	return shard, from, nil
+}
+
+// read reads the shard of a task, from a cache if the task can do with that: it goes on to other shards, of a split that
+// stays as it is, or writes this one, which fails if it was old. Nothing else is concluded from what may be old, above
+// all not that nothing is to be done.
+func (e *edit) read(ctx context.Context, t task, from source) (*v1alpha1.AccountList, error) {
+	name := e.shardName(t.digits)
+	shard, from, err := e.get(ctx, name, from)
+	if err != nil || from == current || e.canBeOld(t, shard) {
+		return shard, err
+	}
+	shard, _, err = e.get(ctx, name, current)
+	return shard, err
+}
+
+func (e *edit) canBeOld(t task, shard *v1alpha1.AccountList) bool {
+	if shard == nil || e.foreign(shard, t.parent) != "" {
+		return false
+	}
+	switch into, err := splitInto(shard, t.digits); {
+	case err != nil:
+		return false
+	case into > 0:
+		return len(shard.Spec.Accounts) == 0
+	}
+	_, added, removed := t.apply(shard.Spec.Accounts)
+	return added+removed > 0
 }
 
 // carryOut makes the changes of a task in its shard, and returns those that belong to others.
 func (e *edit) carryOut(ctx context.Context, t task) ([]task, error) {
+	from := cached
 	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
-		below, err := e.try(ctx, t)
+		below, err := e.try(ctx, t, from)
 		if !apierrors.IsConflict(err) {
 			return below, err
 		}
+		from = current
 		// Another writer was faster. Writers that wait equally long would meet again.
 		select {
 		case <-ctx.Done():
@@ -121,9 +167,9 @@ func (e *edit) carryOut(ctx context.Context, t task) ([]task, error) {
 }
 
 // try fails with a conflict if another writer was faster.
-func (e *edit) try(ctx context.Context, t task) ([]task, error) {
+func (e *edit) try(ctx context.Context, t task, from source) ([]task, error) {
 	name := e.shardName(t.digits)
-	shard, err := e.get(ctx, name)
+	shard, err := e.read(ctx, t, from)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +252,7 @@ func (e *edit) takeOver(ctx context.Context, part task) ([]task, error) {
 		return nil, err
 	}
 	name := e.shardName(part.digits)
-	shard, err := e.get(ctx, name)
+	shard, _, err := e.get(ctx, name, current)
 	switch {
 	case err != nil:
 		return nil, err

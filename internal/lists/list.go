@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -30,6 +32,10 @@ type List struct {
 	DryRun bool
 
 	maxBytes int // of a shard; 0 is the default
+
+	// looked is when no foreign shards were found, in ns since 1970. It is atomic without being a type that must not be
+	// copied, as a List may be. See refuseForeign.
+	looked int64
 }
 
 // Result is what a change did, or would do.
@@ -111,7 +117,11 @@ func (l *List) Remove(ctx context.Context, accounts []string) (Result, error) {
 	if err := e.look(ctx, whole); err != nil {
 		return e.done(err)
 	}
-	if first, only := e.known[l.Name]; only {
+	first, into := e.known[l.Name], 0
+	if first != nil {
+		into, _ = splitInto(first, "") // look has returned its error
+	}
+	if into == 0 {
 		if err := e.refuseLeft(ctx, first); err != nil {
 			return e.done(err)
 		}
@@ -142,11 +152,17 @@ func tooMany(removed, total int) bool { return 10*removed > total }
 func (e *edit) look(ctx context.Context, t task) error {
 	e.result.Total = 0
 	return each(ctx, []task{t}, func(ctx context.Context, t task) ([]task, error) {
-		name := e.shardName(t.digits)
-		shard, err := e.get(ctx, name)
+		name, from := e.shardName(t.digits), cached
+		if e.DryRun {
+			from = current
+		}
+		shard, err := e.read(ctx, t, from)
 		if err != nil {
 			return nil, err
 		}
+		e.mu.Lock()
+		e.known[name], e.asked[name] = shard, false
+		e.mu.Unlock()
 		accounts := []string{}
 		if shard != nil {
 			if why := e.foreign(shard, t.parent); why != "" && !e.Adopt {
@@ -165,7 +181,6 @@ func (e *edit) look(ctx context.Context, t task) error {
 		e.count(added, removed)
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.known[name], e.asked[name] = shard, false
 		e.result.Total += len(accounts)
 		return nil, nil
 	})
@@ -181,9 +196,20 @@ func (l *List) unmanaged() labels.Selector {
 	return selector.Add(*other)
 }
 
+// lookAgain is how long it is taken for granted that there are no foreign shards. To look, the API server goes through
+// all AccountLists of the namespace, which costs more than the removal of an account.
+const lookAgain = time.Second
+
 // refuseForeign fails if policies select AccountLists by the label of the list that are foreign.
 func (e *edit) refuseForeign(ctx context.Context) error {
+	began := time.Now()
+	if began.Sub(time.Unix(0, atomic.LoadInt64(&e.looked))) < lookAgain {
+		return nil
+	}
 	names, err := e.names(ctx, e.unmanaged())
+	if err == nil && len(names) == 0 {
+		atomic.StoreInt64(&e.looked, began.UnixNano())
+	}
 	if err != nil || len(names) == 0 {
 		return err
 	}
@@ -202,7 +228,7 @@ func (e *edit) refuseLeft(ctx context.Context, first *v1alpha1.AccountList) erro
 		return err
 	}
 	e.asked[e.Name] = true // what is known of it is first
-	now, err := e.get(ctx, e.Name)
+	now, _, err := e.get(ctx, e.Name, current)
 	if err != nil {
 		return err
 	}

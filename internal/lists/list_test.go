@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
@@ -137,6 +138,104 @@ func TestDigitsAreThoseOfSHA256(t *testing.T) {
 	}
 }
 
+// oldReads is a client whose reads from the cache of the API server are as old as any that it has seen.
+func oldReads(t *testing.T, random *rand.Rand) client.Client {
+	var (
+		mu   sync.Mutex
+		seen = map[string][]*v1alpha1.AccountList{} // nil for one that did not exist
+	)
+	return interceptor.NewClient(labtest.Client(t), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, into client.Object,
+			options ...client.GetOption) error {
+			err := c.Get(ctx, key, into, options...)
+			if !isCached(options) || client.IgnoreNotFound(err) != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			now := into.(*v1alpha1.AccountList).DeepCopy()
+			if err != nil {
+				now = nil
+			}
+			seen[key.Name] = append(seen[key.Name], now)
+			old := seen[key.Name][random.IntN(len(seen[key.Name]))]
+			if old == nil {
+				return apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("accountlists").GroupResource(), key.Name)
+			}
+			old.DeepCopyInto(into.(*v1alpha1.AccountList))
+			return nil
+		},
+	})
+}
+
+func isCached(options []client.GetOption) bool {
+	var all client.GetOptions
+	all.ApplyOptions(options)
+	return all.Raw != nil && all.Raw.ResourceVersion == "0"
+}
+
+// What a cache says must not end an edit with nothing done, nor with an error.
+func TestOldReadsChangeNoEdit(t *testing.T) {
+	l := newList(t)
+	l.Client = oldReads(t, rand.New(rand.NewPCG(1, 1)))
+	for i := range 40 {
+		account := numbered("a", 30)[i%30 : i%30+1]
+		for _, step := range []struct {
+			change func(context.Context, []string) (Result, error)
+			want   int
+		}{{l.Remove, min(1, i/30)}, {l.Add, 1}, {l.Add, 0}, {l.Remove, 1}, {l.Remove, 0}, {l.Add, 1}} {
+			result, err := step.change(t.Context(), account)
+			if labtest.Must(t, err); result.Added+result.Removed != step.want {
+				t.Fatalf("%v, edit %d: %+v, want %d changed", account, i, result, step.want)
+			}
+		}
+	}
+	wantInForce(t, l, numbered("a", 30))
+}
+
+// The API server has to bear 50 edits a second of a list of a million accounts.
+func TestRequestsOfAnEdit(t *testing.T) {
+	l := newList(t)
+	_, err := l.Add(t.Context(), numbered("a", 30))
+	labtest.Must(t, err)
+	requests := map[string]int{}
+	l.Client = interceptor.NewClient(labtest.Client(t), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, into client.Object,
+			options ...client.GetOption) error {
+			if isCached(options) {
+				requests["GET from the cache"]++
+			} else {
+				requests["GET"]++
+			}
+			return c.Get(ctx, key, into, options...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, all client.ObjectList, options ...client.ListOption) error {
+			requests["LIST"]++
+			return c.List(ctx, all, options...)
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, object runtime.ApplyConfiguration,
+			opts ...client.ApplyOption) error {
+			requests["APPLY"]++
+			return c.Apply(ctx, object, opts...)
+		},
+	})
+	check := func(what string, want map[string]int, edit func(context.Context, []string) (Result, error)) {
+		t.Helper()
+		clear(requests)
+		_, err := edit(t.Context(), []string{"a-0007"})
+		labtest.Must(t, err)
+		if diff := cmp.Diff(want, requests); diff != "" {
+			t.Errorf("%s (-want,+got):\n%s", what, diff)
+		}
+	}
+	check("the first removal", map[string]int{"GET from the cache": 2, "LIST": 1, "APPLY": 1}, l.Remove)
+	check("an addition", map[string]int{"GET from the cache": 2, "APPLY": 1}, l.Add)
+	l.looked = time.Now().Add(time.Hour).UnixNano() // however slow this test is
+	check("another removal", map[string]int{"GET from the cache": 2, "APPLY": 1}, l.Remove)
+	l.looked = time.Now().Add(-2 * time.Second).UnixNano()
+	check("one of nothing, later", map[string]int{"GET from the cache": 2, "GET": 2, "LIST": 1}, l.Remove)
+}
+
 // Writers that run side by side add and remove accounts, each its own, while the shards are split many times.
 func TestWritersSideBySideLoseNothing(t *testing.T) {
 	l := newList(t)
@@ -160,6 +259,9 @@ func TestWritersSideBySideLoseNothing(t *testing.T) {
 			mine, on := numbered(fmt.Sprintf("writer-%d", w), 60), map[string]bool{}
 			writer := *l
 			writer.Force = true
+			if w%2 == 0 {
+				writer.Client = oldReads(t, random)
+			}
 			for range rounds {
 				var some []string
 				for range 1 + random.IntN(6) {
@@ -283,10 +385,10 @@ func TestOldCopyOfAShardBringsNothingBack(t *testing.T) {
 	_, err := l.Add(t.Context(), accounts)
 	labtest.Must(t, err)
 	e, root := l.edit(), task{}
-	shard, err := e.get(t.Context(), "vip")
+	shard, _, err := e.get(t.Context(), "vip", current)
 	labtest.Must(t, err)
 	labtest.Must(t, e.write(t.Context(), root, shard.ResourceVersion, shard.Spec.Accounts, 1, true))
-	closed, err := e.get(t.Context(), "vip")
+	closed, _, err := e.get(t.Context(), "vip", current)
 	labtest.Must(t, err)
 
 	other := *l

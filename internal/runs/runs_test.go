@@ -342,3 +342,15 @@ func TestExamplesOfThePageOfTools(t *testing.T) {
 		}
 	}
 }
+
+// A reason is stored, and printed by tools of others.
+func TestReasonHasNothingThatATerminalWouldObey(t *testing.T) {
+	for reason, ok := range map[string]bool{
+		"": true, "spring cleaning": true, "春季\u3000清理": true, "👨\u200d👩": true,
+		"two\nlines": false, "tab\there": false, "\x1b[2J": false, "\u202ereversed": false, "\xff": false,
+	} {
+		if err := runs.ValidateReason(reason); (err == nil) != ok {
+			t.Errorf("%+q: error %v, want none: %t", reason, err, ok)
+		}
+	}
+}

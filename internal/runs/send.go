@@ -16,6 +16,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/prunerun"
+	"github.com/groupgate/groupgate/internal/terminal"
 )
 
 const (
@@ -42,6 +43,10 @@ func (e *ChangedError) Error() string {
 func ValidateReason(reason string) error {
 	if n := utf8.RuneCountInString(reason); n > maxReason {
 		return fmt.Errorf("%d characters are too many: use at most %d", n, maxReason)
+	}
+	if terminal.Visible(reason, '\u3000', '\u200d') != reason { // wide blanks and joined emoji can be seen
+		return fmt.Errorf("%+q has a character that cannot be seen, or begins a new line: use one line of plain text",
+			reason)
 	}
 	return nil
 }
