@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -166,7 +167,7 @@ func (p *place) applySamples(ctx context.Context) {
 
 // startShell starts the shell in a folder with the top of the repository, in which pages may write files.
 func (p *place) startShell() {
-	work, home, tools := filepath.Join(p.dir, "work"), filepath.Join(p.dir, "home"), filepath.Join(p.dir, "tools")
+	work, home, tools := filepath.Join(p.dir, "work"), filepath.Join(p.dir, "home"), p.tools()
 	for _, dir := range []string{work, filepath.Join(work, "bin"), home, tools} {
 		p.must(os.Mkdir(dir, 0o750))
 	}
@@ -199,6 +200,20 @@ func (p *place) startShell() {
 		"PATH="+tools+string(os.PathListSeparator)+os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C.UTF-8"))
 	p.must(err)
 	p.t.Cleanup(p.shell.stop)
+}
+
+// tools is the first folder of the PATH.
+func (p *place) tools() string { return filepath.Join(p.dir, "tools") }
+
+// tool puts a tool of hack/tools on the PATH. It is built if need be.
+func (p *place) tool(name string) {
+	cmd := exec.CommandContext(p.t.Context(), "go", "tool", "-modfile=hack/tools/"+name+"/go.mod", "-n", name)
+	cmd.Dir = lab.Root()
+	path, err := cmd.Output()
+	if err != nil {
+		p.t.Fatalf("build %s: %v", name, err)
+	}
+	p.must(os.Symlink(strings.TrimSpace(string(path)), filepath.Join(p.tools(), name)))
 }
 
 // write writes a file of a page.

@@ -51,7 +51,7 @@ var misspelled = regexp.MustCompile(`(?i)^(setup|not[ -_]?run|run|file|exit)\b`)
 var languages = map[string]bool{
 	"sh": true, "console": true,
 	"yaml": false, "json": false, "csv": false, "go": false, "text": false, "mermaid": false, "lua": false,
-	"promql": false,
+	"nginx": false, "promql": false,
 }
 
 // read finds out what a page asks to be run.
