@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash -o pipefail
 
 # The version of the binary and the image; "dev" in a source archive, which has no git.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# The commit, for groupgate_build_info.
+# The commit, for groupgate_build_info and the labels of the image; empty in a source archive.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 # The image to build, push and deploy; the default is the one in config/manager.
 IMG ?= groupgate:latest
@@ -32,6 +32,8 @@ SUITE := controllers/gatetest/testdata/suite
 
 # Tools are pinned in go.mod files of their own, so that they never change a dependency of the product.
 CONTROL_PLANE := go -C hack/controlplane run .
+# For tests that run Deployments: they build it, too, but a test should not wait minutes for a build.
+CONTROLLERS := $(CONTROL_PLANE) -controllers -o ../../bin/controllers
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
 GOLANGCI_LINT := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
@@ -66,6 +68,8 @@ build: ## Build bin/groupgate.
 test: ## Run all tests with the race detector against a real API server; PKG=./controllers/...
 	go -C hack/controlplane test -race .
 	go -C hack/bench test -race ./...
+	$(CONTROLLERS) >/dev/null
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C hack/image test -race -timeout=20m .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C $(SUITE) test -race .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m $(PKG)
 
@@ -99,6 +103,7 @@ lint: ## Run the linters, including the import rules.
 	$(GOLANGCI_LINT) run
 	cd hack/controlplane && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
+	cd hack/image && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd $(SUITE) && go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint run \
 	  --config=$(CURDIR)/.golangci.yml .
 
@@ -179,9 +184,21 @@ undeploy: ## Delete what deploy created, except policies (see uninstall) and the
 
 ##@ Release
 
+.PHONY: image
+image: ## Build the image for amd64 and arm64 into dist/image, without a container engine, and print its digest.
+	go -C hack/image run . build -version "$(VERSION)" -revision "$(REVISION)"
+
+.PHONY: image-push
+image-push: ## Push dist/image as IMG, with the credentials of docker login.
+	go -C hack/image run . push "$(IMG)"
+
+.PHONY: licences
+licences: ## List the licences of all that is linked into the binary, and fail for one that asks for more than its text.
+	go -C hack/image run . licences
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG for this machine.
-	docker build --build-arg VERSION="$(VERSION)" --tag "$(IMG)" .
+	docker build --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION)" --tag "$(IMG)" .
 
 .PHONY: docker-push
 docker-push: ## Push the image IMG.
@@ -190,7 +207,7 @@ docker-push: ## Push the image IMG.
 .PHONY: docker-buildx
 docker-buildx: ## Build and push IMG for amd64 and arm64, with SBOM and provenance.
 	docker buildx build --platform=linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
-	  --build-arg VERSION="$(VERSION)" --tag "$(IMG)" --push .
+	  --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION)" --tag "$(IMG)" --push .
 
 .PHONY: plugin
 plugin: ## Build the kubectl plugin for all platforms, and its krew manifest, into dist.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -219,9 +220,9 @@ func TestTheExampleOfTheDocs(t *testing.T) {
 	t.Chdir(filepath.Dir(policies))
 	got, err := runTest("policies")
 	if err == nil {
-		t.Error("no error")
+		t.Fatal("no error")
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, fmt.Sprintf("%sgroupgate: %v\n", got, err)); diff != "" {
 		t.Errorf("(-docs/tools.md,+printed):\n%s", diff)
 	}
 }
