@@ -61,8 +61,8 @@ func (w *world) kubectl(args ...string) string {
 
 func (w *world) apply(manifests ...string) {
 	w.t.Helper()
-	_, err := w.Kubectl(w.t.Context(), strings.Join(manifests, "\n---\n"), "apply", "--server-side", "-n", "chat", "-f", "-")
-	if err != nil {
+	text := strings.Join(manifests, "\n---\n")
+	if _, err := w.Kubectl(w.t.Context(), text, "apply", "--server-side", "--namespace=chat", "-f", "-"); err != nil {
 		w.t.Fatal(err)
 	}
 }

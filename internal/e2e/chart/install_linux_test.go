@@ -51,7 +51,7 @@ join: {allow: {accounts: [jared]}, reject: {code: 10110, message: "Members only"
 	w.kubectl("wait", "-n", "chat", "--for=condition=Ready", patience, "imapp/prod", "grouppolicy/vip")
 	w.kubectl("wait", "-n", "chat", "--for=condition=Programmed", patience, "grouppolicy/vip")
 	im := emulator.Client{BaseURL: backend.URL}
-	if _, err := im.CreateGroup(t.Context(), emulator.GroupSpec{ID: "vip-1", Owner: "olga"}); err != nil {
+	if _, err := im.CreateGroup(t.Context(), emulator.GroupSpec{ID: "vip-1", Type: "Public", Owner: "olga"}); err != nil {
 		t.Fatal(err)
 	}
 	refusesMallory(t, im)
@@ -60,21 +60,17 @@ join: {allow: {accounts: [jared]}, reject: {code: 10110, message: "Members only"
 	load := startLoad(t, "https://"+address+"/callback")
 	w.helm("upgrade", "groupgate", after, "--wait", patience, "--set=admission.policies=true,decisionLog.decisions=all")
 	w.kubectl("rollout", "status", "-n", namespace, "deployment/groupgate-manager", patience)
+	w.awaitGone("the old pods", "pods",
+		"-o=jsonpath={.items[?(@.spec.containers[0].image=='"+repository+"v0.0.1')].metadata.name}")
 	load.stop(t)
-	if image := w.kubectl("get", "pods", "-n", namespace, "-l=app.kubernetes.io/name=groupgate",
-		"--field-selector=status.phase=Running", "-o=jsonpath={.items[*].spec.containers[0].image}"); strings.Contains(image, "v0.0.1") {
-		t.Errorf("pods of the old release are left: %s", image)
-	}
 	refusesMallory(t, im)
 	if diff := cmp.Diff(policies, w.policies()); diff != "" {
 		t.Errorf("the upgrade has changed policies (-want,+got)\n%s", diff)
 	}
 
 	w.helm("uninstall", "groupgate", "--wait", patience)
-	if left := w.kubectl("get", "deployments,services,pods,serviceaccounts,poddisruptionbudgets,roles,rolebindings", "-n", namespace,
-		"-l=app.kubernetes.io/name=groupgate", "-o=name"); strings.Contains(left, "groupgate") {
-		t.Errorf("uninstall has left %s", left)
-	}
+	w.awaitGone("what the release created",
+		"deployments,services,pods,serviceaccounts,poddisruptionbudgets,roles,rolebindings", "-o=name")
 	if diff := cmp.Diff(crds, w.crds()); diff != "" {
 		t.Errorf("CustomResourceDefinitions after the uninstall (-want,+got)\n%s", diff)
 	}
@@ -121,6 +117,17 @@ join: {allow: {accounts: [jared]}}`))
 	}
 }
 
+const repository = "ghcr.io/groupgate/groupgate:"
+
+// awaitGone waits until kubectl finds no such object of ours in the namespace of the pods.
+func (w *world) awaitGone(what, kinds, output string) {
+	w.t.Helper()
+	eventually(w.t, what+" to be gone", func(ctx context.Context) (bool, error) {
+		left, err := w.Kubectl(ctx, "", "get", kinds, "-n", namespace, "-l=app.kubernetes.io/name=groupgate", output)
+		return strings.TrimSpace(left) == "", err
+	})
+}
+
 // startNode has the pods of both releases run.
 func (w *world) startNode(endpoint string) *node.Node {
 	w.t.Helper()
@@ -134,7 +141,6 @@ func (w *world) startNode(endpoint string) *node.Node {
 	if err := os.Mkdir(files, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	const repository = "ghcr.io/groupgate/groupgate:"
 	n, err := node.Start(w.t.Context(), node.Options{
 		Plane: w.ControlPlane, Dir: files, Log: log, Args: []string{"--im-endpoint=" + endpoint},
 		Images: map[string]*node.Image{repository + "v0.0.1": image, repository + "v0.0.2": image},
@@ -156,7 +162,8 @@ func (w *world) startNode(endpoint string) *node.Node {
 // policies are what must survive everything that happens to a release.
 func (w *world) policies() string {
 	w.t.Helper()
-	return w.kubectl("get", "imapps,grouppolicies", "-n", "chat", "-o=custom-columns=N:metadata.name,U:metadata.uid,G:metadata.generation")
+	return w.kubectl("get", "imapps,grouppolicies", "-n", "chat",
+		"-o=custom-columns=N:metadata.name,U:metadata.uid,G:metadata.generation")
 }
 
 // checkCurl compares the answer that docs/install.md promises to a request without an app.
@@ -175,8 +182,8 @@ func checkCurl(t *testing.T, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "$ curl -s -X POST https://gate.example.com/callback\n" + string(body) + "\n"; response.StatusCode != http.StatusForbidden ||
-		!strings.Contains(string(page), want) {
+	want := "$ curl -s -X POST https://gate.example.com/callback\n" + string(body) + "\n"
+	if response.StatusCode != http.StatusForbidden || !strings.Contains(string(page), want) {
 		t.Errorf("%s: %s, which the page does not say", response.Status, body)
 	}
 }
