@@ -51,7 +51,8 @@ join: {allow: {accounts: [jared]}, reject: {code: 10110, message: "Members only"
 	w.kubectl("wait", "-n", "chat", "--for=condition=Ready", patience, "imapp/prod", "grouppolicy/vip")
 	w.kubectl("wait", "-n", "chat", "--for=condition=Programmed", patience, "grouppolicy/vip")
 	im := emulator.Client{BaseURL: backend.URL}
-	if _, err := im.CreateGroup(t.Context(), emulator.GroupSpec{ID: "vip-1", Type: "Public", Owner: "olga"}); err != nil {
+	group := emulator.GroupSpec{ID: "vip-1", Type: "Public", Owner: "olga"}
+	if _, err := im.CreateGroup(t.Context(), group); err != nil {
 		t.Fatal(err)
 	}
 	refusesMallory(t, im)
