@@ -64,6 +64,9 @@ test: ## Run all tests with the race detector against a real API server; PKG=./c
 	go -C hack/controlplane test -race .
 	go -C hack/bench test -race ./...
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C $(SUITE) test -race .
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C hack/gitops test -race .
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" GOFLAGS=-tags=remove_all_sd \
+	  go -C hack/tools/promtool test ./dashboard
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m $(PKG)
 
 .PHONY: drill
@@ -95,9 +98,18 @@ fmt: ## Format the Go code.
 lint: ## Run the linters, including the import rules.
 	$(GOLANGCI_LINT) run
 	cd hack/controlplane && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
+	cd hack/gitops && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 	cd $(SUITE) && go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint run \
 	  --config=$(CURDIR)/.golangci.yml .
+
+.PHONY: dashboard-picture
+dashboard-picture: ## Record two replicas for 12 minutes, and draw docs/images/dashboard.svg from it.
+	@mkdir -p bin/scrapes && rm -f bin/scrapes/*.txt
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" \
+	  go run ./hack/record --dir=bin/scrapes --for=12m --interval=5s
+	GOFLAGS=-tags=remove_all_sd go -C hack/tools/promtool run ./dashboard --scrapes=../../../bin/scrapes \
+	  --svg=../../../docs/images/dashboard.svg
 
 .PHONY: test-alerts
 test-alerts: ## Test the alerts of config/prometheus.
