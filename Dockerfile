@@ -7,6 +7,7 @@ FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE} AS build
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=dev
+ARG REVISION=
 WORKDIR /src
 
 # A separate layer, so that modules are downloaded again only when these two files change.
@@ -16,7 +17,7 @@ RUN go mod download
 COPY . .
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
     go build -pgo=/src/hack/callback.pgo -trimpath -buildvcs=false \
-      -ldflags "-s -w -X main.version=${VERSION}" -o /groupgate .
+      -ldflags "-s -w -X main.version=${VERSION} -X main.revision=${REVISION}" -o /groupgate .
 
 FROM ${BASE_IMAGE}
 COPY --from=build /groupgate /groupgate

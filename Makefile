@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash -o pipefail
 
 # The version of the binary and the image; "dev" in a source archive, which has no git.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# The commit, for groupgate_build_info.
+# The commit, for groupgate_build_info and the labels of the image; empty in a source archive.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 # The image to build, push and deploy; the default is the one in config/manager.
 IMG ?= groupgate:latest
@@ -25,14 +25,19 @@ RUN_ARGS ?= --callback-insecure-http --metrics-secure=false --leader-election-na
 # The kubectl of the deploy targets.
 KUBECTL ?= $(or $(shell command -v kubectl),bin/k8s/kubectl)
 
+CHART := config/chart/groupgate
+
 # A module of its own that imports controllers/gatetest, as the tests of other projects do.
 SUITE := controllers/gatetest/testdata/suite
 
 # Tools are pinned in go.mod files of their own, so that they never change a dependency of the product.
 CONTROL_PLANE := go -C hack/controlplane run .
+# For tests that run Deployments: they build it, too, but a test should not wait minutes for a build.
+CONTROLLERS := $(CONTROL_PLANE) -controllers -o ../../bin/controllers
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
 GOLANGCI_LINT := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
+HELM := go tool -modfile=hack/tools/helm/go.mod helm
 # The tag leaves out service discovery, and with it the clients of two dozen clouds.
 PROMTOOL := GOFLAGS=-tags=remove_all_sd go tool -modfile=hack/tools/promtool/go.mod promtool
 
@@ -63,6 +68,8 @@ build: ## Build bin/groupgate.
 test: ## Run all tests with the race detector against a real API server; PKG=./controllers/...
 	go -C hack/controlplane test -race .
 	go -C hack/bench test -race ./...
+	$(CONTROLLERS) >/dev/null
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C hack/image test -race -timeout=20m .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C $(SUITE) test -race .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C hack/gitops test -race .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" GOFLAGS=-tags=remove_all_sd \
@@ -100,6 +107,7 @@ lint: ## Run the linters, including the import rules.
 	cd hack/controlplane && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd hack/gitops && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
+	cd hack/image && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd $(SUITE) && go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint run \
 	  --config=$(CURDIR)/.golangci.yml .
 
@@ -119,6 +127,10 @@ test-alerts: ## Test the alerts of config/prometheus.
 	$(PROMTOOL) check rules bin/alerts/alerts.rules.yaml
 	$(PROMTOOL) test rules bin/alerts/alerts_test.yaml
 
+.PHONY: test-chart
+test-chart: ## Lint and render the chart with many values, and compare it with config.
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m ./config/chart
+
 .PHONY: verify
 verify: ## Check generated files, go.mod files, lint, alerts and kustomizations, as CI does.
 	hack/verify.sh
@@ -130,7 +142,7 @@ control-plane: ## Build kube-apiserver, etcd and kubectl if missing, and print t
 ##@ Generate
 
 .PHONY: generate
-generate: manifests api-reference schemas ## Regenerate all generated files.
+generate: manifests api-reference schemas chart-files ## Regenerate all generated files.
 	$(CONTROLLER_GEN) object paths=./api/...
 
 .PHONY: tidy
@@ -144,6 +156,19 @@ manifests: ## Regenerate the CustomResourceDefinitions.
 .PHONY: schemas
 schemas: manifests ## Regenerate docs/schemas.
 	go run . schema --dir docs/schemas
+
+# What the chart takes from config unchanged: a chart contains only what is in its folder.
+.PHONY: chart-files
+chart-files: manifests ## Copy objects of config into the chart.
+	rm -rf $(CHART)/files
+	mkdir -p $(addprefix $(CHART)/files/,crds rbac cluster-wide manager admission decisions prometheus)
+	cp config/crd/bases/*.yaml $(CHART)/files/crds
+	cp config/rbac/service_account.yaml config/rbac/*_role.yaml $(CHART)/files/rbac
+	cp config/cluster-wide/manager_binding.yaml $(CHART)/files/cluster-wide
+	cp config/manager/pdb.yaml config/manager/quota.yaml $(CHART)/files/manager
+	cp config/admission/guards.yaml config/admission/replicas.yaml config/admission/warnings.yaml $(CHART)/files/admission
+	cp config/admission/decisions/policy.yaml config/admission/decisions/reader_role.yaml $(CHART)/files/decisions
+	cp config/prometheus/alerts.yaml $(wildcard config/prometheus/dashboard.json) $(CHART)/files/prometheus
 
 .PHONY: api-reference
 api-reference: ## Regenerate docs/reference/api.md.
@@ -171,9 +196,21 @@ undeploy: ## Delete what deploy created, except policies (see uninstall) and the
 
 ##@ Release
 
+.PHONY: image
+image: ## Build the image for amd64 and arm64 into dist/image, without a container engine, and print its digest.
+	go -C hack/image run . build -version "$(VERSION)" -revision "$(REVISION)"
+
+.PHONY: image-push
+image-push: ## Push dist/image as IMG, with the credentials of docker login.
+	go -C hack/image run . push "$(IMG)"
+
+.PHONY: licences
+licences: ## List the licences of all that is linked into the binary, and fail for one that asks for more than its text.
+	go -C hack/image run . licences
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG for this machine.
-	docker build --build-arg VERSION="$(VERSION)" --tag "$(IMG)" .
+	docker build --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION)" --tag "$(IMG)" .
 
 .PHONY: docker-push
 docker-push: ## Push the image IMG.
@@ -182,7 +219,7 @@ docker-push: ## Push the image IMG.
 .PHONY: docker-buildx
 docker-buildx: ## Build and push IMG for amd64 and arm64, with SBOM and provenance.
 	docker buildx build --platform=linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
-	  --build-arg VERSION="$(VERSION)" --tag "$(IMG)" --push .
+	  --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION)" --tag "$(IMG)" --push .
 
 .PHONY: plugin
 plugin: ## Build the kubectl plugin for all platforms, and its krew manifest, into dist.
@@ -193,3 +230,9 @@ install-yaml: ## Render config/default with the image IMG into dist/install.yaml
 	@mkdir -p dist
 	assets="$$($(CONTROL_PLANE))" && \
 	  IMG="$(IMG)" KUBECTL="$$assets/kubectl" hack/render.sh config/default > dist/install.yaml
+
+# A version without a tag is no SemVer, which charts need: it becomes a prerelease of 0.0.0.
+.PHONY: chart
+chart: CHART_VERSION = $(if $(filter v%,$(VERSION)),$(VERSION:v%=%),0.0.0-g$(VERSION))
+chart: ## Package the chart into dist, with VERSION as its version and that of the image.
+	$(HELM) package $(CHART) --version="$(CHART_VERSION)" --app-version="$(VERSION)" --destination=dist

@@ -36,7 +36,7 @@ func TestSimulateTheSamples(t *testing.T) {
 func TestSimulateExitCodes(t *testing.T) {
 	samples := slices.Clip([]string{"-f", "config/samples", "--decisions"})
 	log := slices.Clip(append(samples, recordedJoins))
-	const table = "testdata/simulate/joins.csv"
+	const table, same = "testdata/simulate/joins.csv", "--against=config/samples"
 	for name, tc := range map[string]struct {
 		args []string
 		want string // of the error; "" is none
@@ -51,8 +51,8 @@ func TestSimulateExitCodes(t *testing.T) {
 		"two files":                 {append(log, recordedJoins), "", false},
 		"a table alone":             {append(samples, table), "--against", true},
 		"refusals only":             {append(samples, "-", "--fail-on=closed"), "--decision-log=all", true},
-		"refusals only, any":        {append(samples, "-", "--against=config/samples", "--fail-on=any"), "--decision-log=all", true},
-		"refusals only, opened":     {append(samples, "-", "--against=config/samples", "--fail-on=opened"), "", false},
+		"refusals only, any":        {append(samples, "-", same, "--fail-on=any"), "--decision-log=all", true},
+		"refusals only, opened":     {append(samples, "-", same, "--fail-on=opened"), "", false},
 		"no decisions":              {samples[:2], "--decisions", true},
 		"no such file":              {append(samples, "nowhere"), "nowhere", true},
 		"another namespace":         {append(log, "-n", "other"), "choose their namespace with -n", true},

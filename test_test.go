@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
 func runTest(args ...string) (string, error) { return runCommand(testCommand(), "", args...) }
@@ -18,11 +21,7 @@ func runTest(args ...string) (string, error) { return runCommand(testCommand(), 
 func folderOf(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	labtest.WriteFiles(t, dir, files)
 	return dir
 }
 
@@ -217,17 +216,13 @@ func TestTheExampleOfTheDocs(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(policies, "tests")); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"groupgate-test.yaml": cases, "members.csv": members} {
-		if err := os.WriteFile(filepath.Join(policies, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	labtest.WriteFiles(t, policies, map[string]string{"groupgate-test.yaml": cases, "members.csv": members})
 	t.Chdir(filepath.Dir(policies))
 	got, err := runTest("policies")
 	if err == nil {
-		t.Error("no error")
+		t.Fatal("no error")
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, fmt.Sprintf("%sgroupgate: %v\n", got, err)); diff != "" {
 		t.Errorf("(-docs/tools.md,+printed):\n%s", diff)
 	}
 }

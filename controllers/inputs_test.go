@@ -300,9 +300,10 @@ func TestListThatWasSplitDuringALostWatchMissesNoAccount(t *testing.T) {
 		whole.Spec.Accounts = append(whole.Spec.Accounts, fmt.Sprintf("account-%x", i))
 	}
 	create(t, whole)
-	members, banned := newPolicy(namespace, "members", "lounge", byLabel(v1alpha1.LabelList, "all")), newPolicy(namespace, "banned", "bar")
+	listed := byLabel(v1alpha1.LabelList, "all")
+	members, banned := newPolicy(namespace, "members", "lounge", listed), newPolicy(namespace, "banned", "bar")
 	banned.Spec.Join = &v1alpha1.JoinSection{Deny: &v1alpha1.AccountSelector{
-		Lists: []v1alpha1.AccountListReference{byLabel(v1alpha1.LabelList, "all")},
+		Lists: []v1alpha1.AccountListReference{listed},
 	}}
 	r := &SnapshotReconciler{Store: &policy.Store{}, Now: time.Now}
 	for _, object := range []client.Object{newApp(namespace, "prod", testSDKAppID), members, banned} {

@@ -2,7 +2,9 @@ package controllers
 
 import (
 	"hash/fnv"
+	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -47,6 +49,25 @@ func (r *StatusReconciler) withProgrammed(conditions []metav1.Condition, object 
 		return append(conditions, *before)
 	}
 	return conditions
+}
+
+// awaitsReplicas reports whether nothing but the generation is new in the status of a shard of a long list, and it is
+// not known yet whether every replica enforces that one. Once it is, or a replica is late, the status is written with
+// it: an edit of such a list would otherwise write a shard, and send it to every replica, three times.
+func (r *StatusReconciler) awaitsReplicas(object client.Object, before []metav1.Condition) bool {
+	list, ok := object.(*v1alpha1.AccountList)
+	if !ok || r.Replica == nil || list.Labels[v1alpha1.LabelManagedList] == "" {
+		return false
+	}
+	after := list.Status.Conditions
+	programmed := meta.FindStatusCondition(after, v1alpha1.ConditionProgrammed)
+	if programmed == nil || programmed.ObservedGeneration == list.Generation {
+		return false
+	}
+	return slices.EqualFunc(before, after, func(a, b metav1.Condition) bool {
+		a.ObservedGeneration = b.ObservedGeneration
+		return equality.Semantic.DeepEqual(a, b)
+	})
 }
 
 // cannotRead reports whether the leader has not been able to read objects like this one for a while.

@@ -19,6 +19,9 @@ import (
 	"github.com/groupgate/groupgate/internal/term"
 )
 
+// eventSource names the operator in its events.
+const eventSource = "groupgate"
+
 // Config is the part of the flags that concerns the controllers.
 type Config struct {
 	// Store is where the snapshot is published.
@@ -46,6 +49,8 @@ type Config struct {
 type Controllers struct {
 	// Intake is where the callback server reports full groups.
 	Intake *Intake
+	// Leaks is where the callback server reports members whom the gate refuses.
+	Leaks *LeakEvents
 	// Replica knows what this replica enforces, and what every replica does.
 	Replica *Replica
 	// Published and TermBegan return channels that the next publication, and the beginning of the next term, close.
@@ -61,7 +66,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		return nil, err
 	}
 	leader.Guard = c.Guard
-	recorder := mgr.GetEventRecorder("groupgate")
+	recorder := mgr.GetEventRecorder(eventSource)
 	clients := &imclients.Pool{
 		Reader:   mgr.GetClient(),
 		Endpoint: c.IMEndpoint,
@@ -115,10 +120,14 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Guard:     c.Guard,
 		Log:       mgr.GetLogger().WithName("sweeper"),
 	}
+	leaks := &LeakEvents{
+		Client: mgr.GetClient(), Now: c.Now, Guard: c.Guard, Log: mgr.GetLogger().WithName("leaks"),
+	}
 	c.Registerer.MustRegister(c.Guard.Collector(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now)))
 	runnables := []guard.Runnable{
 		c.Guard.Runnable(guard.Term, leader), c.Guard.Runnable(guard.Intake, intake),
 		c.Guard.Runnable(guard.Sweeper, sweeper), c.Guard.Runnable(guard.Replica, snapshot.Replica.Enforcement),
+		c.Guard.Runnable(guard.Leaks, leaks),
 	}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
@@ -139,6 +148,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		return nil, fmt.Errorf("set up the controllers: %w", err)
 	}
 	return &Controllers{
-		Intake: intake, Replica: snapshot.Replica, Published: snapshot.published.Next, TermBegan: leader.Began,
+		Intake: intake, Leaks: leaks, Replica: snapshot.Replica,
+		Published: snapshot.published.Next, TermBegan: leader.Began,
 	}, nil
 }

@@ -199,7 +199,7 @@ func (r *StatusReconciler) reconcile(
 	if awaitsApp(object) {
 		result.RequeueAfter = stalledAfter
 	}
-	if equality.Semantic.DeepEqual(before, statusOf(object)) {
+	if equality.Semantic.DeepEqual(before, statusOf(object)) || r.awaitsReplicas(object, conditions) {
 		return result, nil
 	}
 	err := r.patch(ctx, object)

@@ -591,3 +591,37 @@ func TestEventsAreForTransitionsOnly(t *testing.T) {
 		})
 	}
 }
+
+// An edit of a long list would otherwise write its shard three times, and send it to every replica as often.
+func TestStatusOfAShardWaitsForTheReplicas(t *testing.T) {
+	conditions := func(accepted, programmed int64) []metav1.Condition {
+		return []metav1.Condition{
+			{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, ObservedGeneration: accepted},
+			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: accepted},
+			{Type: v1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: programmed},
+		}
+	}
+	warned := append(conditions(2, 1),
+		metav1.Condition{Type: v1alpha1.ConditionWarning, Status: metav1.ConditionTrue, ObservedGeneration: 2})
+	rejected := conditions(2, 1)
+	rejected[0].Status = metav1.ConditionFalse
+	for name, tc := range map[string]struct {
+		before, after []metav1.Condition
+		label         string
+		want          bool
+	}{
+		"waiting":            {conditions(1, 1), conditions(2, 1), v1alpha1.LabelManagedList, true},
+		"on every replica":   {conditions(1, 1), conditions(2, 2), v1alpha1.LabelManagedList, false},
+		"of no long list":    {conditions(1, 1), conditions(2, 1), v1alpha1.LabelList, false},
+		"a warning":          {conditions(1, 1), warned, v1alpha1.LabelManagedList, false},
+		"not accepted":       {conditions(1, 1), rejected, v1alpha1.LabelManagedList, false},
+		"the first one":      {nil, conditions(2, 2)[:2], v1alpha1.LabelManagedList, false},
+		"nothing known of 1": {conditions(1, 1)[:2], conditions(2, 1)[:2], v1alpha1.LabelManagedList, false},
+	} {
+		list := newList("chat", "vip.0", map[string]string{tc.label: "vip"})
+		list.Generation, list.Status.Conditions = 2, tc.after
+		if got := (&StatusReconciler{Replica: &Replica{}}).awaitsReplicas(list, tc.before); got != tc.want {
+			t.Errorf("%s: waits: %t, want %t", name, got, tc.want)
+		}
+	}
+}

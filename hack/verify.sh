@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Checks that every go.mod is tidy, that generated files are up to date, that the code passes the linters, that the
-# alerts fire when they should, and that every kustomization renders. If all is in order, it changes nothing. It works
-# without git, as in a source archive.
+# alerts fire when they should, and that every kustomization and the chart render. If all is in order, it changes
+# nothing. It works without git, as in a source archive.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases docs/reference/api.md docs/schemas)
+generated=(api/v1alpha1/zz_generated.deepcopy.go config/crd/bases docs/reference/api.md docs/schemas
+  config/chart/groupgate/files)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -55,6 +56,9 @@ while read -r file; do
   "$kubectl" kustomize "$dir" >"$scratch/rendered.yaml" || fail "$dir does not render: see 'kubectl kustomize $dir'"
   printf '%s: %s objects\n' "${file%/*}" "$(grep -c '^kind:' "$scratch/rendered.yaml")"
 done < <(find config -name kustomization.yaml | sort)
+
+step "the chart renders what config does, for many values"
+make --no-print-directory test-chart || fail "the chart is not in order (see above)"
 
 step "the tree is unchanged"
 after=$(status)

@@ -23,6 +23,7 @@ type appCounters struct {
 	// decisions are indexed by trigger, by whether the join was rejected, and by reason; nil where policy has no such
 	// verdict.
 	decisions [triggerCount][2][reasonCount]prometheus.Counter
+	leaks     prometheus.Counter
 	health    *callbackhealth.App
 }
 
@@ -32,7 +33,7 @@ func (a *appCounters) counts(app *policy.CompiledApp) bool { return a.id.UID == 
 // none. They follow the published snapshot, so that the series of an app exist before its first callback, are gone with
 // it, and no stranger can add any.
 type appVectors struct {
-	requests, failures, decisions *prometheus.CounterVec
+	requests, failures, decisions, leaks *prometheus.CounterVec
 
 	none *appCounters // of requests about no app
 	// byID has the accepted apps by SDKAppID. A map is never changed once it is published here.
@@ -99,6 +100,7 @@ func (v *appVectors) newCounters(app *policy.CompiledApp) *appCounters {
 	for reason := authenticated + 1; reason < authFailures; reason++ {
 		a.failures[reason] = v.failures.WithLabelValues(a.key, authFailureNames[reason])
 	}
+	a.leaks = v.leaks.WithLabelValues(a.key)
 	for trigger := range triggerCount {
 		for _, pair := range verdicts {
 			rejected, verdict := verdictIndex(pair.admit)
@@ -124,7 +126,7 @@ func (v *appVectors) newCountersOfNone() *appCounters {
 
 func (v *appVectors) all() iter.Seq[*prometheus.CounterVec] {
 	return func(yield func(*prometheus.CounterVec) bool) {
-		_ = yield(v.requests) && yield(v.failures) && yield(v.decisions)
+		_ = yield(v.requests) && yield(v.failures) && yield(v.decisions) && yield(v.leaks)
 	}
 }
 

@@ -2,7 +2,6 @@ package webhookserver
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/im"
@@ -38,7 +37,7 @@ func (h *handler) invite(
 		Operator: c.Operator,
 		Now:      x.started,
 	}
-	if strings.EqualFold(platform, "RESTAPI") {
+	if addedOverREST(platform) {
 		query.Trigger = policy.TriggerRESTAPI
 	}
 	var first policy.Verdict

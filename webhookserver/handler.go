@@ -28,6 +28,7 @@ type handler struct {
 	now        func() time.Time
 	log        logr.Logger
 	metrics    *Metrics
+	leaks      Leaks
 	decisions  *decisionlog.Log
 	draining   *atomic.Bool
 	// largeBodies is the budget of bodies of callbacks that are signed, unsignedBodies that of apps without a token.
@@ -41,6 +42,7 @@ func (s *Server) handler() *handler {
 		now:        s.Now,
 		log:        s.Log,
 		metrics:    s.Metrics,
+		leaks:      s.Leaks,
 		decisions:  s.Decisions,
 		draining:   &s.draining,
 
@@ -192,6 +194,10 @@ func (h *handler) dispatch(x *exchange, app *policy.CompiledApp, query *callback
 		return h.invite(x, app, &c, query.OptPlatform)
 	case callback.CommandAfterGroupFull:
 		return h.groupFull(app, &c)
+	case callback.CommandAfterJoin:
+		return h.joined(x, app, &c, query.OptPlatform)
+	case callback.CommandAfterCreate:
+		return h.created(x, app, &c)
 	default:
 		return resultIgnored, continues
 	}

@@ -17,6 +17,8 @@ const (
 	commandApply command = iota
 	commandInvite
 	commandGroupFull
+	commandJoined
+	commandCreated
 	commandOther
 	commandCount
 )
@@ -29,6 +31,10 @@ func commandOf(c callback.Command) command {
 		return commandInvite
 	case callback.CommandAfterGroupFull:
 		return commandGroupFull
+	case callback.CommandAfterJoin:
+		return commandJoined
+	case callback.CommandAfterCreate:
+		return commandCreated
 	default:
 		return commandOther
 	}
@@ -43,6 +49,10 @@ func (c command) String() string {
 		return string(callback.CommandBeforeInviteJoin)
 	case commandGroupFull:
 		return string(callback.CommandAfterGroupFull)
+	case commandJoined:
+		return string(callback.CommandAfterJoin)
+	case commandCreated:
+		return string(callback.CommandAfterCreate)
 	default:
 		return "other"
 	}
@@ -52,12 +62,13 @@ func (c command) String() string {
 type result uint8
 
 const (
-	resultAdmitted     result = iota // the join, or all invited; or the full group was passed on
+	resultAdmitted     result = iota // the join, or all invited; the full group was passed on; no new member is a leak
 	resultRejected                   // the join, or all invited
 	resultPartial                    // some of those invited
 	resultUnreadable                 // a join that could not be parsed or is contradictory, and was refused
 	resultIgnored                    // nothing to do: another command, or a full group that is not pruned
-	resultUnverified                 // a full group that is not passed on, since anybody can report it
+	resultLeaked                     // a new member should not be in
+	resultUnverified                 // a full group or new members that anybody can report, so that nothing is done
 	resultUnauthorized               // 401
 	resultUnknownApp                 // 403
 	resultMissingApp                 // 403 too, but the request names no app, as those of scanners
@@ -69,7 +80,7 @@ const (
 )
 
 var resultNames = [resultCount]string{
-	"admitted", "rejected", "partial", "unreadable", "ignored", "unverified", "unauthorized",
+	"admitted", "rejected", "partial", "unreadable", "ignored", "leaked", "unverified", "unauthorized",
 	"unknown_app", "missing_app", "too_large", "not_ready", "bad_request", "failed",
 }
 
@@ -127,6 +138,11 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 			Help: "Accounts decided, by app (namespace/name), trigger (Apply, Invite, RESTAPI), verdict (admitted, " +
 				"rejected) and reason.",
 		}, []string{"app", "trigger", "verdict", "reason"}),
+		leaks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "groupgate_leaks_total",
+			Help: "Accounts that have joined, or that a new group was created with, although the gate refuses them, " +
+				"by app (namespace/name).",
+		}, []string{"app"}),
 	}
 	apps.none = apps.newCountersOfNone()
 	apps.byID.Store(&map[uint64]*appCounters{})

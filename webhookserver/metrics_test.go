@@ -14,8 +14,8 @@ import (
 // TestMetrics pins the names and label values, which are API, and that all series exist from the start.
 func TestMetrics(t *testing.T) {
 	g := newGate(t, members("jared"))
-	commands := []string{applyCommand, inviteCommand, fullCommand, "other"}
-	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "unverified",
+	commands := []string{applyCommand, inviteCommand, fullCommand, joinedCommand, createdCommand, "other"}
+	results := []string{"admitted", "rejected", "partial", "unreadable", "ignored", "leaked", "unverified",
 		"unauthorized", "unknown_app", "missing_app", "too_large", "not_ready", "bad_request", "failed"}
 	want := map[string][]string{
 		"callback_requests_total":            cross(commands, results),
@@ -27,6 +27,7 @@ func TestMetrics(t *testing.T) {
 		"callback_connections_evicted_total": {"verified", "unverified"},
 		"callback_unknown_words_total":       {"group_type", "query_command"},
 		"join_audit_differences_total":       {""},
+		"leaks_total":                        {""},
 	}
 	for _, trigger := range []string{"Apply", "Invite", "RESTAPI"} {
 		for _, v := range []string{"Allowed %s admitted", "NotGated %s admitted", "Unmatched %s admitted",

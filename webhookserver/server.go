@@ -73,6 +73,8 @@ type Server struct {
 	Snapshots Snapshots
 	// FullGroups is required.
 	FullGroups FullGroups
+	// Leaks is told of members whom the gate refuses; nil tells nobody.
+	Leaks Leaks
 	// Now is the clock of a callback: RequestTime is compared with it, records of removals expire by it, and durations
 	// are measured by it. nil is time.Now.
 	Now func() time.Time

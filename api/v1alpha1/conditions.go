@@ -180,6 +180,9 @@ const (
 // ReasonApproved is the reason of an event: a person approved the plan, which is about to be carried out.
 const ReasonApproved = "Approved"
 
+// ReasonLeaked is the reason of an event on a GroupPolicy: an account that the policy refuses is in a group.
+const ReasonLeaked = "Leaked"
+
 // Reasons of Failed.
 const (
 	// ReasonGroupNotFound means that the vendor does not know the group.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -318,22 +317,11 @@ func connect(ctx context.Context, m *lab.Manager, w world) (chan *connection, er
 // awaitForce asks a replica until its answer is the one after the edit.
 func (c *churning) awaitForce(ctx context.Context, conn *connection, account string, admitted bool) error {
 	question := c.world.asVendor(&callback{account: account}, lab.CallbackToken, time.Now())
-	for begun := time.Now(); ; {
-		status, answer, err := conn.exchange(question)
-		switch {
-		case err != nil:
-			return err
-		case status != http.StatusOK:
-			return fmt.Errorf("HTTP %d: %s", status, answer)
-		case bytes.Contains(answer, []byte(admission)) == admitted:
-			return nil
-		case time.Since(begun) > patience:
-			return fmt.Errorf("%s is not in force after %s: %s", account, patience, answer)
-		}
-		if err := wait(ctx, churnPoll); err != nil {
-			return err
-		}
-	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return conn.await(ctx, question, churnPoll, func(answer []byte) bool {
+		return bytes.Contains(answer, []byte(admission)) == admitted
+	})
 }
 
 // expected is the list after the edits.

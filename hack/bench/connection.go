@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"time"
 )
@@ -81,4 +82,24 @@ func (c *connection) exchange(request []byte) (status int, body []byte, err erro
 		return status, nil, fmt.Errorf("read an answer: %w", err)
 	}
 	return status, c.body, nil
+}
+
+// await sends a request every so often until the answer is the wanted one.
+func (c *connection) await(
+	ctx context.Context, request []byte, every time.Duration, wanted func(answer []byte) bool,
+) error {
+	for {
+		status, answer, err := c.exchange(request)
+		switch {
+		case err != nil:
+			return err
+		case status != http.StatusOK:
+			return fmt.Errorf("HTTP %d: %s", status, answer)
+		case wanted(answer):
+			return nil
+		}
+		if err := wait(ctx, every); err != nil {
+			return fmt.Errorf("wait for a change to be enforced, last answer %s: %w", answer, err)
+		}
+	}
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -151,21 +149,9 @@ func untilAnswered(
 	begun := time.Now()
 	both.Go(func() error { return change(ctx) })
 	both.Go(func() error {
-		for {
-			status, answer, err := conn.exchange(question)
-			switch {
-			case err != nil:
-				return err
-			case status != http.StatusOK:
-				return fmt.Errorf("HTTP %d: %s", status, answer)
-			case wanted(answer):
-				took = time.Since(begun)
-				return nil
-			}
-			if err := wait(ctx, time.Millisecond); err != nil {
-				return fmt.Errorf("wait for the change to be enforced, last answer %s: %w", answer, err)
-			}
-		}
+		err := conn.await(ctx, question, time.Millisecond, wanted)
+		took = time.Since(begun)
+		return err
 	})
 	return took, both.Wait()
 }

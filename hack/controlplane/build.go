@@ -18,7 +18,7 @@ const versionPackage = "k8s.io/component-base/version"
 
 // build compiles all binaries into a scratch folder next to their destination and moves them there when all are done,
 // so that an interrupted build leaves nothing that looks complete. The caller holds the lock.
-func build(ctx context.Context, dir string) error {
+func build(ctx context.Context, dir string, binaries []string) error {
 	scratch := filepath.Join(dir, ".build")
 	if err := os.RemoveAll(scratch); err != nil {
 		return err

@@ -21,10 +21,8 @@ func folder(t *testing.T, names ...string) string {
 
 func TestProvideUsesTheNamedDirectory(t *testing.T) {
 	want := folder(t, binaries...)
-	t.Setenv(assetsVariable, want)
-
 	out := filepath.Join(t.TempDir(), "k8s")
-	got, err := provide(t.Context(), out)
+	got, err := provide(t.Context(), out, want, binaries)
 	if err != nil || got != want {
 		t.Fatalf("provide() = %q, %v; want %q", got, err, want)
 	}
@@ -34,16 +32,13 @@ func TestProvideUsesTheNamedDirectory(t *testing.T) {
 }
 
 func TestProvideRefusesAnIncompleteDirectory(t *testing.T) {
-	t.Setenv(assetsVariable, folder(t, "kube-apiserver", "etcd"))
-
-	_, err := provide(t.Context(), t.TempDir())
+	_, err := provide(t.Context(), t.TempDir(), folder(t, "kube-apiserver", "etcd"), binaries)
 	if err == nil || !strings.Contains(err.Error(), "has no kubectl") {
 		t.Fatalf("provide() = %v; want an error that names what is missing", err)
 	}
 }
 
 func TestProvideTrustsOnlyAMatchingStamp(t *testing.T) {
-	t.Setenv(assetsVariable, "")
 	out := folder(t, binaries...)
 	hash, err := sourceHash(".")
 	if err != nil {
@@ -53,7 +48,7 @@ func TestProvideTrustsOnlyAMatchingStamp(t *testing.T) {
 	if err := os.WriteFile(stamp, []byte(hash+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := provide(t.Context(), out); err != nil || got != out {
+	if got, err := provide(t.Context(), out, "", binaries); err != nil || got != out {
 		t.Fatalf("provide() with a matching stamp = %q, %v; want %q without a build", got, err, out)
 	}
 
@@ -61,7 +56,7 @@ func TestProvideTrustsOnlyAMatchingStamp(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", "") // a build cannot succeed, and must be tried
-	if got, err := provide(t.Context(), out); err == nil {
+	if got, err := provide(t.Context(), out, "", binaries); err == nil {
 		t.Fatalf("provide() with another stamp = %q; want a build", got)
 	}
 	if readStamp(stamp) != "" {

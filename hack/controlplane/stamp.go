@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// binaries are both the names of the results and the folders of their sources.
+// binaries make a control plane. They are both the names of the results and the folders of their sources.
 var binaries = []string{"kube-apiserver", "etcd", "kubectl"}
 
-func firstMissing(dir string) (name string, missing bool) {
+func firstMissing(dir string, binaries []string) (name string, missing bool) {
 	for _, name := range binaries {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || !info.Mode().IsRegular() {

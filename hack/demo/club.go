@@ -5,14 +5,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// The second group of the story is under the policy club of config/samples: mode Approve, inactiveFor 90d, rejoinAfter
-// 7d.
 const (
-	club      = "club-oslo"
-	clubSeats = 60
+	// The second group of the story.
+	club, clubSeats = lab.ClubGroup, lab.ClubSeats
 	// maria manages the community. She may decide about runs, and nothing else.
 	maria = "--as=maria"
 )
@@ -23,18 +21,8 @@ func await(ctx context.Context, n *narrator, s *stage) {
 		"maria manages the community; this role lets her decide about runs, and edit no policy:")
 	n.kubectl(ctx, "create", "rolebinding", "community-managers", "-n", "chat",
 		"--clusterrole=groupgate-prune-approver", "--user=maria")
-	_, err := s.backend.CreateGroup(ctx, emulator.GroupSpec{
-		ID: club, Type: "Public", Owner: "olivia", MaxMembers: clubSeats, ApplyJoinOption: "FreeAccess",
-		CreatedAgo: "400d",
-		Members: []emulator.MemberSpec{
-			{Accounts: []string{"adam"}, Role: "Admin", InactiveFor: "200d"},
-			{Accounts: []string{"anna"}, JoinedAgo: "300d"},
-			{Accounts: []string{"boris"}, JoinedAgo: "350d", SpokeAgo: "210d"},
-			{Accounts: []string{"chen"}, JoinedAgo: "350d", SpokeAgo: "120d"},
-			{Accounts: []string{"dora"}, JoinedAgo: "350d", SpokeAgo: "95d"},
-			{Prefix: "busy-", Count: clubSeats - 6, JoinedAgo: "100d", SpokeAgo: "2d"},
-		},
-	})
+	_, spec := lab.DemoGroups()
+	_, err := s.backend.CreateGroup(ctx, spec)
 	n.check(err)
 	n.say("\nIn %s all %d seats are taken, and nina would like one:\n", club, clubSeats)
 	n.apply(ctx, s, club, "nina", "the group is full")

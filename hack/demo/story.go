@@ -5,12 +5,10 @@ import (
 	"strings"
 
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
-const (
-	group = "vip-berlin"
-	seats = 40
-)
+const group, seats = lab.VIPGroup, lab.VIPSeats
 
 // tell goes through the chapters, up to the first one that did not go as it says.
 func tell(ctx context.Context, n *narrator, s *stage) error {
@@ -30,15 +28,8 @@ func declare(ctx context.Context, n *narrator, s *stage) {
 	n.kubectl(ctx, "wait", "-n", "chat", "--for=condition=Ready", "--timeout=60s",
 		"imapp/prod", "grouppolicy/vip-lounge")
 	n.kubectl(ctx, "get", "-n", "chat", "imapps,accountlists,grouppolicies")
-	_, err := s.backend.CreateGroup(ctx, emulator.GroupSpec{
-		ID: group, Type: "Public", Owner: "olivia", MaxMembers: seats, ApplyJoinOption: "FreeAccess",
-		CreatedAgo: "400d",
-		Members: []emulator.MemberSpec{
-			{Accounts: []string{"adam"}, Role: "Admin", InactiveFor: "200d"},
-			{Prefix: "idle-", Count: 6, InactiveFor: "90d"},
-			{Prefix: "busy-", Count: seats - 10, JoinedAgo: "100d", SpokeAgo: "2d"},
-		},
-	})
+	spec, _ := lab.DemoGroups()
+	_, err := s.backend.CreateGroup(ctx, spec)
 	n.check(err)
 	n.say("\nIn the IM backend there is a group, %s: %d of %d seats are taken.", group, seats-2, seats)
 }

@@ -140,6 +140,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 
 		Snapshots:  a.Store,
 		FullGroups: running.Intake,
+		Leaks:      running.Leaks,
 		Now:        o.Now,
 		Log:        o.Log.WithName("callback"),
 		Metrics:    webhookserver.NewMetrics(o.Registerer),

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	certutil "k8s.io/client-go/util/cert"
+
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
 // writeCertificate puts a new certificate of the host into dir.
@@ -29,11 +31,7 @@ func writeCertificate(t *testing.T, dir, host string) {
 
 func writeFiles(t *testing.T, dir string, cert, key []byte) {
 	t.Helper()
-	for name, data := range map[string][]byte{"tls.crt": cert, "tls.key": key} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	labtest.WriteFiles(t, dir, map[string][]byte{"tls.crt": cert, "tls.key": key})
 }
 
 func served(t *testing.T, c *certificate) *x509.Certificate {

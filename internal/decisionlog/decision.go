@@ -9,8 +9,10 @@ import (
 // Version is that of the lines. It changes when a field changes its meaning or goes, not when one is added.
 const Version = 1
 
-// Decision is about one account that would join one group.
+// Decision is about one account that would join one group, or about a leak.
 type Decision struct {
+	// Leak says that the account is in the group already, and should not be. Its Trigger is one that it was judged by.
+	Leak bool
 	Time time.Time
 	// App is the "namespace/name" of the IMApp.
 	App       string

@@ -11,7 +11,9 @@ const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // appendLine appends the line of a decision, which docs/schemas/decision-v1.json describes.
 func (d *Decision) appendLine(b []byte, accounts *Accounts) []byte {
-	b = append(b, `{"log":"decision","version":`...)
+	b = append(b, `{"log":"`...)
+	b = append(b, d.log()...)
+	b = append(b, `","version":`...)
 	b = strconv.AppendInt(b, Version, 10)
 	b = append(b, `,"time":"`...)
 	b = d.Time.UTC().AppendFormat(b, timeLayout)
@@ -40,6 +42,14 @@ func (d *Decision) appendLine(b []byte, accounts *Accounts) []byte {
 	b = append(b, `,"snapshot":"`...)
 	b = appendHex(b, d.Snapshot)
 	return append(b, "\"}\n"...)
+}
+
+// log is the name by which readers tell decisions, leaks and other lines apart.
+func (d *Decision) log() string {
+	if d.Leak {
+		return "leak"
+	}
+	return "decision"
 }
 
 // appendField appends a field after another one. The name needs no escapes.

@@ -4,12 +4,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	certutil "k8s.io/client-go/util/cert"
+
+	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
 // Restarting all replicas at once for a renewed certificate would leave callbacks unanswered, which admits everyone.
@@ -54,11 +54,7 @@ func writeCertificate(t *testing.T, dir string) *x509.CertPool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"tls.crt": cert, "tls.key": key} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	labtest.WriteFiles(t, dir, map[string][]byte{"tls.crt": cert, "tls.key": key})
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(cert) {
 		t.Fatal("the certificate cannot be read")

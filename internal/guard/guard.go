@@ -27,6 +27,7 @@ const (
 	Decisions   Part = "decisions" // the writer of the decision log
 	Informer    Part = "informer"  // event handlers, predicates, transforms and watches
 	Intake      Part = "intake"
+	Leaks       Part = "leaks"
 	Memory      Part = "memory"
 	Metrics     Part = "metrics"
 	Notifier    Part = "notifier" // what enqueues work after a publication, or at the beginning of a term
@@ -35,7 +36,9 @@ const (
 	Term        Part = "term"
 )
 
-var parts = [...]Part{Certificate, Decisions, Informer, Intake, Memory, Metrics, Notifier, Replica, Sweeper, Term}
+var parts = [...]Part{
+	Certificate, Decisions, Informer, Intake, Leaks, Memory, Metrics, Notifier, Replica, Sweeper, Term,
+}
 
 // Guard recovers from panics, logs and counts them. A nil *Guard only recovers.
 type Guard struct {

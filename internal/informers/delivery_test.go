@@ -26,7 +26,7 @@ type deliveries struct {
 	watches  chan *watch.FakeWatcher // each one that the informer opened
 	handled  []string                // what the event handler was called with
 	listed   *corev1.SecretList
-	down     bool // no watch can be opened
+	denied   chan struct{} // unless nil, no watch can be opened, and this gets each attempt
 }
 
 func newDeliveries(t *testing.T, streams bool) *deliveries {
@@ -39,7 +39,11 @@ func newDeliveries(t *testing.T, streams bool) *deliveries {
 		if o.SendInitialEvents != nil && !streams {
 			return nil, apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("ListOptions").GroupKind(), "", nil)
 		}
-		if d.down {
+		if d.denied != nil {
+			select {
+			case d.denied <- struct{}{}:
+			default:
+			}
 			return nil, syscall.ECONNREFUSED
 		}
 		w := watch.NewFake()
@@ -239,9 +243,9 @@ func TestListIsDeliveredWithoutAWatchAfterIt(t *testing.T) {
 		d.listed = &corev1.SecretList{
 			ListMeta: metav1.ListMeta{ResourceVersion: "20"}, Items: []corev1.Secret{*secret("b", "19")},
 		}
-		d.down = true
+		d.denied = make(chan struct{}, 1)
 		w.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
-		time.Sleep(2 * time.Second) // until the reflector lists anew
+		<-d.denied
 		d.check("20", "delete a", "update b")
 	})
 }

@@ -5,6 +5,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
@@ -24,6 +25,7 @@ func NewRESTMapper(*rest.Config, *http.Client) (meta.RESTMapper, error) {
 		"PruneRun":    v1alpha1.GroupVersion,
 		"Secret":      corev1.SchemeGroupVersion,
 		"Lease":       coordinationv1.SchemeGroupVersion,
+		"Event":       eventsv1.SchemeGroupVersion,
 	} {
 		plural, singular := meta.UnsafeGuessKindToResource(version.WithKind(kind))
 		mapper.AddSpecific(version.WithKind(kind), plural, singular, meta.RESTScopeNamespace)

@@ -30,6 +30,8 @@ type Cluster struct {
 type ClusterOptions struct {
 	// Manager applies config/default, with the manager's roles, and builds the binary.
 	Manager bool
+	// Bare leaves the API server as it is, without even the CustomResourceDefinitions; the binary is built.
+	Bare bool
 	// Audit has the API server log every request of the manager.
 	Audit bool
 }
@@ -86,7 +88,7 @@ func startCluster(dir string, o ClusterOptions) (*Cluster, error) {
 		}
 	}
 	var starting errgroup.Group
-	if o.Manager {
+	if o.Manager || o.Bare {
 		starting.Go(func() (err error) {
 			c.Binary, err = Build(dir, true)
 			return err
@@ -96,7 +98,10 @@ func startCluster(dir string, o ClusterOptions) (*Cluster, error) {
 		if c.ControlPlane, err = StartControlPlane(dir, flags); err != nil {
 			return err
 		}
-		if o.Manager {
+		switch {
+		case o.Bare:
+			return nil
+		case o.Manager:
 			return c.Install(context.Background())
 		}
 		options := envtest.CRDInstallOptions{Paths: []string{CRDs()}, ErrorIfPathMissing: true}

@@ -43,8 +43,13 @@ func Start(log io.Writer, env []string, binary string, args ...string) (*Process
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = childAttributes()
+	return StartCommand(cmd)
+}
+
+// StartCommand starts cmd as it is.
+func StartCommand(cmd *exec.Cmd) (*Process, error) {
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", filepath.Base(binary), err)
+		return nil, fmt.Errorf("start %s: %w", filepath.Base(cmd.Path), err)
 	}
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	go func() { // ends with the process

@@ -121,9 +121,9 @@ func (e *edit) get(ctx context.Context, name string, from source) (*v1alpha1.Acc
 	return shard, from, nil
 }
 
-// read reads the shard of a task, from a cache if the task can do with that: it goes on to other shards, of a split that
-// stays as it is, or writes this one, which fails if it was old. Nothing else is concluded from what may be old, above
-// all not that nothing is to be done.
+// read reads the shard of a task, from a cache if the task can do with that: it goes on to other shards, of a split
+// that stays as it is, or writes this one, which fails if it was old. Nothing else is concluded from what may be old,
+// above all not that nothing is to be done.
 func (e *edit) read(ctx context.Context, t task, from source) (*v1alpha1.AccountList, error) {
 	name := e.shardName(t.digits)
 	shard, from, err := e.get(ctx, name, from)

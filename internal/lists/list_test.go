@@ -160,7 +160,8 @@ func oldReads(t *testing.T, random *rand.Rand) client.Client {
 			seen[key.Name] = append(seen[key.Name], now)
 			old := seen[key.Name][random.IntN(len(seen[key.Name]))]
 			if old == nil {
-				return apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("accountlists").GroupResource(), key.Name)
+				lists := v1alpha1.GroupVersion.WithResource("accountlists").GroupResource()
+				return apierrors.NewNotFound(lists, key.Name)
 			}
 			old.DeepCopyInto(into.(*v1alpha1.AccountList))
 			return nil

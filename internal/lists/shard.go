@@ -17,8 +17,8 @@ import (
 // FieldManager is the field manager of all writes.
 const FieldManager = "groupgate-lists"
 
-// maxBytes is how many bytes the accounts of a shard may have as JSON. etcd stores a shard three times for one edit, as
-// two statuses follow the accounts, and the goal for that is 64 KiB. 16 KiB are 862 accounts of 16 characters.
+// maxBytes is how many bytes the accounts of a shard may have as JSON. etcd stores a shard up to three times for one
+// edit, as statuses follow the accounts, and the goal for that is 64 KiB. 16 KiB are 862 accounts of 16 characters.
 const maxBytes = 16 << 10
 
 // splitNo is AnnotationSplit of a shard that takes accounts.

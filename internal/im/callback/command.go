@@ -15,6 +15,11 @@ const (
 	// CommandAfterGroupFull reports that a group has become full, or that a user could not join because it is full
 	// (page 34376).
 	CommandAfterGroupFull Command = "Group.CallbackAfterGroupFull"
+	// CommandAfterJoin reports who has joined a group (page 34372), also after a callback that nobody answered.
+	CommandAfterJoin Command = "Group.CallbackAfterNewMemberJoin"
+	// CommandAfterCreate reports a new group, with the members that it was created with, for whom no callback asks
+	// (page 34369).
+	CommandAfterCreate Command = "Group.CallbackAfterCreateGroup"
 )
 
 // CommandCheck is none of the vendor's: `groupgate check` asks by it whether a callback URL leads to Groupgate, and
@@ -29,9 +34,8 @@ func (c Command) BeforeJoin() bool {
 // Known reports whether the vendor documents the command (page 34355), or at least the family that it belongs to.
 func (c Command) Known() bool {
 	switch c {
-	case CommandBeforeApplyJoin, CommandBeforeInviteJoin, CommandAfterGroupFull,
-		"Group.CallbackBeforeCreateGroup", "Group.CallbackAfterCreateGroup",
-		"Group.CallbackAfterNewMemberJoin", "Group.CallbackAfterMemberExit",
+	case CommandBeforeApplyJoin, CommandBeforeInviteJoin, CommandAfterGroupFull, CommandAfterJoin, CommandAfterCreate,
+		"Group.CallbackBeforeCreateGroup", "Group.CallbackAfterMemberExit",
 		"Group.CallbackBeforeSendMsg", "Group.CallbackAfterSendMsg",
 		"Group.CallbackAfterGroupDestroyed", "Group.CallbackAfterGroupInfoChanged",
 		"Group.CallbackOnMemberStateChange", "Group.CallbackSendMsgException", "Group.CallbackAfterRecallMsg",

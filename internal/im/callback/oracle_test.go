@@ -93,14 +93,19 @@ func TestParseAgainstEncodingJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		command := rapid.SampledFrom([]string{
 			string(CommandBeforeApplyJoin), string(CommandBeforeInviteJoin), string(CommandAfterGroupFull),
+			string(CommandAfterJoin), string(CommandAfterCreate),
 			"C2C.CallbackAfterSendMsg", `Group.Callback\u0041fterGroupFull`,
 		}).Draw(t, "command")
 		pairs := []string{`"CallbackCommand":"` + command + `"`, `"GroupId":` + text.Draw(t, "group"),
 			`"Requestor_Account":` + text.Draw(t, "requestor"), `"DestinationMembers":` + destinations.Draw(t,
-				"destinations")}
+				"destinations"), `"NewMemberList":` + destinations.Draw(t, "joined")}
 		keys := []string{
 			`"x"`, `"x"`, `"Type"`, `"Type"`, `"Operator_Account"`, `"GroupId"`, `"groupid"`, `"Group\u0049d"`,
-			`"Requestor_Account"`, `"CallbackCommand"`, `"DestinationMembers"`, "\"\xff\\q\"",
+			`"Requestor_Account"`, `"CallbackCommand"`, `"DestinationMembers"`, "\"\xff\\q\"", `"NewMemberList"`,
+			`"MemberList"`, `"JoinType"`, `"Owner_Account"`,
+		}
+		if rapid.Bool().Draw(t, "named at creation") {
+			pairs = append(pairs, `"MemberList":`+destinations.Draw(t, "named"))
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "more") {
 			pairs = append(pairs, pair(t, keys, value))
@@ -157,19 +162,23 @@ func unmarshalled(t rapid.TB, body []byte, got *Callback) {
 	var all map[string]json.RawMessage
 	var items []map[string]json.RawMessage
 	var theirs struct {
-		CallbackCommand    string
-		GroupID            string `json:"GroupId"`
-		Type               string
-		Requestor          string `json:"Requestor_Account"`
-		DestinationMembers []struct {
+		CallbackCommand                               string
+		GroupID                                       string `json:"GroupId"`
+		Type                                          string
+		Requestor                                     string `json:"Requestor_Account"`
+		DestinationMembers, NewMemberList, MemberList []struct {
 			Account string `json:"Member_Account"`
 		}
 	}
 	if json.Unmarshal(body, &all) != nil || json.Unmarshal(body, &theirs) != nil {
 		return
 	}
-	if list, ok := all["DestinationMembers"]; ok && json.Unmarshal(list, &items) != nil {
-		return
+	for _, name := range []string{"DestinationMembers", "NewMemberList", "MemberList"} {
+		var more []map[string]json.RawMessage
+		if list, ok := all[name]; ok && json.Unmarshal(list, &more) != nil {
+			return
+		}
+		items = append(items, more...)
 	}
 	for _, item := range append(items, all) {
 		for key := range item {
@@ -181,21 +190,30 @@ func unmarshalled(t rapid.TB, body []byte, got *Callback) {
 		}
 	}
 	want := Callback{Command: Command(theirs.CallbackCommand)}
-	if want.Command.BeforeJoin() || want.Command == CommandAfterGroupFull {
+	if aboutMembers(want.Command) || want.Command == CommandAfterGroupFull {
 		want.GroupID = theirs.GroupID
 	}
-	if want.Command.BeforeJoin() {
+	if aboutMembers(want.Command) {
 		want.GroupType = theirs.Type
 	}
+	listed := theirs.DestinationMembers
+	// What need not be readable.
+	want.Operator, want.JoinType, want.Owner = got.Operator, got.JoinType, got.Owner
 	switch want.Command {
 	case CommandBeforeApplyJoin:
 		want.Requestor = theirs.Requestor
+		listed = nil
 	case CommandBeforeInviteJoin:
-		want.Operator = got.Operator // which need not be readable
-		for _, invited := range theirs.DestinationMembers {
-			if !slices.Contains(want.Members, invited.Account) {
-				want.Members = append(want.Members, invited.Account)
-			}
+	case CommandAfterJoin:
+		listed = theirs.NewMemberList
+	case CommandAfterCreate:
+		listed = theirs.MemberList
+	default:
+		listed = nil
+	}
+	for _, member := range listed {
+		if !slices.Contains(want.Members, member.Account) {
+			want.Members = append(want.Members, member.Account)
 		}
 	}
 	if diff := cmp.Diff(want, *got, cmpopts.EquateEmpty()); diff != "" {
@@ -231,6 +249,10 @@ func reasonOf(err error) string {
 	return err.Error() // none that is known
 }
 
+func aboutMembers(c Command) bool {
+	return c.BeforeJoin() || c == CommandAfterJoin || c == CommandAfterCreate
+}
+
 // oracle reads a callback, or returns all reasons why it is unreadable, with the command if that is readable.
 func oracle(body []byte) (Callback, []string) {
 	fields, reasons := oracleObject(body)
@@ -257,27 +279,40 @@ func oracle(body []byte) (Callback, []string) {
 		reasons = append(reasons, bad...)
 		return text
 	}
-	if got.Command.BeforeJoin() || got.Command == CommandAfterGroupFull {
+	if aboutMembers(got.Command) || got.Command == CommandAfterGroupFull {
 		got.GroupID = read("GroupId")
 	}
-	if got.Command.BeforeJoin() && len(fields["Type"]) > 0 {
+	if aboutMembers(got.Command) && len(fields["Type"]) > 0 {
 		got.GroupType = read("Type")
+	}
+	optional := func(name string) string {
+		text, _ := oracleText("", fields[name])
+		return text
+	}
+	list := func(name string) {
+		members, bad := oracleAccounts(name, fields[name])
+		got.Members, reasons = members, append(reasons, bad...)
 	}
 	switch got.Command {
 	case CommandBeforeApplyJoin:
 		got.Requestor = read("Requestor_Account")
 	case CommandBeforeInviteJoin:
-		members, bad := oracleDestinations(fields["DestinationMembers"])
-		got.Members, reasons = members, append(reasons, bad...)
-		if operator, bad := oracleText("", fields["Operator_Account"]); bad == nil {
-			got.Operator = operator
+		list("DestinationMembers")
+		got.Operator = optional("Operator_Account")
+	case CommandAfterJoin:
+		list("NewMemberList")
+		got.Operator, got.JoinType = optional("Operator_Account"), optional("JoinType")
+	case CommandAfterCreate:
+		if len(fields["MemberList"]) > 0 {
+			list("MemberList")
 		}
+		got.Owner = optional("Owner_Account")
 	}
 	return got, reasons
 }
 
-func oracleDestinations(values []string) (accounts, reasons []string) {
-	if _, bad := oracleOnce("DestinationMembers", values); bad != nil {
+func oracleAccounts(name string, values []string) (accounts, reasons []string) {
+	if _, bad := oracleOnce(name, values); bad != nil {
 		return nil, bad
 	}
 	if !strings.HasPrefix(values[0], "[") {
@@ -293,7 +328,7 @@ func oracleDestinations(values []string) (accounts, reasons []string) {
 			continue
 		}
 		if len(fields["Member_Account"]) == 0 {
-			reasons = append(reasons, "an item of DestinationMembers has no Member_Account")
+			reasons = append(reasons, "an item of "+name+" has no Member_Account")
 			continue
 		}
 		account, bad := oracleText("Member_Account", fields["Member_Account"])
@@ -306,8 +341,8 @@ func oracleDestinations(values []string) (accounts, reasons []string) {
 			accounts = append(accounts, account)
 		}
 	}
-	if len(accounts)+len(reasons) == 0 {
-		reasons = []string{"DestinationMembers is empty"}
+	if len(accounts)+len(reasons) == 0 && name != "MemberList" {
+		reasons = []string{name + " is empty"}
 	}
 	return accounts, reasons
 }

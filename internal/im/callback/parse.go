@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/groupgate/groupgate/internal/im"
@@ -26,30 +25,44 @@ var ErrNoCommand = fmt.Errorf("%w: no CallbackCommand", ErrUnreadable)
 // Callback is the part of a callback's body that Groupgate reads.
 type Callback struct {
 	Command Command
-	// GroupID is set for the three commands that Groupgate acts on.
+	// GroupID is set for the commands that Groupgate acts on.
 	GroupID string
-	// GroupType is the type in the vendor's spelling, "" if absent. It is set for the before-join commands.
+	// GroupType is the type in the vendor's spelling, "" if absent. It is set for the commands about members.
 	GroupType string
 	// Requestor is the account that applied, for CommandBeforeApplyJoin.
 	Requestor string
 	// Operator is the account that invites, or the admin account that adds members over REST, for
-	// CommandBeforeInviteJoin; "" if it cannot be read.
+	// CommandBeforeInviteJoin and CommandAfterJoin; "" if it cannot be read.
 	Operator string
-	// Members are the invited accounts, for CommandBeforeInviteJoin: each once, in the order of the request.
+	// JoinType says how the new members of CommandAfterJoin came in, in the vendor's spelling: [JoinTypeApply],
+	// [JoinTypeInvited], or a word that is not documented; "" if it cannot be read.
+	JoinType string
+	// Owner is the owner of a new group, for CommandAfterCreate; "" if it cannot be read.
+	Owner string
+	// Members are the invited accounts of CommandBeforeInviteJoin, the new members of CommandAfterJoin, or those that
+	// CommandAfterCreate names: each once, in the order of the request.
 	Members []string
 }
 
-// Parse reads the JSON body of a callback (pages 34370, 34371, 34376).
+// How new members came in, as CommandAfterJoin says it (page 34372).
+const (
+	JoinTypeApply   = "Apply"
+	JoinTypeInvited = "Invited" // also over REST
+)
+
+// Parse reads the JSON body of a callback (pages 34369 to 34372, 34376).
 //
-// It is strict about the fields that the command needs: CallbackCommand; GroupId for the three commands that Groupgate
-// acts on; Type, which may be absent, for the two before a join; Requestor_Account for an application;
-// DestinationMembers with its Member_Account for an invitation. One that is missing, repeated, of another JSON type,
-// not UTF-8, with NUL, empty or over 255 bytes makes the body unreadable, because two readers could see two different
-// accounts in it. All other fields are skipped by their JSON structure, whatever their strings hold, so that no user is
-// refused for the text of an application.
+// It is strict about the fields that the command needs: CallbackCommand; GroupId for the commands that Groupgate acts
+// on; Type, which may be absent, for those about members; Requestor_Account for an application; DestinationMembers for
+// an invitation, NewMemberList for new members, and MemberList, which may be absent or empty, for a new group, each
+// with its Member_Account. One that is missing, repeated, of another JSON type, not UTF-8, with NUL, empty or over 255
+// bytes makes the body unreadable, because two readers could see two different accounts in it. All other fields are
+// skipped by their JSON structure, whatever their strings hold, so that no user is refused for the text of an
+// application.
 //
-// Operator_Account of an invitation is read as strictly, but an unreadable one counts as absent: an operator can only
-// bring about an exemption, so that its absence admits no one, and older payloads, which may lack it, stay readable.
+// Operator_Account, JoinType and Owner_Account are read as strictly, but an unreadable one counts as absent: an
+// operator or owner can only bring about an exemption, so that its absence admits no one, and older payloads, which may
+// lack it, stay readable.
 //
 // With an error only Command is set, if the body named one before it became unreadable. Among several, one that is
 // before a join wins: its refusal must be an answer, since an HTTP error would let the user in.
@@ -86,6 +99,10 @@ const (
 	fieldRequestor
 	fieldDestinations
 	fieldOperator
+	fieldNewMembers
+	fieldJoinType
+	fieldMembers
+	fieldOwner
 	fieldCount
 )
 
@@ -96,6 +113,10 @@ var fieldNames = [fieldCount]string{
 	fieldRequestor:    "Requestor_Account",
 	fieldDestinations: "DestinationMembers",
 	fieldOperator:     "Operator_Account",
+	fieldNewMembers:   "NewMemberList",
+	fieldJoinType:     "JoinType",
+	fieldMembers:      "MemberList",
+	fieldOwner:        "Owner_Account",
 }
 
 // fieldOf finds a field by its key; fieldCount stands for all others.
@@ -113,6 +134,14 @@ func fieldOf(key []byte) field {
 		return fieldDestinations
 	case "Operator_Account":
 		return fieldOperator
+	case "NewMemberList":
+		return fieldNewMembers
+	case "JoinType":
+		return fieldJoinType
+	case "MemberList":
+		return fieldMembers
+	case "Owner_Account":
+		return fieldOwner
 	}
 	return fieldCount
 }
@@ -171,6 +200,10 @@ func readCommand(raw []byte, escaped bool) Command {
 		return CommandBeforeInviteJoin
 	case `"` + string(CommandAfterGroupFull) + `"`:
 		return CommandAfterGroupFull
+	case `"` + string(CommandAfterJoin) + `"`:
+		return CommandAfterJoin
+	case `"` + string(CommandAfterCreate) + `"`:
+		return CommandAfterCreate
 	}
 	text, err := unquote(raw, escaped)
 	if err != nil {
@@ -193,7 +226,13 @@ func (c *Callback) read(body []byte, found *fields) error {
 	case CommandBeforeApplyJoin:
 		return c.readApplication(body, found)
 	case CommandBeforeInviteJoin:
-		return c.readInvitation(body, found)
+		return c.readMembers(body, found, fieldDestinations)
+	case CommandAfterJoin:
+		c.JoinType = found.optional(body, fieldJoinType)
+		return c.readMembers(body, found, fieldNewMembers)
+	case CommandAfterCreate:
+		c.Owner = found.optional(body, fieldOwner)
+		return c.readMembers(body, found, fieldMembers)
 	case CommandAfterGroupFull:
 		group, err := found.text(body, fieldGroup)
 		c.GroupID = string(group)
@@ -218,29 +257,36 @@ func (c *Callback) readApplication(body []byte, found *fields) error {
 	return c.readType(body, found)
 }
 
-func (c *Callback) readInvitation(body []byte, found *fields) error {
-	if err := found.once(fieldDestinations); err != nil {
-		return err
-	}
+// readMembers reads the group and a list of accounts. Only the list of a new group may be absent or empty.
+func (c *Callback) readMembers(body []byte, found *fields, list field) error {
 	group, err := found.text(body, fieldGroup)
 	if err != nil {
 		return err
 	}
+	if list == fieldMembers && found.seen[list] == 0 {
+		c.GroupID = string(group)
+		return c.readType(body, found)
+	}
+	if err := found.once(list); err != nil {
+		return err
+	}
 	operator, err := found.text(body, fieldOperator)
-	if err != nil {
+	if err != nil || list == fieldMembers {
 		operator = nil
 	}
 	var ids arena
-	at := found.at[fieldDestinations]
+	at := found.at[list]
 	// Every account has an item of its own, which bounds how much room they need, unless items nest.
 	items := bytes.Count(body[at.start:at.end], []byte("{"))
 	ids.Grow(len(group) + len(operator) + max(0, at.end-at.start-items*len(`{"Member_Account":""}`)))
 	c.GroupID, c.Operator = ids.copy(group), ids.copy(operator)
-	invited := destinations{list: make([]string, 0, min(items, usualMembers))}
-	if err := invited.read(scanner{text: body[:at.end], pos: at.start}, &ids); err != nil {
+	members := memberList{name: fieldNames[list], list: make([]string, 0, min(items, usualMembers))}
+	if err := members.read(scanner{text: body[:at.end], pos: at.start}, &ids); err != nil {
 		return err
 	}
-	c.Members = invited.list
+	if c.Members = members.list; len(c.Members) == 0 && list != fieldMembers {
+		return fmt.Errorf("%w: %s is empty", ErrUnreadable, fieldNames[list])
+	}
 	return c.readType(body, found)
 }
 
@@ -297,6 +343,15 @@ func (f *fields) text(body []byte, m field) ([]byte, error) {
 	return text, nil
 }
 
+// optional reads a field of which nothing unsafe depends; "" if it cannot be read.
+func (f *fields) optional(body []byte, m field) string {
+	text, err := f.text(body, m)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
 // arena holds the strings of a result in one piece of memory.
 type arena struct{ strings.Builder }
 
@@ -304,80 +359,4 @@ func (a *arena) copy(text []byte) string {
 	start := a.Len()
 	_, _ = a.Write(text) // never fails
 	return a.String()[start:]
-}
-
-// destinations collects every account once, in order.
-type destinations struct {
-	list  []string
-	known map[string]struct{} // only for long lists: a short one is faster to search
-}
-
-const (
-	searchedList = 16
-	usualMembers = 64 // room at first; more than 20 are rare
-)
-
-// read reads [{"Member_Account": "..."}, ...]. That it is well-formed JSON has been checked.
-func (d *destinations) read(s scanner, ids *arena) error {
-	more, err := s.open('[')
-	for ; more && err == nil; more, err = s.more(']') {
-		account, err := readDestination(&s)
-		if err != nil {
-			return err
-		}
-		d.add(account, ids)
-	}
-	if err == nil && len(d.list) == 0 {
-		err = fmt.Errorf("%w: DestinationMembers is empty", ErrUnreadable)
-	}
-	return err
-}
-
-func readDestination(s *scanner) (account []byte, err error) {
-	seen := false
-	more, err := s.open('{')
-	for ; more && err == nil; more, err = s.more('}') {
-		key, err := s.key()
-		if err != nil {
-			return nil, err
-		}
-		value, err := s.skipValue()
-		if err != nil {
-			return nil, err
-		}
-		if string(keyText(s.text[key.start:key.end], key.escaped)) != "Member_Account" {
-			continue
-		}
-		if seen {
-			return nil, fmt.Errorf("%w: Member_Account is given more than once", ErrUnreadable)
-		}
-		seen = true
-		if account, err = unquote(s.text[value.start:value.end], value.escaped); err != nil {
-			return nil, fmt.Errorf("%w: Member_Account %w", ErrUnreadable, err)
-		}
-	}
-	if err == nil && !seen {
-		err = fmt.Errorf("%w: an item of DestinationMembers has no Member_Account", ErrUnreadable)
-	}
-	return account, err
-}
-
-func (d *destinations) add(account []byte, ids *arena) {
-	if d.known == nil && len(d.list) >= searchedList {
-		d.known = make(map[string]struct{}, 4*searchedList)
-		for _, known := range d.list {
-			d.known[known] = struct{}{}
-		}
-	}
-	if d.known == nil {
-		if !slices.ContainsFunc(d.list, func(known string) bool { return known == string(account) }) {
-			d.list = append(d.list, ids.copy(account))
-		}
-		return
-	}
-	if _, ok := d.known[string(account)]; !ok {
-		text := ids.copy(account)
-		d.known[text] = struct{}{}
-		d.list = append(d.list, text)
-	}
 }

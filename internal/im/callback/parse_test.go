@@ -19,6 +19,10 @@ func invite(members string) string {
 	return `{"CallbackCommand":"Group.CallbackBeforeInviteJoinGroup","GroupId":"g","Type":"Public",` + members + `}`
 }
 
+func joined(members string) string {
+	return `{"CallbackCommand":"Group.CallbackAfterNewMemberJoin","GroupId":"g","Type":"Public",` + members + `}`
+}
+
 func TestParse(t *testing.T) {
 	applied := Callback{Command: CommandBeforeApplyJoin, GroupID: "g", GroupType: "Public", Requestor: "jared"}
 	const ids = `"GroupId":"g","Type":"Public","Requestor_Account":"jared"`
@@ -82,9 +86,36 @@ func TestParse(t *testing.T) {
 
 		"group full": {body: `{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g",` +
 			`"Type":1,"Type":2,"TopicId":"g@TOPIC#_t"}`, want: Callback{Command: CommandAfterGroupFull, GroupID: "g"}},
+		"new members": {body: joined(`"NewMemberList":[{"Member_Account":"a"},{"Member_Account":"b"}],` +
+			`"JoinType":"Invited","Operator_Account":"inviter","DestinationMembers":7`),
+			want: Callback{Command: CommandAfterJoin, GroupID: "g", GroupType: "Public", Operator: "inviter",
+				JoinType: JoinTypeInvited, Members: []string{"a", "b"}}},
+		"new member, JoinType and Operator cannot be read": {body: joined(`"NewMemberList":[{"Member_Account":"a"}],` +
+			`"JoinType":1,"Operator_Account":"x","Operator_Account":"y"`),
+			want: Callback{Command: CommandAfterJoin, GroupID: "g", GroupType: "Public", Members: []string{"a"}}},
+		"new group": {body: `{"CallbackCommand":"Group.CallbackAfterCreateGroup","GroupId":"g","Type":"Work",` +
+			`"Owner_Account":"leckie","Operator_Account":"x","MemberList":[{"Member_Account":"a"}]}`,
+			want: Callback{Command: CommandAfterCreate, GroupID: "g", GroupType: "Work", Owner: "leckie",
+				Members: []string{"a"}}},
+		"new group without members": {body: `{"CallbackCommand":"Group.CallbackAfterCreateGroup","GroupId":"g"}`,
+			want: Callback{Command: CommandAfterCreate, GroupID: "g"}},
+		"new group with an empty list": {body: `{"CallbackCommand":"Group.CallbackAfterCreateGroup","GroupId":"g",` +
+			`"MemberList":[]}`, want: Callback{Command: CommandAfterCreate, GroupID: "g", Members: []string{}}},
 		"other command": {body: `{"GroupId":1,"GroupId":"","CallbackCommand":"C2C.CallbackAfterSendMsg"}`,
 			want: Callback{Command: "C2C.CallbackAfterSendMsg"}},
 		"command that no one knows": {body: `{"CallbackCommand":"x"}`, want: Callback{Command: "x"}},
+
+		"no new members": {body: joined(`"NewMemberList":[]`), want: Callback{Command: CommandAfterJoin},
+			err: "NewMemberList is empty"},
+		"new members absent": {body: joined(`"MemberList":[{"Member_Account":"a"}]`),
+			want: Callback{Command: CommandAfterJoin}, err: "no NewMemberList"},
+		"new member without an account": {body: joined(`"NewMemberList":[{}]`),
+			want: Callback{Command: CommandAfterJoin}, err: "an item of NewMemberList has no Member_Account"},
+		"members of a new group twice": {body: `{"CallbackCommand":"Group.CallbackAfterCreateGroup","GroupId":"g",` +
+			`"MemberList":[],"MemberList":[]}`, want: Callback{Command: CommandAfterCreate},
+			err: "MemberList is given more than once"},
+		"members of a new group null": {body: `{"CallbackCommand":"Group.CallbackAfterCreateGroup","GroupId":"g",` +
+			`"MemberList":null}`, want: Callback{Command: CommandAfterCreate}, err: "no array"},
 
 		"nothing":         {body: ``, err: "no object"},
 		"blank":           {body: ` `, err: "no object"},
