@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/groupgate/groupgate/internal/im/emulator"
@@ -155,18 +156,18 @@ func (s *scene) fullGroups(ctx context.Context) error {
 	})
 }
 
-// undoOne adds the members back that the oldest finished run removed.
+// undoOne adds the members back that the newest finished run removed.
 func (s *scene) undoOne(ctx context.Context) error {
-	const removed = `{range .items[?(@.status.removed>0)]}{.metadata.name}{" "}{.spec.undo}{"\n"}{end}`
+	const removed = `{range .items[?(@.status.removed>0)]}{.metadata.name}{" "}{end}`
 	out, err := s.Kubectl(ctx, "", "get", "pruneruns", "--sort-by=.metadata.creationTimestamp", "-o=jsonpath="+removed)
 	if err != nil {
 		return err
 	}
-	var name string
-	if _, err := fmt.Sscanf(out, "%s", &name); err != nil {
+	removals := strings.Fields(out)
+	if len(removals) == 0 {
 		return nil // none has ended yet
 	}
-	_, err = s.Kubectl(ctx, "", "patch", "prunerun", name, "--type=merge", "-p", `{"spec":{"undo":"Requested"}}`)
+	_, err = s.Kubectl(ctx, "", "patch", "prunerun", removals[len(removals)-1], "--type=merge", "-p", `{"spec":{"undo":"Requested"}}`)
 	return err
 }
 
