@@ -10,9 +10,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/width"
 	"sigs.k8s.io/yaml"
 )
 
@@ -143,6 +143,17 @@ func TestAlertsAreDocumented(t *testing.T) {
 	}
 }
 
+// columns is how wide a line is in an editor: Chinese characters and full-width punctuation take two columns.
+func columns(line string) (columns int) {
+	for _, r := range line {
+		columns++
+		if kind := width.LookupRune(r).Kind(); kind == width.EastAsianWide || kind == width.EastAsianFullwidth {
+			columns++
+		}
+	}
+	return columns
+}
+
 // Prose wraps at 120 columns, so that diffs are readable. Tables, code, generated parts and lines that consist of a
 // link cannot be wrapped.
 func TestWidthOfMarkdown(t *testing.T) {
@@ -173,7 +184,7 @@ func TestWidthOfMarkdown(t *testing.T) {
 			case strings.HasPrefix(line, "<!--"):
 				generated = strings.Contains(line, "begin")
 			case code, generated, strings.HasPrefix(line, "|"), link.MatchString(line):
-			case utf8.RuneCountInString(line) > most:
+			case columns(line) > most:
 				t.Errorf("%s:%d: the line has more than %d columns", path, number, most)
 			}
 		}

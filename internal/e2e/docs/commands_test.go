@@ -28,6 +28,9 @@ func TestCommandsOfPages(t *testing.T) {
 	}
 	ran, marked := 0, map[string]int{}
 	for _, page := range all {
+		if pages.Original(page.Path) != "" {
+			continue // a test compares its commands with those of the page that it translates
+		}
 		s, err := read(page)
 		if err != nil {
 			t.Error(err)
