@@ -1,4 +1,5 @@
-# Both images can be replaced, for example by a mirror: docker build --build-arg BASE_IMAGE=...
+# Releases are built by hack/image; this file is for those who build with Docker. Both images can be replaced, by a mirror
+# or by a digest: docker build --build-arg BASE_IMAGE=gcr.io/distroless/static@sha256:...
 ARG BUILD_IMAGE=golang:1.26
 ARG BASE_IMAGE=gcr.io/distroless/static:nonroot
 

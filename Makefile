@@ -10,6 +10,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 # The image to build, push and deploy; the default is the one in config/manager.
 IMG ?= groupgate:latest
+# The image that releases name, by its digest.
+RELEASE_IMAGE ?= ghcr.io/groupgate/groupgate
 # The packages of `make test`, the slowest first, since two run side by side: make test PKG=./controllers/...
 PKG ?= ./internal/pruning ./...
 # Arguments of `make demo`: make demo DEMO_ARGS=--once
@@ -34,6 +36,8 @@ SUITE := controllers/gatetest/testdata/suite
 CONTROL_PLANE := go -C hack/controlplane run .
 # For tests that run Deployments: they build it, too, but a test should not wait minutes for a build.
 CONTROLLERS := $(CONTROL_PLANE) -controllers -o ../../bin/controllers
+ACTIONLINT := go tool -modfile=hack/tools/actionlint/go.mod actionlint
+GOVULNCHECK := go tool -modfile=hack/tools/govulncheck/go.mod govulncheck
 CONTROLLER_GEN := go tool -modfile=hack/tools/go.mod controller-gen
 CRD_REF_DOCS := go tool -modfile=hack/tools/go.mod crd-ref-docs
 GOLANGCI_LINT := go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint
@@ -110,6 +114,14 @@ lint: ## Run the linters, including the import rules.
 	cd hack/image && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd $(SUITE) && go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint run \
 	  --config=$(CURDIR)/.golangci.yml .
+
+.PHONY: lint-workflows
+lint-workflows: ## Check the workflows of GitHub Actions.
+	$(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yaml
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities that the binary can reach; says so where vuln.go.dev cannot be reached.
+	@GOVULNCHECK="$(GOVULNCHECK)" hack/vulncheck.sh
 
 .PHONY: dashboard-picture
 dashboard-picture: ## Record two replicas for 12 minutes, and draw docs/images/dashboard.svg from it.
@@ -207,6 +219,18 @@ image-push: ## Push dist/image as IMG, with the credentials of docker login.
 .PHONY: licences
 licences: ## List the licences of all that is linked into the binary, and fail for one that asks for more than its text.
 	go -C hack/image run . licences
+
+.PHONY: chart-push
+chart-push: ## Push the packages of the chart in dist to CHARTS, such as oci://ghcr.io/groupgate/charts, after docker login.
+	for package in dist/groupgate-*.tgz; do $(HELM) push "$$package" "$(CHARTS)"; done
+
+.PHONY: release
+release: ## Build all files of the release VERSION into dist; RELEASE_IMAGE is the image's name without a tag.
+	VERSION="$(VERSION)" IMAGE="$(RELEASE_IMAGE)" hack/release.sh
+
+.PHONY: release-dry-run
+release-dry-run: ## Build what the release workflow builds, under the version v0.0.0-dry-run.
+	$(MAKE) --no-print-directory release VERSION=v0.0.0-dry-run
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG for this machine.

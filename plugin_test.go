@@ -88,8 +88,9 @@ echo "$GOOS $GOARCH $CGO_ENABLED" >"$2"
 	if !slices.Equal(platforms, want) {
 		t.Errorf("platforms %q, want %q", platforms, want)
 	}
-	if release := readFile(t, ".github/workflows/release.yaml"); !bytes.Contains(release, []byte("plugin")) ||
-		!bytes.Contains(release, []byte("dist/groupgate.yaml dist/kubectl-groupgate_*.tar.gz")) {
+	builds := readFile(t, "hack/release.sh")
+	if release := readFile(t, ".github/workflows/release.yaml"); !bytes.Contains(builds, []byte(" plugin ")) ||
+		!bytes.Contains(release, []byte("make release\n")) || !bytes.Contains(release, []byte("dist/groupgate.yaml dist/kubectl-groupgate_*.tar.gz")) {
 		t.Error("the release does not publish the plugin")
 	}
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks that every go.mod is tidy, that generated files are up to date, that the code passes the linters, that the
-# alerts fire when they should, and that every kustomization and the chart render. If all is in order, it changes
-# nothing. It works without git, as in a source archive.
+# Checks that every go.mod is tidy, that generated files are up to date, that code and workflows pass the linters, that
+# the binary can reach no known vulnerability, that the alerts fire when they should, and that every kustomization and
+# the chart render. If all is in order, it changes nothing. It works without git, as in a source archive.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -38,6 +38,12 @@ fi
 
 step "the code passes the linters"
 make --no-print-directory lint || fail "the linters report problems (see above); 'make fmt' fixes formatting"
+
+step "the workflows of GitHub Actions are in order"
+make --no-print-directory lint-workflows || fail "actionlint reports problems in .github/workflows (see above)"
+
+step "no known vulnerability can be reached"
+make --no-print-directory vulncheck || fail "the binary can reach a known vulnerability (see above): update the module"
 
 step "the alerts fire when they should"
 make --no-print-directory test-alerts || fail "an alert fires when it should not, or does not when it should"

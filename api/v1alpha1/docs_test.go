@@ -174,10 +174,10 @@ func TestPrecedenceIsInTheFieldDocs(t *testing.T) {
 		"removed": {"join", "0. a run removed the account from this group, its refuse.until lies ahead, and the " +
 			"trigger is Apply or Invite: reject, with the code and message recorded there; of several runs, those of " +
 			"the one that refuses for longest;"},
-		"undo": {"join", "else, where an undo is adding the account back to this group, the trigger is RESTAPI " +
+		"undo": {"join", "1b. an undo is adding the account back to this group, the trigger is RESTAPI " +
 			"and the operator is the adminAccount of the IMApp: admit;"},
 		"aliases": {"groupTypes", "Aliases: Private=Work, ChatRoom=Meeting, Live=BChatRoom=AVChatRoom."},
-		"unknown": {"groupTypes", "For joins, a type that is absent or unknown passes every filter"},
+		"unknown": {"groupTypes", "groupTypes does not exclude the policy: the gate stays closed."},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -403,10 +403,10 @@ type GroupPolicySpec struct {
 
 	// groupTypes narrow the policy to groups of these types, 1 to 5 of Work,
 	// Public, Meeting, AVChatRoom, Community. Aliases: Private=Work,
-	// ChatRoom=Meeting, Live=BChatRoom=AVChatRoom. For joins, a type that is
-	// absent or unknown passes every filter: a gate does not open because the
-	// vendor invents a word. For pruning, a group of unknown type is never
-	// pruned.
+	// ChatRoom=Meeting, Live=BChatRoom=AVChatRoom. If a callback about a join
+	// names no group type, or one that Groupgate does not know, groupTypes does
+	// not exclude the policy: the gate stays closed. A group of unknown type is
+	// never pruned.
 	// Default: unset, every type. Example: [Public, Community].
 	//
 	// +optional
@@ -416,16 +416,17 @@ type GroupPolicySpec struct {
 	GroupTypes []GroupType `json:"groupTypes,omitempty"`
 
 	// join says who may join; at least one of join and whenFull is set. A join
-	// section speaks when its policy governs the group, its mode is Enforce and
-	// triggers holds the trigger. The verdict is the first of these that holds:
+	// section has a say in a join, and is said to speak, if its policy governs
+	// the group, its mode is Enforce and triggers lists the way in. The verdict is
+	// the first of these that holds:
 	//
 	// 0. a run removed the account from this group, its refuse.until lies ahead,
 	// and the trigger is Apply or Invite: reject, with the code and message
 	// recorded there; of several runs, those of the one that refuses for longest;
 	// 1. a section that speaks denies: reject, with the reject of the
-	// highest-ranked of those; else, where an undo is adding the account back to
-	// this group, the trigger is RESTAPI and the operator is the adminAccount of
-	// the IMApp: admit;
+	// highest-ranked of those;
+	// 1b. an undo is adding the account back to this group, the trigger is RESTAPI
+	// and the operator is the adminAccount of the IMApp: admit;
 	// 2. one allows: admit;
 	// 3. one has allow: reject, with the reject of the highest-ranked of those;
 	// 4. one speaks: admit;

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"log"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -181,7 +182,7 @@ func checkFiles(t *testing.T, layoutDir string) {
 }
 
 func checkPush(t *testing.T, layoutDir string) {
-	server := httptest.NewServer(registry.New(registry.Logger(nil)))
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
 	pushed := strings.TrimSpace(imageCommand(t, "push", "-layout", layoutDir, host+"/chat/groupgate:v1.2.3"))

@@ -20,7 +20,8 @@ const mostMessageBytes = 2000
 // AppConditions are Accepted, ResolvedRefs and Ready of an IMApp, in this order, without transition times; Stalled if
 // it is not accepted, and Warning if there is one.
 func AppConditions(v policy.AppVerdict, app *v1alpha1.IMApp) []metav1.Condition {
-	accepted := yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The app is in the snapshot.")
+	accepted := yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
+		fmt.Sprintf("This IMApp holds sdkAppID %d.", app.Spec.SDKAppID))
 	switch {
 	case v.HeldBy != "" && v.Unconfirmed:
 		accepted = no(v1alpha1.ConditionAccepted, v1alpha1.ReasonConflicted, fmt.Sprintf(
@@ -80,7 +81,7 @@ func VendorCondition(reason, message string, generation int64) metav1.Condition 
 // ListConditions are Accepted and Ready of an AccountList, in this order, without transition times, and Warning if
 // there is one. The list may be packed.
 func ListConditions(v policy.ListVerdict, list *v1alpha1.AccountList) []metav1.Condition {
-	accepted := yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The list is in the snapshot.")
+	accepted := yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The list is accepted as it is written.")
 	return withWarning(complete(v.Object, "In force for the policies that refer to this list.", accepted),
 		v.Generation, suspiciousInList(list))
 }
@@ -132,7 +133,7 @@ func appNotReady(conditions []metav1.Condition, v policy.PolicyVerdict, app stri
 func policyAccepted(v policy.PolicyVerdict) metav1.Condition {
 	switch v.Acceptance {
 	case policy.Accepted:
-		return yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The policy is in the snapshot.")
+		return yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The policy is accepted, and governs the groups that it matches.")
 	case policy.TargetNotFound:
 		return no(v1alpha1.ConditionAccepted, v1alpha1.ReasonTargetNotFound, fmt.Sprintf(
 			"The policy governs nothing, since %s.", v.Message))

@@ -74,7 +74,9 @@ func TestAppConditions(t *testing.T) {
 	}{
 		"Good": {
 			func(*policy.AppVerdict) {},
-			[]string{"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Ready=True/Ready"}, nil,
+			[]string{"Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "Ready=True/Ready"}, []string{
+				"This IMApp holds sdkAppID 1400000000.", "Callbacks of SDKAppID 1400000000 are answered.",
+			},
 		},
 		"Conflicted": {
 			func(v *policy.AppVerdict) { v.HeldBy = "other/older" },
@@ -167,7 +169,10 @@ func TestPolicyConditions(t *testing.T) {
 		},
 		"WithoutReferences": {
 			policy.PolicyVerdict{}, false,
-			[]string{"Accepted=True/Accepted", "Ready=True/Ready"}, []string{"In force for groups vip-* and 1 more."},
+			[]string{"Accepted=True/Accepted", "Ready=True/Ready"}, []string{
+				"The policy is accepted, and governs the groups that it matches.",
+				"In force for groups vip-* and 1 more.",
+			},
 		},
 		"SecretOfTheAppNotFound": {
 			policy.PolicyVerdict{AppRefusal: policy.RefusedSecretNotFound}, true,
