@@ -90,7 +90,8 @@ echo "$GOOS $GOARCH $CGO_ENABLED" >"$2"
 	}
 	builds := readFile(t, "hack/release.sh")
 	if release := readFile(t, ".github/workflows/release.yaml"); !bytes.Contains(builds, []byte(" plugin ")) ||
-		!bytes.Contains(release, []byte("make release\n")) || !bytes.Contains(release, []byte("dist/groupgate.yaml dist/kubectl-groupgate_*.tar.gz")) {
+		!bytes.Contains(release, []byte("make release\n")) ||
+		!bytes.Contains(release, []byte("dist/groupgate.yaml dist/kubectl-groupgate_*.tar.gz")) {
 		t.Error("the release does not publish the plugin")
 	}
 }

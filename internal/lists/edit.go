@@ -2,6 +2,7 @@ package lists
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -205,7 +206,15 @@ func (e *edit) try(ctx context.Context, t task, from source) ([]task, error) {
 		into, closed := e.digitsFor(bytes, len(t.digits)), len(shard.Spec.Accounts) > 0
 		return []task{t}, e.write(ctx, t, shard.ResourceVersion, shard.Spec.Accounts, into, closed)
 	}
-	if err := e.write(ctx, t, shard.ResourceVersion, after, 0, true); err != nil {
+	if why == "" {
+		err = e.replace(ctx, shard, after)
+	} else {
+		err = e.write(ctx, t, shard.ResourceVersion, after, 0, true)
+	}
+	if apierrors.IsNotFound(err) {
+		return []task{t}, nil // somebody has deleted it
+	}
+	if err != nil {
 		return nil, err
 	}
 	e.count(added, removed)
@@ -309,6 +318,30 @@ func (e *edit) write(
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.written[name] = true
+	return nil
+}
+
+// replace writes the accounts of a shard, and fails with a conflict if it has another resourceVersion. An apply of the
+// whole shard costs the API server a quarter more CPU time.
+func (e *edit) replace(ctx context.Context, shard *v1alpha1.AccountList, accounts []string) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": shard.ResourceVersion},
+		"spec":     map[string]any{"accounts": accounts},
+	})
+	if err != nil {
+		return fmt.Errorf("encode AccountList %s: %w", shard.Name, err)
+	}
+	target := &metav1.PartialObjectMetadata{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: shard.Name},
+	}
+	target.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AccountList"))
+	err = e.Client.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager))
+	if err != nil {
+		return fmt.Errorf("patch AccountList %s: %w", shard.Name, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.written[shard.Name] = true
 	return nil
 }
 

@@ -202,13 +202,15 @@ const lookAgain = time.Second
 
 // refuseForeign fails if policies select AccountLists by the label of the list that are foreign.
 func (e *edit) refuseForeign(ctx context.Context) error {
-	began := time.Now()
-	if began.Sub(time.Unix(0, atomic.LoadInt64(&e.looked))) < lookAgain {
-		return nil
+	last, now := atomic.LoadInt64(&e.looked), time.Now().UnixNano()
+	if now-last < int64(lookAgain) || last > 0 && !atomic.CompareAndSwapInt64(&e.looked, last, now) {
+		return nil // others have looked, or are about to
 	}
 	names, err := e.names(ctx, e.unmanaged())
 	if err == nil && len(names) == 0 {
-		atomic.StoreInt64(&e.looked, began.UnixNano())
+		atomic.StoreInt64(&e.looked, now)
+	} else {
+		atomic.StoreInt64(&e.looked, 0)
 	}
 	if err != nil || len(names) == 0 {
 		return err

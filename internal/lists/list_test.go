@@ -219,6 +219,11 @@ func TestRequestsOfAnEdit(t *testing.T) {
 			requests["APPLY"]++
 			return c.Apply(ctx, object, opts...)
 		},
+		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch,
+			opts ...client.PatchOption) error {
+			requests["PATCH"]++
+			return c.Patch(ctx, object, patch, opts...)
+		},
 	})
 	check := func(what string, want map[string]int, edit func(context.Context, []string) (Result, error)) {
 		t.Helper()
@@ -229,10 +234,10 @@ func TestRequestsOfAnEdit(t *testing.T) {
 			t.Errorf("%s (-want,+got):\n%s", what, diff)
 		}
 	}
-	check("the first removal", map[string]int{"GET from the cache": 2, "LIST": 1, "APPLY": 1}, l.Remove)
-	check("an addition", map[string]int{"GET from the cache": 2, "APPLY": 1}, l.Add)
+	check("the first removal", map[string]int{"GET from the cache": 2, "LIST": 1, "PATCH": 1}, l.Remove)
+	check("an addition", map[string]int{"GET from the cache": 2, "PATCH": 1}, l.Add)
 	l.looked = time.Now().Add(time.Hour).UnixNano() // however slow this test is
-	check("another removal", map[string]int{"GET from the cache": 2, "APPLY": 1}, l.Remove)
+	check("another removal", map[string]int{"GET from the cache": 2, "PATCH": 1}, l.Remove)
 	l.looked = time.Now().Add(-2 * time.Second).UnixNano()
 	check("one of nothing, later", map[string]int{"GET from the cache": 2, "GET": 2, "LIST": 1}, l.Remove)
 }
@@ -335,20 +340,27 @@ func TestWriterThatDiesLosesNothing(t *testing.T) {
 		stop := l.witness(t, lasting[1:])
 		var mu sync.Mutex
 		writes, carriedOut := 0, at%2 == 0
+		write := func(carryOut func() error) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if writes++; writes*2 >= at {
+				if writes*2 <= at+1 && carriedOut {
+					labtest.Must(t, carryOut())
+				}
+				return died
+			}
+			return carryOut()
+		}
 		dying := *l
 		dying.Client = interceptor.NewClient(labtest.Client(t), interceptor.Funcs{
 			Apply: func(
 				ctx context.Context, c client.WithWatch, object runtime.ApplyConfiguration, opts ...client.ApplyOption,
 			) error {
-				mu.Lock()
-				defer mu.Unlock()
-				if writes++; writes*2 >= at {
-					if writes*2 <= at+1 && carriedOut {
-						labtest.Must(t, c.Apply(ctx, object, opts...))
-					}
-					return died
-				}
-				return c.Apply(ctx, object, opts...)
+				return write(func() error { return c.Apply(ctx, object, opts...) })
+			},
+			Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch,
+				opts ...client.PatchOption) error {
+				return write(func() error { return c.Patch(ctx, object, patch, opts...) })
 			},
 		})
 		_, err = dying.Add(t.Context(), more)
