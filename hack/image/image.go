@@ -127,7 +127,8 @@ func (r *recipe) compile(ctx context.Context, platform v1.Platform) ([]byte, err
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "groupgate")
 	cmd := exec.CommandContext(ctx, "go", "build", "-pgo="+filepath.Join(source, "hack", "callback.pgo"), "-trimpath",
-		"-buildvcs=false", "-ldflags", "-s -w -X main.version="+r.version+" -X main.revision="+r.revision, "-o", path, ".")
+		"-buildvcs=false", "-ldflags", "-s -w -X main.version="+r.version+" -X main.revision="+r.revision,
+		"-o", path, ".")
 	cmd.Dir = source
 	cmd.Env = goEnvironment(platform)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -66,8 +66,8 @@ func namespaces(uid, gid int) *syscall.SysProcAttr {
 	return attr
 }
 
-// checkNamespaces says what to do where namespaces cannot be made.
-func checkNamespaces() error {
+// Check fails on a machine that cannot run Pods, and says what to change.
+func Check() error {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{argument0}
 	cmd.Env = []string{specVariable + "={}"} // mounts, and fails then

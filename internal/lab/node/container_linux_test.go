@@ -16,7 +16,7 @@ const noCapabilities = "0000000000000000"
 // probe runs a program in a container and returns what it found there.
 func probe(t *testing.T, limit func(*container)) map[string]string {
 	t.Helper()
-	if err := checkNamespaces(); err != nil {
+	if err := Check(); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
 		}

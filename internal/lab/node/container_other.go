@@ -11,4 +11,5 @@ func (c *container) command() (*exec.Cmd, error) {
 	return nil, errors.New("containers need Linux")
 }
 
-func checkNamespaces() error { return errors.New("Pods run on Linux only") }
+// Check fails on a machine that cannot run Pods, and says what to change.
+func Check() error { return errors.New("Pods run on Linux only") }

@@ -63,7 +63,7 @@ const nodeName = "lab"
 // Start starts a node, which must be stopped. ctx bounds the start only. The first start on a machine builds
 // kube-controller-manager, which takes minutes.
 func Start(ctx context.Context, o Options) (*Node, error) {
-	if err := checkNamespaces(); err != nil {
+	if err := Check(); err != nil {
 		return nil, err
 	}
 	if o.BindFlags == nil {
