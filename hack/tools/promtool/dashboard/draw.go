@@ -191,7 +191,7 @@ func (s *picture) curve(
 	if area {
 		first, last := atX(c.points[0].at), atX(c.points[len(c.points)-1].at)
 		closed := fmt.Sprintf("%sL%.1f %.1fL%.1f %.1fZ", path.String(), last, bottom, first, bottom)
-		s.add(`<path d="%s" fill="%s"/><path d="%[1]s" fill="%s" fill-opacity="0.3"/>`, closed, paper, fill)
+		s.add(`<path d="%s" fill="%s"/><path d="%[1]s" fill="%[3]s" fill-opacity="0.3"/>`, closed, paper, fill)
 	}
 	s.add(`<path d="%s" fill="none" stroke="%s" stroke-width="1.4" stroke-linejoin="round"/>`, path.String(), fill)
 }
