@@ -39,9 +39,11 @@ func (d *database) step() time.Duration {
 // load reads the files of hack/record into a database to close.
 func load(scrapes string) (*database, error) {
 	files, err := filepath.Glob(filepath.Join(scrapes, "*.txt"))
-	if err != nil || len(files) < 4 {
-		return nil, fmt.Errorf("%d scrapes in %q: say where hack/record wrote them, with --scrapes: %w", len(files),
-			scrapes, err)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) < 4 {
+		return nil, fmt.Errorf("%d scrapes in %q: say where hack/record wrote them, with --scrapes", len(files), scrapes)
 	}
 	slices.Sort(files) // by time
 	d := &database{}
