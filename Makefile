@@ -75,6 +75,9 @@ test: ## Run all tests with the race detector against a real API server; PKG=./c
 	$(CONTROLLERS) >/dev/null
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C hack/image test -race -timeout=20m .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C $(SUITE) test -race .
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C hack/gitops test -race .
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" GOFLAGS=-tags=remove_all_sd \
+	  go -C hack/tools/promtool test ./dashboard
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m $(PKG)
 
 .PHONY: drill
@@ -106,6 +109,7 @@ fmt: ## Format the Go code.
 lint: ## Run the linters, including the import rules.
 	$(GOLANGCI_LINT) run
 	cd hack/controlplane && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
+	cd hack/gitops && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 	cd hack/image && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd $(SUITE) && go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint run \
@@ -118,6 +122,14 @@ lint-workflows: ## Check the workflows of GitHub Actions.
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities that the binary can reach; says so where vuln.go.dev cannot be reached.
 	@GOVULNCHECK="$(GOVULNCHECK)" hack/vulncheck.sh
+
+.PHONY: dashboard-picture
+dashboard-picture: ## Record two replicas for 12 minutes, and draw docs/images/dashboard.svg from it.
+	@mkdir -p bin/scrapes && rm -f bin/scrapes/*.txt
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" \
+	  go run ./hack/record --dir=bin/scrapes --for=12m --interval=5s
+	GOFLAGS=-tags=remove_all_sd go -C hack/tools/promtool run ./dashboard --scrapes=../../../bin/scrapes \
+	  --svg=../../../docs/images/dashboard.svg
 
 .PHONY: test-alerts
 test-alerts: ## Test the alerts of config/prometheus.

@@ -70,14 +70,16 @@ func (p *place) fill(ctx context.Context, groups ...emulator.GroupSpec) {
 		p.must(err)
 		outcome, err := backend.Apply(ctx, group.ID, "nina")
 		p.must(err)
-		if outcome.Result == emulator.ResultFull {
-			full++
+		if outcome.Result != emulator.ResultFull {
+			continue
 		}
+		full++
+		// One after the other: lists are in the order of the plans.
+		p.must(lab.Await(ctx, "the run to await approval", func(ctx context.Context) (bool, error) {
+			out, err := p.Kubectl(ctx, "", "get", "pruneruns")
+			return strings.Count(out, "AwaitingApproval") == full, err
+		}))
 	}
-	p.must(lab.Await(ctx, "the runs to await approval", func(ctx context.Context) (bool, error) {
-		out, err := p.Kubectl(ctx, "", "get", "pruneruns")
-		return strings.Count(out, "AwaitingApproval") == full, err
-	}))
 }
 
 func newPlace(t *testing.T, j *janitor, setup string) *place {
