@@ -81,8 +81,8 @@ func (h *handler) decide(x *exchange, app *policy.CompiledApp, query *policy.Joi
 }
 
 // groupType translates the vendor's spelling. For a type that is absent or unknown no policy is excluded by groupTypes,
-// so that no gate opens for a type that the vendor introduces; it is counted, since a policy may then apply to more than
-// it says.
+// so that no gate opens for a type that the vendor introduces; it is counted, since a policy may then apply to more
+// than it says.
 func (h *handler) groupType(c *callback.Callback) policy.GroupType {
 	groupType := policy.ParseGroupType(im.GroupType(c.GroupType))
 	if groupType == policy.TypeUnknown {

@@ -115,8 +115,9 @@ func TestNewMembersWhomTheGateRefusesAreLeaks(t *testing.T) {
 			body: createdBody(`"Owner_Account":"leckie","Operator_Account":"x",`, "leckie", "jared", "mallory"),
 			want: []string{leak("mallory", "NotListed", "gate")}},
 		"created, and one way in is not gated": {input: invitable, body: createdBody("", "mallory")},
-		"created with the admin account":       {input: admin(members("jared")), body: createdBody("", "administrator")},
-		"created without members":              {input: members("jared"), body: createdBody("")},
+		"created with the admin account": {input: admin(members("jared")),
+			body: createdBody("", "administrator")},
+		"created without members": {input: members("jared"), body: createdBody("")},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -73,7 +73,7 @@ func TestDocumentedCommands(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "kinds", "prunerun.md"))
 	must(t, err)
 	for _, merge := range []string{approve, deny, undo} {
-		want := "\nkubectl patch prunerun NAME -n chat --type=merge -p '" + merge + "'\n"
+		want := "\nkubectl patch prunerun $RUN -n chat --type=merge -p '" + merge + "'\n"
 		if !strings.Contains(string(page), want) {
 			t.Errorf("docs/kinds/prunerun.md does not say %q", want)
 		}

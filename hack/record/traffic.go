@@ -167,7 +167,8 @@ func (s *scene) undoOne(ctx context.Context) error {
 	if len(removals) == 0 {
 		return nil // none has ended yet
 	}
-	_, err = s.Kubectl(ctx, "", "patch", "prunerun", removals[len(removals)-1], "--type=merge", "-p", `{"spec":{"undo":"Requested"}}`)
+	_, err = s.Kubectl(ctx, "", "patch", "prunerun", removals[len(removals)-1], "--type=merge",
+		"-p", `{"spec":{"undo":"Requested"}}`)
 	return err
 }
 

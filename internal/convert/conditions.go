@@ -133,7 +133,8 @@ func appNotReady(conditions []metav1.Condition, v policy.PolicyVerdict, app stri
 func policyAccepted(v policy.PolicyVerdict) metav1.Condition {
 	switch v.Acceptance {
 	case policy.Accepted:
-		return yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted, "The policy is accepted, and governs the groups that it matches.")
+		return yes(v1alpha1.ConditionAccepted, v1alpha1.ReasonAccepted,
+			"The policy is accepted, and governs the groups that it matches.")
 	case policy.TargetNotFound:
 		return no(v1alpha1.ConditionAccepted, v1alpha1.ReasonTargetNotFound, fmt.Sprintf(
 			"The policy governs nothing, since %s.", v.Message))
