@@ -21,8 +21,8 @@ const (
 // that the vendor refused to remove, which the next plans leave out, and those of a finished undo. Only the record in
 // the API has them then. A plan that awaits approval would take up to a hundred kilobytes on every replica, for a day.
 //
-// The accounts that the run refuses at the time now stay readable through Refusal. Packing a packed run drops them if
-// the refusal is over by then.
+// The accounts that the run refuses at the time now, or has added back shortly before, stay readable through Refusal.
+// Packing a packed run drops them if that is over by then.
 func PackRun(run *v1alpha1.PruneRun, now time.Time) {
 	refusal, ok := Refusal(run)
 	delete(run.Annotations, refusedAccounts)
