@@ -1,9 +1,12 @@
 package pages_test
 
 import (
+	"cmp"
 	"io/fs"
 	"net/url"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,6 +54,40 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	t.Logf("%d pages, %d links to files and headings, %d to %d other hosts", len(all), here, outside, len(elsewhere))
 	if here < 100 {
 		t.Errorf("%d links: the pages are not read", here)
+	}
+}
+
+// What the chart, the alerts and the binary print leads somewhere, too.
+func TestLinksOutsideOfPagesLeadSomewhere(t *testing.T) {
+	tree, all := readAll(t)
+	anchors := map[string]bool{}
+	for _, page := range all {
+		for _, heading := range page.Headings {
+			anchors[page.Path+"#"+heading.Anchor] = true
+		}
+	}
+	link := regexp.MustCompile(regexp.QuoteMeta(onGitHub[:len(onGitHub)-1]) + `(?:/blob/main/([\w./-]+\.md))?#([a-z][\w-]*)`)
+	links := 0
+	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (name == "bin" || name == "dist" || name == ".git"):
+			return fs.SkipDir
+		case !slices.Contains([]string{".go", ".txt", ".yaml", ".json", ".sh", ".tpl"}, path.Ext(name)):
+			return nil
+		}
+		text, err := fs.ReadFile(tree, name)
+		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
+			links++
+			if page := cmp.Or(match[1], "README.md"); !anchors[page+"#"+match[2]] {
+				t.Errorf("%s: %s has no heading %q", name, page, match[2])
+			}
+		}
+		return err
+	})
+	if err != nil || links < 20 {
+		t.Errorf("%d links: %v", links, err)
 	}
 }
 

@@ -124,6 +124,34 @@ join: {allow: {accounts: [jared]}}`))
 	}
 }
 
+// What would end half-way, or cost policies, is refused before anything has changed.
+func TestWhatTheClusterForbidsIsRefusedBeforehand(t *testing.T) {
+	w := newWorld(t)
+	chart := filepath.Join(lab.Root(), "config", "chart", "groupgate")
+	refused := func(sentence string, args ...string) {
+		t.Helper()
+		if out, err := w.tryHelm(args...); err == nil || !strings.Contains(out, sentence) {
+			t.Errorf("helm %v: %s\nwant %s", args, out, sentence)
+		}
+	}
+	refused("watchNamespaces has chat, but there is no such namespace: kubectl create namespace chat",
+		"install", "groupgate", chart, "--create-namespace")
+	w.kubectl("create", "namespace", "chat")
+	w.helm("install", "groupgate", chart, "--create-namespace", "--set=crds.keep=false",
+		"--set=watchNamespaces={chat,"+namespace+"}")
+	w.apply(lab.App{}.Manifests())
+	policies := w.policies()
+
+	refused("ALL policies with them: upgrade once with crds.enabled=true and crds.keep=true",
+		"upgrade", "groupgate", chart, "--set=crds.enabled=false")
+	w.helm("upgrade", "groupgate", chart, "--set=crds.keep=true")
+	w.helm("upgrade", "groupgate", chart, "--set=crds.enabled=false")
+	if diff := cmp.Diff(policies, w.policies()); diff != "" {
+		t.Errorf("policies (-want,+got)\n%s", diff)
+	}
+	w.helm("upgrade", "groupgate", chart, "--set=crds.enabled=true")
+}
+
 const repository = "ghcr.io/groupgate/groupgate:"
 
 // awaitGone waits until kubectl finds no such object of ours in the namespace of the pods.
