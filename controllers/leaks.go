@@ -27,6 +27,8 @@ const (
 	// maxPendingLeaks bounds the events that wait for the API server. The counter has all leaks.
 	maxPendingLeaks = 100
 	leakTimeout     = 10 * time.Second
+	// leakRetry is the time after which a leak is told of although the last event on its policy could not be written.
+	leakRetry = time.Minute
 )
 
 // LeakEvents writes an event on the policy that refuses a member, at most one an hour for each policy, on every
@@ -40,7 +42,7 @@ type LeakEvents struct {
 
 	once    sync.Once
 	mu      sync.Mutex
-	told    map[string]time.Time // by the UID of the policy
+	told    map[string]time.Time // by the UID of the policy; where that failed, as long before as leaves leakRetry
 	pending chan policy.Leak
 }
 
@@ -87,7 +89,7 @@ func (l *LeakEvents) Start(ctx context.Context) error {
 	}
 }
 
-// tell writes the event. If that fails, the next leak is told of.
+// tell writes the event. If that fails, a leak after leakRetry is told of: each would be a call otherwise.
 func (l *LeakEvents) tell(ctx context.Context, leak *policy.Leak) {
 	ctx, cancel := context.WithTimeout(ctx, leakTimeout)
 	defer cancel()
@@ -98,7 +100,7 @@ func (l *LeakEvents) tell(ctx context.Context, leak *policy.Leak) {
 	l.Log.Error(err, "Cannot write the event about a leak", "policy", leak.Policy.Key())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.told, leak.Policy.UID)
+	l.told[leak.Policy.UID] = l.Now().Add(leakRetry - leakInterval)
 }
 
 func leakEvent(leak *policy.Leak, now time.Time) *eventsv1.Event {

@@ -407,6 +407,6 @@ func sameRefusal(a, b *policy.Refusal) bool {
 		return a == b
 	}
 	return a.UID == b.UID && a.App == b.App && a.Group == b.Group &&
-		a.Restoring == b.Restoring && a.Reject == b.Reject && a.Until.Equal(b.Until) &&
+		a.Restoring == b.Restoring && a.Restored == b.Restored && a.Reject == b.Reject && a.Until.Equal(b.Until) &&
 		slices.Equal(a.Accounts, b.Accounts)
 }

@@ -55,7 +55,9 @@ func (h *handler) judge(
 	if app.Authentication() == policy.AuthenticateNone {
 		return resultUnverified, continues
 	}
-	query := policy.JoinQuery{Group: c.GroupID, Type: h.groupType(c), Operator: c.Operator, Now: x.started}
+	query := policy.JoinQuery{
+		Group: c.GroupID, Type: h.groupType(c), Operator: c.Operator, Now: x.started, Reported: true,
+	}
 	outcome := resultAdmitted
 	for _, account := range c.Members {
 		if account == c.Owner || account == app.AdminAccount() {

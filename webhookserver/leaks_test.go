@@ -77,6 +77,12 @@ func TestNewMembersWhomTheGateRefusesAreLeaks(t *testing.T) {
 		Namespace: "chat", App: "prod", SDKAppID: appID, Group: group, Accounts: []string{"carol"},
 		Until: wallClock.Add(time.Hour), Run: "run",
 	}}
+	restored := admin(members("jared"))
+	restored.Refusals = []policy.Refusal{{
+		Namespace: "chat", App: "prod", SDKAppID: appID, Group: group, Accounts: []string{"carol"},
+		Until: wallClock.Add(time.Minute), Restored: true, Run: "run",
+	}}
+	byAdmin := `"JoinType":"Invited","Operator_Account":"administrator",`
 	const byRESTAPI = "&OptPlatform=RESTAPI"
 	tests := map[string]struct {
 		input *policy.Input
@@ -110,6 +116,10 @@ func TestNewMembersWhomTheGateRefusesAreLeaks(t *testing.T) {
 		"removed, and not allowed back yet": {input: removed, body: joinedBody(`"JoinType":"Apply",`, "carol"),
 			want: []string{leak("carol", "Pruned", "nobody")}},
 		"removed, and added by the app": {input: removed, body: joinedBody(`"JoinType":"Invited",`, "carol"), rest: true},
+
+		"removed, and added back by an undo": {input: restored, rest: true, body: joinedBody(byAdmin, "carol")},
+		"added beside one whom an undo added back": {input: restored, rest: true,
+			body: joinedBody(byAdmin, "carol", "mallory"), want: []string{leak("mallory", "NotListed", "gate")}},
 
 		"created with members": {input: members("jared"),
 			body: createdBody(`"Owner_Account":"leckie","Operator_Account":"x",`, "leckie", "jared", "mallory"),

@@ -1,16 +1,21 @@
 package convert
 
 import (
+	"time"
+
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/policy"
 )
+
+// lateReports is how long after an undo the vendor may report its additions.
+const lateReports = 10 * time.Minute
 
 // Refusal converts what a PruneRun, packed or not, has written down that matters to joins; false where nothing does. It
 // goes by what is recorded, and by no clock: a refusal that is over is a record still.
 //
 // Accounts are refused from the moment that their batch is recorded, which is before the deletion is sent. Those that
 // the run kept are not. An undo ends the refusal as soon as it is requested, and restores the accounts that it recorded
-// until it is finished.
+// until it is finished. Then it has restored them, for as long as that may be reported.
 func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
 	record := policy.Refusal{
 		Namespace: run.Namespace,
@@ -25,11 +30,12 @@ func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
 	}
 	switch {
 	case status.Undo != nil:
-		if !status.Undo.FinishedAt.IsZero() {
-			return policy.Refusal{}, false
+		record.Accounts = restoredAccounts(run)
+		if finished := status.Undo.FinishedAt; finished.IsZero() {
+			record.Restoring = true
+		} else {
+			record.Restored, record.Until = true, finished.Add(lateReports)
 		}
-		record.Restoring = true
-		record.Accounts = restoredAccounts(status.Undo)
 	case run.Spec.Undo != "", status.Refuse == nil:
 		return policy.Refusal{}, false
 	default:
@@ -40,7 +46,11 @@ func Refusal(run *v1alpha1.PruneRun) (policy.Refusal, bool) {
 	return record, len(record.Accounts) > 0
 }
 
-func restoredAccounts(undo *v1alpha1.PruneUndo) []string {
+func restoredAccounts(run *v1alpha1.PruneRun) []string {
+	if packed, ok := accountsOfPacked(run); ok {
+		return packed
+	}
+	undo := run.Status.Undo
 	accounts := make([]string, len(undo.Accounts))
 	for i := range undo.Accounts {
 		accounts[i] = undo.Accounts[i].Account

@@ -33,6 +33,12 @@ func TestRefusal(t *testing.T) {
 			Accounts: accounts, Restoring: true,
 		}
 	}
+	restored := func(accounts ...string) *policy.Refusal {
+		return &policy.Refusal{
+			Namespace: "chat", App: "prod", Group: "lounge", UID: "uid", Run: "run",
+			Accounts: accounts, Restored: true, Until: created.Add(10 * time.Minute),
+		}
+	}
 	undo := func(finished time.Time, accounts ...string) *v1alpha1.PruneUndo {
 		u := &v1alpha1.PruneUndo{StartedAt: metav1.Time{Time: created}, FinishedAt: metav1.Time{Time: finished}}
 		for _, account := range accounts {
@@ -65,7 +71,8 @@ func TestRefusal(t *testing.T) {
 			r.Status.Refuse, r.Spec.Undo, r.Status.Undo = nil, v1alpha1.UndoRequested, undo(time.Time{}, "c")
 		}, restoring("c")},
 		"NobodyToRestore": {func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(time.Time{}) }, nil},
-		"Restored":        {func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(created, "c", "a") }, nil},
+		"Restored":        {func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(created, "c", "a") }, restored("c", "a")},
+		"NobodyRestored":  {func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(created) }, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

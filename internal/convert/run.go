@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// refusedAccounts is the annotation in which a packed run holds the accounts that it refuses. The API accepts no
+	// refusedAccounts is the annotation in which a packed run holds the accounts of its Refusal. The API accepts no
 	// space in the name of an annotation: no run comes from the API with it, and a packed run that refuses accounts
 	// cannot be written to the API.
 	refusedAccounts = "refused accounts"
@@ -21,8 +21,8 @@ const (
 // that the vendor refused to remove, which the next plans leave out, and those of a finished undo. Only the record in
 // the API has them then. A plan that awaits approval would take up to a hundred kilobytes on every replica, for a day.
 //
-// The accounts that the run refuses at the time now stay readable through Refusal. Packing a packed run drops them if
-// the refusal is over by then.
+// The accounts that the run refuses at the time now, or has added back shortly before, stay readable through Refusal.
+// Packing a packed run drops them if that is over by then.
 func PackRun(run *v1alpha1.PruneRun, now time.Time) {
 	refusal, ok := Refusal(run)
 	delete(run.Annotations, refusedAccounts)
@@ -49,8 +49,14 @@ func PackRun(run *v1alpha1.PruneRun, now time.Time) {
 
 // removedAccounts are those that the run has removed or is removing.
 func removedAccounts(run *v1alpha1.PruneRun) []string {
-	if packed, ok := run.Annotations[refusedAccounts]; ok {
-		return strings.Split(packed, accountSeparator)
+	if packed, ok := accountsOfPacked(run); ok {
+		return packed
 	}
 	return prunerun.RemovedAccounts(run)
+}
+
+// accountsOfPacked are those that a packed run holds.
+func accountsOfPacked(run *v1alpha1.PruneRun) ([]string, bool) {
+	packed, ok := run.Annotations[refusedAccounts]
+	return strings.Split(packed, accountSeparator), ok
 }

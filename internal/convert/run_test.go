@@ -53,7 +53,14 @@ func TestPackedRunHasNoAccountsButThoseThatMatterToJoins(t *testing.T) {
 			change: func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(time.Time{}, restored) },
 			want:   []string{"i1"}, undo: undo(time.Time{}, restored),
 		},
-		"Undone": {change: func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(now, restored) }, undo: undo(now)},
+		"Undone": {
+			change: func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(now, restored) },
+			want:   []string{"i1"}, undo: undo(now),
+		},
+		"UndoneLongAgo": {
+			change: func(r *v1alpha1.PruneRun) { r.Status.Undo = undo(now.Add(-lateReports), restored) },
+			undo:   undo(now.Add(-lateReports)),
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +131,7 @@ func TestPackedRunsDecideJoinsAsTheRunsDo(t *testing.T) {
 			run.Status.Undo.FinishedAt = metav1.NewTime(now)
 		}
 		packed := run.DeepCopy()
-		for at := now; n("stored", 2) > 0; at = at.Add(time.Duration(n("later", 3)) * time.Minute) {
+		for at := now; n("stored", 2) > 0; at = at.Add(time.Duration(n("later", 6)) * time.Minute) {
 			PackRun(packed, at)
 			if diff := cmp.Diff(refusalAt(run, at), refusalAt(packed, at)); diff != "" {
 				t.Fatalf("refusal (-run,+packed):\n%s", diff)

@@ -16,6 +16,9 @@ type JoinQuery struct {
 	Operator string
 	// Now is the time of the query: refusals end.
 	Now time.Time
+	// Reported says that the account has joined: what an undo has added counts as if it were still being added, since
+	// the vendor reports it afterwards.
+	Reported bool
 }
 
 // Verdict answers a [JoinQuery].
@@ -149,7 +152,7 @@ func (a *CompiledApp) checkRefusals(q *JoinQuery, hash uint64) (record *compiled
 	if q.Operator == "" || q.Operator != a.adminAccount {
 		return nil, false
 	}
-	record = refusals.restoring(q.Account, hash)
+	record = refusals.restoring(q, hash)
 	return record, record != nil
 }
 

@@ -125,12 +125,15 @@ type Refusal struct {
 	// Accounts longer than [accounts.MaxBytes] are left out.
 	Accounts []string
 	// Until is when the accounts may apply and be invited again; zero if they are not refused. Reject answers them
-	// before.
+	// before. If Restored, it is when no additions of theirs are reported any more.
 	Until  time.Time
 	Reject Rejection
 	// Restoring says that the accounts are being added back: the app's admin account may add them over REST unless a
 	// section denies them.
 	Restoring bool
+	// Restored says that an undo has added the accounts back. They are not refused, and reports of their additions may
+	// still come.
+	Restored bool
 }
 
 // Policy is a GroupPolicy.

@@ -177,7 +177,7 @@ func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 	var told *Verdict
 	var until time.Time
 	for _, r := range n.in.Refusals {
-		if !binds(&r, a) || r.Group != q.Group || !r.Until.After(q.Now) ||
+		if !binds(&r, a) || r.Group != q.Group || !r.Until.After(q.Now) || r.Restored ||
 			!slices.Contains(r.Accounts, q.Account) {
 			continue
 		}
@@ -199,7 +199,8 @@ func (n naive) refusal(a *App, q JoinQuery) *Verdict {
 // restores reports whether the query is the operator adding back whom a run removed.
 func (n naive) restores(a *App, q JoinQuery) bool {
 	for _, r := range n.in.Refusals {
-		if r.Restoring && binds(&r, a) && r.Group == q.Group &&
+		holds := r.Restoring || r.Restored && q.Reported && r.Until.After(q.Now)
+		if holds && binds(&r, a) && r.Group == q.Group &&
 			slices.Contains(r.Accounts, q.Account) {
 			return q.Trigger == TriggerRESTAPI && a.AdminAccount != "" && q.Operator == a.AdminAccount
 		}

@@ -139,6 +139,7 @@ func drawRecord(t *rapid.T) Refusal {
 		UID:       fmt.Sprint("run-", rapid.IntRange(1, 20).Draw(t, "run")),
 		Run:       "a-run",
 		Accounts:  some(t, "accounts", someAccounts, 4), Restoring: rapid.IntRange(0, 2).Draw(t, "restoring") == 0,
+		Restored: rapid.IntRange(0, 2).Draw(t, "restored") == 0,
 		Reject: Rejection{
 			Code:    rapid.SampledFrom([]int32{0, 1, 10100, 10110, 10200, 10201}).Draw(t, "code"),
 			Message: rapid.SampledFrom([]string{"", "m", "n"}).Draw(t, "message"),
@@ -173,6 +174,7 @@ func drawQuery(t *rapid.T) JoinQuery {
 
 		Operator: rapid.SampledFrom([]string{"administrator", "administrator", "", "jared"}).Draw(t, "operator"),
 		Now:      now.Add(time.Duration(rapid.IntRange(-1, 4).Draw(t, "now")) * time.Second),
+		Reported: rapid.Bool().Draw(t, "reported"),
 	}
 }
 

@@ -18,6 +18,7 @@ type compiledRefusal struct {
 	until     time.Time
 	reject    Rejection
 	restoring bool
+	restored  bool
 	run       string
 
 	// fingerprint leaves out the run, on which no decision depends, and which app it is.
@@ -33,6 +34,7 @@ func compileRefusal(r *Refusal) *compiledRefusal {
 		until:     r.Until.Round(0).UTC(),
 		reject:    r.Reject.normal(),
 		restoring: r.Restoring,
+		restored:  r.Restored,
 		run:       r.Run,
 	}
 	var t transcript
@@ -41,6 +43,7 @@ func compileRefusal(r *Refusal) *compiledRefusal {
 	t.time(compiled.until)
 	t.rejection(compiled.reject)
 	t.flag(compiled.restoring)
+	t.flag(compiled.restored)
 	compiled.fingerprint = t.sum()
 	return compiled
 }
@@ -65,17 +68,18 @@ func (g groupRefusals) refusing(account string, hash uint64, now time.Time) *com
 		if !now.Before(r.until) {
 			return nil // and those after it end no later
 		}
-		if r.accounts.Contains(account, hash) {
+		if !r.restored && r.accounts.Contains(account, hash) {
 			return r
 		}
 	}
 	return nil
 }
 
-// restoring returns the record by which the account is being added back; nil if it is not.
-func (g groupRefusals) restoring(account string, hash uint64) *compiledRefusal {
+// restoring returns the record by which the account is being added back or, for a report, was; nil if there is none.
+func (g groupRefusals) restoring(q *JoinQuery, hash uint64) *compiledRefusal {
 	for _, r := range g {
-		if r.restoring && r.accounts.Contains(account, hash) {
+		holds := r.restoring || r.restored && q.Reported && q.Now.Before(r.until)
+		if holds && r.accounts.Contains(q.Account, hash) {
 			return r
 		}
 	}

@@ -32,6 +32,8 @@ func TestRecords(t *testing.T) {
 	refusal := recordOf("a", refusing(later, 10120, "Come back later"), "tommy", "jared")
 	beingRestored := recordOf("a", restoring, "tommy", "jared")
 	asAdmin := func(q *JoinQuery) { q.Trigger, q.Operator = TriggerRESTAPI, "administrator" }
+	restored := recordOf("a", func(r *Refusal) { r.Restored, r.Until = true, later }, "tommy", "jared")
+	reported := func(q *JoinQuery) { asAdmin(q); q.Reported = true }
 	nobodysApp := func(a *App) { a.AdminAccount = "" }
 
 	tests := map[string]struct {
@@ -214,6 +216,27 @@ func TestRecords(t *testing.T) {
 			want: refuse(ReasonNotListed),
 		},
 		"a record that restores refuses nobody": {records: []Refusal{beingRestored}, want: admit(ReasonUnmatched)},
+		"restored, which is reported afterwards": {
+			records: []Refusal{restored}, query: reported,
+			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: admit(ReasonRestored),
+		},
+		"restored, and denied": {
+			records: []Refusal{restored}, query: reported,
+			policies: []Policy{policyNamed("p", 1, joining(deny("jared")))}, want: refuse(ReasonDenied),
+		},
+		"restored, and another joined": {
+			records: []Refusal{restored}, query: func(q *JoinQuery) { reported(q); q.Account = "mallory" },
+			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
+		},
+		"restored, and reported too late": {
+			records: []Refusal{restored}, query: func(q *JoinQuery) { reported(q); q.Now = later },
+			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
+		},
+		"restored, and added once more": {
+			records: []Refusal{restored}, query: asAdmin,
+			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: refuse(ReasonNotListed),
+		},
+		"restored, and not refused": {records: []Refusal{restored}, want: admit(ReasonUnmatched)},
 		"one run restores what another refuses": {
 			records: []Refusal{refusal, recordOf("b", restoring, "jared")}, query: asAdmin,
 			policies: []Policy{policyNamed("p", 1, joining(allow()))}, want: admit(ReasonRestored),
@@ -259,6 +282,7 @@ func TestRecordsInTheHash(t *testing.T) {
 		"code":      func(in *Input) { in.Refusals[0].Reject.Code++ },
 		"message":   func(in *Input) { in.Refusals[0].Reject.Message = "n" },
 		"restoring": func(in *Input) { in.Refusals[0].Restoring = true },
+		"restored":  func(in *Input) { in.Refusals[0].Restored = true },
 		"gone":      func(in *Input) { in.Refusals = in.Refusals[1:] },
 		"over":      func(in *Input) { in.Refusals[1].Restoring = false },
 		"app":       func(in *Input) { in.Refusals[0].App = "staging" },
