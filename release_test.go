@@ -80,6 +80,24 @@ func TestWorkflowsRunTargetsThatExist(t *testing.T) {
 	}
 }
 
+// What is public cannot be taken back: everything that may fail without a registry comes before the first push.
+func TestReleasePushesWhatIsComplete(t *testing.T) {
+	text := read(t, ".github/workflows/release.yaml")
+	_, steps, _ := strings.Cut(text, "\n    steps:\n")
+	before, after, _ := strings.Cut(steps, "make image-push")
+	for _, command := range []string{".ci/run", "make release", "$SYFT scan", "$COSIGN version"} {
+		if !strings.Contains(before, command) {
+			t.Errorf("%s does not run before the image is pushed", command)
+		}
+	}
+	for _, command := range []string{"$COSIGN sign ", "$COSIGN attest ", "$COSIGN sign-blob ", "make chart-push"} {
+		signed, _, _ := strings.Cut(after, "gh release create")
+		if !strings.Contains(signed, command) {
+			t.Errorf("%s does not run between the push and the release", command)
+		}
+	}
+}
+
 func TestDependabotCoversEveryModule(t *testing.T) {
 	var config struct {
 		Updates []struct {

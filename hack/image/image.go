@@ -137,10 +137,11 @@ func (r *recipe) compile(ctx context.Context, platform v1.Platform) ([]byte, err
 	return os.ReadFile(path)
 }
 
-// goEnvironment has the go command build for platform, without the settings of this machine that change binaries.
+// goEnvironment has the go command build for platform, without the settings of this machine that change binaries. An
+// empty GOFLAGS would be that of `go env -w`; -trimpath is what binaries are built with anyway.
 func goEnvironment(platform v1.Platform) []string {
 	return append(os.Environ(), "CGO_ENABLED=0", "GOOS="+platform.OS, "GOARCH="+platform.Architecture,
-		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFLAGS=", "GOWORK=off")
+		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off", "GOFLAGS=-trimpath", "GOWORK=off")
 }
 
 // writeLayout replaces dir by an OCI layout whose only entry is index.

@@ -78,7 +78,12 @@ func copySources(t *testing.T) string {
 func TestTwoBuildsHaveOneDigest(t *testing.T) {
 	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
 	printed := imageCommand(t, "build", "-o", first, "-version", "v1.2.3", "-revision", "abc")
-	t.Setenv("GOFLAGS", "-tags=elsewhere")
+	settings := filepath.Join(t.TempDir(), "env") // as `go env -w` writes them
+	if err := os.WriteFile(settings, []byte("GOFLAGS=-tags=elsewhere\nGOFIPS140=latest\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOENV", settings)
+	t.Setenv("GOFLAGS", "")
 	imageCommand(t, "build", "-o", second, "-version", "v1.2.3", "-revision", "abc", "-source", copySources(t))
 
 	index, err := readLayout(first)
