@@ -76,7 +76,7 @@ func TestEveryAlertHasATestThatFiresItAndOneThatDoesNot(t *testing.T) {
 	}
 }
 
-// Whoever is woken up begins with a command, and learns when it is over.
+// Each runbook begins with a command, and says when the alert ends.
 func TestRunbooksCanBeFollowed(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("docs", "alerts.md"))
 	if err != nil {

@@ -36,7 +36,7 @@ func workflows(t *testing.T) map[string]string {
 	return all
 }
 
-// A tag of somebody else's repository can be moved to other code, which would then run with the rights of a release.
+// A tag of another repository can be moved to other code, which would then run with the rights of a release.
 func TestActionsArePinnedByCommit(t *testing.T) {
 	uses := regexp.MustCompile(`(?m)^\s*(?:- )?uses: *(.*)$`)
 	pinned := regexp.MustCompile(`^[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)

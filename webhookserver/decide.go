@@ -67,17 +67,23 @@ func (h *handler) decide(x *exchange, app *policy.CompiledApp, query *policy.Joi
 	verdict := app.DecideJoin(*query)
 	h.metrics.decided(x.app, query.Trigger, &verdict)
 	if h.decisions.Wants(&verdict) {
-		decision := decisionlog.New(x.app.key, x.snapshot, query, &verdict)
-		if len(x.body) > firstRead {
-			decision.Detach() // thousands may wait
-		}
-		h.decisions.Add(decision)
+		h.logDecision(x, query, &verdict, false)
 	}
 	if log := h.log.V(1); !verdict.Admit && log.Enabled() {
 		log.Info("Join refused", "app", app.Object().Key(), "group", query.Group,
 			"account", query.Account, "trigger", query.Trigger.String(), "reason", verdict.Reason.String())
 	}
 	return verdict
+}
+
+// logDecision passes a verdict that the decision log wants to it, on a join or on a leak.
+func (h *handler) logDecision(x *exchange, query *policy.JoinQuery, verdict *policy.Verdict, leak bool) {
+	decision := decisionlog.New(x.app.key, x.snapshot, query, verdict)
+	decision.Leak = leak
+	if len(x.body) > firstRead {
+		decision.Detach() // thousands may wait
+	}
+	h.decisions.Add(decision)
 }
 
 // groupType translates the vendor's spelling. For a type that is absent or unknown no policy is excluded by groupTypes,

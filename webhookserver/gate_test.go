@@ -144,13 +144,17 @@ func applyBody(account string) string {
 }
 
 func inviteBody(accounts ...string) string {
-	var members []string
-	for _, account := range accounts {
-		members = append(members, fmt.Sprintf(`{"Member_Account":%q}`, account))
-	}
 	return fmt.Sprintf(`{"CallbackCommand":%q,"GroupId":%q,"Type":"Public","Operator_Account":"leckie",`+
 		`"DestinationMembers":[%s]}`,
-		inviteCommand, group, strings.Join(members, ","))
+		inviteCommand, group, memberList(accounts))
+}
+
+func memberList(accounts []string) string {
+	var items []string
+	for _, account := range accounts {
+		items = append(items, fmt.Sprintf(`{"Member_Account":%q}`, account))
+	}
+	return strings.Join(items, ",")
 }
 
 func fullBody(groupID string) string {

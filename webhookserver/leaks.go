@@ -3,7 +3,6 @@ package webhookserver
 import (
 	"strings"
 
-	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/im/callback"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -48,7 +47,7 @@ func (h *handler) created(x *exchange, app *policy.CompiledApp, c *callback.Call
 }
 
 // judge finds the new members whom the gate would refuse now, whichever of the triggers it were. An owner and the app's
-// admin account are none. Without authentication anybody could report members, so that nobody is judged.
+// admin account are none. An app without authentication is left out: its reports of members can be forged.
 func (h *handler) judge(
 	x *exchange, app *policy.CompiledApp, c *callback.Callback, triggers []policy.Trigger,
 ) (result, *answer) {
@@ -88,12 +87,7 @@ func decideForEach(app *policy.CompiledApp, query *policy.JoinQuery, triggers []
 func (h *handler) leaked(x *exchange, app *policy.CompiledApp, query *policy.JoinQuery, verdict *policy.Verdict) {
 	x.app.leaks.Inc()
 	if h.decisions.Wants(verdict) {
-		decision := decisionlog.New(x.app.key, x.snapshot, query, verdict)
-		decision.Leak = true
-		if len(x.body) > firstRead {
-			decision.Detach() // thousands may wait
-		}
-		h.decisions.Add(decision)
+		h.logDecision(x, query, verdict, true)
 	}
 	if log := h.log.V(1); log.Enabled() {
 		log.Info("A member should not be in the group", "app", app.Object().Key(), "group", query.Group,

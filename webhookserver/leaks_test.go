@@ -29,14 +29,6 @@ func createdBody(fields string, accounts ...string) string {
 		createdCommand, group, fields, memberList(accounts))
 }
 
-func memberList(accounts []string) string {
-	var items []string
-	for _, account := range accounts {
-		items = append(items, fmt.Sprintf(`{"Member_Account":%q}`, account))
-	}
-	return strings.Join(items, ",")
-}
-
 // leaks records leaks.
 type leaks struct {
 	mu  sync.Mutex

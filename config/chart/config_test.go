@@ -13,7 +13,7 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// Whoever installs by helm has what config installs, so that one text says what it is.
+// The chart and config install the same objects, so that one text says what they are.
 func TestTheChartRendersWhatConfigDoes(t *testing.T) {
 	t.Parallel()
 	chart := chart(t)

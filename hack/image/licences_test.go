@@ -7,7 +7,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Whoever builds on Groupgate must not find copyleft in it. Every platform has modules of its own.
+// No module that is linked into the binary has a copyleft licence. Every platform has modules of its own.
 func TestNoCopyleftIsLinkedIn(t *testing.T) {
 	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/arm64", "windows/amd64"} {
 		p, err := v1.ParsePlatform(platform)

@@ -212,7 +212,7 @@ func (e *edit) try(ctx context.Context, t task, from source) ([]task, error) {
 		err = e.write(ctx, t, shard.ResourceVersion, after, 0, true)
 	}
 	if apierrors.IsNotFound(err) {
-		return []task{t}, nil // somebody has deleted it
+		return []task{t}, nil // it was deleted meanwhile
 	}
 	if err != nil {
 		return nil, err

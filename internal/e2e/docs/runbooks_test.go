@@ -10,8 +10,8 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// Whoever is woken up copies the commands that stand within the text. Those with a name to fill in, and of what is not
-// in this cluster, are left out; what follows a pipe only searches.
+// The commands that stand within the text of runbooks work as they are copied. Those with a name to fill in, and of
+// what is not in this cluster, are left out; what follows a pipe only searches.
 func TestCommandsOfRunbooks(t *testing.T) {
 	const page = "docs/alerts.md"
 	text, err := os.ReadFile(filepath.Join(lab.Root(), filepath.FromSlash(page)))

@@ -15,7 +15,7 @@ const (
 	// CommandAfterGroupFull reports that a group has become full, or that a user could not join because it is full
 	// (page 34376).
 	CommandAfterGroupFull Command = "Group.CallbackAfterGroupFull"
-	// CommandAfterJoin reports who has joined a group (page 34372), also after a callback that nobody answered.
+	// CommandAfterJoin reports the new members of a group (page 34372), also after a callback without an answer.
 	CommandAfterJoin Command = "Group.CallbackAfterNewMemberJoin"
 	// CommandAfterCreate reports a new group, with the members that it was created with, for whom no callback asks
 	// (page 34369).

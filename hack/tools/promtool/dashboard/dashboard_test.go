@@ -98,7 +98,7 @@ func selected(t *testing.T, expr string) (names []string) {
 	return names
 }
 
-// Whoever looks at a panel at night learns from it what it shows, and finds what to do.
+// Each panel says what it shows, and links to what to do.
 func TestPanelsExplainThemselves(t *testing.T) {
 	for _, p := range theDashboard(t).Panels {
 		if p.Type == "row" {
