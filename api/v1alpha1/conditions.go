@@ -19,6 +19,9 @@ const (
 	// ConditionPruneOverridden is True on a policy whose prune rule is overridden by a higher-ranked policy; the policy
 	// stays Ready.
 	ConditionPruneOverridden = "PruneOverridden"
+	// ConditionRoundBehind is True on a policy with join.evict if its groups are not all looked at within its interval;
+	// it is absent otherwise, and never part of Ready.
+	ConditionRoundBehind = "RoundBehind"
 	// ConditionVendorReachable reports the results of the REST calls of an IMApp; it is never part of Ready.
 	ConditionVendorReachable = "VendorReachable"
 	// ConditionProgrammed reports whether every replica that may be answering callbacks enforces this generation; it is
@@ -89,6 +92,10 @@ const (
 // ReasonOverridden is the reason of PruneOverridden; the message names the overriding policy.
 const ReasonOverridden = "Overridden"
 
+// ReasonRateTooLow is the reason of RoundBehind: a quarter of the rate of REST calls is too little for the round. Other
+// reasons are those of VendorReachable and of Complete: the vendor is out of reach, or pruning is Suspended.
+const ReasonRateTooLow = "RateTooLow"
+
 // Reasons of Programmed. One that is False because the object is not accepted has the reason of Accepted.
 const (
 	// ReasonProgrammed means that every replica enforces this generation.
@@ -132,6 +139,13 @@ const (
 	// ReasonProtectionUnresolved means that a protect reference matches no AccountList: the run waits and removes no
 	// member.
 	ReasonProtectionUnresolved = "ProtectionUnresolved"
+	// ReasonListUnresolved means that it is not certain whom the gate of the group refuses, since a reference of an allow
+	// or a deny resolves to nothing or to an empty list, or a governing policy is invalid: the run waits and evicts
+	// nobody.
+	ReasonListUnresolved = "ListUnresolved"
+	// ReasonInGrace means that the plan of an eviction has not stood for the grace of the rule yet; before there is a
+	// plan, that all accounts of the run joined less than that ago.
+	ReasonInGrace = "InGrace"
 	// ReasonPolicyInvalid means that the governing policy is invalid: the run waits and removes no member.
 	ReasonPolicyInvalid = "PolicyInvalid"
 	// ReasonClockSkew means that the clocks of the vendor and of Groupgate differ by more than 5 minutes, or that an
@@ -144,7 +158,8 @@ const (
 	ReasonQueued = "Queued"
 	// ReasonVendorUnavailable means a temporary failure of a REST call; the message has the vendor's code and text.
 	ReasonVendorUnavailable = "VendorUnavailable"
-	// ReasonAwaitingApproval means that the plan is recorded and the run waits for spec.approval, in mode Approve.
+	// ReasonAwaitingApproval means that the plan is recorded and the run waits for spec.approval, in mode Approve, or in
+	// mode Enforce as well if the plan evicts more members than a routine does.
 	ReasonAwaitingApproval = "AwaitingApproval"
 	// ReasonBudgetExhausted means that the removals of the last 24 hours leave nothing of maxRemovalsPerDay.
 	ReasonBudgetExhausted = "BudgetExhausted"
@@ -162,12 +177,12 @@ const (
 	ReasonNothingToRemove = "NothingToRemove"
 	// ReasonNotFull means that the group had free seats when it was read.
 	ReasonNotFull = "NotFull"
-	// ReasonNotGoverned means that no policy with a prune rule governs the group.
+	// ReasonNotGoverned means that no policy with a rule for the purpose of the run governs the group.
 	ReasonNotGoverned = "NotGoverned"
 	// ReasonCoolingDown means that the cooldown of the group's last run is not over.
 	ReasonCoolingDown = "CoolingDown"
-	// ReasonSuperseded means that another policy governs the group now, that whenFull.prune of the policy was edited,
-	// or that the type of the group changed.
+	// ReasonSuperseded means that another policy governs the group now, that its rule (whenFull.prune or
+	// join.evict) was edited, or that the type of the group changed.
 	ReasonSuperseded = "Superseded"
 	// ReasonSuspended means that pruning of the app is Suspended.
 	ReasonSuspended = "Suspended"

@@ -209,6 +209,11 @@ type Rejection struct {
 }
 
 // JoinSection says who may join the groups of a policy.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.evict) || has(self.allow) || has(self.deny)",message="evict needs allow or deny: without one this policy refuses nobody; an allow with nothing after it counts as absent",fieldPath=".evict"
+// +kubebuilder:validation:XValidation:rule="!has(self.evict) || self.mode == 'Enforce'",message="evict needs mode Enforce: a gate in mode Audit refuses nobody",fieldPath=".evict"
+// +kubebuilder:validation:XValidation:rule="!has(self.evict) || ['Apply', 'Invite', 'RESTAPI'].all(t, t in self.triggers)",message="evict needs all of the triggers Apply, Invite and RESTAPI: a member may have come in by any of them",fieldPath=".evict"
+// +kubebuilder:validation:XValidation:rule="!has(self.evict) || !has(self.allow) || has(self.allow.accounts) && size(self.allow.accounts) > 0 || has(self.allow.accountPrefixes) && size(self.allow.accountPrefixes) > 0 || has(self.allow.lists) && size(self.allow.lists) > 0",message="evict cannot be combined with an empty allow: it admits nobody, so that every ordinary member would be evicted",fieldPath=".evict"
 type JoinSection struct {
 	// mode is Enforce, or Audit: evaluate, count, never reject. Audit never
 	// speaks; its difference is the same steps with every Audit section speaking
@@ -252,6 +257,94 @@ type JoinSection struct {
 	//
 	// +optional
 	Reject *Rejection `json:"reject,omitempty"`
+
+	// evict makes membership what this gate says: ordinary members whom the join
+	// verdict of their group refuses now, for each trigger, by a deny or for want
+	// of an allow, are removed. It needs allow or deny, mode Enforce and all three
+	// triggers. The rule of a group (mode and budget) is that of the
+	// highest-ranked governing policy with evict; the verdict is that of all of
+	// them. Owner, admins, adminAccount, unknown roles and members whose time of
+	// joining is not known are never evicted.
+	// Default: absent, members stay. Example: {mode: Preview}.
+	//
+	// +optional
+	Evict *EvictRule `json:"evict,omitempty"`
+}
+
+// EvictRule says how members are removed whom the gate of their group would refuse now.
+type EvictRule struct {
+	// mode is Preview (plan, remove nobody), Approve (plan, then wait until a
+	// person sets spec.approval of the PruneRun) or Enforce (plan, then remove). A
+	// plan for more than a routine waits for a person in mode Enforce as well: one
+	// whose candidates, together with the members evicted without approval in the
+	// last 7 days, are more than 20 % of the ordinary members, more than
+	// maxRemovals, or more than 2 in a group of fewer than 15 members.
+	// No default. Example: Preview.
+	//
+	// +required
+	Mode PruneMode `json:"mode"`
+
+	// grace is how long somebody has been a member before eviction, and how long a
+	// plan has stood before it is carried out, since lists may lag behind: days
+	// (d), hours (h) and minutes (m), 0m to 30d.
+	// Default: 10m. Example: 10m, 6h or 1d12h.
+	//
+	// +optional
+	// +kubebuilder:default="10m"
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?$') && int('0' + self.find('[0-9]+d').replace('d', '')) * 1440 + int('0' + self.find('[0-9]+h').replace('h', '')) * 60 + int('0' + self.find('[0-9]+m').replace('m', '')) <= 43200",message="grace must be days, hours and minutes of at most 30d in all, such as 10m, 6h or 1d12h"
+	Grace string `json:"grace,omitempty"`
+
+	// interval is within which time every governed group is looked at, at least
+	// once: days (d), hours (h) and minutes (m), at least 1h. The look uses at
+	// most a quarter of the requestsPerSecond of the IMApp; where that is too
+	// little, the condition RoundBehind is True.
+	// Default: 24h. Example: 24h, 12h or 7d.
+	//
+	// +optional
+	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?$') && int('0' + self.find('[0-9]+d').replace('d', '')) * 1440 + int('0' + self.find('[0-9]+h').replace('h', '')) * 60 + int('0' + self.find('[0-9]+m').replace('m', '')) >= 60",message="interval must be days, hours and minutes of at least 1h in all, such as 24h, 12h or 7d"
+	Interval string `json:"interval,omitempty"`
+
+	// maxRemovals is the most members that one run evicts, 1 to 1000. A plan with
+	// more candidates than that waits for a person in every mode.
+	// Default: 100. Example: 500.
+	//
+	// +optional
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxRemovals int32 `json:"maxRemovals,omitempty"`
+
+	// maxRemovalsPerDay is the most members that all runs under policies of this
+	// name evict from groups of the app within any 24 hours, 1 to 1000000. Members
+	// removed from full groups are counted apart. A run for which nothing is left
+	// of it waits with the reason BudgetExhausted.
+	// Default: 1000. Example: 200.
+	//
+	// +optional
+	// +kubebuilder:default=1000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxRemovalsPerDay int32 `json:"maxRemovalsPerDay,omitempty"`
+
+	// notification is Group (the group sees a notice of the removal) or Silent
+	// (it does not; the vendor's pages disagree on whether the removed member
+	// does).
+	// Default: Group. Example: Silent.
+	//
+	// +optional
+	// +kubebuilder:default=Group
+	Notification Notification `json:"notification,omitempty"`
+
+	// reason is the text that the removed member is shown, 1 to 256 characters.
+	// Default: none. Example: "not a member of this list".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Reason string `json:"reason,omitempty"`
 }
 
 // PruneRule says whom a run removes from a full group, and how carefully.
@@ -496,7 +589,8 @@ type GroupPolicyStatus struct {
 	Groups string `json:"groups,omitempty"`
 
 	// conditions are Accepted, ResolvedRefs, Ready, Stalled while Accepted is
-	// False, PruneOverridden where another policy's prune rule goes first, and
+	// False, PruneOverridden where another policy's prune rule goes first,
+	// RoundBehind where the look at all members takes longer than join.evict.interval, and
 	// Warning where the policy does something else than what it seems to say.
 	// Ready means that the leader has published this generation; other replicas
 	// follow within a second.
@@ -520,6 +614,7 @@ type GroupPolicyStatus struct {
 // +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.appRef.name`
 // +kubebuilder:printcolumn:name="Gate",type=string,JSONPath=`.status.gate`
 // +kubebuilder:printcolumn:name="Prune",type=string,JSONPath=`.spec.whenFull.prune.mode`
+// +kubebuilder:printcolumn:name="Evict",type=string,JSONPath=`.spec.join.evict.mode`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Groups",type=string,JSONPath=`.status.groups`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,priority=1

@@ -159,6 +159,67 @@ type IMAppSpec struct {
 	Pruning PruningState `json:"pruning,omitempty"`
 }
 
+// EvictRound is the look at all members of all groups of an app that join.evict of a policy governs.
+type EvictRound struct {
+	// startedAt is when the round began, in UTC.
+	// No default. Example: "2026-11-20T09:30:00Z".
+	//
+	// +required
+	StartedAt metav1.Time `json:"startedAt"`
+
+	// finishedAt is when every governed group had been looked at, in UTC.
+	// Default: absent, under way. Example: "2026-11-20T10:10:00Z".
+	//
+	// +optional
+	FinishedAt metav1.Time `json:"finishedAt,omitzero"`
+
+	// lastFinishedStart is when the last round began that came to its end, in UTC:
+	// every governed group has been looked at since.
+	// Default: absent, none yet. Example: "2026-11-19T09:30:00Z".
+	//
+	// +optional
+	LastFinishedStart metav1.Time `json:"lastFinishedStart,omitzero"`
+
+	// why is what the round was started by: Interval, Gap (no replica was ready
+	// for a time) or RulesChanged (a policy with join.evict is new, or was edited).
+	// No default. Example: Interval.
+	//
+	// +required
+	// +kubebuilder:validation:Enum=Interval;Gap;RulesChanged
+	Why string `json:"why"`
+
+	// groups is how many groups were looked at so far, at least 0.
+	// No default. Example: 812.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Groups int64 `json:"groups"`
+
+	// runs is how many of them needed a PruneRun, at least 0.
+	// No default. Example: 2.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Runs int64 `json:"runs"`
+
+	// position is where the round goes on if another replica takes over, at most
+	// 512 characters; written about once a minute.
+	// Default: absent, at the beginning. Example: "page 4711".
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Position string `json:"position,omitempty"`
+
+	// rules identifies what the round was started by: the policies with
+	// join.evict, and what the gates of their groups say, 16 hex digits.
+	// Default: absent, not known. Example: 6f1c2a9b3d41e07f.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern="^[0-9a-f]{16}$"
+	// +kubebuilder:validation:MaxLength=16
+	Rules string `json:"rules,omitempty"`
+}
+
 // IMAppStatus is what the controllers found out about an IMApp.
 type IMAppStatus struct {
 	// observedGeneration is the metadata.generation that the conditions speak
@@ -168,6 +229,14 @@ type IMAppStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// round is the latest look at all members of all groups that a policy with
+	// join.evict governs.
+	// Default: absent, no policy has join.evict, or none was looked at yet.
+	// Example: see the fields.
+	//
+	// +optional
+	Round *EvictRound `json:"round,omitempty"`
 
 	// conditions are Accepted, ResolvedRefs, Ready, VendorReachable, Stalled while
 	// Accepted is False, and Warning where callbacks are not authenticated. Ready

@@ -5,9 +5,21 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
+// PrunePurpose says what a run is for.
+//
+// +kubebuilder:validation:Enum=FreeSeats;Evict
+type PrunePurpose string
+
+const (
+	// PrunePurposeFreeSeats removes inactive members from a full group, by whenFull.prune of a policy.
+	PrunePurposeFreeSeats PrunePurpose = "FreeSeats"
+	// PrunePurposeEvict removes members whom the gate of the group would refuse now, by join.evict of a policy.
+	PrunePurposeEvict PrunePurpose = "Evict"
+)
+
 // PruneTrigger says who asked for a run.
 //
-// +kubebuilder:validation:Enum=GroupFull;Sweep;Manual
+// +kubebuilder:validation:Enum=GroupFull;Sweep;Manual;Leak;VerdictChange;Round
 type PruneTrigger string
 
 const (
@@ -17,6 +29,12 @@ const (
 	PruneTriggerSweep PruneTrigger = "Sweep"
 	// PruneTriggerManual is a person. Manual runs skip the cooldown and the test for being full, nothing else.
 	PruneTriggerManual PruneTrigger = "Manual"
+	// PruneTriggerLeak is a callback that reported a new member whom the gate refuses.
+	PruneTriggerLeak PruneTrigger = "Leak"
+	// PruneTriggerVerdictChange is an edit of a list or a policy by which the gate refuses a member now.
+	PruneTriggerVerdictChange PruneTrigger = "VerdictChange"
+	// PruneTriggerRound is the periodic look at all members of all groups that join.evict governs.
+	PruneTriggerRound PruneTrigger = "Round"
 )
 
 // Approval is what a person says about a run.
@@ -43,7 +61,7 @@ const UndoRequested UndoRequest = "Requested"
 
 // RestoreResult is what became of adding an account back.
 //
-// +kubebuilder:validation:Enum=Pending;Adding;Added;AlreadyMember;AwaitingConfirmation;Refused;NotFound;GroupLimit;NoSeat;RemovedAgain;Failed
+// +kubebuilder:validation:Enum=Pending;Adding;Added;AlreadyMember;AwaitingConfirmation;Refused;NotFound;GroupLimit;NoSeat;RemovedAgain;StillRefused;Failed
 type RestoreResult string
 
 const (
@@ -68,13 +86,15 @@ const (
 	// RestoreResultRemovedAgain is an account that is not added back, because a later run of the group removed it as well
 	// and was not undone.
 	RestoreResultRemovedAgain RestoreResult = "RemovedAgain"
+	// RestoreResultStillRefused is an account that is not added back, because the gate of the group refuses it still.
+	RestoreResultStillRefused RestoreResult = "StillRefused"
 	// RestoreResultFailed is an account that was not added because the undo ended early; the condition Undone says why.
 	RestoreResultFailed RestoreResult = "Failed"
 )
 
 // RemovalReason says why a member is on the plan.
 //
-// +kubebuilder:validation:Enum=NeverSpoke;Inactive
+// +kubebuilder:validation:Enum=NeverSpoke;Inactive;Denied;NotListed
 type RemovalReason string
 
 const (
@@ -82,11 +102,15 @@ const (
 	RemovalReasonNeverSpoke RemovalReason = "NeverSpoke"
 	// RemovalReasonInactive is a member whose last message is older than inactiveFor.
 	RemovalReasonInactive RemovalReason = "Inactive"
+	// RemovalReasonDenied is a member whom join.deny of a policy names.
+	RemovalReasonDenied RemovalReason = "Denied"
+	// RemovalReasonNotListed is a member whom no join.allow names, in a group that has one.
+	RemovalReasonNotListed RemovalReason = "NotListed"
 )
 
 // KeptReason says why a planned removal did not happen.
 //
-// +kubebuilder:validation:Enum=Left;RoleChanged;ActiveAgain;Protected;Unknown;BudgetExhausted;VendorRefused;RunEnded
+// +kubebuilder:validation:Enum=Left;RoleChanged;ActiveAgain;Protected;Admitted;Unknown;BudgetExhausted;VendorRefused;RunEnded
 type KeptReason string
 
 const (
@@ -98,6 +122,8 @@ const (
 	KeptReasonActiveAgain KeptReason = "ActiveAgain"
 	// KeptReasonProtected is an account that a policy protects by now.
 	KeptReasonProtected KeptReason = "Protected"
+	// KeptReasonAdmitted is an account that the gate of the group admits by now.
+	KeptReasonAdmitted KeptReason = "Admitted"
 	// KeptReasonUnknown is an account whose activity the vendor no longer tells.
 	KeptReasonUnknown KeptReason = "Unknown"
 	// KeptReasonBudgetExhausted is an account for whose removal nothing was left of maxRemovalsPerDay when a batch that was
@@ -135,7 +161,8 @@ type PruneDecision struct {
 // PruneRunSpec names the group, and holds what people say about the run. It names no policy: which one governs is settled
 // when the run is planned, from the group as it is then, and recorded.
 //
-// +kubebuilder:validation:XValidation:rule="self.appRef == oldSelf.appRef && self.groupID == oldSelf.groupID && self.trigger == oldSelf.trigger",message="only approval, undo and decision can be changed: for another app, group or trigger create another PruneRun"
+// +kubebuilder:validation:XValidation:rule="self.appRef == oldSelf.appRef && self.groupID == oldSelf.groupID && self.trigger == oldSelf.trigger && self.purpose == oldSelf.purpose && has(self.accounts) == has(oldSelf.accounts) && (!has(self.accounts) || self.accounts == oldSelf.accounts)",message="only approval, undo and decision can be changed: for another app, group, purpose, trigger or other accounts create another PruneRun"
+// +kubebuilder:validation:XValidation:rule="!has(self.accounts) || self.purpose == 'Evict'",message="accounts needs purpose Evict: who leaves a full group is decided among all its members",fieldPath=".accounts"
 // +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.decision)",optionalOldSelf=true,message="decision is about a change of approval or undo: create the run without it",fieldPath=".decision"
 // +kubebuilder:validation:XValidation:rule="has(self.decision) == has(oldSelf.decision) && (!has(self.decision) || self.decision == oldSelf.decision) || self.approval != oldSelf.approval || has(self.undo) && !has(oldSelf.undo)",message="decision can be changed only together with approval or undo",fieldPath=".decision"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.undo) || has(self.undo)",message="undo cannot be withdrawn: leave it Requested",fieldPath=".undo"
@@ -155,9 +182,34 @@ type PruneRunSpec struct {
 	// +kubebuilder:validation:MaxLength=255
 	GroupID string `json:"groupID"`
 
+	// purpose is FreeSeats (remove inactive members from a full group, by
+	// whenFull.prune of a policy) or Evict (remove members whom the gate of the
+	// group would refuse now, by join.evict of a policy). A group has at most one
+	// unfinished run of each purpose that the operator makes.
+	// Default: FreeSeats. Example: Evict.
+	//
+	// +optional
+	// +kubebuilder:default=FreeSeats
+	Purpose PrunePurpose `json:"purpose,omitempty"`
+
+	// accounts are the only members that a run with purpose Evict looks at, at
+	// most 1,000, each 1 to 255 characters, compared byte for byte: they are asked
+	// for by name, and the list of members is not read.
+	// Default: absent, all members. Example: [mallory].
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	Accounts []string `json:"accounts,omitempty"`
+
 	// trigger is who asked for the run: GroupFull (a callback), Sweep (the
-	// periodic look) or Manual (a person). Manual runs skip the cooldown and the
-	// test for being full, nothing else.
+	// periodic look for full groups) or Manual (a person); with purpose Evict,
+	// Leak (a callback reported a new member whom the gate refuses), VerdictChange
+	// (an edit of a list or a policy) or Round (the periodic look at all members).
+	// Manual runs skip the cooldown and the test for being full, nothing else.
 	// Default: Manual. Example: Manual.
 	//
 	// +optional
@@ -223,14 +275,15 @@ type PrunePolicyRecord struct {
 	// +kubebuilder:validation:Minimum=0
 	Generation int64 `json:"generation"`
 
-	// mode is the mode of the prune rule: Preview, Approve or Enforce.
+	// mode is the mode of the rule, whenFull.prune or join.evict: Preview, Approve
+	// or Enforce.
 	// No default. Example: Enforce.
 	//
 	// +required
 	Mode PruneMode `json:"mode"`
 
-	// ruleHash identifies what whenFull.prune of the GroupPolicy said, 16 hex
-	// digits. The plan stays valid while this GroupPolicy governs the group and
+	// ruleHash identifies what whenFull.prune of the GroupPolicy said, or
+	// join.evict, by the purpose of the run, 16 hex digits. The plan stays valid while this GroupPolicy governs the group and
 	// says the same there; edits of its other fields change nothing.
 	// Default: absent, in records of older versions, for which the generation
 	// counts. Example: 6f1c2a9b3d41e07f.
@@ -289,7 +342,8 @@ type PruneGroupRecord struct {
 
 // PlanStay counts the members that stay, by reason.
 type PlanStay struct {
-	// protected is the number of members that a policy protects, at least 0.
+	// protected is the number of members that a policy protects, at least 0; 0
+	// with purpose Evict.
 	// No default. Example: 3.
 	//
 	// +required
@@ -306,7 +360,7 @@ type PlanStay struct {
 	Admin int32 `json:"admin"`
 
 	// active is the number of members that joined or spoke within inactiveFor, at
-	// least 0.
+	// least 0; 0 with purpose Evict.
 	// No default. Example: 1652.
 	//
 	// +required
@@ -315,13 +369,32 @@ type PlanStay struct {
 	Active int32 `json:"active"`
 
 	// unknown is the number of members who are muted, or whose role or activity the
-	// vendor does not tell, at least 0.
+	// vendor does not tell, at least 0. With purpose Evict, it is that of members
+	// whose role or time of joining the vendor does not tell.
 	// No default. Example: 0.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2147483647
 	Unknown int32 `json:"unknown"`
+
+	// admitted is the number of members whom the gate of the group admits, at
+	// least 0, with purpose Evict.
+	// Default: absent, 0. Example: 388.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	Admitted int32 `json:"admitted,omitempty"`
+
+	// inGrace is the number of members whom the gate refuses and who joined less
+	// than grace ago, at least 0, with purpose Evict.
+	// Default: absent, 0. Example: 2.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2147483647
+	InGrace int32 `json:"inGrace,omitempty"`
 }
 
 // PlannedRemoval is one member that is to go.
@@ -342,20 +415,57 @@ type PlannedRemoval struct {
 	LastActiveAt metav1.Time `json:"lastActiveAt,omitzero"`
 
 	// reason is NeverSpoke (no message since joining) or Inactive (the last
-	// message is too old).
+	// message is too old); with purpose Evict, Denied (join.deny of a policy names
+	// the account) or NotListed (no join.allow does).
 	// No default. Example: NeverSpoke.
 	//
 	// +required
 	Reason RemovalReason `json:"reason"`
+
+	// policy is the name of the GroupPolicy whose join.deny, or whose join.allow,
+	// refuses the account: of several, the highest-ranked; at most 253 characters.
+	// Default: absent, with purpose FreeSeats. Example: vip-lounge.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Policy string `json:"policy,omitempty"`
+
+	// list is the name of the AccountList by which join.deny names the account, at
+	// most 253 characters.
+	// Default: absent, where join.deny names the account itself, and with any
+	// other reason. Example: banned-0.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	List string `json:"list,omitempty"`
 }
 
 // PrunePlan is who is to go; it is written once and never changed.
 type PrunePlan struct {
-	// createdAt is when the plan was made, in UTC; it is void 24 hours later.
+	// createdAt is when the plan was made, in UTC; it is void 24 hours later, or 24
+	// hours after notBefore.
 	// No default. Example: "2026-11-20T09:30:00Z".
 	//
 	// +required
 	CreatedAt metav1.Time `json:"createdAt"`
+
+	// notBefore is when the first member may be removed, in UTC: grace after
+	// createdAt, with purpose Evict.
+	// Default: absent, at once. Example: "2026-11-20T09:40:00Z".
+	//
+	// +optional
+	NotBefore metav1.Time `json:"notBefore,omitzero"`
+
+	// breaker says why the plan awaits approval in every mode, 1 to 1,024
+	// characters: with purpose Evict, it would remove more members than a routine
+	// does.
+	// Default: absent, the mode decides. Example: "would remove 340 of 400
+	// members: is the list complete?".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Breaker string `json:"breaker,omitempty"`
 
 	// candidates is the number of members that may go, before maxRemovals and
 	// freeSeats cap it, at least 0.
@@ -383,7 +493,8 @@ type PrunePlan struct {
 	Stay PlanStay `json:"stay"`
 
 	// removals are the members that are to go, complete, at most maxRemovals of
-	// them (never more than 1000), oldest activity first, ties by account.
+	// them (never more than 1000), oldest activity first, ties by account; with
+	// purpose Evict, latest joined first, ties by account.
 	// Default: none. Example: [{account: u1, reason: NeverSpoke}].
 	//
 	// +optional
@@ -430,8 +541,8 @@ type KeptAccount struct {
 	// +kubebuilder:validation:MaxLength=255
 	Account string `json:"account"`
 
-	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected, Unknown,
-	// BudgetExhausted, VendorRefused or RunEnded.
+	// reason is why it stayed: Left, RoleChanged, ActiveAgain, Protected, Admitted,
+	// Unknown, BudgetExhausted, VendorRefused or RunEnded.
 	// No default. Example: ActiveAgain.
 	//
 	// +required
@@ -479,8 +590,8 @@ type RestoredAccount struct {
 	Account string `json:"account"`
 
 	// result is what became of it: Pending, Adding, Added, AlreadyMember,
-	// AwaitingConfirmation, Refused, NotFound, GroupLimit, NoSeat, RemovedAgain or
-	// Failed.
+	// AwaitingConfirmation, Refused, NotFound, GroupLimit, NoSeat, RemovedAgain,
+	// StillRefused or Failed.
 	// No default. Example: Added.
 	//
 	// +required
@@ -629,10 +740,11 @@ type PruneRunStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// PruneRun is one pass that removes inactive members from one group: the
-// request, the plan, the approval and the record of it. A person makes one with
-// trigger Manual; the operator makes them for full groups. It has no owner and
-// outlives the policies and apps it names.
+// PruneRun is one pass that removes members from one group, inactive ones from a
+// full group or those whom its gate refuses: the request, the plan, the approval
+// and the record of it. A person makes one with trigger Manual; the operator
+// makes them for full groups, and for groups with members that should not be
+// there. It has no owner and outlives the policies and apps it names.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:validation:XValidation:rule="self.spec.approval != 'Approved' || oldSelf.spec.approval == 'Approved' || has(self.status) && has(self.status.plan)",message="a run can be approved only once its plan is recorded: wait until its condition Planned is True, look at the plan, then approve or deny it",fieldPath=".spec.approval"
@@ -643,8 +755,10 @@ type PruneRunStatus struct {
 // +kubebuilder:selectablefield:JSONPath=`.spec.groupID`
 // +kubebuilder:selectablefield:JSONPath=`.spec.appRef.name`
 // +kubebuilder:selectablefield:JSONPath=`.spec.approval`
+// +kubebuilder:selectablefield:JSONPath=`.spec.purpose`
 // +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.appRef.name`
 // +kubebuilder:printcolumn:name="Group",type=string,JSONPath=`.spec.groupID`
+// +kubebuilder:printcolumn:name="Purpose",type=string,JSONPath=`.spec.purpose`
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.status.policy.name`
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.policy.mode`
 // +kubebuilder:printcolumn:name="Planned",type=integer,JSONPath=`.status.plan.size`
