@@ -23,8 +23,8 @@ const (
 	maxCollisions = 8
 
 	// maxWithoutPlan bounds the runs of an app and purpose without a plan, finished ones included: callbacks can be
-	// forged, and must not fill etcd. The purposes are counted apart, so that evictions and full groups leave each other
-	// room. The bound is soft: each worker of an intake may exceed it by what its cache does not show.
+	// forged, and must not fill etcd. The purposes are counted apart, so that evictions leave room for full groups, and
+	// these for evictions. The bound is soft: each worker of an intake may exceed it by what its cache does not show.
 	maxWithoutPlan = 200
 
 	// groupIndex finds the runs of one group in the cache, withoutPlanIndex the runs of an app with one purpose that

@@ -151,14 +151,14 @@ func TestUndoHoldsOffRuns(t *testing.T) {
 	run.Spec.Undo = v1alpha1.UndoRequested
 	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(minutes(20)),
 		FinishedAt: metav1.NewTime(minutes(21))}
-	key := prunerun.KeyOf(&run)
+	full := freeSeats(prunerun.KeyOf(&run), v1alpha1.PruneTriggerSweep)
 	creator := runCreator{Now: func() time.Time { return minutes(25) }}
-	if got, wait := creator.heldOff(freeSeats(key, v1alpha1.PruneTriggerSweep), []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
+	if got, wait := creator.heldOff(full, []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
 		t.Errorf("creation = %+v, %v", got, wait)
 	}
 	run.Status.Undo.FinishedAt = metav1.Time{}
 	creator.Now = func() time.Time { return minutes(59) }
-	if got, wait := creator.heldOff(freeSeats(key, v1alpha1.PruneTriggerSweep), []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
+	if got, wait := creator.heldOff(full, []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
 		t.Errorf("creation = %+v, %v", got, wait)
 	}
 }

@@ -185,7 +185,7 @@ func TestKeepUntil(t *testing.T) {
 		"an eviction, as long as it counts":  {evicted, day, cooldown, minutes(1).Add(7 * day)},
 		"an eviction that was approved":      {with(evicted, decided), day, cooldown, minutes(1).Add(day)},
 		"an eviction of nobody":              {with(removed, evicts), day, cooldown, minutes(1).Add(day)},
-		"an eviction that may have happened": {with(removed, evicts, progress(0, 1)), day, long, minutes(1).Add(7 * day)},
+		"an eviction that may have happened": {with(removed, evicts, progress(0, 1)), 0, long, minutes(1).Add(7 * day)},
 		"the undo of an eviction":            {with(undone, evicts), time.Hour, long, minutes(30).Add(3 * day)},
 	}
 	for name, tc := range tests {
@@ -328,8 +328,8 @@ func TestClockThatWasAheadForAMomentBlocksNothing(t *testing.T) {
 		})
 	undone := with(run, func(run *v1alpha1.PruneRun) { run.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: ahead} })
 	for name, run := range map[string]v1alpha1.PruneRun{"run": run, "undo": undone} {
-		want := prunerun.HoldOff{CoolingUntil: minutes(7)}
-		if diff := cmp.Diff(want, prunerun.HoldOffAfter(freeSeats, []v1alpha1.PruneRun{run}, cooldown, now)); diff != "" {
+		want, runs := prunerun.HoldOff{CoolingUntil: minutes(7)}, []v1alpha1.PruneRun{run}
+		if diff := cmp.Diff(want, prunerun.HoldOffAfter(freeSeats, runs, cooldown, now)); diff != "" {
 			t.Errorf("%s: hold-off (-want,+got)\n%s", name, diff)
 		}
 		if got, want := prunerun.KeepUntil(&run, month, cooldown, now), minutes(2).Add(month); !got.Equal(want) {
@@ -341,7 +341,8 @@ func TestClockThatWasAheadForAMomentBlocksNothing(t *testing.T) {
 	}
 	// The clocks of two leaders differ a little.
 	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(now.Add(4 * time.Minute))
-	if got := prunerun.HoldOffAfter(freeSeats, []v1alpha1.PruneRun{run}, cooldown, now); !got.CoolingUntil.Equal(minutes(14)) {
+	got := prunerun.HoldOffAfter(freeSeats, []v1alpha1.PruneRun{run}, cooldown, now)
+	if !got.CoolingUntil.Equal(minutes(14)) {
 		t.Errorf("cooling until %s, want %s", got.CoolingUntil, minutes(14))
 	}
 }

@@ -28,7 +28,9 @@ func TestNumberOfTheNextRun(t *testing.T) {
 			want: key.Name(3),
 		},
 		"evictions are counted apart":    {runs: []v1alpha1.PruneRun{numbered("-evict-7")}, want: key.Name(1)},
-		"the highest number that counts": {runs: []v1alpha1.PruneRun{numbered("-999999999")}, want: key.Name(1_000_000_000)},
+		"the highest number that counts": {
+			runs: []v1alpha1.PruneRun{numbered("-999999999")}, want: key.Name(1_000_000_000),
+		},
 		"the one after it is taken": {
 			runs: []v1alpha1.PruneRun{numbered("-999999999"), numbered("-1000000000"), numbered("-1000000001")},
 			want: key.Name(1_000_000_002),
