@@ -69,7 +69,8 @@ func smallerBudget(p *v1alpha1.GroupPolicy) warning {
 	add := func(field string, perRun, perDay int) {
 		if perRun > perDay {
 			found = append(found, fmt.Sprintf(
-				"%smaxRemovals (%d) is above maxRemovalsPerDay (%d), the smaller of which governs.", field, perRun, perDay))
+				"%smaxRemovals (%d) is above maxRemovalsPerDay (%d), the smaller of which governs.",
+				field, perRun, perDay))
 		}
 	}
 	var ignored problems

@@ -129,7 +129,8 @@ func (e *evictingMatchers) overlap(m GroupMatcher) bool {
 	case m.Kind == MatchAll:
 		return len(e.values) > 0
 	case m.Kind == MatchPrefix:
-		if at, _ := slices.BinarySearch(e.values, m.Value); at < len(e.values) && strings.HasPrefix(e.values[at], m.Value) {
+		at, _ := slices.BinarySearch(e.values, m.Value)
+		if at < len(e.values) && strings.HasPrefix(e.values[at], m.Value) {
 			return true
 		}
 	}

@@ -43,7 +43,8 @@ type Plan struct {
 }
 
 // Stay counts the members that stay, by the first reason that holds, in this order of reasons: admin, unknown role,
-// protected, unknown activity, active; of PlanEviction: admin, unknown role, admitted, unknown time of joining, in grace.
+// protected, unknown activity, active; of PlanEviction: admin, unknown role, admitted, unknown time of joining, in
+// grace.
 type Stay struct {
 	Protected int
 	// Admin counts owners, admins and the app's admin account.
