@@ -68,8 +68,8 @@ type StatusReconciler struct {
 	Began   time.Time
 	// RoundWritten, if set, enqueues its requests when a round was begun or finished.
 	RoundWritten func(requestsFunc) source.Source
-	Events  events.EventRecorder
-	Now     func() time.Time
+	Events       events.EventRecorder
+	Now          func() time.Time
 }
 
 // statusKind is one kind of object whose status is written.
