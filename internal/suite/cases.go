@@ -10,6 +10,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/explain"
 	"github.com/groupgate/groupgate/internal/manifests"
+	"github.com/groupgate/groupgate/internal/memberfile"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -25,7 +26,7 @@ func (c *Case) run(t *Test, w *world, result *Result) error {
 		c.runJoin(w, result)
 		return nil
 	}
-	members, err := c.Prune.Members.read(t, c.at)
+	members, err := c.Prune.Members.Read(t.resolve, c.at)
 	if err != nil {
 		return fmt.Errorf("members: %w", err)
 	}
@@ -171,7 +172,7 @@ func (c *Case) plan(app *policy.CompiledApp, members []policy.Member) *Plan {
 		return refuse(v1alpha1.ReasonNotFull, "the group has %d members of at most %d", group.Members, group.MaxMembers)
 	}
 	budget := max(0, rule.Rule.MaxRemovalsPerDay-p.RemovedToday)
-	plan, err := policy.PlanPrune(&rule, group, budget, each(members), c.at)
+	plan, err := policy.PlanPrune(&rule, group, budget, memberfile.Each(members), c.at)
 	switch {
 	case errors.Is(err, policy.ErrActivityUnknown):
 		return refuse(v1alpha1.ReasonActivityUnknown, "%v", err)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/groupgate/groupgate/internal/manifests"
+	"github.com/groupgate/groupgate/internal/memberfile"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -71,7 +72,7 @@ type Prune struct {
 	Group     string `json:"group"`
 	GroupType string `json:"groupType"`
 	// Members are those of the group: the path of a CSV or YAML file, relative to this file, or the members themselves.
-	Members Members `json:"members"`
+	Members memberfile.List `json:"members"`
 	// MaxMembers is the limit of the group. Default: as many as there are members, so that the group is full.
 	MaxMembers int `json:"maxMembers,omitempty"`
 	// RemovedToday is how many members the policy removed in the last 24 hours, which counts against its
@@ -214,7 +215,7 @@ func (c *Case) completePrune(now time.Time) *badField {
 	if p.MaxMembers < 0 || p.RemovedToday < 0 {
 		return &badField{"prune", "maxMembers and removedToday must not be negative"}
 	}
-	if p.Members.File == "" && p.Members.rows == nil {
+	if p.Members.IsZero() {
 		return &badField{"prune.members", "name a CSV or YAML file in members, or list the members there"}
 	}
 	var problem string

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/memberfile"
 )
 
 // TestSchemaHasTheFieldsOfTheFile: those of the JSON schema are those that are read, and no others.
@@ -62,7 +62,7 @@ func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
 		t.Errorf("reasons (-code,+schema):\n%s", diff)
 	}
 	members := under(append(cases, "prune", "properties", "members")...)["oneOf"].([]any)[1].(map[string]any)
-	for _, column := range columns {
+	for _, column := range memberfile.Columns {
 		if _, ok := members["items"].(map[string]any)["properties"].(map[string]any)[column]; !ok {
 			t.Errorf("the schema has no column %s", column)
 		}
@@ -70,54 +70,6 @@ func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
 }
 
 var at = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-
-func TestMembersOfEveryForm(t *testing.T) {
-	days := func(n int) time.Time { return at.AddDate(0, 0, n) }
-	want := []policy.Member{
-		{Account: "anna", Role: policy.RoleOwner, Joined: days(-400), LastSpoke: days(-1), ActivityKnown: true},
-		{Account: "bob", Role: policy.RoleMember, Joined: days(-10), ActivityKnown: true, MuteUntil: days(7)},
-	}
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"m.csv": "account,role,joined,lastSpoke,muteUntil\r\nanna,Owner,400d,2026-11-20T12:00:00Z,\r\n" +
-			"bob,,10d,,2026-11-28T12:00:00Z\r\n",
-		"bom.csv": "\ufeffaccount,lastSpoke,joined,role,muteUntil\nanna,24h,400d,Owner,\nbob,,10d,Member,7d\n",
-		"m.yaml": "- {account: anna, role: Owner, joined: 400d, lastSpoke: 1d}\n" +
-			"- {account: bob, joined: \"2026-11-11T12:00:00Z\", muteUntil: 7d}\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		m := Members{File: name}
-		got, err := m.read(&Test{path: filepath.Join(dir, "groupgate-test.yaml")}, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want,+got):\n%s", name, diff)
-		}
-	}
-}
-
-func TestMembersThatCannotBeRead(t *testing.T) {
-	dir := t.TempDir()
-	for want, text := range map[string]string{
-		`m.csv:2: column "seen" is not known: use account, role`: "account,seen\nanna,1d\n",
-		`m.csv:3: role is "admin": use Owner, Admin or Member`:   "account,role\nanna,Admin\nbob,admin\n",
-		`m.csv:2: joined: "yesterday" is no time`:                "account,joined\nanna,yesterday\n",
-		"m.csv:2: the account is missing":                        "account,role\n,Admin\n",
-		"wrong number of fields":                                 "account,role\nanna\n",
-		"names of the columns":                                   "",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, "m.csv"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		m := Members{File: filepath.Join(dir, "m.csv")}
-		if _, err := m.read(&Test{}, at); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
-	}
-}
 
 // run runs files, by their names below one folder.
 func run(t *testing.T, files map[string]string, paths ...string) *Report {
