@@ -29,6 +29,10 @@ func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
 		return node
 	}
 	cases := []string{"properties", "cases", "items", "properties"}
+	ofObject := func(field string) map[string]any {
+		items := under(append(slices.Clone(cases), "expect", "properties", field, "items")...)
+		return items["oneOf"].([]any)[1].(map[string]any)["properties"].(map[string]any)
+	}
 	for _, tc := range []struct {
 		of     reflect.Type
 		schema map[string]any
@@ -37,6 +41,9 @@ func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
 		{reflect.TypeFor[Case](), under(cases...)},
 		{reflect.TypeFor[Join](), under(append(cases, "join", "properties")...)},
 		{reflect.TypeFor[Prune](), under(append(cases, "prune", "properties")...)},
+		{reflect.TypeFor[Evict](), under(append(cases, "evict", "properties")...)},
+		{reflect.TypeFor[Removed](), ofObject("removals")},
+		{reflect.TypeFor[Stays](), ofObject("stays")},
 		{reflect.TypeFor[Expectation](), under(append(cases, "expect", "properties")...)},
 	} {
 		var fields, properties []string
@@ -58,13 +65,31 @@ func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
 	for _, reason := range under(append(cases, "expect", "properties", "reason")...)["enum"].([]any) {
 		reasons = append(reasons, reason.(string))
 	}
-	if diff := cmp.Diff(append(joinReasons(), pruneReasons...), reasons); diff != "" {
+	want := append(joinReasons(), pruneReasons...)
+	for _, reason := range evictReasons {
+		if !slices.Contains(want, reason) {
+			want = append(want, reason)
+		}
+	}
+	if diff := cmp.Diff(want, reasons); diff != "" {
 		t.Errorf("reasons (-code,+schema):\n%s", diff)
 	}
-	members := under(append(cases, "prune", "properties", "members")...)["oneOf"].([]any)[1].(map[string]any)
-	for _, column := range memberfile.Columns {
-		if _, ok := members["items"].(map[string]any)["properties"].(map[string]any)[column]; !ok {
-			t.Errorf("the schema has no column %s", column)
+	for field, want := range map[string][]string{"removals": removalReasons, "stays": stayReasons} {
+		why := map[string]string{"removals": "reason", "stays": "because"}[field]
+		var got []string
+		for _, reason := range ofObject(field)[why].(map[string]any)["enum"].([]any) {
+			got = append(got, reason.(string))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-code,+schema):\n%s", field, diff)
+		}
+	}
+	for _, question := range []string{"prune", "evict"} {
+		members := under(append(cases, question, "properties", "members")...)["oneOf"].([]any)[1].(map[string]any)
+		for _, column := range memberfile.Columns {
+			if _, ok := members["items"].(map[string]any)["properties"].(map[string]any)[column]; !ok {
+				t.Errorf("the schema of %s has no column %s", question, column)
+			}
 		}
 	}
 }
