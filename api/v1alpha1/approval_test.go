@@ -18,7 +18,7 @@ const (
 	onlyForward      = `approval can change only from Pending to Approved or Denied, and from Approved to Denied: create another PruneRun`
 	undoOnceEnded    = `undo can be requested once the run has ended: to stop a run, set approval to Denied`
 	undoForGood      = `spec.undo: Invalid value: undo cannot be withdrawn: leave it Requested`
-	restImmutable    = `only approval, undo and decision can be changed: for another app, group or trigger create another PruneRun`
+	restImmutable    = `only approval, undo and decision can be changed: for another app, group, purpose, trigger or other accounts create another PruneRun`
 )
 
 // The statuses of a run in its life.

@@ -42,6 +42,12 @@ kind: GroupPolicy
 metadata: {name: base}
 spec: {appRef: {name: prod}, groups: [{type: All}], whenFull: {prune: {mode: Preview, inactiveFor: 30d}}}
 `
+	baseEvictPolicy = `
+apiVersion: groupgate.io/v1alpha1
+kind: GroupPolicy
+metadata: {name: base}
+spec: {appRef: {name: prod}, groups: [{type: All}], join: {allow: {accounts: [jared]}, evict: {mode: Preview}}}
+`
 	basePruneRun = `
 apiVersion: groupgate.io/v1alpha1
 kind: PruneRun
@@ -69,6 +75,7 @@ var mutations = map[string]struct {
 	"GroupPolicy, selector": {baseGroupPolicy, selectorMutations("allow")},
 	"GroupPolicy, deny":     {baseGroupPolicy, selectorMutations("deny")},
 	"GroupPolicy, whenFull": {basePrunePolicy, prunePolicyMutations},
+	"GroupPolicy, evict":    {baseEvictPolicy, evictPolicyMutations},
 	"PruneRun":              {basePruneRun, pruneRunMutations},
 }
 
@@ -305,6 +312,64 @@ var prunePolicyMutations = func() map[string]mutation {
 	return mutations
 }()
 
+var evictPolicyMutations = func() map[string]mutation {
+	const (
+		refusesNobody = `spec.join.evict: Invalid value: evict needs allow or deny: without one this policy refuses nobody; an allow with nothing after it counts as absent`
+		inAudit       = `spec.join.evict: Invalid value: evict needs mode Enforce: a gate in mode Audit refuses nobody`
+		fewerTriggers = `spec.join.evict: Invalid value: evict needs all of the triggers Apply, Invite and RESTAPI: a member may have come in by any of them`
+		admitsNobody  = `spec.join.evict: Invalid value: evict cannot be combined with an empty allow: it admits nobody, so that every ordinary member would be evicted`
+		grace         = `grace must be days, hours and minutes of at most 30d in all, such as 10m, 6h or 1d12h`
+		interval      = `interval must be days, hours and minutes of at least 1h in all, such as 24h, 12h or 7d`
+	)
+	at := func(rule string) string { return fmt.Sprintf(`spec: {join: {evict: %s}}`, rule) }
+	mutations := map[string]mutation{
+		"as it is":         {`{}`, ``},
+		"Approve":          {at(`{mode: Approve}`), ``},
+		"Enforce":          {at(`{mode: Enforce}`), ``},
+		"no mode":          {at(`{mode: null}`), `spec.join.evict.mode: Required value`},
+		"other mode":       {at(`{mode: Audit}`), `spec.join.evict.mode: Unsupported value: "Audit": supported values: "Preview", "Approve", "Enforce"`},
+		"deny":             {`spec: {join: {allow: null, deny: {accounts: [eve]}}}`, ``},
+		"allow and deny":   {`spec: {join: {deny: {accounts: [eve]}}}`, ``},
+		"allow, prefixes":  {`spec: {join: {allow: {accounts: null, accountPrefixes: [a]}}}`, ``},
+		"allow, lists":     {`spec: {join: {allow: {accounts: null, lists: [{name: vip-0}]}}}`, ``},
+		"neither":          {`spec: {join: {allow: null}}`, refusesNobody},
+		"empty allow":      {`spec: {join: {allow: {accounts: null}}}`, admitsNobody},
+		"allow of nobody":  {`spec: {join: {allow: {accounts: [], accountPrefixes: [], lists: []}}}`, admitsNobody},
+		"empty, with deny": {`spec: {join: {allow: {accounts: null}, deny: {accounts: [eve]}}}`, admitsNobody},
+		"Audit":            {`spec: {join: {mode: Audit}}`, inAudit},
+		"two triggers":     {`spec: {join: {triggers: [Apply, Invite]}}`, fewerTriggers},
+		"one, three times": {`spec: {join: {triggers: [Apply, Apply, Apply]}}`, fewerTriggers},
+		"in another order": {`spec: {join: {triggers: [RESTAPI, Invite, Apply]}}`, ``},
+		"maxRemovals 1000": {at(`{maxRemovals: 1000}`), ``},
+		"maxRemovals 0":    {at(`{maxRemovals: 0}`), `spec.join.evict.maxRemovals: Invalid value: 0: spec.join.evict.maxRemovals in body should be greater than or equal to 1`},
+		"maxRemovals 1001": {at(`{maxRemovals: 1001}`), `spec.join.evict.maxRemovals: Invalid value: 1001: spec.join.evict.maxRemovals in body should be less than or equal to 1000`},
+		"a day's 0":        {at(`{maxRemovalsPerDay: 0}`), `spec.join.evict.maxRemovalsPerDay: Invalid value: 0: spec.join.evict.maxRemovalsPerDay in body should be greater than or equal to 1`},
+		"a day's 1000001":  {at(`{maxRemovalsPerDay: 1000001}`), `spec.join.evict.maxRemovalsPerDay: Invalid value: 1000001: spec.join.evict.maxRemovalsPerDay in body should be less than or equal to 1000000`},
+		"Silent":           {at(`{notification: Silent}`), ``},
+		"notification":     {at(`{notification: Everybody}`), `spec.join.evict.notification: Unsupported value: "Everybody": supported values: "Group", "Silent"`},
+		"reason 256":       {at(`{reason: ` + strings.Repeat("久", 256) + `}`), ``},
+		"reason empty":     {at(`{reason: ""}`), `spec.join.evict.reason: Invalid value: "": spec.join.evict.reason in body should be at least 1 chars long`},
+	}
+	take := func(field string, values ...string) {
+		for _, value := range values {
+			mutations[field+" "+value] = mutation{patch: at(fmt.Sprintf(`{%s: %q}`, field, value))}
+		}
+	}
+	refuse := func(field, message string, values ...string) {
+		for _, value := range values {
+			mutations[fmt.Sprintf("%s %q", field, value)] = mutation{
+				patch: at(fmt.Sprintf(`{%s: %q}`, field, value)),
+				want:  fmt.Sprintf(`spec.join.evict.%s: Invalid value: %q: %s`, field, value, message),
+			}
+		}
+	}
+	take("grace", "0m", "0d", "10m", "6h", "1d12h", "30d", "43200m", "29d23h60m")
+	refuse("grace", grace, "", "10", "10s", "30d1m", "31d", "721h", "1m1h", "-1m", "1.5h", "m", "10m\n")
+	take("interval", "1h", "60m", "24h", "7d", "0d1h", "0h60m", "1d12h30m")
+	refuse("interval", interval, "", "0h", "59m", "3600s", "1", "-1h", "h", "1m1h")
+	return mutations
+}()
+
 var pruneRunMutations = map[string]mutation{
 	"as it is":       {`{}`, ``},
 	"any name":       {`metadata: {name: by-hand.of.alice-` + strings.Repeat("a", 200) + `}`, ``},
@@ -317,6 +382,14 @@ var pruneRunMutations = map[string]mutation{
 	"group 256":      {`spec: {groupID: ` + strings.Repeat("a", 256) + `}`, `spec.groupID: Too long: may not be more than 255 bytes`},
 	"GroupFull":      {`spec: {trigger: GroupFull}`, ``},
 	"Sweep":          {`spec: {trigger: Sweep}`, ``},
+	"FreeSeats":      {`spec: {purpose: FreeSeats}`, ``},
+	"Evict":          {`spec: {purpose: Evict}`, ``},
+	"other purpose":  {`spec: {purpose: Evictions}`, `spec.purpose: Unsupported value: "Evictions": supported values: "FreeSeats", "Evict"`},
+	"1000 accounts":  {`spec: {purpose: Evict, accounts: [` + repeat(1000, `u%d`) + `]}`, ``},
+	"1001 accounts":  {`spec: {purpose: Evict, accounts: [` + repeat(1001, `u%d`) + `]}`, `spec.accounts: Too many: 1001: must have at most 1000 items`},
+	"0 accounts":     {`spec: {purpose: Evict, accounts: []}`, `spec.accounts: Invalid value: 0: spec.accounts in body should have at least 1 items`},
+	"empty account":  {`spec: {purpose: Evict, accounts: [""]}`, `spec.accounts[0]: Invalid value: "": spec.accounts[0] in body should be at least 1 chars long`},
+	"accounts alone": {`spec: {accounts: [eve]}`, `spec.accounts: Invalid value: accounts needs purpose Evict: who leaves a full group is decided among all its members`},
 	"Pending":        {`spec: {approval: Pending}`, ``},
 	"Approved":       {`spec: {approval: Approved}`, `spec.approval: Invalid value: "Approved": ` + beginsPending},
 	"Denied":         {`spec: {approval: Denied}`, `spec.approval: Invalid value: "Denied": ` + beginsPending},
@@ -326,7 +399,7 @@ var pruneRunMutations = map[string]mutation{
 	"other undo":     {`spec: {undo: Done}`, `spec.undo: Unsupported value: "Done": supported values: "Requested"`},
 	"own plan":       {`{spec: {approval: Approved}, ` + aPlan + `}`, `spec.approval: Invalid value: "Approved": ` + beginsPending},
 	"own end":        {`{spec: {undo: Requested}, status: {conditions: [` + condition("Complete", "True", "Removed") + `]}}`, `spec.undo: Invalid value: ` + undoOnceEnded},
-	"other trigger":  {`spec: {trigger: Cron}`, `spec.trigger: Unsupported value: "Cron": supported values: "GroupFull", "Sweep", "Manual"`},
+	"other trigger":  {`spec: {trigger: Cron}`, `spec.trigger: Unsupported value: "Cron": supported values: "GroupFull", "Sweep", "Manual", "Leak", "VerdictChange", "Round"`},
 	"names a policy": {`spec: {policy: vip-lounge}`, `PruneRun in version "v1alpha1" cannot be handled as a PruneRun: strict decoding error: unknown field "spec.policy"`},
 }
 
@@ -343,6 +416,7 @@ func TestImmutable(t *testing.T) {
 		"PruneRun, appRef":       {basePruneRun, mutation{`spec: {appRef: {name: test}}`, `spec: Invalid value: ` + restImmutable}},
 		"PruneRun, groupID":      {basePruneRun, mutation{`spec: {groupID: other}`, `spec: Invalid value: ` + restImmutable}},
 		"PruneRun, trigger":      {basePruneRun, mutation{`spec: {trigger: GroupFull}`, `spec: Invalid value: ` + restImmutable}},
+		"PruneRun, purpose":      {basePruneRun, mutation{`spec: {purpose: Evict}`, `spec: Invalid value: ` + restImmutable}},
 		"PruneRun, its metadata": {basePruneRun, mutation{`metadata: {labels: {groupgate.io/app: prod}}`, ``}},
 	}
 	c := newClient(t)
@@ -445,10 +519,22 @@ spec:
 status: {observedGeneration: -1, conditions: [PENDING]}
 `,
 		},
+		"GroupPolicy, evict": {
+			base:  baseEvictPolicy,
+			patch: `spec: {join: {evict: {grace: 0h15m}}}`,
+			want: `
+spec:
+  appRef: {name: prod}
+  groups: [{type: All}]
+  join: {mode: Enforce, triggers: [Apply, Invite, RESTAPI], allow: {accounts: [jared]},
+    evict: {mode: Preview, grace: 0h15m, interval: 24h, maxRemovals: 100, maxRemovalsPerDay: 1000, notification: Group}}
+status: {observedGeneration: -1, conditions: [PENDING]}
+`,
+		},
 		"PruneRun": {
 			base: basePruneRun,
 			want: `
-spec: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL", trigger: Manual, approval: Pending}
+spec: {appRef: {name: prod}, groupID: "@TGS#2J4SZEAEL", purpose: FreeSeats, trigger: Manual, approval: Pending}
 status:
   removed: 0
   conditions:

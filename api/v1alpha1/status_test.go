@@ -57,7 +57,7 @@ func TestStatusSchema(t *testing.T) {
 		"a whole record":        {basePruneRun, mutation{wholeRecord, ``}},
 		"1000 removals":         {basePruneRun, mutation{planWith(`removals: [` + repeat(1000, removal) + `]`), ``}},
 		"1001 removals":         {basePruneRun, mutation{planWith(`removals: [` + repeat(1001, removal) + `]`), `status.plan.removals: Too many: 1001: must have at most 1000 items`}},
-		"removal reason":        {basePruneRun, mutation{planWith(`removals: [{account: u1, reason: Rude}]`), `status.plan.removals[0].reason: Unsupported value: "Rude": supported values: "NeverSpoke", "Inactive"`}},
+		"removal reason":        {basePruneRun, mutation{planWith(`removals: [{account: u1, reason: Rude}]`), `status.plan.removals[0].reason: Unsupported value: "Rude": supported values: "NeverSpoke", "Inactive", "Denied", "NotListed"`}},
 		"removal of nobody":     {basePruneRun, mutation{planWith(`removals: [{reason: Inactive}]`), `status.plan.removals[0].account: Required value`}},
 		"candidates -1":         {basePruneRun, mutation{planWith(`candidates: -1`), `status.plan.candidates: Invalid value: -1: plan.candidates in body should be greater than or equal to 0`}},
 		"members, no int32":     {basePruneRun, mutation{`status: {group: {members: 1, maxMembers: 2147483648}}`, `[status: Invalid value: "": Checked value must be of type integer with format int32 in group.maxMembers, status.group.maxMembers: Invalid value: 2147483648: group.maxMembers in body should be less than or equal to 2147483647]`}},
@@ -65,7 +65,7 @@ func TestStatusSchema(t *testing.T) {
 		"inFlight 101":          {basePruneRun, mutation{`status: {progress: {settled: 0, inFlight: 101}}`, `status.progress.inFlight: Invalid value: 101: progress.inFlight in body should be less than or equal to 100`}},
 		"inFlight unsaid":       {basePruneRun, mutation{`status: {progress: {settled: 0}}`, `status.progress.inFlight: Required value`}},
 		"removed 1001":          {basePruneRun, mutation{`status: {removed: 1001}`, `status.removed: Invalid value: 1001: removed in body should be less than or equal to 1000`}},
-		"kept reason":           {basePruneRun, mutation{`status: {kept: [{account: u1, reason: Nice}]}`, `status.kept[0].reason: Unsupported value: "Nice": supported values: "Left", "RoleChanged", "ActiveAgain", "Protected", "Unknown", "BudgetExhausted", "VendorRefused", "RunEnded"`}},
+		"kept reason":           {basePruneRun, mutation{`status: {kept: [{account: u1, reason: Nice}]}`, `status.kept[0].reason: Unsupported value: "Nice": supported values: "Left", "RoleChanged", "ActiveAgain", "Protected", "Admitted", "Unknown", "BudgetExhausted", "VendorRefused", "RunEnded"`}},
 		"1001 kept":             {basePruneRun, mutation{`status: {kept: [` + repeat(1001, `{account: u%d, reason: Left}`) + `]}`, `status.kept: Too many: 1001: must have at most 1000 items`}},
 		"policy mode":           {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Other}}`, `status.policy.mode: Unsupported value: "Other": supported values: "Preview", "Approve", "Enforce"`}},
 		"rule hash":             {basePruneRun, mutation{`status: {policy: {name: p, uid: u, generation: 1, mode: Enforce, ruleHash: 6f1c}}`, `status.policy.ruleHash: Invalid value: "6f1c": policy.ruleHash in body should match '^[0-9a-f]{16}$'`}},
@@ -86,7 +86,7 @@ func TestStatusSchema(t *testing.T) {
 		"refuse for how long":   {basePruneRun, mutation{`status: {refuse: {code: 1}}`, `status.refuse.until: Required value`}},
 		"refuse 257 characters": {basePruneRun, mutation{refuseWith(`code: 10110, message: ` + strings.Repeat("a", 257)), `status.refuse.message: Too long: may not be more than 256 bytes`}},
 		"every result":          {basePruneRun, mutation{undoWith(`accounts: [` + everyResult() + `]`), ``}},
-		"other result":          {basePruneRun, mutation{undoWith(`accounts: [{account: u1, result: Lost}]`), `status.undo.accounts[0].result: Unsupported value: "Lost": supported values: "Pending", "Adding", "Added", "AlreadyMember", "AwaitingConfirmation", "Refused", "NotFound", "GroupLimit", "NoSeat", "RemovedAgain", "Failed"`}},
+		"other result":          {basePruneRun, mutation{undoWith(`accounts: [{account: u1, result: Lost}]`), `status.undo.accounts[0].result: Unsupported value: "Lost": supported values: "Pending", "Adding", "Added", "AlreadyMember", "AwaitingConfirmation", "Refused", "NotFound", "GroupLimit", "NoSeat", "RemovedAgain", "StillRefused", "Failed"`}},
 		"undo of nobody":        {basePruneRun, mutation{undoWith(`accounts: [{result: Added}]`), `status.undo.accounts[0].account: Required value`}},
 		"1001 undone":           {basePruneRun, mutation{undoWith(`accounts: [` + repeat(1001, `{account: u%d, result: Added}`) + `]`), `status.undo.accounts: Too many: 1001: must have at most 1000 items`}},
 		"1001 added":            {basePruneRun, mutation{`status: {undo: {startedAt: "2026-11-20T10:00:00Z", added: 1001}}`, `status.undo.added: Invalid value: 1001: undo.added in body should be less than or equal to 1000`}},
@@ -211,7 +211,7 @@ func TestSelectableFields(t *testing.T) {
 
 // kubectl get shows these columns; those of priority 1 with -o wide only.
 func TestColumns(t *testing.T) {
-	const recorded = "App=prod Group=@TGS#2J4SZEAEL Policy=vip-lounge Mode=Enforce " +
+	const recorded = "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=vip-lounge Mode=Enforce " +
 		"Planned=2 Removed=1 Restored=1 Result="
 	planned, removing := condition("Planned", "True", "Planned"), condition("Complete", "False", "Removing")
 	record := func(conditions ...string) string {
@@ -230,11 +230,11 @@ func TestColumns(t *testing.T) {
 		// A merge patch contains only differences, so a count of 0 is not sent.
 		"accountlists, empty": {"accountlists", baseAccountList, `status: {conditions: [` + condition("Ready", "True", "Ready") + `]}`, "Accounts=0 Ready=True"},
 		"grouppolicies": {"grouppolicies", baseGroupPolicy, ready,
-			"App=prod Gate=Allow Prune=<nil> Ready=False (Groups=@TGS#2J4SZEAEL) (Reason=ListNotFound)"},
+			"App=prod Gate=Allow Prune=<nil> Evict=<nil> Ready=False (Groups=@TGS#2J4SZEAEL) (Reason=ListNotFound)"},
 		"grouppolicies, pruning": {"grouppolicies", basePrunePolicy, `{}`,
-			"App=prod Gate=<nil> Prune=Preview Ready=Unknown (Groups=<nil>) (Reason=Pending)"},
-		"pruneruns, fresh":   {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=Pending"},
-		"pruneruns, waiting": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=ProtectionUnresolved"},
+			"App=prod Gate=<nil> Prune=Preview Evict=<nil> Ready=Unknown (Groups=<nil>) (Reason=Pending)"},
+		"pruneruns, fresh":   {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=Pending"},
+		"pruneruns, waiting": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=ProtectionUnresolved"},
 		"pruneruns, planned": {"pruneruns", basePruneRun, record(planned), recorded + "Planned"},
 		"pruneruns, at work": {"pruneruns", basePruneRun, record(planned, removing), recorded + "Removing"},
 		"pruneruns, complete": {"pruneruns", basePruneRun,
@@ -246,7 +246,7 @@ func TestColumns(t *testing.T) {
 				condition("Undone", "True", "Undone")), recorded + "Undone"},
 		"pruneruns, failed midway": {"pruneruns", basePruneRun,
 			record(planned, removing, condition("Failed", "True", "VendorRefused")), recorded + "VendorRefused"},
-		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=GroupNotFound"},
+		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=GroupNotFound"},
 	}
 	c := newClient(t)
 	for name, tc := range tests {

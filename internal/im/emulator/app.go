@@ -58,6 +58,10 @@ type Settings struct {
 	// OnCallbackFailure is the verdict when a before-callback is not answered in time or not with HTTP 200: Allow (the
 	// default, as at the vendor) or Refuse.
 	OnCallbackFailure string `json:"onCallbackFailure"`
+	// CallbackCapacity is how many callbacks of the app can await an answer at the same time, 0 (the default) for any
+	// number. Beyond it a before-callback counts as not answered, and an after-callback is lost: an overloaded IM
+	// backend fails open.
+	CallbackCapacity int `json:"callbackCapacity"`
 	// DisabledCallbacks are the commands that are not sent.
 	DisabledCallbacks []string `json:"disabledCallbacks,omitempty"`
 	// MissingAccounts do not exist: adding them fails.
@@ -94,6 +98,8 @@ func (s *Settings) validate() error {
 		return fmt.Errorf("eventTime %q is unknown: use Number, String or None", s.EventTime)
 	case s.OnCallbackFailure != OnFailureAllow && s.OnCallbackFailure != OnFailureRefuse:
 		return fmt.Errorf("onCallbackFailure %q is unknown: use Allow or Refuse", s.OnCallbackFailure)
+	case s.CallbackCapacity < 0:
+		return errors.New("callbackCapacity must not be negative: use 0 for any number of callbacks")
 	case s.SecretKey != nil && *s.SecretKey == "":
 		return errors.New("secretKey is empty: give a key, or leave it out to keep the current one")
 	}
@@ -127,6 +133,7 @@ type app struct {
 	order    []*group          // sorted by seq, for get_appid_group_list
 	seq      int
 	limiters map[string]*rate.Limiter
+	awaiting int // callbacks without an answer yet
 }
 
 func newApp(a App, callbackURL string) *app {
@@ -177,6 +184,23 @@ func (a *app) configure(change func(*Settings) error) error {
 	s.SecretKey, s.CallbackToken, s.SDKAppID, s.SignedCallbacks = nil, nil, a.id, false
 	a.settings = s
 	return nil
+}
+
+// beginCallback reports whether there is capacity for another callback. If so, endCallback follows.
+func (a *app) beginCallback() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if limit := a.settings.CallbackCapacity; limit > 0 && a.awaiting >= limit {
+		return false
+	}
+	a.awaiting++
+	return true
+}
+
+func (a *app) endCallback() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaiting--
 }
 
 // tooFrequent counts a call against the limit of its API (page 34419). Like the timeout of a callback, the limit is in

@@ -21,8 +21,6 @@ import (
 // them.
 const (
 	commandBeforeCreate    callback.Command = "Group.CallbackBeforeCreateGroup"
-	commandAfterCreate     callback.Command = "Group.CallbackAfterCreateGroup"
-	commandAfterJoin       callback.Command = "Group.CallbackAfterNewMemberJoin"
 	commandAfterExit       callback.Command = "Group.CallbackAfterMemberExit"
 	commandAfterDestroyed  callback.Command = "Group.CallbackAfterGroupDestroyed"
 	commandAfterInfoChange callback.Command = "Group.CallbackAfterGroupInfoChanged"
@@ -46,6 +44,7 @@ type outgoing struct {
 	command callback.Command
 	group   string
 	from    origin
+	about   []string // the accounts that it names, but for its operator
 	body    []byte
 }
 
@@ -82,8 +81,20 @@ type callbackBody struct {
 	Joined      []memberRef      `json:"NewMemberList,omitempty"`
 	Left        []memberRef      `json:"ExitMemberList,omitempty"`
 	Members     []memberRef      `json:"MemberList,omitempty"`
+	Defined     json.RawMessage  `json:"UserDefinedDataList,omitempty"`
 	ApplyMsg    string           `json:"ApplyMsg,omitempty"`
 	EventTime   any              `json:"EventTime,omitempty"` // milliseconds
+}
+
+// accounts are the accounts that the callback is about.
+func (b callbackBody) accounts() (accounts []string) {
+	if b.Requestor != "" {
+		accounts = append(accounts, b.Requestor)
+	}
+	for _, ref := range slices.Concat(b.Invited, b.Joined, b.Left, b.Members) {
+		accounts = append(accounts, ref.Account)
+	}
+	return accounts
 }
 
 // compose makes the callback, and reports false if the app's settings disable it.
@@ -103,7 +114,9 @@ func (e *Emulator) compose(a *app, from origin, body callbackBody) (outgoing, bo
 		e.log.Error("Cannot compose callback", "command", body.Command, "error", err)
 		return outgoing{}, false
 	}
-	return outgoing{command: body.Command, group: body.GroupID, from: from, body: raw}, true
+	return outgoing{
+		command: body.Command, group: body.GroupID, from: from, about: body.accounts(), body: raw,
+	}, true
 }
 
 // queueAfter queues an after-callback. It may be called while the group is locked, since it sends nothing itself.
@@ -224,9 +237,14 @@ func (e *Emulator) deliver(ctx context.Context, a *app, cb outgoing) (d delivery
 	ctx, cancel := context.WithTimeout(ctx, callbackTimeout)
 	defer cancel()
 
-	inj := e.faults.forCallback(string(cb.command), cb.group)
-	d.fault = inj.name()
 	d.query = redactedQuery(a, cb)
+	if !a.beginCallback() {
+		d.failure = "the IM backend is overloaded: callbackCapacity is used up"
+		return d
+	}
+	defer a.endCallback()
+	inj := e.faults.forCallback(string(cb.command), cb.group, cb.about)
+	d.fault = inj.name()
 	if err := wait(ctx, inj.latency, nil); err != nil {
 		d.failure = failureText(err)
 		return d

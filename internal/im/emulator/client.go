@@ -227,6 +227,44 @@ func (c Client) UserSig(ctx context.Context, identifier string) (Signature, erro
 	return send[Signature](ctx, c, "GET", "usersig", url.Values{"identifier": {identifier}}, nil)
 }
 
+// Call makes a call of the group REST API, for example import_group_member, as the account administrator. An answer
+// with another ErrorCode than 0 is an error.
+func (c Client) Call(ctx context.Context, api string, body any) (json.RawMessage, error) {
+	sig, err := c.UserSig(ctx, "administrator")
+	if err != nil {
+		return nil, err
+	}
+	sent, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode the body of %s: %w", api, err)
+	}
+	address := strings.TrimSuffix(c.BaseURL, "/") + restPrefix + api + "?" + sig.Query
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(sent))
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", api, err)
+	}
+	response, err := cmp.Or(c.HTTPClient, http.DefaultClient).Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", api, err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", api, err)
+	}
+	var status struct {
+		ErrorCode int
+		ErrorInfo string
+	}
+	if err := json.Unmarshal(answer, &status); err != nil {
+		return nil, fmt.Errorf("%s: HTTP %d without JSON: %w", api, response.StatusCode, err)
+	}
+	if status.ErrorCode != 0 {
+		return answer, fmt.Errorf("%s: %d: %s", api, status.ErrorCode, status.ErrorInfo)
+	}
+	return answer, nil
+}
+
 // Reset deletes groups, faults and records, and resets the clock. Settings stay.
 func (c Client) Reset(ctx context.Context) error {
 	return c.do(ctx, "POST", "reset", nil, nil, nil)

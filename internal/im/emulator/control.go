@@ -65,7 +65,8 @@ func (e *Emulator) endpoints() []endpoint {
 		{"DELETE", "/calls", "delete the counts and records of calls", "", e.clearCalls},
 		{"GET", "/settings", "show the app's settings in the vendor's console", "", e.readSettings},
 		{"PATCH", "/settings", "change settings: callbackURL, callbackToken, secretKey, adminAccounts, eventTime, " +
-			"onCallbackFailure, ...", `{"callbackURL":"http://127.0.0.1:8443/callback"}`, e.changeSettings},
+			"onCallbackFailure, callbackCapacity, ...", `{"callbackURL":"http://127.0.0.1:8443/callback"}`,
+			e.changeSettings},
 		{"GET", "/usersig", "sign a REST call (?identifier=administrator, ?format=query prints only the query)", "",
 			e.signFor},
 		{"POST", "/reset", "delete groups, faults and records, and reset the clock; settings stay", "", e.reset},

@@ -107,6 +107,7 @@ func TestControlErrorsSayWhatToChange(t *testing.T) {
 		{"PATCH /settings", `{"callbackURL":"127.0.0.1:8443"}`, 400, "must be absolute"},
 		{"PATCH /settings", `{"callbackURL":"http://127.0.0.1/?a=1"}`, 400, "no query"},
 		{"PATCH /settings", `{"eventTime":"ISO"}`, 400, "use Number, String or None"},
+		{"PATCH /settings", `{"callbackCapacity":-1}`, 400, "use 0 for any number"},
 		{"GET /groups/g?limit=many", "", 400, "limit must be a number"},
 	}
 	for _, tc := range cases {

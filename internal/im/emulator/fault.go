@@ -23,7 +23,7 @@ type Fault struct {
 	Callback string `json:"callback,omitempty"`
 	// Group limits the rule to one group. A call that names several groups matches no such rule.
 	Group string `json:"group,omitempty"`
-	// Accounts limits the rule to calls about members that name one of them. With Kind skip it is required.
+	// Accounts limits the rule to calls and callbacks about members that name one of them; required with Kind skip.
 	Accounts []string `json:"accounts,omitempty"`
 
 	// Kind is one of the Fault constants.
@@ -134,8 +134,6 @@ func (f *Fault) validate() error {
 		f.effectAfter = d
 	}
 	switch {
-	case len(f.Accounts) > 0 && f.API == "":
-		return errors.New(`"accounts" is for calls`)
 	case f.Probability < 0 || f.Probability > 1:
 		return errors.New(`"probability" must be between 0 and 1; leave it out for always`)
 	case f.Skip < 0 || f.Count < 0:
@@ -219,14 +217,17 @@ func (t injected) name() string {
 }
 
 func (l *faultList) forCall(api, group string, accounts []string) injected {
-	return l.pick(func(f *Fault) bool {
-		return matches(f.API, api) && (f.Group == "" || f.Group == group) && (len(f.Accounts) == 0 ||
-			slices.ContainsFunc(f.Accounts, func(account string) bool { return slices.Contains(accounts, account) }))
-	})
+	return l.pick(func(f *Fault) bool { return matches(f.API, api) && f.concerns(group, accounts) })
 }
 
-func (l *faultList) forCallback(command, group string) injected {
-	return l.pick(func(f *Fault) bool { return matches(f.Callback, command) && (f.Group == "" || f.Group == group) })
+func (l *faultList) forCallback(command, group string, accounts []string) injected {
+	return l.pick(func(f *Fault) bool { return matches(f.Callback, command) && f.concerns(group, accounts) })
+}
+
+// concerns reports whether the rule is about the group and one of the accounts.
+func (f *Fault) concerns(group string, accounts []string) bool {
+	return (f.Group == "" || f.Group == group) && (len(f.Accounts) == 0 ||
+		slices.ContainsFunc(f.Accounts, func(account string) bool { return slices.Contains(accounts, account) }))
 }
 
 func matches(pattern, name string) bool { return pattern != "" && (pattern == "*" || pattern == name) }

@@ -166,8 +166,8 @@ func (e *Emulator) admit(
 	}
 	if len(joined) > 0 {
 		e.queueAfter(ctx, g.app, from, callbackBody{
-			Command: commandAfterJoin, GroupID: g.id, Type: g.typeName(), JoinType: joinType, Operator: from.account,
-			Joined: memberRefs(joined),
+			Command: callback.CommandAfterJoin, GroupID: g.id, Type: g.typeName(), JoinType: joinType,
+			Operator: from.account, Joined: memberRefs(joined),
 		})
 	}
 	if noSeat || len(joined) > 0 && g.full() {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"github.com/groupgate/groupgate/internal/im/callback"
 )
 
 const (
@@ -40,8 +42,8 @@ func (e *Emulator) createGroup(ctx context.Context, c *call) (any, *failure) {
 	}
 	// The initial members cause no join callback (page 34368).
 	e.queueAfter(ctx, c.app, c.origin(), callbackBody{
-		Command: commandAfterCreate, GroupID: g.id, Type: g.typeName(), Operator: c.identifier,
-		Owner: owner, Name: name, Members: memberRefs(initial),
+		Command: callback.CommandAfterCreate, GroupID: g.id, Type: g.typeName(), Operator: c.identifier,
+		Owner: owner, Name: name, Members: memberRefs(initial), Defined: c.members["AppDefinedData"],
 	})
 	return struct {
 		GroupID string `json:"GroupId"`
@@ -80,8 +82,15 @@ func (c *call) newGroup() (*group, *failure) {
 	owner := c.text("Owner_Account")
 	wanted := c.number("MaxMemberCount", 0) // MaxMemberNum everywhere else
 	var members []string
+	roles := map[string]role{}
 	if c.has("MemberList") {
 		members = c.accounts("MemberList", maxInitialMembers, true)
+		for _, o := range c.objects("MemberList") {
+			roles[o.text("Member_Account")] = o.initialRole()
+			if o.bad != nil {
+				c.complain("MemberList: %s", o.bad.info)
+			}
+		}
 	}
 	if c.bad != nil {
 		return nil, c.bad
@@ -113,10 +122,23 @@ func (c *call) newGroup() (*group, *failure) {
 			return nil, errGroupFull
 		}
 		if g.roster.find(account) == nil {
-			g.enrol(account, roleMember, seconds(c.now), 0)
+			g.enrol(account, roles[account], seconds(c.now), 0)
 		}
 	}
 	return g, nil
+}
+
+// initialRole is the Role of a member to create or to import.
+func (p *params) initialRole() role {
+	switch word := p.text("Role"); word {
+	case "", "Member":
+		return roleMember
+	case "Admin":
+		return roleAdmin
+	default:
+		p.complain("Role %q is unknown: use Admin or Member", word)
+		return roleMember
+	}
 }
 
 func checkTexts(name, introduction, notification string) *failure {

@@ -371,7 +371,7 @@ func (e *Emulator) deleteMembers(ctx context.Context, c *call) (any, *failure) {
 	return nil, nil
 }
 
-// importMembers is import_group_member. It causes no callbacks, so Groupgate does not see it.
+// importMembers is import_group_member. It causes no callbacks: Groupgate finds such members only by looking at all.
 func (e *Emulator) importMembers(_ context.Context, c *call) (any, *failure) {
 	accounts := c.accounts("MemberList", maxImported, true)
 	list := c.objects("MemberList")
@@ -386,12 +386,7 @@ func (e *Emulator) importMembers(_ context.Context, c *call) (any, *failure) {
 	}
 	facts := make(map[string]imported, len(list))
 	for _, o := range list {
-		fact := imported{o.number("JoinTime", int(c.now.Unix())), roleMember}
-		if word := o.text("Role"); word == "Admin" {
-			fact.role = roleAdmin
-		} else if word != "" && word != "Member" {
-			o.complain("Role must be Admin or Member")
-		}
+		fact := imported{o.number("JoinTime", int(c.now.Unix())), o.initialRole()}
 		if int64(fact.joined) < int64(g.created) || int64(fact.joined) > c.now.Unix() {
 			o.complain("JoinTime must lie between the creation of the group and now")
 		}

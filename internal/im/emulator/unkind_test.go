@@ -172,7 +172,6 @@ func TestFaultsThatMakeNoSense(t *testing.T) {
 		"a skip of nobody":              {API: "delete_group_member", Kind: "skip"},
 		"a skip of another call":        {API: "add_group_member", Kind: "skip", Accounts: []string{"a"}},
 		"OK for a callback":             {Callback: "*", Kind: "ok"},
-		"accounts for a callback":       {Callback: "*", Kind: "drop", Accounts: []string{"a"}},
 		"an effect after no time":       {API: "*", Kind: "ok", EffectAfter: "soon"},
 		"an effect before and after":    {API: "*", Kind: "drop", EffectAfter: "1s", AfterEffect: true},
 		"half of the answer of no call": {API: "*", Kind: "truncate", EffectAfter: "1s"},
