@@ -265,7 +265,7 @@ func (e *Evictions) when() string {
 	}
 	switch {
 	case e.Reason == v1alpha1.ReasonPreviewed:
-		return ", but for the mode, in which a run ends with its plan"
+		return ", which removes nobody in this mode"
 	case e.Reason == v1alpha1.ReasonBudgetExhausted:
 		return " today, since nothing is left of maxRemovalsPerDay"
 	case e.Reason == v1alpha1.ReasonAwaitingApproval && stood != "":
