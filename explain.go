@@ -124,7 +124,8 @@ func explainCommand() *cobra.Command {
 	f.StringVar(&trigger, "trigger", "Apply", "how the account would join: Apply, Invite or RESTAPI")
 	f.StringVar(&groupType, "type", "", "type of the group: Work, Public, Meeting, AVChatRoom or Community; "+
 		"default: unknown, for which every policy speaks that might")
-	f.StringVar(&at, "at", "", "time of the join or the eviction, in RFC 3339, such as 2026-11-21T12:00:00Z; default: now")
+	f.StringVar(&at, "at", "",
+		"time of the join or the eviction, in RFC 3339, such as 2026-11-21T12:00:00Z; default: now")
 	f.StringVar(&members, "members", "", "file with the members of the group: say who of them would be evicted")
 	f.StringVarP(&output, "output", "o", "", "json or yaml; default: text")
 	s.completeFlags(cmd)
@@ -142,7 +143,8 @@ func explainMembers(
 		App: q.App, Group: q.Group, Type: q.Type, Members: members, At: q.At,
 	})
 	if err == nil && note != "" {
-		answer.Hints = append(answer.Hints, note+": the others are not counted, and the plan of a run may be another one.")
+		answer.Hints = append(answer.Hints,
+			note+": the others are not counted, and the plan of a run may be another one.")
 	}
 	return answer, err
 }

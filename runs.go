@@ -26,8 +26,8 @@ func runsCommand() *cobra.Command {
 		Use:   "runs",
 		Short: "List the runs that remove members, or those that await approval",
 		Long: "List the runs that remove members from groups, with what each would do and the state that it is in. " +
-			"Those that await approval come first, the next to be void at the top. A run either frees seats in a full " +
-			"group (FreeSeats), or removes members whom the gate of the group refuses (Evict).\n\n" +
+			"Those that await approval come first, the next to be void at the top. A run either frees seats in a " +
+			"full group (FreeSeats), or removes members whom the gate of the group refuses (Evict).\n\n" +
 			"Days and times are in UTC.",
 		Example: "  kubectl groupgate runs --waiting\n" +
 			"  kubectl groupgate runs --purpose Evict\n" +

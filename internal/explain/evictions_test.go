@@ -31,7 +31,9 @@ func TestEvictionAnswers(t *testing.T) {
 		question MembersQuestion
 		change   func(p *v1alpha1.GroupPolicy)
 	}{
-		"evict-routine": {question: MembersQuestion{Group: "vip-1", Members: append(members("mallory", "hana"), newcomer)}},
+		"evict-routine": {
+			question: MembersQuestion{Group: "vip-1", Members: append(members("mallory", "hana"), newcomer)},
+		},
 		"evict-breaker": {question: MembersQuestion{
 			Group: "vip-1", Type: policy.TypePublic, Members: members("oscar", "a b", "\x1b[2Jeve", "mallory"),
 		}},
@@ -47,7 +49,9 @@ func TestEvictionAnswers(t *testing.T) {
 			},
 		},
 		"evict-preview": {
-			question: MembersQuestion{Group: "town-1", Type: policy.TypeCommunity, Members: append(members(), newcomer)},
+			question: MembersQuestion{
+				Group: "town-1", Type: policy.TypeCommunity, Members: append(members(), newcomer),
+			},
 		},
 		"evict-ungoverned": {question: MembersQuestion{Group: "lobby", Members: members("mallory")}},
 		"evict-nobody":     {question: MembersQuestion{Group: "vip-1", Members: members()}},
@@ -78,14 +82,18 @@ func TestEvictionsMayDependOnTheType(t *testing.T) {
 }
 
 func TestAnswersSayWhetherAMemberWouldStay(t *testing.T) {
+	const byVIP = " by the rule of policy vip (Enforce)"
 	for account, tc := range map[string]struct{ group, want string }{
-		"mallory":       {"vip-1", "member: evicted by the rule of policy vip (Enforce), since policy banned denies it, by AccountList banned.\n"},
-		"oscar":         {"vip-1", "member: evicted by the rule of policy vip (Enforce), since policy banned denies it.\n"},
-		"eve":           {"vip-1", "member: evicted by the rule of policy vip (Enforce), since policy vip has an allow, and no policy allows it.\n"},
-		"ann":           {"vip-1", "member: not evicted by the rule of policy vip (Enforce).\n"},
-		"administrator": {"vip-1", "member: not evicted by the rule of policy vip (Enforce).\n"},
-		"trudy":         {"town-1", "member (Community): evicted by the rule of policy communities (Preview), since policy communities denies it.\n"},
-		"fay":           {"lobby", ""},
+		"mallory":       {"vip-1", "member: evicted" + byVIP + ", since policy banned denies it, by AccountList banned.\n"},
+		"oscar":         {"vip-1", "member: evicted" + byVIP + ", since policy banned denies it.\n"},
+		"eve":           {"vip-1", "member: evicted" + byVIP + ", since policy vip has an allow, and no policy allows it.\n"},
+		"ann":           {"vip-1", "member: not evicted" + byVIP + ".\n"},
+		"administrator": {"vip-1", "member: not evicted" + byVIP + ".\n"},
+		"trudy": {
+			"town-1", "member (Community): evicted by the rule of policy communities (Preview), " +
+				"since policy communities denies it.\n",
+		},
+		"fay": {"lobby", ""},
 	} {
 		j, err := AskJoin(read(t, "evict.yaml"), Question{Group: tc.group, Account: account, At: at})
 		if err != nil {
@@ -118,7 +126,9 @@ func TestNearAccountsOfManyMembers(t *testing.T) {
 		others = append(others, fmt.Sprintf("member-%d", i))
 	}
 	start := time.Now()
-	e, err := AskEvictions(o, &MembersQuestion{Group: "vip-1", Type: policy.TypePublic, Members: members(others...), At: at})
+	e, err := AskEvictions(o, &MembersQuestion{
+		Group: "vip-1", Type: policy.TypePublic, Members: members(others...), At: at,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,8 +35,8 @@ type Governing struct {
 	Matches string `json:"matches"`
 	// GroupTypes are those that the policy is restricted to; none if it is not.
 	GroupTypes []string `json:"groupTypes,omitempty"`
-	// Join is the gate: Allow, Deny, Allow+Deny, Audit or None. Prune and Evict are the modes of the rules, empty without
-	// one.
+	// Join is the gate: Allow, Deny, Allow+Deny, Audit or None. Prune and Evict are the modes of the rules, empty
+	// without one.
 	Join  string `json:"join"`
 	Prune string `json:"prune,omitempty"`
 	Evict string `json:"evict,omitempty"`

@@ -43,8 +43,8 @@ type Join struct {
 	Audit string `json:"audit"`
 	// NotAsked says why the callback server is not asked at all: the IMApp refuses every callback. Empty if it is.
 	NotAsked string `json:"notAsked,omitempty"`
-	// IfMember has, for each type that is asked for and in which a rule evicts members, whether the account would stay if
-	// it were one.
+	// IfMember has, for each type that is asked for and in which a rule evicts members, whether the account would stay
+	// if it were one.
 	IfMember []Membership `json:"ifMember,omitempty"`
 	Policies []Opinion    `json:"policies"`
 	Hints    []string     `json:"hints,omitempty"`

@@ -16,8 +16,8 @@ type Membership struct {
 	// Policy has the rule by which members are evicted, Mode is that of the rule.
 	Policy string `json:"policy"`
 	Mode   string `json:"mode"`
-	// Evicted says that the account would go. Reason (Denied or NotListed), By (the name of the GroupPolicy that refuses
-	// it) and List (the AccountList by which join.deny names it) say why.
+	// Evicted says that the account would go. Reason (Denied or NotListed), By (the name of the GroupPolicy that
+	// refuses it) and List (the AccountList by which join.deny names it) say why.
 	Evicted bool   `json:"evicted"`
 	Reason  string `json:"reason,omitempty"`
 	By      string `json:"by,omitempty"`
@@ -49,7 +49,7 @@ func memberships(app *policy.CompiledApp, q *Question) (told []Membership) {
 	return told
 }
 
-// typesOf are the types of groups that a question is about, of those that can be pruned; a type that cannot is one, too.
+// typesOf are the types of groups that a question is about: the one that it names, or all that can be pruned.
 func typesOf(t policy.GroupType) []policy.GroupType {
 	if t == policy.TypeUnknown {
 		return prunable

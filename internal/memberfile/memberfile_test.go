@@ -74,7 +74,8 @@ func TestAnswersOfTheVendor(t *testing.T) {
 	joined := time.Unix(1700000000, 0).UTC()
 	anna := policy.Member{Account: "anna", Role: policy.RoleOwner, Joined: joined, ActivityKnown: true}
 	bob := policy.Member{
-		Account: "bob", Role: policy.RoleMember, Joined: joined, LastSpoke: joined.Add(time.Minute), ActivityKnown: true,
+		Account: "bob", Role: policy.RoleMember, Joined: joined, LastSpoke: joined.Add(time.Minute),
+		ActivityKnown: true,
 	}
 	again := policy.Member{Account: "bob", Role: policy.RoleMember}
 	eve := policy.Member{Account: "eve"}
@@ -105,7 +106,7 @@ func TestAnswersThatAreNoLists(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"ActionStatus":"FAIL","ErrorCode":10010,"ErrorInfo":"no such group"}`: "10010",
 		`{"ActionStatus":"OK","ErrorCode":0}`:                                   "it has no MemberList",
-		`{"members":[{"account":"anna"}]}`:                                      "answer 1 of get_group_member_info: it has no ErrorCode",
+		`{"members":[{"account":"anna"}]}`:                                      "it has no ErrorCode",
 		first + `{"ActionStatus":`:                                              "answer 2 is not JSON",
 	} {
 		if _, _, err := Read(Stdin, strings.NewReader(text), at); err == nil || !strings.Contains(err.Error(), want) {

@@ -126,8 +126,8 @@ func (r *Review) next(d *Run) string {
 		return fmt.Sprintf("Once approved, the leader removes those whom the gate still refuses by then, %s at the "+
 			"earliest.\n", when)
 	}
-	return fmt.Sprintf("The leader removes those whom the gate still refuses by then, %s at the earliest, unless the run "+
-		"is denied.\n", when)
+	return fmt.Sprintf("The leader removes those whom the gate still refuses by then, %s at the earliest, unless the "+
+		"run is denied.\n", when)
 }
 
 // Table has the members, each with the last activity, as far as they are shown.
@@ -206,8 +206,8 @@ func (r *Review) Done() string {
 		return fmt.Sprintf("Run %s is approved: the leader removes the members who are still inactive from %s.",
 			r.run.Name, group)
 	case r.verb == Undo && evicts:
-		return fmt.Sprintf("The undo of run %s is requested: the leader adds the members back to %s whom the gate admits "+
-			"now, while seats are free.", r.run.Name, group)
+		return fmt.Sprintf("The undo of run %s is requested: the leader adds the members back to %s whom the gate "+
+			"admits now, while seats are free.", r.run.Name, group)
 	case r.verb == Undo:
 		return fmt.Sprintf("The undo of run %s is requested: the leader adds the members back to %s, while seats are "+
 			"free.", r.run.Name, group)

@@ -151,8 +151,8 @@ func (r *Removed) onlyAccount() bool { return r.Reason == "" && r.Policy == nil 
 // Stays is an account that stays.
 type Stays struct {
 	Account string `json:"account"`
-	// Because is why it is not evicted: Admitted, Admin (owners, admins and the adminAccount), InGrace or Unknown. It is
-	// not compared where it is left out, and not known of a prune.
+	// Because is why it is not evicted: Admitted, Admin (owners, admins and the adminAccount), InGrace or Unknown. It
+	// is not compared where it is left out, and not known of a prune.
 	Because string `json:"because,omitempty"`
 }
 
@@ -308,7 +308,8 @@ func (c *Case) completePrune(now time.Time) *badField {
 	for i := range e.Removals {
 		if !e.Removals[i].onlyAccount() {
 			return &badField{
-				fmt.Sprintf("expect.removals[%d]", i), "reason, policy and list are answers to an evict, not to a prune",
+				fmt.Sprintf("expect.removals[%d]", i),
+				"reason, policy and list are answers to an evict, not to a prune",
 			}
 		}
 	}
@@ -352,7 +353,8 @@ func (c *Case) completeEvict(now time.Time) *badField {
 		}
 	}
 	wrong := []*badField{
-		oneOf("expect.mode", e.Mode, "Preview", "Approve", "Enforce"), oneOf("expect.reason", e.Reason, evictReasons...),
+		oneOf("expect.mode", e.Mode, "Preview", "Approve", "Enforce"),
+		oneOf("expect.reason", e.Reason, evictReasons...),
 	}
 	for i := range e.Removals {
 		field := fmt.Sprintf("expect.removals[%d].reason", i)
