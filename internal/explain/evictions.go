@@ -250,8 +250,8 @@ func (e *Evictions) Sentence() string {
 	fmt.Fprintf(&s, "%d of %s of %s would be evicted%s%s.\n", len(e.Removals), count(e.Members, "member"),
 		plain(e.Group), by, e.when())
 	fmt.Fprintf(&s, "Stay: %d admitted, %d owner and admins, %d in grace, "+
-		"%d whose role or time of joining is not known, %d for a later run.\n", e.Stay.Admitted, e.Stay.Admin, e.Stay.InGrace, e.Stay.Unknown,
-		e.Candidates-len(e.Removals))
+		"%d whose role or time of joining is not known, %d for a later run.\n",
+		e.Stay.Admitted, e.Stay.Admin, e.Stay.InGrace, e.Stay.Unknown, e.Candidates-len(e.Removals))
 	if e.Breaker != "" {
 		fmt.Fprintf(&s, "It is no routine: the plan %s\n", e.Breaker)
 	}

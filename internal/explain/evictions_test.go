@@ -84,9 +84,13 @@ func TestEvictionsMayDependOnTheType(t *testing.T) {
 func TestAnswersSayWhetherAMemberWouldStay(t *testing.T) {
 	const byVIP = " by the rule of policy vip (Enforce)"
 	for account, tc := range map[string]struct{ group, want string }{
-		"mallory":       {"vip-1", "member: evicted" + byVIP + ", since policy banned denies it, by AccountList banned.\n"},
-		"oscar":         {"vip-1", "member: evicted" + byVIP + ", since policy banned denies it.\n"},
-		"eve":           {"vip-1", "member: evicted" + byVIP + ", since policy vip has an allow, and no policy allows it.\n"},
+		"mallory": {
+			"vip-1", "member: evicted" + byVIP + ", since policy banned denies it, by AccountList banned.\n",
+		},
+		"oscar": {"vip-1", "member: evicted" + byVIP + ", since policy banned denies it.\n"},
+		"eve": {
+			"vip-1", "member: evicted" + byVIP + ", since policy vip has an allow, and no policy allows it.\n",
+		},
 		"ann":           {"vip-1", "member: not evicted" + byVIP + ".\n"},
 		"administrator": {"vip-1", "member: not evicted" + byVIP + ".\n"},
 		"trudy": {
