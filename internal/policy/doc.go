@@ -30,10 +30,11 @@
 // [CompiledApp.GoverningRule], [PlanPrune] and [GoverningRule.Recheck].
 //
 // A *gate*, where members are judged, is the join section of a governing policy that is not in audit mode. Members are
-// *evicted* by the highest-ranked governing policy with an eviction rule, and judged by all gates: a member is *refused*
-// if they would reject its account now, however it came in. Gates are *uncertain* if a governing policy is invalid, or a
-// reference of a gate resolves to no account: no member is evicted then. A *breaker* is why a plan is more than a
-// routine. See [CompiledApp.GoverningEviction], [GoverningEviction.Judge], [PlanEviction] and [NewlyRefused].
+// *evicted* by the highest-ranked governing policy with an eviction rule, and judged by all gates: a member is
+// *refused* if they would reject its account now, however it came in. Gates are *uncertain* if a governing policy is
+// invalid, or a reference of a gate resolves to no account: no member is evicted then. A *breaker* is why a plan is
+// more than a routine. See [CompiledApp.GoverningEviction], [GoverningEviction.Judge], [PlanEviction] and
+// [NewlyRefused].
 //
 // A *reference* names a list or selects lists by their labels. To *resolve* it is to find the accounts that it stands
 // for now. A policy is *parsed* when it arrives, and resolved again whenever one of its lists changes.
