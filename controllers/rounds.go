@@ -193,7 +193,8 @@ func (a *appRound) due(interval time.Duration, changes changeState) string {
 	switch finished := !r.FinishedAt.IsZero(); {
 	case a.gapSince(r):
 		return roundGap
-	case edited.After(r.StartedAt.Time) && now.Sub(edited) >= roundDebounce && (finished || a.affordable(interval, now)):
+	case edited.After(r.StartedAt.Time) && now.Sub(edited) >= roundDebounce &&
+		(finished || a.affordable(interval, now)):
 		return roundRulesChanged
 	case finished && !now.Before(r.StartedAt.Add(interval-interval/earlier)):
 		return roundInterval
@@ -253,7 +254,9 @@ func (a *appRound) pass(ctx context.Context, interval time.Duration) error {
 	exact := slices.Collect(app.ExactEvictGroups())
 	at := parsePosition(a.round.Position)
 	if !at.listing {
-		err := a.lookAt(ctx, interval, following(exact, at.after), func(id string) position { return position{after: id} })
+		err := a.lookAt(ctx, interval, following(exact, at.after), func(id string) position {
+			return position{after: id}
+		})
 		if err != nil {
 			return err
 		}
