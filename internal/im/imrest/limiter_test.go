@@ -310,6 +310,34 @@ func TestSweepIsGentle(t *testing.T) {
 	}
 }
 
+// A run calls, records, and calls again. Its calls must not wait behind those of a sweep that slipped in.
+func TestSweepLeavesTheTimeBetweenTheCallsOfARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(time.Now, sleep, 20)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var calls sync.WaitGroup
+		runs, sweeps := 0, 0
+		calls.Go(func() {
+			for ; l.admit(ctx, call{api: apiMembers}, time.Time{}) == nil; runs++ {
+				advance(ctx, gap+gap/5)
+			}
+		})
+		calls.Go(func() {
+			for ; l.admit(ctx, call{api: apiGroupInfo, sweep: true}, time.Time{}) == nil; sweeps++ {
+				continue
+			}
+		})
+		calls.Wait()
+		if sweeps < 50 || sweeps > 61 {
+			t.Errorf("%d calls of the sweep in a minute beside a run, want one in 20", sweeps)
+		}
+		if least := int(time.Minute / (gap + gap/5) * 95 / 100); runs < least {
+			t.Errorf("%d calls of the run in a minute, want at least %d", runs, least)
+		}
+	})
+}
+
 // No second has more calls than the rate says, not even where the rate does not divide the second.
 func TestNoSecondHasMoreCallsThanTheRate(t *testing.T) {
 	for _, rate := range []int{1, 3, 7, 20, 150, 199, 200} {
