@@ -210,6 +210,24 @@ func TestRoundIsDue(t *testing.T) {
 	}
 }
 
+// The status holds seconds, so that a policy may seem to be newer than the round that began because of it.
+func TestNewPolicyIsOneRound(t *testing.T) {
+	w := newWorld(t)
+	w.room("lounge", "alice")
+	l := w.leader()
+	l.works()
+	w.evicting("lounge", exactly("lounge"), "alice")
+	w.Clock.Forward(500 * time.Millisecond)
+	at := w.Clock.Now()
+	l.works()
+	w.began(at, roundRulesChanged, true)
+	for range 3 {
+		w.Clock.Forward(roundDebounce)
+		l.works()
+	}
+	w.began(at, roundRulesChanged, true)
+}
+
 func TestNoRoundIsDue(t *testing.T) {
 	tests := map[string]func(l *leader) *leader{
 		"when a list was edited in the term": func(l *leader) *leader {
