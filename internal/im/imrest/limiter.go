@@ -52,7 +52,7 @@ const (
 //
 // Each lane is served in order of arrival. Urgent calls go first, but after 3 of them in a row a normal one goes, so
 // that neither lane can block the other. Calls of the sweep go when no other call waits, and take at most a quarter of
-// the rate, or a twentieth while others have called within the time of 4 calls. Order of arrival is fair between small and large groups, since a group is read by one call after the other:
+// the rate, or a twentieth while others have called within the time of 20 calls. Order of arrival is fair between small and large groups, since a group is read by one call after the other:
 // a group of 10,000 pages goes back to the end of the queue after each page.
 //
 // When the vendor fails in a way that other calls would share, calls pause for 200 ms, which doubles with every further
@@ -317,11 +317,11 @@ func (l *limiter) first(slot time.Time) (lane, time.Time) {
 	case len(normal) > 0:
 		return laneNormal, slot
 	case len(sweep) > 0:
-		alone, beside := l.othersStarted.Add(sweepShare*l.interval), l.sweepStarted.Add(sweepShareBeside*l.interval)
-		if beside.Before(alone) {
-			alone = beside
+		lately := l.othersStarted
+		if l.sweepStarted.Before(lately) {
+			lately = l.sweepStarted
 		}
-		slot = latest(slot, l.sweepStarted.Add(sweepShare*l.interval), alone)
+		slot = latest(slot, l.sweepStarted.Add(sweepShare*l.interval), lately.Add(sweepShareBeside*l.interval))
 		if sweep[0].call.api == apiAppGroups {
 			slot = latest(slot, l.listStarted.Add(listInterval))
 		}
