@@ -83,7 +83,8 @@ type report struct {
 // history is every version of a run that the watch saw.
 type history struct {
 	versions []v1alpha1.PruneRun
-	seen     []time.Time // when the watch delivered each
+	seen     []time.Time       // when the watch delivered each
+	members  []emulator.Member // of the group, when the watch delivered the plan of an eviction
 	deleted  bool
 }
 
@@ -97,6 +98,16 @@ func (h *history) plannedAt() time.Time {
 	for i := range h.versions {
 		if plan := h.versions[i].Status.Plan; plan != nil {
 			return plan.CreatedAt.Time
+		}
+	}
+	return time.Time{}
+}
+
+// planSeen is when the watch delivered the plan.
+func (h *history) planSeen() time.Time {
+	for i := range h.versions {
+		if h.versions[i].Status.Plan != nil {
+			return h.seen[i]
 		}
 	}
 	return time.Time{}
@@ -128,8 +139,8 @@ func line[K comparable, T any](lines map[K]*timeline[T], key K) *timeline[T] {
 
 func (l *ledger) recordFault() { l.note(func() { l.faults = append(l.faults, time.Now()) }) }
 
-// seen adds a version of a run.
-func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) {
+// seen adds a version of a run, and reports whether it is the first one with a plan.
+func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) (planned bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.runs[run.UID]
@@ -137,11 +148,13 @@ func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) {
 		h = &history{}
 		l.runs[run.UID] = h
 	}
+	planned = run.Status.Plan != nil && h.planSeen().IsZero()
 	h.deleted = h.deleted || deleted
 	if len(h.versions) == 0 || h.last().ResourceVersion != run.ResourceVersion {
 		h.versions = append(h.versions, *run)
 		h.seen = append(h.seen, time.Now())
 	}
+	return planned
 }
 
 // runsOf are the last versions of the runs of a group that still exist, oldest first.
@@ -204,7 +217,12 @@ func (w *world) watchRuns(ctx context.Context) {
 		for event := range watcher.ResultChan() {
 			if run, ok := event.Object.(*v1alpha1.PruneRun); ok {
 				version = run.ResourceVersion
-				w.ledger.seen(run, event.Type == "DELETED")
+				if w.ledger.seen(run, event.Type == "DELETED") && run.Spec.Purpose == v1alpha1.PrunePurposeEvict {
+					members, err := w.im(run.Spec.AppRef.Name).Members(ctx, run.Spec.GroupID)
+					if err == nil { // the group may be gone
+						w.ledger.note(func() { w.ledger.runs[run.UID].members = members })
+					}
+				}
 			}
 		}
 		watcher.Stop()

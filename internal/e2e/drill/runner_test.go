@@ -200,7 +200,9 @@ func (p runner) do(ctx context.Context, s step) {
 		p.silence(g.ID, begin, g.MuteAllMember || g.SupportTopic)
 		p.departed(departure{app: app, group: g.ID, begin: begin, anew: true})
 	default:
-		p.violation("%s: unknown step %q", p.Name, s.Do)
+		if !p.doGate(ctx, s) {
+			p.violation("%s: unknown step %q", p.Name, s.Do)
+		}
 	}
 }
 
@@ -489,6 +491,14 @@ func (w *world) inject(ctx context.Context, f fault) {
 		w.awaitNext(ctx, f.When)
 		w.ledger.recordFault()
 		target.killAndRestart(ctx, f.For)
+		w.ledger.recordFault()
+	case faultDown:
+		w.ledger.recordFault()
+		var both sync.WaitGroup
+		for _, r := range w.replicas {
+			both.Go(func() { r.killAndRestart(ctx, f.For) })
+		}
+		both.Wait()
 		w.ledger.recordFault()
 	case faultOutage:
 		w.awaitNext(ctx, f.When)
