@@ -22,12 +22,13 @@ const (
 	// maxCollisions bounds how many names in a row may turn out to be taken before ensure gives up.
 	maxCollisions = 8
 
-	// maxWithoutPlan bounds the runs of an app without a plan, finished ones included: callbacks can be forged, and
-	// must not fill etcd. The bound is soft: each worker of an intake may exceed it by what its cache does not show.
+	// maxWithoutPlan bounds the runs of an app and purpose without a plan, finished ones included: callbacks can be
+	// forged, and must not fill etcd. The purposes are counted apart, so that evictions leave room for full groups, and
+	// these for evictions. The bound is soft: each worker of an intake may exceed it by what its cache does not show.
 	maxWithoutPlan = 200
 
-	// groupIndex finds the runs of one group in the cache, withoutPlanIndex the runs of an app that have no plan; see
-	// IndexPruneRuns.
+	// groupIndex finds the runs of one group in the cache, withoutPlanIndex the runs of an app with one purpose that
+	// have no plan; see IndexPruneRuns.
 	groupIndex       = "appAndGroup"
 	withoutPlanIndex = "appWithoutPlan"
 )
@@ -50,12 +51,17 @@ func IndexPruneRuns(ctx context.Context, indexer client.FieldIndexer) error {
 			if prunerun.HasPlan(run) {
 				return nil
 			}
-			return []string{run.Spec.AppRef.Name}
+			return []string{appAndPurpose(run.Spec.AppRef.Name, prunerun.PurposeOf(run))}
 		}))
 	if err != nil {
 		return fmt.Errorf("index prune runs: %w", err)
 	}
 	return nil
+}
+
+// appAndPurpose is a value of withoutPlanIndex. Names of apps hold no slash.
+func appAndPurpose(app string, purpose v1alpha1.PrunePurpose) string {
+	return app + "/" + string(purpose)
 }
 
 // cachedRuns returns the runs of a group as the cache has them.
@@ -72,7 +78,7 @@ func cachedRuns(ctx context.Context, reader client.Reader, key prunerun.Key) ([]
 // creation is the result of ensure.
 type creation struct {
 	outcome creationOutcome
-	// until is when to try again if the outcome is runNotYet.
+	// until is when to try again if the outcome is runNotYet or runCooling; zero if that is not known.
 	until time.Time
 }
 
@@ -80,11 +86,11 @@ type creationOutcome uint8
 
 const (
 	runCreated creationOutcome = iota + 1
-	// runPlanned: an unfinished run has found the group full, so that no other is needed.
+	// runPlanned: an unfinished run has read the group and has its plan.
 	runPlanned
 	// runPending: an unfinished run has yet to read the group, or is reading it now.
 	runPending
-	// runCooling: the group cools down, or gets members back, and needs no run.
+	// runCooling: the group cools down until then, or gets members back, if until is zero.
 	runCooling
 	// runNotYet: the last run found the group not full; the group may have its run later.
 	runNotYet
@@ -92,7 +98,21 @@ const (
 	runNoRoom
 )
 
-// runCreator makes runs for the intake and the sweeper.
+// order is a run that the operator is to make for a group.
+type order struct {
+	key     prunerun.Key
+	purpose v1alpha1.PrunePurpose
+	trigger v1alpha1.PruneTrigger
+	// accounts are the only members that an eviction is about; none for all.
+	accounts []string
+}
+
+// freeSeats is the order for a group that may be full.
+func freeSeats(key prunerun.Key, trigger v1alpha1.PruneTrigger) order {
+	return order{key: key, purpose: v1alpha1.PrunePurposeFreeSeats, trigger: trigger}
+}
+
+// runCreator makes the runs of the operator.
 type runCreator struct {
 	// Client reads runs from the cache and creates them; Live reads them from the API server.
 	Client client.Client
@@ -100,31 +120,31 @@ type runCreator struct {
 	Now    func() time.Time
 }
 
-// ensure creates a run for the group unless one is unfinished or the group is held off. Creators on several replicas
-// that see the same runs collide on purpose: the name holds neither a clock nor a policy, so that all but one find the
-// run made already. A run that the cache does not show yet is learnt from the collision.
-func (c *runCreator) ensure(
-	ctx context.Context, key prunerun.Key, trigger v1alpha1.PruneTrigger, app *policy.CompiledApp,
-) (creation, error) {
+// ensure creates a run for the group unless one with the purpose is unfinished or the group is held off. Creators on
+// several replicas that see the same runs collide on purpose: the name holds neither a clock nor a policy, so that all
+// but one find the run made already. A run that the cache does not show yet is learnt from the collision.
+func (c *runCreator) ensure(ctx context.Context, o order, app *policy.CompiledApp) (creation, error) {
+	key := o.key
 	runs, err := cachedRuns(ctx, c.Client, key)
 	if err != nil {
 		return creation{}, err
 	}
 	for range maxCollisions {
-		if why, heldOff := c.heldOff(key, runs, app); heldOff {
+		if why, heldOff := c.heldOff(o, runs, app); heldOff {
 			return why, nil
 		}
-		if room, err := c.makeRoom(ctx, key); err != nil || !room {
+		if room, err := c.makeRoom(ctx, o); err != nil || !room {
 			return creation{outcome: runNoRoom}, err
 		}
 		run := &v1alpha1.PruneRun{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: key.Namespace,
-				Name:      key.Name(key.NextNumber(runs)),
+				Name:      key.NextName(o.purpose, runs),
 				Labels:    map[string]string{v1alpha1.LabelApp: key.App, v1alpha1.LabelGroupHash: key.GroupHash()},
 			},
 			Spec: v1alpha1.PruneRunSpec{
-				AppRef: v1alpha1.AppReference{Name: key.App}, GroupID: key.Group, Trigger: trigger,
+				AppRef: v1alpha1.AppReference{Name: key.App}, GroupID: key.Group,
+				Purpose: o.purpose, Trigger: o.trigger, Accounts: o.accounts,
 			},
 		}
 		err := c.Client.Create(ctx, run)
@@ -143,12 +163,12 @@ func (c *runCreator) ensure(
 	return creation{}, fmt.Errorf("create a prune run: %d names were taken already", maxCollisions)
 }
 
-// makeRoom deletes runs of the app that hold nothing, as far as they are in the way of another run. It reports whether
-// there is room for one.
-func (c *runCreator) makeRoom(ctx context.Context, key prunerun.Key) (bool, error) {
+// makeRoom deletes runs of the app with the purpose that hold nothing, as far as they are in the way of another run. It
+// reports whether there is room for one.
+func (c *runCreator) makeRoom(ctx context.Context, o order) (bool, error) {
 	var list v1alpha1.PruneRunList
-	err := c.Client.List(ctx, &list, client.InNamespace(key.Namespace),
-		client.MatchingFields{withoutPlanIndex: key.App}, client.UnsafeDisableDeepCopy)
+	err := c.Client.List(ctx, &list, client.InNamespace(o.key.Namespace),
+		client.MatchingFields{withoutPlanIndex: appAndPurpose(o.key.App, o.purpose)}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return false, fmt.Errorf("list the prune runs of the app that have no plan: %w", err)
 	}
@@ -175,16 +195,16 @@ func discard(ctx context.Context, writer client.Writer, run *v1alpha1.PruneRun) 
 	return nil
 }
 
-// heldOff reports whether no run is to be created now, given runs, and why.
+// heldOff reports whether the run is not to be created now, given runs, and why.
 func (c *runCreator) heldOff(
-	key prunerun.Key, runs []v1alpha1.PruneRun, app *policy.CompiledApp,
+	o order, runs []v1alpha1.PruneRun, app *policy.CompiledApp,
 ) (why creation, heldOff bool) {
 	// A run of another group that has one of our names was created by hand: the name is taken, and that is all.
 	runs = slices.DeleteFunc(slices.Clone(runs),
-		func(run v1alpha1.PruneRun) bool { return prunerun.KeyOf(&run) != key })
+		func(run v1alpha1.PruneRun) bool { return prunerun.KeyOf(&run) != o.key })
 	for i := range runs {
 		switch {
-		case !prunerun.Active(&runs[i]):
+		case !prunerun.Active(&runs[i]), prunerun.PurposeOf(&runs[i]) != o.purpose:
 		case prunerun.HasPlan(&runs[i]):
 			return creation{outcome: runPlanned}, true
 		default:
@@ -192,7 +212,7 @@ func (c *runCreator) heldOff(
 		}
 	}
 	now := c.Now()
-	holdOff := prunerun.HoldOffAfter(runs, pruning.CooldownOf(app, key.Group), now)
+	holdOff := prunerun.HoldOffAfter(o.purpose, runs, pruning.CooldownOf(app, o.key.Group), now)
 	switch {
 	case holdOff.Undoing:
 		return creation{outcome: runCooling}, true

@@ -46,7 +46,7 @@ func TestConcurrentCreatorsCreateOneRun(t *testing.T) {
 	blind := runCreator{Client: staleCache{w.Client}, Live: w.Client, Now: w.Clock.Now}
 	ensure := func(want creationOutcome) {
 		t.Helper()
-		got, err := blind.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, app)
+		got, err := blind.ensure(t.Context(), freeSeats(key, v1alpha1.PruneTriggerGroupFull), app)
 		if err != nil || got.outcome != want {
 			t.Errorf("outcome = %d, %v, want %d", got.outcome, err, want)
 		}
@@ -88,10 +88,62 @@ func TestNameTakenByARunOfAnotherGroupIsSkipped(t *testing.T) {
 	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
 	w.RunFor(key.Name(1), "another group", v1alpha1.PruneTriggerManual)
 	creator := runCreator{Client: w.Client, Live: w.Client, Now: w.Clock.Now}
-	got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerSweep, nil)
+	got, err := creator.ensure(t.Context(), freeSeats(key, v1alpha1.PruneTriggerSweep), nil)
 	if err != nil || got.outcome != runCreated || !w.Exists(key.Name(2)) {
 		t.Errorf("outcome = %d, %v, runs %v", got.outcome, err, w.RunNames())
 	}
+}
+
+func TestRunsOfTwoPurposesAreMadeApart(t *testing.T) {
+	w := newWorld(t)
+	w.Policy("lounge", v1alpha1.PruneRule{})
+	app := w.Store.Load().AppNamed(w.Namespace, labtest.App)
+	key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: labtest.FullGroup}
+	full := freeSeats(key, v1alpha1.PruneTriggerGroupFull)
+	leak := order{
+		key: key, purpose: v1alpha1.PrunePurposeEvict, trigger: v1alpha1.PruneTriggerLeak,
+		accounts: []string{"mallory"},
+	}
+	blind := runCreator{Client: staleCache{w.Client}, Live: w.Client, Now: w.Clock.Now}
+	ensure := func(o order, want creationOutcome) {
+		t.Helper()
+		got, err := blind.ensure(t.Context(), o, app)
+		if err != nil || got.outcome != want {
+			t.Errorf("outcome = %d, %v, want %d", got.outcome, err, want)
+		}
+	}
+	end := func(name, reason string) {
+		t.Helper()
+		run := w.Get(name)
+		run.Status = endedRun(v1alpha1.ConditionComplete, reason, 0, true).Status
+		run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.Clock.Now())
+		labtest.Must(t, w.Client.Status().Update(t.Context(), run))
+	}
+	ensure(leak, runCreated)
+	ensure(leak, runPending)
+	ensure(full, runCreated) // an eviction that waits holds up no full group
+	ensure(full, runPending)
+	if diff := cmp.Diff([]string{key.Name(1), key.EvictName(1)}, w.RunNames()); diff != "" {
+		t.Fatalf("runs (-want,+got)\n%s", diff)
+	}
+	spec := w.Get(key.EvictName(1)).Spec
+	if spec.Purpose != v1alpha1.PrunePurposeEvict || spec.Trigger != v1alpha1.PruneTriggerLeak ||
+		!slices.Equal(spec.Accounts, leak.accounts) {
+		t.Errorf("spec = %+v", spec)
+	}
+	if got := w.Get(key.Name(1)).Spec.Purpose; got != v1alpha1.PrunePurposeFreeSeats {
+		t.Errorf("purpose = %s", got)
+	}
+
+	end(key.EvictName(1), v1alpha1.ReasonRemoved)
+	ensure(leak, runCooling)
+	w.Clock.Forward(time.Minute)
+	ensure(leak, runCreated) // the number 2
+	end(key.EvictName(2), v1alpha1.ReasonRemoved)
+	end(key.Name(1), v1alpha1.ReasonRemoved)
+	w.Clock.Forward(time.Minute)
+	ensure(leak, runCreated) // the cooldown of full groups is not that of evictions
+	ensure(full, runCooling)
 }
 
 func TestUndoHoldsOffRuns(t *testing.T) {
@@ -99,14 +151,14 @@ func TestUndoHoldsOffRuns(t *testing.T) {
 	run.Spec.Undo = v1alpha1.UndoRequested
 	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(minutes(20)),
 		FinishedAt: metav1.NewTime(minutes(21))}
-	key := prunerun.KeyOf(&run)
+	full := freeSeats(prunerun.KeyOf(&run), v1alpha1.PruneTriggerSweep)
 	creator := runCreator{Now: func() time.Time { return minutes(25) }}
-	if got, wait := creator.heldOff(key, []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
+	if got, wait := creator.heldOff(full, []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
 		t.Errorf("creation = %+v, %v", got, wait)
 	}
 	run.Status.Undo.FinishedAt = metav1.Time{}
 	creator.Now = func() time.Time { return minutes(59) }
-	if got, wait := creator.heldOff(key, []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
+	if got, wait := creator.heldOff(full, []v1alpha1.PruneRun{run}, nil); !wait || got.outcome != runCooling {
 		t.Errorf("creation = %+v, %v", got, wait)
 	}
 }
@@ -172,7 +224,7 @@ func TestRunsWithoutAPlanAreBounded(t *testing.T) {
 	ensure := func(group string, want creationOutcome) {
 		t.Helper()
 		key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: group}
-		got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, app)
+		got, err := creator.ensure(t.Context(), freeSeats(key, v1alpha1.PruneTriggerGroupFull), app)
 		if err != nil || got.outcome != want {
 			t.Fatalf("%s: outcome = %d, %v, want %d", group, got.outcome, err, want)
 		}
@@ -198,6 +250,13 @@ func TestRunsWithoutAPlanAreBounded(t *testing.T) {
 		}
 	}
 	ensure("one-more", runNoRoom)
+	leak := order{
+		key:     prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: "one-more"},
+		purpose: v1alpha1.PrunePurposeEvict, trigger: v1alpha1.PruneTriggerLeak,
+	}
+	if room, err := creator.makeRoom(t.Context(), leak); err != nil || !room {
+		t.Errorf("runs for full groups leave evictions no room: %v", err)
+	}
 	if got := len(w.RunNames()); got != maxWithoutPlan+1 {
 		t.Errorf("%d runs, want %d and one with a plan", got, maxWithoutPlan)
 	}

@@ -230,7 +230,7 @@ func (i *Intake) decide(ctx context.Context, key prunerun.Key, arrived time.Time
 		return decision{asking: asking, failed: err}
 	}
 	creator := runCreator{Client: i.Client, Live: i.Live, Now: i.Now}
-	got, err := creator.ensure(ctx, key, v1alpha1.PruneTriggerGroupFull, app)
+	got, err := creator.ensure(ctx, freeSeats(key, v1alpha1.PruneTriggerGroupFull), app)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
 		return decision{failed: err}

@@ -553,7 +553,8 @@ func TestEveryGroupIDOfACallbackFitsIntoARun(t *testing.T) {
 				t.Fatalf("read as %q, %v", got.GroupID, err)
 			}
 			key := prunerun.Key{Namespace: w.Namespace, App: labtest.App, Group: got.GroupID}
-			if got, err := creator.ensure(t.Context(), key, v1alpha1.PruneTriggerGroupFull, nil); err != nil ||
+			full := freeSeats(key, v1alpha1.PruneTriggerGroupFull)
+			if got, err := creator.ensure(t.Context(), full, nil); err != nil ||
 				got.outcome != runCreated {
 				t.Fatalf("outcome = %d, %v, want a run", got.outcome, err)
 			}

@@ -295,7 +295,7 @@ func (a *appSweep) sweepGroups(ctx context.Context, ids []string) error {
 }
 
 // nextBatch takes the groups of one call from ids, and returns the rest. It skips groups that no rule may govern, that
-// have an unfinished run, or that are held off.
+// have an unfinished run with this purpose, or that are held off.
 func (a *appSweep) nextBatch(
 	ctx context.Context, app *policy.CompiledApp, ids []string,
 ) (batch, rest []string, err error) {
@@ -312,7 +312,7 @@ func (a *appSweep) nextBatch(
 		if err != nil {
 			return nil, nil, err
 		}
-		if _, heldOff := creator.heldOff(key, runs, app); !heldOff {
+		if _, heldOff := creator.heldOff(freeSeats(key, v1alpha1.PruneTriggerSweep), runs, app); !heldOff {
 			batch = append(batch, id)
 		}
 	}
@@ -337,7 +337,7 @@ func (a *appSweep) ensureRun(ctx context.Context, app *policy.CompiledApp, group
 		"trigger", v1alpha1.PruneTriggerSweep)
 	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
 	defer cancel()
-	got, err := a.creator().ensure(ctx, a.key(group.ID), v1alpha1.PruneTriggerSweep, app)
+	got, err := a.creator().ensure(ctx, freeSeats(a.key(group.ID), v1alpha1.PruneTriggerSweep), app)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 	case err != nil:

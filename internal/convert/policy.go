@@ -24,6 +24,8 @@ const (
 	defaultMaxRemovals       = 100
 	defaultMaxRemovalsPerDay = 1000
 	defaultCooldown          = 10 * time.Minute
+	defaultGrace             = 10 * time.Minute
+	defaultInterval          = 24 * time.Hour
 
 	// never is the inactivity of a rule whose own cannot be read: no member has been silent for 292 years.
 	never = time.Duration(math.MaxInt64)
@@ -139,6 +141,23 @@ func joinSection(join *v1alpha1.JoinSection, wrong *problems) *policy.JoinSectio
 		Allow:    accountSelector(join.Allow),
 		Deny:     accountSelector(join.Deny),
 		Reject:   rejection(join.Reject, wrong),
+		Evict:    evictRule(join.Evict, wrong),
+	}
+}
+
+func evictRule(rule *v1alpha1.EvictRule, wrong *problems) *policy.EvictRule {
+	if rule == nil {
+		return nil
+	}
+	const field = "join.evict"
+	return &policy.EvictRule{
+		Mode:              pruneMode(rule.Mode, field+".mode", wrong),
+		Grace:             durationOr(defaultGrace, rule.Grace, field+".grace", wrong),
+		Interval:          durationOr(defaultInterval, rule.Interval, field+".interval", wrong),
+		MaxRemovals:       cmp.Or(int(rule.MaxRemovals), defaultMaxRemovals),
+		MaxRemovalsPerDay: cmp.Or(int(rule.MaxRemovalsPerDay), defaultMaxRemovalsPerDay),
+		Silent:            rule.Notification == v1alpha1.NotificationSilent,
+		Reason:            rule.Reason,
 	}
 }
 
@@ -174,37 +193,42 @@ func pruneRule(rule *v1alpha1.PruneRule, wrong *problems) *policy.PruneRule {
 		return nil
 	}
 	const field = "whenFull.prune"
-	converted := &policy.PruneRule{
+	return &policy.PruneRule{
+		Mode:              pruneMode(rule.Mode, field+".mode", wrong),
 		InactiveFor:       inactiveFor(rule.InactiveFor, field+".inactiveFor", wrong),
 		FreeSeats:         freeSeats(rule.FreeSeats, field+".freeSeats", wrong),
 		MaxRemovals:       cmp.Or(int(rule.MaxRemovals), defaultMaxRemovals),
 		MaxRemovalsPerDay: cmp.Or(int(rule.MaxRemovalsPerDay), defaultMaxRemovalsPerDay),
 		Protect:           accountSelector(rule.Protect),
-		Cooldown:          cooldown(rule.Cooldown, field+".cooldown", wrong),
+		Cooldown:          durationOr(defaultCooldown, rule.Cooldown, field+".cooldown", wrong),
 		RejoinAfter:       rejoinAfter(rule.RejoinAfter, field+".rejoinAfter", wrong),
 		Silent:            rule.Notification == v1alpha1.NotificationSilent,
 		Reason:            rule.Reason,
 	}
-	switch rule.Mode {
-	case v1alpha1.PruneModePreview:
-	case v1alpha1.PruneModeApprove:
-		converted.Mode = policy.ModeApprove
-	case v1alpha1.PruneModeEnforce:
-		converted.Mode = policy.ModeEnforce
-	default:
-		wrong.add(field+".mode", "%q is not known: use Preview, Approve or Enforce", rule.Mode)
-	}
-	return converted
 }
 
-func cooldown(text, field string, wrong *problems) time.Duration {
+func pruneMode(mode v1alpha1.PruneMode, field string, wrong *problems) policy.PruneMode {
+	switch mode {
+	case v1alpha1.PruneModePreview:
+	case v1alpha1.PruneModeApprove:
+		return policy.ModeApprove
+	case v1alpha1.PruneModeEnforce:
+		return policy.ModeEnforce
+	default:
+		wrong.add(field, "%q is not known: use Preview, Approve or Enforce", mode)
+	}
+	return policy.ModePreview
+}
+
+// durationOr also returns absent for a text that cannot be read.
+func durationOr(absent time.Duration, text, field string, wrong *problems) time.Duration {
 	if text == "" {
-		return defaultCooldown
+		return absent
 	}
 	d, err := ParseDuration(text)
 	if err != nil {
 		wrong.add(field, "%v", err)
-		return defaultCooldown
+		return absent
 	}
 	return d
 }

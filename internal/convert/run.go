@@ -20,6 +20,8 @@ const (
 // PackRun drops the accounts from a run that is to be cached: the removals of the plan, the kept accounts less those
 // that the vendor refused to remove, which the next plans leave out, and those of a finished undo. Only the record in
 // the API has them then. A plan that awaits approval would take up to a hundred kilobytes on every replica, for a day.
+// Of the accounts that a finished run was asked to look at, the first remains, which tells it from one that read the
+// whole list.
 //
 // The accounts that the run refuses at the time now, or has added back shortly before, stay readable through Refusal.
 // Packing a packed run drops them if that is over by then.
@@ -41,6 +43,9 @@ func PackRun(run *v1alpha1.PruneRun, now time.Time) {
 	run.Status.Kept = refusedByVendor
 	if plan := run.Status.Plan; plan != nil {
 		plan.Removals = nil
+	}
+	if named := run.Spec.Accounts; len(named) > 1 && prunerun.Finished(run) {
+		run.Spec.Accounts = []string{named[0]} // without the memory of the others
 	}
 	if undo := run.Status.Undo; undo != nil && !undo.FinishedAt.IsZero() {
 		undo.Accounts = nil

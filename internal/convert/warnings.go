@@ -65,16 +65,24 @@ func literalAsterisk(p *v1alpha1.GroupPolicy) warning {
 }
 
 func smallerBudget(p *v1alpha1.GroupPolicy) warning {
-	w := warning{reason: v1alpha1.ReasonSmallerBudget}
-	if p.Spec.WhenFull == nil || p.Spec.WhenFull.Prune == nil {
-		return w
+	var found []string
+	add := func(field string, perRun, perDay int) {
+		if perRun > perDay {
+			found = append(found, fmt.Sprintf(
+				"%smaxRemovals (%d) is above maxRemovalsPerDay (%d), the smaller of which governs.",
+				field, perRun, perDay))
+		}
 	}
 	var ignored problems
-	if rule := pruneRule(p.Spec.WhenFull.Prune, &ignored); rule.MaxRemovals > rule.MaxRemovalsPerDay {
-		w.message = fmt.Sprintf("maxRemovals (%d) is above maxRemovalsPerDay (%d), the smaller of which governs.",
-			rule.MaxRemovals, rule.MaxRemovalsPerDay)
+	if p.Spec.WhenFull != nil && p.Spec.WhenFull.Prune != nil {
+		rule := pruneRule(p.Spec.WhenFull.Prune, &ignored)
+		add("", rule.MaxRemovals, rule.MaxRemovalsPerDay)
 	}
-	return w
+	if p.Spec.Join != nil && p.Spec.Join.Evict != nil {
+		rule := evictRule(p.Spec.Join.Evict, &ignored)
+		add("join.evict: ", rule.MaxRemovals, rule.MaxRemovalsPerDay)
+	}
+	return warning{reason: v1alpha1.ReasonSmallerBudget, message: strings.Join(found, " ")}
 }
 
 func suspiciousInPolicy(p *v1alpha1.GroupPolicy) warning {

@@ -38,7 +38,7 @@ func TestManifestsThatAreRightHaveNoProblem(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := l.Check(t.Context(), documents, "default")
-	if r.Manifests != 10 || len(r.Problems) > 0 || len(r.Objects.Policies) != 6 {
+	if r.Manifests != 11 || len(r.Problems) > 0 || len(r.Objects.Policies) != 7 {
 		t.Errorf("%d manifests, %d policies, problems %+v", r.Manifests, len(r.Objects.Policies), r.Problems)
 	}
 }

@@ -27,6 +27,8 @@ type bucket struct {
 	// overridden are the rules that apply to no group by this matcher, each with the rule that overrides it; nil if
 	// there is none.
 	overridden map[*pruning]*pruning
+	// evicts says that an accepted policy among these has an eviction rule.
+	evicts bool
 }
 
 // newBucket returns the bucket of a matcher that these policies, given in any order, have; nil if there are none. One
@@ -43,6 +45,7 @@ func newBucket(m GroupMatcher, policies []*resolvedPolicy) *bucket {
 	for _, p := range policies {
 		b.sections = append(b.sections, p.sections...)
 		b.prunings = append(b.prunings, p.prunings...)
+		b.evicts = b.evicts || p.evicts()
 	}
 	b.findOverridden()
 	return b

@@ -162,6 +162,23 @@ type JoinSection struct {
 	Allow  *AccountSelector
 	Deny   *AccountSelector
 	Reject Rejection
+	// Evict is nil when members stay whom the section refuses.
+	Evict *EvictRule
+}
+
+// EvictRule says how members are removed whom the gate of their group refuses.
+type EvictRule struct {
+	Mode PruneMode
+	// Grace is how long an account must have been a member: 0..30 days.
+	Grace time.Duration
+	// Interval is within which time every governed group is looked at: at least 1 hour.
+	Interval time.Duration
+	// MaxRemovals bounds one run: 1..1000.
+	MaxRemovals int
+	// MaxRemovalsPerDay bounds all runs under policies of this name together, within any 24 hours: 1..1,000,000.
+	MaxRemovalsPerDay int
+	Silent            bool
+	Reason            string
 }
 
 // Trigger is the way in which an account is about to join.
@@ -187,6 +204,9 @@ func (t Trigger) String() string {
 // TriggerSet is a set of triggers. The zero value stands for all of them.
 type TriggerSet uint8
 
+// everyTrigger holds all the triggers there are.
+const everyTrigger TriggerSet = 1<<TriggerApply | 1<<TriggerInvite | 1<<TriggerRESTAPI
+
 // NewTriggerSet returns the set of the given triggers; of none, the set that stands for all of them.
 func NewTriggerSet(triggers ...Trigger) TriggerSet {
 	var s TriggerSet
@@ -200,6 +220,14 @@ func NewTriggerSet(triggers ...Trigger) TriggerSet {
 // it.
 func (s TriggerSet) holds(t Trigger) bool {
 	return s == 0 || int(t) >= len(triggerNames) || s&(1<<t) != 0
+}
+
+// known returns the triggers of the set that exist; none of them stands for none.
+func (s TriggerSet) known() TriggerSet {
+	if s == 0 {
+		return everyTrigger
+	}
+	return s & everyTrigger
 }
 
 // Rejection is the answer to a refused join.

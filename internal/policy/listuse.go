@@ -17,8 +17,8 @@ func versionOf(name, uid string, generation int64) fingerprint {
 	return t.sum()
 }
 
-// ListUse is a reference of a protection, and what the snapshot resolved it to: the snapshot is behind the API server
-// if other versions of lists are found there, or other lists.
+// ListUse is a reference of a protection or of a gate, and what the snapshot resolved it to: the snapshot is behind the
+// API server if other versions of lists are found there, or other lists.
 type ListUse struct {
 	// Name is the name of the list; empty if the reference selects lists by labels.
 	Name string
@@ -28,9 +28,9 @@ type ListUse struct {
 	Versions ListVersions
 }
 
-func (r *reference) use() ListUse {
+func (r *listRef) use(versions ListVersions) ListUse {
 	if r.selects() {
-		return ListUse{Selector: r.selector.String(), Versions: r.versions}
+		return ListUse{Selector: r.selector.String(), Versions: versions}
 	}
-	return ListUse{Name: r.name(), Versions: r.versions}
+	return ListUse{Name: r.name(), Versions: versions}
 }

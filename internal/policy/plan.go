@@ -16,8 +16,8 @@ var (
 	// ErrActivityUnknown: it is not known that ordinary members speak where the vendor would record it, so that silence
 	// proves nothing. The error that wraps it says why.
 	ErrActivityUnknown = errors.New("it is not known who is inactive")
-	// ErrRuleUnusable: the rule is invalid, its protection incomplete, or the group's type unknown.
-	ErrRuleUnusable = errors.New("the prune rule cannot be used")
+	// ErrRuleUnusable: the rule is invalid, its protection or a gate incomplete, or the group's type unknown.
+	ErrRuleUnusable = errors.New("the rule cannot be used")
 )
 
 // Plan names the members to remove and counts those that stay, by reason. Every member of the list is counted once.
@@ -28,19 +28,34 @@ type Plan struct {
 	// Candidates is how many could go; Removals holds as many of them as needed and allowed.
 	Candidates int
 	Stay       Stay
-	// Removals are ordered by activity, oldest first, ties by account.
+	// Removals are ordered by activity, oldest first, ties by account; those of PlanEviction by the time of joining,
+	// latest first, ties by account.
 	Removals []Removal
+
+	// The following are those of PlanEviction.
+
+	// Ordinary is the number of ordinary members, of which Breaker takes a fifth.
+	Ordinary int
+	// Breaker says why the plan is more than a routine, for a person to decide; empty if it is one.
+	Breaker string
+	// InGraceUntil is when the first of the members in Stay.InGrace may go; zero if there is none.
+	InGraceUntil time.Time
 }
 
 // Stay counts the members that stay, by the first reason that holds, in this order of reasons: admin, unknown role,
-// protected, unknown activity, active.
+// protected, unknown activity, active; of PlanEviction: admin, unknown role, admitted, unknown time of joining, in
+// grace.
 type Stay struct {
 	Protected int
 	// Admin counts owners, admins and the app's admin account.
 	Admin  int
 	Active int
-	// Unknown counts members who are muted, and those whose role or activity is not known, or lies in the future.
+	// Unknown counts members who are muted, and those whose role or activity is not known, or lies in the future. With
+	// PlanEviction, those whose role or time of joining is not known, or lies in the future.
 	Unknown int
+	// Admitted counts the members whom the gates of the group admit, InGrace those that they refuse and that joined too
+	// short a time ago. Both are 0 with PlanPrune, as Protected and Active are with PlanEviction.
+	Admitted, InGrace int
 }
 
 // Removal is one member to remove.
@@ -49,6 +64,14 @@ type Removal struct {
 	// LastActive is when the member last joined or spoke.
 	LastActive time.Time
 	NeverSpoke bool
+
+	// The following are those of PlanEviction.
+
+	Joined time.Time
+	// Reason is ReasonDenied or ReasonNotListed, Policy the name of the policy that refuses the account, and List that
+	// of the list by which the policy denies it; List is empty if the policy names the account itself.
+	Reason       Reason
+	Policy, List string
 }
 
 // PlanPrune plans which members leave the group: inactive ones, those inactive for longest first, until the seats that
@@ -68,7 +91,9 @@ func PlanPrune(
 		return Plan{}, err
 	}
 	var plan Plan
-	oldest := removalHeap{limit: max(0, min(g.SeatsNeeded(group), g.Rule.MaxRemovals, budget))}
+	oldest := removalHeap{
+		limit: max(0, min(g.SeatsNeeded(group), g.Rule.MaxRemovals, budget)), order: byActivity,
+	}
 	listed := accounts.NewDedup(group.Members)
 	anySpoke := false // of those whose silence is judged: the owner and admins may speak where others may not
 	for m, err := range members {
@@ -117,6 +142,7 @@ func (g *GoverningRule) isOrdinary(m Member) bool {
 // removalHeap holds the limit removals that come first in the plan's order; the last of them is on top.
 type removalHeap struct {
 	limit    int
+	order    func(a, b Removal) int
 	removals []Removal
 }
 
@@ -124,11 +150,15 @@ func byActivity(a, b Removal) int {
 	return cmp.Or(a.LastActive.Compare(b.LastActive), cmp.Compare(a.Account, b.Account))
 }
 
+func latestJoinedFirst(a, b Removal) int {
+	return cmp.Or(b.Joined.Compare(a.Joined), cmp.Compare(a.Account, b.Account))
+}
+
 func (h *removalHeap) offer(r Removal) {
 	switch {
 	case len(h.removals) < h.limit:
 		heap.Push(h, r)
-	case h.limit > 0 && byActivity(r, h.removals[0]) < 0:
+	case h.limit > 0 && h.order(r, h.removals[0]) < 0:
 		h.removals[0] = r
 		heap.Fix(h, 0)
 	}
@@ -147,7 +177,7 @@ func (h *removalHeap) sorted() []Removal {
 }
 
 func (h *removalHeap) Len() int           { return len(h.removals) }
-func (h *removalHeap) Less(i, j int) bool { return byActivity(h.removals[i], h.removals[j]) > 0 }
+func (h *removalHeap) Less(i, j int) bool { return h.order(h.removals[i], h.removals[j]) > 0 }
 func (h *removalHeap) Swap(i, j int)      { h.removals[i], h.removals[j] = h.removals[j], h.removals[i] }
 func (h *removalHeap) Push(r any)         { h.removals = append(h.removals, r.(Removal)) }
 func (h *removalHeap) Pop() any {

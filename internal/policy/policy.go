@@ -20,12 +20,17 @@ type parsedPolicy struct {
 	deny    *parsedSelector
 	reject  Rejection
 
+	eviction *eviction // nil if the policy has none
+
 	pruning *pruning // nil if the policy has none
 	protect *parsedSelector
 
 	// accounts is how many the policy names itself.
 	accounts    int
 	fingerprint fingerprint
+	// gate is the part of the fingerprint on which it depends which members are evicted; 0 if nothing in the policy
+	// matters to that.
+	gate fingerprint
 }
 
 func parsePolicy(p *Policy) *parsedPolicy {
@@ -47,6 +52,7 @@ func parsePolicy(p *Policy) *parsedPolicy {
 	}
 	parsed.accounts = parsed.allow.accounts + parsed.deny.accounts + parsed.protect.accounts
 	parsed.fingerprint = parsed.computeFingerprint()
+	parsed.gate = parsed.computeGate()
 	return parsed
 }
 
@@ -80,6 +86,9 @@ func (p *parsedPolicy) parseJoin(j *JoinSection) {
 	p.deny = parseSelector(j.Deny)
 	p.section.allow = p.allow.own.selection()
 	p.section.deny = p.deny.own.selection()
+	if j.Evict != nil {
+		p.eviction = newEviction(j.Evict)
+	}
 }
 
 func (p *parsedPolicy) parsePrune(r *PruneRule) {
@@ -119,6 +128,10 @@ type resolvedPolicy struct {
 	*parsedPolicy
 	sections []section  // one or none
 	prunings []*pruning // one or none
+	// references are those of allow, followed by those of deny.
+	references []resolvedReference
+	// gate is that of the parsed policy, together with the accounts that the references resolve to.
+	gate fingerprint
 	// buckets has one for each matcher, of this policy alone: nearly every matcher belongs to one policy.
 	buckets     []bucket
 	missing     string
@@ -146,7 +159,7 @@ func (p *compiledPolicy) refersToChanged() bool {
 
 // resolve resolves the references, which are those of refs, in the same order.
 func (p *parsedPolicy) resolve(references []*reference) *resolvedPolicy {
-	resolved := &resolvedPolicy{parsedPolicy: p, fingerprint: p.fingerprint}
+	resolved := &resolvedPolicy{parsedPolicy: p, fingerprint: p.fingerprint, gate: p.gate}
 	section, pruning := p.section, p.pruning
 	if len(references) > 0 {
 		section, pruning = resolved.lookUp(references)
@@ -162,6 +175,7 @@ func (p *parsedPolicy) resolve(references []*reference) *resolvedPolicy {
 	for i, m := range p.groups {
 		resolved.buckets[i] = bucket{
 			matcher: m, policies: policies, sections: resolved.sections, prunings: resolved.prunings,
+			evicts: resolved.evicts(),
 		}
 	}
 	return resolved
@@ -170,6 +184,7 @@ func (p *parsedPolicy) resolve(references []*reference) *resolvedPolicy {
 // lookUp returns the section and the rule with their references resolved, and records what is missing.
 func (p *resolvedPolicy) lookUp(references []*reference) (*section, *pruning) {
 	var missing []string
+	gateReferences := references[:len(p.allow.refs)+len(p.deny.refs)]
 	t := make(transcript, 0, 256)
 	t.hash(p.parsedPolicy.fingerprint)
 	collect := func(field string, selector *parsedSelector) (selection, []string) {
@@ -186,12 +201,13 @@ func (p *resolvedPolicy) lookUp(references []*reference) (*section, *pruning) {
 		s.allow, _ = collect("join.allow", p.allow)
 		s.deny, _ = collect("join.deny", p.deny)
 		resolvedSection = &s
+		p.references, p.gate = p.resolveGate(gateReferences)
 	}
 	if len(p.protect.refs) > 0 {
 		r := *p.pruning
 		r.lists = make([]ListUse, len(p.protect.refs))
 		for i := range r.lists {
-			r.lists[i] = references[i].use()
+			r.lists[i] = references[i].use(references[i].versions)
 		}
 		protect, absent := collect("whenFull.prune.protect", p.protect)
 		r.protect = protect
@@ -239,6 +255,10 @@ func (p *parsedPolicy) computeFingerprint() fingerprint {
 		t.rejection(p.reject)
 		t.selector(p.allow)
 		t.selector(p.deny)
+	}
+	if e := p.eviction; e != nil { // policies without one keep the fingerprint that older versions give them
+		t.text("evict")
+		t.hash(e.fingerprint)
 	}
 	t.flag(p.pruning != nil)
 	if pr := p.pruning; pr != nil {

@@ -14,6 +14,8 @@ const (
 	maxMaxRemovals       = 1000
 	maxMaxRemovalsPerDay = 1_000_000
 	maxRejoinAfter       = 30 * 24 * time.Hour
+	maxGrace             = 30 * 24 * time.Hour
+	minInterval          = time.Hour
 )
 
 // problem says all that is wrong with the policy and what to change; empty if nothing is.
@@ -37,6 +39,11 @@ func (p *Policy) problem() string {
 		if code := j.Reject.Code; code != 0 && !j.Reject.reachesClient() {
 			add("join.reject.code: ", fmt.Sprintf("%d does not reach the client: use a number from %d to %d",
 				code, minClientCode, maxClientCode))
+		}
+	}
+	if p.Join != nil && p.Join.Evict != nil {
+		for _, problem := range p.Join.evictProblems() {
+			add("join.evict", problem)
 		}
 	}
 	if p.Prune != nil {
@@ -63,6 +70,29 @@ func (r *PruneRule) problems() (problems []string) {
 		outOfRange("maxRemovalsPerDay", r.MaxRemovalsPerDay, maxMaxRemovalsPerDay))
 	add(r.RejoinAfter < 0 || r.RejoinAfter > maxRejoinAfter, "rejoinAfter: too long: use at most 30d")
 	add(protect != "", "protect: "+protect)
+	return problems
+}
+
+// evictProblems says what is wrong with join.evict, and with what it needs of the rest of the section.
+func (j *JoinSection) evictProblems() (problems []string) {
+	add := func(wrong bool, problem string) {
+		if wrong {
+			problems = append(problems, problem)
+		}
+	}
+	r, allow := j.Evict, j.Allow
+	add(allow == nil && j.Deny == nil, " needs allow or deny: without one the policy refuses nobody")
+	add(allow != nil && len(allow.Accounts)+len(allow.Prefixes)+len(allow.Lists) == 0 && allow.Invalid == "",
+		" cannot be combined with an empty allow, which would evict every ordinary member")
+	add(j.Audit, " needs mode Enforce: a gate in mode Audit refuses nobody")
+	add(j.Triggers.known() != everyTrigger, " needs all of the triggers Apply, Invite and RESTAPI")
+	add(r.Mode > ModeEnforce, ".mode: unknown: use Preview, Approve or Enforce")
+	add(r.Grace < 0 || r.Grace > maxGrace, ".grace: out of range: use 0m to 30d")
+	add(r.Interval < minInterval, ".interval: too short: use at least 1h")
+	add(r.MaxRemovals < 1 || r.MaxRemovals > maxMaxRemovals,
+		outOfRange(".maxRemovals", r.MaxRemovals, maxMaxRemovals))
+	add(r.MaxRemovalsPerDay < 1 || r.MaxRemovalsPerDay > maxMaxRemovalsPerDay,
+		outOfRange(".maxRemovalsPerDay", r.MaxRemovalsPerDay, maxMaxRemovalsPerDay))
 	return problems
 }
 

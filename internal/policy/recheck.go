@@ -15,12 +15,14 @@ const (
 	KeptActiveAgain
 	// KeptProtected: it is protected now, or is the app's admin account.
 	KeptProtected
+	// KeptAdmitted: the gates of the group admit it now.
+	KeptAdmitted
 	// KeptUnknown: it is muted, its role or activity is not known, its activity lies in the future, or the rule cannot
-	// be used.
+	// be used. Of an eviction, its role or time of joining is not known, or a gate cannot be used.
 	KeptUnknown
 )
 
-var keptReasonNames = [...]string{"", "Left", "RoleChanged", "ActiveAgain", "Protected", "Unknown"}
+var keptReasonNames = [...]string{"", "Left", "RoleChanged", "ActiveAgain", "Protected", "Admitted", "Unknown"}
 
 // String returns the spelling of the API.
 func (r KeptReason) String() string {
@@ -45,8 +47,19 @@ type Kept struct {
 func (g *GoverningRule) Recheck(
 	batch []Removal, current map[string]Member, now time.Time,
 ) (remove []string, kept []Kept) {
+	return recheck(g, batch, current, now)
+}
+
+// keeper is a rule that is applied once more to planned removals. keptFor returns why the account stays, or 0.
+type keeper interface {
+	keptFor(planned Removal, current map[string]Member, now time.Time) KeptReason
+}
+
+func recheck(
+	rule keeper, batch []Removal, current map[string]Member, now time.Time,
+) (remove []string, kept []Kept) {
 	for _, planned := range batch {
-		if reason := g.keptFor(planned, current, now); reason != 0 {
+		if reason := rule.keptFor(planned, current, now); reason != 0 {
 			kept = append(kept, Kept{Account: planned.Account, Reason: reason})
 			continue
 		}
@@ -61,6 +74,12 @@ func (g *GoverningRule) Recheck(
 func (g *GoverningRule) RecheckInFlight(
 	batch []Removal, current map[string]Member, now time.Time,
 ) (removed, remove []string, kept []Kept) {
+	return recheckInFlight(g, batch, current, now)
+}
+
+func recheckInFlight(
+	rule keeper, batch []Removal, current map[string]Member, now time.Time,
+) (removed, remove []string, kept []Kept) {
 	var present []Removal
 	for _, planned := range batch {
 		m, isMember := current[planned.Account]
@@ -70,7 +89,7 @@ func (g *GoverningRule) RecheckInFlight(
 		}
 		present = append(present, planned)
 	}
-	remove, kept = g.Recheck(present, current, now)
+	remove, kept = recheck(rule, present, current, now)
 	return removed, remove, kept
 }
 
@@ -80,7 +99,6 @@ func HasLeft(planned Removal, now Member, present bool) bool {
 	return !present || !planned.LastActive.IsZero() && now.Joined.After(planned.LastActive)
 }
 
-// keptFor returns why the account stays, or 0.
 func (g *GoverningRule) keptFor(planned Removal, current map[string]Member, now time.Time) KeptReason {
 	m, present := current[planned.Account]
 	lastActive, known := m.lastActive(now)

@@ -80,10 +80,73 @@ func TestHoldOff(t *testing.T) {
 			runs: []v1alpha1.PruneRun{with(removed, undoRequested, undoEnded(21))},
 			want: prunerun.HoldOff{CoolingUntil: minutes(26)},
 		},
+		"an eviction that found the group full": {
+			runs: []v1alpha1.PruneRun{with(removed, evicts)},
+		},
+		"an eviction that failed": {
+			runs: []v1alpha1.PruneRun{with(run, evicts, failed("VendorRefused", 1))},
+		},
+		"the undo of an eviction": {
+			runs: []v1alpha1.PruneRun{with(removed, evicts, undoRequested)},
+			want: prunerun.HoldOff{Undoing: true},
+		},
+		"the undo of an eviction that has ended": {
+			runs: []v1alpha1.PruneRun{with(removed, evicts, undoRequested, undoEnded(21))},
+			want: prunerun.HoldOff{CoolingUntil: minutes(26)},
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, prunerun.HoldOffAfter(tc.runs, cooldown, minutes(59))); diff != "" {
+			if diff := cmp.Diff(tc.want, prunerun.HoldOffAfter(freeSeats, tc.runs, cooldown, minutes(59))); diff != "" {
+				t.Errorf("(-want,+got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestHoldOffOfEvictions(t *testing.T) {
+	run := with(named("run", 0), evicts)
+	removed := with(run, completed("Removed", 1), foundFull)
+	freed := with(named("freed", 0), completed("Removed", 1), foundFull)
+	tests := map[string]struct {
+		runs []v1alpha1.PruneRun
+		want prunerun.HoldOff
+	}{
+		"no run":     {},
+		"unfinished": {runs: []v1alpha1.PruneRun{run}},
+		"ended": {
+			runs: []v1alpha1.PruneRun{removed},
+			want: prunerun.HoldOff{CoolingUntil: minutes(2)},
+		},
+		"failed": {
+			runs: []v1alpha1.PruneRun{with(run, ended(v1alpha1.ConditionFailed, "VendorRefused", 1))},
+			want: prunerun.HoldOff{CoolingUntil: minutes(11)},
+		},
+		"its undo": {
+			runs: []v1alpha1.PruneRun{with(removed, undoRequested)},
+			want: prunerun.HoldOff{CoolingUntil: minutes(2), Undoing: true},
+		},
+		"its undo has ended": {
+			runs: []v1alpha1.PruneRun{with(removed, undoRequested, undoEnded(21))},
+			want: prunerun.HoldOff{CoolingUntil: minutes(31)},
+		},
+		"a full group": {runs: []v1alpha1.PruneRun{freed}},
+		"a group that was not full": {
+			runs: []v1alpha1.PruneRun{with(named("run", 0), completed("NotFull", 1))},
+		},
+		"the undo of another purpose": {
+			runs: []v1alpha1.PruneRun{with(freed, undoRequested)},
+			want: prunerun.HoldOff{Undoing: true},
+		},
+		"the undo of another purpose has ended": {
+			runs: []v1alpha1.PruneRun{with(freed, undoRequested, undoEnded(21))},
+			want: prunerun.HoldOff{CoolingUntil: minutes(31)},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := prunerun.HoldOffAfter(v1alpha1.PrunePurposeEvict, tc.runs, cooldown, minutes(59))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("(-want,+got)\n%s", diff)
 			}
 		})
@@ -100,6 +163,10 @@ func TestKeepUntil(t *testing.T) {
 	unknown := with(named("run", 0), ended(v1alpha1.ConditionFailed, "GroupNotFound", 1))
 	undone, later := with(removed, undoEnded(30)), minutes(9).Add(day)
 	long := func(*v1alpha1.PruneRun) time.Duration { return 3 * day }
+	evicted := with(removed, evicts, func(run *v1alpha1.PruneRun) { run.Status.Removed = 1 })
+	decided := func(run *v1alpha1.PruneRun) {
+		run.Status.Decisions = &v1alpha1.PruneDecisions{Approved: &v1alpha1.PruneDecision{}}
+	}
 	tests := map[string]struct {
 		run      v1alpha1.PruneRun
 		ttl      time.Duration
@@ -115,6 +182,11 @@ func TestKeepUntil(t *testing.T) {
 		"from the end of its undo on":        {undone, day, cooldown, minutes(30).Add(day)},
 		"as long as a cooldown counts by it": {removed, day, long, minutes(1).Add(3 * day)},
 		"as long as its undo holds off runs": {undone, day, long, minutes(30).Add(3 * day)},
+		"an eviction, as long as it counts":  {evicted, day, cooldown, minutes(1).Add(7 * day)},
+		"an eviction that was approved":      {with(evicted, decided), day, cooldown, minutes(1).Add(day)},
+		"an eviction of nobody":              {with(removed, evicts), day, cooldown, minutes(1).Add(day)},
+		"an eviction that may have happened": {with(removed, evicts, progress(0, 1)), 0, long, minutes(1).Add(7 * day)},
+		"the undo of an eviction":            {with(undone, evicts), time.Hour, long, minutes(30).Add(3 * day)},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -157,6 +229,57 @@ func TestSurplus(t *testing.T) {
 	}
 	if got := prunerun.Surplus(previews, cooldown, minutes(59)); len(got) != 1 || got[0].Name != "run-0" {
 		t.Errorf("surplus = %v, want run-0, the older preview", got)
+	}
+}
+
+func TestSurplusCountsPurposesApart(t *testing.T) {
+	accounts := func(run *v1alpha1.PruneRun) { run.Spec.Accounts = []string{"mallory"} }
+	evict := func(name, reason string, minute int) v1alpha1.PruneRun {
+		return with(named(name, 0), evicts, completed(reason, minute))
+	}
+	runs := []v1alpha1.PruneRun{
+		evict("older-preview", "Previewed", 0),
+		with(evict("older-named-preview", "Previewed", 1), accounts),
+		evict("preview", "Previewed", 2),
+		with(evict("named-preview", "Previewed", 3), accounts),
+		with(named("freed", 0), completed("Expired", 4)),
+		evict("a", "NothingToRemove", 5), evict("b", "NothingToRemove", 6), evict("c", "NothingToRemove", 7),
+		evict("d", "NothingToRemove", 8),
+	}
+	var names []string
+	for _, run := range prunerun.Surplus(runs, cooldown, minutes(59)) {
+		names = append(names, run.Name)
+	}
+	if diff := cmp.Diff([]string{"a", "older-named-preview", "older-preview"}, names); diff != "" {
+		t.Errorf("surplus (-want,+got)\n%s", diff)
+	}
+}
+
+func TestRecentEvictions(t *testing.T) {
+	removed := func(n int32, at time.Time) func(*v1alpha1.PruneRun) {
+		return func(run *v1alpha1.PruneRun) {
+			run.Status.Removed = n
+			run.Status.Progress = &v1alpha1.PruneProgress{LastBatchAt: metav1.NewTime(at)}
+		}
+	}
+	now, week := minutes(59), 7*24*time.Hour
+	run := with(named("run", 0), func(run *v1alpha1.PruneRun) {
+		run.CreationTimestamp = metav1.NewTime(now.Add(-2 * week))
+	})
+	runs := []v1alpha1.PruneRun{
+		with(run, evicts, removed(1, now.Add(-time.Hour)), completed("Removed", 0)),
+		with(run, evicts, removed(2, now.Add(time.Second-week))),
+		with(run, evicts, removed(4, now), progress(4, 8), completed("Suspended", 0)),
+		// Those that do not count.
+		with(run, removed(16, now)),
+		with(run, evicts, removed(32, now.Add(-week))),
+		with(run, evicts, removed(64, now), func(run *v1alpha1.PruneRun) {
+			run.Status.Decisions = &v1alpha1.PruneDecisions{Approved: &v1alpha1.PruneDecision{}}
+		}),
+		with(run, evicts),
+	}
+	if got := prunerun.RecentEvictions(runs, now); got != 1+2+4+8 {
+		t.Errorf("%d members were evicted without approval, want 15", got)
 	}
 }
 
@@ -205,8 +328,8 @@ func TestClockThatWasAheadForAMomentBlocksNothing(t *testing.T) {
 		})
 	undone := with(run, func(run *v1alpha1.PruneRun) { run.Status.Undo = &v1alpha1.PruneUndo{FinishedAt: ahead} })
 	for name, run := range map[string]v1alpha1.PruneRun{"run": run, "undo": undone} {
-		want := prunerun.HoldOff{CoolingUntil: minutes(7)}
-		if diff := cmp.Diff(want, prunerun.HoldOffAfter([]v1alpha1.PruneRun{run}, cooldown, now)); diff != "" {
+		want, runs := prunerun.HoldOff{CoolingUntil: minutes(7)}, []v1alpha1.PruneRun{run}
+		if diff := cmp.Diff(want, prunerun.HoldOffAfter(freeSeats, runs, cooldown, now)); diff != "" {
 			t.Errorf("%s: hold-off (-want,+got)\n%s", name, diff)
 		}
 		if got, want := prunerun.KeepUntil(&run, month, cooldown, now), minutes(2).Add(month); !got.Equal(want) {
@@ -218,7 +341,8 @@ func TestClockThatWasAheadForAMomentBlocksNothing(t *testing.T) {
 	}
 	// The clocks of two leaders differ a little.
 	run.Status.Conditions[0].LastTransitionTime = metav1.NewTime(now.Add(4 * time.Minute))
-	if got := prunerun.HoldOffAfter([]v1alpha1.PruneRun{run}, cooldown, now); !got.CoolingUntil.Equal(minutes(14)) {
+	got := prunerun.HoldOffAfter(freeSeats, []v1alpha1.PruneRun{run}, cooldown, now)
+	if !got.CoolingUntil.Equal(minutes(14)) {
 		t.Errorf("cooling until %s, want %s", got.CoolingUntil, minutes(14))
 	}
 }

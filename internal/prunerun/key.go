@@ -34,16 +34,20 @@ func (k Key) GroupHash() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Name returns the name of the group's run of that number.
-func (k Key) Name(number uint64) string { return k.namePrefix() + strconv.FormatUint(number, 10) }
+// Name returns the name of the group's run of that number which frees seats.
+func (k Key) Name(number uint64) string { return k.numbered(v1alpha1.PrunePurposeFreeSeats, number) }
+
+// EvictName returns the name of the group's run of that number which evicts members. They are counted apart.
+func (k Key) EvictName(number uint64) string { return k.numbered(v1alpha1.PrunePurposeEvict, number) }
 
 // maxNumber bounds the numbers that count: a name made by hand with a higher one must not end the count of its group.
 const maxNumber = 1_000_000_000
 
-// NextNumber is one more than the highest number among the names of runs, and the first after that which none of them
-// has. Numbers from maxNumber on and names of another form do not count.
-func (k Key) NextNumber(runs []v1alpha1.PruneRun) uint64 {
-	highest, prefix := uint64(0), k.namePrefix()
+// NextName returns the name of the next run with this purpose. Its number is one more than the highest among the names
+// of runs with the purpose, and the first after that which none of them has. Numbers from maxNumber on and names of
+// another form do not count.
+func (k Key) NextName(purpose v1alpha1.PrunePurpose, runs []v1alpha1.PruneRun) string {
+	highest, prefix := uint64(0), k.namePrefix(purpose)
 	taken := make(map[string]struct{}, len(runs))
 	for i := range runs {
 		taken[runs[i].Name] = struct{}{}
@@ -56,10 +60,21 @@ func (k Key) NextNumber(runs []v1alpha1.PruneRun) uint64 {
 		}
 	}
 	for next := highest + 1; ; next++ {
-		if _, has := taken[k.Name(next)]; !has {
-			return next
+		name := k.numbered(purpose, next)
+		if _, has := taken[name]; !has {
+			return name
 		}
 	}
 }
 
-func (k Key) namePrefix() string { return k.App + "-" + k.GroupHash() + "-" }
+func (k Key) numbered(purpose v1alpha1.PrunePurpose, number uint64) string {
+	return k.namePrefix(purpose) + strconv.FormatUint(number, 10)
+}
+
+func (k Key) namePrefix(purpose v1alpha1.PrunePurpose) string {
+	prefix := k.App + "-" + k.GroupHash() + "-"
+	if purpose == v1alpha1.PrunePurposeEvict {
+		prefix += "evict-"
+	}
+	return prefix
+}

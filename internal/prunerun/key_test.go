@@ -13,32 +13,47 @@ func TestNumberOfTheNextRun(t *testing.T) {
 	numbered := func(suffix string) v1alpha1.PruneRun { return named(key.App+"-"+key.GroupHash()+suffix, 0) }
 	tests := map[string]struct {
 		runs []v1alpha1.PruneRun
-		want uint64
+		want string
 	}{
-		"none":              {want: 1},
-		"one":               {runs: []v1alpha1.PruneRun{numbered("-1")}, want: 2},
-		"highest, not last": {runs: []v1alpha1.PruneRun{numbered("-12"), numbered("-9")}, want: 13},
-		"gaps stay":         {runs: []v1alpha1.PruneRun{numbered("-4")}, want: 5},
+		"none":              {want: key.Name(1)},
+		"one":               {runs: []v1alpha1.PruneRun{numbered("-1")}, want: key.Name(2)},
+		"highest, not last": {runs: []v1alpha1.PruneRun{numbered("-12"), numbered("-9")}, want: key.Name(13)},
+		"gaps stay":         {runs: []v1alpha1.PruneRun{numbered("-4")}, want: key.Name(5)},
 		"names of another form": {
 			runs: []v1alpha1.PruneRun{numbered("-x"), numbered(""), named("by-hand-7", 0)},
-			want: 1,
+			want: key.Name(1),
 		},
 		"a number made by hand": {
 			runs: []v1alpha1.PruneRun{numbered("-4294967295"), numbered("-18446744073709551615"), numbered("-2")},
-			want: 3,
+			want: key.Name(3),
 		},
-		"the highest number that counts": {runs: []v1alpha1.PruneRun{numbered("-999999999")}, want: 1_000_000_000},
+		"evictions are counted apart":    {runs: []v1alpha1.PruneRun{numbered("-evict-7")}, want: key.Name(1)},
+		"the highest number that counts": {
+			runs: []v1alpha1.PruneRun{numbered("-999999999")}, want: key.Name(1_000_000_000),
+		},
 		"the one after it is taken": {
 			runs: []v1alpha1.PruneRun{numbered("-999999999"), numbered("-1000000000"), numbered("-1000000001")},
-			want: 1_000_000_002,
+			want: key.Name(1_000_000_002),
 		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := key.NextNumber(tc.runs); got != tc.want {
-				t.Errorf("next number = %d, want %d", got, tc.want)
+			if got := key.NextName(freeSeats, tc.runs); got != tc.want {
+				t.Errorf("next name = %s, want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestNameOfTheNextEviction(t *testing.T) {
+	key := prunerun.Key{Namespace: "chat", App: "prod", Group: "group"}
+	runs := []v1alpha1.PruneRun{named(key.Name(7), 0)}
+	for number, want := range []string{"prod-ad936fcbed631fa6-evict-1", "prod-ad936fcbed631fa6-evict-2"} {
+		got := key.NextName(v1alpha1.PrunePurposeEvict, runs)
+		if got != want || got != key.EvictName(uint64(number)+1) {
+			t.Errorf("next name = %s, want %s", got, want)
+		}
+		runs = append(runs, named(got, 0))
 	}
 }
 

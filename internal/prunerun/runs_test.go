@@ -9,6 +9,8 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
+const freeSeats = v1alpha1.PrunePurposeFreeSeats
+
 // minutes is a time within the hour of all tests.
 func minutes(n int) time.Time { return time.Date(2026, 11, 20, 12, n, 0, 0, time.UTC) }
 
@@ -71,6 +73,7 @@ func keeping(accounts ...string) func(*v1alpha1.PruneRun) {
 	}
 }
 
+func evicts(run *v1alpha1.PruneRun)        { run.Spec.Purpose = v1alpha1.PrunePurposeEvict }
 func approved(run *v1alpha1.PruneRun)      { run.Spec.Approval = v1alpha1.ApprovalApproved }
 func undoRequested(run *v1alpha1.PruneRun) { run.Spec.Undo = v1alpha1.UndoRequested }
 func undoBegun(run *v1alpha1.PruneRun)     { run.Status.Undo = &v1alpha1.PruneUndo{} }

@@ -370,7 +370,7 @@ func cooledDown(_ context.Context, j *job, f *facts) error {
 	if j.run.Spec.Trigger == v1alpha1.PruneTriggerManual {
 		return nil
 	}
-	holdOff := prunerun.HoldOffAfter(f.runs, CooldownOf(f.compiled, j.key.Group), j.Now())
+	holdOff := prunerun.HoldOffAfter(prunerun.PurposeOf(j.run), f.runs, CooldownOf(f.compiled, j.key.Group), j.Now())
 	if until := holdOff.CoolingUntil; until.After(j.Now()) {
 		return complete(v1alpha1.ReasonCoolingDown, "The group cools down until %s after its last run.",
 			until.UTC().Format(time.RFC3339))

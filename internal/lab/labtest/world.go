@@ -214,9 +214,10 @@ func (w *World) intercepted() client.Client {
 			}
 			runs, areRuns := list.(*v1alpha1.PruneRunList)
 			if options.FieldSelector != nil && areRuns {
-				if app, ok := options.FieldSelector.RequiresExactMatch("appWithoutPlan"); ok {
-					err := c.List(ctx, list,
-						client.InNamespace(options.Namespace), client.MatchingFields{"spec.appRef.name": app})
+				if index, ok := options.FieldSelector.RequiresExactMatch("appWithoutPlan"); ok {
+					app, purpose, _ := strings.Cut(index, "/")
+					err := c.List(ctx, list, client.InNamespace(options.Namespace),
+						client.MatchingFields{"spec.appRef.name": app, "spec.purpose": purpose})
 					runs.Items = slices.DeleteFunc(runs.Items,
 						func(run v1alpha1.PruneRun) bool { return run.Status.Plan != nil })
 					return err
