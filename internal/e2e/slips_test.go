@@ -14,8 +14,8 @@ import (
 	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
-// A slip in a list must not empty a group. Each test makes one in the same world: the group "lounge" has an owner and 40
-// ordinary members, of whom 28 are on two lists that a label selects, and 12 are staff by their prefix.
+// A slip in a list must not empty a group. Each test makes one in the same world: the group "lounge" has an owner and
+// 40 ordinary members. Two lists that a label selects have 28 of them, and the prefix staff- admits the other 12.
 
 const (
 	listedMembers = 28
@@ -88,8 +88,8 @@ spec: {appRef: {name: prod}, groupID: lounge, trigger: Manual, purpose: Evict}
 	return "prunerun/" + name
 }
 
-// runs are the runs of the world, oldest first.
-func (w *world) runs() []v1alpha1.PruneRun {
+// evictions are the runs of the world, oldest first.
+func (w *world) evictions() []v1alpha1.PruneRun {
 	w.t.Helper()
 	var list v1alpha1.PruneRunList
 	if err := json.Unmarshal([]byte(w.kubectl("get", "pruneruns", "-o", "json")), &list); err != nil {
@@ -117,7 +117,7 @@ func reasonOf(run *v1alpha1.PruneRun) string {
 func (w *world) waits(reason string) (waiting v1alpha1.PruneRun) {
 	w.t.Helper()
 	eventually(w.t, "a run that waits with the reason "+reason, func() bool {
-		for _, run := range w.runs() {
+		for _, run := range w.evictions() {
 			if reasonOf(&run) == reason {
 				waiting = run
 				return true
@@ -128,12 +128,12 @@ func (w *world) waits(reason string) (waiting v1alpha1.PruneRun) {
 	return waiting
 }
 
-// nobodyGoes checks for some time that the group keeps its members.
-func (w *world) nobodyGoes(members int) {
+// keeps checks for some time that the group has that many members.
+func (w *world) keeps(members int) {
 	w.t.Helper()
 	throughout(w.t, 3*time.Second, func() error {
 		if got := groupSize(w.t, w, "lounge"); got != members {
-			return fmt.Errorf("%d members, want %d: %+v", got, members, w.runs())
+			return fmt.Errorf("%d members, want %d: %+v", got, members, w.evictions())
 		}
 		return nil
 	})
@@ -141,7 +141,7 @@ func (w *world) nobodyGoes(members int) {
 
 const wholeLounge = 1 + listedMembers + staffMembers
 
-func TestNobodyIsEvictedWhileItIsNotKnownWhomTheListsHave(t *testing.T) {
+func TestNoMemberIsEvictedWhileAListIsUnresolved(t *testing.T) {
 	t.Parallel()
 	for name, slip := range map[string]func(w *world){
 		"list deleted": func(w *world) { w.kubectl("delete", "accountlist", "members-0", "members-1") },
@@ -162,19 +162,19 @@ func TestNobodyIsEvictedWhileItIsNotKnownWhomTheListsHave(t *testing.T) {
 			slip(w)
 			w.evict("by-hand")
 			waiting := w.waits("ListUnresolved")
-			w.nobodyGoes(wholeLounge)
+			w.keeps(wholeLounge)
 			if waiting.Status.Plan != nil {
 				t.Errorf("a run has a plan: %+v", waiting.Status.Plan)
 			}
-			// Approval changes nothing about that: it needs a plan. The run goes on by itself.
+			// No approval helps, since there is no plan to approve. The run goes on once the lists are back.
 			w.lists(listedMembers)
 			w.kubectl("wait", "prunerun/by-hand", "--for=condition=Complete", "--timeout="+patience.String())
-			w.nobodyGoes(wholeLounge)
+			w.keeps(wholeLounge)
 		})
 	}
 }
 
-// Beyond the breaker it is a person who says whether a list is complete.
+// Beyond the breaker a person says whether the lists are complete.
 func TestASlipBeyondTheBreakerWaitsForAPerson(t *testing.T) {
 	t.Parallel()
 	halfLost := func(w *world) { w.kubectl("delete", "accountlist", "members-1") }
@@ -200,24 +200,24 @@ func TestASlipBeyondTheBreakerWaitsForAPerson(t *testing.T) {
 				t.Errorf("policy %+v, plan %+v, want %d candidates and a breaker", run.Status.Policy, run.Status.Plan,
 					tc.refused)
 			}
-			w.nobodyGoes(wholeLounge)
+			w.keeps(wholeLounge)
 			if tc.correct != nil {
 				tc.correct(w)
 			}
 			w.kubectl("patch", "prunerun", run.Name, "--type=merge", "-p", `{"spec":{"approval":"Approved"}}`)
 			w.kubectl("wait", "prunerun/"+run.Name, "--for=condition=Complete", "--timeout="+patience.String())
 			if tc.approve {
-				eventually(t, "those whom a person let go to be gone", func() bool {
+				eventually(t, "the approved removals", func() bool {
 					return groupSize(t, w, "lounge") == wholeLounge-tc.refused
 				})
 				return
 			}
-			w.nobodyGoes(wholeLounge) // the lists were corrected before somebody approved in haste
+			w.keeps(wholeLounge) // the lists were corrected, and the approval came too late to matter
 		})
 	}
 }
 
-// oldBackup makes the API server what it was when the lists had ten members: neither newer lists nor records exist.
+// oldBackup makes the API server what it was when the lists had ten members, before there was any record.
 func oldBackup(w *world) {
 	w.kubectl("delete", "pruneruns", "--all")
 	w.kubectl("delete", "grouppolicy", "lounge")
@@ -232,11 +232,11 @@ func TestASlipBelowTheBreakerIsBoundedByTheBudgetAndUndone(t *testing.T) {
 	before := memberSet(t, w, "lounge")
 	w.lists(listedMembers - 4) // four of forty
 	run := w.waits("BudgetExhausted")
-	w.nobodyGoes(wholeLounge - 2)
+	w.keeps(wholeLounge - 2)
 	w.lists(listedMembers)
 	w.kubectl("wait", "prunerun", "--all", "--for=condition=Complete", "--timeout="+patience.String())
-	w.nobodyGoes(wholeLounge - 2)
-	for _, run := range w.runs() {
+	w.keeps(wholeLounge - 2)
+	for _, run := range w.evictions() {
 		if run.Status.Removed > 0 {
 			w.kubectl("patch", "prunerun", run.Name, "--type=merge", "-p", `{"spec":{"undo":"Requested"}}`)
 			w.kubectl("wait", "prunerun/"+run.Name, "--for=condition=Undone", "--timeout="+patience.String())
@@ -255,8 +255,8 @@ func TestTenSmallSlipsInAWeekAreNoRoutine(t *testing.T) {
 	slips := 0
 	for slips = 1; slips <= 10 && stopped == nil; slips++ {
 		w.lists(listedMembers - 2*slips)
-		eventually(t, "a run that has removed the two, or waits for a person", func() bool {
-			for _, run := range w.runs() {
+		eventually(t, "a run that has removed the two members, or awaits approval", func() bool {
+			for _, run := range w.evictions() {
 				if reasonOf(&run) == "AwaitingApproval" {
 					stopped = &run
 					return true
@@ -265,11 +265,11 @@ func TestTenSmallSlipsInAWeekAreNoRoutine(t *testing.T) {
 			return groupSize(t, w, "lounge") == wholeLounge-2*slips
 		})
 		eventually(t, "the run to be finished", func() bool {
-			return stopped != nil || !slices.ContainsFunc(w.runs(), func(run v1alpha1.PruneRun) bool {
+			return stopped != nil || !slices.ContainsFunc(w.evictions(), func(run v1alpha1.PruneRun) bool {
 				return reasonOf(&run) != "Removed" && reasonOf(&run) != "NothingToRemove"
 			})
 		})
-		for _, run := range w.runs() { // a day passes, for the operator's pause after a run
+		for _, run := range w.evictions() { // a day passes, for the operator's pause after a run
 			longAgo(w, "prunerun/"+run.Name)
 		}
 	}
@@ -279,7 +279,7 @@ func TestTenSmallSlipsInAWeekAreNoRoutine(t *testing.T) {
 	gone := wholeLounge - groupSize(t, w, "lounge")
 	t.Logf("%d members were gone when slip %d awaited approval: %s", gone, slips-1, stopped.Status.Plan.Breaker)
 	if gone == 0 || 5*gone > listedMembers+staffMembers {
-		t.Errorf("%d of %d ordinary members are gone without a person", gone, listedMembers+staffMembers)
+		t.Errorf("%d of %d ordinary members are gone without approval", gone, listedMembers+staffMembers)
 	}
-	w.nobodyGoes(wholeLounge - gone)
+	w.keeps(wholeLounge - gone)
 }

@@ -20,7 +20,7 @@ var outage = flag.Duration("e2e.outage", 5*time.Second,
 // the grace of the rule.
 const soonAfter = 30 * time.Second
 
-// halls makes groups of 50 members, who may be there, and a policy that evicts others.
+// halls makes groups of 50 members, whom the gate admits, and a policy that evicts others.
 func halls(w *world, groups int) {
 	w.t.Helper()
 	w.app("rest: {requestsPerSecond: 50}")
@@ -41,7 +41,7 @@ join:
 	}
 }
 
-// No callback says who was let in while no replica answered: the round that such a gap starts finds them.
+// No callback reports the accounts that joined while no replica answered. The round that such a gap starts finds them.
 func TestStrangersOfAnOutageArePlannedSoonAfterIt(t *testing.T) {
 	t.Parallel()
 	const groups, strangers = 5, 100
@@ -93,7 +93,7 @@ func (w *world) round(field string) string {
 // planned counts the accounts with that prefix in the plans of all runs, each once.
 func (w *world) planned(prefix string) int {
 	accounts := map[string]bool{}
-	for _, run := range w.runs() {
+	for _, run := range w.evictions() {
 		if run.Status.Plan == nil {
 			continue
 		}
@@ -106,7 +106,7 @@ func (w *world) planned(prefix string) int {
 	return len(accounts)
 }
 
-// The gate would have refused mallory, but its answer came too late. What the vendor reports afterwards finds him.
+// The gate would have refused the account, but its answer came too late. The vendor's report of the join finds it.
 func TestAStrangerWhomASlowAnswerLetInIsPlanned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -132,7 +132,7 @@ func TestAStrangerWhomASlowAnswerLetInIsPlanned(t *testing.T) {
 	joined := time.Now()
 	within(t, soonAfter, "the stranger to be planned", func() bool { return w.planned("x") == 1 })
 	t.Logf("planned %s after the join", time.Since(joined).Round(100*time.Millisecond))
-	if run := w.runs()[0]; run.Spec.Trigger != "Leak" || len(run.Spec.Accounts) != 1 {
+	if run := w.evictions()[0]; run.Spec.Trigger != "Leak" || len(run.Spec.Accounts) != 1 {
 		t.Errorf("found by %+v, want a run for the leak", run.Spec)
 	}
 }

@@ -33,7 +33,7 @@ type kind struct {
 	draw     func(seed uint64) episodeDraft
 	scenario func(seed uint64, n int, e episodeDraft) scenario
 	prepare  func(runner)
-	// settle waits for the end of all work when the faults are over, checks it, and returns how many runs it has undone.
+	// settle waits for the end of all work when the faults are over, and returns how many runs it has undone.
 	settle func(*world, []runner, episodeDraft) int
 }
 

@@ -44,7 +44,7 @@ func drawEvictEpisode(seed uint64) episodeDraft {
 		}
 	}
 	at := func() time.Duration { return d.duration(0, faultsFor) }
-	for range d.between(1, 3) { // the gate is down: whoever applies is let in
+	for range d.between(1, 3) { // the gate is down, and every applicant joins
 		e.Faults = append(e.Faults, fault{At: at(), Do: faultDown, For: d.duration(time.Second, 4*time.Second)})
 	}
 	for range d.between(1, 4) {
@@ -138,7 +138,7 @@ func drawGate(d rng, name string, e episodeDraft) *gate {
 	return g
 }
 
-// drawHouse draws a group of members who belong there, and some who do not.
+// drawHouse draws a group of members whom the gate admits, and of some whom it refuses.
 func drawHouse(d rng, r rule, id string) emulator.GroupSpec {
 	g := emulator.GroupSpec{ID: id, Type: oneOf(d, "Public", "Public", "Meeting", "ChatRoom", "Work", "Community"),
 		CreatedAgo: "400d", MaxMembers: 5000}

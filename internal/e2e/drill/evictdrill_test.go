@@ -15,16 +15,16 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-// TestEvictDrill is TestDrill for join.evict: members come in while the gate is down, at creation and by import, lists
-// are edited, emptied, deleted and restored in the middle, and managers and vendor fail. Nobody is evicted whom the
-// gates admitted all the time, and in the end, when a round has passed, nobody is left whom they refuse.
+// TestEvictDrill is TestDrill for join.evict: accounts join while the gate is down, at creation and by import; lists are
+// edited, emptied, deleted and restored in the middle; managers and vendor fail. No member is evicted whom the gates
+// admitted all the time, and when the faults are over and a round has passed, no member is left whom they refuse.
 func TestEvictDrill(t *testing.T) {
 	drillEpisodes(t, kind{
 		name: "evict", draw: drawEvictEpisode, scenario: drawEviction, prepare: runner.prepareGate, settle: evictSettle,
 	})
 }
 
-// evictSettle waits until whoever is to go is gone, and undoes some of it.
+// evictSettle waits until all evictions are done, and undoes some of them.
 func evictSettle(w *world, runners []runner, e episodeDraft) (undone int) {
 	w.awaitEvicted(runners, e)
 	for _, p := range runners {
@@ -35,11 +35,11 @@ func evictSettle(w *world, runners []runner, e episodeDraft) (undone int) {
 	return w.undoSome(runners, e)
 }
 
-// mostRounds bounds how many rounds it takes until nobody is left who is to go. A round makes one run of each group,
-// and a run removes maxRemovals.
+// mostRounds bounds how many rounds all evictions take. A round makes one run of each group, which removes at most
+// maxRemovals members.
 const mostRounds = 8
 
-// awaitEvicted lets rounds pass until nobody is left in any group whom the model would evict.
+// awaitEvicted lets rounds pass until no group has a member whom the model would evict.
 func (w *world) awaitEvicted(runners []runner, e episodeDraft) {
 	for try := range mostRounds {
 		w.await("the runs to be finished", func() []string { return w.unfinishedEvictions(runners) })
@@ -85,9 +85,11 @@ func (w *world) await(what string, open func() []string) {
 func (w *world) startRound(try int, e episodeDraft) {
 	begun := time.Now().Truncate(time.Second)
 	for _, app := range e.Apps {
-		kick := rule{App: app, Match: "Exact", Groups: []string{fmt.Sprintf("nowhere-%d", try)}, NoPrune: true, Gate: &gate{
-			Deny: &accounts{Accounts: []string{"nobody"}}, Evict: &eviction{Mode: "Preview", MaxRemovals: 1, PerDay: 1},
-		}}
+		kick := rule{App: app, Match: "Exact", Groups: []string{fmt.Sprintf("nowhere-%d", try)}, NoPrune: true}
+		kick.Gate = &gate{
+			Deny:  &accounts{Accounts: []string{"nobody"}},
+			Evict: &eviction{Mode: "Preview", MaxRemovals: 1, PerDay: 1},
+		}
 		if try > 0 || e.Seed%2 == 1 {
 			w.putPolicy(fmt.Sprintf("kick-%s-%d", app, try), kick)
 		} else if try == 0 {
@@ -113,7 +115,7 @@ func (w *world) startRound(try int, e episodeDraft) {
 	})
 }
 
-// unfinishedEvictions are the runs that have not ended, and wait for nothing that they should wait for.
+// unfinishedEvictions are the runs that have not ended, and that no good reason delays.
 func (w *world) unfinishedEvictions(runners []runner) (open []string) {
 	for _, p := range runners {
 		for _, g := range p.Groups {
@@ -147,7 +149,7 @@ func (p runner) unresolved(run *v1alpha1.PruneRun) bool {
 	})
 }
 
-// evictable are the members whom the model would evict now, and for whom there is no reason to be still there.
+// evictable are the members whom the model would evict now, unless a run of their group waits for a good reason.
 func (w *world) evictable(runners []runner) (left []string) {
 	for _, p := range runners {
 		groups, err := w.im(p.Rule.App).Groups(w.ctx)
@@ -163,7 +165,7 @@ func (w *world) evictable(runners []runner) (left []string) {
 				_, good := p.waiting(&run, runs)
 				return run.Spec.Purpose == v1alpha1.PrunePurposeEvict && !ended(&run) && good
 			}) {
-				continue // it waits for a person, or for tomorrow
+				continue // approval, budget or lists are missing
 			}
 			members, err := w.im(p.Rule.App).Members(w.ctx, g.ID)
 			if err != nil {
@@ -223,7 +225,7 @@ func (p runner) forgetTheLast() {
 	}
 }
 
-// approveAll approves the plans that wait for a person.
+// approveAll approves the plans that await approval.
 func (p runner) approveAll() {
 	for _, run := range p.unfinished(p.Rule.App) {
 		if run.Status.Plan != nil && run.Spec.Approval == v1alpha1.ApprovalPending {

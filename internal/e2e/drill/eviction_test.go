@@ -35,8 +35,8 @@ func (m *model) changesOf(from, to time.Time) []time.Time {
 	return moments
 }
 
-// refusedBefore checks that the gates refused the account, all lists resolved, at some moment from then until the
-// removal, with the policy of the run as the one whose rule counts.
+// refusedBefore checks that at some moment from then until the removal the gates refused the account, all lists were
+// resolved, and the rule of the run's policy was in force.
 func (m *model) refusedBefore(
 	violation violationFunc, d event, account string, run *v1alpha1.PruneRun, from time.Time,
 ) {
@@ -52,7 +52,7 @@ func (m *model) refusedBefore(
 	}
 }
 
-// unevictable is why an account must not be evicted by a recheck, whatever the gates say; "" if it may.
+// unevictable is why, by a recheck, an account must not be evicted, whatever the gates say; "" if it may.
 func (m *model) unevictable(recheck event, account string, r rule, at time.Time) string {
 	i := slices.IndexFunc(recheck.Found, func(m emulator.Member) bool { return m.Account == account })
 	if i < 0 {
@@ -120,7 +120,7 @@ func (m *model) unapproved(d event, before time.Time) (n int) {
 	return n
 }
 
-// planOfEviction checks the plan of a run with purpose Evict: whom it has, in which order, why, and its breaker.
+// planOfEviction checks the plan of a run with purpose Evict: the accounts, their order and reasons, and the breaker.
 func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation func(string, ...any)) {
 	plan, h := run.Status.Plan, m.runs[run.UID]
 	at, grace := h.plannedAt(), v.rule.Gate.Evict.grace()
@@ -187,7 +187,7 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 		routine(total, ordinary, int(run.Status.Group.Members), v.rule.Gate.Evict.MaxRemovals) {
 		violation("a breaker without need", plan.Breaker, recent, ordinary)
 	}
-	// Nobody is passed over: who is certainly to go is a candidate.
+	// Every member that certainly had to go is a candidate.
 	if len(run.Spec.Accounts) > 0 {
 		return
 	}

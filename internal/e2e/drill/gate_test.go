@@ -186,7 +186,7 @@ func (m moment) names(a *accounts, account string) (list string, named bool) {
 // verdict is what section 10 of the design says of a member: refused by a section for each trigger.
 type verdict struct {
 	refused    bool
-	unresolved bool   // it is not certain, and nobody goes
+	unresolved bool   // it is not certain, and no member may go
 	reason     string // Denied or NotListed
 	policy     string // whose deny, or whose allow, refuses it: the highest-ranked
 	list       string // by which the deny names it

@@ -273,7 +273,7 @@ func (m *model) anew(run *v1alpha1.PruneRun, before time.Time) (at time.Time, an
 	return time.Time{}, false
 }
 
-// member checks that a recheck shortly before found the member removable. unremovable is why it was not, by one recheck.
+// member checks that a recheck shortly before found the member removable. unremovable is why one recheck did not.
 func (m *model) member(
 	violation violationFunc, d event, member emulator.Member, from time.Time, unremovable func(event) string,
 ) {
