@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/emulator"
 )
 
 // TestEvictDrill is TestDrill for join.evict: accounts join while the gate is down, at creation and by import; lists are
@@ -171,6 +172,7 @@ func (w *world) evictable(runners []runner) (left []string) {
 			if err != nil {
 				return []string{err.Error()}
 			}
+			var here []emulator.Member
 			w.ledger.note(func() {
 				m := model{ledger: w.ledger}
 				now := time.Now()
@@ -185,11 +187,14 @@ func (w *world) evictable(runners []runner) (left []string) {
 						return v.refused && !v.unresolved &&
 							unevictableMember(member, grace, now.Add(-2*time.Second)) == ""
 					}) {
-						left = append(left, fmt.Sprintf("%s: %s is in %q since %s", p.Name, member.Account, g.ID,
-							member.JoinedAt))
+						here = append(here, member)
 					}
 				}
 			})
+			if len(here) > 0 {
+				left = append(left, fmt.Sprintf("%s: %d members of %q: %s, the first one since %s", p.Name, len(here),
+					g.ID, accountsOf(here), here[0].JoinedAt))
+			}
 		}
 	}
 	return left

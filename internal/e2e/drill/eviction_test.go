@@ -123,6 +123,9 @@ func (m *model) unapproved(d event, before time.Time) (n int) {
 // planOfEviction checks the plan of a run with purpose Evict: the accounts, their order and reasons, and the breaker.
 func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation func(string, ...any)) {
 	plan, h := run.Status.Plan, m.runs[run.UID]
+	if !h.planned(run) {
+		return // it never changes
+	}
 	at, grace := h.plannedAt(), v.rule.Gate.Evict.grace()
 	// A plan is written some time after its members were read; the time has whole seconds.
 	from, to := at.Add(-recheckPatience), h.planSeen()

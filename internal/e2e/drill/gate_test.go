@@ -163,7 +163,9 @@ func (m moment) resolve(a *accounts) (listed map[string]string, unresolved bool)
 			continue
 		}
 		for _, account := range *list {
-			listed[account] = shard(a.List, i)
+			if listed[account] == "" {
+				listed[account] = shard(a.List, i)
+			}
 		}
 	}
 	return listed, unresolved || a.BySelector && !found

@@ -12,6 +12,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // ledger is all that is known of an episode, in order. Its times are those of this machine, whatever the clock of the
@@ -103,6 +104,12 @@ func (h *history) plannedAt() time.Time {
 	return time.Time{}
 }
 
+// planned reports whether this is the first version with a plan.
+func (h *history) planned(run *v1alpha1.PruneRun) bool {
+	i := slices.IndexFunc(h.versions, func(v v1alpha1.PruneRun) bool { return v.Status.Plan != nil })
+	return i >= 0 && h.versions[i].ResourceVersion == run.ResourceVersion
+}
+
 // planSeen is when the watch delivered the plan.
 func (h *history) planSeen() time.Time {
 	for i := range h.versions {
@@ -179,6 +186,9 @@ func (l *ledger) runsOf(app, group string) []v1alpha1.PruneRun {
 // witness is called by the emulator while it holds the lock of the group: the runs that the API server has now are
 // those of the moment at which the call took effect.
 func (w *world) witness(t emulator.MemberCall) {
+	if t.Identifier != lab.AdminAccount {
+		return // the drill itself adds members
+	}
 	d := event{at: time.Now(), app: w.appNamed(t.Group.SDKAppID), MemberCall: t}
 	if t.API != "get_specified_group_member_info" {
 		var list v1alpha1.PruneRunList

@@ -71,7 +71,7 @@ func (m *model) samePlan(before, after *v1alpha1.PruneRun) bool {
 	was, is := before.Status.Plan, after.Status.Plan
 	if _, aged := m.expiries[after.UID]; aged && is != nil {
 		was = was.DeepCopy()
-		was.CreatedAt = is.CreatedAt
+		was.CreatedAt, was.NotBefore = is.CreatedAt, is.NotBefore
 	}
 	return cmp.Equal(was, is)
 }

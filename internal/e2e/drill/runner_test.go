@@ -255,8 +255,12 @@ const yesterday = "-yesterday"
 // age makes a plan one that expires after that time.
 func (w *world) age(run *v1alpha1.PruneRun, left time.Duration) {
 	at := time.Now().Add(left).Truncate(time.Second)
-	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"status":{"plan":{"createdAt":%q}}}`,
-		at.Add(-24*time.Hour).UTC().Format(time.RFC3339)))
+	day, again := at.Add(-24*time.Hour).UTC().Format(time.RFC3339), ""
+	if !run.Status.Plan.NotBefore.IsZero() { // then the plan expires a day after that
+		again = fmt.Sprintf(`,"notBefore":%q`, day)
+	}
+	patch := client.RawPatch(types.MergePatchType,
+		fmt.Appendf(nil, `{"status":{"plan":{"createdAt":%q%s}}}`, day, again))
 	w.ledger.note(func() { w.ledger.expiries[run.UID] = expiry{time.Time{}, at} })
 	object := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}
 	if err := w.api.Status().Patch(w.ctx, object, patch); err != nil {
