@@ -55,6 +55,16 @@ func drawEvictEpisode(seed uint64) episodeDraft {
 			Probability: 0.5, Count: d.between(3, 30), Seed: d.Uint64(),
 		}})
 	}
+	if d.chance(50) { // accounts that cannot be removed, or that are passed over
+		f := &emulator.Fault{
+			API: "delete_group_member", Kind: oneOf(d, emulator.FaultCode, emulator.FaultSkip),
+			Accounts: []string{fmt.Sprintf("x%d", d.between(1, 6)), fmt.Sprintf("banned%d", d.between(1, 6))},
+		}
+		if f.Kind == emulator.FaultCode {
+			f.Code = 10004
+		}
+		e.Faults = append(e.Faults, fault{At: at(), Do: faultVendor, Vendor: f})
+	}
 	slices.SortStableFunc(e.Faults, func(a, b fault) int { return int(a.At - b.At) })
 	return e
 }

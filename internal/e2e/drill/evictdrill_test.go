@@ -14,6 +14,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // TestEvictDrill is TestDrill for join.evict: accounts join while the gate is down, at creation and by import; lists are
@@ -173,11 +174,19 @@ func (w *world) evictable(runners []runner) (left []string) {
 				return []string{err.Error()}
 			}
 			var here []emulator.Member
+			spared := []string{lab.AdminAccount} // and those that the vendor refused to remove, for a time
+			for _, run := range runs {
+				for _, kept := range run.Status.Kept {
+					if kept.Reason == v1alpha1.KeptReasonVendorRefused {
+						spared = append(spared, kept.Account)
+					}
+				}
+			}
 			w.ledger.note(func() {
 				m := model{ledger: w.ledger}
 				now := time.Now()
 				for _, member := range members {
-					if member.Account != "administrator" && m.certain(p.Rule.App, now, func(s moment) bool {
+					if !slices.Contains(spared, member.Account) && m.certain(p.Rule.App, now, func(s moment) bool {
 						by := s.evictor(p.Rule.App, g.ID, g.Type)
 						if by == "" || s.policies[by].rule.Gate.Evict.Mode == "Preview" {
 							return false

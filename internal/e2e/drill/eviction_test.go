@@ -194,9 +194,9 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 	if len(run.Spec.Accounts) > 0 {
 		return
 	}
-	certain := 0
+	certain, refused := 0, m.refusedByVendor(app, group)
 	for _, member := range h.members {
-		if member.Account != m.adminAccount && unevictableMember(member, grace, from.Add(-2*time.Second)) == "" &&
+		if member.Account != m.adminAccount && !slices.Contains(refused, member.Account) && unevictableMember(member, grace, from.Add(-2*time.Second)) == "" &&
 			!slices.ContainsFunc(changes, func(at time.Time) bool {
 				return !m.certain(app, at, func(s moment) bool {
 					return s.judge(app, group, string(run.Status.Group.Type), member.Account).refused
@@ -208,6 +208,20 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 	if certain > int(plan.Candidates) {
 		violation("candidates are missing", certain, plan.Candidates)
 	}
+}
+
+// refusedByVendor are the accounts that the vendor refused to remove from a group: later plans spare them.
+func (m *model) refusedByVendor(app, group string) (accounts []string) {
+	for _, h := range m.runs {
+		if run := h.last(); run.Spec.AppRef.Name == app && run.Spec.GroupID == group {
+			for _, kept := range run.Status.Kept {
+				if kept.Reason == v1alpha1.KeptReasonVendorRefused {
+					accounts = append(accounts, kept.Account)
+				}
+			}
+		}
+	}
+	return accounts
 }
 
 // admitted checks that the gates admit an account that an undo adds back.
