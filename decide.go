@@ -20,12 +20,14 @@ func decideCommands() []*cobra.Command {
 	return []*cobra.Command{
 		decideCommand(runs.Approve, "Approve the plan of a run that waits: its members are removed",
 			"Approve the plan of a run. The leader then removes exactly these members from the group, except "+
-				"for those who have become active or protected since."),
+				"for those who have become active or protected since; those of an eviction, except for those whom "+
+				"the gate of the group admits by then."),
 		decideCommand(runs.Deny, "Deny the plan of a run, or stop a run",
 			"Deny the plan of a run, so that it removes nobody. A run that is removing members is stopped before its "+
 				"next batch; undo it to bring back the members that it has removed."),
 		decideCommand(runs.Undo, "Undo a run that has ended: its members are added back",
-			"Undo a run that has ended: the members that it removed are added back, while seats are free."),
+			"Undo a run that has ended: the members that it removed are added back, while seats are free; those of "+
+				"an eviction, if the gate of the group admits them now."),
 	}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,27 +18,33 @@ import (
 
 func runsCommand() *cobra.Command {
 	var (
-		c       cluster
-		waiting bool
-		output  string
+		c               cluster
+		waiting         bool
+		purpose, output string
 	)
 	cmd := &cobra.Command{
 		Use:   "runs",
-		Short: "List the runs that prune groups, or those that await approval",
-		Long: "List the runs that prune groups, with what each would do and the state that it is in. Those that " +
-			"await approval come first, the next to be void at the top.\n\n" +
+		Short: "List the runs that remove members, or those that await approval",
+		Long: "List the runs that remove members from groups, with what each would do and the state that it is in. " +
+			"Those that await approval come first, the next to be void at the top. A run either frees seats in a " +
+			"full group (FreeSeats), or removes members whom the gate of the group refuses (Evict).\n\n" +
 			"Days and times are in UTC.",
 		Example: "  kubectl groupgate runs --waiting\n" +
+			"  kubectl groupgate runs --purpose Evict\n" +
 			"  kubectl groupgate runs -n chat -o json",
 		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := validateOutput(output); err != nil {
 				return err
 			}
+			if purpose != "" && !slices.Contains(purposes, purpose) {
+				return badInputError{fmt.Errorf("--purpose is %q: use %s", purpose, strings.Join(purposes, " or "))}
+			}
 			list, namespace, err := c.listRuns(cmd.Context(), waiting)
 			if err != nil {
 				return err
 			}
+			list = runs.WithPurpose(list, v1alpha1.PrunePurpose(purpose))
 			return printAnswer(cmd.OutOrStdout(), runs.NewList(list, namespace, waiting, time.Now()), output)
 		},
 	}
@@ -44,10 +52,16 @@ func runsCommand() *cobra.Command {
 	f := cmd.Flags()
 	c.addFlags(f)
 	f.BoolVar(&waiting, "waiting", false, "only the runs whose plans await approval")
+	f.StringVar(&purpose, "purpose", "", "only the runs that are for this: "+strings.Join(purposes, " or "))
 	f.StringVarP(&output, "output", "o", "", "json or yaml; default: a table")
 	c.completeFlags(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("purpose", // the flag exists
+		cobra.FixedCompletions(purposes, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
+
+// purposes are those of runs.
+var purposes = []string{string(v1alpha1.PrunePurposeFreeSeats), string(v1alpha1.PrunePurposeEvict)}
 
 // noWords refuses arguments.
 func noWords(cmd *cobra.Command, args []string) error {

@@ -99,7 +99,7 @@ func TestOutcomes(t *testing.T) {
 		"an unknown verdict":      {files: replaced("Admitted", "Allowed"), bad: `verdict is "Allowed": use one of Admitted, Rejected`},
 		"an unknown reason":       {files: replaced("verdict: Admitted", "reason: Because"), bad: `use one of Denied, Allowed`},
 		"a wrong time":            {files: replaced("{group", "{at: today, group"), bad: `use RFC 3339`},
-		"no question":             {files: replaced("join: {group: lobby, account: jared}", ""), bad: `set exactly one of join and prune`},
+		"no question":             {files: replaced("join: {group: lobby, account: jared}", ""), bad: `set exactly one of join, prune and evict`},
 		"no expectation":          {files: replaced("{verdict: Admitted, policy: gate}", "{}"), bad: `say in expect`},
 		"no name":                 {files: replaced("name: jared is a member", `name: ""`), bad: `give it a name`},
 		"no account":              {files: replaced(", account: jared", ""), bad: `set group and account`},

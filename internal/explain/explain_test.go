@@ -21,9 +21,11 @@ import (
 
 var update = flag.Bool("update", false, "write the answers into testdata")
 
-func objects(t *testing.T) *manifests.Objects {
+func objects(t *testing.T) *manifests.Objects { return read(t, "chat.yaml") }
+
+func read(t *testing.T, file string) *manifests.Objects {
 	t.Helper()
-	read, err := manifests.Read([]string{"testdata/chat.yaml"}, "chat", nil)
+	read, err := manifests.Read([]string{filepath.Join("testdata", file)}, "chat", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,11 +54,7 @@ func TestAnswers(t *testing.T) {
 	for name, q := range tests {
 		t.Run(name, func(t *testing.T) {
 			q.At = at
-			var answer interface {
-				Sentence() string
-				Table() [][]string
-				Advice() []string
-			}
+			var answer answer
 			var err error
 			if q.Account == "" {
 				answer, err = AskGoverns(objects(t), q)
@@ -66,35 +64,47 @@ func TestAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var text strings.Builder
-			text.WriteString(answer.Sentence())
-			table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
-			for _, row := range answer.Table() {
-				_, _ = table.Write([]byte(strings.Join(row, "\t") + "\n"))
-			}
-			_ = table.Flush()
-			for _, hint := range answer.Advice() {
-				text.WriteString("Hint: " + hint + "\n")
-			}
-			asJSON, err := json.MarshalIndent(answer, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := text.String() + string(asJSON) + "\n"
-			file := filepath.Join("testdata", name+".txt")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("the answer (-want,+got):\n%s", diff)
-			}
+			compare(t, name, answer)
 		})
+	}
+}
+
+type answer interface {
+	Sentence() string
+	Table() [][]string
+	Advice() []string
+}
+
+// compare compares all of an answer with a file.
+func compare(t *testing.T, name string, answer answer) {
+	t.Helper()
+	var text strings.Builder
+	text.WriteString(answer.Sentence())
+	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	for _, row := range answer.Table() {
+		_, _ = table.Write([]byte(strings.Join(row, "\t") + "\n"))
+	}
+	_ = table.Flush()
+	for _, hint := range answer.Advice() {
+		text.WriteString("Hint: " + hint + "\n")
+	}
+	asJSON, err := json.MarshalIndent(answer, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := text.String() + string(asJSON) + "\n"
+	file := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("the answer (-want,+got):\n%s", diff)
 	}
 }
 

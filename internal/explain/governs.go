@@ -1,7 +1,9 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +21,11 @@ type Governs struct {
 	GroupType string      `json:"groupType"`
 	Policies  []Governing `json:"policies"`
 	// WhenFull has, for each type that is asked for, by whose rule the group is pruned.
-	WhenFull []WhenFull `json:"whenFull"`
-	Hints    []string   `json:"hints,omitempty"`
+	WhenFull []Rule `json:"whenFull"`
+	// Evict has, for each type that is asked for, by whose rule members are evicted whom the gate refuses; none if no
+	// policy has such a rule.
+	Evict []Rule   `json:"evict,omitempty"`
+	Hints []string `json:"hints,omitempty"`
 }
 
 // Governing is one policy that governs a group.
@@ -30,15 +35,17 @@ type Governing struct {
 	Matches string `json:"matches"`
 	// GroupTypes are those that the policy is restricted to; none if it is not.
 	GroupTypes []string `json:"groupTypes,omitempty"`
-	// Join is the gate: Allow, Deny, Allow+Deny, Audit or None. Prune is the mode of the rule, empty without one.
+	// Join is the gate: Allow, Deny, Allow+Deny, Audit or None. Prune and Evict are the modes of the rules, empty
+	// without one.
 	Join  string `json:"join"`
 	Prune string `json:"prune,omitempty"`
+	Evict string `json:"evict,omitempty"`
 	// Protects are what is never removed, as fields of the policy.
 	Protects []string `json:"protects,omitempty"`
 }
 
-// WhenFull is how a full group of one type is pruned.
-type WhenFull struct {
+// Rule is the rule by which members leave a group of one type.
+type Rule struct {
 	GroupType string `json:"groupType"`
 	// Policy has the rule that holds; empty if nobody is removed.
 	Policy string `json:"policy,omitempty"`
@@ -65,7 +72,7 @@ func AskGovernsOf(objects *manifests.Objects, compiled *manifests.Compiled, q Qu
 	}
 	g := &Governs{
 		App: app.Object().Key(), Group: q.Group, GroupType: q.Type.String(), Policies: []Governing{},
-		Hints: hints(objects, compiled, app, &q),
+		Hints: hints(objects, compiled, app, q.Group),
 	}
 	for object, matcher := range app.Governing(q.Group) {
 		i := slices.IndexFunc(objects.Policies, func(p v1alpha1.GroupPolicy) bool {
@@ -73,12 +80,14 @@ func AskGovernsOf(objects *manifests.Objects, compiled *manifests.Compiled, q Qu
 		})
 		g.Policies = append(g.Policies, governing(len(g.Policies)+1, &objects.Policies[i], matcher))
 	}
-	types := prunable
-	if q.Type != policy.TypeUnknown {
-		types = []policy.GroupType{q.Type}
-	}
-	for _, t := range types {
+	evicts := false
+	for _, t := range typesOf(q.Type) {
 		g.WhenFull = append(g.WhenFull, whenFull(app, q.Group, t))
+		rule := evicting(app, q.Group, t)
+		g.Evict, evicts = append(g.Evict, rule), evicts || rule.Policy != ""
+	}
+	if !evicts {
+		g.Evict = nil
 	}
 	return g, nil
 }
@@ -87,6 +96,9 @@ func governing(rank int, p *v1alpha1.GroupPolicy, matcher policy.GroupMatcher) G
 	told := Governing{Rank: rank, Policy: p.Name, Matches: matcher.String(), Join: string(convert.PolicyGate(p))}
 	for _, t := range p.Spec.GroupTypes {
 		told.GroupTypes = append(told.GroupTypes, string(t))
+	}
+	if p.Spec.Join != nil && p.Spec.Join.Evict != nil {
+		told.Evict = string(p.Spec.Join.Evict.Mode)
 	}
 	if p.Spec.WhenFull == nil || p.Spec.WhenFull.Prune == nil {
 		return told
@@ -115,8 +127,8 @@ func governing(rank int, p *v1alpha1.GroupPolicy, matcher policy.GroupMatcher) G
 	return told
 }
 
-func whenFull(app *policy.CompiledApp, group string, t policy.GroupType) WhenFull {
-	told := WhenFull{GroupType: t.String()}
+func whenFull(app *policy.CompiledApp, group string, t policy.GroupType) Rule {
+	told := Rule{GroupType: t.String()}
 	rule, ok := app.GoverningRule(group, t)
 	if !ok || !slices.Contains(prunable, t) {
 		return told
@@ -133,7 +145,18 @@ func whenFull(app *policy.CompiledApp, group string, t policy.GroupType) WhenFul
 	return told
 }
 
-// Sentence says what happens when the group is full.
+func evicting(app *policy.CompiledApp, group string, t policy.GroupType) Rule {
+	told := Rule{GroupType: t.String()}
+	rule, ok := app.GoverningEviction(group, t)
+	if !ok || !slices.Contains(prunable, t) {
+		return told
+	}
+	told.Policy, told.Mode = rule.Policy.Name, rule.Rule.Mode.String()
+	_, told.Waits = noEvictions(app, &rule, ok, t)
+	return told
+}
+
+// Sentence says what happens when the group is full, and to members whom its gate refuses.
 func (g *Governs) Sentence() string {
 	var s strings.Builder
 	switch n := len(g.Policies); n {
@@ -144,30 +167,46 @@ func (g *Governs) Sentence() string {
 	default:
 		fmt.Fprintf(&s, "%d policies of IMApp %s govern %s.\n", n, g.App, plain(g.Group))
 	}
-	for rest := g.WhenFull; len(rest) > 0; {
-		first := rest[0]
-		var types []string
-		var others []WhenFull
-		for _, w := range rest {
-			if w.Policy == first.Policy && w.Waits == first.Waits {
-				types = append(types, w.GroupType)
-			} else {
-				others = append(others, w)
-			}
-		}
-		rest = others
-		of := strings.Join(types, ", ")
-		switch {
-		case first.Policy == "":
-			fmt.Fprintf(&s, "When it is full, as %s: nobody is removed.\n", of)
-		case first.Waits != "":
-			fmt.Fprintf(&s, "When it is full, as %s: the rule of policy %s (%s) holds, but %s.\n",
-				of, first.Policy, first.Mode, first.Waits)
-		default:
-			fmt.Fprintf(&s, "When it is full, as %s: the rule of policy %s (%s) holds.\n", of, first.Policy, first.Mode)
-		}
+	for r, types := range agreeing(g.WhenFull) {
+		fmt.Fprintf(&s, "When it is full, as %s: %s.\n", types, r.words("nobody is removed"))
+	}
+	for r, types := range agreeing(g.Evict) {
+		fmt.Fprintf(&s, "Members whom its gate refuses, as %s: %s.\n", types, r.words("nobody is evicted"))
 	}
 	return s.String()
+}
+
+// words says whose rule holds.
+func (r *Rule) words(without string) string {
+	switch {
+	case r.Policy == "":
+		return without
+	case r.Waits != "":
+		return fmt.Sprintf("the rule of policy %s (%s) holds, but %s", r.Policy, r.Mode, r.Waits)
+	}
+	return fmt.Sprintf("the rule of policy %s (%s) holds", r.Policy, r.Mode)
+}
+
+// agreeing yields each rule once, with the types for which it is the same.
+func agreeing(rules []Rule) iter.Seq2[Rule, string] {
+	return func(yield func(Rule, string) bool) {
+		for rest := rules; len(rest) > 0; {
+			first := rest[0]
+			var types []string
+			var others []Rule
+			for _, r := range rest {
+				if r.Policy == first.Policy && r.Waits == first.Waits {
+					types = append(types, r.GroupType)
+				} else {
+					others = append(others, r)
+				}
+			}
+			if !yield(first, strings.Join(types, ", ")) {
+				return
+			}
+			rest = others
+		}
+	}
 }
 
 // Table has a row for each policy.
@@ -175,19 +214,18 @@ func (g *Governs) Table() [][]string {
 	if len(g.Policies) == 0 {
 		return nil
 	}
-	rows := [][]string{{"RANK", "POLICY", "MATCHES", "TYPES", "JOIN", "PRUNE", "NEVER REMOVES"}}
+	evicts := len(g.Evict) > 0
+	row := func(rank, name, matches, types, join, evict, prune, protects string) []string {
+		if evicts {
+			return []string{rank, name, matches, types, join, evict, prune, protects}
+		}
+		return []string{rank, name, matches, types, join, prune, protects}
+	}
+	rows := [][]string{row("RANK", "POLICY", "MATCHES", "TYPES", "JOIN", "EVICT", "PRUNE", "NEVER REMOVES")}
 	for _, p := range g.Policies {
-		types, prune, protects := "all", p.Prune, strings.Join(p.Protects, ", ")
-		if len(p.GroupTypes) > 0 {
-			types = strings.Join(p.GroupTypes, ",")
-		}
-		if prune == "" {
-			prune = "None"
-		}
-		if protects == "" {
-			protects = "-"
-		}
-		rows = append(rows, []string{strconv.Itoa(p.Rank), p.Policy, p.Matches, types, p.Join, prune, protects})
+		rows = append(rows, row(strconv.Itoa(p.Rank), p.Policy, p.Matches,
+			cmp.Or(strings.Join(p.GroupTypes, ","), "all"), p.Join, cmp.Or(p.Evict, "None"), cmp.Or(p.Prune, "None"),
+			cmp.Or(strings.Join(p.Protects, ", "), "-")))
 	}
 	return rows
 }

@@ -18,9 +18,11 @@ import (
 // maxHints bounds the hints: a list of a million accounts may hold many that nearly are the account.
 const maxHints = 10
 
-// hints says what else is worth knowing about an answer: what is nearly the same as the account or the group, and what
-// makes the answer another one than the callback server's.
-func hints(objects *manifests.Objects, compiled *manifests.Compiled, app *policy.CompiledApp, q *Question) []string {
+// hints says what else is worth knowing about an answer: what is nearly the same as one of the accounts or the group,
+// and what makes the answer another one than the callback server's.
+func hints(
+	objects *manifests.Objects, compiled *manifests.Compiled, app *policy.CompiledApp, group string, accounts ...string,
+) []string {
 	var found []string
 	add := func(format string, args ...any) {
 		if hint := fmt.Sprintf(format, args...); len(found) < maxHints && !slices.Contains(found, hint) {
@@ -33,7 +35,7 @@ func hints(objects *manifests.Objects, compiled *manifests.Compiled, app *policy
 		}
 	}
 	governs := map[string]bool{}
-	for object := range app.Governing(q.Group) {
+	for object := range app.Governing(group) {
 		governs[object.Name] = true
 	}
 	for i := range objects.Policies {
@@ -42,7 +44,7 @@ func hints(objects *manifests.Objects, compiled *manifests.Compiled, app *policy
 			continue
 		}
 		if !governs[p.Name] {
-			addNearMatcher(add, p, q.Group)
+			addNearMatcher(add, p, group)
 			continue
 		}
 		if v, ok := compiled.PolicyVerdict(p.Namespace, p.Name, string(p.UID)); ok {
@@ -54,13 +56,13 @@ func hints(objects *manifests.Objects, compiled *manifests.Compiled, app *policy
 					p.Name, v.MissingRefs)
 			}
 		}
-		if join := convert.Policy(p).Join; join != nil && q.Account != "" {
-			addNearAccounts(add, objects, p, "join.allow", join.Allow, q.Account)
-			addNearAccounts(add, objects, p, "join.deny", join.Deny, q.Account)
+		if join := convert.Policy(p).Join; join != nil && len(accounts) > 0 {
+			addNearAccounts(add, objects, p, "join.allow", join.Allow, accounts)
+			addNearAccounts(add, objects, p, "join.deny", join.Deny, accounts)
 		}
 	}
 	if objects.FromFiles {
-		addUnranked(add, objects, app, q.Group)
+		addUnranked(add, objects, app, group)
 	}
 	return found
 }
@@ -106,17 +108,23 @@ func addNearMatcher(add func(string, ...any), p *v1alpha1.GroupPolicy, group str
 	}
 }
 
-// addNearAccounts says that a selector, or a list that it refers to, names nearly the account.
+// addNearAccounts says that a selector, or a list that it refers to, names nearly one of the accounts.
 func addNearAccounts(
 	add func(string, ...any), objects *manifests.Objects, p *v1alpha1.GroupPolicy, field string,
-	selector *policy.AccountSelector, account string,
+	selector *policy.AccountSelector, accounts []string,
 ) {
 	if selector == nil {
 		return
 	}
-	key := folded(account)
+	byKey, longest := map[string]string{}, 0
+	for _, account := range accounts {
+		byKey[folded(account)], longest = account, max(longest, len(account))
+	}
 	compare := func(named, where string) {
-		if named != account && len(named) <= 4*len(account)+16 && folded(named) == key {
+		if len(named) > 4*longest+16 {
+			return
+		}
+		if account, near := byKey[folded(named)]; near && named != account {
 			add("%q differs by %s from %q in %s.", account, difference(account, named), named, where)
 		}
 	}

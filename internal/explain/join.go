@@ -42,11 +42,15 @@ type Join struct {
 	// Audit is the verdict if every section in mode Audit spoke as well.
 	Audit string `json:"audit"`
 	// NotAsked says why the callback server is not asked at all: the IMApp refuses every callback. Empty if it is.
-	NotAsked string    `json:"notAsked,omitempty"`
-	Policies []Opinion `json:"policies"`
-	Hints    []string  `json:"hints,omitempty"`
+	NotAsked string `json:"notAsked,omitempty"`
+	// IfMember has, for each type that is asked for and in which a rule evicts members, whether the account would stay
+	// if it were one.
+	IfMember []Membership `json:"ifMember,omitempty"`
+	Policies []Opinion    `json:"policies"`
+	Hints    []string     `json:"hints,omitempty"`
 
 	invalid bool // the policy that decided
+	types   int  // that were asked for
 }
 
 // Opinion is what the join section of one policy says.
@@ -122,13 +126,14 @@ func AskJoinOf(objects *manifests.Objects, compiled *manifests.Compiled, q Quest
 		j.invalid = j.invalid || o.Invalid && o.Policy.Name == j.Policy
 	}
 	j.NotAsked = notAsked(objects.App(object))
+	j.IfMember, j.types = memberships(app, &q), len(typesOf(q.Type))
 	return j, nil
 }
 
 // Hint looks for the hints of the answer to a question.
 func (j *Join) Hint(objects *manifests.Objects, compiled *manifests.Compiled, q Question) {
 	if app, err := compiled.App(q.App); err == nil {
-		j.Hints = hints(objects, compiled, app, &q)
+		j.Hints = hints(objects, compiled, app, q.Group, q.Account)
 	}
 }
 
@@ -184,6 +189,7 @@ func (j *Join) Sentence() string {
 		fmt.Fprintf(&s, "If the policies in mode Audit were enforced, the account would be %s.\n",
 			strings.ToLower(j.Audit))
 	}
+	s.WriteString(membershipSentences(j.IfMember, j.types))
 	return s.String()
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -28,11 +29,15 @@ type Run struct {
 	Run       string `json:"run"`
 	App       string `json:"app"`
 	Group     string `json:"group"`
+	// Purpose is FreeSeats or Evict.
+	Purpose string `json:"purpose"`
 	// State is the reason of the run's last condition: what it waits for, how it ended, or how its undo did. A decision
 	// that the leader has not acted upon yet goes before it.
 	State string `json:"state"`
 	// AwaitsApproval says that the plan is carried out once a person approves it.
 	AwaitsApproval bool `json:"awaitsApproval"`
+	// Breaker says why the plan of an eviction awaits approval in every mode; empty if it is a routine.
+	Breaker string `json:"breaker,omitempty"`
 	// Policy is the one by which the run was planned, and Mode that of its rule; empty before.
 	Policy string `json:"policy,omitempty"`
 	Mode   string `json:"mode,omitempty"`
@@ -42,8 +47,13 @@ type Run struct {
 	Removed int `json:"removed"`
 	// LastActive is when the members of the plan were last active; absent without a plan.
 	LastActive *Activity `json:"lastActive,omitempty"`
+	// NotBefore is when the first member of a plan may be removed; absent where it may be at once, without a plan, and
+	// after the end of the run.
+	NotBefore *time.Time `json:"notBefore,omitempty"`
 	// VoidAt is when the plan becomes void; absent without a plan, and after the end of the run.
 	VoidAt *time.Time `json:"voidAt,omitempty"`
+	// StillRefused is how many accounts an undo left out, since the gate of the group refuses them still.
+	StillRefused int `json:"stillRefused,omitempty"`
 }
 
 // Activity is the range of the last activities of some members.
@@ -52,6 +62,14 @@ type Activity struct {
 	To   *time.Time `json:"to,omitempty"`
 	// Unknown is the number of those whose last activity is not known.
 	Unknown int `json:"unknown"`
+}
+
+// WithPurpose returns the runs that are for this; all for the empty purpose. A run that names none frees seats.
+func WithPurpose(runs []v1alpha1.PruneRun, purpose v1alpha1.PrunePurpose) []v1alpha1.PruneRun {
+	if purpose == "" {
+		return runs
+	}
+	return prunerun.WithPurpose(purpose, runs)
 }
 
 // NewList lists the runs of a namespace, all if it is empty: those that await approval first, the next to be void at
@@ -86,7 +104,8 @@ func byName(a, b *v1alpha1.PruneRun) int {
 func describe(run *v1alpha1.PruneRun, now time.Time) Run {
 	r := Run{
 		Namespace: run.Namespace, Run: run.Name, App: run.Spec.AppRef.Name, Group: run.Spec.GroupID,
-		State: state(run, now), AwaitsApproval: Waits(run, now), Removed: int(run.Status.Removed),
+		Purpose: string(prunerun.PurposeOf(run)), State: state(run, now), AwaitsApproval: Waits(run, now),
+		Removed: int(run.Status.Removed), StillRefused: len(stillRefused(run)),
 	}
 	if policy := run.Status.Policy; policy != nil {
 		r.Policy, r.Mode = policy.Name, string(policy.Mode)
@@ -102,9 +121,14 @@ func describe(run *v1alpha1.PruneRun, now time.Time) Run {
 	if !finished || end.Reason == v1alpha1.ReasonPreviewed {
 		r.ToGo = prunerun.OpenPositions(run)
 	}
+	r.Breaker = run.Status.Plan.Breaker
 	if !finished {
 		until := voidAt(run, now)
 		r.VoidAt = &until
+		if from := run.Status.Plan.NotBefore; !from.IsZero() {
+			at := from.UTC()
+			r.NotBefore = &at
+		}
 	}
 	return r
 }
@@ -117,7 +141,11 @@ func Waits(run *v1alpha1.PruneRun, now time.Time) bool {
 }
 
 func voidAt(run *v1alpha1.PruneRun, now time.Time) time.Time {
-	return prunerun.Happened(run, run.Status.Plan.CreatedAt.Time, now).Add(prunerun.PlanLife).UTC()
+	from := prunerun.Happened(run, run.Status.Plan.CreatedAt.Time, now)
+	if later := run.Status.Plan.NotBefore.Time; later.After(from) {
+		from = later
+	}
+	return from.Add(prunerun.PlanLife).UTC()
 }
 
 func state(run *v1alpha1.PruneRun, now time.Time) string {
@@ -179,12 +207,16 @@ func (l *List) Table() [][]string {
 	if len(l.Runs) == 0 {
 		return nil
 	}
-	row := func(namespace, group, state, toGo, removed, active, void, policy, run string) []string {
+	evicts := slices.ContainsFunc(l.Runs, func(r Run) bool { return r.Purpose == string(v1alpha1.PrunePurposeEvict) })
+	row := func(namespace, group, purpose, state, toGo, removed, active, void, policy, run string) []string {
 		var cells []string
 		if l.namespace == "" {
 			cells = append(cells, namespace)
 		}
 		cells = append(cells, group)
+		if evicts {
+			cells = append(cells, purpose)
+		}
 		if !l.waiting {
 			cells = append(cells, state)
 		}
@@ -195,7 +227,7 @@ func (l *List) Table() [][]string {
 		return append(cells, active, void, policy, run)
 	}
 	rows := [][]string{row(
-		"NAMESPACE", "GROUP", "STATE", "TO GO", "REMOVED", "LAST ACTIVE", "VOID IN", "POLICY", "RUN",
+		"NAMESPACE", "GROUP", "PURPOSE", "STATE", "TO GO", "REMOVED", "LAST ACTIVE", "VOID IN", "POLICY", "RUN",
 	)}
 	for i := range l.Runs {
 		r := &l.Runs[i]
@@ -212,11 +244,18 @@ func (l *List) Table() [][]string {
 				void = duration.HumanDuration(left)
 			}
 		}
-		rows = append(rows, row(r.Namespace, quoted(r.Group), r.State, toGo, strconv.Itoa(r.Removed), active, void,
-			cmp.Or(r.Policy, "-"), r.Run))
+		rows = append(rows, row(r.Namespace, quoted(r.Group), r.Purpose, r.State, toGo, strconv.Itoa(r.Removed), active,
+			void, cmp.Or(r.Policy, "-"), r.Run))
 	}
 	return rows
 }
 
-// Advice is empty: a list needs none.
-func (l *List) Advice() []string { return nil }
+// Advice has the breakers of the plans that await approval: such a plan may come from a slip in a list.
+func (l *List) Advice() (advice []string) {
+	for i := range l.Runs {
+		if r := &l.Runs[i]; r.AwaitsApproval && r.Breaker != "" {
+			advice = append(advice, fmt.Sprintf("run %s %s", r.Run, strings.TrimRight(printable(r.Breaker), ".")))
+		}
+	}
+	return advice
+}

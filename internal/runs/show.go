@@ -76,9 +76,13 @@ func (r *Review) Sentence() string {
 	n := len(r.members())
 	switch {
 	case r.verb == Undo:
-		fmt.Fprintf(&text, "%s removed %s from %s, by policy %s.\n"+
-			"Those who were active last come back first, while seats are free.\n", who,
-			prunerun.Count(n, "member", "members"), quoted(d.Group), d.Policy)
+		back := "Those who were active last come back first, while seats are free."
+		if prunerun.Evicts(run) {
+			back = "The gate of the group decides who comes back: accounts that it still refuses stay out. " +
+				"Correct the list or the policy first."
+		}
+		fmt.Fprintf(&text, "%s removed %s from %s, by policy %s.\n%s\n", who,
+			prunerun.Count(n, "member", "members"), quoted(d.Group), d.Policy, back)
 		return text.String()
 	case d.Removed > 0 || prunerun.Progress(run).InFlight > 0:
 		fmt.Fprintf(&text, "%s has removed %d of %d members of %s, and is about to remove %d more, by policy %s.\n",
@@ -87,14 +91,43 @@ func (r *Review) Sentence() string {
 		fmt.Fprintf(&text, "%s would remove %d of %s of %s, by policy %s.\n",
 			who, n, prunerun.Count(d.Members, "member", "members"), quoted(d.Group), d.Policy)
 	}
-	stay := plan.Stay
-	fmt.Fprintf(&text, "Stay: %d active, %d owner and admins, %d protected, %d whose activity is not known, "+
-		"%d inactive.\n",
-		stay.Active, stay.Admin, stay.Protected, stay.Unknown, max(int(plan.Candidates)-len(plan.Removals), 0))
+	text.WriteString(stay(plan, prunerun.Evicts(run)))
+	if plan.Breaker != "" {
+		fmt.Fprintf(&text, "It is no routine: %s\n", printable(plan.Breaker))
+	}
+	text.WriteString(r.next(&d))
 	if d.VoidAt != nil {
 		fmt.Fprintf(&text, "The plan is void in %s.\n", duration.HumanDuration(max(d.VoidAt.Sub(r.now), 0)))
 	}
 	return text.String()
+}
+
+// stay says who stays, and why.
+func stay(plan *v1alpha1.PrunePlan, evicts bool) string {
+	s, later := plan.Stay, max(int(plan.Candidates)-len(plan.Removals), 0)
+	if !evicts {
+		return fmt.Sprintf("Stay: %d active, %d owner and admins, %d protected, %d whose activity is not known, "+
+			"%d inactive.\n", s.Active, s.Admin, s.Protected, s.Unknown, later)
+	}
+	return fmt.Sprintf("Stay: %d admitted, %d owner and admins, %d in grace, %d whose role or time of joining is not "+
+		"known, %d for a later run.\n", s.Admitted, s.Admin, s.InGrace, s.Unknown, later)
+}
+
+// next says what becomes of the plan of an eviction; it is empty for other runs.
+func (r *Review) next(d *Run) string {
+	if !prunerun.Evicts(r.run) || prunerun.Finished(r.run) {
+		return ""
+	}
+	when := "at once"
+	if d.NotBefore != nil && d.NotBefore.After(r.now) {
+		when = "in " + duration.HumanDuration(d.NotBefore.Sub(r.now))
+	}
+	if d.AwaitsApproval {
+		return fmt.Sprintf("Once approved, the leader removes those whom the gate still refuses by then, %s at the "+
+			"earliest.\n", when)
+	}
+	return fmt.Sprintf("The leader removes those whom the gate still refuses by then, %s at the earliest, unless the "+
+		"run is denied.\n", when)
 }
 
 // Table has the members, each with the last activity, as far as they are shown.
@@ -110,16 +143,29 @@ func (r *Review) Table() [][]string {
 		if at := member.LastActiveAt.Time; !at.IsZero() {
 			active = fmt.Sprintf("%s (%s)", at.UTC().Format("Jan 2, 2006"), ago(at, r.now))
 		}
-		why := "has not written since"
-		if member.Reason == v1alpha1.RemovalReasonNeverSpoke {
-			why = "joined then, and never wrote"
-		}
-		rows = append(rows, []string{quoted(member.Account), active, why})
+		rows = append(rows, []string{quoted(member.Account), active, why(member)})
 	}
 	if more := len(all) - r.most; more > 0 {
 		rows = append(rows, []string{fmt.Sprintf("and %d more; --show-all lists them", more)})
 	}
 	return rows
+}
+
+// why says why a member is on the plan.
+func why(m *v1alpha1.PlannedRemoval) string {
+	switch {
+	case m.Reason == v1alpha1.RemovalReasonNeverSpoke:
+		return "joined then, and never wrote"
+	case m.Reason == v1alpha1.RemovalReasonInactive:
+		return "has not written since"
+	case m.Reason == v1alpha1.RemovalReasonDenied && m.List != "":
+		return fmt.Sprintf("policy %s denies it, by AccountList %s", m.Policy, m.List)
+	case m.Reason == v1alpha1.RemovalReasonDenied:
+		return fmt.Sprintf("policy %s denies it", m.Policy)
+	case m.Reason == v1alpha1.RemovalReasonNotListed:
+		return fmt.Sprintf("policy %s does not list it", m.Policy)
+	}
+	return string(m.Reason)
 }
 
 // Advice names a later run whose removals this undo leaves alone.
@@ -138,6 +184,8 @@ func (r *Review) Question() string {
 	switch {
 	case r.verb == Approve:
 		return fmt.Sprintf("%s will be removed from %s. Approve?", members, group)
+	case r.verb == Undo && prunerun.Evicts(r.run):
+		return fmt.Sprintf("Of %s, those whom the gate admits will be added back to %s. Undo?", members, group)
 	case r.verb == Undo:
 		return fmt.Sprintf("%s will be added back to %s. Undo?", members, group)
 	case n == 0:
@@ -149,10 +197,17 @@ func (r *Review) Question() string {
 // Done says what the decision has started.
 func (r *Review) Done() string {
 	n, group := len(r.members()), quoted(r.run.Spec.GroupID)
+	evicts := prunerun.Evicts(r.run)
 	switch {
+	case r.verb == Approve && evicts:
+		return fmt.Sprintf("Run %s is approved: the leader removes the members whom the gate still refuses from %s.",
+			r.run.Name, group)
 	case r.verb == Approve:
 		return fmt.Sprintf("Run %s is approved: the leader removes the members who are still inactive from %s.",
 			r.run.Name, group)
+	case r.verb == Undo && evicts:
+		return fmt.Sprintf("The undo of run %s is requested: the leader adds the members back to %s whom the gate "+
+			"admits now, while seats are free.", r.run.Name, group)
 	case r.verb == Undo:
 		return fmt.Sprintf("The undo of run %s is requested: the leader adds the members back to %s, while seats are "+
 			"free.", r.run.Name, group)

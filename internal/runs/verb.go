@@ -2,6 +2,7 @@ package runs
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -48,8 +49,11 @@ func (v Verb) refuses(run *v1alpha1.PruneRun, now time.Time) string {
 	case run.Spec.Approval == v1alpha1.ApprovalApproved:
 		return "it was approved already"
 	case prunerun.PlanExpired(run, now):
-		return fmt.Sprintf("its plan has been void since %s: the next callback of the full group makes another run",
-			voidAt(run, now).Format(time.RFC3339))
+		again := "the next callback of the full group makes another run"
+		if prunerun.Evicts(run) {
+			again = "the next round, leak or edit of a list makes another run"
+		}
+		return fmt.Sprintf("its plan has been void since %s: %s", voidAt(run, now).Format(time.RFC3339), again)
 	case !Waits(run, now):
 		return fmt.Sprintf("its mode is %s, in which nothing awaits approval", describe(run, now).Mode)
 	}
@@ -59,7 +63,7 @@ func (v Verb) refuses(run *v1alpha1.PruneRun, now time.Time) string {
 func refusesUndo(run *v1alpha1.PruneRun, finished bool) string {
 	switch {
 	case prunerun.UndoEnded(run):
-		return "it was undone already; a run can be undone once"
+		return "it was undone already; a run can be undone once" + leftOut(run)
 	case run.Spec.Undo != "":
 		return "its undo was requested already"
 	case !finished:
@@ -68,6 +72,32 @@ func refusesUndo(run *v1alpha1.PruneRun, finished bool) string {
 		return "it removed no member"
 	}
 	return ""
+}
+
+// leftOut says which accounts an undo left out, since the gate refused them still.
+func leftOut(run *v1alpha1.PruneRun) string {
+	accounts := stillRefused(run)
+	n := len(accounts)
+	if n == 0 {
+		return ""
+	}
+	names := make([]string, 0, maxCandidates)
+	for _, account := range accounts[:min(n, maxCandidates)] {
+		names = append(names, quoted(account))
+	}
+	if n > maxCandidates {
+		names = append(names, fmt.Sprintf("%d more", n-maxCandidates))
+	}
+	return fmt.Sprintf(". It left out %s, since the gate of the group still refused them (StillRefused): once a list "+
+		"admits them, they may apply, or the app's server adds them", strings.Join(names, ", "))
+}
+
+// stillRefused are the accounts that an undo left out, since the gate refused them still.
+func stillRefused(run *v1alpha1.PruneRun) []string {
+	if run.Status.Undo == nil {
+		return nil
+	}
+	return prunerun.AccountsWith(run.Status.Undo, v1alpha1.RestoreResultStillRefused)
 }
 
 // byGroup reports whether the run is one that is meant by its group. A run that has no plan yet is meant by its name

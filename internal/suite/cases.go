@@ -10,6 +10,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/explain"
 	"github.com/groupgate/groupgate/internal/manifests"
+	"github.com/groupgate/groupgate/internal/memberfile"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -25,11 +26,21 @@ func (c *Case) run(t *Test, w *world, result *Result) error {
 		c.runJoin(w, result)
 		return nil
 	}
-	members, err := c.Prune.Members.read(t, c.at)
+	var list *memberfile.List
+	if c.Evict != nil {
+		list = &c.Evict.Members
+	} else {
+		list = &c.Prune.Members
+	}
+	members, err := list.Read(t.resolve, c.at)
 	if err != nil {
 		return fmt.Errorf("members: %w", err)
 	}
-	c.runPrune(w, members, result)
+	if c.Evict != nil {
+		c.runEvict(w, members, result)
+	} else {
+		c.runPrune(w, members, result)
+	}
 	return nil
 }
 
@@ -77,25 +88,13 @@ func (c *Case) runPrune(w *world, members []policy.Member, result *Result) {
 	d.compare("reason", e.Reason, answer.Reason, e.Reason != "")
 	compare(&d, "policy", e.Policy, answer.Policy)
 	d.compare("mode", e.Mode, answer.Mode, e.Mode != "")
-	if e.Removals != nil {
-		want, got := slices.Sorted(slices.Values(e.Removals)), slices.Sorted(slices.Values(answer.accounts()))
-		if !slices.Equal(want, got) {
-			d = append(d, fmt.Sprintf("removals: want %s, got %s", listOf(want), listOf(got)))
-		}
-	}
+	d.compareRemovals(e.Removals, answer.accounts())
 	for _, account := range e.Protected {
 		if answer.rule == nil || !answer.rule.Protects(account) {
 			d = append(d, fmt.Sprintf("protected: no rule protects %s", account))
 		}
 	}
-	for _, account := range e.Stays {
-		if !slices.ContainsFunc(members, func(m policy.Member) bool { return m.Account == account }) {
-			d = append(d, fmt.Sprintf("stays: %s is not among the members", account))
-		}
-		if slices.Contains(answer.accounts(), account) {
-			d = append(d, fmt.Sprintf("stays: the plan removes %s", account))
-		}
-	}
+	d.compareStays(e.Stays, members, answer.accounts())
 	if result.Differences = d; len(d) == 0 {
 		return
 	}
@@ -171,7 +170,7 @@ func (c *Case) plan(app *policy.CompiledApp, members []policy.Member) *Plan {
 		return refuse(v1alpha1.ReasonNotFull, "the group has %d members of at most %d", group.Members, group.MaxMembers)
 	}
 	budget := max(0, rule.Rule.MaxRemovalsPerDay-p.RemovedToday)
-	plan, err := policy.PlanPrune(&rule, group, budget, each(members), c.at)
+	plan, err := policy.PlanPrune(&rule, group, budget, memberfile.Each(members), c.at)
 	switch {
 	case errors.Is(err, policy.ErrActivityUnknown):
 		return refuse(v1alpha1.ReasonActivityUnknown, "%v", err)
@@ -224,6 +223,32 @@ func (d *differences) compare(field, want, got string, expected bool) {
 func compare[T comparable](d *differences, field string, want *T, got T) {
 	if want != nil && *want != got {
 		*d = append(*d, fmt.Sprintf("%s: want %s, got %s", field, shown(*want), shown(got)))
+	}
+}
+
+// compareRemovals compares the accounts, in any order; nil is expected of none.
+func (d *differences) compareRemovals(expected []Removed, removed []string) {
+	if expected == nil {
+		return
+	}
+	want := make([]string, 0, len(expected))
+	for i := range expected {
+		want = append(want, expected[i].Account)
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(slices.Values(removed)); !slices.Equal(want, got) {
+		*d = append(*d, fmt.Sprintf("removals: want %s, got %s", listOf(want), listOf(got)))
+	}
+}
+
+func (d *differences) compareStays(expected []Stays, members []policy.Member, removed []string) {
+	for _, stays := range expected {
+		if !slices.ContainsFunc(members, func(m policy.Member) bool { return m.Account == stays.Account }) {
+			*d = append(*d, fmt.Sprintf("stays: %s is not among the members", stays.Account))
+		}
+		if slices.Contains(removed, stays.Account) {
+			*d = append(*d, fmt.Sprintf("stays: the plan removes %s", stays.Account))
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/groupgate/groupgate/internal/manifests"
+	"github.com/groupgate/groupgate/internal/memberfile"
 	"github.com/groupgate/groupgate/internal/policy"
 )
 
@@ -38,11 +39,12 @@ type Test struct {
 	document manifests.Document
 }
 
-// Case asks one question, a join or a prune, and says what the answer has to be.
+// Case asks one question, a join, a prune or an evict, and says what the answer has to be.
 type Case struct {
 	Name   string       `json:"name"`
 	Join   *Join        `json:"join,omitempty"`
 	Prune  *Prune       `json:"prune,omitempty"`
+	Evict  *Evict       `json:"evict,omitempty"`
 	Expect *Expectation `json:"expect"`
 
 	at time.Time
@@ -71,10 +73,29 @@ type Prune struct {
 	Group     string `json:"group"`
 	GroupType string `json:"groupType"`
 	// Members are those of the group: the path of a CSV or YAML file, relative to this file, or the members themselves.
-	Members Members `json:"members"`
+	Members memberfile.List `json:"members"`
 	// MaxMembers is the limit of the group. Default: as many as there are members, so that the group is full.
 	MaxMembers int `json:"maxMembers,omitempty"`
 	// RemovedToday is how many members the policy removed in the last 24 hours, which counts against its
+	// maxRemovalsPerDay. Default: 0.
+	RemovedToday int `json:"removedToday,omitempty"`
+	// At is the time of the run, in RFC 3339. Default: now.
+	At string `json:"at,omitempty"`
+
+	type_ policy.GroupType
+}
+
+// Evict asks which members of a group are evicted, since its gate refuses them.
+type Evict struct {
+	App       string `json:"app,omitempty"`
+	Group     string `json:"group"`
+	GroupType string `json:"groupType"`
+	// Members are all of the group, as in a prune.
+	Members memberfile.List `json:"members"`
+	// EvictedThisWeek is how many members of the group were evicted without an approval in the last 7 days, which the
+	// breaker adds. Default: 0.
+	EvictedThisWeek int `json:"evictedThisWeek,omitempty"`
+	// RemovedToday is how many members the policy evicted in the last 24 hours, which counts against its
 	// maxRemovalsPerDay. Default: 0.
 	RemovedToday int `json:"removedToday,omitempty"`
 	// At is the time of the run, in RFC 3339. Default: now.
@@ -99,11 +120,58 @@ type Expectation struct {
 	// Mode is that of the prune rule: Preview, Approve or Enforce.
 	Mode string `json:"mode,omitempty"`
 	// Removals are all accounts that the plan removes, in any order.
-	Removals []string `json:"removals,omitzero"`
+	Removals []Removed `json:"removals,omitzero"`
 	// Protected are accounts that the rules protect, Stays are accounts that the plan does not remove; there may be
 	// others.
 	Protected []string `json:"protected,omitzero"`
-	Stays     []string `json:"stays,omitzero"`
+	Stays     []Stays  `json:"stays,omitzero"`
+	// Breaker is why the plan of an eviction is no routine, or a part of that; empty if it is one.
+	Breaker *string `json:"breaker,omitempty"`
+}
+
+// Removed is an account that a plan removes. The others are of an evict, and are not compared where they are left out.
+type Removed struct {
+	Account string `json:"account"`
+	// Reason is Denied or NotListed, Policy is the policy that refuses the account, and List the AccountList by which
+	// it denies the account; empty if there is none.
+	Reason string  `json:"reason,omitempty"`
+	Policy *string `json:"policy,omitempty"`
+	List   *string `json:"list,omitempty"`
+}
+
+// UnmarshalJSON reads an account, or an object.
+func (r *Removed) UnmarshalJSON(text []byte) error {
+	type object Removed
+	return accountOr(text, &r.Account, (*object)(r))
+}
+
+// onlyAccount reports whether nothing but the account is compared.
+func (r *Removed) onlyAccount() bool { return r.Reason == "" && r.Policy == nil && r.List == nil }
+
+// Stays is an account that stays.
+type Stays struct {
+	Account string `json:"account"`
+	// Because is why it is not evicted: Admitted, Admin (owners, admins and the adminAccount), InGrace or Unknown. It
+	// is not compared where it is left out, and not known of a prune.
+	Because string `json:"because,omitempty"`
+}
+
+// UnmarshalJSON reads an account, or an object.
+func (s *Stays) UnmarshalJSON(text []byte) error {
+	type object Stays
+	return accountOr(text, &s.Account, (*object)(s))
+}
+
+func accountOr(text []byte, account *string, object any) error {
+	if len(text) > 0 && text[0] == '"' {
+		_, err := json.UnmarshalStrict(text, account)
+		return err
+	}
+	problems, err := json.UnmarshalStrict(text, object)
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return err
+	}
+	return nil
 }
 
 // decode reads a file of tests. Errors name the file and the line.
@@ -160,14 +228,25 @@ func (c *Case) complete(now time.Time) *badField {
 	switch {
 	case c.Name == "":
 		return &badField{"", "give it a name"}
-	case (c.Join == nil) == (c.Prune == nil):
-		return &badField{"", "set exactly one of join and prune"}
+	case c.questions() != 1:
+		return &badField{"", "set exactly one of join, prune and evict"}
 	case c.Expect == nil || c.Expect.isEmpty():
 		return &badField{"expect", "say in expect what the answer has to be"}
 	case c.Join != nil:
 		return c.completeJoin(now)
+	case c.Evict != nil:
+		return c.completeEvict(now)
 	}
 	return c.completePrune(now)
+}
+
+func (c *Case) questions() (n int) {
+	for _, asked := range []bool{c.Join != nil, c.Prune != nil, c.Evict != nil} {
+		if asked {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *Case) completeJoin(now time.Time) *badField {
@@ -194,8 +273,10 @@ func (c *Case) completeJoin(now time.Time) *badField {
 	if c.at, problem = timeOf(j.At, now); problem != "" {
 		return &badField{"join.at", problem}
 	}
-	if e.Mode != "" || e.Removals != nil || e.Protected != nil || e.Stays != nil {
-		return &badField{"expect", "mode, removals, protected and stays are answers to a prune, not to a join"}
+	if e.Mode != "" || e.Removals != nil || e.Protected != nil || e.Stays != nil || e.Breaker != nil {
+		return &badField{
+			"expect", "mode, removals, protected, stays and breaker are answers to a prune or an evict, not to a join",
+		}
 	}
 	return firstOf(
 		oneOf("expect.verdict", e.Verdict, "Admitted", "Rejected"),
@@ -214,24 +295,85 @@ func (c *Case) completePrune(now time.Time) *badField {
 	if p.MaxMembers < 0 || p.RemovedToday < 0 {
 		return &badField{"prune", "maxMembers and removedToday must not be negative"}
 	}
-	if p.Members.File == "" && p.Members.rows == nil {
+	if p.Members.IsZero() {
 		return &badField{"prune.members", "name a CSV or YAML file in members, or list the members there"}
 	}
 	var problem string
 	if c.at, problem = timeOf(p.At, now); problem != "" {
 		return &badField{"prune.at", problem}
 	}
-	if e.Verdict != "" || e.Code != nil || e.Message != nil || e.Step != nil || e.Audit != "" {
+	if e.answersJoin() {
 		return &badField{"expect", "verdict, code, message, step and audit are answers to a join, not to a prune"}
+	}
+	for i := range e.Removals {
+		if !e.Removals[i].onlyAccount() {
+			return &badField{
+				fmt.Sprintf("expect.removals[%d]", i),
+				"reason, policy and list are answers to an evict, not to a prune",
+			}
+		}
+	}
+	for i := range e.Stays {
+		if e.Stays[i].Because != "" {
+			return &badField{
+				fmt.Sprintf("expect.stays[%d]", i), "because is an answer to an evict, not to a prune",
+			}
+		}
+	}
+	if e.Breaker != nil {
+		return &badField{"expect.breaker", "breaker is an answer to an evict, not to a prune"}
 	}
 	return firstOf(
 		oneOf("expect.mode", e.Mode, "Preview", "Approve", "Enforce"),
 		oneOf("expect.reason", e.Reason, pruneReasons...))
 }
 
+func (c *Case) completeEvict(now time.Time) *badField {
+	q, e := c.Evict, c.Expect
+	if q.Group == "" {
+		return &badField{"evict", "set group"}
+	}
+	if q.type_ = policy.ParseGroupType(q.GroupType); q.type_ == policy.TypeUnknown {
+		return &badField{"evict.groupType", unknownType(q.GroupType)}
+	}
+	if q.EvictedThisWeek < 0 || q.RemovedToday < 0 {
+		return &badField{"evict", "evictedThisWeek and removedToday must not be negative"}
+	}
+	if q.Members.IsZero() {
+		return &badField{"evict.members", "name a CSV or YAML file in members, or list the members there"}
+	}
+	var problem string
+	if c.at, problem = timeOf(q.At, now); problem != "" {
+		return &badField{"evict.at", problem}
+	}
+	if e.answersJoin() || e.Protected != nil {
+		return &badField{
+			"expect", "verdict, code, message, step, audit and protected are no answers to an evict: " +
+				"use removals, stays, reason, policy, mode and breaker",
+		}
+	}
+	wrong := []*badField{
+		oneOf("expect.mode", e.Mode, "Preview", "Approve", "Enforce"),
+		oneOf("expect.reason", e.Reason, evictReasons...),
+	}
+	for i := range e.Removals {
+		field := fmt.Sprintf("expect.removals[%d].reason", i)
+		wrong = append(wrong, oneOf(field, e.Removals[i].Reason, removalReasons...))
+	}
+	for i := range e.Stays {
+		wrong = append(wrong, oneOf(fmt.Sprintf("expect.stays[%d].because", i), e.Stays[i].Because, stayReasons...))
+	}
+	return firstOf(wrong...)
+}
+
+// answersJoin reports whether something is expected that only a join has.
+func (e *Expectation) answersJoin() bool {
+	return e.Verdict != "" || e.Code != nil || e.Message != nil || e.Step != nil || e.Audit != ""
+}
+
 func (e *Expectation) isEmpty() bool {
-	return e.Verdict == "" && e.Code == nil && e.Message == nil && e.Reason == "" && e.Step == nil && e.Policy == nil &&
-		e.Audit == "" && e.Mode == "" && e.Removals == nil && e.Protected == nil && e.Stays == nil
+	return !e.answersJoin() && e.Reason == "" && e.Policy == nil && e.Mode == "" && e.Removals == nil &&
+		e.Protected == nil && e.Stays == nil && e.Breaker == nil
 }
 
 func joinReasons() (names []string) {

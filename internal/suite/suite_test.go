@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/memberfile"
 )
 
 // TestSchemaHasTheFieldsOfTheFile: those of the JSON schema are those that are read, and no others.
@@ -29,6 +29,10 @@ func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
 		return node
 	}
 	cases := []string{"properties", "cases", "items", "properties"}
+	ofObject := func(field string) map[string]any {
+		items := under(append(slices.Clone(cases), "expect", "properties", field, "items")...)
+		return items["oneOf"].([]any)[1].(map[string]any)["properties"].(map[string]any)
+	}
 	for _, tc := range []struct {
 		of     reflect.Type
 		schema map[string]any
@@ -37,6 +41,9 @@ func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
 		{reflect.TypeFor[Case](), under(cases...)},
 		{reflect.TypeFor[Join](), under(append(cases, "join", "properties")...)},
 		{reflect.TypeFor[Prune](), under(append(cases, "prune", "properties")...)},
+		{reflect.TypeFor[Evict](), under(append(cases, "evict", "properties")...)},
+		{reflect.TypeFor[Removed](), ofObject("removals")},
+		{reflect.TypeFor[Stays](), ofObject("stays")},
 		{reflect.TypeFor[Expectation](), under(append(cases, "expect", "properties")...)},
 	} {
 		var fields, properties []string
@@ -58,66 +65,36 @@ func TestSchemaHasTheFieldsOfTheFile(t *testing.T) {
 	for _, reason := range under(append(cases, "expect", "properties", "reason")...)["enum"].([]any) {
 		reasons = append(reasons, reason.(string))
 	}
-	if diff := cmp.Diff(append(joinReasons(), pruneReasons...), reasons); diff != "" {
+	want := append(joinReasons(), pruneReasons...)
+	for _, reason := range evictReasons {
+		if !slices.Contains(want, reason) {
+			want = append(want, reason)
+		}
+	}
+	if diff := cmp.Diff(want, reasons); diff != "" {
 		t.Errorf("reasons (-code,+schema):\n%s", diff)
 	}
-	members := under(append(cases, "prune", "properties", "members")...)["oneOf"].([]any)[1].(map[string]any)
-	for _, column := range columns {
-		if _, ok := members["items"].(map[string]any)["properties"].(map[string]any)[column]; !ok {
-			t.Errorf("the schema has no column %s", column)
+	for field, want := range map[string][]string{"removals": removalReasons, "stays": stayReasons} {
+		why := map[string]string{"removals": "reason", "stays": "because"}[field]
+		var got []string
+		for _, reason := range ofObject(field)[why].(map[string]any)["enum"].([]any) {
+			got = append(got, reason.(string))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-code,+schema):\n%s", field, diff)
+		}
+	}
+	for _, question := range []string{"prune", "evict"} {
+		members := under(append(cases, question, "properties", "members")...)["oneOf"].([]any)[1].(map[string]any)
+		for _, column := range memberfile.Columns {
+			if _, ok := members["items"].(map[string]any)["properties"].(map[string]any)[column]; !ok {
+				t.Errorf("the schema of %s has no column %s", question, column)
+			}
 		}
 	}
 }
 
 var at = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-
-func TestMembersOfEveryForm(t *testing.T) {
-	days := func(n int) time.Time { return at.AddDate(0, 0, n) }
-	want := []policy.Member{
-		{Account: "anna", Role: policy.RoleOwner, Joined: days(-400), LastSpoke: days(-1), ActivityKnown: true},
-		{Account: "bob", Role: policy.RoleMember, Joined: days(-10), ActivityKnown: true, MuteUntil: days(7)},
-	}
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"m.csv": "account,role,joined,lastSpoke,muteUntil\r\nanna,Owner,400d,2026-11-20T12:00:00Z,\r\n" +
-			"bob,,10d,,2026-11-28T12:00:00Z\r\n",
-		"bom.csv": "\ufeffaccount,lastSpoke,joined,role,muteUntil\nanna,24h,400d,Owner,\nbob,,10d,Member,7d\n",
-		"m.yaml": "- {account: anna, role: Owner, joined: 400d, lastSpoke: 1d}\n" +
-			"- {account: bob, joined: \"2026-11-11T12:00:00Z\", muteUntil: 7d}\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		m := Members{File: name}
-		got, err := m.read(&Test{path: filepath.Join(dir, "groupgate-test.yaml")}, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want,+got):\n%s", name, diff)
-		}
-	}
-}
-
-func TestMembersThatCannotBeRead(t *testing.T) {
-	dir := t.TempDir()
-	for want, text := range map[string]string{
-		`m.csv:2: column "seen" is not known: use account, role`: "account,seen\nanna,1d\n",
-		`m.csv:3: role is "admin": use Owner, Admin or Member`:   "account,role\nanna,Admin\nbob,admin\n",
-		`m.csv:2: joined: "yesterday" is no time`:                "account,joined\nanna,yesterday\n",
-		"m.csv:2: the account is missing":                        "account,role\n,Admin\n",
-		"wrong number of fields":                                 "account,role\nanna\n",
-		"names of the columns":                                   "",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, "m.csv"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		m := Members{File: filepath.Join(dir, "m.csv")}
-		if _, err := m.read(&Test{}, at); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
-	}
-}
 
 // run runs files, by their names below one folder.
 func run(t *testing.T, files map[string]string, paths ...string) *Report {
