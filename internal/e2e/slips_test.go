@@ -166,9 +166,9 @@ func TestNoMemberIsEvictedWhileAListIsUnresolved(t *testing.T) {
 			if waiting.Status.Plan != nil {
 				t.Errorf("a run has a plan: %+v", waiting.Status.Plan)
 			}
-			// No approval helps, since there is no plan to approve. The run goes on once the lists are back.
+			// The run goes on once the lists are back: one after the other, so that it may find one of them alone.
 			w.lists(listedMembers)
-			w.kubectl("wait", "prunerun/by-hand", "--for=condition=Complete", "--timeout="+patience.String())
+			w.kubectl("wait", "prunerun/by-hand", "--for=jsonpath={.status.plan}", "--timeout="+patience.String())
 			w.keeps(wholeLounge)
 		})
 	}
@@ -230,7 +230,7 @@ func TestASlipBelowTheBreakerIsBoundedByTheBudgetAndUndone(t *testing.T) {
 	t.Parallel()
 	w := lounge(t, ", maxRemovalsPerDay: 2")
 	before := memberSet(t, w, "lounge")
-	w.lists(listedMembers - 4) // four of forty
+	w.shard(0, "members", 0, listedMembers-8) // four of forty are taken off
 	run := w.waits("BudgetExhausted")
 	w.keeps(wholeLounge - 2)
 	w.lists(listedMembers)
@@ -254,7 +254,7 @@ func TestTenSmallSlipsInAWeekAreNoRoutine(t *testing.T) {
 	var stopped *v1alpha1.PruneRun
 	slips := 0
 	for slips = 1; slips <= 10 && stopped == nil; slips++ {
-		w.lists(listedMembers - 2*slips)
+		w.shard(0, "members", 0, listedMembers-4*slips) // two more are taken off
 		eventually(t, "a run that has removed the two members, or awaits approval", func() bool {
 			for _, run := range w.evictions() {
 				if reasonOf(&run) == "AwaitingApproval" {
