@@ -145,10 +145,8 @@ func (p runner) unresolved(run *v1alpha1.PruneRun) bool {
 	}
 	p.ledger.mu.Lock()
 	defer p.ledger.mu.Unlock()
-	m := model{ledger: p.ledger}
-	return m.possible(p.Rule.App, time.Now(), func(s moment) bool {
-		return s.judge(p.Rule.App, run.Spec.GroupID, groupType, "").unresolved
-	})
+	return slices.ContainsFunc(p.ledger.states(p.Rule.App, run.Spec.GroupID, groupType, time.Now()),
+		func(s moment) bool { return s.judge(p.Rule.App, run.Spec.GroupID, groupType, "").unresolved })
 }
 
 // evictable are the members whom the model would evict now, unless a run of their group waits for a good reason.
@@ -183,18 +181,18 @@ func (w *world) evictable(runners []runner) (left []string) {
 				}
 			}
 			w.ledger.note(func() {
-				m := model{ledger: w.ledger}
 				now := time.Now()
+				states := w.ledger.states(p.Rule.App, g.ID, g.Type, now)
 				for _, member := range members {
-					if !slices.Contains(spared, member.Account) && m.certain(p.Rule.App, now, func(s moment) bool {
+					if !slices.Contains(spared, member.Account) && !slices.ContainsFunc(states, func(s moment) bool {
 						by := s.evictor(p.Rule.App, g.ID, g.Type)
 						if by == "" || s.policies[by].rule.Gate.Evict.Mode == "Preview" {
-							return false
+							return true
 						}
 						v := s.judge(p.Rule.App, g.ID, g.Type, member.Account)
 						grace := s.policies[by].rule.Gate.Evict.grace()
-						return v.refused && !v.unresolved &&
-							unevictableMember(member, grace, now.Add(-2*time.Second)) == ""
+						return !v.refused || v.unresolved ||
+							unevictableMember(member, grace, now.Add(-2*time.Second)) != ""
 					}) {
 						here = append(here, member)
 					}

@@ -10,19 +10,6 @@ import (
 
 // What section 10 of the design says of evictions, as the model reads it.
 
-// certain is whether holds is true of every state that is possible at a moment; possible, of any.
-func (m *model) certain(app string, at time.Time, holds func(moment) bool) bool {
-	return !m.possible(app, at, func(s moment) bool { return !holds(s) })
-}
-
-func (m *model) possible(app string, at time.Time, holds func(moment) bool) (found bool) {
-	m.moments(app, at, func(s moment) bool {
-		found = found || holds(s)
-		return !found
-	})
-	return found
-}
-
 // changesOf are the moments from one to another at which a policy or a list began to change, and the two ends.
 func (m *model) changesOf(from, to time.Time) []time.Time {
 	moments := []time.Time{from, to}
@@ -40,12 +27,10 @@ func (m *model) changesOf(from, to time.Time) []time.Time {
 func (m *model) refusedBefore(
 	violation violationFunc, d event, account string, run *v1alpha1.PruneRun, from time.Time,
 ) {
-	if !slices.ContainsFunc(m.changesOf(from, d.at), func(at time.Time) bool {
-		return m.possible(d.app, at, func(s moment) bool {
-			v := s.judge(d.app, d.Group.ID, d.Group.Type, account)
-			return v.refused && !v.unresolved &&
-				s.evictor(d.app, d.Group.ID, d.Group.Type) == run.Status.Policy.Name
-		})
+	states := m.states(d.app, d.Group.ID, d.Group.Type, m.changesOf(from, d.at)...)
+	if !slices.ContainsFunc(states, func(s moment) bool {
+		v := s.judge(d.app, d.Group.ID, d.Group.Type, account)
+		return v.refused && !v.unresolved && s.evictor(d.app, d.Group.ID, d.Group.Type) == run.Status.Policy.Name
 	}) {
 		violation("the gates did not refuse %s at any moment since %s, or it was not certain", account,
 			from.Format("15:04:05.000"))
@@ -129,8 +114,8 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 	at, grace := h.plannedAt(), v.rule.Gate.Evict.grace()
 	// A plan is written some time after its members were read; the time has whole seconds.
 	from, to := at.Add(-recheckPatience), h.planSeen()
-	changes := m.changesOf(from, to)
-	app, group := run.Spec.AppRef.Name, run.Spec.GroupID
+	app, group, groupType := run.Spec.AppRef.Name, run.Spec.GroupID, string(run.Status.Group.Type)
+	states := m.states(app, group, groupType, m.changesOf(from, to)...)
 	if want := at.Add(grace); !plan.NotBefore.IsZero() && plan.NotBefore.Sub(want).Abs() > time.Second ||
 		plan.NotBefore.IsZero() && grace > 0 {
 		if _, aged := m.expiries[run.UID]; !aged {
@@ -150,12 +135,10 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 		if len(run.Spec.Accounts) > 0 && !slices.Contains(run.Spec.Accounts, r.Account) {
 			violation("planned, and not named by the run", r.Account)
 		}
-		if !slices.ContainsFunc(changes, func(at time.Time) bool {
-			return m.possible(app, at, func(s moment) bool {
-				says := s.judge(app, group, string(run.Status.Group.Type), r.Account)
-				return says.refused && !says.unresolved && says.reason == string(r.Reason) &&
-					says.policy == r.Policy && says.list == r.List
-			})
+		if !slices.ContainsFunc(states, func(s moment) bool {
+			says := s.judge(app, group, groupType, r.Account)
+			return says.refused && !says.unresolved && says.reason == string(r.Reason) &&
+				says.policy == r.Policy && says.list == r.List
 		}) {
 			violation("planned for a reason that never held", r)
 		}
@@ -197,10 +180,8 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 	certain, refused := 0, m.refusedByVendor(app, group)
 	for _, member := range h.members {
 		if member.Account != m.adminAccount && !slices.Contains(refused, member.Account) && unevictableMember(member, grace, from.Add(-2*time.Second)) == "" &&
-			!slices.ContainsFunc(changes, func(at time.Time) bool {
-				return !m.certain(app, at, func(s moment) bool {
-					return s.judge(app, group, string(run.Status.Group.Type), member.Account).refused
-				})
+			!slices.ContainsFunc(states, func(s moment) bool {
+				return !s.judge(app, group, groupType, member.Account).refused
 			}) {
 			certain++
 		}
@@ -227,10 +208,9 @@ func (m *model) refusedByVendor(app, group string) (accounts []string) {
 // admitted checks that the gates admit an account that an undo adds back.
 func (m *model) admitted(run *v1alpha1.PruneRun, account string, d event) {
 	from := d.at.Add(-m.grace(d.at))
-	if !slices.ContainsFunc(m.changesOf(from, d.at), func(at time.Time) bool {
-		return m.possible(d.app, at, func(s moment) bool {
-			return !s.judge(d.app, d.Group.ID, d.Group.Type, account).refused
-		})
+	states := m.states(d.app, d.Group.ID, d.Group.Type, m.changesOf(from, d.at)...)
+	if !slices.ContainsFunc(states, func(s moment) bool {
+		return !s.judge(d.app, d.Group.ID, d.Group.Type, account).refused
 	}) {
 		m.violation("the undo of run %s adds %s at %s, whom the gates refuse", run.Name, account,
 			d.at.Format("15:04:05.000"))
@@ -243,13 +223,12 @@ func (m *model) stillRefused(run *v1alpha1.PruneRun) {
 	if run.Status.Group == nil {
 		return
 	}
-	changes := m.changesOf(u.StartedAt.Add(-outageLag), time.Now())
+	app, group, groupType := run.Spec.AppRef.Name, run.Spec.GroupID, string(run.Status.Group.Type)
+	states := m.states(app, group, groupType, m.changesOf(u.StartedAt.Add(-outageLag), time.Now())...)
 	for _, a := range u.Accounts {
-		if a.Result == v1alpha1.RestoreResultStillRefused && !slices.ContainsFunc(changes, func(at time.Time) bool {
-			return m.possible(run.Spec.AppRef.Name, at, func(s moment) bool {
-				v := s.judge(run.Spec.AppRef.Name, run.Spec.GroupID, string(run.Status.Group.Type), a.Account)
-				return v.refused || v.unresolved
-			})
+		if a.Result == v1alpha1.RestoreResultStillRefused && !slices.ContainsFunc(states, func(s moment) bool {
+			v := s.judge(app, group, groupType, a.Account)
+			return v.refused || v.unresolved
 		}) {
 			m.violation("the undo of run %s records StillRefused for %s, whom the gates admit", run.Name, a.Account)
 		}

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -90,57 +91,64 @@ func shard(list string, i int) string { return fmt.Sprintf("%s-%d", list, i) }
 type moment struct {
 	policies map[string]*version
 	lists    map[string]*[]string
+	resolved map[*accounts]resolved
 }
 
-// moments calls yield with every state that is possible at a moment, among the policies of an app, until it returns
-// false.
-func (l *ledger) moments(app string, at time.Time, yield func(moment) bool) {
-	choices := map[string][]*version{}
-	lists := map[string][]*[]string{}
-	for name, versions := range l.policies {
-		for _, v := range versions.at(at) {
-			if v != nil && v.rule.App != app {
+// resolved are the accounts of the lists of an allow or a deny, with the list that has each. unresolved: a reference
+// resolves to nothing, or to an empty list.
+type resolved struct {
+	listed     map[string]string
+	unresolved bool
+}
+
+// states are all states that are possible at any of the moments, of the policies that govern a group.
+func (l *ledger) states(app, group, groupType string, moments ...time.Time) (states []moment) {
+	for _, at := range moments {
+		choices, lists := map[string][]*version{}, map[string][]*[]string{}
+		for name, versions := range l.policies {
+			values := versions.at(at)
+			if !slices.ContainsFunc(values, func(v *version) bool {
+				return v != nil && v.rule.governs(app, group, groupType)
+			}) {
 				continue
 			}
-			choices[name] = append(choices[name], v)
-			if v == nil || v.rule.Gate == nil {
-				continue
-			}
-			for _, a := range []*accounts{v.rule.Gate.Allow, v.rule.Gate.Deny} {
-				for i := range a.shards() {
-					lists[shard(a.List, i)] = line(l.lists, shard(a.List, i)).at(at)
+			choices[name] = values
+			for _, v := range values {
+				if v == nil || v.rule.Gate == nil {
+					continue
+				}
+				for _, a := range []*accounts{v.rule.Gate.Allow, v.rule.Gate.Deny} {
+					for i := range a.shards() {
+						lists[shard(a.List, i)] = line(l.lists, shard(a.List, i)).at(at)
+					}
 				}
 			}
 		}
+		each(choices, func(policies map[string]*version) {
+			each(lists, func(lists map[string]*[]string) {
+				states = append(states, moment{policies, lists, map[*accounts]resolved{}})
+			})
+		})
 	}
-	each(choices, func(policies map[string]*version) bool {
-		return each(lists, func(lists map[string]*[]string) bool { return yield(moment{policies, lists}) })
-	})
+	return states
 }
 
-// each calls yield with every choice of one value for each key, until it returns false.
-func each[T any](choices map[string][]T, yield func(map[string]T) bool) bool {
-	names := make([]string, 0, len(choices))
-	for name, values := range choices {
-		if len(values) > 0 {
-			names = append(names, name)
+// each calls yield with every choice of one value for each key.
+func each[T any](choices map[string][]T, yield func(map[string]T)) {
+	names := slices.Sorted(maps.Keys(choices))
+	names = slices.DeleteFunc(names, func(name string) bool { return len(choices[name]) == 0 })
+	var rest func(chosen map[string]T, names []string)
+	rest = func(chosen map[string]T, names []string) {
+		if len(names) == 0 {
+			yield(maps.Clone(chosen))
+			return
+		}
+		for _, value := range choices[names[0]] {
+			chosen[names[0]] = value
+			rest(chosen, names[1:])
 		}
 	}
-	slices.Sort(names)
-	var rest func(i int, chosen map[string]T) bool
-	rest = func(i int, chosen map[string]T) bool {
-		if i == len(names) {
-			return yield(chosen)
-		}
-		for _, value := range choices[names[i]] {
-			chosen[names[i]] = value
-			if !rest(i+1, chosen) {
-				return false
-			}
-		}
-		return true
-	}
-	return rest(0, map[string]T{})
+	rest(map[string]T{}, names)
 }
 
 func (a *accounts) shards() int {
@@ -150,25 +158,29 @@ func (a *accounts) shards() int {
 	return a.Shards
 }
 
-// resolve reads the lists. unresolved: a reference resolves to nothing, or to an empty list.
-func (m moment) resolve(a *accounts) (listed map[string]string, unresolved bool) {
-	listed = map[string]string{}
-	found := false
+// resolve reads the lists.
+func (m moment) resolve(a *accounts) resolved {
+	if r, known := m.resolved[a]; known {
+		return r
+	}
+	r, found := resolved{listed: map[string]string{}}, false
 	for i := range a.shards() {
 		list := m.lists[shard(a.List, i)]
 		empty := list == nil || len(*list) == 0
-		unresolved = unresolved || empty && !a.BySelector
+		r.unresolved = r.unresolved || empty && !a.BySelector
 		found = found || !empty
 		if list == nil {
 			continue
 		}
 		for _, account := range *list {
-			if listed[account] == "" {
-				listed[account] = shard(a.List, i)
+			if r.listed[account] == "" {
+				r.listed[account] = shard(a.List, i)
 			}
 		}
 	}
-	return listed, unresolved || a.BySelector && !found
+	r.unresolved = r.unresolved || a.shards() > 0 && a.BySelector && !found
+	m.resolved[a] = r
+	return r
 }
 
 // names reports whether the accounts have this one, and in which list.
@@ -176,7 +188,7 @@ func (m moment) names(a *accounts, account string) (list string, named bool) {
 	if a == nil {
 		return "", false
 	}
-	listed, _ := m.resolve(a)
+	listed := m.resolve(a).listed
 	begins := func(prefix string) bool { return strings.HasPrefix(account, prefix) }
 	if slices.Contains(a.Accounts, account) || slices.ContainsFunc(a.Prefixes, begins) {
 		return "", true
@@ -229,10 +241,7 @@ func (m moment) judge(app, group, groupType, account string) (v verdict) {
 			continue
 		}
 		for _, a := range []*accounts{r.Gate.Allow, r.Gate.Deny} {
-			if a.shards() > 0 {
-				_, unresolved := m.resolve(a)
-				v.unresolved = v.unresolved || unresolved
-			}
+			v.unresolved = v.unresolved || m.resolve(a).unresolved
 		}
 		list, denied := m.names(r.Gate.Deny, account)
 		switch {
