@@ -179,7 +179,8 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 	}
 	certain, refused := 0, m.refusedByVendor(app, group)
 	for _, member := range h.members {
-		if member.Account != m.adminAccount && !slices.Contains(refused, member.Account) && unevictableMember(member, grace, from.Add(-2*time.Second)) == "" &&
+		spared := member.Account == m.adminAccount || slices.Contains(refused, member.Account)
+		if !spared && unevictableMember(member, grace, from.Add(-2*time.Second)) == "" &&
 			!slices.ContainsFunc(states, func(s moment) bool {
 				return !s.judge(app, group, groupType, member.Account).refused
 			}) {
