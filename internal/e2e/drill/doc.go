@@ -10,7 +10,7 @@
 // reads the ledger and reports violations of the contract: an episode without any is clean.
 //
 // TestEvictDrill does the same for evictions: accounts join while the gate is down, at creation and by import, and
-// lists slip and are restored. When the faults are over, rounds pass until no member is left whom the model would evict.
+// lists slip and are restored. When the faults are over, rounds pass until the model would evict no member.
 //
 // An episode depends on nothing but its seed. `go test -run TestDrill ./internal/e2e/drill -drill.seed=N` repeats it,
 // as far as processes that race each other can be repeated.

@@ -18,8 +18,8 @@ import (
 )
 
 // TestEvictDrill is TestDrill for join.evict: accounts join while the gate is down, at creation and by import; lists
-// are edited, emptied, deleted and restored in the middle; managers and vendor fail. No member is evicted whom the gates
-// admitted all the time, and when the faults are over and a round has passed, no member is left whom they refuse.
+// are edited, emptied, deleted and restored in the middle; managers and vendor fail. No member is evicted that the
+// gates admitted all the time, and when the faults are over and a round has passed, no member is left that they refuse.
 func TestEvictDrill(t *testing.T) {
 	drillEpisodes(t, kind{
 		name: "evict", draw: drawEvictEpisode, scenario: drawEviction, prepare: runner.prepareGate, settle: evictSettle,
