@@ -49,12 +49,12 @@ func (r *PruneRunReconciler) SetupWithManager(
 	err := builder.ControllerManagedBy(mgr).
 		Named("prunerun").
 		Watches(&v1alpha1.PruneRun{}, byClass, builder.WithPredicates(runEvents)).
-		// The end of one run of a group is the beginning of the next one.
+		// The end of one run of a group is the beginning of the next one; a wait is, for those of another purpose.
 		Watches(&v1alpha1.PruneRun{},
 			handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
-		// An undo that waits for a batch in flight goes before the next batch.
+		// An undo that waits for a batch in flight goes before the next batch; a full group, before that of an eviction.
 		Watches(&v1alpha1.PruneRun{},
-			handler.EnqueueRequestsFromMapFunc(r.undos), builder.WithPredicates(batchEndings)).
+			handler.EnqueueRequestsFromMapFunc(r.precedents), builder.WithPredicates(batchEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).
 		WatchesRawSource(r.Engine.Source()).
 		WatchesRawSource(r.Term.Source(r.allRuns)).
@@ -155,9 +155,10 @@ var runEvents = predicate.Funcs{
 	},
 }
 
+// runEndings passes the events of runs that make way for others.
 var runEndings = predicate.Funcs{
 	CreateFunc:  func(event.CreateEvent) bool { return false },
-	UpdateFunc:  ended,
+	UpdateFunc:  func(e event.UpdateEvent) bool { return ended(e) || beganToWait(e) },
 	GenericFunc: func(event.GenericEvent) bool { return false },
 }
 
@@ -167,6 +168,13 @@ func ended(e event.UpdateEvent) bool {
 	after, isRun := e.ObjectNew.(*v1alpha1.PruneRun)
 	return ok && isRun && (!prunerun.Finished(before) && prunerun.Finished(after) ||
 		!prunerun.UndoEnded(before) && prunerun.UndoEnded(after))
+}
+
+// beganToWait reports whether the run went on before this update and does not any more.
+func beganToWait(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*v1alpha1.PruneRun)
+	after, isRun := e.ObjectNew.(*v1alpha1.PruneRun)
+	return ok && isRun && prunerun.GoesOn(before) && !prunerun.GoesOn(after)
 }
 
 // batchEndings passes the events of batches that are settled.
@@ -186,9 +194,16 @@ func (r *PruneRunReconciler) siblings(ctx context.Context, object client.Object)
 	return r.ofSameGroup(ctx, object, prunerun.NeedsWork)
 }
 
-// undos are the runs of the same group whose undo is requested.
-func (r *PruneRunReconciler) undos(ctx context.Context, object client.Object) []reconcile.Request {
-	return r.ofSameGroup(ctx, object, prunerun.WantsUndo)
+// precedents are the runs of the same group that go before the next batch of this one.
+func (r *PruneRunReconciler) precedents(ctx context.Context, object client.Object) []reconcile.Request {
+	run, ok := object.(*v1alpha1.PruneRun)
+	if !ok {
+		return nil
+	}
+	return r.ofSameGroup(ctx, run, func(other *v1alpha1.PruneRun) bool {
+		return prunerun.WantsUndo(other) ||
+			prunerun.Evicts(run) && !prunerun.Evicts(other) && prunerun.NeedsWork(other)
+	})
 }
 
 func (r *PruneRunReconciler) ofSameGroup(

@@ -93,8 +93,38 @@ func TestUndoDoesNotSleepThroughTheEndOfABatch(t *testing.T) {
 		t.Error("the end of a batch is an event, its beginning is none")
 	}
 	want := []reconcile.Request{{NamespacedName: w.Key("undone")}}
-	if diff := cmp.Diff(want, r.undos(t.Context(), after)); diff != "" {
-		t.Errorf("undos (-want,+got)\n%s", diff)
+	if diff := cmp.Diff(want, r.precedents(t.Context(), after)); diff != "" {
+		t.Errorf("precedents (-want,+got)\n%s", diff)
+	}
+	// A full group does not wait for all of an eviction.
+	eviction := after.DeepCopy()
+	eviction.Spec.Purpose = v1alpha1.PrunePurposeEvict
+	want = []reconcile.Request{
+		{NamespacedName: w.Key("at-work")}, {NamespacedName: w.Key("undone")}, {NamespacedName: w.Key("waiting")},
+	}
+	if diff := cmp.Diff(want, r.precedents(t.Context(), eviction)); diff != "" {
+		t.Errorf("precedents of an eviction (-want,+got)\n%s", diff)
+	}
+}
+
+// A plan for a full group that has to wait for the budget of the day lets the evictions of the group go on.
+func TestWaitOfARunWakesItsSiblings(t *testing.T) {
+	going := &v1alpha1.PruneRun{Status: v1alpha1.PruneRunStatus{
+		Policy: &v1alpha1.PrunePolicyRecord{Mode: v1alpha1.PruneModeEnforce}, Plan: &v1alpha1.PrunePlan{},
+	}}
+	waiting := going.DeepCopy()
+	prunerun.SetCondition(waiting, minutes(0), v1alpha1.ConditionComplete, metav1.ConditionFalse,
+		v1alpha1.ReasonBudgetExhausted, "It is exhausted.")
+	if !runEndings.Update(event.UpdateEvent{ObjectOld: going, ObjectNew: waiting}) {
+		t.Error("the beginning of a wait is no event")
+	}
+	for _, update := range []event.UpdateEvent{
+		{ObjectOld: going, ObjectNew: going}, {ObjectOld: waiting, ObjectNew: going},
+		{ObjectOld: waiting, ObjectNew: waiting},
+	} {
+		if runEndings.Update(update) || runEvents.Update(update) {
+			t.Error("what makes way for no other run is an event")
+		}
 	}
 }
 

@@ -6,9 +6,10 @@ import "github.com/groupgate/groupgate/api/v1alpha1"
 type Class int
 
 // The classes, from the lowest on. A word of a person goes before what the vendor reported, and what has begun before
-// what has not.
+// what has not. Full groups go before evictions, of which a list that was edited may make hundreds.
 const (
 	ClassFinished Class = iota
+	ClassPlanEviction
 	ClassPlan
 	ClassApproved
 	ClassInFlight
@@ -32,6 +33,8 @@ func ClassOf(run *v1alpha1.PruneRun) Class {
 		return ClassInFlight
 	case HasPlan(run) && !AwaitsApproval(run):
 		return ClassApproved
+	case Evicts(run):
+		return ClassPlanEviction
 	}
 	return ClassPlan
 }

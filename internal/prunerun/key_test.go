@@ -27,7 +27,7 @@ func TestNumberOfTheNextRun(t *testing.T) {
 			runs: []v1alpha1.PruneRun{numbered("-4294967295"), numbered("-18446744073709551615"), numbered("-2")},
 			want: key.Name(3),
 		},
-		"evictions are counted apart":    {runs: []v1alpha1.PruneRun{numbered("-evict-7")}, want: key.Name(1)},
+		"evictions are counted apart": {runs: []v1alpha1.PruneRun{numbered("-evict-7")}, want: key.Name(1)},
 		"the highest number that counts": {
 			runs: []v1alpha1.PruneRun{numbered("-999999999")}, want: key.Name(1_000_000_000),
 		},

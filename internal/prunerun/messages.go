@@ -25,29 +25,75 @@ func PlanMessage(candidates, removals int, inactiveFor time.Duration) string {
 	default:
 		sum = fmt.Sprintf("%d of %d inactive members are to go", removals, candidates)
 	}
-	return fmt.Sprintf("%s. A member is inactive if it neither joined nor spoke for %s.", sum, inDays(inactiveFor))
+	return fmt.Sprintf("%s. A member is inactive if it neither joined nor spoke for %s.", sum, spelled(inactiveFor))
+}
+
+// EvictionMessage says what a plan of evictions comes to. inGrace members are refused as well, and joined less than
+// grace ago.
+func EvictionMessage(candidates, removals, inGrace int, grace time.Duration) string {
+	message := "The gate of the group refuses no member that could be evicted now."
+	if candidates > 0 {
+		are := "are"
+		if removals == 1 {
+			are = "is"
+		}
+		message = fmt.Sprintf("%d of %s refused by the gate of the group %s to be evicted.",
+			removals, Count(candidates, "member", "members"), are)
+	}
+	if inGrace > 0 {
+		message += fmt.Sprintf(" %s refused by it joined less than %s ago.",
+			Count(inGrace, "member", "members"), spelled(grace))
+	}
+	return message
 }
 
 // ApprovalMessage says what a plan that awaits approval asks for.
 func ApprovalMessage(plan *v1alpha1.PrunePlan) string {
-	return fmt.Sprintf("Awaiting approval: review status.plan.removals (%s), "+
+	message := fmt.Sprintf("Awaiting approval: review status.plan.removals (%s), "+
 		"then set spec.approval to Approved or Denied. The plan is void after %s.",
-		Count(len(plan.Removals), "member", "members"), plan.CreatedAt.Add(PlanLife).UTC().Format(time.RFC3339))
+		Count(len(plan.Removals), "member", "members"),
+		later(plan.CreatedAt.Time, plan.NotBefore.Time).Add(PlanLife).UTC().Format(time.RFC3339))
+	if plan.Breaker != "" {
+		return BreakerMessage(plan.Breaker) + " " + message
+	}
+	return message
+}
+
+// BreakerMessage says why a plan is for a person to decide, in every mode.
+func BreakerMessage(breaker string) string { return "This plan " + sentence(breaker) }
+
+// GraceMessage says when a plan may be carried out.
+func GraceMessage(begin time.Time) string {
+	return fmt.Sprintf("No member is evicted before %s: until then, lists may be corrected.",
+		begin.UTC().Format(time.RFC3339))
 }
 
 // ProgressMessage says how much of the plan is settled.
-func ProgressMessage(status *v1alpha1.PruneRunStatus) string {
-	return fmt.Sprintf("%d of %d positions of the plan are settled, %s removed.",
-		status.Progress.Settled, len(status.Plan.Removals), Count(int(status.Removed), "member was", "members were"))
+func ProgressMessage(run *v1alpha1.PruneRun) string {
+	status := &run.Status
+	return fmt.Sprintf("%d of %d positions of the plan are settled, %s.",
+		status.Progress.Settled, len(status.Plan.Removals), gone(run))
 }
 
 // RemovalMessage says how many members of the plan were removed, and how many kept.
-func RemovalMessage(status *v1alpha1.PruneRunStatus) string {
-	removed := Count(int(status.Removed), "member was", "members were")
-	if len(status.Kept) == 0 {
-		return removed + " removed."
+func RemovalMessage(run *v1alpha1.PruneRun) string {
+	if kept := len(run.Status.Kept); kept > 0 {
+		return fmt.Sprintf("%s, and %s kept.", gone(run), Count(kept, "was", "were"))
 	}
-	return fmt.Sprintf("%s removed, and %s kept.", removed, Count(len(status.Kept), "was", "were"))
+	return gone(run) + "."
+}
+
+// gone says how many members the run has removed.
+func gone(run *v1alpha1.PruneRun) string {
+	return Count(int(run.Status.Removed), "member was", "members were") + " " + GoneVerb(run)
+}
+
+// GoneVerb is what the run does to members, in the past tense.
+func GoneVerb(run *v1alpha1.PruneRun) string {
+	if Evicts(run) {
+		return "evicted"
+	}
+	return "removed"
 }
 
 // UndoMessage says what became of the accounts of an undo.
@@ -74,6 +120,8 @@ func UndoMessage(undo *v1alpha1.PruneUndo) string {
 		{count[v1alpha1.RestoreResultNoSeat], "for %d no seat was free", "for %d no seat was free"},
 		{count[v1alpha1.RestoreResultRemovedAgain],
 			"%d was removed again by a later run", "%d were removed again by later runs"},
+		{count[v1alpha1.RestoreResultStillRefused],
+			"%d is still refused by the gate of the group", "%d are still refused by the gate of the group"},
 		{count[v1alpha1.RestoreResultFailed], "%d was not added", "%d were not added"},
 	} {
 		switch {
@@ -132,14 +180,20 @@ func Clip(text string, limit int) string {
 	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
 }
 
-// inDays writes whole hours as the API does.
-func inDays(d time.Duration) string {
-	days, hours := d/(24*time.Hour), d%(24*time.Hour)/time.Hour
-	switch {
-	case hours == 0:
-		return fmt.Sprintf("%dd", days)
-	case days == 0:
-		return fmt.Sprintf("%dh", hours)
+// spelled writes whole minutes as the API does.
+func spelled(d time.Duration) string {
+	text := ""
+	for _, unit := range []struct {
+		length time.Duration
+		suffix string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
+		if n := d / unit.length; n > 0 {
+			text += fmt.Sprintf("%d%s", n, unit.suffix)
+			d %= unit.length
+		}
 	}
-	return fmt.Sprintf("%dd%dh", days, hours)
+	if text == "" {
+		return "0m"
+	}
+	return text
 }

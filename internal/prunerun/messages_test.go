@@ -37,13 +37,48 @@ func TestPlanMessage(t *testing.T) {
 	}
 }
 
+func TestMessagesOfEvictions(t *testing.T) {
+	const ten = 10 * time.Minute
+	for _, tc := range []struct {
+		candidates, removals, inGrace int
+		grace                         time.Duration
+		want                          string
+	}{
+		{0, 0, 0, ten, "The gate of the group refuses no member that could be evicted now."},
+		{0, 0, 1, ten, "The gate of the group refuses no member that could be evicted now. " +
+			"1 member refused by it joined less than 10m ago."},
+		{1, 1, 0, ten, "1 of 1 member refused by the gate of the group is to be evicted."},
+		{340, 100, 2, 36*time.Hour + ten, "100 of 340 members refused by the gate of the group are to be evicted. " +
+			"2 members refused by it joined less than 1d12h10m ago."},
+	} {
+		if got := prunerun.EvictionMessage(tc.candidates, tc.removals, tc.inGrace, tc.grace); got != tc.want {
+			t.Errorf("got  %q\nwant %q", got, tc.want)
+		}
+	}
+	run := with(named("run", 0), evicts, func(run *v1alpha1.PruneRun) { run.Status.Removed = 2 })
+	if got, want := prunerun.RemovalMessage(&run), "2 members were evicted."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	plan := &v1alpha1.PrunePlan{
+		CreatedAt: metav1.NewTime(minutes(0)), NotBefore: metav1.NewTime(minutes(10)),
+		Removals: make([]v1alpha1.PlannedRemoval, 2),
+		Breaker:  "would remove 340 of 400 members: is the list complete?",
+	}
+	want := "This plan would remove 340 of 400 members: is the list complete? " +
+		"Awaiting approval: review status.plan.removals (2 members), " +
+		"then set spec.approval to Approved or Denied. The plan is void after 2026-11-21T12:10:00Z."
+	if got := prunerun.ApprovalMessage(plan); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func TestRemovalMessage(t *testing.T) {
 	for want, status := range map[string]v1alpha1.PruneRunStatus{
 		"2 members were removed.":                  {Removed: 2},
 		"1 member was removed, and 1 was kept.":    {Removed: 1, Kept: make([]v1alpha1.KeptAccount, 1)},
 		"9 members were removed, and 3 were kept.": {Removed: 9, Kept: make([]v1alpha1.KeptAccount, 3)},
 	} {
-		if got := prunerun.RemovalMessage(&status); got != want {
+		if got := prunerun.RemovalMessage(&v1alpha1.PruneRun{Status: status}); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-// PlanLife is how long a plan may be carried out after it was made: what it says about members is out of date by then.
+// PlanLife is for how long a plan may be carried out: what it says about members is out of date by then.
 const PlanLife = 24 * time.Hour
 
 // Completion returns the condition that ended the run.
@@ -40,15 +40,33 @@ func NeedsWork(run *v1alpha1.PruneRun) bool { return Active(run) || WantsUndo(ru
 func HasPlan(run *v1alpha1.PruneRun) bool { return run.Status.Plan != nil }
 
 // PlanExpired reports whether the plan is too old to be carried out.
-func PlanExpired(run *v1alpha1.PruneRun, now time.Time) bool {
-	return now.Sub(Happened(run, run.Status.Plan.CreatedAt.Time, now)) > PlanLife
+func PlanExpired(run *v1alpha1.PruneRun, now time.Time) bool { return now.After(PlanEnd(run, now)) }
+
+// PlanEnd is when the plan becomes void: 24 hours after it may be carried out, whether it was or not.
+func PlanEnd(run *v1alpha1.PruneRun, now time.Time) time.Time {
+	return PlanBegin(run, now).Add(PlanLife)
 }
 
-// AwaitsApproval reports whether the plan must not be carried out before a person approves it: in every mode but
-// Enforce.
+// PlanBegin is when the plan may be carried out, or could be from: when it was made, or a grace later.
+func PlanBegin(run *v1alpha1.PruneRun, now time.Time) time.Time {
+	plan := run.Status.Plan
+	made := Happened(run, plan.CreatedAt.Time, now)
+	if plan.NotBefore.IsZero() {
+		return made
+	}
+	return made.Add(plan.NotBefore.Sub(plan.CreatedAt.Time))
+}
+
+// NeedsApproval reports whether the plan is one for a person to approve: in every mode but Enforce, and in that as well
+// if it is no routine.
+func NeedsApproval(run *v1alpha1.PruneRun) bool {
+	policy, plan := run.Status.Policy, run.Status.Plan
+	return policy == nil || policy.Mode != v1alpha1.PruneModeEnforce || plan != nil && plan.Breaker != ""
+}
+
+// AwaitsApproval reports whether the plan must not be carried out before a person approves it.
 func AwaitsApproval(run *v1alpha1.PruneRun) bool {
-	policy := run.Status.Policy
-	return policy == nil || policy.Mode != v1alpha1.PruneModeEnforce && run.Spec.Approval != v1alpha1.ApprovalApproved
+	return run.Status.Policy == nil || NeedsApproval(run) && run.Spec.Approval != v1alpha1.ApprovalApproved
 }
 
 // FoundFull reports whether the run read the group and found no free seat.
@@ -99,7 +117,7 @@ func WaitState(run *v1alpha1.PruneRun) (reason string, since time.Time, ok bool)
 // themselves.
 func WaitsForObjects(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonVendorUnavailable, v1alpha1.ReasonClockSkew, v1alpha1.ReasonQueued,
+	case v1alpha1.ReasonVendorUnavailable, v1alpha1.ReasonClockSkew, v1alpha1.ReasonQueued, v1alpha1.ReasonInGrace,
 		v1alpha1.ReasonRemoving, v1alpha1.ReasonUndoing:
 		return false
 	}

@@ -1,6 +1,7 @@
 package prunerun_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -29,19 +30,109 @@ func TestFirstRunOfAGroup(t *testing.T) {
 	for _, want := range []string{
 		"removing", "undoing", "wanted", "begun", "planned", "approved", "awaiting", "waiting",
 	} {
-		if first := prunerun.First(runs); first == nil || first.Name != want {
+		if first := prunerun.First(runs, freeSeats); first == nil || first.Name != want {
 			t.Fatalf("first of %d is %v, want %s", len(runs), first, want)
 		}
 		runs = runs[:len(runs)-1]
 	}
-	if first := prunerun.First(runs); first != nil {
+	if first := prunerun.First(runs, freeSeats); first != nil {
 		t.Errorf("%s has nothing left to do", first.Name)
 	}
-	if first := prunerun.First([]v1alpha1.PruneRun{named("b", 1), named("a", 1), named("c", 0)}); first.Name != "c" {
+	runs = []v1alpha1.PruneRun{named("b", 1), named("a", 1), named("c", 0)}
+	if first := prunerun.First(runs, freeSeats); first.Name != "c" {
 		t.Errorf("first = %s, want the oldest", first.Name)
 	}
-	if first := prunerun.First([]v1alpha1.PruneRun{named("b", 1), named("a", 1)}); first.Name != "a" {
+	if first := prunerun.First(runs[:2], freeSeats); first.Name != "a" {
 		t.Errorf("first = %s, want the one whose name sorts first", first.Name)
+	}
+}
+
+func TestFirstRunOfAGroupByPurpose(t *testing.T) {
+	reason := func(reason string) func(*v1alpha1.PruneRun) {
+		return func(run *v1alpha1.PruneRun) {
+			run.Status.Conditions = []metav1.Condition{{
+				Type: v1alpha1.ConditionComplete, Status: metav1.ConditionFalse, Reason: reason,
+			}}
+		}
+	}
+	breaker := func(run *v1alpha1.PruneRun) { run.Status.Plan.Breaker = "would remove 340 of 400 members" }
+	seats := named("seats", 1)
+	enforced := with(seats, plan(v1alpha1.PruneModeEnforce))
+	begun := with(enforced, progress(1, 0))
+	awaiting := with(seats, plan(v1alpha1.PruneModeApprove), reason("AwaitingApproval"))
+	evict := with(named("evict", 0), evicts)
+	planned := with(evict, plan(v1alpha1.PruneModeEnforce))
+	undone := func(run v1alpha1.PruneRun) v1alpha1.PruneRun {
+		return with(run, completed("Removed", 1), undoRequested)
+	}
+	tests := map[string]struct {
+		seats, evict v1alpha1.PruneRun
+		want         string // for a run that frees seats, and for one that evicts
+	}{
+		"neither has a plan":         {seats, evict, "seats evict"},
+		"both have one":              {enforced, planned, "seats seats"},
+		"both have begun":            {begun, with(planned, progress(1, 0)), "seats seats"},
+		"the eviction has begun":     {enforced, with(planned, progress(1, 0)), "seats seats"},
+		"the other has not":          {seats, with(planned, progress(1, 0)), "seats evict"},
+		"a batch of the eviction":    {begun, with(planned, progress(0, 1)), "evict evict"},
+		"a batch of the other":       {with(enforced, progress(0, 1)), planned, "seats seats"},
+		"an undo of the eviction":    {begun, undone(planned), "evict evict"},
+		"an undo of the other":       {undone(enforced), planned, "seats seats"},
+		"a batch before an undo":     {with(enforced, progress(0, 1)), undone(planned), "seats seats"},
+		"a removal":                  {with(enforced, reason("Removing")), planned, "seats seats"},
+		"one that waits its turn":    {with(enforced, reason("Queued")), planned, "seats seats"},
+		"an outage of the vendor":    {with(enforced, reason("VendorUnavailable")), planned, "seats seats"},
+		"the budget is exhausted":    {with(begun, reason("BudgetExhausted")), planned, "seats evict"},
+		"the protection is missing":  {with(enforced, reason("ProtectionUnresolved")), planned, "seats evict"},
+		"a person is to approve":     {awaiting, planned, "seats evict"},
+		"a person has approved":      {with(awaiting, approved), planned, "seats seats"},
+		"the eviction is no routine": {enforced, with(planned, breaker), "seats seats"},
+		"an ended run":               {with(enforced, completed("Removed", 1)), planned, "none evict"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			runs, got := []v1alpha1.PruneRun{tc.seats, tc.evict}, []string{}
+			for _, purpose := range []v1alpha1.PrunePurpose{freeSeats, v1alpha1.PrunePurposeEvict} {
+				name := "none"
+				if first := prunerun.First(runs, purpose); first != nil {
+					name = first.Name
+				}
+				got = append(got, name)
+			}
+			if got := strings.Join(got, " "); got != tc.want {
+				t.Errorf("first are %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestPlanOfAnEviction(t *testing.T) {
+	run := with(named("run", 0), evicts, plan(v1alpha1.PruneModeEnforce), func(run *v1alpha1.PruneRun) {
+		run.Status.Plan.NotBefore = metav1.NewTime(minutes(10))
+	})
+	if prunerun.AwaitsApproval(&run) || prunerun.NeedsApproval(&run) {
+		t.Error("a routine awaits approval")
+	}
+	if got := prunerun.PlanBegin(&run, minutes(5)); !got.Equal(minutes(10)) {
+		t.Errorf("begins at %s, want ten minutes later", got)
+	}
+	end := minutes(10).Add(prunerun.PlanLife)
+	if prunerun.PlanExpired(&run, end) || !prunerun.PlanExpired(&run, end.Add(time.Second)) {
+		t.Error("the plan is not void a day after it might have begun")
+	}
+	ahead := with(run, func(run *v1alpha1.PruneRun) { // by a clock that was a month ahead for a moment
+		run.Status.Plan.CreatedAt.Time = run.Status.Plan.CreatedAt.AddDate(0, 1, 0)
+		run.Status.Plan.NotBefore.Time = run.Status.Plan.NotBefore.AddDate(0, 1, 0)
+	})
+	if got := prunerun.PlanBegin(&ahead, minutes(5)); !got.Equal(minutes(10)) {
+		t.Errorf("begins at %s, want ten minutes after the run was created", got)
+	}
+	breaker := with(run, func(run *v1alpha1.PruneRun) { run.Status.Plan.Breaker = "would remove all" })
+	if !prunerun.AwaitsApproval(&breaker) {
+		t.Error("what is no routine does not await approval in mode Enforce")
+	}
+	if breaker.Spec.Approval = v1alpha1.ApprovalApproved; prunerun.AwaitsApproval(&breaker) {
+		t.Error("a plan awaits an approval that it has")
 	}
 }
 

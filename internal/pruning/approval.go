@@ -10,7 +10,7 @@ import (
 
 // approvalChain is what people have to say before a batch. The run is as the API server returned it last; an approval
 // or denial that comes later makes the fence fail.
-var approvalChain = []check{notDenied, planNotExpired, modeRemoves, approved}
+var approvalChain = []check{notDenied, planNotExpired, modeRemoves, mayBegin}
 
 func notDenied(ctx context.Context, j *job, _ *facts) error {
 	if j.run.Spec.Approval != v1alpha1.ApprovalDenied {
@@ -40,10 +40,11 @@ func modeRemoves(_ context.Context, j *job, _ *facts) error {
 	return nil
 }
 
-// approved waits for the approval, unless nothing would come of it: a plan whose policy no longer governs the group
-// need not be reviewed.
-func approved(ctx context.Context, j *job, _ *facts) error {
-	if !prunerun.AwaitsApproval(j.run) {
+// mayBegin waits for the approval, and for the end of the grace, unless nothing would come of it: a plan whose policy
+// no longer governs the group need not be reviewed.
+func mayBegin(ctx context.Context, j *job, _ *facts) error {
+	wait := j.waitToBegin()
+	if wait == nil {
 		return nil
 	}
 	f, err := j.gather(ctx, facts{}, pruneChain)
@@ -59,9 +60,26 @@ func approved(ctx context.Context, j *job, _ *facts) error {
 			return err
 		}
 	}
-	plan := j.run.Status.Plan
-	return &waitError{
-		reason: v1alpha1.ReasonAwaitingApproval, message: prunerun.ApprovalMessage(plan),
-		after: max(plan.CreatedAt.Add(prunerun.PlanLife).Sub(j.Now()), 0) + time.Second,
+	return wait
+}
+
+// waitToBegin is what the plan waits for before its first batch, nil if for nothing.
+func (j *job) waitToBegin() *waitError {
+	now := j.Now()
+	until := func(at time.Time) time.Duration { return max(at.Sub(now), 0) + time.Second }
+	if prunerun.AwaitsApproval(j.run) {
+		return &waitError{
+			reason: v1alpha1.ReasonAwaitingApproval, message: prunerun.ApprovalMessage(j.run.Status.Plan),
+			after: until(prunerun.PlanEnd(j.run, now)),
+		}
 	}
+	if j.run.Status.Plan.NotBefore.IsZero() || j.run.Status.Progress != nil {
+		return nil
+	}
+	if begin := prunerun.PlanBegin(j.run, now); now.Before(begin) {
+		return &waitError{
+			reason: v1alpha1.ReasonInGrace, message: prunerun.GraceMessage(begin), after: until(begin),
+		}
+	}
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 // listing it at every cooldown would take the rate of the app for plans that say the same.
 const previewLife = 6 * time.Hour
 
-// CooldownOf is the cooldown of the rule that governs the group now. app may be nil.
+// CooldownOf is the cooldown of the rule that frees seats in the group now. app may be nil.
 func CooldownOf(app *policy.CompiledApp, group string) prunerun.Cooldown {
 	return func(run *v1alpha1.PruneRun) time.Duration {
 		if app == nil {
@@ -32,6 +32,7 @@ func CooldownOf(app *policy.CompiledApp, group string) prunerun.Cooldown {
 // previewedBy reports whether the run ended with a plan that mode Preview of this very rule does not carry out.
 func previewedBy(run *v1alpha1.PruneRun, rule *policy.GoverningRule) bool {
 	end, ended := prunerun.Completion(run)
-	return ended && end.Reason == v1alpha1.ReasonPreviewed && rule.Rule.Mode == policy.ModePreview &&
-		run.Status.Policy != nil && plannedBy(run.Status.Policy, rule)
+	seats := seatsRule(rule)
+	return ended && end.Reason == v1alpha1.ReasonPreviewed && seats.mode == policy.ModePreview &&
+		run.Status.Policy != nil && seats.planned(run.Status.Policy)
 }

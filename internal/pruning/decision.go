@@ -61,7 +61,7 @@ func (j *journal) usersRecorded(ctx context.Context) (bool, error) {
 // recordApproval records, once and before the first batch, who approved the plan.
 func (j *journal) recordApproval(ctx context.Context) error {
 	decisions := prunerun.Decisions(j.run)
-	if j.run.Status.Policy.Mode != v1alpha1.PruneModeApprove || decisions.Approved != nil {
+	if !prunerun.NeedsApproval(j.run) || decisions.Approved != nil {
 		return nil
 	}
 	decision, err := j.decision(ctx)

@@ -92,7 +92,7 @@ func TestDeletionCarriedOutAfterTheRunWasStoppedIsOnRecord(t *testing.T) {
 				if run.Status.Removed != 100 {
 					t.Errorf("removed %d on record, 100 are gone", run.Status.Removed)
 				}
-				asked := budget{policy: "lounge", limit: 1000, run: "other", now: w.Clock.Now()}
+				asked := budget{account: seatsOf("lounge"), limit: 1000, run: "other", now: w.Clock.Now()}
 				ledger := r.ledgers.of(1, prunerun.KeyOf(run).AppName(), w.Client, w.Clock.Now)
 				if left, _, err := ledger.Left(t.Context(), asked); err != nil || left != 900 {
 					t.Errorf("%d are left of the budget, %v; want 900", left, err)

@@ -95,8 +95,8 @@ func (e *Engine) Step(ctx context.Context, term uint64, cached *v1alpha1.PruneRu
 }
 
 // Wakes reports whether run waits for a change that snapshot may have brought. Runs that wait for the vendor go on by
-// themselves: an edit must not make them call again early. Plans that await approval or budget are woken only by edits
-// that void them.
+// themselves: an edit must not make them call again early. Plans that await approval, budget or the end of their grace
+// are woken only by edits that void them.
 func Wakes(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 	if !prunerun.NeedsWork(run) {
 		return false
@@ -107,7 +107,7 @@ func Wakes(snapshot *policy.Snapshot, run *v1alpha1.PruneRun) bool {
 	}
 	if snapshot != nil && prunerun.HasPlan(run) {
 		switch condition.Reason {
-		case v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted:
+		case v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted, v1alpha1.ReasonInGrace:
 			return !standsIn(snapshot, run)
 		}
 	}

@@ -96,7 +96,7 @@ func (j *job) batchInSlot(ctx context.Context) (facts, error) {
 // record that. It returns the end of the run once nothing is left to do.
 func (j *job) batch(ctx context.Context, f *facts) error {
 	state := f.state()
-	needed := f.rule.SeatsNeeded(state)
+	needed := f.rule.needed(state)
 	if needed == 0 {
 		return enough("The group has %d members and room for %d: enough seats are free.",
 			state.Members, state.MaxMembers)
@@ -237,7 +237,7 @@ func (j *job) resume(ctx context.Context, f *facts, needed int) error {
 // reserve takes a batch of up to want members out of the budget before it is rechecked and recorded. It returns at
 // least 1.
 func (j *job) reserve(ctx context.Context, f *facts, want int) (int, error) {
-	b := j.budget(j.run.Status.Policy.Name, f.rule.Rule.MaxRemovalsPerDay)
+	b := j.budget(j.run.Status.Policy.Name, f.rule.perDay)
 	granted, more, err := j.ledger.Reserve(ctx, b, want)
 	switch {
 	case err != nil:
@@ -251,7 +251,7 @@ func (j *job) reserve(ctx context.Context, f *facts, want int) (int, error) {
 // reserveInFlight is reserve for a batch that is recorded already: gone of its members have gone, remove are to go. It
 // returns how many of the latter may.
 func (j *job) reserveInFlight(ctx context.Context, f *facts, gone, remove int) (int, error) {
-	b := j.budget(j.run.Status.Policy.Name, f.rule.Rule.MaxRemovalsPerDay)
+	b := j.budget(j.run.Status.Policy.Name, f.rule.perDay)
 	granted, _, err := j.ledger.Reserve(ctx, b, gone+remove)
 	return max(0, granted-gone), err
 }
@@ -308,7 +308,7 @@ func (j *job) recordBatch(
 		progress.LastBatchAt = metav1.NewTime(wholeSecond(now))
 		status.Progress = &progress
 		status.Kept = append(status.Kept, kept...)
-		refuse(status, &f.rule.Rule, now)
+		f.rule.refuse(status, now)
 		j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving, fmt.Sprintf(
 			"Removing positions %d to %d of %d, last looked at %s.",
 			progress.Settled+1, progress.Settled+progress.InFlight, len(status.Plan.Removals),
@@ -321,9 +321,9 @@ func (j *job) recordBatch(
 // removed may have come back at once.
 func (j *job) delete(ctx context.Context, f *facts, accounts []string, look look) (imrest.Deletion, error) {
 	j.deletions.begin(j.term, j.run.UID)
-	deletion, err := f.remote.remove(ctx, accounts, imrest.DeleteOptions{
-		Silent: f.rule.Rule.Silent, Reason: f.rule.Rule.Reason, NotAfter: look.notAfter,
-	})
+	options := f.rule.delete
+	options.NotAfter = look.notAfter
+	deletion, err := f.remote.remove(ctx, accounts, options)
 	// What was removed before a failure is not confirmed, so that it may be carried out later than it was reported.
 	answered := len(deletion.Unknown) == 0 && (err == nil || len(deletion.Removed) == 0)
 	j.deletions.end(j.term, j.run.UID, answered, j.Now())
@@ -376,13 +376,13 @@ func (j *job) recordSettled(ctx context.Context, n, removed int, kept []v1alpha1
 		status.Removed += int32Of(removed)
 		status.Kept = append(status.Kept, kept...)
 		j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving,
-			prunerun.ProgressMessage(status))
+			prunerun.ProgressMessage(run))
 	})
 	if err != nil {
 		return err
 	}
 	j.deletions.forget(j.run.UID)
-	j.Metrics.membersRemoved(int32Of(removed))
+	j.Metrics.membersRemoved(j.purpose(), int32Of(removed))
 	return nil
 }
 
@@ -405,9 +405,9 @@ func (j *job) closeExecution(ctx context.Context, known facts, err error) error 
 	case !isEnough:
 		return err
 	case j.run.Status.Removed == 0:
-		return complete(v1alpha1.ReasonNothingToRemove, "Nobody was removed. %s", done.message)
+		return complete(v1alpha1.ReasonNothingToRemove, "No member was %s. %s", prunerun.GoneVerb(j.run), done.message)
 	}
-	message := prunerun.RemovalMessage(&j.run.Status) + " " + done.message
+	message := prunerun.RemovalMessage(j.run) + " " + done.message
 	if approved := prunerun.Decisions(j.run).Approved; approved != nil {
 		message += " " + prunerun.DecisionMessage(approved, "approved")
 	}

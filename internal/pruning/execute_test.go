@@ -75,10 +75,10 @@ func TestEnforceRemovesExactlyThePlanned(t *testing.T) {
 	if diff := cmp.Diff([]string{"Planned", "Removed"}, w.Events.Reasons()); diff != "" {
 		t.Errorf("events (-want,+got)\n%s", diff)
 	}
-	if got := testutil.ToFloat64(r.Metrics.removed); got != plannedRemovals {
+	if got := testutil.ToFloat64(r.Metrics.removed.WithLabelValues("FreeSeats")); got != plannedRemovals {
 		t.Errorf("prune_members_removed_total = %v", got)
 	}
-	if got := testutil.ToFloat64(r.Metrics.runs.WithLabelValues("Enforce", "Removed")); got != 1 {
+	if got := testutil.ToFloat64(r.Metrics.runs.WithLabelValues("FreeSeats", "Enforce", "Removed")); got != 1 {
 		t.Errorf("prune_runs_total = %v", got)
 	}
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,19 +23,34 @@ const maxClockSkew = 5 * time.Minute
 // facts is what one decision about a run rests on. A chain of checks determines which of the fields are set; the zero
 // value holds nothing.
 type facts struct {
-	readAt   time.Time            // when the reading of the app began, and so of all that follows it
-	runs     []v1alpha1.PruneRun  // of the group, live; without accounts, see groupRuns
-	app      *v1alpha1.IMApp      // live
-	snapshot *policy.Snapshot     // the one that holds the live app
-	compiled *policy.CompiledApp  // of that snapshot
-	remote   remoteGroup          // the group at the vendor
-	group    *imrest.Group        // as the vendor has it now
-	rule     policy.GoverningRule // in force, known to be what the API server has
+	readAt   time.Time           // when the reading of the app began, and so of all that follows it
+	runs     []v1alpha1.PruneRun // of the group, live; without accounts, see groupRuns
+	app      *v1alpha1.IMApp     // live
+	snapshot *policy.Snapshot    // the one that holds the live app
+	compiled *policy.CompiledApp // of that snapshot
+	remote   remoteGroup         // the group at the vendor
+	group    *imrest.Group       // as the vendor has it now
+	rule     rule                // in force, known to be what the API server has
+	// gate is what an undo of an eviction judges accounts by, known to be what the API server has.
+	gate *policy.GoverningEviction
 }
 
 // check adds to the facts, or fails with what stops the run. It may use what the checks before it in a chain have
 // added.
 type check func(ctx context.Context, j *job, f *facts) error
+
+// freeing makes a check of a run that frees seats, and evicting one of a run that evicts.
+func freeing(c check) check  { return forPurpose(v1alpha1.PrunePurposeFreeSeats, c) }
+func evicting(c check) check { return forPurpose(v1alpha1.PrunePurposeEvict, c) }
+
+func forPurpose(purpose v1alpha1.PrunePurpose, c check) check {
+	return func(ctx context.Context, j *job, f *facts) error {
+		if j.purpose() != purpose {
+			return nil
+		}
+		return c(ctx, j, f)
+	}
+}
 
 // The chains list what must hold, in the order in which it is read.
 var (
@@ -47,14 +61,17 @@ var (
 	// planChain is what a plan is made from.
 	planChain = chain(pruneChain, []check{
 		waitIsOver, firstInQueue, credentialsPresent, groupRead(0), clocksAgree, groupSupported,
-		ruleGoverns, ruleUsable, groupIsFull, cooledDown,
+		ruleGoverns, ruleUsable, evicting(watchesCurrent), evicting(listsInForce),
+		freeing(groupIsFull), freeing(cooledDown),
 	})
 	// confirmChain reads again what was read before the list of members, which may have taken long.
-	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{ruleGoverns, ruleUsable})
+	confirmChain = chain([]check{firstInQueue}, pruneChain, []check{
+		ruleGoverns, ruleUsable, evicting(watchesCurrent), evicting(listsInForce),
+	})
 	// batchChain is what allows a batch to be removed.
 	batchChain = chain([]check{firstInQueue, watchesCurrent}, pruneChain, []check{
-		planNotExpired, credentialsPresent, groupRead(factsLife), clocksAgree, sameGroup, sameType, activityKnown,
-		rulePlannedBy, ruleUsable, protectionInForce,
+		planNotExpired, credentialsPresent, groupRead(factsLife), clocksAgree, sameGroup, sameType,
+		freeing(activityKnown), rulePlannedBy, ruleUsable, listsInForce,
 	})
 	// closeChain is what it takes to read the members of a batch after the run was stopped.
 	closeChain = []check{appExists, sameApp, credentialsPresent}
@@ -109,8 +126,8 @@ func GroupState(group imrest.Group) policy.GroupState {
 	}
 }
 
-// watchesCurrent: rules are compared with those of the API server, but the accounts on the lists of a protection are
-// known from the watches alone.
+// watchesCurrent: rules are compared with those of the API server, but the accounts on the lists of a protection, or of
+// a gate, are known from the watches alone.
 func watchesCurrent(_ context.Context, j *job, _ *facts) error {
 	if j.Stale != nil && j.Stale() {
 		return errBehind
@@ -193,18 +210,29 @@ func waitIsOver(ctx context.Context, j *job, f *facts) error {
 	if recorded == nil {
 		return nil
 	}
-	rule, ok := f.compiled.GoverningRule(j.key.Group, policy.ParseGroupType(string(recorded.Type)))
+	rule, ok := j.governing(f.compiled, policy.ParseGroupType(string(recorded.Type)))
 	if !ok {
 		return nil
 	}
-	if err := usable(&rule); err != nil {
+	if err := rule.usable(); err != nil {
 		return err
 	}
-	if !j.plans.fits(int(recorded.Members)) {
+	if !j.named() && !j.plans.fits(int(recorded.Members)) {
 		return tooManyLargePlans()
 	}
 	_, err := j.planBudget(ctx, &rule)
 	return err
+}
+
+// purpose is what the run is for.
+func (j *job) purpose() v1alpha1.PrunePurpose { return prunerun.PurposeOf(j.run) }
+
+// named reports whether the run is about some accounts only.
+func (j *job) named() bool { return len(j.run.Spec.Accounts) > 0 }
+
+// governing returns the rule that app has for the run, if the group has this type.
+func (j *job) governing(app *policy.CompiledApp, groupType policy.GroupType) (rule, bool) {
+	return governing(app, j.purpose(), j.key.Group, groupType)
 }
 
 // firstInQueue reads the runs of the group. This one waits while another goes first, so that at most one run of a group
@@ -214,7 +242,7 @@ func firstInQueue(ctx context.Context, j *job, f *facts) error {
 	if err != nil {
 		return err
 	}
-	if first := prunerun.First(runs); first != nil && first.UID != j.run.UID {
+	if first := prunerun.First(runs, j.purpose()); first != nil && first.UID != j.run.UID {
 		return waitFor(v1alpha1.ReasonQueued, "Run %s of this group goes first.", first.Name)
 	}
 	f.runs = runs
@@ -315,25 +343,26 @@ func ruleGoverns(ctx context.Context, j *job, f *facts) error {
 		return err
 	case !governed:
 		return complete(v1alpha1.ReasonNotGoverned,
-			"No GroupPolicy with whenFull.prune governs this group, whose type is %s.", groupType)
+			"No GroupPolicy with %s governs this group, whose type is %s.", field(j.purpose()), groupType)
 	}
 	f.rule = rule
 	return nil
 }
 
-// rulePlannedBy requires the rule in force to be the one that the plan was made by. The protection in it is that of the
-// snapshot now.
+// rulePlannedBy requires the rule in force to be the one that the plan was made by. The protection in it, or the gate,
+// is that of the snapshot now.
 func rulePlannedBy(ctx context.Context, j *job, f *facts) error {
 	rule, governed, err := j.ruleInForce(ctx, f, policy.ParseGroupType(string(prunerun.GroupType(j.run))))
 	switch record := j.run.Status.Policy; {
 	case err != nil:
 		return err
 	case !governed:
-		return complete(v1alpha1.ReasonNotGoverned, "No GroupPolicy with whenFull.prune governs this group any more.")
-	case rule.Policy.Name != record.Name:
+		return complete(v1alpha1.ReasonNotGoverned, "No GroupPolicy with %s governs this group any more.",
+			field(j.purpose()))
+	case rule.policy.Name != record.Name:
 		return complete(v1alpha1.ReasonSuperseded, "GroupPolicy %s governs this group now, and no longer %s.",
-			rule.Policy.Name, record.Name)
-	case !plannedBy(record, &rule):
+			rule.policy.Name, record.Name)
+	case !rule.planned(record):
 		return complete(v1alpha1.ReasonSuperseded,
 			"The rule of GroupPolicy %s was edited, or the policy created again, after this plan was made.",
 			record.Name)
@@ -342,20 +371,7 @@ func rulePlannedBy(ctx context.Context, j *job, f *facts) error {
 	return nil
 }
 
-func ruleUsable(_ context.Context, _ *job, f *facts) error { return usable(&f.rule) }
-
-// usable returns what a rule waits for.
-func usable(rule *policy.GoverningRule) error {
-	switch {
-	case rule.Invalid != "":
-		return waitFor(v1alpha1.ReasonPolicyInvalid, "GroupPolicy %s is not valid and removes nobody: %s.",
-			rule.Policy.Name, strings.TrimRight(rule.Invalid, ". "))
-	case len(rule.Unresolved) > 0:
-		return waitFor(v1alpha1.ReasonProtectionUnresolved,
-			"Nobody is removed before the protection is complete; missing: %s.", strings.Join(rule.Unresolved, ", "))
-	}
-	return nil
-}
+func ruleUsable(_ context.Context, _ *job, f *facts) error { return f.rule.usable() }
 
 // groupIsFull and cooledDown do not bind a manual run.
 func groupIsFull(_ context.Context, j *job, f *facts) error {
@@ -370,7 +386,7 @@ func cooledDown(_ context.Context, j *job, f *facts) error {
 	if j.run.Spec.Trigger == v1alpha1.PruneTriggerManual {
 		return nil
 	}
-	holdOff := prunerun.HoldOffAfter(prunerun.PurposeOf(j.run), f.runs, CooldownOf(f.compiled, j.key.Group), j.Now())
+	holdOff := prunerun.HoldOffAfter(j.purpose(), f.runs, CooldownOf(f.compiled, j.key.Group), j.Now())
 	if until := holdOff.CoolingUntil; until.After(j.Now()) {
 		return complete(v1alpha1.ReasonCoolingDown, "The group cools down until %s after its last run.",
 			until.UTC().Format(time.RFC3339))

@@ -3,16 +3,17 @@ package pruning
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/convert"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -26,15 +27,31 @@ const (
 // ruleInForce returns the rule that governs a group of this type by the snapshot, after making sure that the API server
 // has nothing newer that would say otherwise; while it has, the error is errBehind.
 //
-// A policy whose watch is a moment behind may be the one that governs: one that only previews, one that protects more,
-// or the one that was applied together with the run. So the policies of the namespace are listed live: what matters is
-// in the metadata, read page by page, since policies may be many and long. Edits of policies that have nothing to do
-// with the group hold up nothing, however many come.
-func (j *job) ruleInForce(
-	ctx context.Context, f *facts, groupType policy.GroupType,
-) (rule policy.GoverningRule, governed bool, _ error) {
-	rule, governed = f.compiled.GoverningRule(j.key.Group, groupType)
-	found := !governed // nothing to find
+// A policy whose watch is a moment behind may be the one that governs: one that only previews, one that protects or
+// admits more, or the one that was applied together with the run. So the policies of the namespace are listed live:
+// what matters is in the metadata, read page by page, since policies may be many and long. Edits of policies that have
+// nothing to do with the group hold up nothing, however many come.
+func (j *job) ruleInForce(ctx context.Context, f *facts, groupType policy.GroupType) (r rule, governed bool, _ error) {
+	r, governed = j.governing(f.compiled, groupType)
+	var needed []policy.Object
+	if governed {
+		needed = append(slices.Clone(r.policies), r.policy)
+	}
+	if err := j.policiesInForce(ctx, f, groupType, needed); err != nil {
+		return rule{}, false, err
+	}
+	return r, governed, nil
+}
+
+// policiesInForce returns errBehind unless the API server has all of these policies, and no policy that the snapshot
+// lacks and that matters to the run.
+func (j *job) policiesInForce(
+	ctx context.Context, f *facts, groupType policy.GroupType, needed []policy.Object,
+) error {
+	missing := make(map[string]struct{}, len(needed))
+	for i := range needed {
+		missing[needed[i].UID] = struct{}{}
+	}
 	var unseen []string
 	for next := ""; ; {
 		var page metav1.PartialObjectMetadataList
@@ -42,41 +59,43 @@ func (j *job) ruleInForce(
 		err := j.Live.List(ctx, &page,
 			client.InNamespace(j.key.Namespace), client.Limit(objectsPerPage), client.Continue(next))
 		if err != nil {
-			return policy.GoverningRule{}, false, fmt.Errorf("list the policies live: %w", err)
+			return fmt.Errorf("list the policies live: %w", err)
 		}
 		for i := range page.Items {
 			live := &page.Items[i]
 			verdict, seen := f.snapshot.PolicyVerdict(live.Namespace, live.Name, string(live.UID))
-			switch {
-			case !seen || verdict.Generation != live.Generation:
+			if !seen || verdict.Generation != live.Generation {
 				unseen = append(unseen, live.Name)
-			case verdict.UID == rule.Policy.UID:
-				found = true
+				continue
 			}
+			delete(missing, verdict.UID)
 		}
 		if next = page.Continue; next == "" {
 			break
 		}
 	}
-	if !found || len(unseen) > maxUnseenPolicies {
-		return policy.GoverningRule{}, false, errBehind
+	if len(missing) > 0 || len(unseen) > maxUnseenPolicies {
+		return errBehind
 	}
 	for _, name := range unseen {
-		governs, err := j.livePolicyGoverns(ctx, f, name, groupType)
+		matters, err := j.livePolicyMatters(ctx, f, name, groupType)
 		if err != nil {
-			return policy.GoverningRule{}, false, err
+			return err
 		}
-		if governs {
-			return policy.GoverningRule{}, false, errBehind
+		if matters {
+			return errBehind
 		}
 	}
-	return rule, governed, nil
+	return nil
 }
 
-// protectionInForce requires the lists that protect members to be those that the API server has. A watch of lists may
-// be behind while the others are not: it lists anew what may be hundreds of megabytes.
-func protectionInForce(ctx context.Context, j *job, f *facts) error {
-	for _, use := range f.rule.Lists {
+// listsInForce requires the lists that protect members, or that the gate goes by, to be those that the API server has.
+func listsInForce(ctx context.Context, j *job, f *facts) error { return j.listsAre(ctx, f.rule.lists) }
+
+// listsAre returns errBehind unless the API server has these lists. A watch of lists may be behind while the others are
+// not: it lists anew what may be hundreds of megabytes.
+func (j *job) listsAre(ctx context.Context, uses []policy.ListUse) error {
+	for _, use := range uses {
 		live, err := j.liveVersions(ctx, use)
 		if err != nil {
 			return err
@@ -118,8 +137,8 @@ func (j *job) liveVersions(ctx context.Context, use policy.ListUse) (policy.List
 	}
 }
 
-// livePolicyGoverns reports whether the policy of that name, as it is live, may govern the group.
-func (j *job) livePolicyGoverns(
+// livePolicyMatters reports whether the policy of that name, as it is live, may have a say in the run.
+func (j *job) livePolicyMatters(
 	ctx context.Context, f *facts, name string, groupType policy.GroupType,
 ) (bool, error) {
 	live := &v1alpha1.GroupPolicy{}
@@ -138,24 +157,20 @@ func (j *job) livePolicyGoverns(
 	if app == nil {
 		return true, nil
 	}
-	_, governs := app.GoverningRule(j.key.Group, groupType)
-	return governs, nil
+	r, governs := j.governing(app, groupType)
+	// A gate judges members, even if the rule is that of another policy; one that is invalid, nobody knows whom.
+	judges := r.eviction != nil && len(r.eviction.Gates)+len(r.eviction.Unresolved) > 0
+	return governs || judges, nil
 }
 
-// plannedBy reports whether the plan was made by the rule of this very policy, whatever else of the policy was edited
-// since. The generation is enough as well: an older version recorded no hash, or computed it differently.
-func plannedBy(record *v1alpha1.PrunePolicyRecord, rule *policy.GoverningRule) bool {
-	return types.UID(rule.Policy.UID) == record.UID &&
-		(rule.RuleHash() == record.RuleHash || rule.Policy.Generation == record.Generation)
-}
-
-// governedAsPlanned reports whether app still prunes the group by the policy that the plan of run was made by.
+// governedAsPlanned reports whether app still has the rule that the plan of run was made by.
 func governedAsPlanned(app *policy.CompiledApp, run *v1alpha1.PruneRun) bool {
 	if run.Status.Group == nil || run.Status.Policy == nil {
 		return false
 	}
-	rule, ok := app.GoverningRule(run.Spec.GroupID, policy.ParseGroupType(string(run.Status.Group.Type)))
-	return ok && plannedBy(run.Status.Policy, &rule)
+	groupType := policy.ParseGroupType(string(run.Status.Group.Type))
+	r, ok := governing(app, prunerun.PurposeOf(run), run.Spec.GroupID, groupType)
+	return ok && r.planned(run.Status.Policy)
 }
 
 // standsIn reports whether snapshot leaves the plan of a waiting run as valid as before.

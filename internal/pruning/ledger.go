@@ -50,8 +50,8 @@ func (l *ledgers) of(
 	return l.apps[app]
 }
 
-// ledger knows what the runs of one app have removed under policies of each name within 24 hours, so that many runs
-// together keep to maxRemovalsPerDay.
+// ledger knows what the runs of one app have removed under policies of each name, with each purpose, within 24 hours,
+// so that many runs together keep to maxRemovalsPerDay.
 //
 // The records in etcd are the truth: the ledger is filled from them, live, when the app is first pruned in a term. From
 // then on only this process writes records, and it enters each one that it writes or reads again. A batch is reserved
@@ -66,7 +66,13 @@ type ledger struct {
 
 	mu       sync.Mutex
 	filled   bool
-	policies map[string]map[types.UID]entry // by the policy's name and the run
+	accounts map[account]map[types.UID]entry // and the run
+}
+
+// account is what removals are counted by: a policy has a budget for each purpose.
+type account struct {
+	purpose v1alpha1.PrunePurpose
+	policy  string // its name
 }
 
 // entry is what one run takes of the budget until 24 hours after at.
@@ -77,15 +83,15 @@ type entry struct {
 }
 
 func newLedger(app types.NamespacedName, live client.Reader, now func() time.Time) *ledger {
-	return &ledger{app: app, live: live, now: now, policies: make(map[string]map[types.UID]entry)}
+	return &ledger{app: app, live: live, now: now, accounts: make(map[account]map[types.UID]entry)}
 }
 
-// budget is what a run asks of the ledger: limit removals a day for all policies of that name.
+// budget is what a run asks of the ledger: limit removals a day for all policies of that name, with its purpose.
 type budget struct {
-	policy string
-	limit  int
-	run    types.UID
-	now    time.Time
+	account
+	limit int
+	run   types.UID
+	now   time.Time
 }
 
 // Left returns how many members the run may still remove, and when more will be allowed.
@@ -109,13 +115,13 @@ func (l *ledger) Reserve(ctx context.Context, b budget, want int) (granted int, 
 	}
 	left, more := l.left(b)
 	granted = min(want, left)
-	e := l.policies[b.policy][b.run]
+	e := l.accounts[b.account][b.run]
 	if granted > 0 || e.removed > 0 {
 		e.inFlight = granted
 		if granted > 0 {
 			e.at = b.now
 		}
-		l.put(b.policy, b.run, e)
+		l.put(b.account, b.run, e)
 	}
 	return granted, more, nil
 }
@@ -153,9 +159,9 @@ func (l *ledger) enter(run *v1alpha1.PruneRun) {
 	if run.Status.Policy == nil {
 		return
 	}
-	name := run.Status.Policy.Name
+	account := account{prunerun.PurposeOf(run), run.Status.Policy.Name}
 	if !prunerun.RemovedMembers(run) {
-		delete(l.policies[name], run.UID)
+		delete(l.accounts[account], run.UID)
 		return
 	}
 	at := prunerun.Progress(run).LastBatchAt.Time
@@ -166,25 +172,25 @@ func (l *ledger) enter(run *v1alpha1.PruneRun) {
 	if now := l.now(); at.After(now) {
 		at = now
 	}
-	l.put(name, run.UID, entry{removed: int(run.Status.Removed), inFlight: len(prunerun.InFlight(run)), at: at})
+	l.put(account, run.UID, entry{removed: int(run.Status.Removed), inFlight: len(prunerun.InFlight(run)), at: at})
 }
 
-func (l *ledger) put(name string, run types.UID, e entry) {
-	if l.policies[name] == nil {
-		l.policies[name] = make(map[types.UID]entry)
+func (l *ledger) put(account account, run types.UID, e entry) {
+	if l.accounts[account] == nil {
+		l.accounts[account] = make(map[types.UID]entry)
 	}
-	l.policies[name][run] = e
+	l.accounts[account][run] = e
 }
 
 // left does not count what the run itself has in flight. A batch that is never settled, since its run was deleted or
 // ended while the vendor was out of reach, counts for no longer than any other: its plan has expired by then.
 func (l *ledger) left(b budget) (left int, more time.Time) {
 	left = b.limit
-	for run, e := range l.policies[b.policy] {
+	for run, e := range l.accounts[b.account] {
 		ends := e.at.Add(budgetWindow)
 		if !ends.After(b.now) {
 			if b.now.Sub(e.at) > entryLife {
-				delete(l.policies[b.policy], run)
+				delete(l.accounts[b.account], run)
 			}
 			continue
 		}
@@ -203,9 +209,9 @@ func (l *ledger) left(b budget) (left int, more time.Time) {
 func (b budget) exhausted(more time.Time) error {
 	return &waitError{
 		reason: v1alpha1.ReasonBudgetExhausted,
-		message: fmt.Sprintf("GroupPolicy %s allows %s within 24 hours (maxRemovalsPerDay), and as many were made; "+
-			"more may follow from %s on.",
-			b.policy, prunerun.Count(b.limit, "removal", "removals"), more.UTC().Format(time.RFC3339)),
+		message: fmt.Sprintf("GroupPolicy %s allows %s within 24 hours (%s.maxRemovalsPerDay), and as many were made; "+
+			"more may follow from %s on.", b.policy, prunerun.Count(b.limit, "removal", "removals"),
+			field(b.purpose), more.UTC().Format(time.RFC3339)),
 		after: max(more.Sub(b.now), 0) + time.Second,
 	}
 }

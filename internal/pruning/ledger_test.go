@@ -211,7 +211,7 @@ func TestConcurrentBatchesNeverExceedTheBudget(t *testing.T) {
 	)
 	for i := range 50 {
 		wg.Go(func() {
-			b := budget{policy: "p", limit: 1000, run: types.UID(fmt.Sprint(i)), now: now}
+			b := budget{account: seatsOf("p"), limit: 1000, run: types.UID(fmt.Sprint(i)), now: now}
 			granted, _, _ := l.Reserve(t.Context(), b, 30)
 			mu.Lock()
 			defer mu.Unlock()
@@ -237,6 +237,9 @@ func TestLedgerOfAnEarlierTermIsPrivate(t *testing.T) {
 	}
 }
 
+// seatsOf is what removals from full groups by a policy of that name are counted by.
+func seatsOf(policy string) account { return account{v1alpha1.PrunePurposeFreeSeats, policy} }
+
 func TestRemovalsOfOtherDaysDoNotCount(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -250,12 +253,25 @@ func TestRemovalsOfOtherDaysDoNotCount(t *testing.T) {
 	l.Release(run("old", 5, now.Add(-budgetWindow)))
 	l.Release(run("new", 7, now.Add(-budgetWindow+time.Second)))
 	l.Release(run("ahead", 11, now.Add(time.Hour))) // by another clock
-	left, more := l.left(budget{policy: "p", limit: 100, now: now})
+	left, more := l.left(budget{account: seatsOf("p"), limit: 100, now: now})
 	if left != 82 || !more.Equal(now.Add(time.Second)) {
 		t.Errorf("left %d until %s, want 82 until a second from now", left, more.Sub(now))
 	}
-	if left, _ := l.left(budget{policy: "other", limit: 100, now: now}); left != 100 {
+	if left, _ := l.left(budget{account: seatsOf("other"), limit: 100, now: now}); left != 100 {
 		t.Errorf("another policy has %d left", left)
+	}
+	evictions := budget{account: account{v1alpha1.PrunePurposeEvict, "p"}, limit: 100, now: now}
+	if left, _ := l.left(evictions); left != 100 {
+		t.Errorf("the evictions of the policy have %d left", left)
+	}
+	evicted := run("evicted", 20, now)
+	evicted.Spec.Purpose = v1alpha1.PrunePurposeEvict
+	l.Release(evicted)
+	if left, _ := l.left(evictions); left != 80 {
+		t.Errorf("after an eviction of 20, %d are left", left)
+	}
+	if left, _ := l.left(budget{account: seatsOf("p"), limit: 100, now: now}); left != 82 {
+		t.Errorf("after an eviction, full groups have %d left", left)
 	}
 }
 
@@ -282,10 +298,10 @@ func TestBatchThatIsNeverSettledCountsForADay(t *testing.T) {
 	}}
 	l := filledLedger()
 	l.Release(run)
-	if left, _ := l.left(budget{policy: "p", limit: 3, now: now.Add(budgetWindow - time.Second)}); left != 0 {
+	if left, _ := l.left(budget{account: seatsOf("p"), limit: 3, now: now.Add(budgetWindow - time.Second)}); left != 0 {
 		t.Errorf("%d are left within a day, want none", left)
 	}
-	if left, more := l.left(budget{policy: "p", limit: 3, now: now.Add(budgetWindow)}); left != 3 {
+	if left, more := l.left(budget{account: seatsOf("p"), limit: 3, now: now.Add(budgetWindow)}); left != 3 {
 		t.Errorf("%d are left a day later, want 3; more at %s", left, more)
 	}
 }

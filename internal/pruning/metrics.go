@@ -14,8 +14,8 @@ import (
 // Metrics are those of prune runs. A nil *Metrics counts nothing.
 type Metrics struct {
 	runs     *prometheus.CounterVec
-	removed  prometheus.Counter
-	restored prometheus.Counter
+	removed  *prometheus.CounterVec
+	restored *prometheus.CounterVec
 }
 
 // modeNone is the label of a run that ended before a policy was recorded.
@@ -26,27 +26,31 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "groupgate_prune_runs_total",
-			Help: "Prune runs that ended, by the mode of their policy (None: there was no plan) and the reason of " +
-				"their end.",
-		}, []string{"mode", "result"}),
-		removed: prometheus.NewCounter(prometheus.CounterOpts{
+			Help: "Prune runs that ended, by their purpose, the mode of their policy (None: there was no plan) and " +
+				"the reason of their end.",
+		}, []string{"purpose", "mode", "result"}),
+		removed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "groupgate_prune_members_removed_total",
-			Help: "Members that prune runs removed.",
-		}),
-		restored: prometheus.NewCounter(prometheus.CounterOpts{
+			Help: "Members that prune runs removed, by the purpose of the run.",
+		}, []string{"purpose"}),
+		restored: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "groupgate_prune_members_restored_total",
-			Help: "Removed members that undos of prune runs added back.",
-		}),
+			Help: "Removed members that undos of prune runs added back, by the purpose of the run.",
+		}, []string{"purpose"}),
 	}
 	// A series that begins with its first count hides that count from the increase that an alert looks at.
-	for _, mode := range []v1alpha1.PruneMode{
-		v1alpha1.PruneModePreview, v1alpha1.PruneModeApprove, v1alpha1.PruneModeEnforce, modeNone,
-	} {
-		for _, reason := range []string{
-			v1alpha1.ReasonGroupNotFound, v1alpha1.ReasonUnsupportedGroupType, v1alpha1.ReasonVendorRefused,
-			v1alpha1.ReasonActivityUnknown, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonExpired,
+	for _, purpose := range []v1alpha1.PrunePurpose{v1alpha1.PrunePurposeFreeSeats, v1alpha1.PrunePurposeEvict} {
+		m.removed.WithLabelValues(string(purpose))
+		m.restored.WithLabelValues(string(purpose))
+		for _, mode := range []v1alpha1.PruneMode{
+			v1alpha1.PruneModePreview, v1alpha1.PruneModeApprove, v1alpha1.PruneModeEnforce, modeNone,
 		} {
-			m.runs.WithLabelValues(string(mode), reason)
+			for _, reason := range []string{
+				v1alpha1.ReasonGroupNotFound, v1alpha1.ReasonUnsupportedGroupType, v1alpha1.ReasonVendorRefused,
+				v1alpha1.ReasonActivityUnknown, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonExpired,
+			} {
+				m.runs.WithLabelValues(string(purpose), string(mode), reason)
+			}
 		}
 	}
 	registerer.MustRegister(m.runs, m.removed, m.restored)
@@ -61,18 +65,18 @@ func (m *Metrics) runEnded(run *v1alpha1.PruneRun, reason string) {
 	if run.Status.Policy != nil {
 		mode = run.Status.Policy.Mode
 	}
-	m.runs.WithLabelValues(string(mode), reason).Inc()
+	m.runs.WithLabelValues(string(prunerun.PurposeOf(run)), string(mode), reason).Inc()
 }
 
-func (m *Metrics) membersRemoved(n int32) {
+func (m *Metrics) membersRemoved(purpose v1alpha1.PrunePurpose, n int32) {
 	if m != nil {
-		m.removed.Add(float64(n))
+		m.removed.WithLabelValues(string(purpose)).Add(float64(n))
 	}
 }
 
-func (m *Metrics) membersRestored(n int32) {
+func (m *Metrics) membersRestored(purpose v1alpha1.PrunePurpose, n int32) {
 	if m != nil {
-		m.restored.Add(float64(n))
+		m.restored.WithLabelValues(string(purpose)).Add(float64(n))
 	}
 }
 
@@ -82,7 +86,8 @@ const scrapeTimeout = time.Second
 // waitReasons are what a run or an undo can wait for. Being at work is not among them.
 var waitReasons = [...]string{
 	v1alpha1.ReasonPending, v1alpha1.ReasonQueued, v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonBudgetExhausted,
-	v1alpha1.ReasonProtectionUnresolved, v1alpha1.ReasonPolicyInvalid, v1alpha1.ReasonConflicted,
+	v1alpha1.ReasonProtectionUnresolved, v1alpha1.ReasonListUnresolved, v1alpha1.ReasonInGrace,
+	v1alpha1.ReasonPolicyInvalid, v1alpha1.ReasonConflicted,
 	v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonKeyMissing, v1alpha1.ReasonVendorUnavailable,
 	v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonSnapshotBehind,
 }

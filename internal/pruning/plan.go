@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -39,7 +38,7 @@ func (j *job) plan(ctx context.Context) (facts, error) {
 	if err != nil {
 		return f, err
 	}
-	if confirmed.rule.Policy != f.rule.Policy {
+	if confirmed.rule.policy != f.rule.policy {
 		return f, errBehind
 	}
 	return f, j.recordPlan(ctx, &f, plan)
@@ -51,13 +50,18 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 	if err != nil {
 		return policy.Plan{}, err
 	}
-	release, ok := j.plans.acquire(f.group.Members)
-	if !ok {
-		return policy.Plan{}, tooManyLargePlans()
+	members := f.remote.listNamed(ctx, j.run.Spec.Accounts)
+	if !j.named() {
+		release, ok := j.plans.acquire(f.group.Members)
+		if !ok {
+			return policy.Plan{}, tooManyLargePlans()
+		}
+		defer release()
+		members = j.yielding(ctx, f.remote.list(ctx, *f.group))
 	}
-	defer release()
-	members := sparing(prunerun.RefusedByVendor(f.runs, j.Now()), j.yielding(ctx, f.remote.list(ctx, *f.group)))
-	plan, err := policy.PlanPrune(&f.rule, f.state(), budget, members, j.Now())
+	now := j.Now()
+	members = sparing(prunerun.RefusedByVendor(f.runs, now), members)
+	plan, err := f.rule.plan(f.state(), j.named(), prunerun.RecentEvictions(f.runs, now), budget, members, now)
 	switch later, yields := errors.AsType[*laterError](err); {
 	case yields:
 		return policy.Plan{}, later
@@ -65,17 +69,28 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 		return policy.Plan{}, unknownActivity(err)
 	case err != nil:
 		return policy.Plan{}, vendorError("list the members", err)
+	case j.named() && plan.Candidates == 0 && plan.Stay.InGrace > 0:
+		return policy.Plan{}, inGrace(&plan, f.rule.grace(), now)
 	}
 	return plan, nil
 }
 
-// sparing makes members whom the vendor refused to remove count as those of unknown activity, so that they stay: if
-// they came first in every plan, they would take the place of members that can be removed.
+// inGrace makes a run wait until the first of its accounts that joined too short a time ago may be evicted.
+func inGrace(plan *policy.Plan, grace time.Duration, now time.Time) error {
+	return &waitError{
+		reason: v1alpha1.ReasonInGrace, message: prunerun.EvictionMessage(0, 0, plan.Stay.InGrace, grace),
+		after: max(plan.InGraceUntil.Sub(now), 0) + time.Second,
+	}
+}
+
+// sparing makes members whom the vendor refused to remove count as those of whom neither the activity nor the time of
+// joining is known, so that they stay: if they came first in every plan, they would take the place of members that can
+// be removed.
 func sparing(refused map[string]struct{}, members iter.Seq2[policy.Member, error]) iter.Seq2[policy.Member, error] {
 	return func(yield func(policy.Member, error) bool) {
 		for member, err := range members {
 			if _, spared := refused[member.Account]; spared {
-				member.ActivityKnown = false
+				member.ActivityKnown, member.Joined = false, time.Time{}
 			}
 			if !yield(member, err) {
 				return
@@ -122,24 +137,20 @@ func tooManyLargePlans() error {
 // recordPlan writes the plan, and with it the end of a run that removes no member. It is the one place where Preview
 // ends a run: no path leads from it to a removal.
 func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error {
-	now, rule := j.Now(), &f.rule.Rule
-	message := prunerun.PlanMessage(plan.Candidates, len(plan.Removals), rule.InactiveFor)
-	end := endOfPlan(plan, rule, message)
+	now, rule := j.Now(), &f.rule
+	message := rule.message(&plan)
+	end := endOfPlan(plan, rule.mode, message)
 	err := j.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		setGroup(run, f.groupRecord())
 		status := &run.Status
-		status.Policy = &v1alpha1.PrunePolicyRecord{
-			Name: f.rule.Policy.Name, UID: types.UID(f.rule.Policy.UID), Generation: f.rule.Policy.Generation,
-			Mode: v1alpha1.PruneMode(rule.Mode.String()), RuleHash: f.rule.RuleHash(),
-		}
-		status.Plan = planRecord(plan, now)
+		status.Policy, status.Plan = rule.record(), planRecord(plan, rule.grace(), now)
 		j.set(run, v1alpha1.ConditionPlanned, metav1.ConditionTrue, v1alpha1.ReasonPlanned, message)
 		if end != nil {
 			j.setEnd(run, end)
 			return
 		}
-		refuse(status, rule, now)
-		if rule.Mode == policy.ModeApprove {
+		rule.refuse(status, now)
+		if prunerun.NeedsApproval(run) {
 			j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval,
 				prunerun.ApprovalMessage(status.Plan))
 		}
@@ -152,7 +163,7 @@ func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error 
 	case end != nil:
 		j.announceEnd(ctx, end)
 		return errDone
-	case rule.Mode == policy.ModeApprove:
+	case prunerun.NeedsApproval(j.run):
 		j.announce(corev1.EventTypeNormal, v1alpha1.ReasonAwaitingApproval, eventActionPlan,
 			prunerun.ApprovalMessage(j.run.Status.Plan))
 	}
@@ -160,13 +171,16 @@ func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error 
 }
 
 // endOfPlan is how a plan ends that removes no member, nil if it removes some.
-func endOfPlan(plan policy.Plan, rule *policy.PruneRule, message string) *endError {
+func endOfPlan(plan policy.Plan, mode policy.PruneMode, message string) *endError {
 	end := &endError{condition: v1alpha1.ConditionComplete, reason: v1alpha1.ReasonNothingToRemove, message: message}
 	switch {
 	case len(plan.Removals) == 0:
 		return end
-	case rule.Mode == policy.ModePreview:
+	case mode == policy.ModePreview:
 		end.reason, end.message = v1alpha1.ReasonPreviewed, message+" Mode Preview removes nobody."
+		if plan.Breaker != "" {
+			end.message = prunerun.BreakerMessage(plan.Breaker) + " " + end.message
+		}
 		return end
 	}
 	return nil
@@ -195,7 +209,7 @@ func wholeSecond(at time.Time) time.Time {
 	return at
 }
 
-func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
+func planRecord(plan policy.Plan, grace time.Duration, now time.Time) *v1alpha1.PrunePlan {
 	record := &v1alpha1.PrunePlan{
 		CreatedAt:  metav1.NewTime(now),
 		Candidates: int32Of(plan.Candidates),
@@ -203,28 +217,40 @@ func planRecord(plan policy.Plan, now time.Time) *v1alpha1.PrunePlan {
 		Stay: v1alpha1.PlanStay{
 			Protected: int32Of(plan.Stay.Protected), Admin: int32Of(plan.Stay.Admin),
 			Active: int32Of(plan.Stay.Active), Unknown: int32Of(plan.Stay.Unknown),
+			Admitted: int32Of(plan.Stay.Admitted), InGrace: int32Of(plan.Stay.InGrace),
 		},
+		Breaker: plan.Breaker,
+	}
+	if grace > 0 {
+		record.NotBefore = metav1.NewTime(wholeSecond(now.Add(grace)))
 	}
 	for _, removal := range plan.Removals {
-		reason := v1alpha1.RemovalReasonInactive
-		if removal.NeverSpoke {
-			reason = v1alpha1.RemovalReasonNeverSpoke
-		}
 		record.Removals = append(record.Removals, v1alpha1.PlannedRemoval{
-			Account: removal.Account, LastActiveAt: metav1.NewTime(removal.LastActive), Reason: reason,
+			Account: removal.Account, LastActiveAt: metav1.NewTime(removal.LastActive), Reason: removalReason(removal),
+			Policy: removal.Policy, List: removal.List,
 		})
 	}
 	return record
 }
 
+func removalReason(removal policy.Removal) v1alpha1.RemovalReason {
+	switch {
+	case removal.Reason != 0:
+		return v1alpha1.RemovalReason(removal.Reason.String())
+	case removal.NeverSpoke:
+		return v1alpha1.RemovalReasonNeverSpoke
+	}
+	return v1alpha1.RemovalReasonInactive
+}
+
 // planBudget is how many members a plan under the rule may hold. A plan that is not carried out at once holds as many
 // as a day allows: batch by batch, it gets what is left then.
-func (j *job) planBudget(ctx context.Context, rule *policy.GoverningRule) (int, error) {
-	limit := rule.Rule.MaxRemovalsPerDay
-	if rule.Rule.Mode != policy.ModeEnforce {
+func (j *job) planBudget(ctx context.Context, rule *rule) (int, error) {
+	limit := rule.perDay
+	if rule.mode != policy.ModeEnforce {
 		return limit, nil
 	}
-	b := j.budget(rule.Policy.Name, limit)
+	b := j.budget(rule.policy.Name, limit)
 	left, more, err := j.ledger.Left(ctx, b)
 	switch {
 	case err != nil:
@@ -236,5 +262,5 @@ func (j *job) planBudget(ctx context.Context, rule *policy.GoverningRule) (int, 
 }
 
 func (j *job) budget(policy string, limit int) budget {
-	return budget{policy: policy, limit: limit, run: j.run.UID, now: j.Now()}
+	return budget{account: account{j.purpose(), policy}, limit: limit, run: j.run.UID, now: j.Now()}
 }

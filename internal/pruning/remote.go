@@ -37,6 +37,22 @@ func (r *remoteGroup) list(ctx context.Context, group imrest.Group) iter.Seq2[po
 	}
 }
 
+// listNamed lists those of accounts that are members, in the order of accounts.
+func (r *remoteGroup) listNamed(ctx context.Context, accounts []string) iter.Seq2[policy.Member, error] {
+	return func(yield func(policy.Member, error) bool) {
+		members, _, err := r.named(ctx, accounts, time.Time{})
+		if err != nil {
+			yield(policy.Member{}, err)
+			return
+		}
+		for _, account := range accounts {
+			if member, present := members[account]; present && !yield(member, nil) {
+				return
+			}
+		}
+	}
+}
+
 // named returns those of accounts that are members, as they were at asOf or later.
 func (r *remoteGroup) named(
 	ctx context.Context, accounts []string, notAfter time.Time,

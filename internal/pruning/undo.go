@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,7 +35,8 @@ type restoration struct{ *job }
 
 // undo adds the accounts that the run removed back to the group, batch by batch. It asks neither whether pruning is
 // suspended nor which policy governs the group: it removes no member, and an undo is often requested together with a
-// suspension, or with the deletion of the policy.
+// suspension, or with the deletion of the policy. The undo of an eviction leaves out the accounts that the gate of the
+// group refuses still.
 //
 // Every batch begins with the run as the API server has it, so that a batch that was interrupted anywhere is found as
 // it was recorded.
@@ -91,6 +93,11 @@ func (r restoration) restoreBatch(ctx context.Context, f *facts, batch []string,
 	if err != nil {
 		return err
 	}
+	if r.purpose() == v1alpha1.PrunePurposeEvict {
+		if err := r.gateInForce(ctx, f); err != nil {
+			return err
+		}
+	}
 	if free > 0 {
 		batch = batch[:min(len(batch), imrest.MaxAddsPerCall)]
 	}
@@ -100,6 +107,7 @@ func (r restoration) restoreBatch(ctx context.Context, f *facts, batch []string,
 	if err != nil {
 		return err
 	}
+	absent = f.stillRefused(absent, found)
 	if free == 0 {
 		for _, account := range absent {
 			found[account] = v1alpha1.RestoreResultNoSeat
@@ -184,6 +192,46 @@ func (r restoration) undoDecided(ctx context.Context) (*v1alpha1.PruneDecisions,
 	return &decisions, nil
 }
 
+// gateInForce makes sure of whom the gate of the group refuses now, whether or not members are evicted still: what an
+// eviction removed may come back once the gate admits it. An undo is requested once, and often together with an edit of
+// a list: it must not find accounts refused that the next snapshot admits.
+func (r restoration) gateInForce(ctx context.Context, f *facts) error {
+	groupType := f.state().Type
+	gate, _ := f.compiled.GoverningEviction(r.key.Group, groupType)
+	if err := watchesCurrent(ctx, r.job, f); err != nil {
+		return err
+	}
+	if err := r.policiesInForce(ctx, f, groupType, gate.Gates); err != nil {
+		return err
+	}
+	if len(gate.Unresolved) > 0 {
+		return waitFor(v1alpha1.ReasonListUnresolved,
+			"No account is added back while it is not certain which ones the gate of the group refuses: %s.",
+			strings.Join(gate.Unresolved, ", "))
+	}
+	if err := r.listsAre(ctx, gate.Lists); err != nil {
+		return err
+	}
+	f.gate = &gate
+	return nil
+}
+
+// stillRefused puts the accounts that the gate refuses into found, and returns the others. With no gate to go by, it
+// refuses none.
+func (f *facts) stillRefused(accounts []string, found results) (admitted []string) {
+	if f.gate == nil {
+		return accounts
+	}
+	for _, account := range accounts {
+		if _, refused := f.gate.Judge(account); refused {
+			found[account] = v1alpha1.RestoreResultStillRefused
+		} else {
+			admitted = append(admitted, account)
+		}
+	}
+	return admitted
+}
+
 // freeSeats reads the group from the vendor. A group that was created anew under the same id is another one, whose
 // members have never seen those of the old one.
 func (r restoration) freeSeats(ctx context.Context, f *facts) (int, error) {
@@ -199,6 +247,7 @@ func (r restoration) freeSeats(ctx context.Context, f *facts) (int, error) {
 		return 0, fail(v1alpha1.ReasonUnsupportedGroupType, "Nobody can be added to a group of type %q.",
 			group.VendorType)
 	}
+	f.group = &group
 	return max(group.MaxMembers-group.Members, 0), nil
 }
 
@@ -319,7 +368,7 @@ func (r restoration) recordResultsAs(ctx context.Context, found results, message
 	if err != nil {
 		return err
 	}
-	r.Metrics.membersRestored(r.run.Status.Undo.Added - before)
+	r.Metrics.membersRestored(r.purpose(), r.run.Status.Undo.Added-before)
 	return nil
 }
 
@@ -409,7 +458,7 @@ func (r restoration) recordUndoEnd(ctx context.Context, end *endError) error {
 	if err != nil {
 		return err
 	}
-	r.Metrics.membersRestored(r.run.Status.Undo.Added - before)
+	r.Metrics.membersRestored(r.purpose(), r.run.Status.Undo.Added-before)
 	r.announce(eventType, end.reason, eventActionUndo, message)
 	log.FromContext(ctx).Info("Undo of a prune run ended", "group", r.key.Group, "reason", end.reason,
 		"added", r.run.Status.Undo.Added, "message", message)

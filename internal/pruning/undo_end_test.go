@@ -96,7 +96,7 @@ func TestUndoEndsEarly(t *testing.T) {
 			if diff := cmp.Diff([]string{tc.reason}, w.Events.Reasons()); diff != "" {
 				t.Errorf("events (-want,+got)\n%s", diff)
 			}
-			if got := testutil.ToFloat64(r.Metrics.restored); got != float64(tc.added) {
+			if got := testutil.ToFloat64(r.Metrics.restored.WithLabelValues("FreeSeats")); got != float64(tc.added) {
 				t.Errorf("prune_members_restored_total = %v, want %d", got, tc.added)
 			}
 			w.Forget()

@@ -214,7 +214,7 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 	if diff := cmp.Diff([]string{"Undone"}, w.Events.Reasons()); diff != "" {
 		t.Errorf("events (-want,+got)\n%s", diff)
 	}
-	if got := testutil.ToFloat64(r.Metrics.restored); got != toRestore {
+	if got := testutil.ToFloat64(r.Metrics.restored.WithLabelValues("FreeSeats")); got != toRestore {
 		t.Errorf("prune_members_restored_total = %v", got)
 	}
 
