@@ -166,19 +166,28 @@ func (c *runCreator) ensure(ctx context.Context, o order, app *policy.CompiledAp
 // makeRoom deletes runs of the app with the purpose that hold nothing, as far as they are in the way of another run. It
 // reports whether there is room for one.
 func (c *runCreator) makeRoom(ctx context.Context, o order) (bool, error) {
-	var list v1alpha1.PruneRunList
-	err := c.Client.List(ctx, &list, client.InNamespace(o.key.Namespace),
-		client.MatchingFields{withoutPlanIndex: appAndPurpose(o.key.App, o.purpose)}, client.UnsafeDisableDeepCopy)
+	runs, err := c.withoutPlan(ctx, &o)
 	if err != nil {
-		return false, fmt.Errorf("list the prune runs of the app that have no plan: %w", err)
+		return false, err
 	}
-	surplus, room := prunerun.InTheWay(list.Items, maxWithoutPlan-1)
+	surplus, room := prunerun.InTheWay(runs, maxWithoutPlan-1)
 	for i := range surplus {
 		if err := discard(ctx, c.Client, &surplus[i]); err != nil && !apierrors.IsConflict(err) {
 			return false, err
 		}
 	}
 	return room, nil
+}
+
+// withoutPlan returns the runs of the app with the purpose that have no plan, which are not to be changed.
+func (c *runCreator) withoutPlan(ctx context.Context, o *order) ([]v1alpha1.PruneRun, error) {
+	var list v1alpha1.PruneRunList
+	err := c.Client.List(ctx, &list, client.InNamespace(o.key.Namespace),
+		client.MatchingFields{withoutPlanIndex: appAndPurpose(o.key.App, o.purpose)}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("list the prune runs of the app that have no plan: %w", err)
+	}
+	return list.Items, nil
 }
 
 // discard deletes the run in the version that was read: neither another run of its name, nor one whose undo was

@@ -10,7 +10,6 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -68,7 +67,7 @@ type Intake struct {
 	Log   logr.Logger
 
 	once    sync.Once
-	queue   workqueue.TypedRateLimitingInterface[prunerun.Key]
+	queue   groupQueue
 	mu      sync.Mutex
 	pending map[prunerun.Key]*pendingGroup
 	crowds  map[types.NamespacedName]*crowd // by the app
@@ -82,8 +81,7 @@ func (i *Intake) init() {
 	i.once.Do(func() {
 		i.pending = make(map[prunerun.Key]*pendingGroup)
 		i.crowds = make(map[types.NamespacedName]*crowd)
-		i.queue = workqueue.NewTypedRateLimitingQueue(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[prunerun.Key](intakeFirstBackoff, intakeMaxBackoff))
+		i.queue = newGroupQueue()
 	})
 }
 
@@ -118,28 +116,9 @@ func (i *Intake) GroupFull(app policy.Object, groupID string) {
 // Start creates runs until ctx ends.
 func (i *Intake) Start(ctx context.Context) error {
 	i.init()
-	var workers sync.WaitGroup
-	for range intakeWorkers {
-		workers.Go(func() { i.work(ctx) })
-	}
-	<-ctx.Done()
-	i.queue.ShutDown()
-	workers.Wait()
+	i.queue.serve(ctx, i.Guard, guard.Intake, func(key prunerun.Key) { i.process(ctx, key) })
 	i.askers.Wait()
 	return nil
-}
-
-func (i *Intake) work(ctx context.Context) {
-	for {
-		key, shutdown := i.queue.Get()
-		if shutdown {
-			return
-		}
-		if i.Guard.Run(guard.Intake, func() { i.process(ctx, key) }) {
-			i.queue.AddRateLimited(key)
-		}
-		i.queue.Done(key)
-	}
 }
 
 // decision is what happens to a pending group. It is dropped, unless it is to be examined again or the attempt failed.
@@ -166,12 +145,10 @@ func (i *Intake) process(ctx context.Context, key prunerun.Key) {
 	}
 	switch {
 	case decision.failed != nil:
-		i.report(key, decision.failed)
-		i.queue.AddRateLimited(key)
+		i.queue.failed(i.Log, key, decision.failed, "A full group has no prune run yet, trying until it has")
 		return
 	case decision.after > 0:
-		i.queue.Forget(key)
-		i.queue.AddAfter(key, decision.after)
+		i.queue.after(key, decision.after)
 		return
 	}
 	i.queue.Forget(key)
@@ -185,16 +162,6 @@ func (i *Intake) process(ctx context.Context, key prunerun.Key) {
 		return
 	}
 	i.drop(key)
-}
-
-// report logs the first failure of a group as an error and its retries at V(1).
-func (i *Intake) report(key prunerun.Key, err error) {
-	log := i.Log.WithValues("app", key.AppName().String(), "group", key.Group)
-	if i.queue.NumRequeues(key) == 0 && !errors.Is(err, context.Canceled) {
-		log.Error(err, "A full group has no prune run yet, trying until it has", "remedy", remedy(err))
-		return
-	}
-	log.V(1).Info("A full group has no prune run yet, trying until it has", "error", err.Error())
 }
 
 // remedy says what ends the failures to create runs.

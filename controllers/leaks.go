@@ -31,6 +31,16 @@ const (
 	leakRetry = time.Minute
 )
 
+// LeakTakers pass a leak on, each of which must neither do I/O nor wait.
+type LeakTakers []interface{ Leaked(leak policy.Leak) }
+
+// Leaked implements webhookserver.Leaks.
+func (l LeakTakers) Leaked(leak policy.Leak) {
+	for _, taker := range l {
+		taker.Leaked(leak)
+	}
+}
+
 // LeakEvents writes an event on the policy that refuses a member, at most one an hour for each policy, on every
 // replica. The name of an event holds the policy and the hour, so that the replicas do not repeat each other.
 type LeakEvents struct {

@@ -52,7 +52,9 @@ const maxReportedApps = 200
 
 // Report returns what this replica has to say; false before the first publication.
 func (r *Replica) Report() (replicas.Report, bool) {
-	report := replicas.Report{Versions: r.Members.Versions(), Callbacks: map[types.UID]callbackhealth.Seen{}}
+	report := replicas.Report{
+		Versions: r.Members.Versions(), Callbacks: map[types.UID]callbackhealth.Seen{}, Gap: r.Members.OwnGap(),
+	}
 	if report.Versions == nil {
 		return report, false
 	}

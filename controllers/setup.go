@@ -50,7 +50,7 @@ type Controllers struct {
 	// Intake is where the callback server reports full groups.
 	Intake *Intake
 	// Leaks is where the callback server reports members whom the gate refuses.
-	Leaks *LeakEvents
+	Leaks LeakTakers
 	// Replica knows what this replica enforces, and what every replica does.
 	Replica *Replica
 	// Published and TermBegan return channels that the next publication, and the beginning of the next term, close.
@@ -123,11 +123,29 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 	leaks := &LeakEvents{
 		Client: mgr.GetClient(), Now: c.Now, Guard: c.Guard, Log: mgr.GetLogger().WithName("leaks"),
 	}
+	evictions := NewEvictMetrics(c.Registerer, c.Now)
+	strangers := &Strangers{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Snapshots: c.Store, Now: c.Now,
+		Metrics: evictions, Guard: c.Guard, Log: mgr.GetLogger().WithName("strangers"),
+	}
+	changes := &VerdictChanges{
+		Client: mgr.GetClient(), Snapshots: c.Store, Published: snapshot.published.Next, Term: leader,
+		Clients: clients, Strangers: strangers, Now: c.Now,
+		Metrics: evictions, Guard: c.Guard, Log: mgr.GetLogger().WithName("verdicts"),
+	}
+	rounds := &Rounds{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Snapshots: c.Store, Term: leader,
+		Clients: clients, Strangers: strangers, Changes: changes, Gap: c.Members.Gap, Now: c.Now,
+		Metrics: evictions, Guard: c.Guard, Log: mgr.GetLogger().WithName("rounds"),
+	}
+	rounds.Written.Guard = c.Guard
+	status.RoundWritten = rounds.WrittenSource
 	c.Registerer.MustRegister(c.Guard.Collector(pruning.NewWaitCollector(ctx, mgr.GetCache(), c.Now)))
 	runnables := []guard.Runnable{
 		c.Guard.Runnable(guard.Term, leader), c.Guard.Runnable(guard.Intake, intake),
 		c.Guard.Runnable(guard.Sweeper, sweeper), c.Guard.Runnable(guard.Replica, snapshot.Replica.Enforcement),
-		c.Guard.Runnable(guard.Leaks, leaks),
+		c.Guard.Runnable(guard.Leaks, leaks), c.Guard.Runnable(guard.Strangers, strangers),
+		c.Guard.Runnable(guard.Verdicts, changes), c.Guard.Runnable(guard.Rounds, rounds),
 	}
 	if c.Election.Enabled {
 		watches := term.NewWatchAge(mgr.GetCache(), c.Election.LeaseDuration, c.Now, c.Registerer)
@@ -148,7 +166,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		return nil, fmt.Errorf("set up the controllers: %w", err)
 	}
 	return &Controllers{
-		Intake: intake, Leaks: leaks, Replica: snapshot.Replica,
+		Intake: intake, Leaks: LeakTakers{leaks, strangers}, Replica: snapshot.Replica,
 		Published: snapshot.published.Next, TermBegan: leader.Began,
 	}, nil
 }

@@ -66,8 +66,10 @@ type StatusReconciler struct {
 	// Replica, if set, knows which objects every replica enforces, and what callbacks look like; Began is since when.
 	Replica *Replica
 	Began   time.Time
-	Events  events.EventRecorder
-	Now     func() time.Time
+	// RoundWritten, if set, enqueues its requests when a round was begun or finished.
+	RoundWritten func(requestsFunc) source.Source
+	Events       events.EventRecorder
+	Now          func() time.Time
 }
 
 // statusKind is one kind of object whose status is written.
@@ -129,6 +131,10 @@ func (r *StatusReconciler) kinds() []statusKind {
 		(*policy.Snapshot).ListVerdicts, (*policy.Snapshot).ListVerdictsSince)
 	policies := kindOf("grouppolicy-status", &v1alpha1.GroupPolicy{}, r.Snapshots,
 		(*policy.Snapshot).PolicyVerdicts, (*policy.Snapshot).PolicyVerdictsSince)
+	if r.RoundWritten != nil {
+		policies.sources = append(policies.sources,
+			r.RoundWritten(func(context.Context) []reconcile.Request { return policies.all() }))
+	}
 	if r.Replica != nil {
 		enforcement := r.Replica.Enforcement
 		apps.sources = append(apps.sources,
@@ -195,14 +201,18 @@ func (r *StatusReconciler) reconcile(
 	if !r.update(snapshot, object) {
 		return reconcile.Result{}, nil
 	}
-	var result reconcile.Result
+	again, err := r.withRoundBehind(ctx, object, conditions)
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("read the app of the policy: %w", err)
+	}
+	result := reconcile.Result{RequeueAfter: again}
 	if awaitsApp(object) {
 		result.RequeueAfter = stalledAfter
 	}
 	if equality.Semantic.DeepEqual(before, statusOf(object)) || r.awaitsReplicas(object, conditions) {
 		return result, nil
 	}
-	err := r.patch(ctx, object)
+	err = r.patch(ctx, object)
 	switch {
 	case err == nil:
 		r.announce(object, conditions)
@@ -332,11 +342,7 @@ func awaitsApp(object client.Object) bool {
 func (r *StatusReconciler) mergeConditions(before, after []metav1.Condition) []metav1.Condition {
 	merged := make([]metav1.Condition, 0, len(before)+len(after))
 	for _, condition := range after {
-		condition.LastTransitionTime = metav1.NewTime(r.Now()).Rfc3339Copy()
-		if last := meta.FindStatusCondition(before, condition.Type); last != nil && last.Status == condition.Status {
-			condition.LastTransitionTime = last.LastTransitionTime
-		}
-		merged = append(merged, condition)
+		merged = append(merged, r.dated(before, condition))
 	}
 	for _, condition := range before {
 		if !isOurs(condition.Type) {
@@ -346,11 +352,21 @@ func (r *StatusReconciler) mergeConditions(before, after []metav1.Condition) []m
 	return merged
 }
 
+// dated returns a new condition with the time since when it has had its status.
+func (r *StatusReconciler) dated(before []metav1.Condition, condition metav1.Condition) metav1.Condition {
+	condition.LastTransitionTime = metav1.NewTime(r.Now()).Rfc3339Copy()
+	if last := meta.FindStatusCondition(before, condition.Type); last != nil && last.Status == condition.Status {
+		condition.LastTransitionTime = last.LastTransitionTime
+	}
+	return condition
+}
+
 func isOurs(conditionType string) bool {
 	switch conditionType {
 	case v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs, v1alpha1.ConditionReady,
 		v1alpha1.ConditionStalled, v1alpha1.ConditionWarning, v1alpha1.ConditionPruneOverridden,
-		v1alpha1.ConditionVendorReachable, v1alpha1.ConditionCallbacksVerified, v1alpha1.ConditionProgrammed:
+		v1alpha1.ConditionVendorReachable, v1alpha1.ConditionCallbacksVerified, v1alpha1.ConditionProgrammed,
+		v1alpha1.ConditionRoundBehind:
 		return true
 	}
 	return false
@@ -378,11 +394,13 @@ func (r *StatusReconciler) announce(object client.Object, before []metav1.Condit
 	}
 }
 
-// statusOf returns the status of object as it is now.
+// statusOf returns the status of object as it is now, less what others write.
 func statusOf(object client.Object) any {
 	switch o := object.(type) {
 	case *v1alpha1.IMApp:
-		return o.Status
+		status := o.Status
+		status.Round = nil // Rounds writes it
+		return status
 	case *v1alpha1.AccountList:
 		return o.Status
 	case *v1alpha1.GroupPolicy:

@@ -3,11 +3,8 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
-	"iter"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -18,7 +15,6 @@ import (
 	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/policy"
-	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/term"
 )
 
@@ -48,42 +44,22 @@ func (*Sweeper) NeedLeaderElection() bool { return false }
 // Start sweeps until ctx ends. Sweeps of a new app start within a tenth of Interval, those of a deleted app stop within
 // Interval.
 func (s *Sweeper) Start(ctx context.Context) error {
-	var (
-		schedules sync.WaitGroup
-		started   sync.Map // by the UID of the app
-	)
-	defer schedules.Wait()
-	for {
-		for app := range s.apps() {
-			object := app.Object()
-			if _, has := started.LoadOrStore(object.UID, nil); has {
-				continue
-			}
-			schedules.Go(func() { // ends with ctx, and when the app is deleted
-				// After a panic the app is found again, and swept from the first page on.
-				defer started.Delete(object.UID)
-				s.Guard.Run(guard.Sweeper, func() { s.sweepRepeatedly(ctx, object) })
-			})
-		}
-		if !elapses(ctx, s.retryInterval()) {
-			return nil
-		}
-	}
+	s.schedules().run(ctx, s.sweepRepeatedly)
+	return nil
 }
 
-func (s *Sweeper) apps() iter.Seq[*policy.CompiledApp] {
-	if snapshot := s.Snapshots.Load(); snapshot != nil {
-		return snapshot.Apps()
-	}
-	return func(func(*policy.CompiledApp) bool) {}
+func (s *Sweeper) schedules() *schedules {
+	return &schedules{store: s.Snapshots, retry: s.retryInterval, guarded: func(f func()) {
+		s.Guard.Run(guard.Sweeper, f)
+	}}
 }
 
 // sweepRepeatedly sweeps one app until ctx ends or the app is deleted. The first sweep starts after a tenth of
 // Interval, and so does the next attempt if one was impossible, outside a term or while the app is suspended: callbacks
 // that were lost before have waited already.
 func (s *Sweeper) sweepRepeatedly(ctx context.Context, app policy.Object) {
-	sweep := appSweep{Sweeper: s, object: app}
-	for wait := s.retryInterval(); elapses(ctx, wait) && s.has(app); {
+	sweep := s.of(app)
+	for wait := s.retryInterval(); elapses(ctx, wait) && s.schedules().has(app); {
 		wait = s.retryInterval()
 		if sweep.inTerm(ctx) {
 			wait = jittered(s.Interval)
@@ -91,36 +67,11 @@ func (s *Sweeper) sweepRepeatedly(ctx context.Context, app policy.Object) {
 	}
 }
 
-func (s *Sweeper) has(app policy.Object) bool {
-	for have := range s.apps() {
-		if have.Object().UID == app.UID {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *Sweeper) retryInterval() time.Duration { return jittered(s.Interval / 10) }
 
 func jittered(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // G404: it only keeps replicas from acting at the same time
 }
-
-// elapses waits for d and reports whether ctx has not ended.
-func elapses(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
-// errSweepImpossible means that an app cannot be swept now: it is suspended, deleted, recreated, or has no usable
-// credentials.
-var errSweepImpossible = errors.New("the app cannot be swept now")
 
 // appSweep is the sweep of one app, and its position. A sweep that ended early (the term was lost, the vendor failed,
 // the app was suspended) is resumed at the page of the listing where it stopped; a new process begins at the first
@@ -131,12 +82,17 @@ var errSweepImpossible = errors.New("the app cannot be swept now")
 // credentials of that moment, since both may change during a sweep.
 type appSweep struct {
 	*Sweeper
-	object policy.Object
-	// page is the page to begin with, 0 for the first one; visited are the pages that others led to, up to this one.
-	page    uint64
-	visited map[uint64]struct{}
+	appCalls
+	listing
 	// failures counts the groups that got no run.
 	failures int
+}
+
+// of returns the sweep of an app, which begins at the first page.
+func (s *Sweeper) of(app policy.Object) *appSweep {
+	return &appSweep{Sweeper: s, appCalls: appCalls{
+		object: app, reader: s.Client, store: s.Snapshots, clients: s.Clients,
+	}}
 }
 
 // inTerm sweeps once. It returns false if that was impossible: there is no term, or no app that may be pruned.
@@ -148,7 +104,7 @@ func (a *appSweep) inTerm(ctx context.Context) bool {
 	defer leave()
 	err := a.sweep(ctx)
 	switch {
-	case errors.Is(err, errSweepImpossible) || ctx.Err() != nil:
+	case errors.Is(err, errAppUnusable) || ctx.Err() != nil:
 		return false
 	case err != nil:
 		a.Log.Error(err, "Sweep ended early", "app", a.object.Key())
@@ -167,99 +123,15 @@ func (a *appSweep) sweep(ctx context.Context) error {
 	if refused != nil && imrest.ClassOf(refused) != imrest.ClassPermanent {
 		return refused
 	}
-	for resumed := a.page != 0; ; resumed = false {
-		page, err := a.list(ctx)
-		if resumed && imrest.ClassOf(err) == imrest.ClassPermanent {
-			a.restart() // the vendor no longer knows the page
-			page, err = a.list(ctx)
-		}
-		if err != nil {
+	err = a.eachPage(ctx, &a.listing, (*policy.CompiledApp).PrunesByPattern, exact, func(ids []string) error {
+		err := a.sweepGroups(ctx, ids)
+		if imrest.ClassOf(err) != imrest.ClassPermanent {
 			return err
 		}
-		err = a.sweepGroups(ctx, slices.DeleteFunc(page.IDs, func(id string) bool {
-			_, done := slices.BinarySearch(exact, id)
-			return done
-		}))
-		// A permanent refusal costs this page, not those after it.
-		if err != nil && imrest.ClassOf(err) != imrest.ClassPermanent {
-			return err
-		}
-		refused = errors.Join(refused, err)
-		if err := a.nextPage(page.Next); err != nil || a.page == 0 {
-			return errors.Join(refused, err)
-		}
-	}
-}
-
-// nextPage moves on. A listing whose pages lead back to a visited one would never end: it is stopped, and the next
-// sweep starts at the first page.
-func (a *appSweep) nextPage(next uint64) error {
-	if next == 0 {
-		a.restart()
+		refused = errors.Join(refused, err) // a permanent refusal costs this page, not those after it
 		return nil
-	}
-	if _, before := a.visited[next]; before {
-		a.restart()
-		return fmt.Errorf("list the groups of the app: the pages lead back to page %d", next)
-	}
-	if a.visited == nil {
-		a.visited = make(map[uint64]struct{})
-	}
-	a.page, a.visited[next] = next, struct{}{}
-	return nil
-}
-
-func (a *appSweep) restart() { a.page, a.visited = 0, nil }
-
-// app returns the app of the published snapshot.
-func (a *appSweep) app() (*policy.CompiledApp, error) {
-	snapshot := a.Snapshots.Load()
-	if snapshot == nil {
-		return nil, errSweepImpossible
-	}
-	app := snapshot.AppNamed(a.object.Namespace, a.object.Name)
-	if app == nil || app.Object().UID != a.object.UID || app.PruningSuspended() {
-		return nil, errSweepImpossible
-	}
-	return app, nil
-}
-
-// call makes one call with the client of the app, configured as the app is now.
-func (a *appSweep) call(ctx context.Context, do func(*imrest.Client) error) error {
-	var object v1alpha1.IMApp
-	err := a.Client.Get(ctx, client.ObjectKey{Namespace: a.object.Namespace, Name: a.object.Name}, &object)
-	switch {
-	case client.IgnoreNotFound(err) != nil:
-		return fmt.Errorf("read the app: %w", err)
-	case err != nil || string(object.UID) != a.object.UID:
-		return errSweepImpossible
-	}
-	rest, err := a.Clients.Client(ctx, &object)
-	if _, missing := errors.AsType[*imclients.CredentialsError](err); missing {
-		return errSweepImpossible // the status of the app reports it
-	}
-	if err != nil {
-		return err
-	}
-	defer a.Clients.Notice(object.UID)
-	return do(rest)
-}
-
-// list returns the next page of the app's groups, or an empty last page if no policy needs a listing.
-func (a *appSweep) list(ctx context.Context) (imrest.AppGroupsPage, error) {
-	app, err := a.app()
-	if err != nil || !app.PrunesByPattern() {
-		return imrest.AppGroupsPage{}, err
-	}
-	var page imrest.AppGroupsPage
-	err = a.call(ctx, func(rest *imrest.Client) (err error) {
-		page, err = rest.AppGroups(ctx, a.page)
-		return err
 	})
-	if err != nil {
-		return imrest.AppGroupsPage{}, fmt.Errorf("list the groups of the app: %w", err)
-	}
-	return page, nil
+	return errors.Join(refused, err)
 }
 
 // sweepGroups reads those of the groups that could have a run now, as many per call as the vendor allows, and creates
@@ -277,14 +149,9 @@ func (a *appSweep) sweepGroups(ctx context.Context, ids []string) error {
 		if batch, ids, err = a.nextBatch(ctx, app, ids); err != nil || len(batch) == 0 {
 			return err
 		}
-		var groups map[string]imrest.Group
-		err = a.call(ctx, func(rest *imrest.Client) (err error) {
-			// Groups that cannot be read are skipped: their next run reports why.
-			groups, _, err = rest.Groups(ctx, batch)
-			return err
-		})
+		groups, err := a.groups(ctx, batch) // those that cannot be read are skipped: their next run reports why
 		if err != nil {
-			return fmt.Errorf("read the groups: %w", err)
+			return err
 		}
 		for _, id := range batch {
 			if group, ok := groups[id]; ok {
@@ -317,10 +184,6 @@ func (a *appSweep) nextBatch(
 		}
 	}
 	return batch, nil, nil
-}
-
-func (a *appSweep) key(group string) prunerun.Key {
-	return prunerun.Key{Namespace: a.object.Namespace, App: a.object.Name, Group: group}
 }
 
 func (a *appSweep) creator() *runCreator {

@@ -44,7 +44,7 @@ func (w *world) sweeper(r *PruneRunReconciler) *Sweeper {
 }
 
 func (w *world) sweep(s *Sweeper) *appSweep {
-	return &appSweep{Sweeper: s, object: w.Store.Load().AppNamed(w.Namespace, labtest.App).Object()}
+	return s.of(w.Store.Load().AppNamed(w.Namespace, labtest.App).Object())
 }
 
 // pattern is a policy for the groups of a prefix, or for all where it is empty.

@@ -95,7 +95,7 @@ func (h *handler) leaked(x *exchange, app *policy.CompiledApp, query *policy.Joi
 	}
 	if h.leaks != nil {
 		h.leaks.Leaked(policy.Leak{
-			App: app.Object(), Group: query.Group, Account: query.Account,
+			App: app.Object(), Group: query.Group, Type: query.Type, Account: query.Account,
 			Reason: verdict.Reason, Policy: verdict.Policy,
 		})
 	}

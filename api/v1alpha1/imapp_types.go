@@ -180,6 +180,13 @@ type EvictRound struct {
 	// +optional
 	LastFinishedStart metav1.Time `json:"lastFinishedStart,omitzero"`
 
+	// lastTookSeconds is how long that round took, in seconds, at least 0.
+	// Default: absent, none yet. Example: 2400.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	LastTookSeconds int64 `json:"lastTookSeconds,omitempty"`
+
 	// why is what the round was started by: Interval, Gap (no replica was ready
 	// for a time) or RulesChanged (a policy with join.evict is new, or was edited).
 	// No default. Example: Interval.
@@ -203,14 +210,16 @@ type EvictRound struct {
 	Runs int64 `json:"runs"`
 
 	// position is where the round goes on if another replica takes over, at most
-	// 512 characters; written about once a minute.
-	// Default: absent, at the beginning. Example: "page 4711".
+	// 512 characters; written about once a minute. Groups that policies name
+	// exactly come first, then the pages of the app's groups.
+	// Default: absent, at the beginning. Example: "page 4711 after lounge".
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Position string `json:"position,omitempty"`
 
-	// rules identifies what the round was started by: the policies with
+	// rules identifies what was enforced when the round began, or since then when
+	// all groups that a change concerns had been looked at: the policies with
 	// join.evict, and what the gates of their groups say, 16 hex digits.
 	// Default: absent, not known. Example: 6f1c2a9b3d41e07f.
 	//

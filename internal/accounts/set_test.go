@@ -193,3 +193,31 @@ func BenchmarkSet(b *testing.B) {
 		})
 	}
 }
+
+// TestWithout compares sets of many sizes, so that both have the same number of buckets, or not.
+func TestWithout(t *testing.T) {
+	numbered := func(from, to int) (all []string) {
+		for i := from; i < to; i++ {
+			all = append(all, fmt.Sprintf("account-%d", i))
+		}
+		return all
+	}
+	for _, size := range []int{0, 1, 5, 300, 5000} {
+		for _, otherSize := range []int{0, 1, 6, 299, 300, 20_000} {
+			for _, from := range []int{0, 3, 1000} {
+				list, other := numbered(0, size), numbered(from, from+otherSize)
+				var want []string
+				for i, account := range list {
+					if i < from || i >= from+otherSize {
+						want = append(want, account)
+					}
+				}
+				got := slices.Sorted(NewSet(list).Without(NewSet(other)))
+				slices.Sort(want)
+				if !slices.Equal(got, want) {
+					t.Errorf("%d accounts without %d from %d on: %d remain, want %d", size, otherSize, from, len(got), len(want))
+				}
+			}
+		}
+	}
+}

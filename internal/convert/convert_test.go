@@ -324,6 +324,50 @@ func TestPruneRule(t *testing.T) {
 	}
 }
 
+func TestEvictRule(t *testing.T) {
+	cases := map[string]struct {
+		in   v1alpha1.EvictRule
+		want policy.EvictRule
+	}{
+		"Defaults": {
+			v1alpha1.EvictRule{Mode: v1alpha1.PruneModePreview},
+			policy.EvictRule{
+				Grace: 10 * time.Minute, Interval: 24 * time.Hour, MaxRemovals: 100, MaxRemovalsPerDay: 1000,
+			},
+		},
+		"Written": {
+			v1alpha1.EvictRule{
+				Mode: v1alpha1.PruneModeEnforce, Grace: "1d2h3m", Interval: "1h", MaxRemovals: 7, MaxRemovalsPerDay: 8,
+				Notification: v1alpha1.NotificationSilent, Reason: "not on the list",
+			},
+			policy.EvictRule{
+				Mode: policy.ModeEnforce, Grace: 26*time.Hour + 3*time.Minute, Interval: time.Hour, MaxRemovals: 7,
+				MaxRemovalsPerDay: 8, Silent: true, Reason: "not on the list",
+			},
+		},
+		"NoGrace": {
+			v1alpha1.EvictRule{Mode: v1alpha1.PruneModeApprove, Grace: "0m", Notification: v1alpha1.NotificationGroup},
+			policy.EvictRule{
+				Mode: policy.ModeApprove, Interval: 24 * time.Hour, MaxRemovals: 100, MaxRemovalsPerDay: 1000,
+			},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := convert.Policy(&v1alpha1.GroupPolicy{ObjectMeta: meta("lounge"), Spec: v1alpha1.GroupPolicySpec{
+				Groups: []v1alpha1.GroupMatcher{{Value: "lounge"}},
+				Join:   &v1alpha1.JoinSection{Deny: &v1alpha1.AccountSelector{}, Evict: &tc.in},
+			}})
+			if got.Invalid != "" {
+				t.Errorf("invalid: %s", got.Invalid)
+			}
+			if diff := cmp.Diff(&tc.want, got.Join.Evict); diff != "" {
+				t.Errorf("Evict (-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // An object from before a field had a default, as it lies in etcd.
 func TestPolicyWithoutDefaults(t *testing.T) {
 	bare := &v1alpha1.GroupPolicy{ObjectMeta: meta("lounge"), Spec: v1alpha1.GroupPolicySpec{
@@ -353,6 +397,13 @@ func TestPolicyWithoutDefaults(t *testing.T) {
 }
 
 func TestInvalidPolicies(t *testing.T) {
+	evicting := func(change func(*v1alpha1.EvictRule)) func(*v1alpha1.GroupPolicySpec) {
+		return func(s *v1alpha1.GroupPolicySpec) {
+			s.Join.Allow.Accounts = []string{"jared"}
+			s.Join.Evict = &v1alpha1.EvictRule{Mode: v1alpha1.PruneModeEnforce}
+			change(s.Join.Evict)
+		}
+	}
 	cases := map[string]struct {
 		change func(*v1alpha1.GroupPolicySpec)
 		want   []string // in Invalid of the policy, or of the selector it stands in
@@ -502,6 +553,49 @@ func TestInvalidPolicies(t *testing.T) {
 		"RejoinAfterTooLong": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.WhenFull.Prune.RejoinAfter = "30d1s" },
 			want:   []string{"whenFull.prune.rejoinAfter", "at most 30d"},
+		},
+		"EvictMode": {
+			change: evicting(func(r *v1alpha1.EvictRule) { r.Mode = "Later" }),
+			want:   []string{"join.evict.mode", `"Later"`, "Preview, Approve or Enforce"},
+			check:  func(p policy.Policy) bool { return p.Join.Evict.Mode == policy.ModePreview },
+		},
+		"EvictGrace": {
+			change: evicting(func(r *v1alpha1.EvictRule) { r.Grace = "10" }),
+			want:   []string{"join.evict.grace", `"10" is not a duration`},
+			check:  func(p policy.Policy) bool { return p.Join.Evict.Grace == 10*time.Minute },
+		},
+		"EvictGraceInSeconds": {
+			change: evicting(func(r *v1alpha1.EvictRule) { r.Grace = "30s" }), want: []string{"join.evict.grace"},
+		},
+		"EvictGraceTooLong": {
+			change: evicting(func(r *v1alpha1.EvictRule) { r.Grace = "30d1m" }),
+			want:   []string{"join.evict.grace", "0m to 30d"},
+		},
+		"EvictInterval": {
+			change: evicting(func(r *v1alpha1.EvictRule) { r.Interval = "daily" }),
+			want:   []string{"join.evict.interval", `"daily" is not a duration`},
+		},
+		"EvictIntervalTooShort": {
+			change: evicting(func(r *v1alpha1.EvictRule) { r.Interval = "59m" }),
+			want:   []string{"join.evict.interval", "at least 1h"},
+		},
+		"EvictNegative": {
+			change: evicting(func(r *v1alpha1.EvictRule) { r.MaxRemovals = -1 }),
+			want:   []string{"join.evict.maxRemovals", "-1 is out of range"},
+		},
+		"EvictInAudit": {
+			change: func(s *v1alpha1.GroupPolicySpec) {
+				evicting(func(*v1alpha1.EvictRule) {})(s)
+				s.Join.Mode = v1alpha1.JoinModeAudit
+			},
+			want: []string{"join.evict needs mode Enforce"},
+		},
+		"EvictByAnEmptyAllow": {
+			change: func(s *v1alpha1.GroupPolicySpec) {
+				evicting(func(*v1alpha1.EvictRule) {})(s)
+				s.Join.Allow.Accounts = nil
+			},
+			want: []string{"join.evict cannot be combined with an empty allow"},
 		},
 		"ManyAreBounded": {
 			change: func(s *v1alpha1.GroupPolicySpec) { s.Groups = make([]v1alpha1.GroupMatcher, 256) },

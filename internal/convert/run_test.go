@@ -91,6 +91,31 @@ func TestPackedRunHasNoAccountsButThoseThatMatterToJoins(t *testing.T) {
 	}
 }
 
+func TestPackedRunSaysWhetherItNamedAccounts(t *testing.T) {
+	finished := []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}}
+	for name, tc := range map[string]struct {
+		accounts   []string
+		conditions []metav1.Condition
+		want       []string
+	}{
+		"finished":            {[]string{"a", "b", "c"}, finished, []string{"a"}},
+		"finished, of one":    {[]string{"a"}, finished, []string{"a"}},
+		"finished, of all":    {nil, finished, nil},
+		"still to be planned": {[]string{"a", "b"}, nil, []string{"a", "b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := &v1alpha1.PruneRun{}
+			run.Spec.Accounts, run.Status.Conditions = tc.accounts, tc.conditions
+			for range 2 {
+				PackRun(run, time.Now())
+				if diff := cmp.Diff(tc.want, run.Spec.Accounts); diff != "" {
+					t.Errorf("accounts (-want,+got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
 // Whatever a run has recorded, and however often the cache stores it, the packed run decides joins as the run itself
 // does.
 func TestPackedRunsDecideJoinsAsTheRunsDo(t *testing.T) {

@@ -69,7 +69,7 @@ func smallerBudget(p *v1alpha1.GroupPolicy) warning {
 	add := func(field string, perRun, perDay int) {
 		if perRun > perDay {
 			found = append(found, fmt.Sprintf(
-				"%smaxRemovals (%d) is above maxRemovalsPerDay (%d), the smaller of which governs.",
+				"%[1]smaxRemovals (%[2]d) is above %[1]smaxRemovalsPerDay (%[3]d), the smaller of which governs.",
 				field, perRun, perDay))
 		}
 	}
@@ -80,7 +80,7 @@ func smallerBudget(p *v1alpha1.GroupPolicy) warning {
 	}
 	if p.Spec.Join != nil && p.Spec.Join.Evict != nil {
 		rule := evictRule(p.Spec.Join.Evict, &ignored)
-		add("join.evict: ", rule.MaxRemovals, rule.MaxRemovalsPerDay)
+		add("evict.", rule.MaxRemovals, rule.MaxRemovalsPerDay)
 	}
 	return warning{reason: v1alpha1.ReasonSmallerBudget, message: strings.Join(found, " ")}
 }

@@ -46,6 +46,13 @@ func TestPolicyThatDoesNotDoWhatItSeemsToSayIsWarnedOf(t *testing.T) {
 			}}
 		}
 	}
+	evicting := func(most, perDay int32) func(*v1alpha1.GroupPolicySpec) {
+		return func(s *v1alpha1.GroupPolicySpec) {
+			s.Join.Evict = &v1alpha1.EvictRule{
+				Mode: v1alpha1.PruneModePreview, MaxRemovals: most, MaxRemovalsPerDay: perDay,
+			}
+		}
+	}
 	tests := map[string]struct {
 		edit   func(*v1alpha1.GroupPolicySpec)
 		reason string
@@ -76,6 +83,15 @@ func TestPolicyThatDoesNotDoWhatItSeemsToSayIsWarnedOf(t *testing.T) {
 		"a small budget":          {pruning(500, 100), "SmallerBudget", []string{"(500)", "(100)", "smaller"}},
 		"a budget of old, small":  {pruning(0, 50), "SmallerBudget", []string{"(100)", "(50)"}},
 		"a budget that is enough": {pruning(100, 100), "", nil},
+		"a small budget of evictions": {
+			evicting(500, 100), "SmallerBudget", []string{"evict.maxRemovals (500)", "evict.maxRemovalsPerDay (100)"},
+		},
+		"a budget of evictions of old, small":  {evicting(0, 50), "SmallerBudget", []string{"(100)", "(50)"}},
+		"a budget of evictions that is enough": {evicting(100, 100), "", nil},
+		"two small budgets": {func(s *v1alpha1.GroupPolicySpec) {
+			pruning(500, 100)(s)
+			evicting(40, 30)(s)
+		}, "SmallerBudget", []string{"maxRemovals (500)", "evict.maxRemovals (40)"}},
 		"several": {func(s *v1alpha1.GroupPolicySpec) {
 			pruning(500, 100)(s)
 			s.Groups[0].Value = "*"

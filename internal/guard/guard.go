@@ -32,12 +32,16 @@ const (
 	Metrics     Part = "metrics"
 	Notifier    Part = "notifier" // what enqueues work after a publication, or at the beginning of a term
 	Replica     Part = "replica"  // what the replicas know of each other
+	Rounds      Part = "rounds"
+	Strangers   Part = "strangers"
 	Sweeper     Part = "sweeper"
 	Term        Part = "term"
+	Verdicts    Part = "verdicts" // changes of them
 )
 
 var parts = [...]Part{
-	Certificate, Decisions, Informer, Intake, Leaks, Memory, Metrics, Notifier, Replica, Sweeper, Term,
+	Certificate, Decisions, Informer, Intake, Leaks, Memory, Metrics, Notifier, Replica, Rounds, Strangers,
+	Sweeper, Term, Verdicts,
 }
 
 // Guard recovers from panics, logs and counts them. A nil *Guard only recovers.

@@ -1,4 +1,5 @@
-// Package policy decides which accounts may join a group and which members leave a full one.
+// Package policy decides which accounts may join a group, which members leave a full one, and which leave any group
+// because its gates refuse them.
 //
 // It is pure: it reads no clock, no file and no network, and imports the standard library and the account sets only.
 // All input is passed in, so that every rule of the product can be tested without Kubernetes, HTTP or the vendor.
@@ -27,6 +28,13 @@
 // A *rule* says which members to remove from a full group; it is that of the highest-ranked governing policy that has
 // one. A *protected* account is never removed; the protection of every governing policy that has a rule counts. See
 // [CompiledApp.GoverningRule], [PlanPrune] and [GoverningRule.Recheck].
+//
+// A *gate*, where members are judged, is the join section of a governing policy that is not in audit mode. Members are
+// *evicted* by the highest-ranked governing policy with an eviction rule, and judged by all gates: a member is
+// *refused* if they would reject its account now, however it came in. Gates are *uncertain* if a governing policy is
+// invalid, or a reference of a gate resolves to no account: no member is evicted then. A *breaker* is why a plan is
+// more than a routine. See [CompiledApp.GoverningEviction], [GoverningEviction.Judge], [PlanEviction] and
+// [NewlyRefused].
 //
 // A *reference* names a list or selects lists by their labels. To *resolve* it is to find the accounts that it stands
 // for now. A policy is *parsed* when it arrives, and resolved again whenever one of its lists changes.

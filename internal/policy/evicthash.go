@@ -60,6 +60,15 @@ func (p *parsedPolicy) resolveGate(references []*reference) ([]resolvedReference
 //
 // It may change when nothing changes for any group: it goes by the matchers of the policies, and not by group types.
 func (a *CompiledApp) EvictHash() string {
+	return a.hashGates(func(p *resolvedPolicy) fingerprint { return p.gate })
+}
+
+// EvictRulesHash is EvictHash without the accounts of lists: it changes with the policies alone.
+func (a *CompiledApp) EvictRulesHash() string {
+	return a.hashGates(func(p *resolvedPolicy) fingerprint { return p.parsedPolicy.gate })
+}
+
+func (a *CompiledApp) hashGates(gate func(*resolvedPolicy) fingerprint) string {
 	evicting := a.groups.evicting()
 	relevant := map[*resolvedPolicy]bool{}
 	var gates multiset
@@ -70,7 +79,7 @@ func (a *CompiledApp) EvictHash() string {
 		for _, p := range b.policies {
 			if p.gate != 0 && !relevant[p] {
 				relevant[p] = true
-				gates.add(p.gate)
+				gates.add(gate(p))
 			}
 		}
 	}

@@ -149,11 +149,19 @@ func dump(s *Snapshot, queries []JoinQuery) []string {
 	for a := range s.Apps() {
 		lines = append(lines, fmt.Sprintf("%v %v %d %v", a.Object(), a.SDKAppID(), len(a.Tokens()),
 			slices.Collect(a.ExactPruneGroups())))
+		interval, evicts := a.EvictInterval()
+		lines = append(lines, fmt.Sprintf("%v %t %v %t %s", slices.Collect(a.ExactEvictGroups()), a.EvictsByPattern(),
+			interval, evicts, a.EvictHash()))
 		for _, q := range queries {
 			g, ok := a.GoverningRule(q.Group, q.Type)
 			v := a.DecideJoin(q)
 			by, audit := orNone(v.Policy), orNone(v.AuditPolicy)
 			v.Policy, v.AuditPolicy = nil, nil
+			e, evicts := a.GoverningEviction(q.Group, q.Type)
+			refused, isRefused := e.Judge(q.Account)
+			lines = append(lines, fmt.Sprintf("%t %t %+v %s %+v %v %v %q %v by %s (%s) %t", a.MayEvict(q.Group), evicts,
+				e.Policy, e.RuleHash(), e.Rule, e.Gates, e.Lists, e.Unresolved, refused.Reason, orNone(refused.Policy),
+				e.DenyingList(q.Account), isRefused))
 			lines = append(lines, fmt.Sprintf("%+v: %+v by %s, %s; %v %t %+v %+v %s %q %t", q, v, by, audit,
 				a.MayPrune(q.Group), ok, g.Policy, g.Rule, g.Invalid, g.Unresolved, g.Protects(q.Account)))
 		}

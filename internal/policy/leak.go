@@ -5,6 +5,7 @@ package policy
 type Leak struct {
 	App            Object
 	Group, Account string
+	Type           GroupType
 	Reason         Reason
 	// Policy refuses the account; nil where the app refuses all joins of unmatched groups, or a run does.
 	Policy *Object

@@ -99,6 +99,15 @@ func (n naive) invalid(p Policy) bool {
 	if p.Join != nil && p.Join.Reject.Code != 0 && (p.Join.Reject.Code < 10100 || p.Join.Reject.Code > 10200) {
 		return true
 	}
+	if p.Join != nil && p.Join.Evict != nil {
+		j := p.Join
+		gated := j.Allow != nil &&
+			(len(j.Allow.Accounts) > 0 || len(j.Allow.Prefixes) > 0 || len(j.Allow.Lists) > 0 || j.Allow.Invalid != "")
+		if !gated && (j.Allow != nil || j.Deny == nil) || j.Audit || j.Triggers != 0 && j.Triggers != 7 ||
+			j.Evict.Grace > 30*24*time.Hour || j.Evict.Interval < time.Hour {
+			return true
+		}
+	}
 	return p.Prune != nil && (p.Prune.InactiveFor < 24*time.Hour || p.Prune.Protect != nil &&
 		p.Prune.Protect.Invalid != "")
 }
@@ -443,4 +452,180 @@ func (n naive) goes(a *App, group string, t GroupType, planned Removal, current 
 		}
 	}
 	return true
+}
+
+// evicting returns the governing policies with an eviction rule, the highest-ranked first.
+func (n naive) evicting(a *App, group string, t GroupType) []Policy {
+	var found []Policy
+	for _, p := range n.judging(a, group, t) {
+		if p.Join != nil && p.Join.Evict != nil {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// judging returns the policies that govern a group of this type, which must be known.
+func (n naive) judging(a *App, group string, t GroupType) []Policy {
+	var found []Policy
+	for _, p := range n.matching(a, group) {
+		if t != TypeUnknown && n.typeListed(p, t) {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+func (n naive) mayEvict(a *App, group string) bool {
+	for _, p := range n.matching(a, group) {
+		if p.Join != nil && p.Join.Evict != nil && !n.invalid(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// uncertain reports whether it is not certain whom the gates refuse.
+func (n naive) uncertain(a *App, group string, t GroupType) bool {
+	for _, p := range n.judging(a, group, t) {
+		if n.invalid(p) {
+			return true
+		}
+		if p.Join == nil || p.Join.Audit {
+			continue
+		}
+		for _, selector := range []*AccountSelector{p.Join.Allow, p.Join.Deny} {
+			if selector == nil {
+				continue
+			}
+			for _, ref := range selector.Lists {
+				listed := 0
+				for _, l := range n.lists(p.Namespace, ref) {
+					listed += l.Accounts.Len()
+				}
+				if listed == 0 {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// refuses is the verdict on a member: by each trigger, a section refuses the account.
+func (n naive) refuses(a *App, group string, t GroupType, account string) (reason Reason, by string) {
+	if account == a.AdminAccount {
+		return 0, ""
+	}
+	n.in.Refusals = nil
+	deniers, closers := map[string]bool{}, map[string]bool{}
+	for _, trigger := range []Trigger{TriggerApply, TriggerInvite, TriggerRESTAPI} {
+		v := n.join(a, JoinQuery{Group: group, Type: t, Account: account, Trigger: trigger, Now: now}, false)
+		if v.Reason != ReasonDenied && v.Reason != ReasonNotListed {
+			return 0, ""
+		}
+		if v.Reason == ReasonDenied {
+			deniers[v.Policy.Name] = true
+		} else {
+			closers[v.Policy.Name] = true
+		}
+	}
+	reason, policies := ReasonNotListed, closers
+	if len(deniers) > 0 {
+		reason, policies = ReasonDenied, deniers
+	}
+	for _, p := range n.matching(a, group) {
+		if policies[p.Name] {
+			return reason, p.Name
+		}
+	}
+	panic("a policy refused that does not match")
+}
+
+// evictionPlan returns nil when there must be none. Its removals have no list.
+func (n naive) evictionPlan(a *App, group string, s EvictionState, members []Member, now time.Time) *Plan {
+	rules := n.evicting(a, group, s.Group.Type)
+	if len(rules) == 0 || n.uncertain(a, group, s.Group.Type) {
+		return nil
+	}
+	rule := rules[0].Join.Evict
+	plan := &Plan{}
+	done := map[string]bool{}
+	for _, m := range members {
+		if done[m.Account] {
+			plan.Repeated++
+			continue
+		}
+		done[m.Account] = true
+		if m.Role == RoleMember && m.Account != a.AdminAccount {
+			plan.Ordinary++
+		}
+		reason, by := n.refuses(a, group, s.Group.Type, m.Account)
+		if m.Role == RoleOwner || m.Role == RoleAdmin || m.Account == a.AdminAccount {
+			plan.Stay.Admin++
+		} else if m.Role == RoleUnknown {
+			plan.Stay.Unknown++
+		} else if reason == 0 {
+			plan.Stay.Admitted++
+		} else if m.Joined.IsZero() || m.Joined.After(now) {
+			plan.Stay.Unknown++
+		} else if m.Joined.Add(rule.Grace).After(now) {
+			plan.Stay.InGrace++
+			if out := m.Joined.Add(rule.Grace); plan.InGraceUntil.IsZero() || out.Before(plan.InGraceUntil) {
+				plan.InGraceUntil = out
+			}
+		} else {
+			plan.Candidates++
+			r := Removal{Account: m.Account, Joined: m.Joined, LastActive: m.Joined, Reason: reason, Policy: by}
+			if m.ActivityKnown && m.LastSpoke.After(m.Joined) && !m.LastSpoke.After(now) {
+				r.LastActive = m.LastSpoke
+			}
+			plan.Removals = append(plan.Removals, r)
+		}
+	}
+	if s.Named {
+		plan.Ordinary = s.Group.Members - 21
+		if plan.Ordinary < 0 {
+			plan.Ordinary = 0
+		}
+	}
+	sort.Slice(plan.Removals, func(i, j int) bool {
+		x, y := plan.Removals[i], plan.Removals[j]
+		return x.Joined.After(y.Joined) || x.Joined.Equal(y.Joined) && x.Account < y.Account
+	})
+	all := plan.Candidates + s.Recent
+	if plan.Candidates > 0 && (float64(all) > 0.2*float64(plan.Ordinary)+1e-9 || all > rule.MaxRemovals ||
+		all > 2 && s.Group.Members < 15) {
+		plan.Breaker = "no routine"
+	}
+	most := rule.MaxRemovals
+	if most > s.Budget {
+		most = s.Budget
+	}
+	if most > 1000 {
+		most = 1000
+	}
+	if most < 0 {
+		most = 0
+	}
+	if len(plan.Removals) > most {
+		plan.Removals = plan.Removals[:most]
+	}
+	if len(plan.Removals) == 0 {
+		plan.Removals = nil
+	}
+	return plan
+}
+
+// evicts reports whether a planned eviction is to happen, by the facts of now.
+func (n naive) evicts(
+	a *App, group string, t GroupType, planned Removal, current map[string]Member, now time.Time,
+) bool {
+	m, present := current[planned.Account]
+	if !present || m.Role != RoleMember || m.Account == a.AdminAccount || m.Joined.IsZero() || m.Joined.After(now) ||
+		n.uncertain(a, group, t) {
+		return false
+	}
+	reason, _ := n.refuses(a, group, t, m.Account)
+	return reason != 0 && !m.Joined.After(planned.LastActive)
 }

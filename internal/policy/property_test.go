@@ -88,6 +88,7 @@ func drawPolicy(t *rapid.T) Policy {
 				Code: rapid.SampledFrom([]int32{0, 1, 10100, 10110, 10200, 10201}).Draw(t, "code"), Message: p.Key(),
 			},
 		}
+		drawEvict(t, p.Join)
 	}
 	if rapid.IntRange(0, 3).Draw(t, "prune") > 0 {
 		p.Prune = &PruneRule{
@@ -107,6 +108,31 @@ func drawPolicy(t *rapid.T) Policy {
 		p.Invalid = "bad"
 	}
 	return p
+}
+
+// drawEvict adds an eviction rule to some sections, and makes nearly all of those fit for one.
+func drawEvict(t *rapid.T, j *JoinSection) {
+	if rapid.Bool().Draw(t, "stays") {
+		return
+	}
+	j.Evict = &EvictRule{
+		Mode: ModeEnforce, Grace: time.Duration(rapid.SampledFrom([]int{0, 0, 1, 10}).Draw(t, "grace")) * day,
+		Interval:    time.Duration(rapid.IntRange(1, 3).Draw(t, "interval")) * time.Hour,
+		MaxRemovals: rapid.IntRange(1, 5).Draw(t, "max"), MaxRemovalsPerDay: 1000,
+	}
+	if rapid.IntRange(0, 19).Draw(t, "bad rule") == 0 {
+		j.Evict.Grace = 31 * day
+	}
+	if rapid.IntRange(0, 9).Draw(t, "unfit") == 0 {
+		return
+	}
+	j.Audit, j.Triggers = false, 0
+	if rapid.Bool().Draw(t, "all triggers") {
+		j.Triggers = everyTrigger
+	}
+	if j.Allow != nil && len(j.Allow.Accounts)+len(j.Allow.Prefixes)+len(j.Allow.Lists) == 0 || j.Deny == nil {
+		j.Allow = naming(rapid.SampledFrom(someAccounts).Draw(t, "allowed"))
+	}
 }
 
 func drawList(t *rapid.T) List {

@@ -22,12 +22,14 @@ type Report struct {
 	Versions Versions `json:"versions"`
 	// Callbacks is what the callbacks of IMApps looked like, by their UIDs; apps without a callback are left out.
 	Callbacks map[types.UID]callbackhealth.Seen `json:"callbacks,omitempty"`
+	// Gap is when the replica became ready, if none was until then.
+	Gap time.Time `json:"gap,omitzero"`
 }
 
 // says reports whether r says the same as other, so that it need not be written before it is time to. What is told of
 // callbacks is their verdict: their times change all the time.
 func (r Report) says(other Report) bool {
-	return maps.Equal(r.Versions, other.Versions) && maps.EqualFunc(r.Callbacks, other.Callbacks,
+	return r.Gap.Equal(other.Gap) && maps.Equal(r.Versions, other.Versions) && maps.EqualFunc(r.Callbacks, other.Callbacks,
 		func(a, b callbackhealth.Seen) bool { return a.Verdict() == b.Verdict() })
 }
 
@@ -64,9 +66,9 @@ func newLease(pod Pod, started, now time.Time, report Report) (*coordination.Lea
 
 // leased is what a Lease says.
 type leased struct {
-	name    string
-	renewed time.Time
-	report  Report
+	name             string
+	started, renewed time.Time
+	report           Report
 }
 
 // readLease reads the Lease of a replica. One whose report cannot be read, that of a later release perhaps, is of a
@@ -75,6 +77,9 @@ func readLease(lease *coordinationv1.Lease) leased {
 	l := leased{name: lease.Name}
 	if lease.Spec.HolderIdentity != nil {
 		l.name = *lease.Spec.HolderIdentity
+	}
+	if lease.Spec.AcquireTime != nil {
+		l.started = lease.Spec.AcquireTime.Time
 	}
 	if lease.Spec.RenewTime != nil {
 		l.renewed = lease.Spec.RenewTime.Time

@@ -52,15 +52,16 @@ type Members struct {
 	// failing are the watches of this replica that have not been in order for failingFor, each with since when.
 	failing map[Watch]time.Time
 	others  map[string]*member // by the names of their Leases
+	gaps    gaps
 }
 
 // member is another replica.
 type member struct {
 	name   string
 	report Report
-	// renewed is the time of its last report by its own clock, heard by this one.
-	renewed, heard time.Time
-	behind         map[Watch]mark
+	// started and renewed are the times of its start and of its last report by its own clock, heard by this one.
+	started, renewed, heard time.Time
+	behind                  map[Watch]mark
 }
 
 // mark is a version that a replica had not reached at a time at which this one had.
@@ -78,11 +79,12 @@ func NewMembers(pod Pod, now func() time.Time) *Members {
 	return m
 }
 
-// expect says that from now on this replica's own Lease is to be seen.
+// expect says that this replica is ready, and that from now on its own Lease is to be seen.
 func (m *Members) expect() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.seen = m.now()
+	m.gaps.ready = m.seen
 }
 
 // allListed says that the Leases of the others are known.
@@ -99,6 +101,9 @@ func (m *Members) Published(versions, changed Versions) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.own, m.changed = versions, changed
+	if m.lease == "" && m.gaps.ready.IsZero() {
+		m.gaps.ready = now // without Leases nothing else is waited for
+	}
 	for w, version := range versions {
 		if _, ok := m.began[w]; !ok {
 			m.began[w] = mark{version: version, since: now}
@@ -194,8 +199,9 @@ func (m *Members) put(lease string, l leased) {
 		m.others[lease] = other
 	case !l.renewed.Equal(other.renewed):
 		other.heard = now
+		m.gaps.heard(l.started)
 	}
-	other.name, other.report, other.renewed = l.name, l.report, l.renewed
+	other.name, other.report, other.started, other.renewed = l.name, l.report, l.started, l.renewed
 	m.compare(now)
 }
 

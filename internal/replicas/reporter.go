@@ -2,6 +2,7 @@ package replicas
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -56,6 +57,7 @@ func (*Reporter) NeedLeaderElection() bool { return false }
 // and answers no callback any more; this one does not yet.
 func (r *Reporter) Start(ctx context.Context) error {
 	r.started = r.Now()
+	r.Members.starts(r.started)
 	if r.written.IsZero() { // not again after a panic
 		if err := r.remove(ctx); err != nil {
 			r.Log.Info("The Lease of an earlier process in this Pod could not be deleted", "reason", err.Error())
@@ -131,7 +133,8 @@ func (r *Reporter) Reported() error {
 	return fmt.Errorf("waiting for the Lease %s", r.Pod.Lease())
 }
 
-// Leave deletes the Lease: this replica answers no callback any more. Without it the Lease would go with the Pod.
+// Leave deletes the Lease: this replica answers no callback any more. Without it the Lease would go with the Pod. The
+// Lease is renewed before that, since a replica that is to take over must know that this one answered until now.
 func (r *Reporter) Leave(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,7 +142,10 @@ func (r *Reporter) Leave(ctx context.Context) {
 	if r.written.IsZero() {
 		return
 	}
-	if err := r.remove(ctx); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	err := errors.Join(r.write(ctx, r.Now(), r.report), r.remove(ctx))
+	if err != nil {
 		r.Log.Info("The Lease of this replica could not be deleted, it will go with the Pod", "reason", err.Error())
 	}
 }

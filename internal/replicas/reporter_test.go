@@ -108,10 +108,13 @@ func TestLeaseSaysWhatWasReported(t *testing.T) {
 			t.Error(err)
 		}
 		got := readLease(&r.last)
+		if !got.started.Equal(r.started) {
+			t.Errorf("started at %s, want %s", got.started, r.started)
+		}
 		if !got.renewed.Equal(r.writes[0]) {
 			t.Errorf("renewed at %s, want %s", got.renewed, r.writes[0])
 		}
-		want := leased{name: pod.Name, renewed: got.renewed, report: Report{Versions: versions("100")}}
+		want := leased{name: pod.Name, started: got.started, renewed: got.renewed, report: Report{Versions: versions("100")}}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(leased{})); diff != "" {
 			t.Errorf("read (-want,+got):\n%s", diff)
 		}
@@ -201,7 +204,11 @@ func TestNothingIsWrittenAfterTheEnd(t *testing.T) {
 		defer r.stop()
 		r.publish("100")
 		elapse(2 * time.Second)
+		elapse(3 * time.Second)
 		r.Leave(t.Context())
+		if last := r.writes[len(r.writes)-1]; !last.Equal(time.Now()) {
+			t.Errorf("the Lease was last renewed at %s, before the end at %s", last, time.Now())
+		}
 		writes := len(r.writes)
 		r.publish("101")
 		elapse(time.Minute)

@@ -214,10 +214,16 @@ func (c call) lane() lane {
 	return laneNormal
 }
 
-type urgentKey struct{}
+type (
+	urgentKey struct{}
+	sweepKey  struct{}
+)
 
 // Urgent makes the calls that are made with the context go before those of other runs.
 func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+// Sweep makes all other calls go before those that are made with the context, as they go before Groups and AppGroups.
+func Sweep(ctx context.Context) context.Context { return context.WithValue(ctx, sweepKey{}, true) }
 
 // do makes a call. The error is an *Error, ErrTooLate, or the cause of a context that ended.
 func (c *Client) do(ctx context.Context, call call) error {
@@ -228,6 +234,7 @@ func (c *Client) do(ctx context.Context, call call) error {
 		MaxInterval:         maxBackOff,
 	}
 	call.urgent = ctx.Value(urgentKey{}) != nil
+	call.sweep = call.sweep || ctx.Value(sweepKey{}) != nil
 	var notBefore time.Time
 	signedAnew := false
 	var failed *Error

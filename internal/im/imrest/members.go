@@ -44,6 +44,9 @@ type Member struct {
 	ActivityKnown bool
 }
 
+// Ordinary reports whether the member is neither the owner nor an admin, and has no role that is unknown.
+func (m Member) Ordinary() bool { return m.Role == roleMember }
+
 // memberFilter lists the fields of the response besides the account.
 var memberFilter = []string{"Role", "JoinTime", "LastSendMsgTime", "MuteUntil"}
 

@@ -231,7 +231,7 @@ func (w *World) intercepted() client.Client {
 		) error {
 			run, ok := obj.(*v1alpha1.PruneRun)
 			if !ok {
-				return fmt.Errorf("patched a %T", obj)
+				return c.SubResource(sub).Patch(ctx, obj, patch, opts...)
 			}
 			send := func() error {
 				if err := ctx.Err(); err != nil {
