@@ -32,8 +32,8 @@ func (c *Checker) checkEvictions() (lines []Line) {
 	return lines
 }
 
-// checkRound looks at the round of an app. Which callbacks the vendor sends after a join cannot be asked for: nothing is
-// wrong where none comes, as the round finds everybody, but later.
+// checkRound looks at the round of an app. Which callbacks the vendor sends after a join cannot be asked for: nothing
+// is wrong where none comes, as the round finds everybody, but later.
 func (c *Checker) checkRound(app *v1alpha1.IMApp, evicting []*v1alpha1.GroupPolicy) Line {
 	name, round := app.Namespace+"/"+app.Name, app.Status.Round
 	late := slices.IndexFunc(evicting, func(p *v1alpha1.GroupPolicy) bool {
@@ -45,8 +45,8 @@ func (c *Checker) checkRound(app *v1alpha1.IMApp, evicting []*v1alpha1.GroupPoli
 	switch {
 	case late >= 0:
 		behind := condition(evicting[late].Status.Conditions, v1alpha1.ConditionRoundBehind)
-		return evictions.warn("see docs/alerts.md#groupgateroundbehind", "%s: RoundBehind is True (%s) for %s: %s", name,
-			behind.Reason, evicting[late].Name, behind.Message)
+		return evictions.warn("see docs/alerts.md#groupgateroundbehind", "%s: RoundBehind is True (%s) for %s: %s",
+			name, behind.Reason, evicting[late].Name, behind.Message)
 	case app.Spec.Pruning == v1alpha1.PruningSuspended:
 		return evictions.warn("set spec.pruning to Enabled when it may go on",
 			"%s: pruning is suspended, so that nobody is evicted, and no round begins", name)
@@ -59,12 +59,12 @@ func (c *Checker) checkRound(app *v1alpha1.IMApp, evicting []*v1alpha1.GroupPoli
 		return evictions.ok("%s: the first round began %s ago (%s): %s; %s", name, began, round.Why, progress, switches)
 	}
 	if round.FinishedAt.IsZero() {
-		return evictions.ok("%s: a round began %s ago (%s): %s. All groups were looked at since %s ago; %s", name, began,
-			round.Why, progress, c.ago(round.LastFinishedStart.Time), switches)
+		return evictions.ok("%s: a round began %s ago (%s): %s. All groups were looked at since %s ago; %s", name,
+			began, round.Why, progress, c.ago(round.LastFinishedStart.Time), switches)
 	}
-	return evictions.ok("%s: the last round began %s ago (%s) and took %s: %d groups looked at, %d needed a run; %s", name,
-		began, round.Why, round.FinishedAt.Sub(round.StartedAt.Time).Round(time.Second), round.Groups, round.Runs,
-		switches)
+	return evictions.ok("%s: the last round began %s ago (%s) and took %s: %d groups looked at, %d needed a run; %s",
+		name, began, round.Why, round.FinishedAt.Sub(round.StartedAt.Time).Round(time.Second), round.Groups,
+		round.Runs, switches)
 }
 
 func (c *Checker) ago(at time.Time) time.Duration { return max(c.Now().Sub(at), 0).Round(time.Second) }

@@ -33,7 +33,7 @@ func TestRoundOfAnAppThatEvicts(t *testing.T) {
 	}{
 		"ended": {
 			round: &ended, result: OK,
-			want: "chat/prod: the last round began 3h0m0s ago (Interval) and took 1h0m0s: 812 groups looked at, 2 needed",
+			want: "the last round began 3h0m0s ago (Interval) and took 1h0m0s: 812 groups looked at, 2 needed",
 		},
 		"under way": {round: &underWay, result: OK, want: "All groups were looked at since 25h0m0s ago"},
 		"the first": {round: &first, result: OK, want: "the first round began 1m0s ago (RulesChanged): 5 groups"},

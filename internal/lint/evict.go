@@ -53,8 +53,9 @@ func (c *checking) checkEmptyLists(at place, namespace string, s selector) {
 		}
 		if found != "" && !filled {
 			field := fmt.Sprintf("%s.lists[%d]", s.field, i)
-			c.add(at, Warning, field, "%s: AccountList %s has no accounts, as if they were deleted by mistake: join.evict "+
-				"evicts nobody while it is empty; remove the reference, or fill the list", field, strconv.Quote(found))
+			c.add(at, Warning, field, "%s: AccountList %s has no accounts, as if they were deleted by mistake: "+
+				"join.evict evicts nobody while it is empty; remove the reference, or fill the list",
+				field, strconv.Quote(found))
 		}
 	}
 }

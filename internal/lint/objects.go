@@ -59,8 +59,8 @@ func (c *checking) checkObjects() {
 		switch {
 		case app == nil:
 		case run.Spec.Purpose == v1alpha1.PrunePurposeEvict && !app.MayEvict(run.Spec.GroupID):
-			c.add(at, Warning, "spec.groupID", "spec.groupID: no policy among the manifests evicts members of group %s: "+
-				"correct the id, or write a policy with join.evict", run.Spec.GroupID)
+			c.add(at, Warning, "spec.groupID", "spec.groupID: no policy among the manifests evicts members of group "+
+				"%s: correct the id, or write a policy with join.evict", run.Spec.GroupID)
 		case run.Spec.Purpose != v1alpha1.PrunePurposeEvict && !app.MayPrune(run.Spec.GroupID):
 			c.add(at, Warning, "spec.groupID", "spec.groupID: no policy among the manifests prunes group %s: "+
 				"correct the id, or write a policy with whenFull", run.Spec.GroupID)

@@ -93,8 +93,8 @@ var waitReasons = [...]string{
 }
 
 // WaitCollector is groupgate_prune_wait_seconds: for each reason, how long the run has waited that has waited longest;
-// and groupgate_evict_breaker_wait_seconds, the same of evictions that are no routine. No counter shows a wait that goes
-// unnoticed. Every replica collects it, from its cache.
+// and groupgate_evict_breaker_wait_seconds, the same of evictions that are no routine. No counter shows a wait that
+// goes unnoticed. Every replica collects it, from its cache.
 type WaitCollector struct {
 	*prometheus.GaugeVec
 	breaker prometheus.Gauge

@@ -31,7 +31,11 @@ if obj.kind == "PruneRun" then
     return health("Healthy", "Complete")
   end
   if conditions.Complete ~= nil and conditions.Complete.reason == "AwaitingApproval" then
-    return health("Suspended", "Complete")
+    health("Suspended", "Complete")
+    if status.plan ~= nil and status.plan.breaker ~= nil then
+      hs.message = hs.message .. " The plan " .. status.plan.breaker
+    end
+    return hs
   end
   for _, name in ipairs({"Complete", "Planned"}) do
     if conditions[name] ~= nil then
@@ -67,10 +71,10 @@ end
 
 -- What is wrong with the vendor, or only suspicious, is in the message: it must not roll a change back.
 health("Healthy", "Ready")
-for _, name in ipairs({"Warning", "CallbacksVerified", "VendorReachable"}) do
+for _, name in ipairs({"Warning", "RoundBehind", "CallbacksVerified", "VendorReachable"}) do
   local condition = conditions[name]
   local bad = "False"
-  if name == "Warning" then
+  if name == "Warning" or name == "RoundBehind" then
     bad = "True"
   end
   if is(name, bad) then
