@@ -98,8 +98,8 @@ var waitReasons = [...]string{
 type WaitCollector struct {
 	*prometheus.GaugeVec
 	breaker prometheus.Gauge
-	list func(*v1alpha1.PruneRunList) error
-	now  func() time.Time
+	list    func(*v1alpha1.PruneRunList) error
+	now     func() time.Time
 }
 
 // NewWaitCollector returns a collector that is not registered. runs is a cache, which is read until ctx ends.

@@ -31,11 +31,7 @@ if obj.kind == "PruneRun" then
     return health("Healthy", "Complete")
   end
   if conditions.Complete ~= nil and conditions.Complete.reason == "AwaitingApproval" then
-    health("Suspended", "Complete")
-    if status.plan ~= nil and status.plan.breaker ~= nil then
-      hs.message = hs.message .. " The plan " .. status.plan.breaker
-    end
-    return hs
+    return health("Suspended", "Complete")
   end
   for _, name in ipairs({"Complete", "Planned"}) do
     if conditions[name] ~= nil then
