@@ -164,7 +164,7 @@ func TestHealth(t *testing.T) {
 			"Progressing", unprocessed, "InProgress",
 		},
 		"a replica is behind": {"grouppolicy/club", inForce, behind, "Progressing", "1 of 2", "InProgress"},
-		"a round is late": {"grouppolicy/club", inForce, late, "Healthy", "RoundBehind: Raise", "Current"},
+		"a round is late":     {"grouppolicy/club", inForce, late, "Healthy", "RoundBehind: Raise", "Current"},
 		"no conditions": {
 			"grouppolicy/club", inForce, edited("status", "conditions"),
 			"Progressing", "", "InProgress",
