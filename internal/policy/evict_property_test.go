@@ -133,6 +133,14 @@ func planIsTheModels(
 		Budget: rapid.SampledFrom([]int{math.MaxInt, 3, 1, 0, -1}).Draw(t, "budget"),
 	}
 	members := rapid.SliceOfN(rapid.Custom(drawMember), 0, 30).Draw(t, "list")
+	if !state.Named && rapid.IntRange(0, 3).Draw(t, "only some") == 0 {
+		state.Only = map[string]struct{}{}
+		for _, m := range members {
+			if rapid.Bool().Draw(t, "asked for") {
+				state.Only[m.Account] = struct{}{}
+			}
+		}
+	}
 	plan, err := PlanEviction(g, state, listed(members...), now)
 	want := model.evictionPlan(holder, group, state, members, now)
 	if (err != nil) != (want == nil) {
@@ -140,6 +148,9 @@ func planIsTheModels(
 	}
 	candidates, seen := 0, map[string]bool{}
 	for _, m := range members {
+		if _, asked := state.Only[m.Account]; state.Only != nil && !asked {
+			continue
+		}
 		if !seen[m.Account] && g.Evicts(m, now) {
 			candidates++
 		}

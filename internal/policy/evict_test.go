@@ -202,7 +202,7 @@ func TestPlanEviction(t *testing.T) {
 		}
 	}
 	want := Plan{
-		Repeated: 1, Candidates: 4, Ordinary: 12, InGraceUntil: now.Add(second),
+		Repeated: 1, Candidates: 4, Ordinary: 12, InGraceUntil: now.Add(10 * time.Minute),
 		Stay: Stay{Admitted: 1, Admin: 3, Unknown: 6, InGrace: 2},
 		Removals: []Removal{
 			removal("grace", 10*time.Minute, 10*time.Minute), removal("silent", 2*day, 2*day),

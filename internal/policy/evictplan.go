@@ -27,6 +27,9 @@ type EvictionState struct {
 	Group GroupState
 	// Named says that members are those that somebody asked for by name, and not the complete list.
 	Named bool
+	// Only, if set, are the only ones of the complete list that may go. The others are counted as ordinary members, and
+	// in no other way.
+	Only map[string]struct{}
 	// Recent is how many members of the group were evicted without approval in the last 7 days.
 	Recent int
 	// Budget is what the evictions of the last 24 hours leave of the rule's MaxRemovalsPerDay.
@@ -60,7 +63,12 @@ func PlanEviction(
 			plan.Repeated++
 			continue
 		}
-		plan.judge(g, m, now, &latest)
+		if m.Role == RoleMember && m.Account != g.adminAccount {
+			plan.Ordinary++
+		}
+		if _, asked := s.Only[m.Account]; asked || s.Only == nil {
+			plan.judge(g, m, now, &latest)
+		}
 	}
 	if s.Named {
 		plan.Ordinary = max(0, s.Group.Members-mostPrivileged)
@@ -77,14 +85,10 @@ func PlanEviction(
 
 // judge puts m into the one class it belongs to.
 func (p *Plan) judge(g *GoverningEviction, m Member, now time.Time, latest *removalHeap) {
-	if m.Role == RoleMember && m.Account != g.adminAccount {
-		p.Ordinary++
-	}
 	refused, class := g.classify(m, now, &p.Stay)
 	if class != nil {
 		*class++
-		if until := m.Joined.Add(g.Rule.Grace); class == &p.Stay.InGrace &&
-			(p.InGraceUntil.IsZero() || until.Before(p.InGraceUntil)) {
+		if until := m.Joined.Add(g.Rule.Grace); class == &p.Stay.InGrace && until.After(p.InGraceUntil) {
 			p.InGraceUntil = until
 		}
 		return

@@ -560,6 +560,9 @@ func (n naive) evictionPlan(a *App, group string, s EvictionState, members []Mem
 		if m.Role == RoleMember && m.Account != a.AdminAccount {
 			plan.Ordinary++
 		}
+		if _, asked := s.Only[m.Account]; s.Only != nil && !asked {
+			continue
+		}
 		reason, by := n.refuses(a, group, s.Group.Type, m.Account)
 		if m.Role == RoleOwner || m.Role == RoleAdmin || m.Account == a.AdminAccount {
 			plan.Stay.Admin++
@@ -571,7 +574,7 @@ func (n naive) evictionPlan(a *App, group string, s EvictionState, members []Mem
 			plan.Stay.Unknown++
 		} else if m.Joined.Add(rule.Grace).After(now) {
 			plan.Stay.InGrace++
-			if out := m.Joined.Add(rule.Grace); plan.InGraceUntil.IsZero() || out.Before(plan.InGraceUntil) {
+			if out := m.Joined.Add(rule.Grace); out.After(plan.InGraceUntil) {
 				plan.InGraceUntil = out
 			}
 		} else {

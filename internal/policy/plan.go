@@ -38,7 +38,7 @@ type Plan struct {
 	Ordinary int
 	// Breaker says why the plan is more than a routine, for a person to decide; empty if it is one.
 	Breaker string
-	// InGraceUntil is when the first of the members in Stay.InGrace may go; zero if there is none.
+	// InGraceUntil is when all of the members in Stay.InGrace may go; zero if there is none.
 	InGraceUntil time.Time
 }
 

@@ -41,10 +41,15 @@ func EvictionMessage(candidates, removals, inGrace int, grace time.Duration) str
 			removals, Count(candidates, "member", "members"), are)
 	}
 	if inGrace > 0 {
-		message += fmt.Sprintf(" %s refused by it joined less than %s ago.",
-			Count(inGrace, "member", "members"), spelled(grace))
+		message += " " + LateMessage(inGrace, grace)
 	}
 	return message
+}
+
+// LateMessage says how many members are refused that joined less than grace ago.
+func LateMessage(inGrace int, grace time.Duration) string {
+	return fmt.Sprintf("%s refused by the gate joined less than %s ago.",
+		Count(inGrace, "member", "members"), spelled(grace))
 }
 
 // ApprovalMessage says what a plan that awaits approval asks for.

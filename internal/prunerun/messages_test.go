@@ -46,10 +46,10 @@ func TestMessagesOfEvictions(t *testing.T) {
 	}{
 		{0, 0, 0, ten, "The gate of the group refuses no member that could be evicted now."},
 		{0, 0, 1, ten, "The gate of the group refuses no member that could be evicted now. " +
-			"1 member refused by it joined less than 10m ago."},
+			"1 member refused by the gate joined less than 10m ago."},
 		{1, 1, 0, ten, "1 of 1 member refused by the gate of the group is to be evicted."},
 		{340, 100, 2, 36*time.Hour + ten, "100 of 340 members refused by the gate of the group are to be evicted. " +
-			"2 members refused by it joined less than 1d12h10m ago."},
+			"2 members refused by the gate joined less than 1d12h10m ago."},
 	} {
 		if got := prunerun.EvictionMessage(tc.candidates, tc.removals, tc.inGrace, tc.grace); got != tc.want {
 			t.Errorf("got  %q\nwant %q", got, tc.want)

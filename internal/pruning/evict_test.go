@@ -155,7 +155,9 @@ func TestNothingIsEvicted(t *testing.T) {
 
 func TestNamedAccountsAreAskedForAndWaitForTheirGrace(t *testing.T) {
 	t.Parallel()
-	w := inhabited(t, 3)
+	w := inhabited(t, 3, func(j *v1alpha1.JoinSection) { j.Allow.AccountPrefixes = []string{"m"} })
+	w.Resize(fullGroup, 1000)
+	w.Put(fullGroup, emulator.MemberSpec{Prefix: "m", Count: listedThough, JoinedAgo: "2h"})
 	w.Put(fullGroup, emulator.MemberSpec{Accounts: []string{"late"}, JoinedAgo: "4m"})
 	w.evict("one", v1alpha1.PruneTriggerLeak, "late", "t1", "gone")
 	r := w.replica()
@@ -184,6 +186,47 @@ func TestNamedAccountsAreAskedForAndWaitForTheirGrace(t *testing.T) {
 	}
 	if got := w.Happened(apiList); got != 0 {
 		t.Errorf("the list of members was read %d times", got)
+	}
+}
+
+// An exact count of the ordinary members keeps a single stranger in a small group from being more than a routine.
+func TestStrangerInASmallGroupIsARoutine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Group(fullGroup, 12, 0)
+	w.Resize(fullGroup, 100)
+	w.Put(fullGroup, emulator.MemberSpec{Accounts: []string{"s1", "s2"}, JoinedAgo: "2h"})
+	w.list("members", nil, numbered("t", 12)...)
+	w.joinPolicy("lounge", &v1alpha1.JoinSection{
+		Allow: &v1alpha1.AccountSelector{Lists: listNamed("members")},
+		Evict: &v1alpha1.EvictRule{Mode: v1alpha1.PruneModeEnforce},
+	})
+	w.Publish()
+	w.evict("one", v1alpha1.PruneTriggerLeak, "s1")
+	w.replica().mustStep("one")
+	run := w.Get("one")
+	wantConditions(t, run, "Planned=True/Planned", inGraceWait)
+	if diff := cmp.Diff([]string{"s1"}, planOf(run)); diff != "" || run.Status.Plan.Breaker != "" {
+		t.Errorf("breaker %q, plan (-want,+got)\n%s", run.Status.Plan.Breaker, diff)
+	}
+}
+
+func TestRunWaitsForTheGraceOfAllItsAccounts(t *testing.T) {
+	t.Parallel()
+	w := inhabited(t, 1)
+	w.Put(fullGroup, emulator.MemberSpec{Accounts: []string{"late"}, JoinedAgo: "4m"})
+	w.evict("one", v1alpha1.PruneTriggerLeak, "s1", "late")
+	r := w.replica()
+	r.mustStep("one")
+	wantConditions(t, w.Get("one"), "Planned=False/InGrace")
+	w.Put(fullGroup, emulator.MemberSpec{Accounts: []string{"s1"}, JoinedAgo: "1m"}) // joined again
+	w.Clock.Forward(grace + time.Second)
+	w.Put(fullGroup, emulator.MemberSpec{Accounts: []string{"late"}, JoinedAgo: "1m"})
+	r.mustStep("one")
+	run := w.Get("one")
+	wantConditions(t, run, "Planned=True/Planned", inGraceWait)
+	if diff := cmp.Diff([]string{"s1"}, planOf(run)); diff != "" || run.Status.Plan.Stay.InGrace != 1 {
+		t.Errorf("stay %+v, plan (-want,+got)\n%s", run.Status.Plan.Stay, diff)
 	}
 }
 

@@ -20,6 +20,11 @@ import (
 // yieldEvery is how many members are listed between two looks for a person who waits: some pages.
 const yieldEvery = 1000
 
+// listedThough is up to how many members the list of a group is read although a run names accounts: in two calls it
+// tells how many ordinary members there are, of which a fifth is no routine any more. In a larger group the number of
+// owners and admins, which is not known otherwise, matters little.
+const listedThough = 200
+
 // planRecheck is when a run that the plan limiter held back tries again.
 const planRecheck = 5 * time.Second
 
@@ -50,8 +55,16 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 	if err != nil {
 		return policy.Plan{}, err
 	}
+	now := j.Now()
+	state := policy.EvictionState{
+		Group: f.state(), Recent: prunerun.RecentEvictions(f.runs, now), Budget: budget,
+		Named: j.named() && f.group.Members > listedThough,
+	}
 	members := f.remote.listNamed(ctx, j.run.Spec.Accounts)
-	if !j.named() {
+	if !state.Named {
+		if j.named() {
+			state.Only = setOf(j.run.Spec.Accounts)
+		}
 		release, ok := j.plans.acquire(f.group.Members)
 		if !ok {
 			return policy.Plan{}, tooManyLargePlans()
@@ -59,9 +72,8 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 		defer release()
 		members = j.yielding(ctx, f.remote.list(ctx, *f.group))
 	}
-	now := j.Now()
 	members = sparing(prunerun.RefusedByVendor(f.runs, now), members)
-	plan, err := f.rule.plan(f.state(), j.named(), prunerun.RecentEvictions(f.runs, now), budget, members, now)
+	plan, err := f.rule.plan(&state, members, now)
 	switch later, yields := errors.AsType[*laterError](err); {
 	case yields:
 		return policy.Plan{}, later
@@ -69,16 +81,25 @@ func (j *job) planMembers(ctx context.Context, f *facts) (policy.Plan, error) {
 		return policy.Plan{}, unknownActivity(err)
 	case err != nil:
 		return policy.Plan{}, vendorError("list the members", err)
-	case j.named() && plan.Candidates == 0 && plan.Stay.InGrace > 0:
+	case j.named() && plan.Stay.InGrace > 0 && now.Before(j.run.CreationTimestamp.Add(f.rule.grace())):
 		return policy.Plan{}, inGrace(&plan, f.rule.grace(), now)
 	}
 	return plan, nil
 }
 
-// inGrace makes a run wait until the first of its accounts that joined too short a time ago may be evicted.
+func setOf(accounts []string) map[string]struct{} {
+	set := make(map[string]struct{}, len(accounts))
+	for _, account := range accounts {
+		set[account] = struct{}{}
+	}
+	return set
+}
+
+// inGrace makes a run wait until the last of its accounts has been a member for long enough: those that a plan leaves
+// out are not looked at again before the next round. One who joined after the run was made is no reason to wait.
 func inGrace(plan *policy.Plan, grace time.Duration, now time.Time) error {
 	return &waitError{
-		reason: v1alpha1.ReasonInGrace, message: prunerun.EvictionMessage(0, 0, plan.Stay.InGrace, grace),
+		reason: v1alpha1.ReasonInGrace, message: prunerun.LateMessage(plan.Stay.InGrace, grace),
 		after: max(plan.InGraceUntil.Sub(now), 0) + time.Second,
 	}
 }

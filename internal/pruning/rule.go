@@ -102,16 +102,14 @@ func (r *rule) grace() time.Duration {
 	return 0
 }
 
-// plan picks the members that are to go. named says that members are those of spec.accounts, recent how many members of
-// the group were evicted lately without approval.
+// plan picks the members that are to go. For a plan that frees seats, state has but the group and the budget.
 func (r *rule) plan(
-	group policy.GroupState, named bool, recent, budget int, members iter.Seq2[policy.Member, error], now time.Time,
+	state *policy.EvictionState, members iter.Seq2[policy.Member, error], now time.Time,
 ) (policy.Plan, error) {
 	if r.eviction != nil {
-		state := policy.EvictionState{Group: group, Named: named, Recent: recent, Budget: budget}
-		return policy.PlanEviction(r.eviction, state, members, now)
+		return policy.PlanEviction(r.eviction, *state, members, now)
 	}
-	return policy.PlanPrune(r.seats, group, budget, members, now)
+	return policy.PlanPrune(r.seats, state.Group, state.Budget, members, now)
 }
 
 // message says what a plan comes to.
