@@ -54,6 +54,7 @@ type section struct {
 var sections = []section{
 	{"allocations", (*bench).allocations, false},
 	{"decide", (*bench).decide, false},
+	{"judge", (*bench).judge, false},
 	{"index", (*bench).index, false},
 	{"compile", (*bench).compile, false},
 	{"profile", (*bench).profile, false},

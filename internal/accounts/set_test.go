@@ -215,7 +215,8 @@ func TestWithout(t *testing.T) {
 				got := slices.Sorted(NewSet(list).Without(NewSet(other)))
 				slices.Sort(want)
 				if !slices.Equal(got, want) {
-					t.Errorf("%d accounts without %d from %d on: %d remain, want %d", size, otherSize, from, len(got), len(want))
+					t.Errorf("%d accounts without %d from %d on: %d remain, want %d",
+						size, otherSize, from, len(got), len(want))
 				}
 			}
 		}

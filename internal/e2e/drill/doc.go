@@ -9,6 +9,9 @@
 // everything that the drill does itself, and every version of every PruneRun, as a watch sees it. In the end the model
 // reads the ledger and reports violations of the contract: an episode without any is clean.
 //
+// TestEvictDrill does the same for evictions: accounts join while the gate is down, at creation and by import, and
+// lists slip and are restored. When the faults are over, rounds pass until the model would evict no member.
+//
 // An episode depends on nothing but its seed. `go test -run TestDrill ./internal/e2e/drill -drill.seed=N` repeats it,
 // as far as processes that race each other can be repeated.
 package drill

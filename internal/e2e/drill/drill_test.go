@@ -22,29 +22,55 @@ import (
 const patience = 5 * time.Minute
 
 func TestDrill(t *testing.T) {
+	drillEpisodes(t, kind{
+		name: "drill", draw: drawEpisode, scenario: drawScenario, prepare: runner.prepare, settle: pruneSettle,
+	})
+}
+
+// kind is what the drills differ in.
+type kind struct {
+	name     string // of the namespaces
+	draw     func(seed uint64) episodeDraft
+	scenario func(seed uint64, n int, e episodeDraft) scenario
+	prepare  func(runner)
+	// settle waits for the end of all work when the faults are over, and returns how many runs it has undone.
+	settle func(*world, []runner, episodeDraft) int
+}
+
+// pruneSettle is that of TestDrill.
+func pruneSettle(w *world, runners []runner, e episodeDraft) (undone int) {
+	w.awaitIdle(runners, e.Sweep)
+	undone = w.undoSome(runners, e)
+	for _, p := range runners {
+		p.checkRejoining(w.ctx)
+	}
+	return undone
+}
+
+func drillEpisodes(t *testing.T, k kind) {
 	start := time.Now()
 	left, total := *scenarios, tally{}
 	for seed := *firstSeed; left > 0; seed++ {
 		n := min(left, *perEpisode)
 		left -= n
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { total.add(runEpisode(t, seed, n)) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { total.add(runEpisode(t, k, seed, n)) })
 	}
 	t.Logf("%d scenarios in %s: %s", *scenarios, time.Since(start).Round(time.Second), total)
 }
 
 // runEpisode runs n scenarios side by side and checks the outcome.
-func runEpisode(t *testing.T, seed uint64, n int) tally {
+func runEpisode(t *testing.T, k kind, seed uint64, n int) tally {
 	start := time.Now()
-	e := drawEpisode(seed)
-	w := newWorld(t, e)
+	e := k.draw(seed)
+	w := newWorld(t, k.name, e)
 	var runners []runner
 	script := e.String()
 	for i := range n {
-		s := drawScenario(seed, i, e)
+		s := k.scenario(seed, i, e)
 		runners = append(runners, runner{world: w, scenario: s})
 		script += s.String()
 	}
-	t.Logf("replay with -drill.seed=%d -drill.scenarios=%d", seed, n)
+	t.Logf("replay with -run=%s -drill.seed=%d -drill.scenarios=%d", strings.Split(t.Name(), "/")[0], seed, n)
 
 	watching, stopWatching := context.WithCancel(t.Context())
 	var watch sync.WaitGroup
@@ -72,7 +98,7 @@ func runEpisode(t *testing.T, seed uint64, n int) tally {
 		w.replicas[i] = r
 	}
 	for _, p := range runners {
-		p.prepare()
+		k.prepare(p)
 	}
 	for _, r := range w.replicas {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -92,12 +118,7 @@ func runEpisode(t *testing.T, seed uint64, n int) tally {
 		all.Wait()
 	})
 	calm := time.Now()
-	w.awaitIdle(runners, e.Sweep)
-	late := time.Now()
-	undone := w.undoSome(runners, e)
-	for _, p := range runners {
-		p.checkRejoining(t.Context())
-	}
+	undone := k.settle(w, runners, e)
 	for _, r := range w.replicas {
 		r.stop()
 	}
@@ -109,8 +130,8 @@ func runEpisode(t *testing.T, seed uint64, n int) tally {
 	w.ledger.mu.Unlock()
 	result["scenarios"], result["runs undone"] = n, undone
 	took := func(from, to time.Time) time.Duration { return to.Sub(from).Round(time.Second) }
-	t.Logf("start %s, faults %s, until idle %s, undo %s, all %s: %s", took(start, begun), took(begun, calm),
-		took(calm, late), took(late, time.Now()), took(start, time.Now()), result)
+	t.Logf("start %s, faults %s, until idle and undone %s, all %s: %s", took(start, begun), took(begun, calm),
+		took(calm, time.Now()), took(start, time.Now()), result)
 	if len(violations) > 0 {
 		t.Errorf("%s\n\nthe script:\n%s\nlogs and records: %s", strings.Join(violations, "\n"), script,
 			w.dump(violations, script))

@@ -55,6 +55,7 @@ const (
 	faultOutage  = "outage"  // of the API server for the target, For so long
 	faultClock   = "clock"   // of the vendor, moved For so long
 	faultSuspend = "suspend" // pruning of the app, For so long
+	faultDown    = "down"    // both managers are killed, and start after For
 	faultStop    = "stop"    // the leader, For so long, as SIGSTOP does
 	faultLag     = "lag"     // of the watches of lists, For so long
 	faultRotate  = "rotate"  // the app's key: the Secret follows after For

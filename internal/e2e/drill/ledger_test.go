@@ -12,6 +12,7 @@ import (
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 // ledger is all that is known of an episode, in order. Its times are those of this machine, whatever the clock of the
@@ -83,7 +84,8 @@ type report struct {
 // history is every version of a run that the watch saw.
 type history struct {
 	versions []v1alpha1.PruneRun
-	seen     []time.Time // when the watch delivered each
+	seen     []time.Time       // when the watch delivered each
+	members  []emulator.Member // of the group, when the watch delivered the plan of an eviction
 	deleted  bool
 }
 
@@ -97,6 +99,22 @@ func (h *history) plannedAt() time.Time {
 	for i := range h.versions {
 		if plan := h.versions[i].Status.Plan; plan != nil {
 			return plan.CreatedAt.Time
+		}
+	}
+	return time.Time{}
+}
+
+// planned reports whether this is the first version with a plan.
+func (h *history) planned(run *v1alpha1.PruneRun) bool {
+	i := slices.IndexFunc(h.versions, func(v v1alpha1.PruneRun) bool { return v.Status.Plan != nil })
+	return i >= 0 && h.versions[i].ResourceVersion == run.ResourceVersion
+}
+
+// planSeen is when the watch delivered the plan.
+func (h *history) planSeen() time.Time {
+	for i := range h.versions {
+		if h.versions[i].Status.Plan != nil {
+			return h.seen[i]
 		}
 	}
 	return time.Time{}
@@ -128,8 +146,8 @@ func line[K comparable, T any](lines map[K]*timeline[T], key K) *timeline[T] {
 
 func (l *ledger) recordFault() { l.note(func() { l.faults = append(l.faults, time.Now()) }) }
 
-// seen adds a version of a run.
-func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) {
+// seen adds a version of a run, and reports whether it is the first one with a plan.
+func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) (planned bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.runs[run.UID]
@@ -137,11 +155,13 @@ func (l *ledger) seen(run *v1alpha1.PruneRun, deleted bool) {
 		h = &history{}
 		l.runs[run.UID] = h
 	}
+	planned = run.Status.Plan != nil && h.planSeen().IsZero()
 	h.deleted = h.deleted || deleted
 	if len(h.versions) == 0 || h.last().ResourceVersion != run.ResourceVersion {
 		h.versions = append(h.versions, *run)
 		h.seen = append(h.seen, time.Now())
 	}
+	return planned
 }
 
 // runsOf are the last versions of the runs of a group that still exist, oldest first.
@@ -166,6 +186,9 @@ func (l *ledger) runsOf(app, group string) []v1alpha1.PruneRun {
 // witness is called by the emulator while it holds the lock of the group: the runs that the API server has now are
 // those of the moment at which the call took effect.
 func (w *world) witness(t emulator.MemberCall) {
+	if t.Identifier != lab.AdminAccount {
+		return // the drill itself adds members
+	}
 	d := event{at: time.Now(), app: w.appNamed(t.Group.SDKAppID), MemberCall: t}
 	if t.API != "get_specified_group_member_info" {
 		var list v1alpha1.PruneRunList
@@ -204,7 +227,12 @@ func (w *world) watchRuns(ctx context.Context) {
 		for event := range watcher.ResultChan() {
 			if run, ok := event.Object.(*v1alpha1.PruneRun); ok {
 				version = run.ResourceVersion
-				w.ledger.seen(run, event.Type == "DELETED")
+				if w.ledger.seen(run, event.Type == "DELETED") && run.Spec.Purpose == v1alpha1.PrunePurposeEvict {
+					members, err := w.im(run.Spec.AppRef.Name).Members(ctx, run.Spec.GroupID)
+					if err == nil { // the group may be gone
+						w.ledger.note(func() { w.ledger.runs[run.UID].members = members })
+					}
+				}
 			}
 		}
 		watcher.Stop()

@@ -90,10 +90,12 @@ func (p runner) waiting(run *v1alpha1.PruneRun, runs []v1alpha1.PruneRun) (reaso
 	v := p.policy(p.Name)
 	switch condition.Reason {
 	case "AwaitingApproval":
-		return reason, run.Status.Policy.Mode == v1alpha1.PruneModeApprove &&
+		return reason, (run.Status.Policy.Mode == v1alpha1.PruneModeApprove || run.Status.Plan.Breaker != "") &&
 			run.Spec.Approval == v1alpha1.ApprovalPending
 	case "BudgetExhausted":
-		return reason, v != nil && p.spent() >= v.rule.PerDay
+		return reason, v != nil && p.spent(run.Spec.Purpose) >= v.rule.caps(run.Spec.Purpose).day
+	case "ListUnresolved":
+		return reason, p.unresolved(run)
 	case "ProtectionUnresolved":
 		return reason, v != nil && len(v.rule.Lists) > 0 && p.list(p.Name) == nil
 	case "PolicyInvalid":
@@ -116,12 +118,15 @@ func (p runner) waiting(run *v1alpha1.PruneRun, runs []v1alpha1.PruneRun) (reaso
 	return reason, false
 }
 
-// spent is how many removals the runs have recorded under the name of the policy.
-func (p runner) spent() (n int) {
+// spent is how many removals the runs of a purpose have recorded under the name of the policy.
+func (p runner) spent(purpose v1alpha1.PrunePurpose) (n int) {
 	p.ledger.mu.Lock()
 	defer p.ledger.mu.Unlock()
 	for _, h := range p.ledger.runs {
 		run := h.last()
+		if run.Spec.Purpose != purpose {
+			continue
+		}
 		if strings.HasSuffix(run.Name, yesterday) && !time.Now().Before(p.ledger.spent[p.Rule.App+"/"+p.Name].until) {
 			continue
 		}

@@ -139,21 +139,41 @@ func (m *model) removal(d event, removed map[types.UID]map[string]bool, perPolic
 		violation("the policy %+v of run %s never existed", run.Status.Policy, run.Name)
 		return
 	}
-	unchanged := func(now *version) bool { return now != nil && now.uid == v.uid && now.rule.prunesLike(v.rule) }
+	evicts, caps := run.Spec.Purpose == v1alpha1.PrunePurposeEvict, v.rule.caps(run.Spec.Purpose)
+	unchanged := func(now *version) bool {
+		return now != nil && now.uid == v.uid &&
+			(evicts && now.rule.evictsLike(v.rule) || !evicts && now.rule.prunesLike(v.rule))
+	}
 	if !m.policies[run.Status.Policy.Name].possible(from, d.at, unchanged) {
 		violation("policy %s, generation %d, was replaced", run.Status.Policy.Name, v.generation)
 	}
-	m.approval(violation, run, v, from, d.at)
+	m.approval(violation, run, caps.mode, from, d.at)
 	if !v.rule.governs(d.app, d.Group.ID, d.Group.Type) || v.rule.Invalid {
 		violation("policy %s does not govern the group, or is invalid", run.Status.Policy.Name)
 	}
-	m.seats(violation, d, v, from)
+	if evicts {
+		m.eviction(violation, d, run, v)
+	} else {
+		m.seats(violation, d, v, from)
+	}
 
 	if removed[run.UID] == nil {
 		removed[run.UID], m.gone[run.UID] = map[string]bool{}, map[string]time.Time{}
 	}
 	for _, member := range d.Found {
-		m.member(violation, d, member, v, from)
+		m.member(violation, d, member, from, func(recheck event) string {
+			if evicts {
+				return m.unevictable(recheck, member.Account, v.rule, d.at)
+			}
+			return unremovable(recheck, member.Account, v.rule, d.at)
+		})
+		if evicts {
+			m.refusedBefore(violation, d, member.Account, run, from)
+		} else {
+			for _, name := range m.protectors(d, member.Account, from) {
+				violation("%s is protected by policy %s", member.Account, name)
+			}
+		}
 		if removed[run.UID][member.Account] {
 			violation("%s was removed by run %s before", member.Account, run.Name)
 		}
@@ -162,28 +182,48 @@ func (m *model) removal(d event, removed map[types.UID]map[string]bool, perPolic
 	if at, anew := m.anew(run, from); anew {
 		violation("run %s was planned for the group that was disbanded at %s", run.Name, at)
 	}
-	if n := len(removed[run.UID]); n > v.rule.MaxRemovals {
-		violation("run %s has removed %d, maxRemovals is %d", run.Name, n, v.rule.MaxRemovals)
+	if n := len(removed[run.UID]); n > caps.run {
+		violation("run %s has removed %d, maxRemovals is %d", run.Name, n, caps.run)
 	}
 	// An episode is shorter than 24 hours: everything counts, and yesterday's record until it is a day old.
 	name := d.app + "/" + run.Status.Policy.Name
-	perPolicy[name] += len(d.Found)
-	count := perPolicy[name]
-	if before := m.spent[name]; d.at.Before(before.until) {
+	key := name + "/" + string(run.Spec.Purpose)
+	perPolicy[key] += len(d.Found)
+	count := perPolicy[key]
+	if before := m.spent[name]; d.at.Before(before.until) && !evicts {
 		count += before.n
 	}
-	if count > v.rule.PerDay {
+	if count > caps.day {
 		violation("%d removed under policies named %s, maxRemovalsPerDay is %d", count,
-			run.Status.Policy.Name, v.rule.PerDay)
+			run.Status.Policy.Name, caps.day)
 	}
 }
 
 type violationFunc func(format string, args ...any)
 
+// caps is what a rule allows a run of one purpose.
+type caps struct {
+	mode     string
+	run, day int
+}
+
+func (r rule) caps(purpose v1alpha1.PrunePurpose) caps {
+	if purpose != v1alpha1.PrunePurposeEvict {
+		return caps{r.Mode, r.MaxRemovals, r.PerDay}
+	}
+	if !r.evicts() {
+		return caps{mode: "without join.evict"}
+	}
+	return caps{r.Gate.Evict.Mode, r.Gate.Evict.MaxRemovals, r.Gate.Evict.PerDay}
+}
+
 // approval checks mode and approval.
-func (m *model) approval(violation violationFunc, run *v1alpha1.PruneRun, v *version, from, to time.Time) {
+func (m *model) approval(violation violationFunc, run *v1alpha1.PruneRun, mode string, from, to time.Time) {
 	approvals := line(m.approvals, run.UID)
-	switch v.rule.Mode {
+	if mode == "Enforce" && run.Status.Plan.Breaker != "" {
+		mode = "Approve"
+	}
+	switch mode {
 	case "Enforce":
 	case "Approve":
 		approved := func(now v1alpha1.Approval) bool { return now == v1alpha1.ApprovalApproved }
@@ -191,7 +231,7 @@ func (m *model) approval(violation violationFunc, run *v1alpha1.PruneRun, v *ver
 			violation("run %s is not approved but %s", run.Name, run.Spec.Approval)
 		}
 	default:
-		violation("the mode is %s", v.rule.Mode)
+		violation("the mode is %s", mode)
 	}
 	if approvals.throughout(from, to, func(now v1alpha1.Approval) bool { return now == v1alpha1.ApprovalDenied }) {
 		violation("run %s is denied", run.Name)
@@ -206,6 +246,14 @@ func (m *model) seats(violation violationFunc, d event, v *version, from time.Ti
 	for _, left := range m.departures {
 		if left.app == d.app && left.group == d.Group.ID && !left.done.Before(from) && !left.begin.After(d.at) {
 			meanwhile += left.seats
+		}
+	}
+	for _, other := range m.removals { // evictions take seats as well, but none that a batch can have known of
+		if other.app == d.app && other.Group.ID == d.Group.ID && !other.at.Before(from) && other.at.Before(d.at) &&
+			slices.ContainsFunc(other.runs, func(run v1alpha1.PruneRun) bool {
+				return run.Spec.Purpose == v1alpha1.PrunePurposeEvict && !ended(&run) && len(inFlight(&run)) > 0
+			}) {
+			meanwhile += len(other.Found)
 		}
 	}
 	if len(d.Found) > needed+meanwhile {
@@ -225,8 +273,10 @@ func (m *model) anew(run *v1alpha1.PruneRun, before time.Time) (at time.Time, an
 	return time.Time{}, false
 }
 
-// member checks that a recheck shortly before found the member removable, and that it is not protected.
-func (m *model) member(violation violationFunc, d event, member emulator.Member, v *version, from time.Time) {
+// member checks that a recheck shortly before found the member removable. unremovable is why one recheck did not.
+func (m *model) member(
+	violation violationFunc, d event, member emulator.Member, from time.Time, unremovable func(event) string,
+) {
 	if member.Account == m.adminAccount {
 		violation("%s is the admin account", member.Account)
 	}
@@ -240,7 +290,7 @@ func (m *model) member(violation violationFunc, d event, member emulator.Member,
 		if recheck.at.Before(from) || !slices.Contains(recheck.Named, member.Account) {
 			continue
 		}
-		last = unremovable(recheck, member.Account, v.rule, d.at)
+		last = unremovable(recheck)
 		removable = removable || last == ""
 	}
 	switch {
@@ -248,9 +298,6 @@ func (m *model) member(violation violationFunc, d event, member emulator.Member,
 		violation("no recheck of the members for %s", quietGrace)
 	case !removable:
 		violation("no recheck found %s removable within %s: %s (now %+v)", member.Account, d.at.Sub(from), last, member)
-	}
-	for _, name := range m.protectors(d, member.Account, from) {
-		violation("%s is protected by policy %s", member.Account, name)
 	}
 }
 
@@ -305,7 +352,7 @@ func (m *model) protectors(d event, account string, from time.Time) (names []str
 
 // protectsAt reports whether at a moment a policy certainly protects an account, or has an unresolved reference.
 func (m *model) protectsAt(v *version, d event, account string, at time.Time) bool {
-	if v == nil || !v.rule.governs(d.app, d.Group.ID, d.Group.Type) {
+	if v == nil || v.rule.NoPrune || !v.rule.governs(d.app, d.Group.ID, d.Group.Type) {
 		return false
 	}
 	begins := func(prefix string) bool { return strings.HasPrefix(account, prefix) }

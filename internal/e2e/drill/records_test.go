@@ -71,7 +71,7 @@ func (m *model) samePlan(before, after *v1alpha1.PruneRun) bool {
 	was, is := before.Status.Plan, after.Status.Plan
 	if _, aged := m.expiries[after.UID]; aged && is != nil {
 		was = was.DeepCopy()
-		was.CreatedAt = is.CreatedAt
+		was.CreatedAt, was.NotBefore = is.CreatedAt, is.NotBefore
 	}
 	return cmp.Equal(was, is)
 }
@@ -87,11 +87,16 @@ func (m *model) plan(run *v1alpha1.PruneRun, violation func(string, ...any)) {
 		violation("planned by a policy that never existed", run.Status.Policy)
 		return
 	}
-	if v.rule.Mode != string(run.Status.Policy.Mode) {
-		violation("planned in another mode", v.rule.Mode, run.Status.Policy.Mode)
+	caps := v.rule.caps(run.Spec.Purpose)
+	if caps.mode != string(run.Status.Policy.Mode) {
+		violation("planned in another mode", caps.mode, run.Status.Policy.Mode)
 	}
-	if len(plan.Removals) > v.rule.MaxRemovals || len(plan.Removals) > int(plan.Candidates) {
-		violation("too many are planned", len(plan.Removals), v.rule.MaxRemovals, plan.Candidates)
+	if len(plan.Removals) > caps.run || len(plan.Removals) > int(plan.Candidates) {
+		violation("too many are planned", len(plan.Removals), caps.run, plan.Candidates)
+	}
+	if run.Spec.Purpose == v1alpha1.PrunePurposeEvict {
+		m.planOfEviction(run, v, violation)
+		return
 	}
 	seen := map[string]bool{}
 	for i, r := range plan.Removals {
@@ -175,6 +180,12 @@ func (m *model) refusal(run *v1alpha1.PruneRun) {
 		return
 	}
 	r := run.Status.Refuse
+	if run.Spec.Purpose == v1alpha1.PrunePurposeEvict {
+		if r != nil {
+			m.violation("run %s evicts, and refuses rejoining: %+v", run.Name, r)
+		}
+		return
+	}
 	begun := run.Status.Progress != nil && !run.Status.Progress.LastBatchAt.IsZero()
 	switch {
 	case v.rule.RejoinAfter == 0 || !begun:
@@ -213,6 +224,9 @@ func (m *model) undos(removed map[types.UID]map[string]bool) {
 				continue
 			}
 			m.addition(&d.runs[i], account, d)
+			if d.runs[i].Spec.Purpose == v1alpha1.PrunePurposeEvict {
+				m.admitted(&d.runs[i], account, d)
+			}
 			uid := d.runs[i].UID
 			if added[uid] == nil {
 				added[uid] = map[string]bool{}
@@ -253,6 +267,7 @@ func (m *model) undo(run *v1alpha1.PruneRun, removed, added map[string]bool) {
 	}
 	says := 0
 	var listed []string
+	m.stillRefused(run)
 	for _, a := range u.Accounts {
 		listed = append(listed, a.Account)
 		if a.Result == v1alpha1.RestoreResultAdded {

@@ -13,7 +13,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
-// rule is a policy with a prune rule, as the drill writes it and as the model reads it.
+// rule is a policy, as the drill writes it and as the model reads it.
 type rule struct {
 	App          string
 	Groups       []string // ids
@@ -34,6 +34,8 @@ type rule struct {
 	Invalid      bool     // has a selector that the schema admits and the product does not
 	Code         int      // of join.reject; 0: none
 	Message      string
+	Gate         *gate `json:",omitempty"` // allow, deny and evict of join
+	NoPrune      bool  `json:",omitempty"` // it has no whenFull, and everything about pruning is void
 }
 
 func (r rule) inactiveFor() time.Duration { return time.Duration(r.InactiveDays) * 24 * time.Hour }
@@ -73,7 +75,7 @@ func modernType(spelled string) string {
 // prunesLike reports whether both say the same under whenFull.prune: only an edit of that voids a plan.
 func (r rule) prunesLike(other rule) bool {
 	r.App, r.Groups, r.Match, r.Types = other.App, other.Groups, other.Match, other.Types
-	r.Code, r.Message = other.Code, other.Message
+	r.Code, r.Message, r.Gate = other.Code, other.Message, other.Gate
 	return cmp.Equal(r, other)
 }
 
@@ -105,9 +107,7 @@ func (r rule) spec() v1alpha1.GroupPolicySpec {
 		protect.Lists = append(protect.Lists, ref)
 	}
 	if r.Invalid {
-		protect.Lists = append(protect.Lists, v1alpha1.AccountListReference{Selector: &metav1.LabelSelector{
-			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "list", Operator: "Sometimes"}},
-		}})
+		protect.Lists = append(protect.Lists, invalidReference())
 	}
 	spec := v1alpha1.GroupPolicySpec{
 		AppRef: v1alpha1.AppReference{Name: r.App}, Groups: matchers, GroupTypes: types,
@@ -118,12 +118,26 @@ func (r rule) spec() v1alpha1.GroupPolicySpec {
 			Notification: v1alpha1.NotificationSilent,
 		}},
 	}
+	if r.Gate != nil {
+		spec.Join = r.Gate.spec(r.Invalid)
+	}
+	if r.NoPrune {
+		spec.WhenFull = nil
+	}
 	if r.Code > 0 {
 		code := int32(r.Code)
-		// Where rejoinAfter is 0, the schema wants an allow or a deny beside reject.
-		spec.Join = &v1alpha1.JoinSection{
-			Deny: &v1alpha1.AccountSelector{}, Reject: &v1alpha1.Rejection{Code: &code, Message: r.Message},
+		if spec.Join == nil {
+			// Where rejoinAfter is 0, the schema wants an allow or a deny beside reject.
+			spec.Join = &v1alpha1.JoinSection{Deny: &v1alpha1.AccountSelector{}}
 		}
+		spec.Join.Reject = &v1alpha1.Rejection{Code: &code, Message: r.Message}
 	}
 	return spec
+}
+
+// invalidReference is one that the schema admits and the product does not.
+func invalidReference() v1alpha1.AccountListReference {
+	return v1alpha1.AccountListReference{Selector: &metav1.LabelSelector{
+		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "list", Operator: "Sometimes"}},
+	}}
 }

@@ -200,7 +200,9 @@ func (p runner) do(ctx context.Context, s step) {
 		p.silence(g.ID, begin, g.MuteAllMember || g.SupportTopic)
 		p.departed(departure{app: app, group: g.ID, begin: begin, anew: true})
 	default:
-		p.violation("%s: unknown step %q", p.Name, s.Do)
+		if !p.doGate(ctx, s) {
+			p.violation("%s: unknown step %q", p.Name, s.Do)
+		}
 	}
 }
 
@@ -253,8 +255,12 @@ const yesterday = "-yesterday"
 // age makes a plan one that expires after that time.
 func (w *world) age(run *v1alpha1.PruneRun, left time.Duration) {
 	at := time.Now().Add(left).Truncate(time.Second)
-	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"status":{"plan":{"createdAt":%q}}}`,
-		at.Add(-24*time.Hour).UTC().Format(time.RFC3339)))
+	day, again := at.Add(-24*time.Hour).UTC().Format(time.RFC3339), ""
+	if !run.Status.Plan.NotBefore.IsZero() { // then the plan expires a day after that
+		again = fmt.Sprintf(`,"notBefore":%q`, day)
+	}
+	patch := client.RawPatch(types.MergePatchType,
+		fmt.Appendf(nil, `{"status":{"plan":{"createdAt":%q%s}}}`, day, again))
 	w.ledger.note(func() { w.ledger.expiries[run.UID] = expiry{time.Time{}, at} })
 	object := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name}}
 	if err := w.api.Status().Patch(w.ctx, object, patch); err != nil {
@@ -489,6 +495,14 @@ func (w *world) inject(ctx context.Context, f fault) {
 		w.awaitNext(ctx, f.When)
 		w.ledger.recordFault()
 		target.killAndRestart(ctx, f.For)
+		w.ledger.recordFault()
+	case faultDown:
+		w.ledger.recordFault()
+		var both sync.WaitGroup
+		for _, r := range w.replicas {
+			both.Go(func() { r.killAndRestart(ctx, f.For) })
+		}
+		both.Wait()
 		w.ledger.recordFault()
 	case faultOutage:
 		w.awaitNext(ctx, f.When)

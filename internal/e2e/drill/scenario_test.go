@@ -17,7 +17,10 @@ type scenario struct {
 	Groups []emulator.GroupSpec
 	List   []string `json:",omitempty"` // the accounts of its AccountList, if the rule names one
 	Steps  []step
-	Undo   bool `json:",omitempty"` // its removals are undone in the end
+	// Accounts are those of each AccountList of the gate.
+	Accounts map[string][]string `json:",omitempty"`
+	Later    int                 `json:",omitempty"` // how many groups, the last ones, are made by steps
+	Undo     bool                `json:",omitempty"` // its removals are undone in the end
 	// Spent is what yesterday's record takes of the budget, until Free from the beginning of the episode on.
 	Spent int           `json:",omitempty"`
 	Free  time.Duration `json:",omitempty"`

@@ -37,7 +37,7 @@ type world struct {
 }
 
 // newWorld makes the namespace, the apps and the backend. The caller starts the managers.
-func newWorld(t *testing.T, e episodeDraft) *world {
+func newWorld(t *testing.T, kind string, e episodeDraft) *world {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
@@ -49,7 +49,7 @@ func newWorld(t *testing.T, e episodeDraft) *world {
 	}
 	w := &world{
 		World: lab.World{
-			ControlPlane: cluster.ControlPlane, Binary: cluster.Binary, Namespace: fmt.Sprintf("drill-%d", e.Seed),
+			ControlPlane: cluster.ControlPlane, Binary: cluster.Binary, Namespace: fmt.Sprintf("%s-%d", kind, e.Seed),
 		},
 		t: t, ctx: t.Context(), apps: e.Apps, api: api, ledger: newLedger(),
 	}

@@ -227,10 +227,10 @@ func (c Client) UserSig(ctx context.Context, identifier string) (Signature, erro
 	return send[Signature](ctx, c, "GET", "usersig", url.Values{"identifier": {identifier}}, nil)
 }
 
-// Call makes a call of the group REST API, for example import_group_member, as the account administrator. An answer
-// with another ErrorCode than 0 is an error.
+// Call makes a call of the group REST API, for example import_group_member, as the admin account admin. An answer with
+// another ErrorCode than 0 is an error.
 func (c Client) Call(ctx context.Context, api string, body any) (json.RawMessage, error) {
-	sig, err := c.UserSig(ctx, "administrator")
+	sig, err := c.UserSig(ctx, "admin")
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func TestMembersNamedAtCreationAreReportedAfterwards(t *testing.T) {
 	w.must(w.Settle(t.Context(), time.Minute))
 	sent := w.backend.all()
 	want := `{"CallbackCommand":"Group.CallbackAfterCreateGroup","GroupId":"team","Type":"Public",` +
-		`"Operator_Account":"administrator","Owner_Account":"alice","Name":"the team",` +
+		`"Operator_Account":"admin","Owner_Account":"alice","Name":"the team",` +
 		`"MemberList":[{"Member_Account":"alice"},{"Member_Account":"bob"},{"Member_Account":"mallory"}],` +
 		`"UserDefinedDataList":[{"Key":"Colour","Value":"red"}],"EventTime":1793880000000}`
 	if len(sent) != 2 || sent[1].Body != want {
@@ -70,7 +70,7 @@ func TestNewMembersAreReportedWithTheWayTheyJoined(t *testing.T) {
 	same(t, "callbacks", []string{
 		`iOS ` + head + `"JoinType":"Apply","Operator_Account":"jared",` +
 			`"NewMemberList":[{"Member_Account":"jared"}],"EventTime":1793880000000}`,
-		`RESTAPI ` + head + `"JoinType":"Invited","Operator_Account":"administrator",` +
+		`RESTAPI ` + head + `"JoinType":"Invited","Operator_Account":"admin",` +
 			`"NewMemberList":[{"Member_Account":"mallory"},{"Member_Account":"eve"}],"EventTime":1793880000000}`,
 	}, got)
 }
