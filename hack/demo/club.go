@@ -26,7 +26,7 @@ func await(ctx context.Context, n *narrator, s *stage) {
 	n.check(err)
 	n.say("\nIn %s all %d seats are taken, and nina would like one:\n", club, clubSeats)
 	n.apply(ctx, s, club, "nina", "the group is full")
-	run := s.clubRun(ctx, "AwaitingApproval")
+	run := s.runOf(ctx, club, "AwaitingApproval")
 	n.say("\nA run has planned, and waits. The members it would remove, since when they are inactive, and why:")
 	n.kubectl(ctx, "describe", "prunerun", run, "-n", "chat", maria, "--show-events=false")
 	n.say("\nWhat awaits a person, in short:")
@@ -40,7 +40,7 @@ func approve(ctx context.Context, n *narrator, s *stage) {
 		"Now boris, who is on the plan, says hello in the group. Then maria approves:", clubSeats)
 	_, err := s.backend.Speak(ctx, club, "boris")
 	n.check(err)
-	run := s.clubRun(ctx, "AwaitingApproval")
+	run := s.runOf(ctx, club, "AwaitingApproval")
 	n.groupgate(ctx, "approve", club, "-n", "chat", maria, "--yes", "--reason=spring cleaning")
 	n.kubectl(ctx, "wait", "prunerun", run, "-n", "chat", maria, "--for=condition=Complete", "--timeout=60s")
 	n.kubectl(ctx, "get", "prunerun", run, "-n", "chat", maria)
@@ -72,7 +72,7 @@ func undo(ctx context.Context, n *narrator, s *stage) {
 	n.say("nina has changed her mind and left, and the others are missed. maria takes the removals back:")
 	_, err := s.backend.Quit(ctx, club, "nina")
 	n.check(err)
-	run := s.clubRun(ctx, "Removed")
+	run := s.runOf(ctx, club, "Removed")
 	n.groupgate(ctx, "undo", club, "-n", "chat", maria, "--yes", "--reason=they are missed")
 	n.kubectl(ctx, "wait", "prunerun", run, "-n", "chat", maria, "--for=condition=Undone", "--timeout=60s")
 	n.say("\nWhile seats are free, the members that were active last come first. The result for each:")
@@ -89,11 +89,11 @@ func undo(ctx context.Context, n *narrator, s *stage) {
 	n.kubectl(ctx, "get", "pruneruns", "-n", "chat", maria)
 }
 
-// clubRun waits until the only run of the club shows result, and returns its name.
-func (s *stage) clubRun(ctx context.Context, result string) (name string) {
-	what := "the PruneRun of " + club + " to show " + result
+// runOf waits until the only run of a group shows result, and returns its name.
+func (s *stage) runOf(ctx context.Context, group, result string) (name string) {
+	what := "the PruneRun of " + group + " to show " + result
 	s.narrator.eventually(ctx, what, func(ctx context.Context) (bool, error) {
-		out, err := s.Kubectl(ctx, "", "get", "pruneruns", "--field-selector=spec.groupID="+club,
+		out, err := s.Kubectl(ctx, "", "get", "pruneruns", "--field-selector=spec.groupID="+group,
 			"-o=jsonpath={range .items[*]}{.metadata.name} {.status.conditions[-1:].reason}{end}")
 		var shown string
 		name, shown, _ = strings.Cut(out, " ")

@@ -29,7 +29,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, *once)
+	err := run(ctx, os.Stdout, filepath.Join(lab.Root(), "bin", "groupgate"), *once)
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
@@ -42,7 +42,7 @@ func main() {
 }
 
 // run sets the stage, tells the story, and clears the stage also after an error.
-func run(ctx context.Context, out io.Writer, once bool) (err error) {
+func run(ctx context.Context, out io.Writer, binary string, once bool) (err error) {
 	dir, err := os.MkdirTemp("", "groupgate-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
@@ -57,7 +57,7 @@ func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	}()
 
 	n := newNarrator(out, isTerminal(os.Stdout))
-	s := &stage{dir: dir, narrator: n}
+	s := &stage{dir: dir, narrator: n, World: lab.World{Namespace: "chat", Binary: binary}}
 	defer func() { err = errors.Join(err, s.clear()) }()
 	err = show(ctx, n, s, once)
 	if ctx.Err() == nil {
@@ -123,9 +123,7 @@ func (s *stage) set(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.World = lab.World{
-		ControlPlane: plane, Namespace: "chat", Binary: filepath.Join(lab.Root(), "bin", "groupgate"),
-	}
+	s.ControlPlane = plane
 	n.plane, n.binary = plane, s.Binary
 	took := time.Since(began).Round(100 * time.Millisecond)
 	n.say("A real kube-apiserver and etcd, up in %s at %s.", took, plane.Config.Host)
@@ -139,7 +137,7 @@ func (s *stage) set(ctx context.Context) (err error) {
 
 	n.begin("An IM backend and Groupgate")
 	if _, err := os.Stat(s.Binary); err != nil {
-		return fmt.Errorf("no bin/groupgate (%w): run `make build`", err)
+		return fmt.Errorf("no groupgate (%w): run `make build`", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -148,19 +146,26 @@ func (s *stage) set(ctx context.Context) (err error) {
 		return err
 	}
 	s.IMEndpoint = s.backend.BaseURL
-	// The manager runs as its ServiceAccount: a missing right would show.
+	if err := s.startManager(ctx); err != nil {
+		return err
+	}
+	n.say("An emulated IM backend   %s", s.IMEndpoint)
+	n.say("groupgate manager        %s   (ready, with nothing to enforce yet)", s.manager.CallbackURL)
+	return nil
+}
+
+// startManager starts a manager, to which the backend sends its callbacks. It runs as its ServiceAccount: a missing right
+// would show.
+func (s *stage) startManager(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	if s.manager, err = s.StartManager(s.log, "", "--shutdown-delay=0s", "--log-format=console"); err != nil {
 		return err
 	}
 	if err := s.manager.AwaitReady(ctx); err != nil {
 		return err
 	}
-	if err := s.backend.SendCallbacksTo(ctx, s.manager.CallbackURL); err != nil {
-		return err
-	}
-	n.say("An emulated IM backend   %s", s.IMEndpoint)
-	n.say("groupgate manager        %s   (ready, with nothing to enforce yet)", s.manager.CallbackURL)
-	return nil
+	return s.backend.SendCallbacksTo(ctx, s.manager.CallbackURL)
 }
 
 // invite lists commands to go on with.

@@ -13,7 +13,7 @@ const group, seats = lab.VIPGroup, lab.VIPSeats
 // tell goes through the chapters, up to the first one that did not go as it says.
 func tell(ctx context.Context, n *narrator, s *stage) error {
 	for _, chapter := range []func(context.Context, *narrator, *stage){
-		declare, join, inviteSome, edit, fill, enforce, await, approve, stayOut, undo,
+		declare, join, inviteSome, edit, fill, enforce, await, approve, stayOut, undo, failOpen, evict, correct,
 	} {
 		if chapter(ctx, n, s); n.err != nil {
 			return n.err
