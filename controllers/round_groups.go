@@ -41,11 +41,16 @@ func (a *appRound) lookAt(
 		if batch, ids, err = a.nextBatch(ctx, app, ids); err != nil || len(batch) == 0 {
 			return err
 		}
-		read := a.Now()
 		groups, err := a.groups(ctx, batch)
-		if err != nil && lasting(err) {
+		switch {
+		case err == nil:
+		case lasting(err):
 			return err
+		default:
+			a.Log.Info("Groups could not be read, the next round looks at them", "app", a.object.Key(),
+				"groups", len(batch), "error", err.Error())
 		}
+		read := a.Now()
 		for i, id := range batch {
 			if a.Now().Sub(read) > groupLife {
 				ids = append(batch[i:], ids...)

@@ -95,6 +95,7 @@ type appRound struct {
 	look
 	listing
 	round   *v1alpha1.EvictRound // the latest one; nil if there was none
+	begun   time.Time            // when it began; its status holds seconds
 	unsaved bool                 // it must be written before anything else
 	saved   time.Time
 	term    uint64 // the number of the term in which round was read
@@ -193,7 +194,8 @@ func (a *appRound) due(interval time.Duration, changes changeState) string {
 	switch finished := !r.FinishedAt.IsZero(); {
 	case a.gapSince(r):
 		return roundGap
-	case edited.After(r.StartedAt.Time) && now.Sub(edited) >= roundDebounce && (finished || a.affordable(interval, now)):
+	case edited.After(a.begun) && now.Sub(edited) >= roundDebounce &&
+		(finished || a.affordable(interval, now)):
 		return roundRulesChanged
 	case finished && !now.Before(r.StartedAt.Add(interval-interval/earlier)):
 		return roundInterval
@@ -230,7 +232,7 @@ func (a *appRound) begin(why, rules string) {
 	if a.round != nil {
 		next.LastFinishedStart, next.LastTookSeconds = a.round.LastFinishedStart, a.round.LastTookSeconds
 	}
-	a.round, a.unsaved, a.missed, a.skipped = next, true, time.Time{}, nil
+	a.round, a.begun, a.unsaved, a.missed, a.skipped = next, a.Now(), true, time.Time{}, nil
 	a.restart()
 	a.Log.Info("Round begun", "app", a.object.Key(), "why", why)
 }
@@ -253,7 +255,9 @@ func (a *appRound) pass(ctx context.Context, interval time.Duration) error {
 	exact := slices.Collect(app.ExactEvictGroups())
 	at := parsePosition(a.round.Position)
 	if !at.listing {
-		err := a.lookAt(ctx, interval, following(exact, at.after), func(id string) position { return position{after: id} })
+		err := a.lookAt(ctx, interval, following(exact, at.after), func(id string) position {
+			return position{after: id}
+		})
 		if err != nil {
 			return err
 		}
