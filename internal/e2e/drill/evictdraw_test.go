@@ -222,10 +222,11 @@ func drawEvictSteps(d rng, s scenario) (steps []step) {
 	}
 	if d.chance(50) { // a slip is planned, corrected and, too late, approved
 		g, pick := d.IntN(len(s.Groups)-s.Later), d.Uint64()
-		for _, do := range []string{oneOf(d, doShardGoes, doUnlist), doAwaitPlan, doListsBack, doApprove} {
+		for _, do := range []string{oneOf(d, doShardGoes, doUnlist, doUnlist), doAwaitPlan, doListsBack, doApprove} {
 			steps = append(steps, step{Do: do, Group: g, N: d.between(3, 20), Pick: pick})
 		}
-		steps[len(steps)-1].After = d.duration(0, 3*time.Second)
+		// Every replica has seen the lists by then.
+		steps[len(steps)-1].After = d.duration(3*time.Second, 6*time.Second)
 	}
 	for range d.between(3, 8) {
 		switch n := d.IntN(100); {
