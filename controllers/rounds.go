@@ -97,7 +97,9 @@ type appRound struct {
 	round   *v1alpha1.EvictRound // the latest one; nil if there was none
 	unsaved bool                 // it must be written before anything else
 	saved   time.Time
-	term    uint64 // the number of the term in which round was read
+	// begun is when round began, with the fractions of a second that the status lacks if it began in this term.
+	begun time.Time
+	term  uint64 // the number of the term in which round was read
 	// missed is when this leader found that an edit before its term had not been looked at.
 	missed time.Time
 	// skipped are groups that were left out, one for each list that was not resolved.
@@ -190,10 +192,12 @@ func (a *appRound) due(interval time.Duration, changes changeState) string {
 	if a.missed.After(edited) {
 		edited = a.missed
 	}
-	switch finished := !r.FinishedAt.IsZero(); {
-	case a.gapSince(r):
+	finished := !r.FinishedAt.IsZero()
+	mayBegin := finished || a.affordable(interval, now)
+	switch {
+	case mayBegin && a.gapSince(r):
 		return roundGap
-	case edited.After(r.StartedAt.Time) && now.Sub(edited) >= roundDebounce && (finished || a.affordable(interval, now)):
+	case mayBegin && edited.After(a.begun) && now.Sub(edited) >= roundDebounce:
 		return roundRulesChanged
 	case finished && !now.Before(r.StartedAt.Add(interval-interval/earlier)):
 		return roundInterval
@@ -216,17 +220,17 @@ func (a *appRound) gapSince(r *v1alpha1.EvictRound) bool {
 	return r.StartedAt.Time.Before(a.Gap().Truncate(time.Second))
 }
 
-// affordable reports whether a round under way may be given up for another one. If there was no complete one within the
-// interval it may not: edits that come all the time would let none be complete.
+// affordable reports whether a round under way may be given up for another one: only if a complete one began within the
+// interval. Otherwise edits, or restarts of all replicas, that come all the time would let none be complete, and the
+// groups at its end would never be looked at.
 func (a *appRound) affordable(interval time.Duration, now time.Time) bool {
-	if last := a.round.LastFinishedStart; !last.IsZero() {
-		return now.Sub(last.Time) < interval
-	}
-	return now.Sub(a.round.StartedAt.Time) < interval/2
+	last := a.round.LastFinishedStart
+	return !last.IsZero() && now.Sub(last.Time) < interval
 }
 
 func (a *appRound) begin(why, rules string) {
-	next := &v1alpha1.EvictRound{StartedAt: timestamp(a.Now()), Why: why, Rules: rules}
+	a.begun = a.Now()
+	next := &v1alpha1.EvictRound{StartedAt: timestamp(a.begun), Why: why, Rules: rules}
 	if a.round != nil {
 		next.LastFinishedStart, next.LastTookSeconds = a.round.LastFinishedStart, a.round.LastTookSeconds
 	}
