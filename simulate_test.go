@@ -128,3 +128,36 @@ func TestSimulateHidesNothingFromAPerson(t *testing.T) {
 		}
 	}
 }
+
+// TestSimulateCountsWhoWouldBeEvicted: of the accounts that were admitted, in groups that a rule governs.
+func TestSimulateCountsWhoWouldBeEvicted(t *testing.T) {
+	after := filepath.Join("internal", "explain", "testdata", "evict.yaml")
+	text, err := os.ReadFile(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := filepath.Join(t.TempDir(), "before.yaml")
+	app, _, _ := strings.Cut(string(text), "---\n") // every account is admitted
+	if err := os.WriteFile(before, []byte(app), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const joins = "group,account,trigger\nvip-1,eve,Apply\nvip-1,eve,Invite\nvip-1,ann,Apply\ntown-1,trudy,Apply\n" +
+		"lobby,mallory,Apply\n"
+	got, err := runSimulate(joins, "-f", after, "--against", before, "-n", "chat", "--decisions", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Hint: 2 accounts that were admitted would be evicted by join.evict if they are ordinary members still: " +
+			"eve from vip-1, trudy from town-1.",
+		"Hint: join.evict is new in GroupPolicy communities (Preview), GroupPolicy vip (Enforce): ",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got\n%s\nwant %q", got, want)
+		}
+	}
+	got, err = runSimulate(joins, "-f", after, "--against", after, "-n", "chat", "--decisions", "-")
+	if err != nil || strings.Contains(got, "evict") {
+		t.Errorf("nothing is new, and nobody was admitted: %v\n%s", err, got)
+	}
+}

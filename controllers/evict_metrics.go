@@ -38,7 +38,7 @@ func NewEvictMetrics(registerer prometheus.Registerer, now func() time.Time) *Ev
 			Name: "groupgate_evict_strangers_overflow_total",
 			Help: "Members found that were not kept, since 10,000 were pending; the next round finds them.",
 		}),
-		age: newRoundAge(now),
+		age: &roundAge{now: now, rounds: map[string]roundOfApp{}},
 	}
 	for _, trigger := range []v1alpha1.PruneTrigger{
 		v1alpha1.PruneTriggerLeak, v1alpha1.PruneTriggerVerdictChange, v1alpha1.PruneTriggerRound,
@@ -73,11 +73,20 @@ func (m *EvictMetrics) lost(accounts int) {
 	}
 }
 
+var (
+	roundSeconds = prometheus.NewDesc("groupgate_evict_round_seconds",
+		"Seconds since the beginning of the last complete round through the groups that join.evict governs: all were "+
+			"looked at within this time; on the leader, absent before the first round is complete.",
+		[]string{"app"}, nil)
+	roundIntervalSeconds = prometheus.NewDesc("groupgate_evict_round_interval_seconds",
+		"The smallest join.evict.interval of the policies of the app, within which all groups are to be looked at; on "+
+			"the leader.", []string{"app"}, nil)
+)
+
 // roundAge is how long ago the rounds began, on the leader, since when every governed group of an app has been looked
 // at.
 type roundAge struct {
-	now      func() time.Time
-	age, due *prometheus.Desc
+	now func() time.Time
 
 	mu     sync.Mutex
 	rounds map[string]roundOfApp // by "namespace/name"
@@ -87,20 +96,6 @@ type roundAge struct {
 type roundOfApp struct {
 	began    time.Time
 	interval time.Duration
-}
-
-func newRoundAge(now func() time.Time) *roundAge {
-	return &roundAge{
-		now: now,
-		age: prometheus.NewDesc("groupgate_evict_round_seconds",
-			"Seconds since the beginning of the last complete round through the groups that join.evict governs: all "+
-				"were looked at within this time; on the leader, absent before the first round is complete.",
-			[]string{"app"}, nil),
-		due: prometheus.NewDesc("groupgate_evict_round_interval_seconds",
-			"The smallest join.evict.interval of the policies of the app, within which all groups are to be looked at; "+
-				"on the leader.", []string{"app"}, nil),
-		rounds: map[string]roundOfApp{},
-	}
 }
 
 // round sets the round of an app.
@@ -125,8 +120,8 @@ func (m *EvictMetrics) noRound(app string) {
 
 // Describe implements prometheus.Collector.
 func (a *roundAge) Describe(descriptions chan<- *prometheus.Desc) {
-	descriptions <- a.age
-	descriptions <- a.due
+	descriptions <- roundSeconds
+	descriptions <- roundIntervalSeconds
 }
 
 // Collect implements prometheus.Collector.
@@ -136,8 +131,10 @@ func (a *roundAge) Collect(metrics chan<- prometheus.Metric) {
 	defer a.mu.Unlock()
 	for app, round := range a.rounds {
 		if !round.began.IsZero() {
-			metrics <- prometheus.MustNewConstMetric(a.age, prometheus.GaugeValue, now.Sub(round.began).Seconds(), app)
+			metrics <- prometheus.MustNewConstMetric(
+				roundSeconds, prometheus.GaugeValue, now.Sub(round.began).Seconds(), app)
 		}
-		metrics <- prometheus.MustNewConstMetric(a.due, prometheus.GaugeValue, round.interval.Seconds(), app)
+		metrics <- prometheus.MustNewConstMetric(
+			roundIntervalSeconds, prometheus.GaugeValue, round.interval.Seconds(), app)
 	}
 }

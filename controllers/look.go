@@ -15,8 +15,8 @@ import (
 // memberPage is how many members the vendor lists in a call.
 const memberPage = 100
 
-// look judges the members of groups of one app, and passes those whom the gates refuse to Strangers. Its calls let all
-// others of the app go first.
+// look judges the members of groups of one app, and passes those whom the gates refuse to Strangers. To list members, it
+// lets all other calls of the app go first.
 type look struct {
 	appCalls
 	strangers *Strangers
@@ -90,13 +90,13 @@ func (l *look) all(ctx context.Context, group imrest.Group) (bool, error) {
 	return accounts > 0, nil
 }
 
-// named judges the accounts that are members of a group.
+// named judges the accounts that are members of a group. These look-ups are few, and go in turn with those of runs.
 func (l *look) named(
 	ctx context.Context, rule *policy.GoverningEviction, group imrest.Group, accounts []string,
 ) error {
 	found := l.found(group)
 	err := l.call(ctx, func(rest *imrest.Client) error {
-		members, _, err := rest.MembersNamed(imrest.Sweep(ctx), group.ID, accounts, time.Time{})
+		members, _, err := rest.MembersNamed(ctx, group.ID, accounts, time.Time{})
 		for account, m := range members {
 			if suspect(rule, m) {
 				found.joined[account] = m.Joined

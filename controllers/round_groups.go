@@ -42,8 +42,13 @@ func (a *appRound) lookAt(
 			return err
 		}
 		groups, err := a.groups(ctx, batch)
-		if err != nil && lasting(err) {
+		switch {
+		case err == nil:
+		case lasting(err):
 			return err
+		default:
+			a.Log.Info("Groups could not be read, the next round looks at them", "app", a.object.Key(),
+				"groups", len(batch), "error", err.Error())
 		}
 		read := a.Now() // and not before the call, which may wait longer than groupLife for its turn
 		for i, id := range batch {

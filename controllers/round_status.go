@@ -72,12 +72,11 @@ func (a *appRound) resume(ctx context.Context, number uint64, base string) error
 	a.restart()
 	a.term, a.round, a.unsaved, a.saved = number, app.Status.Round, false, a.Now()
 	a.missed, a.skipped, a.failing = time.Time{}, nil, failingGroup{}
-	if a.round == nil {
-		return nil
-	}
-	a.begun = a.round.StartedAt.Time
-	if a.round.Rules != base {
-		a.missed = a.Now()
+	if a.round != nil {
+		a.begun = a.round.StartedAt.Time
+		if a.round.Rules != base {
+			a.missed = a.Now()
+		}
 	}
 	return nil
 }

@@ -95,11 +95,10 @@ type appRound struct {
 	look
 	listing
 	round   *v1alpha1.EvictRound // the latest one; nil if there was none
+	begun   time.Time            // when it began; its status holds seconds
 	unsaved bool                 // it must be written before anything else
 	saved   time.Time
-	// begun is when round began, with the fractions of a second that the status lacks if it began in this term.
-	begun time.Time
-	term  uint64 // the number of the term in which round was read
+	term    uint64 // the number of the term in which round was read
 	// missed is when this leader found that an edit before its term had not been looked at.
 	missed time.Time
 	// skipped are groups that were left out, one for each list that was not resolved.
@@ -229,12 +228,11 @@ func (a *appRound) affordable(interval time.Duration, now time.Time) bool {
 }
 
 func (a *appRound) begin(why, rules string) {
-	a.begun = a.Now()
-	next := &v1alpha1.EvictRound{StartedAt: timestamp(a.begun), Why: why, Rules: rules}
+	next := &v1alpha1.EvictRound{StartedAt: timestamp(a.Now()), Why: why, Rules: rules}
 	if a.round != nil {
 		next.LastFinishedStart, next.LastTookSeconds = a.round.LastFinishedStart, a.round.LastTookSeconds
 	}
-	a.round, a.unsaved, a.missed, a.skipped = next, true, time.Time{}, nil
+	a.round, a.begun, a.unsaved, a.missed, a.skipped = next, a.Now(), true, time.Time{}, nil
 	a.restart()
 	a.Log.Info("Round begun", "app", a.object.Key(), "why", why)
 }
@@ -257,7 +255,9 @@ func (a *appRound) pass(ctx context.Context, interval time.Duration) error {
 	exact := slices.Collect(app.ExactEvictGroups())
 	at := parsePosition(a.round.Position)
 	if !at.listing {
-		err := a.lookAt(ctx, interval, following(exact, at.after), func(id string) position { return position{after: id} })
+		err := a.lookAt(ctx, interval, following(exact, at.after), func(id string) position {
+			return position{after: id}
+		})
 		if err != nil {
 			return err
 		}

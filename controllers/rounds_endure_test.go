@@ -73,20 +73,6 @@ func TestRoundGoesOnWhereItsCallsWaitForMinutes(t *testing.T) {
 	w.began(at, roundRulesChanged, true)
 }
 
-func TestFirstPolicyThatEvictsBeginsOneRound(t *testing.T) {
-	w := newWorld(t)
-	w.room("lounge", "alice")
-	l := w.leader()
-	l.works()
-	w.Clock.Forward(1700 * time.Millisecond)
-	w.evicting("lounge", exactly("lounge"), "alice")
-	at := w.Clock.Now()
-	l.works()
-	w.Clock.Forward(time.Hour)
-	l.works()
-	w.began(at, roundRulesChanged, true)
-}
-
 func TestRoundLooksAtAGroupWhosePlanHasWaitedForAPerson(t *testing.T) {
 	w := newWorld(t)
 	w.room("lounge", "alice", "mallory")

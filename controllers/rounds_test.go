@@ -73,7 +73,8 @@ func (w *world) roundStatus() *v1alpha1.EvictRound {
 func (w *world) began(at time.Time, why string, complete bool) *v1alpha1.EvictRound {
 	w.t.Helper()
 	r := w.roundStatus()
-	if r == nil || !r.StartedAt.Time.Equal(at.Truncate(time.Second)) || r.Why != why || r.FinishedAt.IsZero() == complete {
+	if r == nil || !r.StartedAt.Time.Equal(at.Truncate(time.Second)) || r.Why != why ||
+		r.FinishedAt.IsZero() == complete {
 		w.t.Fatalf("the round is %+v, want one of %s at %s, complete %t", r, why, at, complete)
 	}
 	return r
@@ -87,7 +88,8 @@ func TestRoundFindsMembersThatTheGateRefuses(t *testing.T) {
 	w.room("vip-fresh", "alice")
 	w.Put("vip-fresh", emulator.MemberSpec{Accounts: []string{"trudy"}})
 	w.room("other", "mallory")
-	_, err := w.Emulator.CreateGroup(t.Context(), emulator.GroupSpec{ID: "vip-live", Type: "AVChatRoom", Owner: "owner"})
+	live := emulator.GroupSpec{ID: "vip-live", Type: "AVChatRoom", Owner: "owner"}
+	_, err := w.Emulator.CreateGroup(t.Context(), live)
 	labtest.Must(t, err)
 	w.evicting("vip", beginningWith("vip-"), "alice")
 	w.evicting("lounge", exactly("lounge"), "alice")
@@ -196,15 +198,34 @@ func TestRoundIsDue(t *testing.T) {
 				w.Clock.Forward(tc.after)
 				l.works()
 			}
-			if r := w.roundStatus(); r.Why != tc.why || r.FinishedAt.IsZero() || r.StartedAt.Time.Equal(at.Truncate(time.Second)) {
+			r := w.roundStatus()
+			if r.Why != tc.why || r.FinishedAt.IsZero() || r.StartedAt.Time.Equal(at.Truncate(time.Second)) {
 				t.Fatalf("the round is %+v", r)
 			}
-			began := w.roundStatus().StartedAt.Time
+			began := r.StartedAt.Time
 			w.Clock.Forward(time.Hour)
 			l.works()
 			w.began(began, tc.why, true)
 		})
 	}
+}
+
+// The status holds seconds, so that a policy may seem to be newer than the round that began because of it.
+func TestNewPolicyIsOneRound(t *testing.T) {
+	w := newWorld(t)
+	w.room("lounge", "alice")
+	l := w.leader()
+	l.works()
+	w.evicting("lounge", exactly("lounge"), "alice")
+	w.Clock.Forward(500 * time.Millisecond)
+	at := w.Clock.Now()
+	l.works()
+	w.began(at, roundRulesChanged, true)
+	for range 3 {
+		w.Clock.Forward(roundDebounce)
+		l.works()
+	}
+	w.began(at, roundRulesChanged, true)
 }
 
 func TestNoRoundIsDue(t *testing.T) {

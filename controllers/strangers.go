@@ -333,7 +333,11 @@ func (s *Strangers) make(
 	if err != nil {
 		return 0, err
 	}
-	if got.outcome != runCreated {
+	switch got.outcome {
+	case runCreated:
+	case runNoRoom: // for a few seconds, while others are planned
+		return time.Second, nil
+	default:
 		return pendingRecheck, nil
 	}
 	s.Log.Info("Run that evicts members created", "app", o.key.AppName().String(), "group", o.key.Group,

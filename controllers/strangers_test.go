@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -323,9 +324,17 @@ func TestRunThatMayHaveReadTheListBeforeIsFollowedByAnother(t *testing.T) {
 func TestAccountThatNoRunCanNameHoldsUpNoOther(t *testing.T) {
 	w := newWorld(t)
 	w.room("lounge", "alice")
-	w.Put("lounge", emulator.MemberSpec{Accounts: []string{strings.Repeat("x", 256), "trudy"}})
 	w.evicting("lounge", exactly("lounge"), "alice")
 	l := w.leader()
+	joined := w.Clock.Now().Unix()
+	l.vendor.instead(func(call sweepCall, _ *http.Request) string {
+		if call.API != labtest.ListMembers {
+			return ""
+		}
+		return fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"MemberNum":2,"MemberList":[`+
+			`{"Member_Account":%q,"Role":"Member","JoinTime":%d},`+
+			`{"Member_Account":"trudy","Role":"Member","JoinTime":%d}]}`, strings.Repeat("x", 256), joined, joined)
+	})
 	l.works()
 	w.Clock.Forward(testGrace)
 	l.works()

@@ -38,7 +38,8 @@ func TestMemberWhoIsTakenOffAListIsFoundByName(t *testing.T) {
 	w.Clock.Forward(testGrace)
 	l.changesOnly()
 	w.hasEvictions("a VerdictChange bob", "b VerdictChange bob")
-	if w.Happened(labtest.NamedMembers) != 3 || w.Happened(labtest.ListMembers) != 0 || w.Happened(labtest.GetGroup) != 1 {
+	if w.Happened(labtest.NamedMembers) != 3 || w.Happened(labtest.ListMembers) != 0 ||
+		w.Happened(labtest.GetGroup) != 1 {
 		t.Errorf("calls: %v", w.Calls())
 	}
 }

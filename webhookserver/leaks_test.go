@@ -42,6 +42,9 @@ func (l *leaks) Leaked(leak policy.Leak) {
 	if leak.Policy != nil {
 		by = leak.Policy.Name
 	}
+	if leak.Type != policy.TypePublic {
+		by += " in a group of another type"
+	}
 	l.got = append(l.got, fmt.Sprint(leak.App.Key(), " ", leak.Group, " ", leak.Account, " ", leak.Reason, " ", by))
 }
 

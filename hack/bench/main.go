@@ -3,7 +3,8 @@
 // peers as processes. It prints tables, writes JSON, and fails where a limit is exceeded. Linux only: it reads /proc.
 //
 // docs/performance.md says how it measures and why so, docs/pruning-figures.md has the tables of the sections on
-// pruning, and docs/stranger-figures.md that of the section on strangers.
+// pruning, docs/stranger-figures.md that of the section on strangers, and docs/eviction-figures.md those of the sections
+// on evictions.
 package main
 
 import (
@@ -72,6 +73,9 @@ var sections = []section{
 	{"prune-flood", (*bench).pruneFlood, true},
 	{"prune-backlog", (*bench).pruneBacklog, true},
 	{"strangers", (*bench).strangers, true},
+	{"evict-edit", (*bench).evictEdit, true},
+	{"evict-beside", (*bench).evictBeside, true},
+	{"evict-round", (*bench).evictRound, true},
 }
 
 // bench is one run.

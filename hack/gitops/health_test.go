@@ -106,6 +106,15 @@ func behind(o *unstructured.Unstructured) {
 	_ = unstructured.SetNestedSlice(o.Object, conditions, "status", "conditions")
 }
 
+// late adds that the look at all members takes longer than join.evict.interval.
+func late(o *unstructured.Unstructured) {
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	conditions = append(conditions, map[string]any{
+		"type": "RoundBehind", "status": "True", "reason": "RateTooLow", "message": "Raise rest.requestsPerSecond.",
+	})
+	_ = unstructured.SetNestedSlice(o.Object, conditions, "status", "conditions")
+}
+
 // TestHealth has a manager bring objects into every state, and asks both tools what they make of them.
 func TestHealth(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -155,6 +164,7 @@ func TestHealth(t *testing.T) {
 			"Progressing", unprocessed, "InProgress",
 		},
 		"a replica is behind": {"grouppolicy/club", inForce, behind, "Progressing", "1 of 2", "InProgress"},
+		"a round is late":     {"grouppolicy/club", inForce, late, "Healthy", "RoundBehind: Raise", "Current"},
 		"no conditions": {
 			"grouppolicy/club", inForce, edited("status", "conditions"),
 			"Progressing", "", "InProgress",

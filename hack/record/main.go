@@ -67,6 +67,7 @@ func record(ctx context.Context, dir string, lasts, interval time.Duration) (err
 		})
 	}
 	running.Go(func() error { return s.fullGroups(ctx) })
+	running.Go(func() error { return s.strangers(ctx) })
 	running.Go(func() error { return s.edits(ctx) })
 	return running.Wait()
 }

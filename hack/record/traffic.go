@@ -18,8 +18,11 @@ var (
 	trial = lab.App{Name: "trial", SDKAppID: lab.SDKAppID + 1, Spec: "unmatchedGroups: Reject"}
 )
 
-// policies are about vip-*, which a list gates, quiet-*, which is only audited, club-*, which is pruned, and slow-*,
-// whose plans wait for a person.
+// commandJoined reports members who have joined.
+const commandJoined = "Group.CallbackAfterNewMemberJoin"
+
+// policies are about vip-*, which a list gates, quiet-*, which is only audited, club-*, which is pruned, slow-*, whose
+// plans wait for a person, and stage-*, from which strangers are evicted.
 const policies = `apiVersion: groupgate.io/v1alpha1
 kind: AccountList
 metadata: {name: vip, labels: {list: vip}}
@@ -59,6 +62,17 @@ spec:
   appRef: {name: prod}
   groups: [{type: Prefix, value: slow-}]
   whenFull: {prune: {mode: Approve, inactiveFor: 30d}}
+---
+apiVersion: groupgate.io/v1alpha1
+kind: GroupPolicy
+metadata: {name: stage}
+spec:
+  appRef: {name: prod}
+  groups: [{type: Prefix, value: stage-}]
+  join:
+    allow: {accountPrefixes: [crew]}
+    deny: {accounts: [mallory]}
+    evict: {mode: Enforce, grace: 0m, interval: 1h}
 `
 
 // callbacks sends those of the vendor, whose number goes up and down once in the time that the record lasts, and those
@@ -153,6 +167,33 @@ func (s *scene) fullGroups(ctx context.Context) error {
 			return s.undoOne(ctx)
 		}
 		return nil
+	})
+}
+
+// strangers makes groups with a member whom the gate refuses, and reports some of them as the vendor does after a join
+// that it let through; the others are found by a round. In one group of three there are so many that a person has to
+// decide.
+func (s *scene) strangers(ctx context.Context) error {
+	im := &emulator.Client{BaseURL: s.backend.URL, SDKAppID: lab.SDKAppID}
+	number := 0
+	return every(ctx, 4*time.Second, func() error {
+		number++
+		group, stranger := fmt.Sprintf("stage-%d", number), fmt.Sprintf("stranger%d-0", number)
+		_, err := im.CreateGroup(ctx, emulator.GroupSpec{
+			ID: group, Type: "Public", MaxMembers: 200, Owner: "olivia", CreatedAgo: "400d",
+			Members: []emulator.MemberSpec{
+				{Prefix: "crew", Count: 30, JoinedAgo: "100d"},
+				{Prefix: fmt.Sprintf("stranger%d-", number), Count: 1 + 9*(number%3/2), JoinedAgo: "1h"},
+			},
+		})
+		if err != nil || number%2 == 0 {
+			return err
+		}
+		_, err = lab.PostSigned(ctx, s.targets()[0], lab.SDKAppID, commandJoined, map[string]any{
+			"GroupId": group, "Type": "Public", "JoinType": "Apply", "Operator_Account": "",
+			"NewMemberList": []map[string]string{{"Member_Account": stranger}},
+		})
+		return err
 	})
 }
 

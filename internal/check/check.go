@@ -59,6 +59,7 @@ func (c *Checker) Run(ctx context.Context) *Report {
 		r.add(c.checkApp(&c.apps[i])...)
 	}
 	r.add(c.checkPolicies(ctx)...)
+	r.add(c.checkEvictions()...)
 	r.add(c.checkURL(ctx)...)
 	for i := range c.apps {
 		app := &c.apps[i]

@@ -35,7 +35,7 @@ func (c *checking) checkObjects() {
 		}
 		c.checkRepeated(at, "spec.accounts", list.Spec.Accounts)
 	}
-	gates := map[gate][]*v1alpha1.GroupPolicy{}
+	gates, evicting := map[gate][]*v1alpha1.GroupPolicy{}, map[gate][]*v1alpha1.GroupPolicy{}
 	for i := range c.Objects.Policies {
 		p := &c.Objects.Policies[i]
 		at := c.places["GroupPolicy "+p.Namespace+"/"+p.Name]
@@ -46,6 +46,7 @@ func (c *checking) checkObjects() {
 		c.checkApp(at, p.Namespace, p.Spec.AppRef.Name)
 		c.checkMatchers(at, p.Spec.Groups)
 		c.checkReject(at, p, gates)
+		c.checkEvict(at, p, evicting)
 		for _, s := range selectorsOf(p) {
 			c.checkSelector(at, s.field, s.AccountSelector)
 		}
@@ -55,7 +56,12 @@ func (c *checking) checkObjects() {
 		at := c.places["PruneRun "+run.Namespace+"/"+run.Name]
 		c.checkApp(at, run.Namespace, run.Spec.AppRef.Name)
 		app := compiled.AppNamed(run.Namespace, run.Spec.AppRef.Name)
-		if app != nil && !app.MayPrune(run.Spec.GroupID) {
+		switch {
+		case app == nil:
+		case run.Spec.Purpose == v1alpha1.PrunePurposeEvict && !app.MayEvict(run.Spec.GroupID):
+			c.add(at, Warning, "spec.groupID", "spec.groupID: no policy among the manifests evicts members of group "+
+				"%s: correct the id, or write a policy with join.evict", run.Spec.GroupID)
+		case run.Spec.Purpose != v1alpha1.PrunePurposeEvict && !app.MayPrune(run.Spec.GroupID):
 			c.add(at, Warning, "spec.groupID", "spec.groupID: no policy among the manifests prunes group %s: "+
 				"correct the id, or write a policy with whenFull", run.Spec.GroupID)
 		}

@@ -92,12 +92,14 @@ var waitReasons = [...]string{
 	v1alpha1.ReasonClockSkew, v1alpha1.ReasonAppNotFound, v1alpha1.ReasonSnapshotBehind,
 }
 
-// WaitCollector is groupgate_prune_wait_seconds: for each reason, how long the run has waited that has waited longest.
-// No counter shows a wait that goes unnoticed. Every replica collects it, from its cache.
+// WaitCollector is groupgate_prune_wait_seconds: for each reason, how long the run has waited that has waited longest;
+// and groupgate_evict_breaker_wait_seconds, the same of evictions that are no routine. No counter shows a wait that
+// goes unnoticed. Every replica collects it, from its cache.
 type WaitCollector struct {
 	*prometheus.GaugeVec
-	list func(*v1alpha1.PruneRunList) error
-	now  func() time.Time
+	breaker prometheus.Gauge
+	list    func(*v1alpha1.PruneRunList) error
+	now     func() time.Time
 }
 
 // NewWaitCollector returns a collector that is not registered. runs is a cache, which is read until ctx ends.
@@ -108,6 +110,11 @@ func NewWaitCollector(ctx context.Context, runs client.Reader, now func() time.T
 			Help: "For how long the prune run, or undo, has been waiting that waits longest with this reason; " +
 				"0 if none does.",
 		}, []string{"reason"}),
+		breaker: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "groupgate_evict_breaker_wait_seconds",
+			Help: "For how long the eviction has been waiting for approval, because it is no routine, that waits " +
+				"longest; 0 if none does.",
+		}),
 		list: func(list *v1alpha1.PruneRunList) error {
 			ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 			defer cancel()
@@ -117,20 +124,35 @@ func NewWaitCollector(ctx context.Context, runs client.Reader, now func() time.T
 	}
 }
 
+// Describe implements prometheus.Collector.
+func (w *WaitCollector) Describe(described chan<- *prometheus.Desc) {
+	w.GaugeVec.Describe(described)
+	w.breaker.Describe(described)
+}
+
 // Collect implements prometheus.Collector. Until the cache is filled, it collects nothing.
 func (w *WaitCollector) Collect(collected chan<- prometheus.Metric) {
 	var list v1alpha1.PruneRunList
 	if err := w.list(&list); err != nil {
 		return
 	}
-	longest := make(map[string]time.Duration)
+	longest, breaker := make(map[string]time.Duration), time.Duration(0)
 	for i := range list.Items {
-		if reason, since, ok := prunerun.WaitState(&list.Items[i]); ok {
-			longest[reason] = max(longest[reason], w.now().Sub(since))
+		run := &list.Items[i]
+		reason, since, ok := prunerun.WaitState(run)
+		if !ok {
+			continue
+		}
+		waited := w.now().Sub(since)
+		longest[reason] = max(longest[reason], waited)
+		if reason == v1alpha1.ReasonAwaitingApproval && run.Status.Plan != nil && run.Status.Plan.Breaker != "" {
+			breaker = max(breaker, waited)
 		}
 	}
 	for _, reason := range waitReasons {
 		w.WithLabelValues(reason).Set(longest[reason].Seconds())
 	}
 	w.GaugeVec.Collect(collected)
+	w.breaker.Set(breaker.Seconds())
+	w.breaker.Collect(collected)
 }

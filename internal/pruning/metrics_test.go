@@ -51,12 +51,18 @@ func TestLongestWaits(t *testing.T) {
 		run.Spec.Undo = v1alpha1.UndoRequested
 		return run
 	}
+	withBreaker := func(run v1alpha1.PruneRun) v1alpha1.PruneRun {
+		run.Status.Plan.Breaker = "would remove 340 of 400 members: is the list complete?"
+		return run
+	}
 	gone := run(time.Hour, condition("Planned", "False", "PolicyInvalid", time.Hour))
 	gone.DeletionTimestamp = &metav1.Time{Time: now}
 	planned := condition("Planned", "True", "Planned", 5*time.Hour)
 	cache := &runList{runs: []v1alpha1.PruneRun{
 		withPlan(run(5*time.Hour, planned, condition("Complete", "False", "AwaitingApproval", 4*time.Hour))),
 		withPlan(run(9*time.Hour, planned, condition("Complete", "False", "AwaitingApproval", time.Hour))),
+		withBreaker(withPlan(run(9*time.Hour, planned, condition("Complete", "False", "AwaitingApproval", 2*time.Hour)))),
+		withBreaker(withPlan(run(9*time.Hour, planned, condition("Complete", "False", "Removing", 9*time.Hour)))),
 		withPlan(run(time.Hour, planned, condition("Complete", "False", "Removing", time.Hour))),
 		withPlan(run(time.Hour, planned, condition("Complete", "True", "Removed", time.Hour))),
 		undo(withPlan(run(8*time.Hour, planned, condition("Complete", "True", "Removed", 7*time.Hour),
@@ -69,6 +75,9 @@ func TestLongestWaits(t *testing.T) {
 	registry.MustRegister(NewWaitCollector(t.Context(), cache, func() time.Time { return now }))
 
 	want := `
+# HELP groupgate_evict_breaker_wait_seconds For how long the eviction has been waiting for approval, because it is no routine, that waits longest; 0 if none does.
+# TYPE groupgate_evict_breaker_wait_seconds gauge
+groupgate_evict_breaker_wait_seconds 7200
 # HELP groupgate_prune_wait_seconds For how long the prune run, or undo, has been waiting that waits longest with this reason; 0 if none does.
 # TYPE groupgate_prune_wait_seconds gauge
 groupgate_prune_wait_seconds{reason="AppNotFound"} 0

@@ -29,8 +29,9 @@ type Report struct {
 // says reports whether r says the same as other, so that it need not be written before it is time to. What is told of
 // callbacks is their verdict: their times change all the time.
 func (r Report) says(other Report) bool {
-	return r.Gap.Equal(other.Gap) && maps.Equal(r.Versions, other.Versions) && maps.EqualFunc(r.Callbacks, other.Callbacks,
-		func(a, b callbackhealth.Seen) bool { return a.Verdict() == b.Verdict() })
+	return r.Gap.Equal(other.Gap) && maps.Equal(r.Versions, other.Versions) &&
+		maps.EqualFunc(r.Callbacks, other.Callbacks,
+			func(a, b callbackhealth.Seen) bool { return a.Verdict() == b.Verdict() })
 }
 
 // Pod is the Pod that a replica runs in. Its zero value is a process outside of a Pod, which keeps no Lease.

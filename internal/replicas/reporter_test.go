@@ -114,7 +114,9 @@ func TestLeaseSaysWhatWasReported(t *testing.T) {
 		if !got.renewed.Equal(r.writes[0]) {
 			t.Errorf("renewed at %s, want %s", got.renewed, r.writes[0])
 		}
-		want := leased{name: pod.Name, started: got.started, renewed: got.renewed, report: Report{Versions: versions("100")}}
+		want := leased{
+			name: pod.Name, started: got.started, renewed: got.renewed, report: Report{Versions: versions("100")},
+		}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(leased{})); diff != "" {
 			t.Errorf("read (-want,+got):\n%s", diff)
 		}

@@ -140,13 +140,7 @@ func Waits(run *v1alpha1.PruneRun, now time.Time) bool {
 		run.Spec.Approval != v1alpha1.ApprovalDenied && !prunerun.PlanExpired(run, now)
 }
 
-func voidAt(run *v1alpha1.PruneRun, now time.Time) time.Time {
-	from := prunerun.Happened(run, run.Status.Plan.CreatedAt.Time, now)
-	if later := run.Status.Plan.NotBefore.Time; later.After(from) {
-		from = later
-	}
-	return from.Add(prunerun.PlanLife).UTC()
-}
+func voidAt(run *v1alpha1.PruneRun, now time.Time) time.Time { return prunerun.PlanEnd(run, now).UTC() }
 
 func state(run *v1alpha1.PruneRun, now time.Time) string {
 	conditions, active := run.Status.Conditions, prunerun.Active(run)

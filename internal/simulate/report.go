@@ -23,6 +23,9 @@ type Report struct {
 	Decisions int `json:"decisions"`
 	Closed    int `json:"closed"`
 	Opened    int `json:"opened"`
+	// Evicted is how many accounts that were admitted join.evict would remove from a group if they are ordinary members
+	// still, each counted once for each group.
+	Evicted int `json:"evicted"`
 	// Skipped is what was not replayed.
 	Skipped Skipped `json:"skipped"`
 	// RefusalsOnly says that the log seems to lack admissions, so that Closed says nothing.
@@ -124,10 +127,10 @@ func (r *Report) describe(c *manifests.Compiled) {
 	}
 	if len(missing) > 0 {
 		r.hint("These references resolve to nothing, which counts as an empty list. Add the AccountLists with another "+
-			"-f if they are elsewhere: %s.", some(missing, "; "))
+			"-f if they are elsewhere: %s.", some(missing, "; ", len(missing)))
 	}
 	if len(invalid) > 0 {
-		r.hint("These policies are not valid, and admit nobody by themselves: %s.", some(invalid, "; "))
+		r.hint("These policies are not valid, and admit nobody by themselves: %s.", some(invalid, "; ", len(invalid)))
 	}
 }
 
@@ -135,12 +138,12 @@ func (r *Report) hint(format string, args ...any) {
 	r.Hints = append(r.Hints, fmt.Sprintf(format, args...))
 }
 
-// some names the first few.
-func some(all []string, separator string) string {
-	if len(all) <= maxNamed {
+// some names the first few of n.
+func some(all []string, separator string, n int) string {
+	if n <= maxNamed {
 		return strings.Join(all, separator)
 	}
-	return strings.Join(all[:maxNamed], separator) + fmt.Sprintf(" and %d more", len(all)-maxNamed)
+	return strings.Join(all[:maxNamed], separator) + fmt.Sprintf(" and %d more", n-maxNamed)
 }
 
 // Report returns what was found. It is an error if nothing was replayed.
@@ -156,6 +159,7 @@ func (s *Simulation) Report() (*Report, error) {
 			"The files hold none: the manager writes them to its standard output, with --decision-log=all"))
 	}
 	r.Hints = append(r.Hints, skipped...)
+	s.explainEvictions()
 	if s.options.Before == nil && len(s.snapshots) > 1 && r.Closed+r.Opened > 0 {
 		r.hint("The lines come from %d snapshots, so that a difference may be that of an earlier change. To compare "+
 			"two states with each other, name the other one with --against.", len(s.snapshots))

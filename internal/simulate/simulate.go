@@ -50,6 +50,7 @@ type Simulation struct {
 	// admissions are the decisions of logs that a log of refusals would not have; recorded are all of logs.
 	admissions, recorded int
 	snapshots            map[uint64]bool
+	evicted              []string // the first few, as "account from group"
 	unknownApps          map[string]int
 }
 
@@ -166,6 +167,9 @@ func (s *Simulation) Add(r *decisionlog.Recorded) {
 		return
 	}
 	s.report.Decisions++
+	if before.admitted {
+		s.evict(app.now, r)
+	}
 	if now.admitted != before.admitted {
 		s.change(r, now, before)
 	}

@@ -67,10 +67,10 @@ end
 
 -- What is wrong with the vendor, or only suspicious, is in the message: it must not roll a change back.
 health("Healthy", "Ready")
-for _, name in ipairs({"Warning", "CallbacksVerified", "VendorReachable"}) do
+for _, name in ipairs({"Warning", "RoundBehind", "CallbacksVerified", "VendorReachable"}) do
   local condition = conditions[name]
   local bad = "False"
-  if name == "Warning" then
+  if name == "Warning" or name == "RoundBehind" then
     bad = "True"
   end
   if is(name, bad) then

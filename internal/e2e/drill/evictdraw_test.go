@@ -220,6 +220,13 @@ func drawEvictSteps(d rng, s scenario) (steps []step) {
 	for range d.IntN(3) {
 		add(0, doHold, d.between(1, 4))
 	}
+	if d.chance(50) { // a slip is planned, corrected and, too late, approved
+		g, pick := d.IntN(len(s.Groups)-s.Later), d.Uint64()
+		for _, do := range []string{oneOf(d, doShardGoes, doUnlist), doAwaitPlan, doListsBack, doApprove} {
+			steps = append(steps, step{Do: do, Group: g, N: d.between(3, 20), Pick: pick})
+		}
+		steps[len(steps)-1].After = d.duration(0, 3*time.Second)
+	}
 	for range d.between(3, 8) {
 		switch n := d.IntN(100); {
 		case n < 22:

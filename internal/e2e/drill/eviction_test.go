@@ -71,7 +71,7 @@ func (m *model) eviction(violation violationFunc, d event, run *v1alpha1.PruneRu
 	if run.Spec.Approval == v1alpha1.ApprovalApproved {
 		return
 	}
-	total := m.unapproved(d, d.at) + len(d.Found)
+	total := m.evicted(d, d.at, false) + len(d.Found)
 	members := d.Group.Members
 	for _, e := range slices.Concat(m.rechecks, m.removals) { // the plan was made of more members, perhaps
 		if e.app == d.app && e.Group.ID == d.Group.ID && e.at.After(planned.Add(-time.Second)) && e.at.Before(d.at) {
@@ -88,16 +88,16 @@ func (m *model) eviction(violation violationFunc, d event, run *v1alpha1.PruneRu
 	}
 }
 
-// unapproved is how many members runs without approval have evicted from the group of a call before a moment: at any
-// time of the episode, which is shorter than 7 days.
-func (m *model) unapproved(d event, before time.Time) (n int) {
+// evicted is how many members runs without approval, or all runs, have evicted from the group of a call before a
+// moment: at any time of the episode, which is shorter than 7 days.
+func (m *model) evicted(d event, before time.Time, approved bool) (n int) {
 	for _, e := range m.removals {
 		if e.app != d.app || e.Group.ID != d.Group.ID || !e.at.Before(before) {
 			continue
 		}
 		if slices.ContainsFunc(e.runs, func(run v1alpha1.PruneRun) bool {
-			return run.Spec.Purpose == v1alpha1.PrunePurposeEvict && run.Spec.Approval != v1alpha1.ApprovalApproved &&
-				!ended(&run) && subset(e.Named, inFlight(&run))
+			return run.Spec.Purpose == v1alpha1.PrunePurposeEvict &&
+				(approved || run.Spec.Approval != v1alpha1.ApprovalApproved) && !ended(&run) && subset(e.Named, inFlight(&run))
 		}) {
 			n += len(e.Found)
 		}
@@ -163,12 +163,13 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 	// What was removed shortly before may count or not: the record of a call comes after the call.
 	d := event{app: app}
 	d.Group.ID = group
-	recent := m.unapproved(d, from)
+	recent := m.evicted(d, from, false)
 	if total := int(plan.Candidates) + recent; plan.Breaker == "" && plan.Candidates > 0 &&
 		!routine(total, ordinary, int(run.Status.Group.Members), v.rule.Gate.Evict.MaxRemovals) {
 		violation("no routine, and no breaker", plan.Candidates, recent, ordinary, run.Status.Group)
 	}
-	recent = m.unapproved(d, to)
+	// A run that a person approved without need counts in the product, which is on the safe side.
+	recent = m.evicted(d, to, true)
 	if total := int(plan.Candidates) + recent; plan.Breaker != "" && len(run.Spec.Accounts) == 0 &&
 		routine(total, ordinary, int(run.Status.Group.Members), v.rule.Gate.Evict.MaxRemovals) {
 		violation("a breaker without need", plan.Breaker, recent, ordinary)

@@ -25,6 +25,9 @@ const (
 	maxUrgentInARow = 3
 	// sweepShare is the part of the rate that calls of the sweep may take: one in 4.
 	sweepShare = 4
+	// sweepShareBeside is that part while others call: one in 20. Between two calls of a run, which has to be recorded,
+	// there often is time for a call of the sweep, behind which the next one of the run would have to wait.
+	sweepShareBeside = 20
 	// listInterval is between two calls of get_appid_group_list, which the vendor allows once a second (page 34960).
 	// The margin is for calls that take different times to arrive.
 	listInterval = 1100 * time.Millisecond
@@ -49,7 +52,7 @@ const (
 //
 // Each lane is served in order of arrival. Urgent calls go first, but after 3 of them in a row a normal one goes, so
 // that neither lane can block the other. Calls of the sweep go when no other call waits, and take at most a quarter of
-// the rate. Order of arrival is fair between small and large groups, since a group is read by one call after the other:
+// the rate, or a twentieth while others have called within the time of 20 calls. Order of arrival is fair between small and large groups, since a group is read by one call after the other:
 // a group of 10,000 pages goes back to the end of the queue after each page.
 //
 // When the vendor fails in a way that other calls would share, calls pause for 200 ms, which doubles with every further
@@ -65,8 +68,8 @@ type limiter struct {
 	queues   [lanes][]*waiter
 	urgent   int                // urgent starts in a row
 	wake     context.CancelFunc // makes the goroutine look at the queues again; nil: there is none
-	// When the latest call started, the latest of the sweep, and the latest get_appid_group_list.
-	started, sweepStarted, listStarted time.Time
+	// When the latest call started, the latest of the sweep and of others, and the latest get_appid_group_list.
+	started, sweepStarted, othersStarted, listStarted time.Time
 
 	pausedUntil time.Time
 	pausedFor   Error // what the pause is for
@@ -261,7 +264,7 @@ func (l *limiter) run(ctx context.Context) {
 // serve admits and dismisses the calls for which that is decided, and returns when there may be more to decide; zero if
 // no call waits, or all of them for the end of an attempt.
 func (l *limiter) serve(now time.Time) (next time.Time) {
-	for _, started := range [...]*time.Time{&l.started, &l.sweepStarted, &l.listStarted} {
+	for _, started := range [...]*time.Time{&l.started, &l.sweepStarted, &l.othersStarted, &l.listStarted} {
 		if now.Before(*started) {
 			*started = now // the clock was set back
 		}
@@ -314,7 +317,11 @@ func (l *limiter) first(slot time.Time) (lane, time.Time) {
 	case len(normal) > 0:
 		return laneNormal, slot
 	case len(sweep) > 0:
-		slot = latest(slot, l.sweepStarted.Add(sweepShare*l.interval))
+		lately := l.othersStarted
+		if l.sweepStarted.Before(lately) {
+			lately = l.sweepStarted
+		}
+		slot = latest(slot, l.sweepStarted.Add(sweepShare*l.interval), lately.Add(sweepShareBeside*l.interval))
 		if sweep[0].call.api == apiAppGroups {
 			slot = latest(slot, l.listStarted.Add(listInterval))
 		}
@@ -334,6 +341,8 @@ func (l *limiter) start(in lane, now time.Time) {
 	l.started = now
 	if in == laneSweep {
 		l.sweepStarted = now
+	} else {
+		l.othersStarted = now
 	}
 	if w.call.api == apiAppGroups {
 		l.listStarted = now

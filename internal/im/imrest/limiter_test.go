@@ -269,7 +269,7 @@ func TestSweepIsGentle(t *testing.T) {
 		"a quarter of the rate":                       {info, 0, 1, sweepShare * gap, 50, 51},
 		"one list a second":                           {list, 0, 1, listInterval, 9, 10},
 		"no call while others wait":                   {info, 10 * time.Second, 1, sweepShare * gap, 0, 1},
-		"concurrent callers share the quarter":        {info, 3 * time.Second, 6, sweepShare * gap, 35, 36},
+		"concurrent callers share the quarter":        {info, 3 * time.Second, 6, sweepShare * gap, 30, 36},
 		"lists do not catch up after others are done": {list, 3 * time.Second, 3, listInterval, 6, 8},
 	}
 	for name, tc := range cases {
@@ -308,6 +308,34 @@ func TestSweepIsGentle(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A run calls, records, and calls again. Its calls must not wait behind those of a sweep that slipped in.
+func TestSweepLeavesTheTimeBetweenTheCallsOfARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(time.Now, sleep, 20)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var calls sync.WaitGroup
+		runs, sweeps := 0, 0
+		calls.Go(func() {
+			for ; l.admit(ctx, call{api: apiMembers}, time.Time{}) == nil; runs++ {
+				advance(ctx, gap+gap/5)
+			}
+		})
+		calls.Go(func() {
+			for ; l.admit(ctx, call{api: apiGroupInfo, sweep: true}, time.Time{}) == nil; sweeps++ {
+				continue
+			}
+		})
+		calls.Wait()
+		if sweeps < 50 || sweeps > 61 {
+			t.Errorf("%d calls of the sweep in a minute beside a run, want one in 20", sweeps)
+		}
+		if least := int(time.Minute / (gap + gap/5) * 95 / 100); runs < least {
+			t.Errorf("%d calls of the run in a minute, want at least %d", runs, least)
+		}
+	})
 }
 
 // No second has more calls than the rate says, not even where the rate does not divide the second.
