@@ -346,9 +346,9 @@ func (s *Strangers) make(
 	return pendingRecheck, nil
 }
 
-// ordered returns which of the accounts an unfinished run names and will look at, or evicts already. Of a run that reads
-// the whole list nothing is known: it may have read it before they joined, or by an older list. The cache has no
-// removals of plans, so that a plan counts if it holds every account that the run names.
+// ordered returns which of the accounts an unfinished run names and will look at, or evicts already. A run that reads
+// the whole list does not count: it may have read it before they joined, or by an older list. The cache has no removals
+// of plans, so that a plan counts if it holds every account that the run names.
 func (s *Strangers) ordered(ctx context.Context, key prunerun.Key, group *strangeGroup) (accounts []string, _ error) {
 	runs, err := cachedRuns(ctx, s.Client, key)
 	if err != nil {
