@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/accounts"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/pruning"
@@ -36,7 +37,7 @@ func evictable(app *policy.CompiledApp, group imrest.Group) (policy.GoverningEvi
 
 // suspect reports whether the gates refuse a member that may be evicted, now or when its grace ends.
 func suspect(rule *policy.GoverningEviction, m imrest.Member) bool {
-	if !m.Ordinary() || m.Joined.IsZero() {
+	if !m.Ordinary() || m.Joined.IsZero() || len(m.Account) > accounts.MaxBytes {
 		return false
 	}
 	_, refused := rule.Judge(m.Account)

@@ -50,7 +50,7 @@ func (a *appRound) lookAt(
 			a.Log.Info("Groups could not be read, the next round looks at them", "app", a.object.Key(),
 				"groups", len(batch), "error", err.Error())
 		}
-		read := a.Now()
+		read := a.Now() // and not before the call, which may wait longer than groupLife for its turn
 		for i, id := range batch {
 			if a.Now().Sub(read) > groupLife {
 				ids = append(batch[i:], ids...)
@@ -87,7 +87,7 @@ func (a *appRound) goesOn(ctx context.Context, interval time.Duration) (changeSt
 }
 
 // nextBatch takes the groups of one call from ids, and returns the rest. It skips groups that no rule may govern, and
-// those of which an unfinished run looks at all members.
+// those of which an unfinished run looks at all members in this round, or later.
 func (a *appRound) nextBatch(
 	ctx context.Context, app *policy.CompiledApp, ids []string,
 ) (batch, rest []string, err error) {
@@ -102,18 +102,20 @@ func (a *appRound) nextBatch(
 		if err != nil {
 			return nil, nil, err
 		}
-		if !evictsFromAll(runs) {
+		if !looksAtAll(runs, a.round.StartedAt.Time) {
 			batch = append(batch, id)
 		}
 	}
 	return batch, nil, nil
 }
 
-// evictsFromAll reports whether there is an unfinished eviction that is about all members.
-func evictsFromAll(runs []v1alpha1.PruneRun) bool {
+// looksAtAll reports whether there is an unfinished eviction that is about all members, and that has not read them
+// before a time: a plan may wait for a person for a day, and says nothing of those who came in since.
+func looksAtAll(runs []v1alpha1.PruneRun, since time.Time) bool {
 	for i := range runs {
-		if run := &runs[i]; prunerun.Active(run) && prunerun.PurposeOf(run) == v1alpha1.PrunePurposeEvict &&
-			len(run.Spec.Accounts) == 0 {
+		run := &runs[i]
+		if prunerun.Active(run) && prunerun.Evicts(run) && len(run.Spec.Accounts) == 0 &&
+			(run.Status.Plan == nil || run.Status.Plan.CreatedAt.After(since)) {
 			return true
 		}
 	}

@@ -191,11 +191,12 @@ func (a *appRound) due(interval time.Duration, changes changeState) string {
 	if a.missed.After(edited) {
 		edited = a.missed
 	}
-	switch finished := !r.FinishedAt.IsZero(); {
-	case a.gapSince(r):
+	finished := !r.FinishedAt.IsZero()
+	mayBegin := finished || a.affordable(interval, now)
+	switch {
+	case mayBegin && a.gapSince(r):
 		return roundGap
-	case edited.After(a.begun) && now.Sub(edited) >= roundDebounce &&
-		(finished || a.affordable(interval, now)):
+	case mayBegin && edited.After(a.begun) && now.Sub(edited) >= roundDebounce:
 		return roundRulesChanged
 	case finished && !now.Before(r.StartedAt.Add(interval-interval/earlier)):
 		return roundInterval
@@ -218,13 +219,12 @@ func (a *appRound) gapSince(r *v1alpha1.EvictRound) bool {
 	return r.StartedAt.Time.Before(a.Gap().Truncate(time.Second))
 }
 
-// affordable reports whether a round under way may be given up for another one. If there was no complete one within the
-// interval it may not: edits that come all the time would let none be complete.
+// affordable reports whether a round under way may be given up for another one: only if a complete one began within the
+// interval. Otherwise edits, or restarts of all replicas, that come all the time would let none be complete, and the
+// groups at its end would never be looked at.
 func (a *appRound) affordable(interval time.Duration, now time.Time) bool {
-	if last := a.round.LastFinishedStart; !last.IsZero() {
-		return now.Sub(last.Time) < interval
-	}
-	return now.Sub(a.round.StartedAt.Time) < interval/2
+	last := a.round.LastFinishedStart
+	return !last.IsZero() && now.Sub(last.Time) < interval
 }
 
 func (a *appRound) begin(why, rules string) {

@@ -114,10 +114,14 @@ func (s *Strangers) take(key prunerun.Key, found *strangeGroup) {
 	group.groupType = found.groupType
 	before := group.size()
 	room := maxStrangers - s.kept
-	if !found.whole.IsZero() && (room > 0 || !group.whole.IsZero()) {
-		group.whole = found.whole
-	}
 	lost := 0
+	switch {
+	case found.whole.IsZero():
+	case room > 0 || !group.whole.IsZero():
+		group.whole = found.whole
+	default:
+		lost++
+	}
 	for account, joined := range found.joined {
 		if _, has := group.joined[account]; !has && group.size()-before >= room {
 			lost++
@@ -258,17 +262,14 @@ func (s *Strangers) examine(ctx context.Context, key prunerun.Key, ending bool) 
 	})
 	ctx, cancel := context.WithTimeout(ctx, intakeTimeout)
 	defer cancel()
-	ordered, wholeOrdered, err := s.ordered(ctx, key, group)
+	ordered, err := s.ordered(ctx, key, group)
 	if err != nil {
 		return 0, err
 	}
 	needless := append(admitted, ordered...)
-	s.forget(key, group, needless, wholeOrdered)
+	s.forget(key, group, needless, false)
 	for _, account := range needless {
 		delete(group.joined, account)
-	}
-	if wholeOrdered {
-		group.whole = time.Time{}
 	}
 	if group.size() == 0 {
 		return 0, nil
@@ -345,36 +346,28 @@ func (s *Strangers) make(
 	return pendingRecheck, nil
 }
 
-// ordered returns which of the accounts an unfinished run evicts already, or will look at, and whether it does so for
-// all members.
-func (s *Strangers) ordered(
-	ctx context.Context, key prunerun.Key, group *strangeGroup,
-) (accounts []string, whole bool, err error) {
+// ordered returns which of the accounts an unfinished run names and will look at, or evicts already. A run that reads
+// the whole list does not count: it may have read it before they joined, or by an older list. The cache has no removals
+// of plans, so that a plan counts if it holds every account that the run names.
+func (s *Strangers) ordered(ctx context.Context, key prunerun.Key, group *strangeGroup) (accounts []string, _ error) {
 	runs, err := cachedRuns(ctx, s.Client, key)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	for i := range runs {
 		run := &runs[i]
-		if !prunerun.Active(run) || prunerun.PurposeOf(run) != v1alpha1.PrunePurposeEvict {
+		if !prunerun.Active(run) || !prunerun.Evicts(run) {
 			continue
 		}
-		plan := run.Status.Plan
-		if len(run.Spec.Accounts) == 0 && (plan == nil || plan.CreatedAt.After(group.whole)) {
-			whole = true
+		named := run.Spec.Accounts
+		if plan := run.Status.Plan; plan != nil && (plan.Size == nil || int(*plan.Size) < len(named)) {
+			continue
 		}
-		looked := run.Spec.Accounts
-		if plan != nil {
-			looked = nil
-			for _, removal := range plan.Removals {
-				looked = append(looked, removal.Account)
-			}
-		}
-		for _, account := range looked {
+		for _, account := range named {
 			if _, has := group.joined[account]; has {
 				accounts = append(accounts, account)
 			}
 		}
 	}
-	return accounts, whole, nil
+	return accounts, nil
 }

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -177,6 +178,11 @@ func TestLeaksThatNeedNoRun(t *testing.T) {
 			labtest.Must(w.t, w.Client.Create(w.t.Context(), w.evictRun("by-hand", "mallory")))
 			s.Leaked(w.leak("mallory"))
 		},
+		"the plan of an unfinished run has the account": func(w *world, s *Strangers) {
+			labtest.Must(w.t, w.Client.Create(w.t.Context(), w.evictRun("by-hand", "mallory")))
+			w.planned("by-hand", 1)
+			s.Leaked(w.leak("mallory"))
+		},
 	}
 	for name, happens := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -290,4 +296,47 @@ func (w *world) room(id string, members ...string) {
 		},
 	})
 	labtest.Must(w.t, err)
+}
+
+// planned writes a plan to evict n members into the status of a run, as the cache has it: without their accounts.
+func (w *world) planned(name string, n int32) {
+	w.t.Helper()
+	run := w.Get(name)
+	run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(w.Clock.Now()), Candidates: n, Size: &n}
+	labtest.Must(w.t, w.Client.Status().Update(w.t.Context(), run))
+}
+
+func TestRunThatMayHaveReadTheListBeforeIsFollowedByAnother(t *testing.T) {
+	w := newWorld(t)
+	w.evicting("lounge", exactly("lounge"), "alice")
+	s := w.strangers()
+	labtest.Must(t, w.Client.Create(t.Context(), w.evictRun("by-hand")))
+	s.take(w.keyOf("lounge"), &strangeGroup{
+		groupType: policy.TypePublic, trigger: v1alpha1.PruneTriggerVerdictChange, whole: w.Clock.Now(),
+	})
+	w.examine(s, "lounge")
+	w.end("by-hand", v1alpha1.ReasonNothingToRemove, 0)
+	w.Clock.Forward(2 * time.Minute)
+	w.examine(s, "lounge")
+	w.hasEvictions("lounge Manual", "lounge VerdictChange")
+}
+
+func TestAccountThatNoRunCanNameHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.room("lounge", "alice")
+	w.evicting("lounge", exactly("lounge"), "alice")
+	l := w.leader()
+	joined := w.Clock.Now().Unix()
+	l.vendor.instead(func(call sweepCall, _ *http.Request) string {
+		if call.API != labtest.ListMembers {
+			return ""
+		}
+		return fmt.Sprintf(`{"ActionStatus":"OK","ErrorCode":0,"MemberNum":2,"MemberList":[`+
+			`{"Member_Account":%q,"Role":"Member","JoinTime":%d},`+
+			`{"Member_Account":"trudy","Role":"Member","JoinTime":%d}]}`, strings.Repeat("x", 256), joined, joined)
+	})
+	l.works()
+	w.Clock.Forward(testGrace)
+	l.works()
+	w.hasEvictions("lounge Round trudy")
 }
