@@ -52,7 +52,8 @@ func (r *PruneRunReconciler) SetupWithManager(
 		// The end of one run of a group is the beginning of the next one; a wait is, for those of another purpose.
 		Watches(&v1alpha1.PruneRun{},
 			handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(runEndings)).
-		// An undo that waits for a batch in flight goes before the next batch; a full group, before that of an eviction.
+		// An undo that waits for a batch in flight goes before the next batch; a full group, before that of an
+		// eviction.
 		Watches(&v1alpha1.PruneRun{},
 			handler.EnqueueRequestsFromMapFunc(r.precedents), builder.WithPredicates(batchEndings)).
 		Watches(&v1alpha1.IMApp{}, handler.Funcs{UpdateFunc: r.appEdited, DeleteFunc: r.appDeleted}).

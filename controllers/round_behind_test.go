@@ -30,7 +30,8 @@ func TestDeadlineOfRounds(t *testing.T) {
 			want:  day + slack, interval: day,
 		},
 		"and takes an interval at most": {
-			round: v1alpha1.EvictRound{StartedAt: at(day), LastFinishedStart: at(0)}, interval: day, want: 2*day + slack,
+			round: v1alpha1.EvictRound{StartedAt: at(day), LastFinishedStart: at(0)},
+			want:  2*day + slack, interval: day,
 		},
 		"one that begins too late does not help before its end": {
 			round:    v1alpha1.EvictRound{StartedAt: at(day + slack + time.Second), LastFinishedStart: at(0)},
@@ -82,7 +83,8 @@ func TestPolicySaysThatItsRoundIsBehind(t *testing.T) {
 	since := metav1.NewTime(w.Clock.Now()).Rfc3339Copy()
 	behind, again = w.judged(statuses, "lounge")
 	if behind == nil || behind.Status != metav1.ConditionTrue || behind.Reason != v1alpha1.ReasonRateTooLow ||
-		!strings.Contains(behind.Message, "requestsPerSecond") || !behind.LastTransitionTime.Equal(&since) || again == 0 {
+		!strings.Contains(behind.Message, "requestsPerSecond") || !behind.LastTransitionTime.Equal(&since) ||
+		again == 0 {
 		t.Fatalf("a day without a round: %+v, again after %s", behind, again)
 	}
 	message := behind.Message

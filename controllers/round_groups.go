@@ -146,8 +146,7 @@ func (a *appRound) lookAtGroup(ctx context.Context, group imrest.Group) error {
 		return nil
 	case ctx.Err() != nil, errors.Is(err, errAppUnusable):
 		return err
-	case imrest.ClassOf(err) == imrest.ClassTransient && !a.givesUp(group.ID), lasting(err) && imrest.ClassOf(err) !=
-		imrest.ClassTransient:
+	case lasting(err) && !a.givesUp(group.ID):
 		return fmt.Errorf("look at group %q: %w", group.ID, err)
 	}
 	a.Log.Info("The members of a group could not be listed, the next round looks at it",

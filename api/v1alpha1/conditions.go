@@ -139,9 +139,9 @@ const (
 	// ReasonProtectionUnresolved means that a protect reference matches no AccountList: the run waits and removes no
 	// member.
 	ReasonProtectionUnresolved = "ProtectionUnresolved"
-	// ReasonListUnresolved means that it is not certain whom the gate of the group refuses, since a reference of an allow
-	// or a deny resolves to nothing or to an empty list, or a governing policy is invalid: the run waits and evicts
-	// nobody.
+	// ReasonListUnresolved means that it is not certain whom the gate of the group refuses, since a reference of an
+	// allow or a deny resolves to nothing or to an empty list, or a governing policy is invalid: the run waits and
+	// evicts nobody.
 	ReasonListUnresolved = "ListUnresolved"
 	// ReasonInGrace means that the plan of an eviction has not stood for the grace of the rule yet; before there is a
 	// plan, that all accounts of the run joined less than that ago.
@@ -158,8 +158,8 @@ const (
 	ReasonQueued = "Queued"
 	// ReasonVendorUnavailable means a temporary failure of a REST call; the message has the vendor's code and text.
 	ReasonVendorUnavailable = "VendorUnavailable"
-	// ReasonAwaitingApproval means that the plan is recorded and the run waits for spec.approval, in mode Approve, or in
-	// mode Enforce as well if the plan evicts more members than a routine does.
+	// ReasonAwaitingApproval means that the plan is recorded and the run waits for spec.approval, in mode Approve, or
+	// in mode Enforce as well if the plan evicts more members than a routine does.
 	ReasonAwaitingApproval = "AwaitingApproval"
 	// ReasonBudgetExhausted means that the removals of the last 24 hours leave nothing of maxRemovalsPerDay.
 	ReasonBudgetExhausted = "BudgetExhausted"

@@ -18,7 +18,8 @@ const (
 func failOpen(ctx context.Context, n *narrator, s *stage) {
 	n.begin("No gate for a moment: a stranger gets in")
 	_, err := s.backend.CreateGroup(ctx, emulator.GroupSpec{
-		ID: backstage, Type: "Public", Owner: "olivia", MaxMembers: 40, ApplyJoinOption: "FreeAccess", CreatedAgo: "400d",
+		ID: backstage, Type: "Public", Owner: "olivia", MaxMembers: 40, ApplyJoinOption: "FreeAccess",
+		CreatedAgo: "400d",
 		Members: []emulator.MemberSpec{
 			{Accounts: []string{"jared", "tommy", "alice", "bob"}, JoinedAgo: "100d"},
 			{Prefix: "staff-", Count: 12, JoinedAgo: "100d"},

@@ -154,8 +154,8 @@ func (s *stage) set(ctx context.Context) (err error) {
 	return nil
 }
 
-// startManager starts a manager, to which the backend sends its callbacks. It runs as its ServiceAccount: a missing right
-// would show.
+// startManager starts a manager, to which the backend sends its callbacks. It runs as its ServiceAccount: a missing
+// right would show.
 func (s *stage) startManager(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -33,6 +33,6 @@ func CooldownOf(app *policy.CompiledApp, group string) prunerun.Cooldown {
 func previewedBy(run *v1alpha1.PruneRun, rule *policy.GoverningRule) bool {
 	end, ended := prunerun.Completion(run)
 	seats := seatsRule(rule)
-	return ended && !prunerun.Evicts(run) && end.Reason == v1alpha1.ReasonPreviewed && seats.mode == policy.ModePreview &&
-		run.Status.Policy != nil && seats.planned(run.Status.Policy)
+	return ended && !prunerun.Evicts(run) && end.Reason == v1alpha1.ReasonPreviewed &&
+		seats.mode == policy.ModePreview && run.Status.Policy != nil && seats.planned(run.Status.Policy)
 }

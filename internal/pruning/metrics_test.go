@@ -61,7 +61,8 @@ func TestLongestWaits(t *testing.T) {
 	cache := &runList{runs: []v1alpha1.PruneRun{
 		withPlan(run(5*time.Hour, planned, condition("Complete", "False", "AwaitingApproval", 4*time.Hour))),
 		withPlan(run(9*time.Hour, planned, condition("Complete", "False", "AwaitingApproval", time.Hour))),
-		withBreaker(withPlan(run(9*time.Hour, planned, condition("Complete", "False", "AwaitingApproval", 2*time.Hour)))),
+		withBreaker(withPlan(
+			run(9*time.Hour, planned, condition("Complete", "False", "AwaitingApproval", 2*time.Hour)))),
 		withBreaker(withPlan(run(9*time.Hour, planned, condition("Complete", "False", "Removing", 9*time.Hour)))),
 		withPlan(run(time.Hour, planned, condition("Complete", "False", "Removing", time.Hour))),
 		withPlan(run(time.Hour, planned, condition("Complete", "True", "Removed", time.Hour))),

@@ -97,7 +97,8 @@ func (m *model) evicted(d event, before time.Time, approved bool) (n int) {
 		}
 		if slices.ContainsFunc(e.runs, func(run v1alpha1.PruneRun) bool {
 			return run.Spec.Purpose == v1alpha1.PrunePurposeEvict &&
-				(approved || run.Spec.Approval != v1alpha1.ApprovalApproved) && !ended(&run) && subset(e.Named, inFlight(&run))
+				(approved || run.Spec.Approval != v1alpha1.ApprovalApproved) && !ended(&run) &&
+				subset(e.Named, inFlight(&run))
 		}) {
 			n += len(e.Found)
 		}

@@ -52,8 +52,9 @@ const (
 //
 // Each lane is served in order of arrival. Urgent calls go first, but after 3 of them in a row a normal one goes, so
 // that neither lane can block the other. Calls of the sweep go when no other call waits, and take at most a quarter of
-// the rate, or a twentieth while others have called within the time of 20 calls. Order of arrival is fair between small and large groups, since a group is read by one call after the other:
-// a group of 10,000 pages goes back to the end of the queue after each page.
+// the rate, or a twentieth while others have called within the time of 20 calls. Order of arrival is fair between small
+// and large groups, since a group is read by one call after the other: a group of 10,000 pages goes back to the end of
+// the queue after each page.
 //
 // When the vendor fails in a way that other calls would share, calls pause for 200 ms, which doubles with every further
 // failure, and then only one attempt is made at a time, until one is answered.
