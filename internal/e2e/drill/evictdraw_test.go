@@ -216,17 +216,19 @@ func drawEvictSteps(d rng, s scenario) (steps []step) {
 	}
 	short := func() time.Duration { return d.duration(0, oneOf(d, 10*time.Millisecond, time.Second)) }
 	long := func() time.Duration { return d.duration(0, 4*time.Second) }
-	add(d.duration(0, faultsFor/2), doStrangers, d.between(1, 6))
-	for range d.IntN(3) {
-		add(0, doHold, d.between(1, 4))
-	}
-	if d.chance(50) { // a slip is planned, corrected and, too late, approved
+	// A slip is planned, corrected and, too late, approved. It comes first, since for a minute after a run of a group
+	// there is no other.
+	if d.chance(50) {
 		g, pick := d.IntN(len(s.Groups)-s.Later), d.Uint64()
 		for _, do := range []string{oneOf(d, doShardGoes, doUnlist, doUnlist), doAwaitPlan, doListsBack, doApprove} {
 			steps = append(steps, step{Do: do, Group: g, N: d.between(3, 20), Pick: pick})
 		}
 		// Every replica has seen the lists by then.
 		steps[len(steps)-1].After = d.duration(3*time.Second, 6*time.Second)
+	}
+	add(d.duration(0, faultsFor/2), doStrangers, d.between(1, 6))
+	for range d.IntN(3) {
+		add(0, doHold, d.between(1, 4))
 	}
 	for range d.between(3, 8) {
 		switch n := d.IntN(100); {
