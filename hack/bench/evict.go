@@ -139,8 +139,8 @@ func (b *bench) evictRound(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.results.table("A round in which nobody is found:", "groups", "members of each", "requests a second", "calls", "took",
-			"resident before", "peak").
+		b.results.table("A round in which nobody is found:", "groups", "members of each", "requests a second", "calls",
+			"took", "resident before", "peak").
 			add(roundGroups, roundMembers, vendorRate, calls, took.Round(time.Second), before, most)
 		b.results.add("evict-round/s", took.Seconds())
 		return nil
@@ -222,8 +222,9 @@ func (p *pruning) createRooms(ctx context.Context, groups, members int) error {
 	for i := range groups {
 		g.Go(func() error {
 			_, err := p.im.CreateGroup(ctx, emulator.GroupSpec{
-				ID: fmt.Sprintf("room-%d", i), Type: "Public", MaxMembers: 2 * members, Owner: "olivia", CreatedAgo: "400d",
-				Members: []emulator.MemberSpec{{Prefix: "busy", Count: members - 1, JoinedAgo: "100d"}},
+				ID: fmt.Sprintf("room-%d", i), Type: "Public", MaxMembers: 2 * members, Owner: "olivia",
+				CreatedAgo: "400d",
+				Members:    []emulator.MemberSpec{{Prefix: "busy", Count: members - 1, JoinedAgo: "100d"}},
 			})
 			return err
 		})
@@ -234,7 +235,8 @@ func (p *pruning) createRooms(ctx context.Context, groups, members int) error {
 // staff is the list of the first accounts.
 func (p *pruning) staff(accounts int) string {
 	var list strings.Builder
-	list.WriteString("apiVersion: groupgate.io/v1alpha1\nkind: AccountList\nmetadata: {name: staff}\nspec:\n  accounts:\n")
+	list.WriteString("apiVersion: groupgate.io/v1alpha1\nkind: AccountList\nmetadata: {name: staff}\n" +
+		"spec:\n  accounts:\n")
 	for i := range accounts {
 		fmt.Fprintf(&list, "  - busy%d\n", i+1)
 	}

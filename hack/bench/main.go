@@ -3,8 +3,8 @@
 // peers as processes. It prints tables, writes JSON, and fails where a limit is exceeded. Linux only: it reads /proc.
 //
 // docs/performance.md says how it measures and why so, docs/pruning-figures.md has the tables of the sections on
-// pruning, docs/stranger-figures.md that of the section on strangers, and docs/eviction-figures.md those of the sections
-// on evictions.
+// pruning, docs/stranger-figures.md that of the section on strangers, and docs/eviction-figures.md those of the
+// sections on evictions.
 package main
 
 import (

@@ -68,7 +68,7 @@ func (m *model) eviction(violation violationFunc, d event, run *v1alpha1.PruneRu
 	if until := planned.Add(v.rule.Gate.Evict.grace()); d.at.Before(until) {
 		violation("the plan of %s has not stood for grace before %s", run.Name, until)
 	}
-	if run.Spec.Approval == v1alpha1.ApprovalApproved {
+	if approvedOnce(run) {
 		return
 	}
 	total := m.evicted(d, d.at, false) + len(d.Found)
@@ -88,6 +88,13 @@ func (m *model) eviction(violation violationFunc, d event, run *v1alpha1.PruneRu
 	}
 }
 
+// approvedOnce reports whether a person had approved the run when its call was sent, although it may have been denied by
+// the time at which the vendor carried it out.
+func approvedOnce(run *v1alpha1.PruneRun) bool {
+	return run.Spec.Approval == v1alpha1.ApprovalApproved ||
+		run.Status.Decisions != nil && run.Status.Decisions.Approved != nil
+}
+
 // evicted is how many members runs without approval, or all runs, have evicted from the group of a call before a
 // moment: at any time of the episode, which is shorter than 7 days.
 func (m *model) evicted(d event, before time.Time, approved bool) (n int) {
@@ -97,7 +104,7 @@ func (m *model) evicted(d event, before time.Time, approved bool) (n int) {
 		}
 		if slices.ContainsFunc(e.runs, func(run v1alpha1.PruneRun) bool {
 			return run.Spec.Purpose == v1alpha1.PrunePurposeEvict &&
-				(approved || run.Spec.Approval != v1alpha1.ApprovalApproved) && !ended(&run) &&
+				(approved || !approvedOnce(&run)) && !ended(&run) &&
 				subset(e.Named, inFlight(&run))
 		}) {
 			n += len(e.Found)
