@@ -88,8 +88,8 @@ func (m *model) eviction(violation violationFunc, d event, run *v1alpha1.PruneRu
 	}
 }
 
-// approvedOnce reports whether a person had approved the run when its call was sent, although it may have been denied by
-// the time at which the vendor carried it out.
+// approvedOnce reports whether a person had approved the run when its call was sent, although it may have been denied
+// by the time at which the vendor carried it out.
 func approvedOnce(run *v1alpha1.PruneRun) bool {
 	return run.Spec.Approval == v1alpha1.ApprovalApproved ||
 		run.Status.Decisions != nil && run.Status.Decisions.Approved != nil
