@@ -15,13 +15,7 @@ func (p *parsedPolicy) computeGate() fingerprint {
 	}
 	t := make(transcript, 0, 256)
 	t.text(p.object.Name)
-	t.number(int64(len(p.groups)))
-	for _, m := range p.groups {
-		t.number(int64(m.Kind))
-		t.text(m.Value)
-	}
-	t.number(int64(p.types))
-	t.text(p.invalid)
+	t.governed(p)
 	if s := p.section; s != nil {
 		t.flag(s.audit)
 		t.flag(s.gated)

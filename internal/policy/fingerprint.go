@@ -95,6 +95,17 @@ func (a *App) fingerprint() fingerprint {
 	return t.sum()
 }
 
+// governed covers which groups a policy governs, and what is wrong with it.
+func (t *transcript) governed(p *parsedPolicy) {
+	t.number(int64(len(p.groups)))
+	for _, m := range p.groups {
+		t.number(int64(m.Kind))
+		t.text(m.Value)
+	}
+	t.number(int64(p.types))
+	t.text(p.invalid)
+}
+
 func (t *transcript) rejection(r Rejection) {
 	t.number(int64(r.Code))
 	t.text(r.Message)

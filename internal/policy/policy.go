@@ -240,13 +240,7 @@ func (p *parsedPolicy) computeFingerprint() fingerprint {
 	var t transcript
 	t.object(p.object)
 	t.text(p.app.name)
-	t.number(int64(len(p.groups)))
-	for _, m := range p.groups {
-		t.number(int64(m.Kind))
-		t.text(m.Value)
-	}
-	t.number(int64(p.types))
-	t.text(p.invalid)
+	t.governed(p)
 	t.flag(p.section != nil)
 	if s := p.section; s != nil {
 		t.flag(s.audit)
