@@ -12,9 +12,6 @@ import (
 	"github.com/groupgate/groupgate/internal/pruning"
 )
 
-// memberPage is how many members the vendor lists in a call.
-const memberPage = 100
-
 // look judges the members of groups of one app, and passes those whom the gates refuse to Strangers. To list members,
 // it lets all other calls of the app go first.
 type look struct {

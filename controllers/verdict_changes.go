@@ -358,7 +358,7 @@ func (l *look) changed(ctx context.Context, group imrest.Group, changed policy.C
 		return !refused
 	})
 	switch {
-	case changed.Whole, len(accounts)/imrest.MaxNamedPerCall > group.Members/memberPage:
+	case changed.Whole, len(accounts)/imrest.MaxNamedPerCall > group.Members/imrest.MembersPerCall:
 		_, err := l.all(ctx, group)
 		return err
 	case len(accounts) == 0:

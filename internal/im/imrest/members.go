@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	memberPage        = 100 // the vendor advises it, and allows no more for communities (page 34948)
 	roleOwner         = "Owner"
 	roleAdmin         = "Admin"
 	roleMember        = "Member"
@@ -24,6 +23,10 @@ const (
 	latestVendorTime  = 253402300799 // the last second of the year 9999: what is later is no time in seconds
 	pagesPerListSlack = 10
 )
+
+// MembersPerCall is how many members Members lists in one call: the vendor advises it, and allows no more for
+// communities (page 34948).
+const MembersPerCall = 100
 
 // MaxNamedPerCall is how many accounts MembersNamed looks up in one call (page 64897).
 const MaxNamedPerCall = 50
@@ -221,7 +224,7 @@ func (p *memberPages) follow(next string) bool {
 func (p *memberPages) byNext() bool { return p.group.Type == im.TypeCommunity }
 
 func (p *memberPages) request() memberListRequest {
-	request := memberListRequest{GroupID: p.group.ID, Limit: memberPage, Filter: memberFilter}
+	request := memberListRequest{GroupID: p.group.ID, Limit: MembersPerCall, Filter: memberFilter}
 	if p.byNext() {
 		request.Next = &p.next
 	} else {
@@ -259,7 +262,7 @@ func (p *memberPages) advance(page memberListResponse) error {
 			return fmt.Errorf("the list ends after %d of %d members", p.offset, *page.MemberNum)
 		}
 	}
-	if limit := p.group.Members/(memberPage/2) + pagesPerListSlack; !p.done && p.read >= limit {
+	if limit := p.group.Members/(MembersPerCall/2) + pagesPerListSlack; !p.done && p.read >= limit {
 		return fmt.Errorf("no end after %d pages for %d members", p.read, p.group.Members)
 	}
 	return nil

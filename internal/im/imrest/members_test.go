@@ -269,7 +269,7 @@ func hall(members int) roundTrip {
 			return nil, err
 		}
 		from, _ := strconv.Atoi(body.Next)
-		to := min(from+memberPage, members)
+		to := min(from+MembersPerCall, members)
 		page := []byte(`{"ActionStatus":"OK","ErrorCode":0,"MemberNum":` + strconv.Itoa(members) + `,"MemberList":[`)
 		for i := from; i < to; i++ {
 			page = fmt.Appendf(page, `{"Member_Account":"somebody%d","Role":"Member","JoinTime":1600000000,`+
