@@ -32,7 +32,10 @@ func CooldownOf(app *policy.CompiledApp, group string) prunerun.Cooldown {
 // previewedBy reports whether the run ended with a plan that mode Preview of this very rule does not carry out.
 func previewedBy(run *v1alpha1.PruneRun, rule *policy.GoverningRule) bool {
 	end, ended := prunerun.Completion(run)
-	seats := seatsRule(rule)
-	return ended && !prunerun.Evicts(run) && end.Reason == v1alpha1.ReasonPreviewed &&
-		seats.mode == policy.ModePreview && run.Status.Policy != nil && seats.planned(run.Status.Policy)
+	if !ended || prunerun.Evicts(run) || end.Reason != v1alpha1.ReasonPreviewed ||
+		rule.Rule.Mode != policy.ModePreview || run.Status.Policy == nil {
+		return false
+	}
+	seats := seatsRule(rule) // computes a hash
+	return seats.planned(run.Status.Policy)
 }
