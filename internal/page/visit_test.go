@@ -28,7 +28,7 @@ func TestIdsShowWhatCannotBeToldApart(t *testing.T) {
 		"a Cyrillic letter":    {"m\u0430llory", `m<mark>` + "\u0430" + `<small> U+0430</small></mark>llory`},
 		"a Latin letter":       {"алексeй", `алекс<mark>e<small> U+0065</small></mark>й`},
 		"a Cherokee letter":    {"ad\u13d2in", "ad<mark>\u13d2<small> U+13D2</small></mark>in"},
-		"Cyrillic as Latin":    {"\u0440\u0430", "<mark>\u0440<small> U+0440</small></mark><mark>\u0430<small> U+0430</small></mark>"},
+		"Cyrillic as Latin":    {"\u043e1", "<mark>\u043e<small> U+043E</small></mark>1"},
 		"zero width":           {"mal\u200blory", `mal<mark>U+200B</mark>lory`},
 		"right to left":        {"\u202egpj.exe", `<mark>U+202E</mark>gpj.exe`},
 		"isolates":             {"a\u2066b\u2069", `a<mark>U+2066</mark>b<mark>U+2069</mark>`},
