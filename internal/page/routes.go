@@ -3,5 +3,10 @@ package page
 // routes has all pages.
 func (s *server) routes() {
 	s.handle("GET /{$}", s.now)
+	s.handle("GET /group", s.aboutGroup)
+	s.handle("GET /ask", s.question)
+	s.handle("GET /refused", s.latestRefusals)
+	s.handle("GET /settings", s.settings)
+	s.handle("POST /settings", s.saveSettings)
 	s.handle("/", s.missing)
 }

@@ -63,7 +63,7 @@ func New(o Options) (http.Handler, error) {
 
 // parse reads the templates: each page is one of its own, within layout.html.
 func parse(files fs.FS) (map[string]*template.Template, error) {
-	layout, err := template.ParseFS(files, "templates/layout.html")
+	layout, err := template.ParseFS(files, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return nil, err
 	}
@@ -148,4 +148,9 @@ type page struct {
 	Title string
 	Style string
 	Data  any
+}
+
+// Part is what a template of parts.html sees: the page, with other data.
+func (p *page) Part(data any) *page {
+	return &page{visit: p.visit, Title: p.Title, Style: p.Style, Data: data}
 }
