@@ -181,7 +181,7 @@ func (v *visit) ClientSees(code int32, message string) string {
 }
 
 // invalidPolicy is what explain says about a policy that is not valid.
-const invalidPolicy = "the policy is not valid, so that it allows no account"
+var invalidPolicy = say("the policy is not valid, so that it allows no account")
 
 // Decision says what decided.
 func (a *answer) Decision() template.HTML {
@@ -264,7 +264,7 @@ func (a *answer) ifMember(m *explain.Membership) string {
 func (a *answer) Says(o explain.Opinion) string {
 	text := map[string]string{
 		"Deny": say("denies"), "Allow": say("allows"), "NotListed": say("does not allow"),
-		"NoGate": say("admits everybody"), "Nothing": say("does not speak"),
+		"NoGate": say("admits every account"), "Nothing": say("does not speak"),
 	}[o.Says]
 	if !o.Speaks && o.Says != "Nothing" {
 		return a.visit.T("would say: %s", a.visit.T(text))

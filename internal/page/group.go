@@ -85,9 +85,9 @@ func agreeing(rules []explain.Rule) (agree []ruleOfTypes) {
 // Gate is what a policy asks of accounts that want to join.
 func (v *visit) Gate(join string) string {
 	text, ok := map[string]string{
-		"Allow": say("only who is allowed"), "Deny": say("all but who is denied"),
-		"Allow+Deny": say("only who is allowed, unless denied"), "Audit": say("nothing yet: it is in mode Audit"),
-		"None": say("nothing"),
+		"Allow": say("only allowed accounts"), "Deny": say("all but denied accounts"),
+		"Allow+Deny": say("only allowed accounts, unless denied"), "Audit": say("every account so far, in mode Audit"),
+		"None": say("every account"),
 	}[join]
 	if !ok {
 		return join

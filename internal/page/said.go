@@ -12,7 +12,7 @@ import (
 
 // saidElsewhere are sentences of package explain that pages show.
 var saidElsewhere = []string{
-	say(invalidPolicy), say("join.allow does not name the account"), say("it has no join.allow"),
+	invalidPolicy, say("join.allow does not name the account"), say("it has no join.allow"),
 	say("its groupTypes do not contain this type"), say("its join.triggers do not contain this trigger"),
 	say("its mode is Audit"), say("pruning of the IMApp is Suspended"), say("no policy with join.evict governs the group"),
 }

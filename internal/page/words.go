@@ -57,4 +57,10 @@ var singularWords = map[string]string{
 	"in %d minutes":  "in %d minute",
 	"in %d hours":    "in %d hour",
 	"in %d days":     "in %d day",
+
+	"%d policies govern this group.":                         "%d policy governs this group.",
+	"%d more findings":                                       "%d more finding",
+	"%d plans wait for approval.":                            "%d plan waits for approval.",
+	"%d accounts were admitted and %d refused.":              "%d account was admitted and %d refused.",
+	"%d were seen in groups although the gate refuses them.": "%d was seen in a group although the gate refuses it.",
 }
