@@ -1,0 +1,31 @@
+package browser
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/groupgate/groupgate/internal/lab"
+)
+
+var cluster *lab.Cluster
+
+func TestMain(m *testing.M) {
+	use := func(c *lab.Cluster) { cluster = c }
+	os.Exit(lab.RunWithCluster(tests{m}, lab.ClusterOptions{Manager: true}, use))
+}
+
+// tests stop what was started for all of them: the API server would wait for the manager's watches.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	code := t.M.Run()
+	closeBrowser()
+	if made != nil {
+		if err := made.end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
