@@ -5,12 +5,16 @@ import (
 	"os"
 	"testing"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
 var cluster *lab.Cluster
 
 func TestMain(m *testing.M) {
+	ctrllog.SetLogger(logr.Discard())
 	use := func(c *lab.Cluster) { cluster = c }
 	os.Exit(lab.RunWithCluster(tests{m}, lab.ClusterOptions{Manager: true}, use))
 }
@@ -23,7 +27,7 @@ func (t tests) Run() int {
 	closeBrowser()
 	if made != nil {
 		if err := made.end(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+			fmt.Fprintf(os.Stderr, "%v\n%s", err, &made.log)
 			return 1
 		}
 	}
