@@ -53,7 +53,7 @@ func (s *server) checkForm(w http.ResponseWriter, r *http.Request, viewer *Viewe
 		charset != "" && !strings.EqualFold(charset, "utf-8") || len(r.Header.Values("Content-Type")) != 1 {
 		return &Refusal{
 			Status: http.StatusUnsupportedMediaType, Text: "The page takes forms only, as browsers send them.",
-			Advice: "Send the form from the page.",
+			Advice: "Load the page again, look at it, and send its form.",
 		}
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -72,7 +72,7 @@ func (s *server) checkForm(w http.ResponseWriter, r *http.Request, viewer *Viewe
 	if !s.signed(r.PostForm.Get("csrf"), viewer.Name) {
 		return &Refusal{
 			Status: http.StatusForbidden,
-			Text:   "Nothing was done: this form is too old, or was made for another user or before the page was restarted.",
+			Text:   "Nothing was done: this form is too old, or was made for another user or another process.",
 			Advice: "Load the page again, look at it, and send its form.",
 		}
 	}
@@ -83,7 +83,8 @@ func (s *server) checkForm(w http.ResponseWriter, r *http.Request, viewer *Viewe
 func checkQuery(r *http.Request) error {
 	if len(r.RequestURI) > maxURI {
 		return &Refusal{
-			Status: http.StatusRequestURITooLong, Text: "The address is too long.", Advice: "Begin with one of those above.",
+			Status: http.StatusRequestURITooLong, Text: "The address is too long.",
+			Advice: "Begin with one of the links above.",
 		}
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)

@@ -90,7 +90,7 @@ func (s *server) checkOrigin(r *http.Request) error {
 	if foreign || s.crossOrigin.Check(r) != nil {
 		return &Refusal{
 			Status: http.StatusForbidden, Text: "Nothing was done: another site has sent this form.",
-			Advice: "Open the page yourself, and send its form.",
+			Advice: "Load the page again, look at it, and send its form.",
 		}
 	}
 	return nil
@@ -140,7 +140,7 @@ func (s *server) missing(v *visit) (*view, error) {
 
 func noSuchPage() error {
 	return &Refusal{
-		Status: http.StatusNotFound, Text: "There is no such page.", Advice: "Begin with one of those above.",
+		Status: http.StatusNotFound, Text: "There is no such page.", Advice: "Begin with one of the links above.",
 	}
 }
 
