@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,8 +32,6 @@ type world struct {
 	backend  *lab.Backend
 	log      lab.Log
 	replicas []*lab.Manager
-	// replicaURLs are those that pages ask instead of the replicas.
-	replicaURLs []string
 
 	mu    sync.Mutex
 	pages map[string]*lab.Page // by viewer
@@ -128,15 +125,6 @@ func (w *world) page(t *testing.T, viewer string) string {
 		t.Fatal(err)
 	}
 	flags := []string{"--namespace=" + namespace, "--time-zone=Europe/Berlin"}
-	urls := w.replicaURLs
-	for _, replica := range w.replicas {
-		if w.replicaURLs == nil {
-			urls = append(urls, strings.Replace(replica.MetricsURL, "http:", "https:", 1))
-		}
-	}
-	for _, url := range urls {
-		flags = append(flags, "--replicas-url="+url)
-	}
 	page, err := lab.StartPage(t.Context(), &w.log, w.Binary, kubeconfig, flags...)
 	if err != nil {
 		t.Fatal(err)
