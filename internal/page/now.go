@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/manifests"
 	"github.com/groupgate/groupgate/internal/overview"
+	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/refusals"
 	"github.com/groupgate/groupgate/internal/refusals/replicaclient"
 )
@@ -107,6 +107,19 @@ func (v *visit) appsOfNow() ([]v1alpha1.IMApp, error) {
 	}
 	apps := make([]v1alpha1.IMApp, 1)
 	return apps, v.Client.Get(v.request.Context(), key, &apps[0])
+}
+
+// waitingNow is how many plans wait for a person, and when the first of them becomes void; zero if none does.
+func (v *visit) waitingNow(namespace string) (n int, nextVoid time.Time, err error) {
+	waiting, err := manifests.WaitingRuns(v.request.Context(), v.Client, namespace)
+	for i := range waiting {
+		if end := prunerun.PlanEnd(&waiting[i], v.now); end.After(v.now) {
+			if n++; n == 1 || end.Before(nextVoid) {
+				nextVoid = end
+			}
+		}
+	}
+	return n, nextVoid, err
 }
 
 // activity asks all replicas about all apps.
@@ -287,10 +300,3 @@ func (c *chart) draw() {
 
 // Hour is a time of day in the zone of the visit.
 func (v *visit) Hour(t time.Time) string { return t.In(v.zone).Format("15:04") }
-
-// missing answers for a path that no page has.
-func (s *server) missing(*visit) (*view, error) {
-	return nil, &Refusal{
-		Status: http.StatusNotFound, Text: "There is no such page.", Advice: "Begin with one of those above.",
-	}
-}

@@ -66,10 +66,9 @@ var older = regexp.MustCompile(`href="([^"]*)" rel="next"`)
 func TestRefusalsArePaged(t *testing.T) {
 	w := chat(t)
 	w.refused.Replicas = []refusals.Refusals{replica("replica-0", 10_000)}
-	handler := w.handler(t)
 	seen, pages := map[string]bool{}, 0
 	for path := "/refused"; path != ""; pages++ {
-		status, body := visitIn(t, handler, path, "en")
+		status, body := w.visit(t, path, "en") // anew, since a viewer has a limit
 		if status != http.StatusOK || len(body) > 150_000 {
 			t.Fatalf("%s: status %d, %d bytes", path, status, len(body))
 		}

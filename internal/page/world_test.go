@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,28 +69,40 @@ func (w *world) Activity(context.Context, types.NamespacedName) replicaclient.An
 	return w.joined
 }
 
-// handler is the page in this world.
-func (w *world) handler(t *testing.T) http.Handler {
+// client reads the objects of the world as its viewer may.
+func (w *world) client(t *testing.T) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	w.viewer.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(w.objects...).
-		WithIndex(&v1alpha1.PruneRun{}, "spec.groupID", func(o client.Object) []string {
-			return []string{o.(*v1alpha1.PruneRun).Spec.GroupID}
-		}).
+	index := func(field func(*v1alpha1.PruneRun) string) client.IndexerFunc {
+		return func(o client.Object) []string { return []string{field(o.(*v1alpha1.PruneRun))} }
+	}
+	run := &v1alpha1.PruneRun{}
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(w.objects...).
+		WithIndex(run, "spec.groupID", index(func(r *v1alpha1.PruneRun) string { return r.Spec.GroupID })).
+		WithIndex(run, "spec.approval", index(func(r *v1alpha1.PruneRun) string { return string(r.Spec.Approval) })).
+		WithIndex(run, "status.awaitsApproval", index(func(r *v1alpha1.PruneRun) string {
+			return strconv.FormatBool(r.Status.AwaitsApproval)
+		})).
 		WithInterceptorFuncs(interceptor.Funcs{List: func(
 			ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption,
 		) error {
-			for _, resource := range w.forbidden {
-				if strings.EqualFold(fmt.Sprintf("*v1alpha1.%sList", strings.TrimSuffix(resource, "s")), fmt.Sprintf("%T", list)) {
-					return apierrors.NewForbidden(schema.GroupResource{Group: "groupgate.io", Resource: resource}, "",
-						fmt.Errorf(`User "maria" cannot list resource %q`, resource))
-				}
+			kind := strings.TrimSuffix(fmt.Sprintf("%T", list), "List")
+			resource := strings.ToLower(kind[strings.LastIndex(kind, ".")+1:]) + "s"
+			if slices.Contains(w.forbidden, strings.ReplaceAll(resource, "policys", "policies")) {
+				return apierrors.NewForbidden(schema.GroupResource{Group: "groupgate.io", Resource: resource}, "",
+					fmt.Errorf(`User "maria" cannot list resource %q`, resource))
 			}
 			return c.List(ctx, list, o...)
 		}}).Build()
+}
+
+// handler is the page in this world.
+func (w *world) handler(t *testing.T) http.Handler {
+	t.Helper()
+	w.viewer.Client = w.client(t)
 	if w.viewer.Name == "" {
 		w.viewer.Name = "maria"
 	}
