@@ -47,9 +47,9 @@ func Serve(
 		return err
 	case <-ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	err := server.Shutdown(ctx)
+	err := server.Shutdown(draining)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return server.Close()
 	}
