@@ -132,8 +132,9 @@ func TestWhatNeedsANewerKubernetesIsRefused(t *testing.T) {
 			"admission.decisions needs Kubernetes 1.36 or newer, and this is v1.35.2: set it to false",
 		},
 		"page": {
-			page, "page.enabled needs the constrained impersonation of Kubernetes 1.36 or newer, and this is v1.35.2: set " +
-				"page.readOnly to true",
+			page,
+			"page.enabled needs the constrained impersonation of Kubernetes 1.36 or newer, and this is v1.35.2: " +
+				"set page.readOnly to true",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/groupgate/groupgate/internal/lab"
 )
 
 const (
@@ -51,6 +54,10 @@ var (
 // These are all rules of RBAC about the page, but for those about every ServiceAccount.
 func TestThePageHasNoOtherRightsThanToImpersonateForWhatItShows(t *testing.T) {
 	t.Parallel()
+	// kubectl has applied these files. This copy has go test notice every change of them.
+	if err := os.CopyFS(t.TempDir(), os.DirFS(filepath.Join(lab.Root(), "config", "page"))); err != nil {
+		t.Fatal(err)
+	}
 	for namespace, want := range map[string][]string{
 		"chat": impersonatorInChat, "default": impersonator, system: impersonator,
 	} {
@@ -180,7 +187,7 @@ func TestAnAdministratorOnThePageIsNoAdministrator(t *testing.T) {
 		"GET /api/v1/namespaces/chat/secrets", "GET /api/v1/namespaces/chat/secrets/none", "GET /api/v1/secrets",
 		"GET /api/v1/namespaces/" + system + "/secrets", "GET /api/v1/namespaces/chat/configmaps",
 		"GET /api/v1/namespaces", "GET /api/v1/nodes", "POST /api/v1/namespaces/chat/serviceaccounts/default/token",
-		"GET " + chat + "/pruneruns?watch=true", "POST " + chat + "/pruneruns", "PUT " + chat + "/pruneruns/none",
+		"GET " + chat + "/pruneruns?watch=true&timeoutSeconds=1", "POST " + chat + "/pruneruns", "PUT " + chat + "/pruneruns/none",
 		"DELETE " + chat + "/pruneruns/none", "DELETE " + chat + "/pruneruns",
 		"PATCH " + chat + "/pruneruns/none/status",
 		"PATCH " + chat + "/imapps/none", "PATCH " + chat + "/grouppolicies/none", "POST " + chat + "/grouppolicies",
