@@ -22,8 +22,8 @@ import (
 
 const (
 	// viewerRate and viewerBurst bound the requests a second of all clients together, before the API server is asked
-	// about any of them.
-	viewerRate, viewerBurst = 20, 40
+	// about any of them. A page of 100 apps is 100 requests to each replica.
+	viewerRate, viewerBurst = 50, 200
 	// maxGroups and maxName bound what a client impersonates.
 	maxGroups, maxName = 256, 1024
 	// manyGroups is from when on it is first asked whether all groups may be impersonated.
@@ -83,6 +83,9 @@ func (v *viewerAccess) filter(log logr.Logger, next http.Handler) http.Handler {
 
 // decide returns nil if the request is allowed.
 func (v *viewerAccess) decide(r *http.Request) error {
+	if r.PathValue("name") == "" {
+		return deny(http.StatusNotFound, "There is nothing here.")
+	}
 	if !v.limit.Allow() {
 		return deny(http.StatusTooManyRequests, "There are too many requests: try again in a second.")
 	}
