@@ -61,7 +61,7 @@ func rootCommand(words []string) *cobra.Command {
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
 	root.AddCommand(schemaCommand())
 	root.AddCommand(simulateCommand())
-	root.AddCommand(checkCommand(), runsCommand())
+	root.AddCommand(checkCommand(), runsCommand(), refusedCommand(), nowCommand())
 	root.AddCommand(listsCommand())
 	root.AddCommand(pageCommand())
 	root.AddCommand(decideCommands()...)
