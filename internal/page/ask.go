@@ -35,7 +35,7 @@ type asked struct {
 	// Missing is the field that a question lacks; empty for a question, and before there is one.
 	Missing string
 	// Answer is nil without a question.
-	Answer *answer
+	Answer *explained
 }
 
 // question answers whether an account may join a group, and why.
@@ -99,8 +99,8 @@ func (v *visit) TriggerText(trigger string) string {
 	}[trigger])
 }
 
-// answer is what explain says about a join.
-type answer struct {
+// explained is what package explain says about a join.
+type explained struct {
 	*explain.Join
 	Read  objects
 	visit *visit
@@ -131,7 +131,7 @@ func (v *visit) read(c choice, group string) (objects, error) {
 	return objects{read}, err
 }
 
-func (v *visit) explain(q explain.Question, c choice) (*answer, error) {
+func (v *visit) explain(q explain.Question, c choice) (*explained, error) {
 	read, err := v.read(c, q.Group)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (v *visit) explain(q explain.Question, c choice) (*answer, error) {
 	if err != nil {
 		return nil, noAnswer()
 	}
-	return &answer{Join: join, Read: read, visit: v}, nil
+	return &explained{Join: join, Read: read, visit: v}, nil
 }
 
 // noAnswer is for an app that is not there, or not accepted.
@@ -152,13 +152,13 @@ func noAnswer() error {
 }
 
 // Admitted reports whether the account may join.
-func (a *answer) Admitted() bool { return a.Verdict == "Admitted" }
+func (a *explained) Admitted() bool { return a.Verdict == "Admitted" }
 
 // AuditDiffers reports whether the policies in mode Audit would decide otherwise.
-func (a *answer) AuditDiffers() bool { return a.Audit != a.Verdict }
+func (a *explained) AuditDiffers() bool { return a.Audit != a.Verdict }
 
 // Sentence says whether the account may join.
-func (a *answer) Sentence() template.HTML {
+func (a *explained) Sentence() template.HTML {
 	v := a.visit
 	if a.Admitted() {
 		return v.HTML("%s may join %s.", v.Account(a.Account), v.Account(a.Group))
@@ -167,7 +167,7 @@ func (a *answer) Sentence() template.HTML {
 }
 
 // Client says what the client of a rejected account sees.
-func (a *answer) Client() string { return a.visit.ClientSees(a.Code, a.Message) }
+func (a *explained) Client() string { return a.visit.ClientSees(a.Code, a.Message) }
 
 // ClientSees says what the client of a refused account sees.
 func (v *visit) ClientSees(code int32, message string) string {
@@ -184,7 +184,7 @@ func (v *visit) ClientSees(code int32, message string) string {
 var invalidPolicy = say("the policy is not valid, so that it allows no account")
 
 // Decision says what decided.
-func (a *answer) Decision() template.HTML {
+func (a *explained) Decision() template.HTML {
 	v := a.visit
 	switch a.Reason {
 	case policy.ReasonPruned.String():
@@ -214,7 +214,7 @@ func (a *answer) Decision() template.HTML {
 }
 
 // Name is that of the app.
-func (a *answer) Name() (name struct{ Namespace, Name string }) {
+func (a *explained) Name() (name struct{ Namespace, Name string }) {
 	name.Namespace, name.Name, _ = strings.Cut(a.App, "/")
 	return name
 }
@@ -226,7 +226,7 @@ func (v *visit) RunLink(namespace, name string) template.HTML {
 }
 
 // IfMembers say what would become of the account as a member, once for the types of groups that agree.
-func (a *answer) IfMembers() []string {
+func (a *explained) IfMembers() []string {
 	var said []string
 	types := map[string][]string{}
 	for i := range a.IfMember {
@@ -243,7 +243,7 @@ func (a *answer) IfMembers() []string {
 	return said
 }
 
-func (a *answer) ifMember(m *explain.Membership) string {
+func (a *explained) ifMember(m *explain.Membership) string {
 	v := a.visit
 	switch {
 	case m.Waits != "":
@@ -261,7 +261,7 @@ func (a *answer) ifMember(m *explain.Membership) string {
 }
 
 // Says is what an opinion says, in a word or two.
-func (a *answer) Says(o explain.Opinion) string {
+func (a *explained) Says(o explain.Opinion) string {
 	text := map[string]string{
 		"Deny": say("denies"), "Allow": say("allows"), "NotListed": say("does not allow"),
 		"NoGate": say("admits every account"), "Nothing": say("does not speak"),

@@ -144,8 +144,8 @@ func TestQuestionsThatCannotBeAnswered(t *testing.T) {
 	}
 }
 
-// hostile are ids as an attacker would choose them.
-var hostile = []string{
+// hostileIDs are ids as an attacker would choose them.
+var hostileIDs = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, `javascript:alert(1)`,
 	`{{.Data}}`, `%s%d%n`, `../../etc/passwd`, `a&group=b`, "\u202egpj.exe", "mal\u200blory", "a\r\nSet-Cookie: x=1",
 	`</title><h1>`, `<!--`, `]]>`, "a,b=c\\", strings.Repeat("\U0001F468\u200d", 40),
@@ -154,7 +154,7 @@ var hostile = []string{
 var fieldValue = regexp.MustCompile(` value="[^"]*"`)
 
 func TestHostileIdsAreEscapedOnEveryPage(t *testing.T) {
-	for _, id := range hostile {
+	for _, id := range hostileIDs {
 		w := chat(t)
 		w.refused.Replicas = append(w.refused.Replicas, replica("replica-0", 1))
 		r := &w.refused.Replicas[0].Refusals[0]

@@ -15,7 +15,6 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/manifests"
 	"github.com/groupgate/groupgate/internal/overview"
-	"github.com/groupgate/groupgate/internal/prunerun"
 	"github.com/groupgate/groupgate/internal/refusals"
 	"github.com/groupgate/groupgate/internal/refusals/replicaclient"
 )
@@ -41,7 +40,9 @@ type nowPage struct {
 	// becomes void.
 	Waiting        int
 	WaitingProblem string
-	NextVoid       time.Time
+	// MoreWaiting says that more wait than Waiting.
+	MoreWaiting bool
+	NextVoid    time.Time
 }
 
 // gate is an app with what is known of it.
@@ -69,8 +70,10 @@ func (s *server) now(v *visit) (*view, error) {
 	if in.Policies, err = manifests.Policies(v.request.Context(), v.Client, namespace); err != nil {
 		in.PoliciesProblem = err.Error()
 	}
-	if page.Waiting, page.NextVoid, err = v.waitingNow(namespace); err != nil {
-		page.Waiting, page.WaitingProblem = -1, err.Error()
+	if plans, _, more, err := v.waitingPlans(namespace); err != nil {
+		page.WaitingProblem = err.Error()
+	} else if page.Waiting, page.MoreWaiting = len(plans), more; len(plans) > 0 {
+		page.NextVoid = plans[0].VoidAt
 	}
 	o := overview.New(in)
 	page.Brief = len(o.Apps) > detailedApps
@@ -107,19 +110,6 @@ func (v *visit) appsOfNow() ([]v1alpha1.IMApp, error) {
 	}
 	apps := make([]v1alpha1.IMApp, 1)
 	return apps, v.Client.Get(v.request.Context(), key, &apps[0])
-}
-
-// waitingNow is how many plans wait for a person, and when the first of them becomes void; zero if none does.
-func (v *visit) waitingNow(namespace string) (n int, nextVoid time.Time, err error) {
-	waiting, err := manifests.WaitingRuns(v.request.Context(), v.Client, namespace)
-	for i := range waiting {
-		if end := prunerun.PlanEnd(&waiting[i], v.now); end.After(v.now) {
-			if n++; n == 1 || end.Before(nextVoid) {
-				nextVoid = end
-			}
-		}
-	}
-	return n, nextVoid, err
 }
 
 // activity asks all replicas about all apps.

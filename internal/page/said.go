@@ -1,7 +1,6 @@
 package page
 
 import (
-	"html/template"
 	"slices"
 	"strings"
 
@@ -33,12 +32,6 @@ func (v *visit) Because(texts []string) string {
 		said[i] = v.Said(text)
 	}
 	return strings.Join(said, v.T("; "))
-}
-
-// Recorded is a text as an object or the API server has it. It is English.
-func (v *visit) Recorded(text string) template.HTML {
-	return template.HTML(`<span class="detail" lang="en">` + //nolint:gosec // escaped
-		template.HTMLEscapeString(terminal.Visible(text)) + `</span>`)
 }
 
 // Number is a number with the separators of the language.

@@ -184,8 +184,3 @@ type page struct {
 	Style string
 	Data  any
 }
-
-// Part is what a template of parts.html sees: the page, with other data.
-func (p *page) Part(data any) *page {
-	return &page{visit: p.visit, Title: p.Title, Style: p.Style, Data: data}
-}

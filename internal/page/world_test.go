@@ -1,13 +1,16 @@
 package page
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +20,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	restfake "k8s.io/client-go/rest/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -76,16 +81,10 @@ func (w *world) client(t *testing.T) client.Client {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	index := func(field func(*v1alpha1.PruneRun) string) client.IndexerFunc {
-		return func(o client.Object) []string { return []string{field(o.(*v1alpha1.PruneRun))} }
-	}
-	run := &v1alpha1.PruneRun{}
 	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(w.objects...).
-		WithIndex(run, "spec.groupID", index(func(r *v1alpha1.PruneRun) string { return r.Spec.GroupID })).
-		WithIndex(run, "spec.approval", index(func(r *v1alpha1.PruneRun) string { return string(r.Spec.Approval) })).
-		WithIndex(run, "status.awaitsApproval", index(func(r *v1alpha1.PruneRun) string {
-			return strconv.FormatBool(r.Status.AwaitsApproval)
-		})).
+		WithIndex(&v1alpha1.PruneRun{}, "spec.groupID", func(o client.Object) []string {
+			return []string{o.(*v1alpha1.PruneRun).Spec.GroupID}
+		}).
 		WithInterceptorFuncs(interceptor.Funcs{List: func(
 			ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption,
 		) error {
@@ -99,10 +98,44 @@ func (w *world) client(t *testing.T) client.Client {
 		}}).Build()
 }
 
+// tables answers as the API server does to a request for the plans that wait, in columns.
+func (w *world) tables() *restfake.RESTClient {
+	return &restfake.RESTClient{
+		NegotiatedSerializer: serializer.NewCodecFactory(runtime.NewScheme()).WithoutConversion(),
+		GroupVersion:         v1alpha1.GroupVersion, VersionedAPIPath: "/apis/groupgate.io/v1alpha1",
+		Client: restfake.CreateHTTPClient(func(*http.Request) (*http.Response, error) {
+			var answer any = w.table()
+			status := http.StatusOK
+			if slices.Contains(w.forbidden, "pruneruns") {
+				refused := apierrors.NewForbidden(schema.GroupResource{Resource: "pruneruns"}, "", errors.New("maria may not"))
+				answer, status = refused.ErrStatus, http.StatusForbidden
+			}
+			data, err := json.Marshal(answer)
+			return &http.Response{
+				StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}},
+				Body: io.NopCloser(bytes.NewReader(data)),
+			}, err
+		}),
+	}
+}
+
+func (w *world) table() *metav1.Table {
+	table := &metav1.Table{ColumnDefinitions: []metav1.TableColumnDefinition{{Name: "Group"}, {Name: "Planned At"}}}
+	for _, o := range w.objects {
+		if run, ok := o.(*v1alpha1.PruneRun); ok && run.Status.AwaitsApproval {
+			table.Rows = append(table.Rows, metav1.TableRow{
+				Cells:  []any{run.Spec.GroupID, run.Status.Plan.CreatedAt.UTC().Format(time.RFC3339)},
+				Object: runtime.RawExtension{Object: &metav1.PartialObjectMetadata{ObjectMeta: run.ObjectMeta}},
+			})
+		}
+	}
+	return table
+}
+
 // handler is the page in this world.
 func (w *world) handler(t *testing.T) http.Handler {
 	t.Helper()
-	w.viewer.Client = w.client(t)
+	w.viewer.Client, w.viewer.Tables = w.client(t), w.tables()
 	if w.viewer.Name == "" {
 		w.viewer.Name = "maria"
 	}
