@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/fields"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/manifests"
@@ -73,9 +71,9 @@ func noWords(cmd *cobra.Command, args []string) error {
 
 func badFlag(_ *cobra.Command, err error) error { return badInputError{err} }
 
-// listRuns reads the runs that the flags mean, all or those that nobody has decided about.
+// listRuns reads the runs that the flags mean, all or those that may wait for a person.
 func (c *cluster) listRuns(
-	ctx context.Context, undecided bool,
+	ctx context.Context, waiting bool,
 ) (list []v1alpha1.PruneRun, namespace string, err error) {
 	reader, err := c.client()
 	if err != nil {
@@ -84,12 +82,11 @@ func (c *cluster) listRuns(
 	if namespace, err = c.scope(); err != nil {
 		return nil, "", badInputError{err}
 	}
-	var options []client.ListOption
-	if undecided {
-		pending := fields.OneTermEqualSelector("spec.approval", string(v1alpha1.ApprovalPending))
-		options = append(options, client.MatchingFieldsSelector{Selector: pending})
+	if waiting {
+		list, err = manifests.WaitingRuns(ctx, reader, namespace)
+	} else {
+		list, err = manifests.Runs(ctx, reader, namespace)
 	}
-	list, err = manifests.Runs(ctx, reader, namespace, options...)
 	return list, namespace, withRights(err, "", namespace)
 }
 

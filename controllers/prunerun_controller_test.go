@@ -238,7 +238,7 @@ func TestRunIsKeptForItsUndo(t *testing.T) {
 	run := w.Get("one")
 	run.Status.Undo = &v1alpha1.PruneUndo{StartedAt: metav1.NewTime(w.Clock.Now()),
 		FinishedAt: metav1.NewTime(w.Clock.Now())}
-	prunerun.RefreshConditions(run)
+	prunerun.Refresh(run)
 	labtest.Must(t, w.Client.Status().Update(t.Context(), run))
 	result, err := w.reconcile(r, "one")
 	if err != nil || result.RequeueAfter != r.TTL || !w.Exists("one") {

@@ -747,6 +747,15 @@ type PruneRunStatus struct {
 	// +optional
 	Progress *PruneProgress `json:"progress,omitempty"`
 
+	// awaitsApproval is true while the plan waits for a person: it is recorded, the
+	// run has not ended, and spec.approval is Pending, as far as the leader has seen
+	// it. The field selector status.awaitsApproval=true,spec.approval=Pending finds
+	// such runs among any number of others.
+	// Default: absent, no plan waits. Example: true.
+	//
+	// +optional
+	AwaitsApproval bool `json:"awaitsApproval,omitempty"`
+
 	// removed is the exact number of members that this run removed, 0 to 1000.
 	// Default: 0. Example: 297.
 	//
@@ -830,6 +839,7 @@ type PruneRunStatus struct {
 // +kubebuilder:selectablefield:JSONPath=`.spec.appRef.name`
 // +kubebuilder:selectablefield:JSONPath=`.spec.approval`
 // +kubebuilder:selectablefield:JSONPath=`.spec.purpose`
+// +kubebuilder:selectablefield:JSONPath=`.status.awaitsApproval`
 // +kubebuilder:printcolumn:name="App",type=string,JSONPath=`.spec.appRef.name`
 // +kubebuilder:printcolumn:name="Group",type=string,JSONPath=`.spec.groupID`
 // +kubebuilder:printcolumn:name="Purpose",type=string,JSONPath=`.spec.purpose`
@@ -840,6 +850,10 @@ type PruneRunStatus struct {
 // +kubebuilder:printcolumn:name="Restored",type=integer,JSONPath=`.status.undo.added`
 // +kubebuilder:printcolumn:name="Result",type=string,JSONPath=`.status.conditions[-1:].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Members",type=integer,priority=1,JSONPath=`.status.group.members`
+// +kubebuilder:printcolumn:name="Planned At",type=string,priority=1,JSONPath=`.status.plan.createdAt`
+// +kubebuilder:printcolumn:name="Not Before",type=string,priority=1,JSONPath=`.status.plan.notBefore`
+// +kubebuilder:printcolumn:name="Breaker",type=string,priority=1,JSONPath=`.status.plan.breaker`
 type PruneRun struct {
 	metav1.TypeMeta `json:",inline"`
 

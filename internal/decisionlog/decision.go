@@ -27,6 +27,8 @@ type Decision struct {
 	Policy string
 	// Code is that of the answer about this account, 0 if it is admitted.
 	Code int32
+	// Message is that of the answer about this account, empty unless it reaches the client. Lines do not have it.
+	Message string
 	// Audit is the other verdict, which sections in mode Audit would have caused, if there is one.
 	Audit Difference
 	// Snapshot is the hash of the snapshot that was in force.
@@ -42,12 +44,12 @@ type Difference struct {
 // Exists reports whether there is a difference.
 func (d Difference) Exists() bool { return d.Reason != 0 }
 
-// New returns the decision on a query. It shares no memory with the snapshot but names.
+// New returns the decision on a query. It shares no memory with the snapshot but names and the message.
 func New(app string, snapshot uint64, q *policy.JoinQuery, v *policy.Verdict) Decision {
 	return Decision{
 		Time: q.Now, App: app, Group: q.Group, GroupType: q.Type, Account: q.Account, Operator: q.Operator,
 		Trigger: q.Trigger, Admitted: v.Admit, Reason: v.Reason, Policy: nameOf(v.Policy), Code: v.Code,
-		Audit: Difference{v.AuditReason, nameOf(v.AuditPolicy)}, Snapshot: snapshot,
+		Message: v.Message, Audit: Difference{v.AuditReason, nameOf(v.AuditPolicy)}, Snapshot: snapshot,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -27,8 +28,11 @@ var newline = []byte{'\n'}
 
 // Options say what is logged, and to where.
 type Options struct {
-	// Out takes whole lines. Writes to it may block. nil is no log.
+	// Out takes whole lines. Writes to it may block. nil writes none.
 	Out io.Writer
+	// Keep, if set, is called with every decision that refuses, and with every leak, before its line is written, whether
+	// or not there is an Out. It must not keep the strings.
+	Keep func(d *Decision)
 	// All logs every decision, instead of refusals and Audit differences only.
 	All bool
 	// Accounts is how they are written; nil is as they are.
@@ -41,6 +45,7 @@ type Log struct {
 	queue   chan Decision
 	dropped prometheus.Counter
 	log     logr.Logger
+	missed  atomic.Uint64
 
 	buffer []byte
 	lines  int // in buffer
@@ -48,32 +53,46 @@ type Log struct {
 	torn, failing bool
 }
 
-// NewLog registers the counter of dropped decisions, and returns nil where nothing is logged. Decisions are written
-// while Run runs.
+// NewLog registers the counter of dropped decisions, and returns nil where nothing is logged or kept. Decisions are
+// written while Run runs.
 func NewLog(o Options, registerer prometheus.Registerer, log logr.Logger) *Log {
 	dropped := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "groupgate_decisions_dropped_total",
 		Help: "Decisions that are not in the decision log: its output did not take them in time, or failed.",
 	})
 	registerer.MustRegister(dropped)
-	if o.Out == nil {
+	if o.Out == nil && o.Keep == nil {
 		return nil
 	}
+	o.All = o.All && o.Out != nil
 	return &Log{options: o, queue: make(chan Decision, queued), dropped: dropped, log: log}
 }
 
-// Wants reports whether a verdict is to be logged.
+// Wants reports whether a verdict is to be logged or kept.
 func (l *Log) Wants(v *policy.Verdict) bool {
-	return l != nil && (l.options.All || !v.Admit || v.AuditDiffers)
+	return l != nil && (l.options.All || !v.Admit || v.AuditDiffers && l.options.Out != nil)
 }
 
-// Add logs a decision. It neither waits nor does I/O: it drops the decision if too many wait.
+// Add logs and keeps a decision. It neither waits nor does I/O: it drops the decision if too many wait.
 func (l *Log) Add(d Decision) {
 	select {
 	case l.queue <- d:
 	default:
-		l.dropped.Inc()
+		if l.options.Out != nil {
+			l.dropped.Inc()
+		}
+		if !d.Admitted {
+			l.missed.Add(1)
+		}
 	}
+}
+
+// Missed returns how many decisions that refuse, and leaks, Keep was not called with, as too many waited.
+func (l *Log) Missed() uint64 {
+	if l == nil {
+		return 0
+	}
+	return l.missed.Load()
 }
 
 // Run writes until ctx ends and nothing is left, however long the output takes. It returns at once for a nil *Log.
@@ -85,7 +104,7 @@ func (l *Log) Run(ctx context.Context) {
 	for {
 		select {
 		case d := <-l.queue:
-			l.encode(&d)
+			l.take(&d)
 		case <-ctx.Done():
 			l.writeQueued()
 			return
@@ -103,7 +122,7 @@ func (l *Log) writeQueued() {
 	for {
 		select {
 		case d := <-l.queue:
-			l.encode(&d)
+			l.take(&d)
 			if len(l.buffer) >= writeSize {
 				l.flush()
 			}
@@ -111,6 +130,16 @@ func (l *Log) writeQueued() {
 			l.flush()
 			return
 		}
+	}
+}
+
+// take keeps and encodes a decision.
+func (l *Log) take(d *Decision) {
+	if l.options.Keep != nil && !d.Admitted {
+		l.options.Keep(d)
+	}
+	if l.options.Out != nil {
+		l.encode(d)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -32,6 +33,8 @@ func newLog(t *testing.T, o Options, logger logr.Logger) (l *Log, stop func()) {
 	}
 }
 
+func logOf(o Options) *Log { return NewLog(o, prometheus.NewRegistry(), logr.Discard()) }
+
 func TestWhatIsLogged(t *testing.T) {
 	admitted, refused := policy.Verdict{Admit: true}, policy.Verdict{}
 	differing := policy.Verdict{Admit: true, AuditDiffers: true}
@@ -40,8 +43,9 @@ func TestWhatIsLogged(t *testing.T) {
 		want [3]bool
 	}{
 		"off":     {nil, [3]bool{}},
-		"refused": {&Log{}, [3]bool{false, true, true}},
-		"all":     {&Log{options: Options{All: true}}, [3]bool{true, true, true}},
+		"refused": {logOf(Options{Out: io.Discard}), [3]bool{false, true, true}},
+		"all":     {logOf(Options{Out: io.Discard, All: true}), [3]bool{true, true, true}},
+		"kept":    {logOf(Options{All: true, Keep: func(*Decision) {}}), [3]bool{false, true, false}},
 	} {
 		got := [3]bool{tc.log.Wants(&admitted), tc.log.Wants(&refused), tc.log.Wants(&differing)}
 		if got != tc.want {
@@ -105,6 +109,40 @@ func TestBlockedOutputBlocksNobody(t *testing.T) {
 			t.Errorf("%d whole lines in %d bytes, want %d", n, got.Len(), 1+queued)
 		}
 	})
+}
+
+// Refusals are kept whatever is logged, and one that is not is counted.
+func TestRefusalsAreKept(t *testing.T) {
+	admitted, leak := refusal, refusal
+	admitted.Admitted, leak.Leak = true, true
+	for name, out := range map[string]io.Writer{"without a log": nil, "with a log": io.Discard} {
+		synctest.Test(t, func(t *testing.T) {
+			var kept []Decision
+			keep := func(d *Decision) { kept = append(kept, *d) }
+			l, stop := newLog(t, Options{Out: out, Keep: keep, All: true}, logr.Discard())
+			l.Add(refusal)
+			l.Add(admitted)
+			l.Add(leak)
+			stop()
+			if diff := cmp.Diff([]Decision{refusal, leak}, kept); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+			for range queued + 3 { // nothing runs
+				l.Add(refusal)
+			}
+			l.Add(admitted)
+			if l.Missed() != 3 {
+				t.Errorf("%s: %d missed, want 3", name, l.Missed())
+			}
+			want := 0.
+			if out != nil {
+				want = 4
+			}
+			if got := testutil.ToFloat64(l.dropped); got != want {
+				t.Errorf("%s: %v are missing in the log, want %v", name, got, want)
+			}
+		})
+	}
 }
 
 // A line that was written in part must not spoil the one after it.

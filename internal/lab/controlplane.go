@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -136,6 +137,31 @@ func (c *ControlPlane) ManagerKubeconfig(server string) (path string, err error)
 		c.kubeconfigs[server] = path
 	}
 	return path, err
+}
+
+// AccountKubeconfig makes a ServiceAccount, unless it is there, and returns the path of a kubeconfig with a token of it,
+// which is valid for a day. Replicas authenticate tokens, and no client certificates.
+func (c *ControlPlane) AccountKubeconfig(ctx context.Context, namespace, name string) (path string, err error) {
+	account := fmt.Sprintf("apiVersion: v1\nkind: ServiceAccount\nmetadata: {namespace: %s, name: %s}\n", namespace, name)
+	if _, err := c.Kubectl(ctx, account, "apply", "--server-side", "-f", "-"); err != nil {
+		return "", err
+	}
+	token, err := c.Kubectl(ctx, "", "create", "token", name, "--namespace="+namespace, "--duration=24h")
+	if err != nil {
+		return "", err
+	}
+	config, err := clientcmd.LoadFromFile(c.Kubeconfig)
+	if err != nil {
+		return "", fmt.Errorf("read a kubeconfig: %w", err)
+	}
+	for _, user := range config.AuthInfos {
+		*user = clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
+	}
+	out, err := clientcmd.Write(*config)
+	if err != nil {
+		return "", fmt.Errorf("write a kubeconfig: %w", err)
+	}
+	return c.writeKubeconfig(namespace+"-"+name, out)
 }
 
 // redirected returns kubeconfig with another address for its clusters.

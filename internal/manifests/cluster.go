@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -51,6 +53,24 @@ func Runs(
 ) (runs []v1alpha1.PruneRun, err error) {
 	err = eachPage(ctx, reader, namespace, "pruneruns",
 		func(l *v1alpha1.PruneRunList) { runs = append(runs, l.Items...) }, options...)
+	return runs, err
+}
+
+// Waiting selects the PruneRuns whose plans wait for a person.
+var Waiting = fields.SelectorFromSet(fields.Set{
+	"status.awaitsApproval": "true", "spec.approval": string(v1alpha1.ApprovalPending),
+})
+
+// undecided selects the PruneRuns that nobody has decided about, finished ones among them.
+var undecided = fields.OneTermEqualSelector("spec.approval", string(v1alpha1.ApprovalPending))
+
+// WaitingRuns reads the PruneRuns of a namespace, or of all if it is "", whose plans may wait for a person: those that
+// Waiting selects or, where the CustomResourceDefinition is older than status.awaitsApproval, all that are undecided.
+func WaitingRuns(ctx context.Context, reader client.Reader, namespace string) ([]v1alpha1.PruneRun, error) {
+	runs, err := Runs(ctx, reader, namespace, client.MatchingFieldsSelector{Selector: Waiting})
+	if apierrors.IsBadRequest(err) {
+		return Runs(ctx, reader, namespace, client.MatchingFieldsSelector{Selector: undecided})
+	}
 	return runs, err
 }
 

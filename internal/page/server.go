@@ -20,8 +20,9 @@ type Options struct {
 	Identity Identity
 	// Namespace is the one whose objects are shown; empty for all.
 	Namespace string
-	// Replicas answer for what they remember; nil if they cannot be asked, and then NoReplicas says why.
-	Replicas   Replicas
+	// Replicas returns those that answer a viewer, with the viewer's rights; nil if none can be asked, and then NoReplicas
+	// says why in a sentence.
+	Replicas   func(*Viewer) Replicas
 	NoReplicas string
 	// Zone is that of the times that are shown, unless the viewer chooses another.
 	Zone *time.Location

@@ -5,11 +5,10 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	_ "time/tzdata" // the image of the container has no zones
 
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
-
-	"github.com/groupgate/groupgate/internal/terminal"
 )
 
 const (
@@ -74,35 +73,66 @@ func (v *visit) At(path string) bool {
 	return at == path || path != "/" && strings.HasPrefix(at, path+"/")
 }
 
-// Time is an absolute time in the zone of the visit, with UTC at hand.
+// HTML is T for a sentence that has parts of HTML among args, such as ids. All other texts among args are escaped.
+func (v *visit) HTML(text string, args ...any) template.HTML {
+	for i, arg := range args {
+		if plain, ok := arg.(string); ok {
+			args[i] = template.HTMLEscapeString(plain)
+		}
+	}
+	return template.HTML(v.T(text, args...)) //nolint:gosec // texts are constants, and their arguments are escaped
+}
+
+// Time is an absolute time in the zone of the visit.
 func (v *visit) Time(t time.Time) template.HTML {
-	text := t.In(v.zone).Format(v.T("Jan 2, 2006, 15:04 MST"))
+	if t.IsZero() {
+		return template.HTML(template.HTMLEscapeString(v.T("not known"))) //nolint:gosec // escaped
+	}
+	return timeElement(t, v.clock(t))
+}
+
+// When is an absolute time with how long ago it is.
+func (v *visit) When(t time.Time) template.HTML {
+	if t.IsZero() {
+		return v.Time(t)
+	}
+	return timeElement(t, v.clock(t)) + template.HTML(` <span class="quiet">(`+ //nolint:gosec // escaped
+		template.HTMLEscapeString(v.Ago(t))+`)</span>`)
+}
+
+func timeElement(t time.Time, text string) template.HTML {
 	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `">` + //nolint:gosec // escaped
 		template.HTMLEscapeString(text) + `</time>`)
+}
+
+// clock is a time in the zone of the visit. Abbreviations of zones are ambiguous: CST is one of China, and of America.
+func (v *visit) clock(t time.Time) string {
+	t = t.In(v.zone)
+	zone := "UTC"
+	if _, seconds := t.Zone(); seconds != 0 {
+		zone += strings.TrimSuffix(t.Format("-07:00"), ":00")
+	}
+	return t.Format(v.T("Jan 2, 2006, 15:04")) + " " + zone
 }
 
 // Ago is how long ago, or how soon, something is, in its largest unit.
 func (v *visit) Ago(t time.Time) string {
 	left := t.Sub(v.now)
-	n, unit := 0, ""
+	past, soon, n := "", "", 0
 	switch d := left.Abs(); {
+	case t.IsZero():
+		return v.T("not known")
 	case d < time.Minute:
 		return v.T("just now")
 	case d < time.Hour:
-		n, unit = int(d.Minutes()), "minutes"
+		past, soon, n = say("%d minutes ago"), say("in %d minutes"), int(d.Minutes())
 	case d < 48*time.Hour:
-		n, unit = int(d.Hours()), "hours"
+		past, soon, n = say("%d hours ago"), say("in %d hours"), int(d.Hours())
 	default:
-		n, unit = int(d.Hours()/24), "days"
+		past, soon, n = say("%d days ago"), say("in %d days"), int(d.Hours()/24)
 	}
 	if left > 0 {
-		return v.T("in %d "+unit, n)
+		return v.T(soon, n)
 	}
-	return v.T("%d "+unit+" ago", n)
-}
-
-// Account is the id of an account or a group, of which every character can be seen.
-func (v *visit) Account(id string) template.HTML {
-	return template.HTML(`<span class="id">` + //nolint:gosec // escaped
-		template.HTMLEscapeString(terminal.Visible(id)) + `</span>`)
+	return v.T(past, n)
 }

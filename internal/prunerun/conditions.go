@@ -33,10 +33,11 @@ func SetCondition(
 	})
 }
 
-// RefreshConditions sorts the conditions and makes all of them observe the present generation. An approval or an undo
-// request bumps the generation without invalidating earlier conditions, and kubectl wait ignores a condition that lags
-// behind it.
-func RefreshConditions(run *v1alpha1.PruneRun) {
+// Refresh makes what follows from the rest of the run agree with it. It sorts the conditions and makes all of them
+// observe the present generation: an approval or an undo request bumps the generation without invalidating earlier
+// conditions, and kubectl wait ignores a condition that lags behind it. It says whether a person is waited for.
+func Refresh(run *v1alpha1.PruneRun) {
+	run.Status.AwaitsApproval = WaitsForPerson(run)
 	slices.SortStableFunc(run.Status.Conditions, func(a, b metav1.Condition) int {
 		return slices.Index(conditionOrder, a.Type) - slices.Index(conditionOrder, b.Type)
 	})
@@ -45,9 +46,10 @@ func RefreshConditions(run *v1alpha1.PruneRun) {
 	}
 }
 
-// Lags reports whether a condition is about an earlier generation.
+// Lags reports whether a condition is about an earlier generation, or awaitsApproval about an earlier record, as a
+// version that does not know that field leaves it behind.
 func Lags(run *v1alpha1.PruneRun) bool {
-	return slices.ContainsFunc(
+	return run.Status.AwaitsApproval != WaitsForPerson(run) || slices.ContainsFunc(
 		run.Status.Conditions,
 		func(c metav1.Condition) bool { return c.ObservedGeneration != run.Generation },
 	)

@@ -69,6 +69,13 @@ func AwaitsApproval(run *v1alpha1.PruneRun) bool {
 	return run.Status.Policy == nil || NeedsApproval(run) && run.Spec.Approval != v1alpha1.ApprovalApproved
 }
 
+// WaitsForPerson reports whether the run has a plan that is carried out once a person approves it, and that nobody has
+// decided about. Such a plan may be void already.
+func WaitsForPerson(run *v1alpha1.PruneRun) bool {
+	return Active(run) && HasPlan(run) && AwaitsApproval(run) && run.Status.Policy != nil &&
+		run.Status.Policy.Mode != v1alpha1.PruneModePreview && run.Spec.Approval != v1alpha1.ApprovalDenied
+}
+
 // FoundFull reports whether the run read the group and found no free seat.
 func FoundFull(run *v1alpha1.PruneRun) bool {
 	group := run.Status.Group

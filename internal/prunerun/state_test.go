@@ -271,6 +271,42 @@ func TestSameRecord(t *testing.T) {
 	}
 }
 
+func TestRunSaysWhetherItWaitsForAPerson(t *testing.T) {
+	breaker := func(run *v1alpha1.PruneRun) { run.Status.Plan.Breaker = "would remove 340 of 400 members" }
+	denied := func(run *v1alpha1.PruneRun) { run.Spec.Approval = v1alpha1.ApprovalDenied }
+	planned := func(mode v1alpha1.PruneMode, edits ...func(*v1alpha1.PruneRun)) v1alpha1.PruneRun {
+		return with(named("run", 0), append([]func(*v1alpha1.PruneRun){plan(mode, "a")}, edits...)...)
+	}
+	for name, tc := range map[string]struct {
+		run  v1alpha1.PruneRun
+		want bool
+	}{
+		"no plan":                {named("run", 0), false},
+		"mode Approve":           {planned(v1alpha1.PruneModeApprove), true},
+		"mode Enforce":           {planned(v1alpha1.PruneModeEnforce), false},
+		"a breaker":              {planned(v1alpha1.PruneModeEnforce, breaker), true},
+		"an eviction":            {planned(v1alpha1.PruneModeApprove, evicts), true},
+		"mode Preview":           {planned(v1alpha1.PruneModePreview), false},
+		"approved":               {planned(v1alpha1.PruneModeApprove, approved), false},
+		"approved, of a breaker": {planned(v1alpha1.PruneModeEnforce, breaker, approved), false},
+		"denied":                 {planned(v1alpha1.PruneModeApprove, denied), false},
+		"ended":                  {planned(v1alpha1.PruneModeApprove, completed("Expired", 1)), false},
+		"being deleted":          {planned(v1alpha1.PruneModeApprove, deleted), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := tc.run
+			prunerun.Refresh(&run)
+			if run.Status.AwaitsApproval != tc.want || prunerun.Lags(&run) {
+				t.Errorf("awaitsApproval is %t, want %t; lags %t", run.Status.AwaitsApproval, tc.want,
+					prunerun.Lags(&run))
+			}
+			if run.Status.AwaitsApproval = !tc.want; !prunerun.Lags(&run) {
+				t.Error("a value that an older version left behind goes unnoticed")
+			}
+		})
+	}
+}
+
 func TestConditionsAreSortedAndObserveTheGeneration(t *testing.T) {
 	run := with(named("run", 0), completed("Removed", 1))
 	run.Generation = 3
@@ -279,7 +315,7 @@ func TestConditionsAreSortedAndObserveTheGeneration(t *testing.T) {
 	if !prunerun.Lags(&run) {
 		t.Error("a condition about an earlier generation goes unnoticed")
 	}
-	prunerun.RefreshConditions(&run)
+	prunerun.Refresh(&run)
 	var types []string
 	for _, c := range run.Status.Conditions {
 		types = append(types, c.Type)

@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/lab/labtest"
+	"github.com/groupgate/groupgate/internal/manifests"
 	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
@@ -51,6 +53,111 @@ func TestPlanAwaitsApproval(t *testing.T) {
 	if got := w.Happened(apiDelete); got != 0 {
 		t.Errorf("%d deletions without approval", got)
 	}
+}
+
+// waiting are the names of the runs that wait for a person, as the API server selects them.
+func (w *world) waiting() []string {
+	w.t.Helper()
+	list, err := manifests.WaitingRuns(w.t.Context(), w.Client, w.Namespace)
+	must(w.t, err)
+	names := []string{}
+	for i := range list {
+		names = append(names, list[i].Name)
+	}
+	return names
+}
+
+func (w *world) wantWaiting(when string, want ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(append([]string{}, want...), w.waiting()); diff != "" {
+		w.t.Errorf("%s, the runs that wait are (-want,+got)\n%s", when, diff)
+	}
+}
+
+func TestPlanThatAwaitsApprovalIsFoundByAFieldSelector(t *testing.T) {
+	t.Parallel()
+	t.Run("to free seats", func(t *testing.T) {
+		t.Parallel()
+		w, r := approving(t)
+		w.RunFor("unplanned", "@elsewhere", v1alpha1.PruneTriggerGroupFull)
+		w.wantWaiting("once it is planned", "one")
+		w.Decide("one", v1alpha1.ApprovalApproved)
+		w.wantWaiting("once it is approved, before the leader acts")
+		w.Before(apiDelete, func() {
+			if w.Get("one").Status.AwaitsApproval {
+				t.Error("members are removed by a plan that awaits approval")
+			}
+		})
+		r.finish("one")
+		w.wantWaiting("once it has ended")
+	})
+	t.Run("to evict", func(t *testing.T) {
+		t.Parallel()
+		w := inhabited(t, 1, func(j *v1alpha1.JoinSection) { j.Evict.Mode = v1alpha1.PruneModeApprove })
+		w.evict("one", v1alpha1.PruneTriggerRound)
+		r := w.replica()
+		r.mustStep("one")
+		w.wantWaiting("once it is planned", "one")
+		w.Decide("one", v1alpha1.ApprovalApproved)
+		r.mustStep("one")
+		if run := w.Get("one"); run.Status.AwaitsApproval {
+			t.Error("an approved plan in its grace still awaits approval")
+		}
+	})
+	t.Run("that is denied", func(t *testing.T) {
+		t.Parallel()
+		w, r := approving(t)
+		w.Decide("one", v1alpha1.ApprovalDenied)
+		w.wantWaiting("before the leader acts")
+		if run := r.finish("one"); run.Status.AwaitsApproval {
+			t.Error("a denied plan still awaits approval")
+		}
+	})
+	t.Run("that becomes void", func(t *testing.T) {
+		t.Parallel()
+		w, r := approving(t)
+		w.Clock.Forward(prunerun.PlanLife + time.Minute)
+		r.finish("one")
+		w.wantWaiting("once it is void")
+	})
+	t.Run("in mode Preview", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.Group(fullGroup, 5, 250)
+		w.Policy("lounge", v1alpha1.PruneRule{Mode: v1alpha1.PruneModePreview, FreeSeats: seats(plannedRemovals)})
+		w.Run("one", v1alpha1.PruneTriggerGroupFull)
+		w.EachPatch(func(run *v1alpha1.PruneRun, send func() error) error {
+			if run.Status.AwaitsApproval {
+				t.Error("a preview awaits approval")
+			}
+			return send()
+		})
+		w.replica().finish("one")
+		w.wantWaiting("after a preview")
+	})
+	t.Run("unless the definition lacks the field", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		err := w.Client.List(t.Context(), &v1alpha1.PruneRunList{}, client.MatchingFields{"status.later": "true"})
+		if !apierrors.IsBadRequest(err) {
+			t.Errorf("an unknown field gives %v, want what WaitingRuns takes for one", err)
+		}
+	})
+	t.Run("recorded by an older version", func(t *testing.T) {
+		t.Parallel()
+		w, r := approving(t)
+		w.editRecord("one", func(run *v1alpha1.PruneRun) { run.Status.AwaitsApproval = false })
+		w.wantWaiting("as the older version left it")
+		r.mustStep("one")
+		w.wantWaiting("after the next Step", "one")
+		w.Decide("one", v1alpha1.ApprovalDenied)
+		r.finish("one")
+		w.editRecord("one", func(run *v1alpha1.PruneRun) { run.Status.AwaitsApproval = true })
+		r.mustStep("one")
+		if run := w.Get("one"); run.Status.AwaitsApproval {
+			t.Error("a run that has ended awaits approval")
+		}
+	})
 }
 
 func TestApprovedPlanIsCarriedOutAsRecorded(t *testing.T) {

@@ -57,7 +57,7 @@ func (j *journal) Patch(ctx context.Context, change func(*v1alpha1.PruneRun)) er
 func (j *journal) patchOnce(ctx context.Context, change func(*v1alpha1.PruneRun)) error {
 	next := j.run.DeepCopy()
 	change(next)
-	prunerun.RefreshConditions(next)
+	prunerun.Refresh(next)
 	patch := client.MergeFromWithOptions(j.run, client.MergeFromWithOptimisticLock{})
 	if err := j.Client.Status().Patch(ctx, next, patch); err != nil {
 		return fmt.Errorf("record the prune run: %w", err)
@@ -103,6 +103,7 @@ func (j *journal) recordWait(ctx context.Context, group *v1alpha1.PruneGroupReco
 	}
 	waiting := j.run.DeepCopy()
 	change(waiting)
+	waiting.Status.AwaitsApproval = prunerun.WaitsForPerson(waiting) // as Patch does, for records without it
 	if equality.Semantic.DeepEqual(&j.run.Status, &waiting.Status) {
 		return nil
 	}

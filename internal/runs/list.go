@@ -135,9 +135,7 @@ func describe(run *v1alpha1.PruneRun, now time.Time) Run {
 
 // Waits reports whether the plan of the run awaits approval, and is not void.
 func Waits(run *v1alpha1.PruneRun, now time.Time) bool {
-	return prunerun.Active(run) && prunerun.HasPlan(run) && prunerun.AwaitsApproval(run) &&
-		run.Status.Policy != nil && run.Status.Policy.Mode != v1alpha1.PruneModePreview &&
-		run.Spec.Approval != v1alpha1.ApprovalDenied && !prunerun.PlanExpired(run, now)
+	return prunerun.WaitsForPerson(run) && !prunerun.PlanExpired(run, now)
 }
 
 func voidAt(run *v1alpha1.PruneRun, now time.Time) time.Time { return prunerun.PlanEnd(run, now).UTC() }

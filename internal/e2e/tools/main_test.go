@@ -186,7 +186,7 @@ func plan(accounts ...string) string {
 		return fmt.Sprintf(`{"type":%q,"status":%q,"reason":%q,"message":"","lastTransitionTime":%q}`,
 			kind, status, reason, now.Format(time.RFC3339))
 	}
-	return fmt.Sprintf(`{"status":{"policy":{"name":"club","uid":"1","generation":1,"mode":"Approve"},
+	return fmt.Sprintf(`{"status":{"awaitsApproval":true,"policy":{"name":"club","uid":"1","generation":1,"mode":"Approve"},
 		"group":{"type":"Public","members":60,"maxMembers":60},
 		"plan":{"createdAt":%q,"candidates":9,"size":%d,"stay":{"protected":0,"admin":1,"active":50,"unknown":0},
 		"removals":[%s]},"conditions":[%s,%s]}}`, now.Format(time.RFC3339), len(accounts), strings.Join(removals, ","),

@@ -1,0 +1,78 @@
+package refusals
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestActivityIsWhatTheCountersGained(t *testing.T) {
+	now := began.Add(2 * time.Minute)
+	totals := map[string]Totals{"chat/prod": {Admitted: 5}}
+	behind := time.Time{}
+	counts := &Counts{
+		Replica: "replica-0", Now: func() time.Time { return now },
+		Totals:    func() map[string]Totals { return totals },
+		Freshness: func() (time.Time, bool) { return behind, true },
+	}
+	at := func(minute int, total Totals) {
+		now = began.Add(time.Duration(minute) * time.Minute)
+		totals = map[string]Totals{"chat/prod": total}
+		counts.sample()
+	}
+	counts.sample()
+	at(3, Totals{Admitted: 6, Refused: 1})
+	at(12, Totals{Admitted: 6, Refused: 3, Leaked: 1})
+	behind = now.Add(-time.Minute)
+	got, ok := counts.Activity("chat/prod")
+	interval := func(minute int, a, r, l uint64) Interval {
+		return Interval{Start: began.Add(time.Duration(minute) * time.Minute), Admitted: a, Refused: r, Leaked: l}
+	}
+	want := Activity{
+		Replica: "replica-0", Since: began.Add(2 * time.Minute), Now: now, SnapshotAt: behind, Stale: true,
+		Intervals: []Interval{interval(0, 6, 1, 0), interval(5, 0, 0, 0), interval(10, 0, 2, 1)},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || !ok {
+		t.Error(ok, diff)
+	}
+	at(14, Totals{Admitted: 2}) // deleted, and created again
+	if got, _ := counts.Activity("chat/prod"); got.Intervals[2] != interval(10, 2, 2, 1) {
+		t.Errorf("after the counters began anew: %+v", got.Intervals[2])
+	}
+	if _, ok := counts.Activity("chat/other"); ok {
+		t.Error("an app that the snapshot does not have is answered for")
+	}
+}
+
+func TestActivityHasTheLastDay(t *testing.T) {
+	now, total := began, uint64(0)
+	counts := &Counts{
+		Now:       func() time.Time { return now },
+		Totals:    func() map[string]Totals { return map[string]Totals{"chat/prod": {Admitted: total}} },
+		Freshness: func() (time.Time, bool) { return now, false },
+	}
+	for range 400 {
+		total++
+		counts.sample()
+		now = now.Add(IntervalLength)
+	}
+	now = now.Add(-time.Second)
+	got, _ := counts.Activity("chat/prod")
+	if len(got.Intervals) != MaxIntervals || got.Intervals[0].Start != now.Truncate(IntervalLength).Add(-287*IntervalLength) {
+		t.Errorf("%d intervals from %s", len(got.Intervals), got.Intervals[0].Start)
+	}
+	sum := uint64(0)
+	for i, interval := range got.Intervals {
+		sum += interval.Admitted
+		if interval.Start != got.Intervals[0].Start.Add(time.Duration(i)*IntervalLength) {
+			t.Errorf("gap before %s", interval.Start)
+		}
+	}
+	if sum != MaxIntervals {
+		t.Errorf("%d admitted, want one for each interval", sum)
+	}
+	if kept := len(counts.apps["chat/prod"].intervals); kept > MaxIntervals {
+		t.Errorf("%d intervals are kept", kept)
+	}
+}
