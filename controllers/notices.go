@@ -94,7 +94,7 @@ func (n *Notices) SetupWithManager(mgr manager.Manager) error {
 // concerns reports whether there is something to do about the notice of a run.
 func (n *Notices) concerns(object client.Object) bool {
 	run, ok := object.(*v1alpha1.PruneRun)
-	if !ok || !n.Term.Held() || !prunerun.AsksForApproval(run, n.Now()) {
+	if !ok || !n.Term.Held() || !prunerun.WaitsForPerson(run) || prunerun.PlanExpired(run, n.Now()) {
 		return false
 	}
 	switch prunerun.NoticeTo(run, n.To) {

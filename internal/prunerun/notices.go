@@ -3,21 +3,10 @@ package prunerun
 import (
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
-
-// AsksForApproval reports whether people may still approve or deny the plan, and nobody has.
-func AsksForApproval(run *v1alpha1.PruneRun, now time.Time) bool {
-	if !Active(run) || !HasPlan(run) || run.Spec.Approval == v1alpha1.ApprovalDenied || PlanExpired(run, now) {
-		return false
-	}
-	// The condition is recorded with the plan, so that a plan of a mode that removes nobody never asks.
-	complete := apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionComplete)
-	return AwaitsApproval(run) && complete != nil && complete.Reason == v1alpha1.ReasonAwaitingApproval
-}
 
 // NoticeTo is what became of the notice to a receiver; empty if none was begun.
 func NoticeTo(run *v1alpha1.PruneRun, to v1alpha1.NoticeReceiver) v1alpha1.NoticeResult {
