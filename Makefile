@@ -78,6 +78,8 @@ test: ## Run all tests with the race detector against a real API server; PKG=./c
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C hack/gitops test -race .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" GOFLAGS=-tags=remove_all_sd \
 	  go -C hack/tools/promtool test ./dashboard
+	hack/browser/install.sh || test "$$CI" != true
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go -C hack/browser test -race -timeout=20m .
 	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" go test -race -timeout=20m $(PKG)
 
 .PHONY: drill
@@ -112,6 +114,7 @@ lint: ## Run the linters, including the import rules.
 	cd hack/gitops && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 	cd hack/bench && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml ./...
 	cd hack/image && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
+	cd hack/browser && go tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config=../../.golangci.yml .
 	cd $(SUITE) && go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint run \
 	  --config=$(CURDIR)/.golangci.yml .
 
@@ -122,6 +125,12 @@ lint-workflows: ## Check the workflows of GitHub Actions.
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities that the binary can reach; says so where vuln.go.dev cannot be reached.
 	@GOVULNCHECK="$(GOVULNCHECK)" hack/vulncheck.sh
+
+.PHONY: page-pictures
+page-pictures: ## Draw the pictures of docs/images/page anew, and all pages into bin/browser, in Chromium.
+	hack/browser/install.sh
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" \
+	  go -C hack/browser test -count=1 -run=TestPictures . -update
 
 .PHONY: dashboard-picture
 dashboard-picture: ## Record two replicas for 12 minutes, and draw docs/images/dashboard.svg from it.

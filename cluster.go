@@ -31,12 +31,17 @@ type cluster struct {
 }
 
 func (c *cluster) addFlags(f *pflag.FlagSet) {
+	c.addPlaceFlags(f)
+	f.StringVar(&c.as, "as", "", "user to impersonate, such as system:serviceaccount:chat:robot")
+	f.StringArrayVar(&c.asGroups, "as-group", nil, "group to impersonate, repeatable")
+}
+
+// addPlaceFlags adds those that say where the objects are, and not as whom they are read.
+func (c *cluster) addPlaceFlags(f *pflag.FlagSet) {
 	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the objects; default: that of the context")
 	f.BoolVarP(&c.allNamespaces, "all-namespaces", "A", false, "the objects of all namespaces")
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: KUBECONFIG, then ~/.kube/config")
 	f.StringVar(&c.context, "context", "", "context of the kubeconfig")
-	f.StringVar(&c.as, "as", "", "user to impersonate, such as system:serviceaccount:chat:robot")
-	f.StringArrayVar(&c.asGroups, "as-group", nil, "group to impersonate, repeatable")
 }
 
 func (c *cluster) loading() clientcmd.ClientConfig {
@@ -99,12 +104,8 @@ func kinds() apimeta.RESTMapper {
 	return mapper
 }
 
-// client is one of the kinds of the tools. It has not reached the cluster yet.
-func (c *cluster) client() (client.Client, error) {
-	config, err := c.restConfig()
-	if err != nil {
-		return nil, err
-	}
+// kindsScheme has the same kinds.
+func kindsScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, coordinationv1.AddToScheme, authenticationv1.AddToScheme, authorizationv1.AddToScheme,
@@ -113,6 +114,19 @@ func (c *cluster) client() (client.Client, error) {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
+	}
+	return scheme, nil
+}
+
+// client is one of the kinds of the tools. It has not reached the cluster yet.
+func (c *cluster) client() (client.Client, error) {
+	config, err := c.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	scheme, err := kindsScheme()
+	if err != nil {
+		return nil, err
 	}
 	// With the kinds at hand, no request has to ask for them first.
 	reach, err := client.New(config, client.Options{Scheme: scheme, Mapper: kinds()})

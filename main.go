@@ -62,6 +62,7 @@ func rootCommand(words []string) *cobra.Command {
 	root.AddCommand(simulateCommand())
 	root.AddCommand(checkCommand(), runsCommand())
 	root.AddCommand(listsCommand())
+	root.AddCommand(pageCommand())
 	root.AddCommand(decideCommands()...)
 	root.SetArgs(words[1:])
 	switch name := filepath.Base(words[0]); {

@@ -3,6 +3,7 @@ package page
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -11,8 +12,12 @@ import (
 type Refusal struct {
 	// Status is that of the answer.
 	Status int
-	// Text is a sentence, in English, and Advice another, which says what to do.
+	// Text is a sentence, in English, and Advice another, which says what to do, with the verbs of Args.
 	Text, Advice string
+	Args         []any
+	// RetryAfter is when to try again, if that is known, and Allow the methods that are.
+	RetryAfter time.Duration
+	Allow      string
 }
 
 func (e *Refusal) Error() string { return e.Text }
@@ -21,6 +26,8 @@ func (e *Refusal) Error() string { return e.Text }
 type problem struct {
 	status       int
 	text, advice string
+	// args are for the verbs of advice.
+	args []any
 	// Detail is what the API server said; it is not translated.
 	detail string
 }
@@ -32,7 +39,7 @@ func (p *problem) Detail() string { return p.detail }
 // problemOf says in words what an error means for the viewer. known is false for errors that should be logged.
 func problemOf(err error) (p problem, known bool) {
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
-		return problem{status: refusal.Status, text: refusal.Text, advice: refusal.Advice}, true
+		return problem{status: refusal.Status, text: refusal.Text, advice: refusal.Advice, args: refusal.Args}, true
 	}
 	p = problem{status: http.StatusBadGateway, detail: err.Error()}
 	var status apierrors.APIStatus

@@ -2,12 +2,15 @@ package page
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
 	"time"
 
@@ -18,6 +21,10 @@ import (
 type Options struct {
 	// Identity tells whose request it is.
 	Identity Identity
+	// Origin is the scheme and host of the page, the only ones that are accepted; nil for any, behind a test's server.
+	Origin *url.URL
+	// Key is what a browser must know; nil where a proxy has authenticated the viewer.
+	Key *Key
 	// Namespace is the one whose objects are shown; empty for all.
 	Namespace string
 	// Replicas returns those that answer a viewer, with the viewer's rights; nil if none can be asked, and then NoReplicas
@@ -39,6 +46,11 @@ type server struct {
 	words     *words
 	style     []byte
 	stylePath string
+
+	// key is that of the tokens of forms.
+	key         []byte
+	limits      *limits
+	crossOrigin *http.CrossOriginProtection
 }
 
 //go:embed templates/*.html style.css
@@ -46,7 +58,11 @@ var files embed.FS
 
 // New returns the handler of the page.
 func New(o Options) (http.Handler, error) {
-	s := &server{Options: o, mux: http.NewServeMux(), words: newWords()}
+	s := &server{
+		Options: o, mux: http.NewServeMux(), words: newWords(),
+		key: make([]byte, 32), limits: newLimits(o.Now), crossOrigin: http.NewCrossOriginProtection(),
+	}
+	_, _ = rand.Read(s.key) // never fails
 	var err error
 	if s.templates, err = parse(files); err != nil {
 		return nil, err
@@ -98,24 +114,43 @@ type view struct {
 // handle serves a page at a pattern of http.ServeMux.
 func (s *server) handle(pattern string, page func(v *visit) (*view, error)) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		v := s.visit(w, r)
-		viewer, err := s.Identity.Viewer(r)
-		if err == nil {
-			v.Viewer = viewer
-			var shown *view
-			if shown, err = page(v); err == nil {
-				if shown != nil { // nil once the page has answered, with a redirect
-					s.write(w, v, shown)
-				}
-				return
-			}
+		ctx, cancel := context.WithTimeout(r.Context(), maxVisit)
+		defer cancel()
+		v := s.visit(w, r.WithContext(ctx))
+		shown, err := s.ask(v, page)
+		switch {
+		case err != nil:
+			s.fail(v, err)
+		case shown != nil: // nil once the page has answered, with a redirect
+			s.write(w, v, shown)
 		}
-		p, known := problemOf(err)
-		if !known {
-			s.Log.Error(err, "A page cannot be shown", "path", r.URL.Path)
-		}
-		s.write(w, v, &view{template: "problem.html", title: p.text, status: p.status, data: &p})
 	})
+}
+
+// ask is what a page answers to a viewer who may visit it.
+func (s *server) ask(v *visit, page func(v *visit) (*view, error)) (*view, error) {
+	viewer, err := s.Identity.Viewer(v.request)
+	if err != nil {
+		return nil, err
+	}
+	v.Viewer = viewer
+	leave, err := s.enter(v)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return page(v)
+}
+
+// fail answers with what an error means for the viewer.
+func (s *server) fail(v *visit, err error) {
+	p, known := problemOf(err)
+	if !known {
+		s.Log.Error(err, "A page cannot be shown", "pattern", v.request.Pattern)
+	}
+	p.advice = v.T(p.advice, p.args...)
+	refusalHeaders(v.answer.Header(), err)
+	s.write(v.answer, v, &view{template: "problem.html", title: p.text, status: p.status, data: &p})
 }
 
 // write answers with a page. It is made before anything is sent, so that an error is never sent as half a page.
