@@ -114,7 +114,7 @@ func (n *Notices) ofApp(ctx context.Context, app client.Object) []reconcile.Requ
 func (n *Notices) requests(ctx context.Context, want func(*v1alpha1.PruneRun) bool) []reconcile.Request {
 	var list v1alpha1.PruneRunList
 	if err := n.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "Prune runs could not be listed: their notices are sent after their next change")
+		log.FromContext(ctx).Error(err, "Prune runs could not be listed: notices wait for their next change")
 		return nil
 	}
 	return requestsFor(list.Items, func(run *v1alpha1.PruneRun) bool { return want(run) && n.concerns(run) })
@@ -236,7 +236,7 @@ func setUpNotices(mgr manager.Manager, c Config, leader *term.Term, clients *imc
 	return nil
 }
 
-// noticePauses hold notices back from receivers that fail, so that a thousand plans make one attempt and not a thousand.
+// noticePauses hold notices back from receivers that fail, so that a thousand plans make one attempt, not a thousand.
 type noticePauses struct {
 	mu     sync.Mutex
 	pauses map[string]*noticePause

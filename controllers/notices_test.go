@@ -185,7 +185,8 @@ func TestNoticeIsNotSentUnlessItIsRecorded(t *testing.T) {
 		says  string
 	}{
 		"the API server is out of reach": {
-			func(*v1alpha1.PruneRun, func() error) error { return errBroken }, []string{"run"}, v1alpha1.NoticeResultSent, "",
+			func(*v1alpha1.PruneRun, func() error) error { return errBroken },
+			[]string{"run"}, v1alpha1.NoticeResultSent, "",
 		},
 		"its answer is lost": {func(_ *v1alpha1.PruneRun, send func() error) error {
 			return errors.Join(send(), errBroken)
@@ -357,19 +358,25 @@ func (w *world) messages(group string) []string {
 
 func TestMessageIntoAGroup(t *testing.T) {
 	t.Parallel()
-	const effect = true
+	truncated := func(effect bool, count int) *emulator.Fault {
+		return &emulator.Fault{Kind: emulator.FaultTruncate, AfterEffect: effect, Count: count}
+	}
 	cases := map[string]struct {
 		fault    *emulator.Fault
 		messages int
 		want     v1alpha1.NoticeResult
 		says     string
 	}{
-		"sent":                    {nil, 1, v1alpha1.NoticeResultSent, ""},
-		"refused":                 {&emulator.Fault{Kind: emulator.FaultCode, Code: 80001}, 0, v1alpha1.NoticeResultNotSent, "80001"},
-		"arrived, answer lost":    {&emulator.Fault{Kind: emulator.FaultTruncate, AfterEffect: effect, Count: 1}, 1, v1alpha1.NoticeResultSent, ""},
-		"lost, perhaps":           {&emulator.Fault{Kind: emulator.FaultTruncate, Count: 1}, 1, v1alpha1.NoticeResultSent, ""},
-		"arrived, no answer ever": {&emulator.Fault{Kind: emulator.FaultTruncate, AfterEffect: effect}, 1, v1alpha1.NoticeResultUnknown, "may have arrived"},
-		"a proxy answers 502":     {&emulator.Fault{Kind: emulator.FaultHTTP, Status: 502}, 0, v1alpha1.NoticeResultUnknown, "502"},
+		"sent": {nil, 1, v1alpha1.NoticeResultSent, ""},
+		"refused": {
+			&emulator.Fault{Kind: emulator.FaultCode, Code: 80001}, 0, v1alpha1.NoticeResultNotSent, "80001",
+		},
+		"arrived, answer lost":    {truncated(true, 1), 1, v1alpha1.NoticeResultSent, ""},
+		"lost, perhaps":           {truncated(false, 1), 1, v1alpha1.NoticeResultSent, ""},
+		"arrived, no answer ever": {truncated(true, 0), 1, v1alpha1.NoticeResultUnknown, "may have arrived"},
+		"a proxy answers 502": {
+			&emulator.Fault{Kind: emulator.FaultHTTP, Status: 502}, 0, v1alpha1.NoticeResultUnknown, "502",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -66,9 +66,10 @@ func NewWebhook(o WebhookOptions, page string, now func() time.Time) (*Webhook, 
 		url: u, secretFile: o.SecretFile, page: page, now: now,
 		client: &http.Client{
 			Transport: &http.Transport{
-				Proxy:             http.ProxyFromEnvironment,
-				TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-				DisableKeepAlives: true, // notices are rare; a connection that the receiver has closed is one doubt more
+				Proxy:           http.ProxyFromEnvironment,
+				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+				// Notices are rare, and a connection that the receiver has closed meanwhile is one doubt more.
+				DisableKeepAlives: true,
 			},
 			// A redirect would carry the notice to a host that was not named.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -166,6 +166,8 @@ func TestWebhookOutcomes(t *testing.T) {
 			w.WriteHeader(code)
 		}
 	}
+	killed := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	slow := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	cases := map[string]struct {
 		answer http.HandlerFunc
 		want   v1alpha1.NoticeResult
@@ -176,8 +178,8 @@ func TestWebhookOutcomes(t *testing.T) {
 		"redirect":            {status(307), v1alpha1.NoticeResultNotSent, "The receiver of the webhook answered 307."},
 		"wrong secret":        {status(401), v1alpha1.NoticeResultNotSent, "The receiver of the webhook answered 401."},
 		"busy":                {status(503), v1alpha1.NoticeResultNotSent, "The receiver of the webhook answered 503."},
-		"killed meanwhile":    {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, v1alpha1.NoticeResultUnknown, "did not answer in time"},
-		"slower than allowed": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, v1alpha1.NoticeResultUnknown, "did not answer in time"},
+		"killed meanwhile":    {killed, v1alpha1.NoticeResultUnknown, "did not answer in time"},
+		"slower than allowed": {slow, v1alpha1.NoticeResultUnknown, "did not answer in time"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +235,8 @@ func TestWebhookVerifiesTheCertificate(t *testing.T) {
 	got := webhook(t, notices.WebhookOptions{URL: receiver.URL}).Send(t.Context(), waiting())
 	checkOutcome(t, got, v1alpha1.NoticeResultNotSent, "cannot be reached")
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: receiver.Certificate().Raw})
-	got = webhook(t, notices.WebhookOptions{URL: receiver.URL, CAFile: write(t, string(ca))}).Send(t.Context(), waiting())
+	trusting := notices.WebhookOptions{URL: receiver.URL, CAFile: write(t, string(ca))}
+	got = webhook(t, trusting).Send(t.Context(), waiting())
 	checkOutcome(t, got, v1alpha1.NoticeResultSent, "")
 }
 
@@ -263,6 +266,7 @@ func TestSecretIsReplacedWithoutARestart(t *testing.T) {
 
 func TestWebhookOptionsAreChecked(t *testing.T) {
 	good := write(t, secret)
+	many := write(t, strings.Repeat(secret+"\n", 3))
 	short := "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 23))
 	const at = "https://hooks.example.com/t0p"
 	cases := map[string]struct {
@@ -283,7 +287,7 @@ func TestWebhookOptionsAreChecked(t *testing.T) {
 		"no prefix":    {notices.WebhookOptions{URL: at, SecretFile: write(t, "t0p")}, "begins with whsec_"},
 		"no base64":    {notices.WebhookOptions{URL: at, SecretFile: write(t, "whsec_t0p!")}, "not base64"},
 		"short":        {notices.WebhookOptions{URL: at, SecretFile: write(t, short)}, "23 bytes, and needs 24 to 64"},
-		"many":         {notices.WebhookOptions{URL: at, SecretFile: write(t, strings.Repeat(secret+"\n", 3))}, "3 secrets"},
+		"many":         {notices.WebhookOptions{URL: at, SecretFile: many}, "3 secrets"},
 		"no CA":        {notices.WebhookOptions{URL: at, SecretFile: good, CAFile: good + "x"}, "no such file"},
 		"no PEM in CA": {notices.WebhookOptions{URL: at, SecretFile: good, CAFile: good}, "no certificate in PEM"},
 	}

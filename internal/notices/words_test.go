@@ -58,7 +58,7 @@ func TestTextMakesIDsOfGroupsHarmless(t *testing.T) {
 		strings.Repeat("x", 255):     "“" + strings.Repeat("x", 64) + "…”",
 		"\xff":                       "“\ufffd”",
 	} {
-		for _, language := range []v1alpha1.NoticeLanguage{v1alpha1.NoticeLanguageEnglish, v1alpha1.NoticeLanguageChinese} {
+		for _, language := range []v1alpha1.NoticeLanguage{"English", "Chinese"} {
 			run := waiting()
 			run.Spec.GroupID = id
 			got := notices.Text(run, page, language, now)

@@ -29,7 +29,8 @@ func (e *Emulator) sendMessage(_ context.Context, c *call) (any, *failure) {
 	if !c.has("Random") {
 		c.complain("Random is missing")
 	}
-	message := Message{From: from, SentAt: c.now.UTC(), Random: uint32(c.number("Random", 0))} //nolint:gosec // G115: 32 bits
+	random := uint32(c.number("Random", 0)) //nolint:gosec // G115: number reads 32 bits
+	message := Message{From: from, SentAt: c.now.UTC(), Random: random}
 	body := c.objects("MsgBody")
 	if len(body) == 0 {
 		c.complain("MsgBody is missing or empty")
