@@ -101,7 +101,7 @@ func TestManagerFlagsAreChecked(t *testing.T) {
 		"profiles by a name":     {[]string{plain, "--pprof-bind-address=example.com:6060"}, "use 127.0.0.1:6060"},
 		"profiles without port":  {[]string{plain, "--pprof-bind-address=127.0.0.1"}, "use 127.0.0.1:6060"},
 		"page":                   {[]string{plain, "--page-url=https://page.example.com/chat/"}, fine},
-		"page over plain HTTP":   {[]string{plain, "--page-url=http://page.example.com"}, "--page-url: http is allowed"},
+		"page over plain HTTP":   {[]string{plain, "--page-url=http://page.example.com"}, "use https"},
 		"unsigned notices": {
 			[]string{plain, "--notice-webhook-url=https://example.com"}, "set --notice-webhook-secret-file",
 		},
