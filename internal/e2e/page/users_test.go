@@ -275,7 +275,7 @@ func (w *world) startPage() string {
 	here := map[string]string{
 		"--listen": "unix:" + socket, "--health-probe-bind-address": probes,
 		"--replicas-token-file": filepath.Join(dir, "token"),
-		"--replicas-url": "https" + strings.TrimSuffix(strings.TrimPrefix(w.manager.MetricsURL, "http"), "/metrics"),
+		"--replicas-url":        "https" + strings.TrimSuffix(strings.TrimPrefix(w.manager.MetricsURL, "http"), "/metrics"),
 	}
 	args := slices.Clone(container.Args)
 	for i, arg := range args {
