@@ -12,6 +12,15 @@ import (
 	"github.com/groupgate/groupgate/internal/lab/labtest"
 )
 
+// impersonator is the right of config/page to impersonate.
+const impersonator = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: impersonator}
+rules:
+- {apiGroups: [authentication.k8s.io], resources: [users, groups], verbs: ["impersonate:user-info"]}
+- {apiGroups: [groupgate.io], resources: [pruneruns], verbs: ["impersonate-on:user-info:list"]}
+`
+
 // The rights of config/page mean nothing to an API server that does not know constrained impersonation, and neither
 // does the page decide there, nor show more than its own account may read.
 func TestClusterWithoutConstrainedImpersonationIsReadOnly(t *testing.T) {
@@ -26,8 +35,7 @@ func TestClusterWithoutConstrainedImpersonationIsReadOnly(t *testing.T) {
 	}
 	kubectl("", "apply", "--server-side", "-f", "config/crd/bases")
 	kubectl("", "wait", "--for=condition=Established", "crd/pruneruns.groupgate.io")
-	kubectl("", "create", "clusterrole", "impersonator", "--verb=impersonate:user-info",
-		"--resource=users.authentication.k8s.io,groups.authentication.k8s.io")
+	kubectl(impersonator, "apply", "--server-side", "-f", "-")
 	// Any account will do, and lab has a kubeconfig of the manager's. It has no rights before config/default is there.
 	path, err := cluster.ManagerKubeconfig("")
 	must(t, err)
