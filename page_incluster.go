@@ -56,7 +56,8 @@ func (o *inClusterOptions) addFlags(f *pflag.FlagSet) {
 		"what comes before names of groups, as --oidc-groups-prefix")
 	f.StringVar(&o.tokenFile, "replicas-token-file", "",
 		"token that the page presents to the replicas, read for each question: a projected one with their audience")
-	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz alone; 0 turns it off")
+	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081",
+		"address of /healthz and /readyz alone; 0 turns it off")
 }
 
 // onlyTheProxy says how to listen so that the headers can be believed.
