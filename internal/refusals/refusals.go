@@ -10,11 +10,14 @@ import (
 const Audience = "groupgate-replicas"
 
 const (
-	// DefaultLimit is how many refusals are answered without a limit, and MaxLimit how many are at most.
-	DefaultLimit, MaxLimit = 100, 1000
-	// IntervalLength is that of an [Interval], and MaxIntervals how many are kept: a day.
+	// DefaultLimit is how many refusals are answered without a limit.
+	DefaultLimit = 100
+	// MaxLimit is how many are answered at most.
+	MaxLimit = 1000
+	// IntervalLength is that of an [Interval].
 	IntervalLength = 5 * time.Minute
-	MaxIntervals   = 288
+	// MaxIntervals is how many are kept: those of a day.
+	MaxIntervals = 288
 )
 
 // Refusal is an account that was refused, or a leak.
@@ -98,8 +101,8 @@ func (f *Filter) selects(r *Refusal) bool {
 		(f.Before.IsZero() || r.Time.Before(f.Before))
 }
 
-// newest sorts refusals, newest first, and cuts them at the limit, but never between two of the same time: the next page
-// begins before the time of the last one. more says that there was something to cut.
+// newest sorts refusals, newest first, and cuts them at the limit, but never between two of the same time: the next
+// page begins before the time of the last one. more says that there was something to cut.
 func (f *Filter) newest(all []Refusal) (page []Refusal, more bool) {
 	slices.SortStableFunc(all, func(a, b Refusal) int { return b.Time.Compare(a.Time) })
 	n := f.limit()
