@@ -127,7 +127,9 @@ subjects: [{kind: ServiceAccount, name: viewer, namespace: ` + w.Namespace + `}]
 		out, err = run(kubeconfig, "refused", "lounge")
 		return err == nil && strings.Contains(out, "mallory")
 	})
-	for _, want := range []string{"1 refusals and 0 leaks, as 1 replicas remember", "members NotListed   10120   Members only"} {
+	for _, want := range []string{
+		"1 refusals and 0 leaks, as 1 replicas remember", "members NotListed   10120   Members only",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("refused prints\n%s\nwithout %q", out, want)
 		}

@@ -153,7 +153,7 @@ func TestGateIsClosedOnlyIfAllIsKnownAndWell(t *testing.T) {
 			}), Doubtful, "a: This replica has not heard of changes for 1m0s",
 		},
 		"starting": {
-			activity(func(a *answer) { a.Replicas[1].SnapshotAt = time.Time{} }), Doubtful, "b: This replica has not read",
+			activity(func(a *answer) { a.Replicas[1].SnapshotAt = time.Time{} }), Doubtful, "b: This replica",
 		},
 		"leaks": {
 			activity(func(a *answer) { a.Replicas[1].Intervals[0].Leaked = 2 }), Doubtful, "seen in groups: 2.",

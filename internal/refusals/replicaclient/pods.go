@@ -36,7 +36,8 @@ func (c *Client) pods(ctx context.Context) ([]endpoint, error) {
 	list, err := core.Pods(c.options.Namespace).List(ctx, metav1.ListOptions{LabelSelector: podLabel})
 	if err != nil {
 		return nil, problem("The Pods of the manager cannot be listed: %w. It takes the rights to "+
-			"list pods, and to create and get pods/portforward, in namespace %s, or the URLs of the replicas.", err, c.options.Namespace)
+			"list pods, and to create and get pods/portforward, in namespace %s, or the URLs of the replicas.",
+			err, c.options.Namespace)
 	}
 	var found []endpoint
 	for i := range list.Items {
