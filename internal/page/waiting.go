@@ -37,7 +37,14 @@ func (w *waitingView) To() int { return w.From + len(w.Plans) - 1 }
 
 // waiting is the page of the plans that wait for a person, the next to be void first.
 func (s *server) waiting(v *visit) (*view, error) {
-	read, err := v.listRuns(v.request.Context(), s.Namespace, manifests.Waiting, maxWaiting, "")
+	ctx := v.request.Context()
+	var read *entries
+	var err error
+	if s.Namespace != "" {
+		read, err = v.listColumns(ctx, s.Namespace, manifests.Waiting, maxWaiting)
+	} else { // the columns do not have the namespace
+		read, err = v.listRuns(ctx, "", manifests.Waiting, maxWaiting, "")
+	}
 	if apierrors.IsBadRequest(err) {
 		return nil, &Refusal{
 			Status: http.StatusBadGateway,
