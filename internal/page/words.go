@@ -77,4 +77,10 @@ var singularWords = map[string]string{
 	"Undo: add %d members back":                  "Undo: add %d member back",
 	"Up to %d members come back to %s: those whom the gate admits now, while seats are free.": "" +
 		"Up to %d member comes back to %s: those whom the gate admits now, while seats are free.",
+
+	"%d policies govern this group.":                         "%d policy governs this group.",
+	"%d more findings":                                       "%d more finding",
+	"%d plans wait for approval.":                            "%d plan waits for approval.",
+	"%d accounts were admitted and %d refused.":              "%d account was admitted and %d refused.",
+	"%d were seen in groups although the gate refuses them.": "%d was seen in a group although the gate refuses it.",
 }
