@@ -105,7 +105,7 @@ func (v *visit) listTable(
 		request.Param("continue", after)
 	}
 	answer := request.Do(ctx)
-	if err := answer.Error(); err != nil { // that of Raw lacks what the API server says
+	if err := answer.Error(); err != nil { // that of Raw does not say what the API server said
 		return nil, fmt.Errorf("list the runs: %w", err)
 	}
 	data, err := answer.Raw()
