@@ -361,7 +361,7 @@ var chineseWords = map[string]string{
 	"The first one becomes void: %s.":                        "最早作废的时间：%s。",
 	"Look at them":                                           "查看计划",
 	"invited or added by %s":                                 "操作者：%s",
-	"%s “%s”":                                                "%s“%s”",
+	"%s “%s”":                                                "%s：“%s”",
 	"There are more.":                                        "还有更多。",
 	"No plan waits for approval.":                            "没有等待审批的计划。",
 	"Joins of the last 12 hours":                             "最近 12 小时的入群情况",
