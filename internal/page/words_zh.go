@@ -156,7 +156,6 @@ var chineseWords = map[string]string{
 	"Approve: %d members leave":                                              "批准：移除 %d 名成员",
 	"Deny: nobody leaves any more":                                           "驳回：不再移除任何人",
 	"Undo: add %d members back":                                              "撤销：恢复 %d 名成员",
-	"Nothing was decided.":                                                   "未作任何决定。",
 	"The form does not say which run it is about.":                           "表单没有说明针对哪条记录。",
 	"Send it from the page of the run.":                                      "请从该记录的页面提交。",
 	"This cannot be decided any more: see below what the run does now.":      "现在已不能这样决定：请看下面的当前情况。",
