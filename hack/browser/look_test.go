@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 
@@ -12,11 +13,14 @@ import (
 
 // shown are all pages, by the name of their picture.
 func (w *world) shown(run *v1alpha1.PruneRun) map[string]string {
-	return map[string]string{"now": "/", "missing": pathOf(run) + "/nowhere"}
+	group := url.QueryEscape(run.Spec.GroupID)
+	return map[string]string{
+		"now": "/", "waiting": "/waiting", "runs": "/runs", "run": pathOf(run), "refused": "/refused", "settings": "/settings",
+		"group":   "/group?app=" + app + "&group=" + group,
+		"ask":     "/ask?app=" + app + "&group=" + group + "&account=mallory",
+		"missing": "/nowhere",
+	}
 }
-
-// pathOf is the page of a run.
-func pathOf(run *v1alpha1.PruneRun) string { return "/runs/" + run.Namespace + "/" + run.Name }
 
 // Every page is in order for screen readers and eyes, on a wide window and a small phone, by day and by night, in both
 // languages; loads nothing but itself and one stylesheet; and is small.
@@ -80,6 +84,31 @@ func (x *tab) loadsLittle() {
 	}
 	if size := len(ask(x, chromedp.OuterHTML(chromedp.CSS("html")))); size > most {
 		x.t.Errorf("%s has %d bytes", x.at(), size)
+	}
+}
+
+// Without a mouse: every link and button is reached with Tab, shows that it has the focus, and works with Enter.
+func TestDenyByKeyboard(t *testing.T) {
+	w := newWorld(t)
+	const group = "club-lyon"
+	w.plan(t, group)
+	x := w.open(t, maria, habits{})
+	x.press("Skip to the content")
+	x.tabTo("Waiting")
+	x.follow(chromedp.KeyEvent(kb.Enter))
+	x.tabTo(group)
+	x.follow(chromedp.KeyEvent(kb.Enter))
+	for range presses {
+		if ask(x, chromedp.Evaluate[string](`document.activeElement.name ?? ""`)) == "reason" {
+			break
+		}
+		x.press("")
+	}
+	x.do(chromedp.KeyEvent("by keyboard"))
+	x.tabTo("Deny")
+	x.follow(chromedp.KeyEvent(kb.Enter))
+	if run := w.await(t, group, v1alpha1.ReasonDenied); run.Spec.Decision.Reason != "by keyboard" {
+		t.Errorf("the reason is %q", run.Spec.Decision.Reason)
 	}
 }
 

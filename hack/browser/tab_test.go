@@ -155,7 +155,7 @@ func (x *tab) check() {
 }
 
 // patience is how long a tab waits for something.
-const patience = 30 * time.Second
+const patience = 20 * time.Second
 
 // do acts on the page.
 func (x *tab) do(actions ...action) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +33,8 @@ type world struct {
 	backend  *lab.Backend
 	log      lab.Log
 	replicas []*lab.Manager
+	// replicaURLs are those that pages ask instead of the replicas.
+	replicaURLs []string
 
 	mu    sync.Mutex
 	pages map[string]*lab.Page // by viewer
@@ -53,7 +56,7 @@ var theWorld = sync.OnceValues(func() (*world, error) {
 		return w, err
 	}
 	for _, grant := range [][2]string{
-		{maria, "groupgate-prune-approver"}, {maria, "view"}, {viktor, "view"},
+		{maria, "groupgate-prune-approver"}, {maria, "groupgate-policy-viewer"}, {viktor, "groupgate-policy-viewer"},
 	} {
 		if _, err := w.Kubectl(ctx, "", "create", "rolebinding", grant[0]+"-"+grant[1], "--clusterrole="+grant[1],
 			"--serviceaccount="+namespace+":"+grant[0]); err != nil {
@@ -125,6 +128,15 @@ func (w *world) page(t *testing.T, viewer string) string {
 		t.Fatal(err)
 	}
 	flags := []string{"--namespace=" + namespace, "--time-zone=Europe/Berlin"}
+	urls := w.replicaURLs
+	for _, replica := range w.replicas {
+		if w.replicaURLs == nil {
+			urls = append(urls, strings.Replace(replica.MetricsURL, "http:", "https:", 1))
+		}
+	}
+	for _, url := range urls {
+		flags = append(flags, "--replicas-url="+url)
+	}
 	page, err := lab.StartPage(t.Context(), &w.log, w.Binary, kubeconfig, flags...)
 	if err != nil {
 		t.Fatal(err)
