@@ -31,6 +31,7 @@ type pageOptions struct {
 	port      uint16
 	noBrowser bool
 	zone      string
+	inCluster inClusterOptions
 	logging   loggingOptions
 }
 
@@ -41,15 +42,16 @@ func pageCommand() *cobra.Command {
 		Short: "Show what waits for a decision, what was done, and who was refused, in a browser",
 		Long: "Show in a browser what waits for a decision, what was done, and who was refused, and decide there.\n\n" +
 			"The page listens on this machine only, for the user who starts it, and calls the API server with the " +
-			"identity of the kubeconfig: what you may do on it is what kubectl lets you do.",
+			"identity of the kubeconfig: what you may do on it is what kubectl lets you do.\n\n" +
+			"With --in-cluster it serves many users, whom an OIDC proxy names in headers, and impersonates them.",
 		Example: "  kubectl groupgate page -n chat\n" +
 			"  kubectl groupgate page -A --no-browser --time-zone Asia/Shanghai",
 		Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !cmd.Flags().Changed("log-format") {
+			if !o.inCluster.enabled && !cmd.Flags().Changed("log-format") {
 				o.logging.format = "console" // a person reads it
 			}
-			return o.run(cmd.Context(), cmd.OutOrStdout())
+			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.Flags().Changed)
 		},
 	}
 	cmd.SetFlagErrorFunc(badFlag)
@@ -58,13 +60,17 @@ func pageCommand() *cobra.Command {
 	f.Uint16Var(&o.port, "port", 0, "port on 127.0.0.1; 0 takes a free one")
 	f.BoolVar(&o.noBrowser, "no-browser", false, "print the address only, and open no browser")
 	f.StringVar(&o.zone, "time-zone", "Local", "zone of times, such as Asia/Shanghai; viewers can choose another")
+	o.inCluster.addFlags(f)
 	o.logging.addFlags(f)
 	o.completeFlags(cmd)
 	return cmd
 }
 
 // run serves until SIGTERM or SIGINT; a second one ends the process at once.
-func (o *pageOptions) run(parent context.Context, out io.Writer) error {
+func (o *pageOptions) run(parent context.Context, out io.Writer, given func(flag string) bool) error {
+	if err := o.inCluster.validate(given); err != nil {
+		return badInputError{err}
+	}
 	ctx, stop := signal.NotifyContext(parent, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -82,6 +88,7 @@ func (o *pageOptions) run(parent context.Context, out io.Writer) error {
 	if err != nil {
 		return badInputError{err}
 	}
+	config.UserAgent = "groupgate-page/" + builtVersion()
 	scheme, err := kindsScheme()
 	if err != nil {
 		return err
@@ -89,6 +96,9 @@ func (o *pageOptions) run(parent context.Context, out io.Writer) error {
 	clients, err := page.NewClients(config, scheme, kinds())
 	if err != nil {
 		return err
+	}
+	if o.inCluster.enabled {
+		return o.inCluster.serve(ctx, options, clients)
 	}
 	return o.serveLaptop(ctx, options, clients, out)
 }

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -39,6 +40,23 @@ func NewClients(config *rest.Config, scheme *runtime.Scheme, mapper apimeta.REST
 // own is a viewer with the rights of the process itself.
 func (c *Clients) own(name string, groups []string) (*Viewer, error) {
 	return c.viewer(name, groups, c.transport)
+}
+
+// reading is a viewer with the rights of the process itself to read, and no others.
+func (c *Clients) reading(name string, groups []string) (*Viewer, error) {
+	return c.viewer(name, groups, readOnly{c.transport})
+}
+
+// readOnly refuses requests that write.
+type readOnly struct{ http.RoundTripper }
+
+var errReadOnly = errors.New("the page reads only")
+
+func (t readOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet {
+		return nil, errReadOnly
+	}
+	return t.RoundTripper.RoundTrip(r)
 }
 
 // impersonating is a viewer whom every call to the API server impersonates.

@@ -44,6 +44,10 @@ func problemOf(err error) (p problem, known bool) {
 	p = problem{status: http.StatusBadGateway, detail: err.Error()}
 	var status apierrors.APIStatus
 	switch {
+	case mayNotImpersonate(err):
+		p.status = http.StatusForbidden
+		p.text = "The page may not act for you."
+		p.advice = "Ask the people who run the cluster for the roles of config/page."
 	case apierrors.IsForbidden(err):
 		p.status = http.StatusForbidden
 		p.text = "You may not do this."

@@ -115,6 +115,11 @@ func (s *server) enter(v *visit) (leave func(), err error) {
 		if err := s.checkForm(v.answer, r, v.Viewer); err != nil {
 			return nil, err
 		}
+		if v.ReadOnly != "" && strings.HasPrefix(r.URL.Path, "/runs/") {
+			return nil, &Refusal{
+				Status: http.StatusForbidden, Text: "Nothing can be decided on this page.", Advice: v.ReadOnly,
+			}
+		}
 	}
 	return s.limits.enter(r.Context(), heavyPages[r.URL.Path])
 }

@@ -59,4 +59,16 @@ var chineseWords = map[string]string{
 	"The page does not know this browser.":                               "本页面无法识别此浏览器。",
 	"The key in this address is not, or no longer, that of the page.":    "此地址中的密钥不是本页面的密钥，或已失效。",
 	"Open the address that groupgate page has printed in your terminal.": "请打开 groupgate page 在终端中打印的地址。",
+	"The page does not know who you are.":                                "本页面无法识别您的身份。",
+	"Sign in again. If that does not help, the headers of the proxy are not as the page expects them.": "请重新登录。" +
+		"如果仍然无效，则代理发送的请求头不符合本页面的要求。",
+	"Names of users and groups that begin with system: belong to Kubernetes: the page does not take them.": "以 system: 开头的" +
+		"用户名和组名属于 Kubernetes，本页面不接受。",
+	"Sign in as another user, or have the group renamed.":              "请以其他用户登录，或请管理员重命名该组。",
+	"The page may not act for you.":                                    "本页面无权代表您操作。",
+	"Ask the people who run the cluster for the roles of config/page.": "请联系集群管理员配置 config/page 中的角色。",
+	"This cluster does not offer constrained impersonation (Kubernetes 1.36 or newer), so that the page cannot act for " +
+		"you. You see what the page itself may read. Decide with kubectl groupgate.": "此集群不支持受限的身份模拟" +
+		"（Kubernetes 1.36 或更高版本），因此本页面无法代表您操作。您看到的是本页面自身可以读取的内容。请使用 kubectl groupgate 进行审批。",
+	"Nothing can be decided on this page.": "无法在本页面进行审批。",
 }
