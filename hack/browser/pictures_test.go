@@ -100,7 +100,9 @@ func TestPictures(t *testing.T) {
 		t.Skip("without -update no pictures are drawn")
 	}
 	w := newWorld(t)
-	w.replicaURLs = []string{replicaOfADay(t, "groupgate-7d4f9-x2kqp", 1).URL, replicaOfADay(t, "groupgate-7d4f9-zm8tw", 0.9).URL}
+	w.replicaURLs = []string{
+		w.replicaOfADay(t, "groupgate-7d4f9-x2kqp", 1), w.replicaOfADay(t, "groupgate-7d4f9-zm8tw", 0.9),
+	}
 	shown := w.tellStory(t)
 	for _, look := range looksOfPictures {
 		x := w.open(t, maria, look.habits)

@@ -1,10 +1,12 @@
 package browser
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +16,7 @@ import (
 
 // replicaOfADay answers as a replica that has been up for a day would, of which a test has no time: with the figures of
 // a community that sleeps at night, and the same ones every time.
-func replicaOfADay(t *testing.T, name string, share float64) *httptest.Server {
+func (w *world) replicaOfADay(t *testing.T, name string, share float64) (url string) {
 	t.Helper()
 	now := time.Now()
 	since := now.Add(-23*time.Hour - 12*time.Minute)
@@ -47,9 +49,11 @@ func replicaOfADay(t *testing.T, name string, share float64) *httptest.Server {
 		r.GroupType, r.Time = "Public", now.Add(-time.Duration(4+23*i*i)*time.Minute)
 		all.Refusals = append(all.Refusals, r)
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	certificate := must(tls.LoadX509KeyPair(
+		filepath.Join(w.certificates, "tls.crt"), filepath.Join(w.certificates, "tls.key")))(t)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/activity") {
-			_ = json.NewEncoder(w).Encode(activity)
+			_ = json.NewEncoder(rw).Encode(activity)
 			return
 		}
 		answer := all
@@ -60,8 +64,10 @@ func replicaOfADay(t *testing.T, name string, share float64) *httptest.Server {
 				answer.Refusals = append(answer.Refusals, refusal)
 			}
 		}
-		_ = json.NewEncoder(w).Encode(answer)
+		_ = json.NewEncoder(rw).Encode(answer)
 	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.StartTLS()
 	t.Cleanup(server.Close)
-	return server
+	return strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,8 +33,10 @@ type world struct {
 	backend  *lab.Backend
 	log      lab.Log
 	replicas []*lab.Manager
-	// replicaURLs are those that pages ask instead of the replicas.
-	replicaURLs []string
+	// certificates is the folder with the certificate of the replicas, and of those that a test adds: pages ask these
+	// instead.
+	certificates string
+	replicaURLs  []string
 
 	mu    sync.Mutex
 	pages map[string]*lab.Page // by viewer
@@ -63,9 +65,16 @@ var theWorld = sync.OnceValues(func() (*world, error) {
 			return w, err
 		}
 	}
+	var err error
+	if w.certificates, err = os.MkdirTemp("", "groupgate-browser-"); err != nil {
+		return w, err
+	}
+	flags, err := lab.SecureMetrics(w.certificates)
+	if err != nil {
+		return w, err
+	}
 	for range 2 {
-		replica, err := w.StartManager(&w.log, "",
-			append(slices.Clone(lab.FastElection), "--shutdown-delay=0s", "--metrics-secure=true")...)
+		replica, err := w.StartManager(&w.log, "", slices.Concat(lab.FastElection, flags, []string{"--shutdown-delay=0s"})...)
 		if err != nil {
 			return w, err
 		}
@@ -112,7 +121,7 @@ func (w *world) end() error {
 	for _, replica := range w.replicas {
 		errs = append(errs, replica.Stop(time.Minute))
 	}
-	return errors.Join(append(errs, w.backend.Close())...)
+	return errors.Join(append(errs, w.backend.Close(), os.RemoveAll(w.certificates))...)
 }
 
 // page is the URL of the page that a viewer has started on a laptop.
@@ -127,14 +136,12 @@ func (w *world) page(t *testing.T, viewer string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := []string{"--namespace=" + namespace, "--time-zone=Europe/Berlin"}
-	urls := w.replicaURLs
-	for _, replica := range w.replicas {
-		if w.replicaURLs == nil {
-			urls = append(urls, strings.Replace(replica.MetricsURL, "http:", "https:", 1))
-		}
+	replicas := w.replicas
+	if w.replicaURLs != nil {
+		replicas = nil
 	}
-	for _, url := range urls {
+	flags := append(lab.ReplicaFlags(w.certificates, replicas...), "--namespace="+namespace, "--time-zone=Europe/Berlin")
+	for _, url := range w.replicaURLs {
 		flags = append(flags, "--replicas-url="+url)
 	}
 	page, err := lab.StartPage(t.Context(), &w.log, w.Binary, kubeconfig, flags...)
