@@ -182,13 +182,14 @@ schemas: manifests ## Regenerate docs/schemas.
 .PHONY: chart-files
 chart-files: manifests ## Copy objects of config into the chart.
 	rm -rf $(CHART)/files
-	mkdir -p $(addprefix $(CHART)/files/,crds rbac cluster-wide manager admission decisions prometheus)
+	mkdir -p $(addprefix $(CHART)/files/,crds rbac cluster-wide manager admission decisions page prometheus)
 	cp config/crd/bases/*.yaml $(CHART)/files/crds
 	cp config/rbac/service_account.yaml config/rbac/*_role.yaml $(CHART)/files/rbac
 	cp config/cluster-wide/manager_binding.yaml $(CHART)/files/cluster-wide
 	cp config/manager/pdb.yaml config/manager/quota.yaml $(CHART)/files/manager
 	cp config/admission/guards.yaml config/admission/replicas.yaml config/admission/warnings.yaml $(CHART)/files/admission
 	cp config/admission/decisions/policy.yaml config/admission/decisions/reader_role.yaml $(CHART)/files/decisions
+	cp $(addprefix config/page/base/,service_account.yaml impersonator_role.yaml page_role.yaml services.yaml) $(CHART)/files/page
 	cp config/prometheus/alerts.yaml $(wildcard config/prometheus/dashboard.json) $(CHART)/files/prometheus
 
 .PHONY: api-reference

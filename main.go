@@ -27,6 +27,7 @@ import (
 	"github.com/groupgate/groupgate/internal/app"
 	"github.com/groupgate/groupgate/internal/im/emulator"
 	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/refusals"
 	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/terminal"
 	"github.com/groupgate/groupgate/webhookserver"
@@ -60,7 +61,7 @@ func rootCommand(words []string) *cobra.Command {
 	root.AddCommand(managerCommand(), emulatorCommand(), explainCommand(), testCommand(), versionCommand())
 	root.AddCommand(schemaCommand())
 	root.AddCommand(simulateCommand())
-	root.AddCommand(checkCommand(), runsCommand())
+	root.AddCommand(checkCommand(), runsCommand(), refusedCommand(), nowCommand())
 	root.AddCommand(listsCommand())
 	root.AddCommand(pageCommand())
 	root.AddCommand(decideCommands()...)
@@ -169,6 +170,12 @@ func managerCommand() *cobra.Command {
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "address of the metrics endpoint; 0 turns it off")
 	f.BoolVar(&o.MetricsSecure, "metrics-secure", true,
 		"serve metrics over TLS to authenticated and authorised clients only")
+	f.StringVar(&o.MetricsCertDir, "metrics-cert-dir", "",
+		"directory with tls.crt and tls.key of the metrics endpoint, reloaded on change; "+
+			"default: a certificate that the process signs itself")
+	f.IntVar(&o.RefusalsKept, "refusals-kept", refusals.DefaultCapacity,
+		"how many refusals of all apps are remembered, with account ids, for `groupgate refused` and the page; "+
+			"0 remembers none")
 	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	f.StringVar(&o.ProfilingAddress, "pprof-bind-address", "0",
 		"loopback address of /debug/pprof/, such as 127.0.0.1:6060; 0 turns it off")
@@ -219,6 +226,12 @@ func (o *managerOptions) validate() error {
 	if o.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("--max-connections must be at least 1, not %d", o.MaxConnections))
 	}
+	if o.RefusalsKept < 0 || o.RefusalsKept > maxRefusalsKept {
+		errs = append(errs, fmt.Errorf("--refusals-kept must be from 0 to %d, not %d", maxRefusalsKept, o.RefusalsKept))
+	}
+	if o.MetricsCertDir != "" {
+		errs = append(errs, validateMetricsCertDir(o.MetricsCertDir, o.MetricsSecure))
+	}
 	if o.ProfilingAddress != "0" {
 		if err := app.ValidateProfilingAddress(o.ProfilingAddress); err != nil {
 			errs = append(errs, fmt.Errorf("--pprof-bind-address: %w", err))
@@ -234,6 +247,23 @@ func (o *managerOptions) validate() error {
 	}
 	o.Pod = podFromEnvironment()
 	return errors.Join(append(errs, o.Election.Validate())...)
+}
+
+// maxRefusalsKept bounds the memory of the refusals: 15 MB, and ten times as much for ids of the greatest length.
+const maxRefusalsKept = 100_000
+
+// validateMetricsCertDir looks for the files, without which the endpoint would be served with a certificate that
+// nobody has signed.
+func validateMetricsCertDir(dir string, secure bool) error {
+	if !secure {
+		return errors.New("--metrics-cert-dir is set, but --metrics-secure is false: leave one of them out")
+	}
+	for _, name := range []string{"tls.crt", "tls.key"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("--metrics-cert-dir: %w", err)
+		}
+	}
+	return nil
 }
 
 // podFromEnvironment is the Pod that this process runs in, by the variables that config/manager sets through the

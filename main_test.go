@@ -32,6 +32,7 @@ func TestManagerFlags(t *testing.T) {
 		"callback-bind-address": ":8443", "callback-tls-cert-dir": "", "callback-insecure-http": "false",
 		"max-connections": "4096", "shutdown-delay": "5s",
 		"metrics-bind-address": ":8080", "metrics-secure": "true", "health-probe-bind-address": ":8081",
+		"metrics-cert-dir": "", "refusals-kept": "10000",
 		"pprof-bind-address": "0",
 		"leader-elect":       "true", "leader-election-id": "groupgate-manager", "leader-election-namespace": "",
 		"leader-election-lease-duration": "15s", "leader-election-renew-deadline": "10s",

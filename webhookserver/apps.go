@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/groupgate/groupgate/internal/callbackhealth"
 	"github.com/groupgate/groupgate/internal/policy"
@@ -139,17 +140,53 @@ func (v *appVectors) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. It follows the published snapshot first.
 func (v *appVectors) Collect(to chan<- prometheus.Metric) {
+	v.published()
+	for vector := range v.all() {
+		vector.Collect(to)
+	}
+}
+
+// published returns the counters of the apps of the published snapshot.
+func (v *appVectors) published() map[uint64]*appCounters {
 	v.mu.Lock()
 	snapshots := v.snapshots
 	v.mu.Unlock()
 	if snapshots != nil {
 		if snapshot := snapshots.Load(); snapshot != nil {
-			v.follow(snapshot)
+			return v.follow(snapshot)
 		}
 	}
-	for vector := range v.all() {
-		vector.Collect(to)
+	return nil
+}
+
+func (v *appVectors) joins() map[string]Joins {
+	joins := map[string]Joins{}
+	for app := range maps.Values(v.published()) {
+		total := Joins{Leaked: read(app.leaks)}
+		for _, verdicts := range app.decisions {
+			for rejected, reasons := range verdicts {
+				for _, counter := range reasons {
+					switch {
+					case counter == nil:
+					case rejected == 0:
+						total.Admitted += read(counter)
+					default:
+						total.Refused += read(counter)
+					}
+				}
+			}
+		}
+		joins[app.key] = total
 	}
+	return joins
+}
+
+func read(counter prometheus.Counter) uint64 {
+	var metric dto.Metric
+	if counter.Write(&metric) != nil {
+		return 0
+	}
+	return uint64(metric.GetCounter().GetValue())
 }
 
 // serve says what to follow, and what to tell about callbacks.

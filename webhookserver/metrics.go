@@ -237,6 +237,12 @@ func (m *Metrics) decided(app *appCounters, trigger policy.Trigger, verdict *pol
 	}
 }
 
+// Joins are how many accounts of an app were decided, and how many leaks were seen, since its counters began.
+type Joins struct{ Admitted, Refused, Leaked uint64 }
+
+// Joins returns those of each app of the published snapshot, by "namespace/name". It is not for the path of a request.
+func (m *Metrics) Joins() map[string]Joins { return m.apps.joins() }
+
 const (
 	triggerCount = int(policy.TriggerRESTAPI) + 1
 	reasonCount  = int(policy.ReasonRestored) + 1

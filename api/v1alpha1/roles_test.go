@@ -33,15 +33,24 @@ func TestUserRoles(t *testing.T) {
 	}{
 		"view": {
 			aggregatedTo("view"),
-			map[string]string{"imapps": read, "grouppolicies": read, "accountlists": read, "pruneruns": read},
+			map[string]string{
+				"imapps": read, "grouppolicies": read, "accountlists": read, "pruneruns": read,
+				"imapps/refusals": "get", "imapps/activity": "get",
+			},
 		},
 		"edit": {
 			aggregatedTo("edit"),
-			map[string]string{"imapps": read, "grouppolicies": editable, "accountlists": editable, "pruneruns": read},
+			map[string]string{
+				"imapps": read, "grouppolicies": editable, "accountlists": editable, "pruneruns": read,
+				"imapps/refusals": "get", "imapps/activity": "get",
+			},
 		},
 		"admin": {
 			aggregatedTo("admin"),
-			map[string]string{"imapps": read, "grouppolicies": editable, "accountlists": editable, "pruneruns": read},
+			map[string]string{
+				"imapps": read, "grouppolicies": editable, "accountlists": editable, "pruneruns": read,
+				"imapps/refusals": "get", "imapps/activity": "get",
+			},
 		},
 		"groupgate-app-admin": {
 			named("groupgate-app-admin"),

@@ -24,7 +24,13 @@ func TestTheChartRendersWhatConfigDoes(t *testing.T) {
 		"prometheus":     {values: "prometheus", base: "default", components: "prometheus"},
 		"network policy": {values: "network-policy", base: "default", components: "network-policy"},
 		"admission":      {values: "admission", base: "default", components: "admission"},
-		"decisions":      {values: "admission-decisions", base: "default", components: "admission admission/decisions"},
+		"page":           {values: "page", base: "default", components: "page"},
+		"page of all":    {values: "page-of-all-namespaces", base: "cluster-wide", components: "page/cluster-wide"},
+		"page that only reads": {
+			values: "page-read-only", base: "default",
+			components: "page page/read-only network-policy page/network-policy",
+		},
+		"decisions": {values: "admission-decisions", base: "default", components: "admission admission/decisions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,14 +121,34 @@ func TestWrongValuesAreRefusedWithASentence(t *testing.T) {
 	}
 }
 
-// An API server that does not know MutatingAdmissionPolicies would refuse the whole release half-way.
-func TestDecisionsNeedAKubernetesThatHasThem(t *testing.T) {
+// An API server that does not know MutatingAdmissionPolicies would refuse the whole release half-way. One that does not
+// know constrained impersonation would refuse everything to the page.
+func TestWhatNeedsANewerKubernetesIsRefused(t *testing.T) {
 	t.Parallel()
-	_, err := run(t.Context(), helm, "template", "groupgate", chart(t), "--set=admission.decisions=true",
-		"--kube-version=1.35.2")
-	const want = "admission.decisions needs Kubernetes 1.36 or newer, and this is v1.35.2: set it to false"
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("%v: want %s", err, want)
+	chart, page := chart(t), "--values="+filepath.Join("testdata", "values", "page.yaml")
+	for name, tc := range map[string]struct{ values, want string }{
+		"decisions": {
+			"--set=admission.decisions=true",
+			"admission.decisions needs Kubernetes 1.36 or newer, and this is v1.35.2: set it to false",
+		},
+		"page": {
+			page,
+			"page.enabled needs the constrained impersonation of Kubernetes 1.36 or newer, and this is v1.35.2: " +
+				"set page.readOnly to true",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			template := []string{"template", "groupgate", chart, tc.values, "--kube-version=1.35.2"}
+			_, err := run(t.Context(), helm, template...)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v: want %s", err, tc.want)
+			}
+		})
+	}
+	if _, err := run(t.Context(), helm, "template", "groupgate", chart, page, "--set=page.readOnly=true",
+		"--kube-version=1.35.2"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -146,6 +167,8 @@ func TestNotesSayWhatToDoNext(t *testing.T) {
 		"http-route":         {"WARNING: callbacks reach the pods as plain", "https://chat-gate.example.com/callback"},
 		"cert-manager":       {"--for=condition=Ready certificate/groupgate-callback"},
 		"load-balancer":      {"kubectl get service groupgate-callback -n groupgate-system"},
+		"page":               {"create secret generic groupgate-page-proxy", "http://groupgate-page.groupgate-system:"},
+		"page-read-only":     {"WARNING: EVERYBODY whom the proxy of the page admits sees all that it shows of chat"},
 	} {
 		t.Run(set, func(t *testing.T) {
 			t.Parallel()
@@ -162,8 +185,8 @@ func TestNotesSayWhatToDoNext(t *testing.T) {
 					t.Errorf("%q is not in\n%s", text, notes)
 				}
 			}
-			if plain := set != "cluster-wide" && set != "one-replica" && set != "http-route"; plain &&
-				strings.Contains(notes, "WARNING") {
+			warned := slices.Contains([]string{"cluster-wide", "one-replica", "http-route", "page-read-only"}, set)
+			if !warned && strings.Contains(notes, "WARNING") {
 				t.Errorf("a warning without a reason:\n%s", notes)
 			}
 		})

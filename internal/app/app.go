@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -29,6 +31,7 @@ import (
 	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/refusals"
 	"github.com/groupgate/groupgate/internal/replicas"
 	"github.com/groupgate/groupgate/internal/term"
 	"github.com/groupgate/groupgate/webhookserver"
@@ -57,6 +60,12 @@ type Options struct {
 	MetricsAddress, ProbeAddress string
 	// MetricsSecure serves metrics over TLS to authenticated and authorised clients only.
 	MetricsSecure bool
+	// MetricsCertDir holds tls.crt and tls.key of the metrics endpoint, which are reloaded when they change. Empty means
+	// a certificate that the process signs itself.
+	MetricsCertDir string
+
+	// RefusalsKept is how many refusals of all apps this process remembers; 0 is none.
+	RefusalsKept int
 
 	// ProfilingAddress is that of /debug/pprof/; "0" turns it off. See ValidateProfilingAddress.
 	ProfilingAddress string
@@ -93,7 +102,9 @@ type App struct {
 	guard       *guard.Guard
 	manager     manager.Manager
 	server      *webhookserver.Server
-	decisions   *decisionlog.Log   // nil without a decision log
+	decisions   *decisionlog.Log // nil where decisions are neither logged nor remembered
+	ring        *refusals.Ring
+	counts      *refusals.Counts
 	reporter    *replicas.Reporter // nil outside of a Pod
 	known       atomic.Bool        // once the others know of this replica
 	certificate *certificate       // nil without TLS
@@ -108,6 +119,12 @@ func New(ctx context.Context, o Options) (*App, error) {
 		o.Registerer = metrics.Registry
 	}
 	a := &App{Store: &policy.Store{}, options: o, watches: informers.NewWatches(o.Namespaces, o.Now)}
+	name := cmp.Or(o.Pod.Name, hostname())
+	a.ring = refusals.NewRing(o.RefusalsKept, name, o.Now().UTC())
+	a.counts = &refusals.Counts{Replica: name, Totals: a.joins, Freshness: a.freshness, Now: o.Now}
+	if o.RefusalsKept > 0 {
+		o.Decisions.Keep = a.ring.Keep
+	}
 	a.guard = guard.New(o.Registerer, o.Log.WithName("guard"))
 	a.watches.Guard = a.guard
 	o.Registerer.MustRegister(a.guard.Collector(a.watches), o.Build.collector())
@@ -159,6 +176,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 			Store: a.Store, Published: running.Published, Began: running.TermBegan,
 			Delay: releaseDelay, Release: debug.FreeOSMemory,
 		})),
+		a.manager.Add(a.guard.Runnable(guard.Metrics, a.counts)),
 	)
 	if o.ProbeAddress != "0" {
 		probes := newProbes(o.ProbeAddress, readiness{{"snapshot", a.Ready}, {"replica", a.reported}})
@@ -170,13 +188,25 @@ func New(ctx context.Context, o Options) (*App, error) {
 	return a, nil
 }
 
+// hostname is the name of a replica outside of a Pod.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "this process"
+	}
+	return name
+}
+
 func (a *App) newManager() error {
 	o := a.options
 	objects := apiruntime.NewScheme()
 	if err := errors.Join(scheme.AddToScheme(objects), v1alpha1.AddToScheme(objects)); err != nil {
 		return fmt.Errorf("build the scheme: %w", err)
 	}
-	metricsOptions := metricsserver.Options{BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure}
+	metricsOptions := metricsserver.Options{
+		BindAddress: o.MetricsAddress, SecureServing: o.MetricsSecure, CertDir: o.MetricsCertDir,
+		ExtraHandlers: a.viewerPaths(),
+	}
 	if o.MetricsSecure {
 		metricsOptions.FilterProvider = o.metricsFilter
 	}

@@ -59,8 +59,10 @@ func newReviewer(t *testing.T) *reviewer {
 				t.Error(err)
 			}
 			spec := review.Spec
-			review.Status.Allowed = r.allowed.Load() && spec.User == "prometheus" && len(spec.Extra["pod"]) == 1 &&
-				*spec.NonResourceAttributes == authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"}
+			review.Status.Allowed = r.allowed.Load() && spec.User == "prometheus" && len(spec.Extra["pod"]) == 1
+			if wanted := (authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"}); spec.ResourceAttributes == nil {
+				review.Status.Allowed = review.Status.Allowed && *spec.NonResourceAttributes == wanted
+			}
 			answer(w, review)
 		})
 	r.Server = httptest.NewServer(mux)
@@ -81,9 +83,14 @@ func TestScraperOutlivesTheAPIServerByAnHour(t *testing.T) {
 		w.WriteHeader(http.StatusOK)
 	}))
 	must(t, err)
+	const refusals = "/namespaces/chat/imapps/prod/refusals"
 	scrape := func(when, authorization, path string, want int) {
 		t.Helper()
 		request := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+		if path == refusals {
+			request.SetPathValue("namespace", "chat")
+			request.SetPathValue("name", "prod")
+		}
 		if authorization != "" {
 			request.Header.Set("Authorization", authorization)
 		}
@@ -98,7 +105,9 @@ func TestScraperOutlivesTheAPIServerByAnHour(t *testing.T) {
 	scrape("reachable", "Basic right", path, http.StatusUnauthorized)
 	scrape("reachable", wrong, path, http.StatusUnauthorized)
 	scrape("reachable", right, path, http.StatusOK)
-	scrape("reachable", right, "/other", http.StatusForbidden)
+	scrape("reachable", right, refusals, http.StatusOK)
+	scrape("reachable", wrong, refusals, http.StatusUnauthorized)
+	scrape("reachable", right, "/other", http.StatusNotFound)
 
 	server.status.Store(http.StatusForbidden) // the roles of this process lack the reviews
 	scrape("without the rights to ask", right, path, http.StatusInternalServerError)
@@ -120,7 +129,7 @@ func TestScraperOutlivesTheAPIServerByAnHour(t *testing.T) {
 	server.Close()
 	scrape("outage", right, path, http.StatusOK)
 	scrape("outage", wrong, path, http.StatusInternalServerError)
-	scrape("outage", right, "/other", http.StatusInternalServerError)
+	scrape("outage", right, refusals, http.StatusServiceUnavailable) // they are personal data
 	now = now.Add(time.Hour)
 	scrape("an hour into the outage", right, path, http.StatusOK)
 	now = now.Add(time.Nanosecond)

@@ -22,7 +22,7 @@ type Cluster struct {
 	*ControlPlane
 	// Binary is groupgate, built with the race detector; see ClusterOptions.Manager.
 	Binary string
-	// AuditLog is the path of the API server's log of the manager's requests; see ClusterOptions.Audit.
+	// AuditLog is the path of the API server's log of the requests of manager and page; see ClusterOptions.Audit.
 	AuditLog string
 }
 
@@ -30,19 +30,23 @@ type Cluster struct {
 type ClusterOptions struct {
 	// Manager applies config/default, with the manager's roles, and builds the binary.
 	Manager bool
+	// Components are those of config that are applied with it, such as page.
+	Components []string
 	// Bare leaves the API server as it is, without even the CustomResourceDefinitions; the binary is built.
 	Bare bool
-	// Audit has the API server log every request of the manager.
+	// Audit has the API server log every request of the ServiceAccounts of manager and page.
 	Audit bool
 }
 
-// auditPolicy logs the requests of the manager, and nothing else.
+// auditPolicy logs the requests of the manager and the page, and nothing else.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: Metadata
-  users: ["system:serviceaccount:` + managerNamespace + `:` + managerAccount + `"]
+  users:
+  - "system:serviceaccount:` + managerNamespace + `:` + managerAccount + `"
+  - "system:serviceaccount:` + managerNamespace + `:groupgate-page"
 - level: None
 `
 
@@ -102,7 +106,7 @@ func startCluster(dir string, o ClusterOptions) (*Cluster, error) {
 		case o.Bare:
 			return nil
 		case o.Manager:
-			return c.Install(context.Background())
+			return c.Install(context.Background(), o.Components...)
 		}
 		options := envtest.CRDInstallOptions{Paths: []string{CRDs()}, ErrorIfPathMissing: true}
 		if _, err := envtest.InstallCRDs(c.Config, options); err != nil {

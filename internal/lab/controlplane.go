@@ -101,9 +101,25 @@ func (c *ControlPlane) Stop() error {
 	return nil
 }
 
-// Install applies config/default: the CustomResourceDefinitions, the manager's roles, and the namespace `chat`.
-func (c *ControlPlane) Install(ctx context.Context) error {
-	_, err := c.Kubectl(ctx, "", "apply", "--server-side", "-k", "config/default")
+// Install applies config/default, with these components of config: the CustomResourceDefinitions, the manager's roles,
+// and the namespace `chat`.
+func (c *ControlPlane) Install(ctx context.Context, components ...string) error {
+	directory := filepath.Join(c.dir, "overlay")
+	if err := os.MkdirAll(directory, 0o700); err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	config, err := filepath.Rel(directory, filepath.Join(Root(), "config"))
+	if err != nil {
+		return fmt.Errorf("find config: %w", err)
+	}
+	overlay := "resources: [" + config + "/default]\ncomponents:\n"
+	for _, component := range components {
+		overlay += "- " + config + "/" + component + "\n"
+	}
+	if err := os.WriteFile(filepath.Join(directory, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
+		return fmt.Errorf("write an overlay: %w", err)
+	}
+	_, err = c.Kubectl(ctx, "", "apply", "--server-side", "-k", directory)
 	return err
 }
 

@@ -3,5 +3,5 @@
 // five minutes. Both are in memory only, and end with the process.
 //
 // Nothing here is called on the path of a callback: the queue of the decision log feeds the ring, and a ticker reads the
-// counters of the callback server. [NewHandler] serves both. Package replicaclient asks all replicas.
+// counters of the callback server. A [Handler] serves both. Package replicaclient asks all replicas.
 package refusals

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// Audience is that of a token which is good for nothing but reading from replicas.
+const Audience = "groupgate-replicas"
+
 const (
 	// DefaultLimit is how many refusals are answered without a limit, and MaxLimit how many are at most.
 	DefaultLimit, MaxLimit = 100, 1000

@@ -42,13 +42,20 @@ annotations to add.
 {{ if has "*" .Values.watchNamespaces }}true{{ end }}
 {{- end }}
 
+{{/* The namespace that the page shows, or nothing for all. */}}
+{{- define "groupgate.pageNamespace" -}}
+{{- with .Values.page.namespace }}{{ . }}
+{{- else }}{{ if not (include "groupgate.clusterWide" .) }}{{ first .Values.watchNamespaces }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{- define "groupgate.image" -}}
 {{ .Values.image.repository }}{{ with .Values.image.digest }}@{{ . }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{/* Nine tenths of the memory limit, in MiB. */}}
+{{/* Nine tenths of the memory limit of resources, in MiB. */}}
 {{- define "groupgate.memoryLimit" -}}
-{{- $limit := dig "limits" "memory" "" .Values.resources | toString }}
+{{- $limit := dig "limits" "memory" "" . | toString }}
 {{- if $limit }}
 {{- $mebibytes := hasSuffix "Gi" $limit | ternary (mul 1024 (trimSuffix "Gi" $limit | int)) (trimSuffix "Mi" $limit | int) }}
 {{- div (mul 9 $mebibytes) 10 }}MiB
