@@ -3,5 +3,9 @@ package page
 // routes has all pages.
 func (s *server) routes() {
 	s.handle("GET /{$}", s.now)
+	s.handle("GET /waiting", s.waiting)
+	s.handle("GET /runs", s.runs)
+	s.handle("GET /runs/{namespace}/{name}", s.run)
+	s.handle("POST /runs/{namespace}/{name}/{verb}", s.decide)
 	s.handle("/", s.missing)
 }

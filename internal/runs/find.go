@@ -105,7 +105,7 @@ func Choices(runs []v1alpha1.PruneRun, v Verb, now time.Time) []string {
 		if v.refuses(run, now) != "" {
 			continue
 		}
-		r := describe(run, now)
+		r := Describe(run, now)
 		what := fmt.Sprintf("%s, %d to go", r.State, r.ToGo)
 		if v == Undo {
 			what = fmt.Sprintf("%s, %d removed", r.State, r.Removed)

@@ -91,7 +91,7 @@ func NewList(runs []v1alpha1.PruneRun, namespace string, waiting bool, now time.
 	})
 	for i := range runs {
 		if !waiting || Waits(&runs[i], now) {
-			l.Runs = append(l.Runs, describe(&runs[i], now))
+			l.Runs = append(l.Runs, Describe(&runs[i], now))
 		}
 	}
 	return l
@@ -101,7 +101,8 @@ func byName(a, b *v1alpha1.PruneRun) int {
 	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }
 
-func describe(run *v1alpha1.PruneRun, now time.Time) Run {
+// Describe is a run as a person reads it.
+func Describe(run *v1alpha1.PruneRun, now time.Time) Run {
 	r := Run{
 		Namespace: run.Namespace, Run: run.Name, App: run.Spec.AppRef.Name, Group: run.Spec.GroupID,
 		Purpose: string(prunerun.PurposeOf(run)), State: state(run, now), AwaitsApproval: Waits(run, now),

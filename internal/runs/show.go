@@ -42,11 +42,11 @@ func NewReview(run *v1alpha1.PruneRun, v Verb, all bool, runs []v1alpha1.PruneRu
 }
 
 // members are those whom the decision is about, as they are shown.
-func (r *Review) members() []v1alpha1.PlannedRemoval { return members(r.run, r.verb) }
+func (r *Review) members() []v1alpha1.PlannedRemoval { return Members(r.run, r.verb) }
 
-// members are those whom a decision is about: those to be removed, in the order of the plan, or those to be added back,
+// Members are those whom a decision is about: those to be removed, in the order of the plan, or those to be added back,
 // in the order of the undo.
-func members(run *v1alpha1.PruneRun, v Verb) []v1alpha1.PlannedRemoval {
+func Members(run *v1alpha1.PruneRun, v Verb) []v1alpha1.PlannedRemoval {
 	if !prunerun.HasPlan(run) {
 		return nil
 	}
@@ -67,7 +67,7 @@ func members(run *v1alpha1.PruneRun, v Verb) []v1alpha1.PlannedRemoval {
 // Sentence says what the run is about, and what becomes of the others.
 func (r *Review) Sentence() string {
 	run, plan := r.run, r.run.Status.Plan
-	d := describe(run, r.now)
+	d := Describe(run, r.now)
 	who := fmt.Sprintf("Run %s of app %s", run.Name, d.App)
 	if plan == nil {
 		return fmt.Sprintf("%s has no plan for group %s yet (%s).\n", who, quoted(d.Group), d.State)

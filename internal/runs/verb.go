@@ -30,6 +30,9 @@ func (v Verb) Past() string {
 	return "undone"
 }
 
+// Possible reports whether the run can be decided so.
+func (v Verb) Possible(run *v1alpha1.PruneRun, now time.Time) bool { return v.refuses(run, now) == "" }
+
 // refuses says why the run cannot be decided so; it is empty if it can. It is a sentence without its end, about "it".
 func (v Verb) refuses(run *v1alpha1.PruneRun, now time.Time) string {
 	end, finished := prunerun.Completion(run)
@@ -55,7 +58,7 @@ func (v Verb) refuses(run *v1alpha1.PruneRun, now time.Time) string {
 		}
 		return fmt.Sprintf("its plan has been void since %s: %s", voidAt(run, now).Format(time.RFC3339), again)
 	case !Waits(run, now):
-		return fmt.Sprintf("its mode is %s, in which nothing awaits approval", describe(run, now).Mode)
+		return fmt.Sprintf("its mode is %s, in which nothing awaits approval", Describe(run, now).Mode)
 	}
 	return ""
 }
