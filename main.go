@@ -137,6 +137,7 @@ type managerOptions struct {
 	callbackInsecureHTTP bool
 	logging              loggingOptions
 	decisionLog          decisionLogOptions
+	notices              noticeOptions
 }
 
 func managerCommand() *cobra.Command {
@@ -198,6 +199,7 @@ func managerCommand() *cobra.Command {
 		"how long the record of a run is kept, at least 24h; of those of a group that removed nobody, the last 3")
 	o.logging.addFlags(f)
 	o.decisionLog.addFlags(f)
+	o.notices.addFlags(f)
 	return cmd
 }
 
@@ -205,6 +207,9 @@ func (o *managerOptions) validate() error {
 	var errs []error
 	var err error
 	if o.Decisions, err = o.decisionLog.options(os.Stdout); err != nil {
+		errs = append(errs, err)
+	}
+	if o.PageURL, o.Webhook, err = o.notices.options(); err != nil {
 		errs = append(errs, err)
 	}
 	if (o.CallbackCertDir == "") == !o.callbackInsecureHTTP {

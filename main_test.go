@@ -39,6 +39,7 @@ func TestManagerFlags(t *testing.T) {
 		"leader-election-retry-period": "2s",
 		"im-endpoint":                  "", "sweep-interval": "10m0s", "prune-run-ttl": "168h0m0s",
 		"log-level": "info", "log-format": "json",
+		"page-url": "", "notice-webhook-url": "", "notice-webhook-secret-file": "", "notice-webhook-ca-file": "",
 		"decision-log": "refused", "decision-log-accounts": "plain", "decision-log-hash-key-file": "",
 	}
 	got := map[string]string{}
@@ -100,6 +101,11 @@ func TestManagerFlagsAreChecked(t *testing.T) {
 		"profiles for the Pods":  {[]string{plain, "--pprof-bind-address=10.0.0.7:6060"}, "use 127.0.0.1:6060"},
 		"profiles by a name":     {[]string{plain, "--pprof-bind-address=example.com:6060"}, "use 127.0.0.1:6060"},
 		"profiles without port":  {[]string{plain, "--pprof-bind-address=127.0.0.1"}, "use 127.0.0.1:6060"},
+		"page":                   {[]string{plain, "--page-url=https://page.example.com/chat/"}, fine},
+		"page over plain HTTP":   {[]string{plain, "--page-url=http://page.example.com"}, "use https"},
+		"unsigned notices": {
+			[]string{plain, "--notice-webhook-url=https://example.com"}, "set --notice-webhook-secret-file",
+		},
 		"vendor over plain HTTP": {[]string{plain, "--im-endpoint=http://im.example.com"}, "--im-endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {

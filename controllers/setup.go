@@ -13,6 +13,7 @@ import (
 	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/imclients"
 	"github.com/groupgate/groupgate/internal/informers"
+	"github.com/groupgate/groupgate/internal/notices"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/pruning"
 	"github.com/groupgate/groupgate/internal/replicas"
@@ -41,8 +42,12 @@ type Config struct {
 	SweepInterval time.Duration
 	// PruneRunTTL is how long finished runs are retained.
 	PruneRunTTL time.Duration
-	Now         func() time.Time
-	Registerer  prometheus.Registerer
+	// PageURL is the URL of the page, empty if there is none.
+	PageURL string
+	// Webhook, if set, is told of plans that await approval.
+	Webhook    *notices.Webhook
+	Now        func() time.Time
+	Registerer prometheus.Registerer
 }
 
 // Controllers are the parts of the controllers that the rest of the process uses.
@@ -97,6 +102,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		Events:    recorder,
 		Now:       c.Now,
 		Metrics:   pruning.NewMetrics(c.Registerer),
+		PageURL:   c.PageURL,
 	}
 	runs := &PruneRunReconciler{Client: mgr.GetClient(), Engine: engine, Term: leader, TTL: c.PruneRunTTL}
 	intake := &Intake{
@@ -158,6 +164,7 @@ func Setup(ctx context.Context, mgr manager.Manager, c Config) (*Controllers, er
 		snapshot.SetupWithManager(ctx, mgr),
 		status.SetupWithManager(mgr, snapshot.Published),
 		runs.SetupWithManager(mgr, snapshot.RulesPublished),
+		setUpNotices(mgr, c, leader, clients),
 	)
 	for _, runnable := range runnables {
 		err = errors.Join(err, mgr.Add(runnable))

@@ -81,6 +81,40 @@ type RESTSettings struct {
 	RequestsPerSecond int32 `json:"requestsPerSecond,omitempty"`
 }
 
+// NoticeLanguage is the language of messages into the group of NotifySettings.
+//
+// +kubebuilder:validation:Enum=English;Chinese
+type NoticeLanguage string
+
+const (
+	// NoticeLanguageEnglish is English.
+	NoticeLanguageEnglish NoticeLanguage = "English"
+	// NoticeLanguageChinese is Simplified Chinese.
+	NoticeLanguageChinese NoticeLanguage = "Chinese"
+)
+
+// NotifySettings says which group is told of plans that await approval.
+type NotifySettings struct {
+	// group is the id of a group of this app, 1 to 255 characters, into which the
+	// adminAccount sends one message for each plan that awaits approval: the group,
+	// how many members are to go, and until when. All its members read that, so
+	// take a group of moderators that nobody else can join. A plan for this group
+	// itself is not told of.
+	// No default. Example: moderators.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	Group string `json:"group"`
+
+	// language is that of the messages: English, or Chinese (simplified).
+	// Default: English. Example: Chinese.
+	//
+	// +optional
+	// +kubebuilder:default=English
+	Language NoticeLanguage `json:"language,omitempty"`
+}
+
 // IMAppSpec describes one Tencent Cloud Chat app.
 type IMAppSpec struct {
 	// sdkAppID is the number of the app in the vendor's console, 1 to
@@ -157,6 +191,12 @@ type IMAppSpec struct {
 	// +optional
 	// +kubebuilder:default=Enabled
 	Pruning PruningState `json:"pruning,omitempty"`
+
+	// notify has a message sent into a group whenever a plan awaits approval.
+	// Default: absent, no messages. Example: {group: moderators}.
+	//
+	// +optional
+	Notify *NotifySettings `json:"notify,omitempty"`
 }
 
 // EvictRound is the look at all members of all groups of an app that join.evict of a policy governs.

@@ -656,6 +656,69 @@ type PruneDecisions struct {
 	Undo *PruneDecision `json:"undo,omitempty"`
 }
 
+// NoticeReceiver is who is told that a plan awaits approval.
+//
+// +kubebuilder:validation:Enum=Webhook;Group
+type NoticeReceiver string
+
+const (
+	// NoticeReceiverWebhook is the webhook that the manager's flags name.
+	NoticeReceiverWebhook NoticeReceiver = "Webhook"
+	// NoticeReceiverGroup is the group that spec.notify of the IMApp names.
+	NoticeReceiverGroup NoticeReceiver = "Group"
+)
+
+// NoticeResult is what became of a notice.
+//
+// +kubebuilder:validation:Enum=Sending;Sent;NotSent;Unknown;Withheld
+type NoticeResult string
+
+const (
+	// NoticeResultSending is a notice that is under way. It is written before the notice is sent.
+	NoticeResultSending NoticeResult = "Sending"
+	// NoticeResultSent is a notice that its receiver has accepted.
+	NoticeResultSent NoticeResult = "Sent"
+	// NoticeResultNotSent is a notice that its receiver has not got; it is sent again while the plan awaits approval.
+	NoticeResultNotSent NoticeResult = "NotSent"
+	// NoticeResultUnknown is a notice that its receiver may have got. It is not sent again.
+	NoticeResultUnknown NoticeResult = "Unknown"
+	// NoticeResultWithheld is a notice that its receiver must not get.
+	NoticeResultWithheld NoticeResult = "Withheld"
+)
+
+// PruneNotice is one notice that the plan awaits approval.
+type PruneNotice struct {
+	// to is who is told: Webhook (of the manager's flags) or Group (that the IMApp
+	// names).
+	// No default. Example: Webhook.
+	//
+	// +required
+	To NoticeReceiver `json:"to"`
+
+	// result is what became of the notice: Sending, Sent, NotSent (it is tried
+	// again while the plan awaits approval), Unknown (it may have arrived, and is
+	// not sent again) or Withheld (the plan is one for the group itself).
+	// No default. Example: Sent.
+	//
+	// +required
+	Result NoticeResult `json:"result"`
+
+	// at is when the result was recorded, in UTC.
+	// No default. Example: "2026-11-20T09:30:01Z".
+	//
+	// +required
+	At metav1.Time `json:"at"`
+
+	// message says why the notice was not sent, or what is unknown, 1 to 512
+	// characters.
+	// Default: absent. Example: "the receiver answered 503".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+}
+
 // PruneRunStatus is the plan and the record of a run.
 type PruneRunStatus struct {
 	// policy is the GroupPolicy that governed the group when the run was planned.
@@ -733,6 +796,17 @@ type PruneRunStatus struct {
 	//
 	// +optional
 	Decisions *PruneDecisions `json:"decisions,omitempty"`
+
+	// notices are what became of telling others that the plan awaits approval, at
+	// most one for each receiver.
+	// Default: none. Example: [{to: Webhook, result: Sent, at:
+	// "2026-11-20T09:30:01Z"}].
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=to
+	// +kubebuilder:validation:MaxItems=2
+	Notices []PruneNotice `json:"notices,omitempty"`
 
 	// conditions are Planned, Complete, Failed and Undone, in this order, each
 	// from when there is something to say about it. The reason of the last one is

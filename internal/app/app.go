@@ -30,6 +30,7 @@ import (
 	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/guard"
 	"github.com/groupgate/groupgate/internal/informers"
+	"github.com/groupgate/groupgate/internal/notices"
 	"github.com/groupgate/groupgate/internal/policy"
 	"github.com/groupgate/groupgate/internal/refusals"
 	"github.com/groupgate/groupgate/internal/replicas"
@@ -84,6 +85,11 @@ type Options struct {
 	IMEndpoint    string
 	SweepInterval time.Duration
 	PruneRunTTL   time.Duration
+
+	// PageURL is the URL of the page, empty if there is none.
+	PageURL string
+	// Webhook, if set, is told of plans that await approval.
+	Webhook *notices.Webhook
 
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -142,6 +148,8 @@ func New(ctx context.Context, o Options) (*App, error) {
 		IMEndpoint:    o.IMEndpoint,
 		SweepInterval: o.SweepInterval,
 		PruneRunTTL:   o.PruneRunTTL,
+		PageURL:       o.PageURL,
+		Webhook:       o.Webhook,
 		Now:           o.Now,
 		Registerer:    o.Registerer,
 	})

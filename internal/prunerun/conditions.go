@@ -14,7 +14,8 @@ import (
 const (
 	// MaxEventNote is how long the note of an event may be: the API server takes 1,024 bytes.
 	MaxEventNote = 1000
-	maxMessage   = 4_000 // the schema takes 32,768 characters
+	// MaxMessage is how long the message of a condition may be: the schema takes 32,768 characters.
+	MaxMessage = 4_000
 )
 
 // conditionOrder makes the condition that says most the last one: the Result column shows it.
@@ -27,7 +28,7 @@ func SetCondition(
 	run *v1alpha1.PruneRun, now time.Time, conditionType string, status metav1.ConditionStatus, reason, message string,
 ) {
 	apimeta.SetStatusCondition(&run.Status.Conditions, metav1.Condition{
-		Type: conditionType, Status: status, Reason: reason, Message: Clip(message, maxMessage),
+		Type: conditionType, Status: status, Reason: reason, Message: Clip(message, MaxMessage),
 		ObservedGeneration: run.Generation, LastTransitionTime: metav1.NewTime(now),
 	})
 }
@@ -55,8 +56,8 @@ func Lags(run *v1alpha1.PruneRun) bool {
 }
 
 // SameRecord reports whether two versions of a run differ in nothing that the record of the run consists of: identity,
-// spec, deletion and status, less conditions of foreign types. Labels, annotations and foreign conditions are other
-// writers' business.
+// spec, deletion and status, less notices and conditions of foreign types. Labels, annotations, notices and foreign
+// conditions are other writers' business.
 func SameRecord(a, b *v1alpha1.PruneRun) bool {
 	return a.UID == b.UID && a.Generation == b.Generation && a.DeletionTimestamp.Equal(b.DeletionTimestamp) &&
 		equality.Semantic.DeepEqual(ownStatus(a), ownStatus(b))
@@ -64,6 +65,7 @@ func SameRecord(a, b *v1alpha1.PruneRun) bool {
 
 func ownStatus(run *v1alpha1.PruneRun) v1alpha1.PruneRunStatus {
 	status := run.Status
+	status.Notices = nil
 	status.Conditions = slices.DeleteFunc(slices.Clone(status.Conditions), func(c metav1.Condition) bool {
 		return !slices.Contains(conditionOrder, c.Type)
 	})

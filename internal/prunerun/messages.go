@@ -52,14 +52,19 @@ func LateMessage(inGrace int, grace time.Duration) string {
 		Count(inGrace, "member", "members"), spelled(grace))
 }
 
-// ApprovalMessage says what a plan that awaits approval asks for.
-func ApprovalMessage(plan *v1alpha1.PrunePlan) string {
+// ApprovalMessage says what a run whose plan awaits approval asks for. page is the URL of the page, or empty. The
+// message is cut to limit bytes where it quotes the breaker, so that what to do remains.
+func ApprovalMessage(run *v1alpha1.PruneRun, page string, limit int) string {
+	plan := run.Status.Plan
 	message := fmt.Sprintf("Awaiting approval: review status.plan.removals (%s), "+
 		"then set spec.approval to Approved or Denied. The plan is void after %s.",
 		Count(len(plan.Removals), "member", "members"),
 		later(plan.CreatedAt.Time, plan.NotBefore.Time).Add(PlanLife).UTC().Format(time.RFC3339))
+	if url := PageURL(page, run); url != "" {
+		message += " On the page: " + url
+	}
 	if plan.Breaker != "" {
-		return BreakerMessage(plan.Breaker) + " " + message
+		return Clip(BreakerMessage(plan.Breaker), max(limit-len(message)-1, len("…"))) + " " + message
 	}
 	return message
 }
@@ -151,7 +156,7 @@ func UndoMessage(undo *v1alpha1.PruneUndo) string {
 
 // EarlyEndMessage says why an undo ended early, and what became of the accounts.
 func EarlyEndMessage(why string, undo *v1alpha1.PruneUndo) string {
-	return Clip(why, maxMessage/2) + " " + UndoMessage(undo)
+	return Clip(why, MaxMessage/2) + " " + UndoMessage(undo)
 }
 
 // FailureMessage makes a sentence of a failed step, which is an infinitive. The vendor's text may end in full stops

@@ -3,6 +3,7 @@ package prunerun_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,7 +60,8 @@ func TestMessagesOfEvictions(t *testing.T) {
 	if got, want := prunerun.RemovalMessage(&run), "2 members were evicted."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	plan := &v1alpha1.PrunePlan{
+	waiting := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: "club-1"}}
+	waiting.Status.Plan = &v1alpha1.PrunePlan{
 		CreatedAt: metav1.NewTime(minutes(0)), NotBefore: metav1.NewTime(minutes(10)),
 		Removals: make([]v1alpha1.PlannedRemoval, 2),
 		Breaker:  "would remove 340 of 400 members: is the list complete?",
@@ -67,8 +69,19 @@ func TestMessagesOfEvictions(t *testing.T) {
 	want := "This plan would remove 340 of 400 members: is the list complete? " +
 		"Awaiting approval: review status.plan.removals (2 members), " +
 		"then set spec.approval to Approved or Denied. The plan is void after 2026-11-21T12:10:00Z."
-	if got := prunerun.ApprovalMessage(plan); got != want {
+	if got := prunerun.ApprovalMessage(waiting, "", prunerun.MaxMessage); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	const page = "https://page.example.com/chat"
+	want += " On the page: https://page.example.com/chat/runs/chat/club-1"
+	if got := prunerun.ApprovalMessage(waiting, page, prunerun.MaxMessage); got != want {
+		t.Errorf("with a page: got  %q\nwant %q", got, want)
+	}
+	// The link stays, whatever the breaker says.
+	waiting.Status.Plan.Breaker = strings.Repeat("w", 1024)
+	got := prunerun.ApprovalMessage(waiting, page, prunerun.MaxEventNote)
+	if len(got) != prunerun.MaxEventNote || !strings.HasSuffix(got, "/runs/chat/club-1") {
+		t.Errorf("%d bytes: %q", len(got), got)
 	}
 }
 

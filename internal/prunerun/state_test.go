@@ -248,17 +248,18 @@ func TestSameRecord(t *testing.T) {
 	foreign := func(run *v1alpha1.PruneRun) {
 		run.ResourceVersion, run.Labels = "2", map[string]string{"team": "chat"}
 		run.Status.Conditions = append(run.Status.Conditions, metav1.Condition{Type: "Seen", Status: "True"})
+		prunerun.SetNotice(run, v1alpha1.NoticeReceiverGroup, v1alpha1.NoticeResultSent, "", minutes(1))
 	}
 	tests := map[string]struct {
 		edit func(*v1alpha1.PruneRun)
 		want bool
 	}{
-		"labels and foreign conditions": {foreign, true},
-		"spec":                          {func(run *v1alpha1.PruneRun) { run.Generation++ }, false},
-		"another run of the name":       {func(run *v1alpha1.PruneRun) { run.UID = "other" }, false},
-		"deletion":                      {deleted, false},
-		"progress":                      {progress(1, 0), false},
-		"one of our conditions":         {completed("Superseded", 1), false},
+		"what others write":       {foreign, true},
+		"spec":                    {func(run *v1alpha1.PruneRun) { run.Generation++ }, false},
+		"another run of the name": {func(run *v1alpha1.PruneRun) { run.UID = "other" }, false},
+		"deletion":                {deleted, false},
+		"progress":                {progress(1, 0), false},
+		"one of our conditions":   {completed("Superseded", 1), false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -63,13 +63,18 @@ func mayBegin(ctx context.Context, j *job, _ *facts) error {
 	return wait
 }
 
+// approvalMessage is what a run whose plan awaits approval asks for, in at most limit bytes.
+func (e *Engine) approvalMessage(run *v1alpha1.PruneRun, limit int) string {
+	return prunerun.ApprovalMessage(run, e.PageURL, limit)
+}
+
 // waitToBegin is what the plan waits for before its first batch, nil if for nothing.
 func (j *job) waitToBegin() *waitError {
 	now := j.Now()
 	until := func(at time.Time) time.Duration { return max(at.Sub(now), 0) + time.Second }
 	if prunerun.AwaitsApproval(j.run) {
 		return &waitError{
-			reason: v1alpha1.ReasonAwaitingApproval, message: prunerun.ApprovalMessage(j.run.Status.Plan),
+			reason: v1alpha1.ReasonAwaitingApproval, message: j.approvalMessage(j.run, prunerun.MaxMessage),
 			after: until(prunerun.PlanEnd(j.run, now)),
 		}
 	}

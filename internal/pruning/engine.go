@@ -31,6 +31,8 @@ type Engine struct {
 	Metrics *Metrics
 	// Stale, if set, reports whether the watches, and so the snapshot, may be out of date: no member is removed then.
 	Stale func() bool
+	// PageURL, if set, is the URL of the page, which messages about plans that await approval name.
+	PageURL string
 
 	turns     turns
 	slots     batchSlots

@@ -173,7 +173,7 @@ func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error 
 		rule.refuse(status, now)
 		if prunerun.NeedsApproval(run) {
 			j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonAwaitingApproval,
-				prunerun.ApprovalMessage(status.Plan))
+				j.approvalMessage(run, prunerun.MaxMessage))
 		}
 	})
 	if err != nil {
@@ -186,7 +186,7 @@ func (j *job) recordPlan(ctx context.Context, f *facts, plan policy.Plan) error 
 		return errDone
 	case prunerun.NeedsApproval(j.run):
 		j.announce(corev1.EventTypeNormal, v1alpha1.ReasonAwaitingApproval, eventActionPlan,
-			prunerun.ApprovalMessage(j.run.Status.Plan))
+			j.approvalMessage(j.run, prunerun.MaxEventNote))
 	}
 	return nil
 }

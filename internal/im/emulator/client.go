@@ -87,6 +87,12 @@ func (c Client) Speak(ctx context.Context, id string, accounts ...string) (Outco
 	return c.Act(ctx, id, "speak", Act{Accounts: accounts})
 }
 
+// Messages lists the last 200 messages that send_group_msg sent into a group, oldest first.
+func (c Client) Messages(ctx context.Context, id string) ([]Message, error) {
+	answer, err := send[struct{ Messages []Message }](ctx, c, "GET", groupPath(id)+"/messages", nil, nil)
+	return answer.Messages, err
+}
+
 // Quit leaves the group as each of the accounts.
 func (c Client) Quit(ctx context.Context, id string, accounts ...string) (Outcome, error) {
 	return c.Act(ctx, id, "quit", Act{Accounts: accounts})

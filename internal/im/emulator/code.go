@@ -38,6 +38,7 @@ const (
 	codeUserSigOtherUser = 70013
 	codeUserSigOtherApp  = 70014
 	codeNoSuchApp        = 70020
+	codeMessageTooLong   = 80002
 )
 
 // failure is an error as the vendor reports it: a code and a message inside HTTP 200. It is not an error of the

@@ -51,6 +51,7 @@ func (e *Emulator) endpoints() []endpoint {
 			`{"account":"u1","accounts":["mallory","jared"]}`, e.actInvite},
 		{"POST", "/groups/{group}/speak", "send a message", `{"accounts":["u1","u2"]}`, e.actSpeak},
 		{"POST", "/groups/{group}/quit", "leave", `{"account":"u1"}`, e.actQuit},
+		{"GET", "/groups/{group}/messages", "list the messages that send_group_msg sent", "", e.listMessages},
 		{"GET", "/clock", "show the clock", "", e.readClock},
 		{"POST", "/clock", "move the clock: forward, set or reset", `{"forward":"40d"}`, e.moveClock},
 		{"GET", "/faults", "list the faults in force", "", e.listFaults},

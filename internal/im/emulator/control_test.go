@@ -29,7 +29,7 @@ func TestExamplesInHelpWork(t *testing.T) {
 	_, help := w.raw("GET", "/emulator/", "")
 	example := regexp.MustCompile(`(?m)^    curl (?:-X (\w+) )?http://[^/]+(/\S+)(?: -d '(.*)')?$`)
 	found := example.FindAllStringSubmatch(help, -1)
-	if len(found) != 25 {
+	if len(found) != 26 {
 		t.Errorf("%d examples in\n%s", len(found), help)
 	}
 	disbands := false

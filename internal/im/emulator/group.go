@@ -25,7 +25,8 @@ type group struct {
 	created      uint32 // Unix seconds
 	maxMembers   int    // 0: without limit
 	joinOption   string
-	messages     int // sent so far
+	messages     int       // sent so far
+	sent         []Message // the last ones of send_group_msg, oldest first
 	lastMessage  int64
 	roster       roster
 	applications []string // accounts that await approval, oldest first

@@ -54,6 +54,7 @@ var apis = map[string]api{
 	"add_group_member":                (*Emulator).addMembers,
 	apiDelete:                         (*Emulator).deleteMembers,
 	"import_group_member":             (*Emulator).importMembers,
+	"send_group_msg":                  (*Emulator).sendMessage,
 }
 
 // envelope has the fields that begin every answer. The HTTP status is always 200.

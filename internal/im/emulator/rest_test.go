@@ -123,6 +123,11 @@ func TestRESTRefusals(t *testing.T) {
 		"owner":     "change_group_owner",
 		"role":      "modify_group_member_info",
 		"destroy":   "destroy_group",
+		"message":   "send_group_msg",
+	}
+	message := func(group, text string) string {
+		return fmt.Sprintf(`{"GroupId":%q,"Random":7,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":%q}}]}`,
+			group, text)
 	}
 	cases := map[string]struct { // by API and what is wrong
 		body string
@@ -172,6 +177,13 @@ func TestRESTRefusals(t *testing.T) {
 		"owner: a stranger":       {`{"GroupId":"Public","NewOwner_Account":"mallory"}`, 10007},
 		"role: admin of Work":     {`{"GroupId":"Work","Member_Account":"alice","Role":"Admin"}`, 10007},
 		"destroy: no group":       {`{"GroupId":"gone"}`, 10010},
+		"message: no group":       {message("gone", "hello"), 10010},
+		"message: room":           {message("AVChatRoom", "hello"), 0},
+		"message: too long":       {message("Public", strings.Repeat("x", 12<<10+1)), 80002},
+		"message: no text":        {message("Public", ""), 10004},
+		"message: no Random": {`{"GroupId":"Public","MsgBody":[{"MsgType":"TIMTextElem",` +
+			`"MsgContent":{"Text":"x"}}]}`, 10004},
+		"message: no body": {`{"GroupId":"Public","Random":7}`, 10004},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -474,4 +486,32 @@ func TestAppsAreSeparate(t *testing.T) {
 	if got, _ := w.restAs("POST", "/v4/group_open_http_svc/get_appid_group_list", query, "{}"); got.code() != 70014 {
 		t.Errorf("with that signature at app 2: %v", got)
 	}
+}
+
+func TestGroupMessages(t *testing.T) {
+	w := newWorld(t)
+	w.group(groupSpec{ID: "g", Type: "Work", Owner: "alice", CreatedAgo: "2d"})
+	send := func(text string, random int) answer {
+		return w.rest("send_group_msg", fmt.Sprintf(
+			`{"GroupId":"g","Random":%d,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":%q}}]}`, random, text))
+	}
+	if got := send("hello", 1); got.code() != 0 || got["MsgSeq"] != 1.0 || got["MsgTime"] != float64(testNow.Unix()) {
+		t.Errorf("answer %v", got)
+	}
+	send("hello again", 1) // the same message, as the vendor sees it
+	send("other", 2)
+	forward := func(d string) {
+		_, err := w.MoveClock(t.Context(), emulator.ClockChange{Forward: d})
+		w.must(err)
+	}
+	forward("5m")
+	send("hello, later", 1)
+	got, err := w.Messages(t.Context(), "g")
+	w.must(err)
+	later := testNow.Add(5 * time.Minute)
+	same(t, "messages", []emulator.Message{
+		{From: "administrator", SentAt: testNow, Text: "hello", Random: 1},
+		{From: "administrator", SentAt: testNow, Text: "other", Random: 2},
+		{From: "administrator", SentAt: later, Text: "hello, later", Random: 1},
+	}, got)
 }

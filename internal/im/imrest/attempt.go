@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -89,8 +90,11 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	var begun atomic.Bool
 	newBody := func() (io.ReadCloser, error) {
-		sent := &timelyBody{content: bytes.NewReader(body), now: config.Now, notAfter: call.notAfter}
+		sent := &timelyBody{
+			content: bytes.NewReader(body), now: config.Now, notAfter: call.notAfter, anyBegun: &begun,
+		}
 		return io.NopCloser(sent), nil
 	}
 	first, _ := newBody()
@@ -107,7 +111,9 @@ func exchange(ctx context.Context, config Config, sig string, call call) (respon
 	sentAt := config.Now()
 	received, err := config.HTTPClient.Do(request)
 	if err != nil {
-		return response{}, &Error{API: call.api, Class: ClassTransient, Err: scrub(err, sig, config.SecretKey)}
+		return response{}, &Error{
+			API: call.api, Class: ClassTransient, Err: scrub(err, sig, config.SecretKey), unbegun: !begun.Load(),
+		}
 	}
 	defer received.Body.Close()
 	if received.StatusCode != http.StatusOK {
@@ -145,6 +151,7 @@ type timelyBody struct {
 	now      func() time.Time
 	notAfter time.Time
 	begun    bool
+	anyBegun *atomic.Bool // of the bodies of one attempt
 }
 
 // Read implements io.Reader.
@@ -153,6 +160,7 @@ func (b *timelyBody) Read(p []byte) (int, error) {
 		return 0, ErrTooLate
 	}
 	b.begun = true
+	b.anyBegun.Store(true)
 	return b.content.Read(p)
 }
 

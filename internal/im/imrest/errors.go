@@ -48,7 +48,8 @@ type Error struct {
 	// Err is the failure of the network or of reading the response, nil if the vendor answered.
 	Err error
 
-	unsent bool // the failure of another call, which this one would share
+	unsent  bool // the failure of another call, which this one would share
+	unbegun bool // no byte of the body was sent
 }
 
 // Error implements error.
@@ -99,6 +100,7 @@ const (
 	apiDeleteMembers   = "delete_group_member"
 	apiAddMembers      = "add_group_member"
 	apiAppGroups       = "get_appid_group_list"
+	apiSendMessage     = "send_group_msg"
 	serviceGroup       = "group_open_http_svc"
 	codeUserSigExpired = 70001
 )

@@ -1,0 +1,93 @@
+package notices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/im/imrest"
+	"github.com/groupgate/groupgate/internal/imclients"
+)
+
+const (
+	// attempts is how often a message is sent again that may have arrived. All of them begin within echo, in which the
+	// vendor drops a message that it has already.
+	attempts = 3
+	echo     = 4 * time.Minute
+	// between is the time between two of them.
+	between = 2 * time.Second
+)
+
+// Group sends notices into the group that spec.notify of the IMApp names.
+type Group struct {
+	// Reader reads IMApps.
+	Reader  client.Reader
+	Clients *imclients.Pool
+	// Page is the URL of the page, or empty.
+	Page string
+	Now  func() time.Time
+}
+
+// Names returns the app of the run, nil if that names no group.
+func (g *Group) Names(ctx context.Context, run *v1alpha1.PruneRun) (*v1alpha1.IMApp, error) {
+	var app v1alpha1.IMApp
+	err := g.Reader.Get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: run.Spec.AppRef.Name}, &app)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // nobody is to be told
+	case err != nil:
+		return nil, fmt.Errorf("read the app: %w", err)
+	case app.Spec.Notify == nil:
+		return nil, nil //nolint:nilnil // nobody is to be told
+	}
+	return &app, nil
+}
+
+// Send sends the message about a run whose plan awaits approval into the group that app names. Those whom the plan is
+// about must not read it: it is withheld from their own group.
+func (g *Group) Send(ctx context.Context, app *v1alpha1.IMApp, run *v1alpha1.PruneRun) Outcome {
+	to := app.Spec.Notify.Group
+	if to == run.Spec.GroupID {
+		return Outcome{
+			Result:  v1alpha1.NoticeResultWithheld,
+			Message: "The plan is about the group that spec.notify of the IMApp names: its members would read it.",
+		}
+	}
+	rest, err := g.Clients.Client(ctx, app)
+	if err != nil {
+		if missing, ok := errors.AsType[*imclients.CredentialsError](err); ok {
+			return notSent(err, "%s", missing.Message)
+		}
+		return notSent(err, "The client of the vendor's REST API cannot be configured.")
+	}
+	defer g.Clients.Notice(app.UID)
+	now := g.Now()
+	message := imrest.Message{
+		GroupID: to, Text: Text(run, g.Page, app.Spec.Notify.Language, now), Random: random(run),
+	}
+	for attempt, doubtful := 1, false; ; attempt++ {
+		err := rest.SendGroupMessage(ctx, message, now.Add(echo))
+		doubtful = doubtful || err != nil && !imrest.HadNoEffect(err)
+		switch {
+		case err == nil:
+			return sent()
+		case !doubtful:
+			return notSent(err, "Could not send the message: %s.", err)
+		case attempt == attempts, g.Clients.Pause(ctx, between) != nil:
+			return unknown(err, "Could not send the message, which may have arrived: %s.", err)
+		}
+	}
+}
+
+// random is the same for all messages about a run, whoever sends them.
+func random(run *v1alpha1.PruneRun) uint32 {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(run.UID))
+	return sum.Sum32()
+}
