@@ -31,6 +31,7 @@ type pageOptions struct {
 	port      uint16
 	noBrowser bool
 	zone      string
+	replicas  replicaFlags
 	inCluster inClusterOptions
 	logging   loggingOptions
 }
@@ -60,6 +61,7 @@ func pageCommand() *cobra.Command {
 	f.Uint16Var(&o.port, "port", 0, "port on 127.0.0.1; 0 takes a free one")
 	f.BoolVar(&o.noBrowser, "no-browser", false, "print the address only, and open no browser")
 	f.StringVar(&o.zone, "time-zone", "Local", "zone of times, such as Asia/Shanghai; viewers can choose another")
+	o.replicas.addFlags(f)
 	o.inCluster.addFlags(f)
 	o.logging.addFlags(f)
 	o.completeFlags(cmd)
@@ -98,8 +100,17 @@ func (o *pageOptions) run(parent context.Context, out io.Writer, given func(flag
 		return err
 	}
 	if o.inCluster.enabled {
+		if options.Replicas, err = o.inCluster.replicas(&o.replicas); err != nil {
+			return err
+		}
+		options.NoReplicas = "The replicas cannot be asked: the page was started without --replicas-url."
 		return o.inCluster.serve(ctx, options, clients)
 	}
+	replicas, err := o.replicas.client(config, nil)
+	if err != nil {
+		return err
+	}
+	options.Replicas = func(*page.Viewer) page.Replicas { return replicas }
 	return o.serveLaptop(ctx, options, clients, out)
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/groupgate/groupgate/internal/page"
+	"github.com/groupgate/groupgate/internal/refusals/replicaclient"
 )
 
 // inClusterOptions are the flags of `groupgate page --in-cluster`.
@@ -29,6 +30,7 @@ type inClusterOptions struct {
 	clientName   string
 	publicURL    string
 	probeAddress string
+	tokenFile    string
 	proxy        page.Proxy
 
 	public *url.URL
@@ -49,6 +51,8 @@ func (o *inClusterOptions) addFlags(f *pflag.FlagSet) {
 		"header with the groups of the user, separated by commas")
 	f.StringVar(&o.proxy.UserPrefix, "user-prefix", "", "what comes before names of users, as --oidc-username-prefix")
 	f.StringVar(&o.proxy.GroupsPrefix, "groups-prefix", "", "what comes before names of groups, as --oidc-groups-prefix")
+	f.StringVar(&o.tokenFile, "replicas-token-file", "",
+		"token that the page presents to the replicas, read for each question: a projected one with their audience")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz alone; 0 turns it off")
 }
 
@@ -61,7 +65,7 @@ func (o *inClusterOptions) validate(given func(flag string) bool) error {
 	if !o.enabled {
 		for _, flag := range []string{
 			"listen", "public-url", "tls-cert-dir", "client-ca-file", "client-name", "user-header", "groups-header",
-			"user-prefix", "groups-prefix", "health-probe-bind-address",
+			"user-prefix", "groups-prefix", "health-probe-bind-address", "replicas-token-file",
 		} {
 			if given(flag) {
 				return fmt.Errorf("--%s needs --in-cluster", flag)
@@ -136,6 +140,27 @@ func (o *inClusterOptions) serve(ctx context.Context, options page.Options, clie
 	options.Log.Info("Serving the page", "version", builtVersion(), "listen", o.listen, "publicURL", o.public.String())
 	servers.Go(func() error { return page.Serve(ctx, listener, secured, handler, options.Log) })
 	return servers.Wait()
+}
+
+// replicas ask as the viewer, whom the page may impersonate; without that, with the page's own rights.
+func (o *inClusterOptions) replicas(flags *replicaFlags) (func(*page.Viewer) page.Replicas, error) {
+	if len(flags.urls) == 0 {
+		return nil, nil //nolint:nilnil // the page says that it cannot ask
+	}
+	if o.tokenFile == "" {
+		return nil, badInputError{errors.New("--replicas-url needs --replicas-token-file in the cluster: project a " +
+			"ServiceAccount token with the audience groupgate-replicas")}
+	}
+	own, err := flags.client(nil, replicaclient.TokenFile(o.tokenFile))
+	if err != nil {
+		return nil, err
+	}
+	return func(v *page.Viewer) page.Replicas {
+		if v.ReadOnly != "" {
+			return own
+		}
+		return own.As(v.Name, v.Groups)
+	}, nil
 }
 
 func (o *inClusterOptions) listenForProxy(
