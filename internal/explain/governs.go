@@ -167,10 +167,10 @@ func (g *Governs) Sentence() string {
 	default:
 		fmt.Fprintf(&s, "%d policies of IMApp %s govern %s.\n", n, g.App, plain(g.Group))
 	}
-	for r, types := range agreeing(g.WhenFull) {
+	for r, types := range Agreeing(g.WhenFull) {
 		fmt.Fprintf(&s, "When it is full, as %s: %s.\n", types, r.words("nobody is removed"))
 	}
-	for r, types := range agreeing(g.Evict) {
+	for r, types := range Agreeing(g.Evict) {
 		fmt.Fprintf(&s, "Members whom its gate refuses, as %s: %s.\n", types, r.words("nobody is evicted"))
 	}
 	return s.String()
@@ -187,8 +187,8 @@ func (r *Rule) words(without string) string {
 	return fmt.Sprintf("the rule of policy %s (%s) holds", r.Policy, r.Mode)
 }
 
-// agreeing yields each rule once, with the types for which it is the same.
-func agreeing(rules []Rule) iter.Seq2[Rule, string] {
+// Agreeing yields each rule once, with the types for which it is the same, between commas.
+func Agreeing(rules []Rule) iter.Seq2[Rule, string] {
 	return func(yield func(Rule, string) bool) {
 		for rest := rules; len(rest) > 0; {
 			first := rest[0]

@@ -15,8 +15,11 @@ import (
 // objectsPerPage bounds what one answer of the API server takes in memory.
 const objectsPerPage = 500
 
-// List reads the objects of a namespace, or of all if it is "", from the API server. It reads no Secret.
-func List(ctx context.Context, reader client.Reader, namespace string) (*Objects, error) {
+// List reads the objects of a namespace, or of all if it is "", from the API server. The options say which PruneRuns of
+// them. It reads no Secret.
+func List(
+	ctx context.Context, reader client.Reader, namespace string, runs ...client.ListOption,
+) (*Objects, error) {
 	o := &Objects{}
 	err := errors.Join(
 		eachPage(ctx, reader, namespace, "imapps", func(l *v1alpha1.IMAppList) { o.Apps = append(o.Apps, l.Items...) }),
@@ -25,7 +28,7 @@ func List(ctx context.Context, reader client.Reader, namespace string) (*Objects
 		eachPage(ctx, reader, namespace, "grouppolicies",
 			func(l *v1alpha1.GroupPolicyList) { o.Policies = append(o.Policies, l.Items...) }),
 		eachPage(ctx, reader, namespace, "pruneruns",
-			func(l *v1alpha1.PruneRunList) { o.Runs = append(o.Runs, l.Items...) }),
+			func(l *v1alpha1.PruneRunList) { o.Runs = append(o.Runs, l.Items...) }, runs...),
 	)
 	if err != nil {
 		return nil, err

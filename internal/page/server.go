@@ -79,7 +79,7 @@ func New(o Options) (http.Handler, error) {
 
 // parse reads the templates: each page is one of its own, within layout.html.
 func parse(files fs.FS) (map[string]*template.Template, error) {
-	layout, err := template.ParseFS(files, "templates/layout.html")
+	layout, err := template.ParseFS(files, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return nil, err
 	}

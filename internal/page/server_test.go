@@ -39,7 +39,7 @@ func TestPageIsInTheLanguageOfTheReader(t *testing.T) {
 		{"fr", `<html lang="en">`},
 		{"zh-CN,zh;q=0.9,en;q=0.8", `<html lang="zh-Hans">`},
 	} {
-		response, body := get(t, "/", http.Header{"Accept-Language": {tc.accept}})
+		response, body := get(t, "/settings", http.Header{"Accept-Language": {tc.accept}})
 		if response.StatusCode != http.StatusOK || !strings.Contains(body, tc.want) {
 			t.Errorf("%q: status %d, want %s in:\n%s", tc.accept, response.StatusCode, tc.want, body)
 		}

@@ -91,6 +91,9 @@ func (v *visit) Time(t time.Time) template.HTML {
 	return timeElement(t, v.clock(t))
 }
 
+// Now is the time of the visit.
+func (v *visit) Now() template.HTML { return v.Time(v.now) }
+
 // When is an absolute time with how long ago it is.
 func (v *visit) When(t time.Time) template.HTML {
 	if t.IsZero() {

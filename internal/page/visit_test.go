@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// visitIn is a visit on 2026-11-22 at 12:00 UTC.
-func visitIn(t *testing.T, language, zone string) *visit {
+// aVisit is a visit on 2026-11-22 at 12:00 UTC.
+func aVisit(t *testing.T, language, zone string) *visit {
 	t.Helper()
 	s := &server{Options: Options{Zone: time.UTC, Now: func() time.Time {
 		return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -49,7 +49,7 @@ func TestIdsShowWhatCannotBeToldApart(t *testing.T) {
 		"one blank":            {" ", `<mark>U+0020</mark>`},
 		"emoji":                {"max🎉", `max🎉`},
 	} {
-		got := string(visitIn(t, "en", "").Account(tc.id))
+		got := string(aVisit(t, "en", "").Account(tc.id))
 		if want := `<bdi class="id">` + tc.want + `</bdi>`; got != want {
 			t.Errorf("%s: %q is shown as\n%s, want\n%s", name, tc.id, got, want)
 		}
@@ -64,11 +64,11 @@ func TestTimesAreInTheZoneOfTheReader(t *testing.T) {
 		{"zh-CN", "Asia/Kolkata", `<time datetime="2026-11-21T20:30:00Z">2026年11月22日 02:00 UTC+05:30</time>`},
 		{"en", "../etc/passwd", `<time datetime="2026-11-21T20:30:00Z">Nov 21, 2026, 20:30 UTC</time>`},
 	} {
-		if got := string(visitIn(t, tc.language, tc.zone).Time(at)); got != tc.want {
+		if got := string(aVisit(t, tc.language, tc.zone).Time(at)); got != tc.want {
 			t.Errorf("%s, %s: %s, want %s", tc.language, tc.zone, got, tc.want)
 		}
 	}
-	if got := visitIn(t, "en", "").Time(time.Time{}); got != "not known" {
+	if got := aVisit(t, "en", "").Time(time.Time{}); got != "not known" {
 		t.Errorf("no time is %s", got)
 	}
 }
@@ -89,7 +89,7 @@ func TestRelativeTimesCountRightly(t *testing.T) {
 		{-1200 * 24 * time.Hour, "in 1,200 days", "1,200 天后"},
 	} {
 		for language, want := range map[string]string{"en": tc.en, "zh-CN": tc.chinese} {
-			v := visitIn(t, language, "")
+			v := aVisit(t, language, "")
 			if got := v.Ago(v.now.Add(-tc.ago)); got != want {
 				t.Errorf("%s, %s: %q, want %q", tc.ago, language, got, want)
 			}
@@ -98,7 +98,7 @@ func TestRelativeTimesCountRightly(t *testing.T) {
 }
 
 func TestSentencesEscapeWhatTheyTell(t *testing.T) {
-	v := visitIn(t, "en", "")
+	v := aVisit(t, "en", "")
 	got := string(v.HTML("%d minutes ago", 1)) + string(v.HTML("not known")) + string(v.HTML("%s", "<b>"))
 	if !strings.HasSuffix(got, "&lt;b&gt;") || !strings.HasPrefix(got, "1 minute ago") {
 		t.Error(got)

@@ -35,31 +35,40 @@ type waitingView struct {
 // To is the number of the last plan.
 func (w *waitingView) To() int { return w.From + len(w.Plans) - 1 }
 
-// waiting is the page of the plans that wait for a person, the next to be void first.
-func (s *server) waiting(v *visit) (*view, error) {
-	read, err := v.listRuns(v.request.Context(), s.Namespace, manifests.Waiting, maxWaiting, "")
+// waitingPlans reads the plans of a namespace, or of all if it is empty, that wait for a person, the next to be void
+// first. Void is the number of those that are void already, and more says that there are some that were not read.
+func (v *visit) waitingPlans(namespace string) (plans []*entry, void int, more bool, err error) {
+	read, err := v.listRuns(v.request.Context(), namespace, manifests.Waiting, maxWaiting, "")
 	if apierrors.IsBadRequest(err) {
-		return nil, &Refusal{
+		return nil, 0, false, &Refusal{
 			Status: http.StatusBadGateway,
 			Text:   "This cluster cannot say which plans wait.",
 			Advice: "Its CustomResourceDefinition of PruneRun is older than this page: apply the one of this version.",
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, false, err
 	}
-	data := &waitingView{From: 1, More: read.next != ""}
-	plans := slices.DeleteFunc(read.list, func(e *entry) bool {
-		void := v.now.After(e.VoidAt)
-		if void && !e.BeingDeleted {
-			data.Void++
+	plans = slices.DeleteFunc(read.list, func(e *entry) bool {
+		late := v.now.After(e.VoidAt)
+		if late && !e.BeingDeleted {
+			void++
 		}
-		return void || e.BeingDeleted
+		return late || e.BeingDeleted
 	})
 	slices.SortFunc(plans, func(a, b *entry) int {
 		return cmp.Or(a.VoidAt.Compare(b.VoidAt), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	data.All = len(plans)
+	return plans, void, read.next != "", nil
+}
+
+// waiting is the page of the plans that wait for a person, the next to be void first.
+func (s *server) waiting(v *visit) (*view, error) {
+	plans, void, more, err := v.waitingPlans(s.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	data := &waitingView{From: 1, More: more, Void: void, All: len(plans)}
 	if from, err := strconv.Atoi(v.request.URL.Query().Get("from")); err == nil {
 		data.From = max(1, min(from, (max(data.All, 1)-1)/perPage*perPage+1))
 	}

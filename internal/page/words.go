@@ -73,4 +73,10 @@ var singularWords = map[string]string{
 	"It was undone: %d members were added back.":                     "It was undone: %d member was added back.",
 	"Of %d members, those whom the gate admits now come back to %s, while seats are free. Correct the list or the policy first.": "Of %d member, those whom the gate admits now come back to %s, while seats are free. Correct the list or the policy first.",
 	"Undo: add %d members back": "Undo: add %d member back",
+
+	"%d policies govern this group.":                         "%d policy governs this group.",
+	"%d more findings":                                       "%d more finding",
+	"%d plans wait for approval.":                            "%d plan waits for approval.",
+	"%d accounts were admitted and %d refused.":              "%d account was admitted and %d refused.",
+	"%d were seen in groups although the gate refuses them.": "%d was seen in a group although the gate refuses it.",
 }

@@ -104,6 +104,13 @@ func texts(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	elsewhere, err := fs.Glob(os.DirFS(".."), "overview/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range elsewhere {
+		sources = append(sources, path.Join("..", name))
+	}
 	for _, name := range sources {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
