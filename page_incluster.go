@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
@@ -53,7 +54,7 @@ func (o *inClusterOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.proxy.GroupsPrefix, "groups-prefix", "", "what comes before names of groups, as --oidc-groups-prefix")
 	f.StringVar(&o.tokenFile, "replicas-token-file", "",
 		"token that the page presents to the replicas, read for each question: a projected one with their audience")
-	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz alone; 0 turns it off")
+	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz alone; 0 turns it off")
 }
 
 // onlyTheProxy says how to listen so that the headers can be believed.
@@ -135,7 +136,7 @@ func (o *inClusterOptions) serve(ctx context.Context, options page.Options, clie
 		if err != nil {
 			return errors.Join(fmt.Errorf("--health-probe-bind-address: %w", err), listener.Close())
 		}
-		servers.Go(func() error { return page.Serve(ctx, probes, nil, healthz(), logr.Discard()) })
+		servers.Go(func() error { return page.Serve(ctx, probes, nil, o.probes(), logr.Discard()) })
 	}
 	options.Log.Info("Serving the page", "version", builtVersion(), "listen", o.listen, "publicURL", o.public.String())
 	servers.Go(func() error { return page.Serve(ctx, listener, secured, handler, options.Log) })
@@ -185,9 +186,23 @@ func (o *inClusterOptions) listenForProxy(
 	return listener, secured, nil
 }
 
-// healthz answers the kubelet, which reaches neither a Unix socket nor a server that asks for a certificate.
-func healthz() http.Handler {
+// probes answers the kubelet, which reaches neither a Unix socket nor a server that asks for a certificate. The page is
+// ready while the proxy can connect.
+func (o *inClusterOptions) probes() http.Handler {
+	network, address := "tcp", o.listen
+	if path, ok := strings.CutPrefix(o.listen, "unix:"); ok {
+		network, address = "unix", path
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		connection, err := (&net.Dialer{Timeout: time.Second}).DialContext(r.Context(), network, address)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_ = connection.Close()
+		_, _ = io.WriteString(w, "ok")
+	})
 	return mux
 }
