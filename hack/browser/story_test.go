@@ -36,7 +36,7 @@ func (w *world) replicaOfADay(t *testing.T, name string, share float64) (url str
 			Message: "Members only"},
 		{Group: "vip-berlin", Account: "j\u0430red", Reason: "NotListed", Policy: "vip-lounge", Code: 10110,
 			Message: "Members only"},
-		{Group: "club-genf", Account: "chen", Reason: "Rejoin", Policy: "club", Code: 10140,
+		{Group: "club-genf", Account: "chen", Reason: "Pruned", Policy: "club", Code: 10140,
 			Message: "You were inactive, come back next week"},
 		{Group: "backstage-1", Account: "eve", Operator: "jared", Trigger: "Invite", Reason: "NotListed",
 			Policy: "backstage", Code: 10150, Message: "Staff and VIPs only"},

@@ -267,7 +267,13 @@ func (x *tab) click(what string) int {
 // fill types into the field of that name.
 func (x *tab) fill(name, value string) {
 	x.t.Helper()
-	field := `(//input|//textarea)[@name=` + quoted(name) + ` and not(@type="hidden")]`
+	x.fillIn("//main", name, value)
+}
+
+// fillIn is fill for a field within something.
+func (x *tab) fillIn(within, name, value string) {
+	x.t.Helper()
+	field := within + `//*[(self::input or self::textarea) and @name=` + quoted(name) + ` and not(@type="hidden")]`
 	x.do(chromedp.Clear(field), chromedp.SendKeys(field, value))
 }
 
