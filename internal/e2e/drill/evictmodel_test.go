@@ -123,6 +123,12 @@ func TestModelOfEvictionsReportsViolationsAndNothingElse(t *testing.T) {
 			f.runs["r"].members = append(f.runs["r"].members,
 				emulator.Member{Account: "i3", Role: "Member", JoinedAt: f.at.Add(-time.Hour)})
 		}, "candidates are missing"},
+		"imported while the list was read": {func(f *facts) {
+			f.runs["r"].members = append(f.runs["r"].members,
+				emulator.Member{Account: "i3", Role: "Member", JoinedAt: f.at.Add(-time.Hour)})
+			d := f.rechecks[0]
+			f.imports = append(f.imports, arrival{f.at, d.app, d.Group.ID, "i3"})
+		}, ""},
 		"out of order": {func(f *facts) {
 			f.runs["r"].members[1].JoinedAt = f.at.Add(-time.Hour)
 		}, "out of order"},

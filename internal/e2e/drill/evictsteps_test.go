@@ -12,8 +12,13 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 )
 
+// callPatience bounds a step: the vendor may hang on its calls, too.
+const callPatience = 30 * time.Second
+
 // doGate does a step of the drill of evictions, and reports whether it is one.
 func (p runner) doGate(ctx context.Context, s step) bool {
+	ctx, cancel := context.WithTimeout(ctx, callPatience)
+	defer cancel()
 	app, g := p.Rule.App, p.Groups[s.Group]
 	im := p.im(app)
 	named := func(kind string) (members []map[string]any) {
@@ -32,8 +37,13 @@ func (p runner) doGate(ctx context.Context, s step) bool {
 			map[string]any{"GroupId": g.ID, "Silence": 1, "MemberList": named("r")})
 	case doMigrate:
 		members := named("m")
+		now := time.Now()
 		for _, m := range members {
-			m["JoinTime"] = time.Now().Add(-time.Hour).Unix()
+			m["JoinTime"] = now.Add(-time.Hour).Unix()
+			p.ledger.note(func() {
+				account := fmt.Sprint(m["Member_Account"])
+				p.ledger.imports = append(p.ledger.imports, arrival{now, app, g.ID, account})
+			})
 		}
 		_, _ = im.Call(ctx, "import_group_member", map[string]any{"GroupId": g.ID, "MemberList": members})
 	case doCreate:

@@ -33,6 +33,7 @@ type ledger struct {
 	spent     map[string]spending        // by app and policy: what yesterday's record takes of the budget
 
 	departures []departure
+	imports    []arrival
 	reports    []report
 	faults     []time.Time // when a fault of the vendor fired, and when another one began or ended
 
@@ -48,6 +49,12 @@ type event struct {
 	app  string
 	runs []v1alpha1.PruneRun
 	emulator.MemberCall
+}
+
+// arrival is an account that became a member no earlier than at, although the vendor says that it joined long before.
+type arrival struct {
+	at                  time.Time
+	app, group, account string
 }
 
 // expiry is when a plan became known to end, and when it ends.
