@@ -31,7 +31,7 @@ func TestHostileIDs(t *testing.T) {
 		x.harmless()
 	}
 	x.visit(pathOf(run))
-	x.shows(markup, attribute, `ma\u200bria`, groupOfIDs)
+	x.shows(markup, attribute, "U+200B", groupOfIDs)
 
 	group := "/group?app=" + app + "&group=" + url.QueryEscape(groupOfIDs)
 	x.visit(group)

@@ -47,13 +47,14 @@ func look(ctx context.Context, n *narrator, s *stage) {
 		return
 	}
 	n.say("\nHer page:\n\n   %s\n", s.page.URL)
-	shown, err := shows(ctx, s.page.URL, rome)
+	const waits = "1 plan waits for approval."
+	shown, err := shows(ctx, s.page.URL, waits)
 	n.check(err)
-	n.expect("the page shows that "+rome+" waits", fmt.Sprint(shown), "true")
+	n.expect(fmt.Sprintf("the page says %q", waits), fmt.Sprint(shown), "true")
 }
 
-// shows reports whether a page says a word.
-func shows(ctx context.Context, url, word string) (bool, error) {
+// shows reports whether a page says some words.
+func shows(ctx context.Context, url, words string) (bool, error) {
 	jar, err := cookiejar.New(nil) // for the key in the URL
 	if err != nil {
 		return false, err
@@ -71,5 +72,5 @@ func shows(ctx context.Context, url, word string) (bool, error) {
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = fmt.Errorf("the page answers with %s: %s", answer.Status, html)
 	}
-	return strings.Contains(string(html), word), err
+	return strings.Contains(string(html), words), err
 }
