@@ -169,7 +169,8 @@ func (w *world) plan(t *testing.T, group string, silent ...string) *v1alpha1.Pru
 	_, spec := lab.DemoGroups()
 	spec.ID = group
 	if len(silent) > 0 {
-		spec.Members = []emulator.MemberSpec{{Prefix: "busy-", Count: lab.ClubSeats - 1 - len(silent), JoinedAgo: "2d"}}
+		spec.Members = []emulator.MemberSpec{{Prefix: "busy-", Count: lab.ClubSeats - 1 - len(silent), JoinedAgo: "100d",
+			SpokeAgo: "2d"}}
 		for i, account := range silent {
 			spec.Members = append(spec.Members, emulator.MemberSpec{
 				Accounts: []string{account}, JoinedAgo: fmt.Sprintf("%dd", 200-i),

@@ -8,7 +8,7 @@ import (
 	"github.com/groupgate/groupgate/internal/lab"
 )
 
-// cluster has config/default with config/page, and runs none of their Pods.
+// cluster has config/default with config/page and config/admission/decisions, and runs none of their Pods.
 var cluster *lab.Cluster
 
 func TestMain(m *testing.M) {
@@ -16,6 +16,8 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
-	options := lab.ClusterOptions{Manager: true, Components: []string{"page"}, Audit: true}
+	options := lab.ClusterOptions{
+		Manager: true, Components: []string{"page", "admission", "admission/decisions"}, Audit: true,
+	}
 	os.Exit(lab.RunWithCluster(m, options, func(c *lab.Cluster) { cluster = c }))
 }
