@@ -32,3 +32,15 @@ func TestAsk(t *testing.T) {
 	x.shows("jared", "vip-lounge")
 	x.hides("10120")
 }
+
+// A viewer chooses language and time zone for this browser.
+func TestSettings(t *testing.T) {
+	x := newWorld(t).open(t, viktor, habits{})
+	x.click(link("Settings"))
+	x.choose("language", "zh-Hans")
+	x.fill("zone", "Asia/Shanghai")
+	x.click(`//main//button`)
+	x.visit("/settings")
+	x.shows("设置", "UTC+08")
+	x.hides("Settings")
+}

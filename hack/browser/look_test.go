@@ -15,10 +15,11 @@ import (
 func (w *world) shown(run *v1alpha1.PruneRun) map[string]string {
 	group := url.QueryEscape(run.Spec.GroupID)
 	return map[string]string{
-		"now": "/", "waiting": "/waiting", "runs": "/runs", "run": pathOf(run), "refused": "/refused", "settings": "/settings",
-		"group":   "/group?app=" + app + "&group=" + group,
-		"ask":     "/ask?app=" + app + "&group=" + group + "&account=mallory",
-		"missing": "/nowhere",
+		"now": "/", "waiting": "/waiting", "runs": "/runs", "run": pathOf(run), "refused": "/refused",
+		"settings": "/settings",
+		"group":    "/group?app=" + app + "&group=" + group,
+		"ask":      "/ask?app=" + app + "&group=" + group + "&account=mallory",
+		"missing":  "/nowhere",
 	}
 }
 
@@ -57,8 +58,9 @@ func (x *tab) fits() {
 		Page   int `json:"page"`
 		Window int `json:"window"`
 	}
-	if w := ask(x, chromedp.Evaluate[widths](
-		`({page: document.documentElement.scrollWidth, window: document.documentElement.clientWidth})`)); w.Page > w.Window {
+	w := ask(x, chromedp.Evaluate[widths](
+		`({page: document.documentElement.scrollWidth, window: document.documentElement.clientWidth})`))
+	if w.Page > w.Window {
 		x.t.Errorf("%s is %d pixels wide, in a window of %d\n%s", x.at(), w.Page, w.Window, x.state())
 	}
 }
@@ -135,7 +137,8 @@ func (x *tab) press(words string) {
 	}
 	f := ask(x, chromedp.Evaluate[focus](`(() => {
 		const e = document.activeElement, style = getComputedStyle(e)
-		return {text: (e.innerText ?? "").trim(), tag: e.tagName, outline: style.outlineStyle, width: parseFloat(style.outlineWidth)}
+		return {text: (e.innerText ?? "").trim(), tag: e.tagName, outline: style.outlineStyle,
+			width: parseFloat(style.outlineWidth)}
 	})()`))
 	if f.Tag != "BODY" && (f.Outline == "none" || f.Width < 2) {
 		x.t.Errorf("%s: the focus on %s %q cannot be seen: outline %s %gpx", x.at(), f.Tag, f.Text, f.Outline, f.Width)

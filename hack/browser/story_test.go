@@ -21,7 +21,8 @@ func (w *world) replicaOfADay(t *testing.T, name string, share float64) (url str
 	now := time.Now()
 	since := now.Add(-23*time.Hour - 12*time.Minute)
 	activity := refusals.Activity{Replica: name, Since: since, Now: now, SnapshotAt: now}
-	for start := since.Truncate(refusals.IntervalLength); start.Before(now); start = start.Add(refusals.IntervalLength) {
+	const length = refusals.IntervalLength
+	for start := since.Truncate(length); start.Before(now); start = start.Add(length) {
 		hour := start.Sub(since).Hours()
 		joins := share * (30 + 26*math.Sin((hour-9)/24*2*math.Pi) + 6*math.Sin(hour*7))
 		activity.Intervals = append(activity.Intervals, refusals.Interval{

@@ -45,7 +45,7 @@ var started = sync.OnceValues(func() (context.Context, error) {
 	}
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...) // ended by closeBrowser
 	browser, _ := chromedp.NewContext(allocator)
-	closeBrowser = func() { _ = chromedp.Cancel(browser) } // with its children; nothing is left to be done about an error
+	closeBrowser = func() { _ = chromedp.Cancel(browser) } // nothing is left to be done about an error
 	return browser, chromedp.Do(browser)
 })
 

@@ -54,7 +54,8 @@ var theWorld = sync.OnceValues(func() (*world, error) {
 	if _, err := w.Kubectl(ctx, "", "apply", "--server-side", "-k", "config/samples"); err != nil {
 		return w, err
 	}
-	if _, err := w.Kubectl(ctx, lab.App{}.Manifests(), "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
+	if _, err := w.Kubectl(ctx, lab.App{}.Manifests(), "apply", "--server-side", "--force-conflicts", "-f",
+		"-"); err != nil {
 		return w, err
 	}
 	for _, grant := range [][2]string{
@@ -73,8 +74,9 @@ var theWorld = sync.OnceValues(func() (*world, error) {
 	if err != nil {
 		return w, err
 	}
+	flags = slices.Concat(lab.FastElection, flags, []string{"--shutdown-delay=0s"})
 	for range 2 {
-		replica, err := w.StartManager(&w.log, "", slices.Concat(lab.FastElection, flags, []string{"--shutdown-delay=0s"})...)
+		replica, err := w.StartManager(&w.log, "", flags...)
 		if err != nil {
 			return w, err
 		}
@@ -140,7 +142,8 @@ func (w *world) page(t *testing.T, viewer string) string {
 	if w.replicaURLs != nil {
 		replicas = nil
 	}
-	flags := append(lab.ReplicaFlags(w.certificates, replicas...), "--namespace="+namespace, "--time-zone=Europe/Berlin")
+	flags := append(lab.ReplicaFlags(w.certificates, replicas...),
+		"--namespace="+namespace, "--time-zone=Europe/Berlin")
 	for _, url := range w.replicaURLs {
 		flags = append(flags, "--replicas-url="+url)
 	}
@@ -169,8 +172,9 @@ func (w *world) plan(t *testing.T, group string, silent ...string) *v1alpha1.Pru
 	_, spec := lab.DemoGroups()
 	spec.ID = group
 	if len(silent) > 0 {
-		spec.Members = []emulator.MemberSpec{{Prefix: "busy-", Count: lab.ClubSeats - 1 - len(silent), JoinedAgo: "100d",
-			SpokeAgo: "2d"}}
+		spec.Members = []emulator.MemberSpec{{
+			Prefix: "busy-", Count: lab.ClubSeats - 1 - len(silent), JoinedAgo: "100d", SpokeAgo: "2d",
+		}}
 		for i, account := range silent {
 			spec.Members = append(spec.Members, emulator.MemberSpec{
 				Accounts: []string{account}, JoinedAgo: fmt.Sprintf("%dd", 200-i),
