@@ -180,6 +180,17 @@ func (v *visit) ClientSees(code int32, message string) string {
 	return v.T("The client sees code %s and the message “%s”.", strconv.Itoa(int(code)), terminal.Visible(message))
 }
 
+// CodeAndMessage is what the client of a refused account sees, for a table.
+func (v *visit) CodeAndMessage(code int32, message string) string {
+	if code == policy.RefuseCode {
+		return "10016"
+	}
+	if message == "" {
+		return strconv.Itoa(int(code))
+	}
+	return v.T("%s “%s”", strconv.Itoa(int(code)), terminal.Visible(message))
+}
+
 // invalidPolicy is what explain says about a policy that is not valid.
 var invalidPolicy = say("the policy is not valid, so that it allows no account")
 

@@ -269,7 +269,7 @@ func (c *chart) draw() {
 	var admitted, refused, leaked, unknown strings.Builder
 	for i, b := range c.Bars {
 		if !b.Complete {
-			fmt.Fprintf(&unknown, "M%d %dh%dv-4h-%dz", i*barWidth, chartHeight, barWidth-2, barWidth-2)
+			fmt.Fprintf(&unknown, "M%d %dh%dv-%dh-%dz", i*barWidth, chartHeight, barWidth, chartHeight, barWidth)
 		}
 		base := uint64(0)
 		for _, part := range []struct {

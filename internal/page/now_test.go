@@ -89,7 +89,7 @@ func TestNowNeverSaysThatAllIsWellWhereSomethingIsNotKnown(t *testing.T) {
 				w.joined.Replicas = append(w.joined.Replicas, activity("replica-1", time.Hour))
 				w.joined.Replicas[1].Intervals = nil
 			},
-			[]string{fine, "Not all is known from before", "1 hour ago", "not all known"},
+			[]string{fine, "Not all is known from before", "1 hour ago", "not all known", `class="nothing"`},
 		},
 		"the policies are not known": {
 			func(w *world) { w.forbidden = []string{"grouppolicies"} }, []string{"The policies are not known.", "maria"},

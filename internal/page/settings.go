@@ -65,6 +65,7 @@ func (s *server) saveSettings(v *visit) (*view, error) {
 func (v *visit) keep(name, value string) {
 	c := &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: 365 * 24 * 60 * 60, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: v.server.Origin != nil && v.server.Origin.Scheme == "https",
 	}
 	if value == "" {
 		c.MaxAge = -1
