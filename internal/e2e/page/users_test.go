@@ -92,7 +92,7 @@ func TestThreeUsersSeeAndDoWhatTheyMay(t *testing.T) {
 
 	// Each page, as a viewer sees it: what he may not write, he may read.
 	for _, path := range []string{
-		"/", "/group?app=chat/prod&group=club-oslo", "/refused?app=chat/prod",
+		"/", "/?app=chat/prod", "/group?app=chat/prod&group=club-oslo", "/refused?app=chat/prod",
 		"/ask?app=chat/prod&group=club-oslo&account=anna", "/ask?app=chat/prod&group=vip-1&account=mallory",
 	} {
 		if status, body := viktor.get(t, path); status != http.StatusOK {
