@@ -26,13 +26,14 @@ func nowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "now",
 		Short: "Say whether the gate is closed, who joined lately, and how many plans wait",
-		Long: "Say for each IMApp whether its gate is closed: whether callbacks are verified, every replica enforces the " +
-			"policies as they are written, and no account was found that should not be in its group. What is not known " +
-			"is said, with the reason: a gate is Closed only if all of it is known.\n\n" +
+		Long: "Say for each IMApp whether its gate is closed: whether callbacks are verified, every replica enforces " +
+			"the policies as they are written, and no account was found that should not be in its group. What is not " +
+			"known is said, with the reason: a gate is Closed only if all of it is known.\n\n" +
 			"Open means that accounts join without having been judged, Doubtful that something needs attention. The " +
 			"replicas are asked with the bearer token of the kubeconfig, by port-forward to their Pods or at " +
 			"--replicas-url; it takes the right to get imapps/activity.\n\n" +
-			"Times are in UTC. The exit code is 0 whatever the state, and 2 for bad input; `check` looks deeper, and fails.",
+			"Times are in UTC. The exit code is 0 whatever the state, and 2 for bad input; `check` looks deeper, and " +
+			"fails.",
 		Example: "  kubectl groupgate now -n chat\n  kubectl groupgate now -A -o json",
 		Args:    noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -123,8 +124,8 @@ func (n *nowAnswer) Sentence() string {
 }
 
 var gateWords = map[overview.State]string{
-	overview.Closed: "closed", overview.Doubtful: "closed, but not as it seems", overview.Unknown: "not known to be closed",
-	overview.Open: "OPEN",
+	overview.Closed: "closed", overview.Doubtful: "closed, but not as it seems",
+	overview.Unknown: "not known to be closed", overview.Open: "OPEN",
 }
 
 // Table implements explanation.

@@ -50,17 +50,20 @@ func (o *inClusterOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.proxy.UserHeader, "user-header", "X-Forwarded-User", "header with the name of the user")
 	f.StringVar(&o.proxy.GroupsHeader, "groups-header", "X-Forwarded-Groups",
 		"header with the groups of the user, separated by commas")
-	f.StringVar(&o.proxy.UserPrefix, "user-prefix", "", "what comes before names of users, as --oidc-username-prefix")
-	f.StringVar(&o.proxy.GroupsPrefix, "groups-prefix", "", "what comes before names of groups, as --oidc-groups-prefix")
+	f.StringVar(&o.proxy.UserPrefix, "user-prefix", "",
+		"what comes before names of users, as --oidc-username-prefix")
+	f.StringVar(&o.proxy.GroupsPrefix, "groups-prefix", "",
+		"what comes before names of groups, as --oidc-groups-prefix")
 	f.StringVar(&o.tokenFile, "replicas-token-file", "",
 		"token that the page presents to the replicas, read for each question: a projected one with their audience")
-	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz alone; 0 turns it off")
+	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081",
+		"address of /healthz and /readyz alone; 0 turns it off")
 }
 
 // onlyTheProxy says how to listen so that the headers can be believed.
 const onlyTheProxy = "user and groups are taken from headers, so that nobody but the proxy may connect: use " +
-	"--listen=unix:/run/groupgate/page.sock with the proxy in the same Pod, or --listen=HOST:PORT with --tls-cert-dir, " +
-	"--client-ca-file and --client-name, the name in the proxy's certificate"
+	"--listen=unix:/run/groupgate/page.sock with the proxy in the same Pod, or --listen=HOST:PORT with " +
+	"--tls-cert-dir, --client-ca-file and --client-name, the name in the proxy's certificate"
 
 func (o *inClusterOptions) validate(given func(flag string) bool) error {
 	if !o.enabled {
@@ -104,7 +107,7 @@ func (o *inClusterOptions) validate(given func(flag string) bool) error {
 func publicURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		u.Path != "" && u.Path != "/" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		u.Path != "" && u.Path != "/" || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
 		return nil, fmt.Errorf("--public-url is %q: name the address that browsers use, such as "+
 			"https://groupgate.example.com, without a path", text)
 	}

@@ -41,11 +41,11 @@ func refusedCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "refused [GROUP]",
 		Short: "List who was refused lately, and which members should not be in their groups",
-		Long: "List the accounts that were refused lately, in all groups or in one, newest first: when, why, and what " +
-			"the client was shown. A leak is an account that is in the group although the gate refuses it.\n\n" +
-			"Every replica of the manager remembers its last refusals, and forgets them when it restarts. They are asked " +
-			"with the bearer token of the kubeconfig, by port-forward to their Pods or at --replicas-url. It takes the " +
-			"right to get imapps/refusals. The decision log has what is older.\n\n" +
+		Long: "List the accounts that were refused lately, in all groups or in one, newest first: when, why, and " +
+			"what the client was shown. A leak is an account that is in the group although the gate refuses it.\n\n" +
+			"Every replica of the manager remembers its last refusals, and forgets them when it restarts. They are " +
+			"asked with the bearer token of the kubeconfig, by port-forward to their Pods or at --replicas-url. It " +
+			"takes the right to get imapps/refusals. The decision log has what is older.\n\n" +
 			"Times are in UTC. The exit code is 1 if no replica answered, and 2 for bad input.",
 		Example: "  kubectl groupgate refused -n chat\n" +
 			"  kubectl groupgate refused vip-berlin --account mallory -n chat -o json",
@@ -96,7 +96,8 @@ func (o *refusedOptions) run(ctx context.Context) (*refusedList, error) {
 	if o.before != "" {
 		var err error
 		if o.filter.Before, err = time.Parse(time.RFC3339, o.before); err != nil {
-			return nil, badInputError{fmt.Errorf("--before is %q: use RFC 3339, such as 2026-11-21T12:00:00Z", o.before)}
+			return nil, badInputError{fmt.Errorf("--before is %q: use RFC 3339, such as 2026-11-21T12:00:00Z",
+				o.before)}
 		}
 	}
 	apps, err := o.apps(ctx, o.app)
@@ -205,11 +206,12 @@ func newRefusedList(
 			cut = page[last].Time
 		}
 		l.More = l.More || more
-		for _, r := range answers[i].Replicas {
+		answer := answers[i] //nolint:gosec // as many as apps
+		for _, r := range answer.Replicas {
 			l.Replicas = append(l.Replicas,
 				refusedReplica{app.String(), r.Replica, r.Since, r.Capacity, r.Forgotten, r.Dropped})
 		}
-		for _, problem := range answers[i].Problems {
+		for _, problem := range answer.Problems {
 			if !slices.Contains(l.Problems, problem) {
 				l.Problems = append(l.Problems, problem)
 			}

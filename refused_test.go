@@ -34,7 +34,9 @@ func TestRefusedListsThoseOfAllReplicasAndSaysWhatIsMissing(t *testing.T) {
 			}},
 		}},
 		{Problems: []replicaclient.Problem{gone}, Replicas: []refusals.Refusals{
-			{Replica: "a", Since: at(0), Capacity: 3, Dropped: 2, Refusals: []refusals.Refusal{refusal(2, "older", false)}},
+			{Replica: "a", Since: at(0), Capacity: 3, Dropped: 2, Refusals: []refusals.Refusal{
+				refusal(2, "older", false),
+			}},
 		}},
 	}
 	var out strings.Builder
@@ -91,7 +93,7 @@ func TestNowSaysWhatIsNotKnown(t *testing.T) {
 	waiting := 2
 	answer := &nowAnswer{&overview.Overview{Waiting: &waiting, Apps: []overview.App{
 		{Namespace: "chat", Name: "prod", State: overview.Unknown, Findings: []overview.Finding{
-			{State: overview.Unknown, Object: "c", Text: "This replica did not say what it enforces.", Recorded: "Timeout."},
+			{Object: "c", Text: "This replica did not say what it enforces.", Recorded: "Timeout."},
 		}},
 		{Namespace: "chat", Name: "test", Replicas: 2, Enforcing: 3, Joins: &overview.Joins{
 			Since: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), Admitted: 17, Refused: 2,

@@ -18,8 +18,8 @@ type replicaFlags struct {
 
 func (r *replicaFlags) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.urls, "replicas-url", nil,
-		"https URL of the metrics endpoint of the replicas, whose host is resolved to all of its addresses, repeatable; "+
-			"default: their Pods, by port-forward")
+		"https URL of the metrics endpoint of the replicas, whose host is resolved to all of its addresses, "+
+			"repeatable; default: their Pods, by port-forward")
 	f.StringVar(&r.caFile, "replicas-ca-file", "",
 		"file with the CA that verifies the certificates of --replicas-url (see --metrics-cert-dir of the manager)")
 	f.StringVar(&r.namespace, "system-namespace", "groupgate-system", "namespace of the Pods of the manager")

@@ -22,6 +22,7 @@ import (
 
 	"github.com/groupgate/groupgate/internal/decisionlog"
 	"github.com/groupgate/groupgate/internal/policy"
+	"github.com/groupgate/groupgate/internal/refusals"
 )
 
 // withDecisions starts a gate with a decision log. The returned function stops both.
@@ -153,20 +154,25 @@ func TestBlockedDecisionLogDelaysNoAnswer(t *testing.T) {
 }
 
 // BenchmarkDecisionLog is one callback of a kept connection over HTTP, every other one about a refused account.
-// cpu-ns/op is the CPU time of the process, most of it that of HTTP; what the log costs is the difference to off.
+// cpu-ns/op is the CPU time of the process, most of it that of HTTP; what the log costs is the difference to off, and
+// what the ring of refusals does that between a case and the same one that is kept.
 func BenchmarkDecisionLog(b *testing.B) {
 	output, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer output.Close()
+	ring := refusals.NewRing(refusals.DefaultCapacity, "replica-0", time.Now())
 	for _, bc := range []struct {
 		name    string
 		options decisionlog.Options
 	}{
 		{"off", decisionlog.Options{}},
+		{"off, kept", decisionlog.Options{Keep: ring.Keep}},
 		{"refused", decisionlog.Options{Out: output}},
+		{"refused, kept", decisionlog.Options{Out: output, Keep: ring.Keep}},
 		{"all", decisionlog.Options{Out: output, All: true}},
+		{"all, kept", decisionlog.Options{Out: output, All: true, Keep: ring.Keep}},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			g, stop := withDecisions(b, members("jared"), bc.options)

@@ -61,8 +61,8 @@ type Options struct {
 	MetricsAddress, ProbeAddress string
 	// MetricsSecure serves metrics over TLS to authenticated and authorised clients only.
 	MetricsSecure bool
-	// MetricsCertDir holds tls.crt and tls.key of the metrics endpoint, which are reloaded when they change. Empty means
-	// a certificate that the process signs itself.
+	// MetricsCertDir holds tls.crt and tls.key of the metrics endpoint, which are reloaded when they change. Empty
+	// means a certificate that the process signs itself.
 	MetricsCertDir string
 
 	// RefusalsKept is how many refusals of all apps this process remembers; 0 is none.

@@ -60,8 +60,9 @@ func newReviewer(t *testing.T) *reviewer {
 			}
 			spec := review.Spec
 			review.Status.Allowed = r.allowed.Load() && spec.User == "prometheus" && len(spec.Extra["pod"]) == 1
-			if wanted := (authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"}); spec.ResourceAttributes == nil {
-				review.Status.Allowed = review.Status.Allowed && *spec.NonResourceAttributes == wanted
+			if asked := spec.NonResourceAttributes; asked != nil {
+				metrics := authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"}
+				review.Status.Allowed = review.Status.Allowed && *asked == metrics
 			}
 			answer(w, review)
 		})

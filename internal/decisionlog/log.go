@@ -30,8 +30,8 @@ var newline = []byte{'\n'}
 type Options struct {
 	// Out takes whole lines. Writes to it may block. nil writes none.
 	Out io.Writer
-	// Keep, if set, is called with every decision that refuses, and with every leak, before its line is written, whether
-	// or not there is an Out. It must not keep the strings.
+	// Keep, if set, is called with every decision that refuses, and with every leak, before its line is written,
+	// whether or not there is an Out. It must not keep the strings.
 	Keep func(d *Decision)
 	// All logs every decision, instead of refusals and Audit differences only.
 	All bool

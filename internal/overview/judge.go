@@ -133,7 +133,8 @@ func (a *App) judgePolicies(in *Input, app *v1alpha1.IMApp) {
 		case ready.Reason == v1alpha1.ReasonAppNotReady: // said of the app
 		case ready.Status == metav1.ConditionFalse:
 			a.find(Finding{
-				State: Doubtful, Object: name, Text: "The policy does not do all that it says.", Recorded: ready.Message,
+				State: Doubtful, Object: name, Recorded: ready.Message,
+				Text: "The policy does not do all that it says.",
 			})
 		default:
 			a.judgeProgrammed(name, policy.Status.Conditions)

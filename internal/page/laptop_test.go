@@ -19,8 +19,8 @@ func keyed(t *testing.T) (*Key, *http.Client) {
 	origin := &url.URL{Scheme: "http", Host: server.Listener.Addr().String()}
 	key := NewKey(origin)
 	handler, err := New(Options{
-		Identity: &viewers{Viewer{Name: "maria", Client: new(world).client(t), Tables: new(world).tables()}}, Origin: origin, Key: key, Zone: time.UTC, Now: time.Now,
-		Log: testr.New(t),
+		Identity: &viewers{Viewer{Name: "maria", Client: new(world).client(t), Tables: new(world).tables()}},
+		Origin:   origin, Key: key, Zone: time.UTC, Now: time.Now, Log: testr.New(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -30,8 +30,8 @@ func ListenUnix(ctx context.Context, path string) (net.Listener, error) {
 				conn.Close())
 		}
 	}
-	// The socket is made in a folder that is closed to others until its mode is right: connections that were made before
-	// would be accepted later.
+	// The socket is made in a folder that is closed to others until its mode is right: connections that were made
+	// before would be accepted later.
 	folder, err := os.MkdirTemp(filepath.Dir(path), ".page")
 	if err != nil {
 		return nil, err
@@ -46,6 +46,7 @@ func ListenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if l, ok := listener.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(false)
 	}
+	//nolint:gosec // the proxy in the same Pod is of the same group
 	if err := errors.Join(os.Chmod(made, 0o660), os.Rename(made, path)); err != nil {
 		return nil, errors.Join(err, os.Remove(made), listener.Close())
 	}

@@ -189,7 +189,8 @@ func qualify(prefix, name string) (string, error) {
 	if strings.HasPrefix(name, "system:") || strings.HasPrefix(prefix+name, "system:") {
 		return "", &Refusal{
 			Status: http.StatusForbidden,
-			Text:   "Names of users and groups that begin with system: belong to Kubernetes: the page does not take them.",
+			Text: "Names of users and groups that begin with system: belong to Kubernetes: the page does not " +
+				"take them.",
 			Advice: "Sign in as another user, or have the group renamed.",
 		}
 	}

@@ -127,7 +127,8 @@ func TestOneRequestAMinuteFindsOutWhetherAViewerCanBeImpersonated(t *testing.T) 
 }
 
 func TestReadOnlyViewerCannotWrite(t *testing.T) {
-	s, now := &apiServer{refusal: apierrors.NewForbidden(schema.GroupResource{Resource: "users"}, "maria", nil)}, time.Now()
+	resource := schema.GroupResource{Resource: "users"}
+	s, now := &apiServer{refusal: apierrors.NewForbidden(resource, "maria", nil)}, time.Now()
 	viewer, err := proxied(t, s, &now).Viewer(sends(http.Header{"X-Forwarded-User": {"maria"}}))
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +159,8 @@ func TestViewerWhomThePageMayNotImpersonateIsRefused(t *testing.T) {
 			t.Errorf("%s: viewer %+v, error %v", name, viewer, err)
 		}
 	}
-	s, now := &apiServer{refusal: apierrors.NewForbidden(schema.GroupResource{Group: "groupgate.io", Resource: "pruneruns"}, "", nil)}, time.Now()
+	resource := schema.GroupResource{Group: "groupgate.io", Resource: "pruneruns"}
+	s, now := &apiServer{refusal: apierrors.NewForbidden(resource, "", nil)}, time.Now()
 	if viewer, err := proxied(t, s, &now).Viewer(sends(http.Header{"X-Forwarded-User": {"maria"}})); err != nil ||
 		viewer.ReadOnly != "" {
 		t.Errorf("a viewer without rights: %+v, error %v", viewer, err)
@@ -188,7 +190,8 @@ func TestSocketIsForTheGroupAndIsRemoved(t *testing.T) {
 	if info, err := os.Lstat(path); err != nil || info.Mode() != os.ModeSocket|0o660 {
 		t.Errorf("info %v, error %v", info, err)
 	}
-	if _, err := ListenUnix(t.Context(), path); err == nil || !strings.Contains(err.Error(), "another process answers") {
+	_, err = ListenUnix(t.Context(), path)
+	if err == nil || !strings.Contains(err.Error(), "another process answers") {
 		t.Errorf("error %v", err)
 	}
 	if err := listener.Close(); err != nil {

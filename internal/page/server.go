@@ -117,7 +117,7 @@ func (s *server) handle(pattern string, page func(v *visit) (*view, error)) {
 		ctx, cancel := context.WithTimeout(r.Context(), maxVisit)
 		defer cancel()
 		v := s.visit(w, r.WithContext(ctx))
-		shown, err := s.ask(v, page)
+		shown, err := s.ask(v, page) //nolint:contextcheck // that of the request
 		switch {
 		case err != nil:
 			s.fail(v, err)

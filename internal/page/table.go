@@ -89,7 +89,11 @@ func (v *visit) listRuns(
 	if after != "" {
 		request.Param("continue", after)
 	}
-	data, err := request.DoRaw(ctx)
+	answer := request.Do(ctx)
+	if err := answer.Error(); err != nil { // that of Raw does not say what the API server said
+		return nil, fmt.Errorf("list the runs: %w", err)
+	}
+	data, err := answer.Raw()
 	if err != nil {
 		return nil, fmt.Errorf("list the runs: %w", err)
 	}

@@ -59,7 +59,8 @@ func TestActivityHasTheLastDay(t *testing.T) {
 	}
 	now = now.Add(-time.Second)
 	got, _ := counts.Activity("chat/prod")
-	if len(got.Intervals) != MaxIntervals || got.Intervals[0].Start != now.Truncate(IntervalLength).Add(-287*IntervalLength) {
+	first := now.Truncate(IntervalLength).Add(-(MaxIntervals - 1) * IntervalLength)
+	if len(got.Intervals) != MaxIntervals || got.Intervals[0].Start != first {
 		t.Errorf("%d intervals from %s", len(got.Intervals), got.Intervals[0].Start)
 	}
 	sum := uint64(0)

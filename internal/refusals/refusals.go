@@ -10,11 +10,14 @@ import (
 const Audience = "groupgate-replicas"
 
 const (
-	// DefaultLimit is how many refusals are answered without a limit, and MaxLimit how many are at most.
-	DefaultLimit, MaxLimit = 100, 1000
-	// IntervalLength is that of an [Interval], and MaxIntervals how many are kept: a day.
+	// DefaultLimit is how many refusals are answered without a limit.
+	DefaultLimit = 100
+	// MaxLimit is how many are answered at most.
+	MaxLimit = 1000
+	// IntervalLength is that of an [Interval].
 	IntervalLength = 5 * time.Minute
-	MaxIntervals   = 288
+	// MaxIntervals is how many are kept: those of a day.
+	MaxIntervals = 288
 )
 
 // Refusal is an account that was refused, or a leak.
@@ -93,17 +96,12 @@ func (f *Filter) limit() int {
 	return min(cmp.Or(max(f.Limit, 0), DefaultLimit), MaxLimit)
 }
 
-func (f *Filter) selects(r *Refusal) bool {
-	return (f.Group == "" || r.Group == f.Group) && (f.Account == "" || r.Account == f.Account) &&
-		(f.Before.IsZero() || r.Time.Before(f.Before))
-}
-
-// newest sorts refusals, newest first, and cuts them at the limit, but never between two of the same time: the next page
-// begins before the time of the last one. more says that there was something to cut.
-func (f *Filter) newest(all []Refusal) (page []Refusal, more bool) {
-	slices.SortStableFunc(all, func(a, b Refusal) int { return b.Time.Compare(a.Time) })
-	n := f.limit()
-	for n < len(all) && all[n].Time.Equal(all[n-1].Time) {
+// newest sorts refusals, newest first, and cuts them at the limit, but never between two of the same time: the next
+// page begins before the time of the last one. more says that there was something to cut.
+func newest[T any](all []T, limit int, at func(T) int64) (page []T, more bool) {
+	slices.SortStableFunc(all, func(a, b T) int { return cmp.Compare(at(b), at(a)) })
+	n := limit
+	for n < len(all) && at(all[n]) == at(all[n-1]) {
 		n++
 	}
 	if n >= len(all) {
@@ -120,6 +118,6 @@ func Merge(answers []Refusals, f Filter) (merged []Refusal, more bool) {
 		// This replica may have older ones, which are behind its own last one.
 		more = more || len(answers[i].Refusals) >= f.limit()
 	}
-	merged, cut := f.newest(merged)
+	merged, cut := newest(merged, f.limit(), func(r Refusal) int64 { return r.Time.UnixNano() })
 	return merged, more || cut
 }

@@ -24,6 +24,7 @@ type Ring struct {
 	// records grow up to capacity; from then on the oldest one is at next.
 	records   []record
 	next      int
+	last      record                           // the newest, for its names
 	forgotten map[unique.Handle[string]]uint64 // by app
 }
 
@@ -42,7 +43,11 @@ type record struct {
 
 // NewRing remembers up to capacity refusals from now on; none if that is 0.
 func NewRing(capacity int, replica string, now time.Time) *Ring {
-	return &Ring{replica: replica, since: now, capacity: capacity, forgotten: map[unique.Handle[string]]uint64{}}
+	none := unique.Make("")
+	return &Ring{
+		replica: replica, since: now, capacity: capacity, forgotten: map[unique.Handle[string]]uint64{},
+		last: record{app: none, group: none, policy: none, message: none},
+	}
 }
 
 // Keep remembers a decision that refuses. The oldest one makes way for it.
@@ -54,13 +59,15 @@ func (r *Ring) Keep(d *decisionlog.Decision) {
 	if d.Operator == "" {
 		ids = strings.Clone(ids) // nothing was joined
 	}
-	kept := record{
-		time: d.Time.UnixNano(), app: unique.Make(d.App), group: unique.Make(d.Group), policy: unique.Make(d.Policy),
-		message: unique.Make(d.Message), account: ids[:len(d.Account)], operator: ids[len(d.Account):],
-		code: d.Code, groupType: d.GroupType, trigger: d.Trigger, reason: d.Reason, leak: d.Leak,
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	kept := record{
+		time: d.Time.UnixNano(), app: intern(r.last.app, d.App), group: intern(r.last.group, d.Group),
+		policy: intern(r.last.policy, d.Policy), message: intern(r.last.message, d.Message),
+		account: ids[:len(d.Account)], operator: ids[len(d.Account):],
+		code: d.Code, groupType: d.GroupType, trigger: d.Trigger, reason: d.Reason, leak: d.Leak,
+	}
+	r.last = kept
 	if len(r.records) < r.capacity {
 		r.records = append(r.records, kept)
 		return
@@ -70,24 +77,35 @@ func (r *Ring) Keep(d *decisionlog.Decision) {
 	r.next = (r.next + 1) % r.capacity
 }
 
+// intern returns the handle of a name, which often is the one of the record before.
+func intern(last unique.Handle[string], name string) unique.Handle[string] {
+	if last.Value() == name {
+		return last
+	}
+	return unique.Make(name)
+}
+
 // Refusals returns those of an app, "namespace/name".
 func (r *Ring) Refusals(app string, f Filter) Refusals {
-	key := unique.Make(app)
+	key, group := unique.Make(app), unique.Make(f.Group)
+	var all []record
 	r.mu.Lock()
-	answer := Refusals{Replica: r.replica, Since: r.since, Capacity: r.capacity, Forgotten: r.forgotten[key]}
-	all := []Refusal{}
+	answer := Refusals{
+		Replica: r.replica, Since: r.since, Capacity: r.capacity, Forgotten: r.forgotten[key], Refusals: []Refusal{},
+	}
 	for i := range r.records {
-		// The newest one is before next.
+		// The newest one is before next, so that they are nearly in order.
 		kept := &r.records[(r.next-1-i+2*len(r.records))%len(r.records)]
-		if kept.app != key {
-			continue
-		}
-		if refusal := kept.refusal(); f.selects(&refusal) {
-			all = append(all, refusal)
+		if kept.app == key && (f.Group == "" || kept.group == group) && (f.Account == "" || kept.account == f.Account) &&
+			(f.Before.IsZero() || kept.time < f.Before.UnixNano()) {
+			all = append(all, *kept)
 		}
 	}
 	r.mu.Unlock()
-	answer.Refusals, _ = f.newest(all)
+	page, _ := newest(all, f.limit(), func(r record) int64 { return r.time })
+	for i := range page {
+		answer.Refusals = append(answer.Refusals, page[i].refusal())
+	}
 	return answer
 }
 

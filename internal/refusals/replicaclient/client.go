@@ -33,8 +33,8 @@ const (
 
 // Options say where the replicas are, and who asks them.
 type Options struct {
-	// URLs are those of the metrics endpoints, such as https://groupgate-metrics.groupgate-system.svc:8080. Each host is
-	// resolved to all of its addresses. Without any, the Pods of the manager are reached through the API server.
+	// URLs are those of the metrics endpoints, such as https://groupgate-replicas.groupgate-system.svc:8080. Each host
+	// is resolved to all of its addresses. Without any, the Pods of the manager are reached through the API server.
 	URLs []string
 	// CAFile has the certificates that verify those of the URLs, and is read for each question.
 	CAFile string
@@ -104,6 +104,9 @@ type Problem struct {
 	// Message is one sentence or more that say why, and what to do.
 	Message string `json:"message"`
 }
+
+// problem is an error whose text is the message of a Problem.
+func problem(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
 // Refusals asks for the refusals of an app. Merge of package refusals joins them.
 func (c *Client) Refusals(
@@ -240,7 +243,7 @@ func (c *Client) headers(ctx context.Context) (http.Header, error) {
 	if c.options.Token != nil {
 		token, err := c.options.Token()
 		if err != nil {
-			return nil, fmt.Errorf("The token for the replicas cannot be read: %w.", err) //nolint:revive,staticcheck // a Problem
+			return nil, problem("The token for the replicas cannot be read: %w.", err)
 		}
 		headers.Set("Authorization", "Bearer "+token)
 	} else {
@@ -270,10 +273,10 @@ func identityOf(ctx context.Context, config *rest.Config) (http.Header, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("The identity of the kubeconfig cannot be used: %w.", err) //nolint:revive,staticcheck // a Problem
+		return nil, problem("The identity of the kubeconfig cannot be used: %w.", err)
 	}
 	if !strings.HasPrefix(sent.Get("Authorization"), "Bearer ") {
-		return nil, errors.New("The kubeconfig has no bearer token, and replicas recognise nothing else: " + //nolint:revive,staticcheck // a Problem
+		return nil, problem("The kubeconfig has no bearer token, and replicas recognise nothing else: " +
 			"use one with a token, for instance of `kubectl create token`.")
 	}
 	headers := http.Header{}

@@ -31,12 +31,13 @@ const (
 func (c *Client) pods(ctx context.Context) ([]endpoint, error) {
 	core, err := corev1client.NewForConfig(c.options.Config)
 	if err != nil {
-		return nil, fmt.Errorf("The cluster cannot be reached: %w.", err) //nolint:revive,staticcheck // a Problem
+		return nil, problem("The cluster cannot be reached: %w.", err)
 	}
 	list, err := core.Pods(c.options.Namespace).List(ctx, metav1.ListOptions{LabelSelector: podLabel})
 	if err != nil {
-		return nil, fmt.Errorf("The Pods of the manager cannot be listed: %w. It takes the rights to list pods and to "+ //nolint:revive,staticcheck // a Problem
-			"create pods/portforward in namespace %s, or the URLs of the replicas.", err, c.options.Namespace)
+		return nil, problem("The Pods of the manager cannot be listed: %w. It takes the rights to "+
+			"list pods, and to create and get pods/portforward, in namespace %s, or the URLs of the replicas.",
+			err, c.options.Namespace)
 	}
 	var found []endpoint
 	for i := range list.Items {
@@ -52,7 +53,7 @@ func (c *Client) pods(ctx context.Context) ([]endpoint, error) {
 		}))
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("No Pod of the manager runs in namespace %s: "+ //nolint:revive,staticcheck // a Problem
+		return nil, problem("No Pod of the manager runs in namespace %s: "+
 			"name the namespace that it was installed in.", c.options.Namespace)
 	}
 	return found, nil
@@ -124,7 +125,7 @@ func dialPod(config *rest.Config, target *url.URL) (httpstream.Connection, error
 func openTunnel(dial func() (httpstream.Connection, error), port int32) (net.Conn, error) {
 	connection, err := dial()
 	if err != nil {
-		return nil, fmt.Errorf("no tunnel to the Pod: %w (it takes the right to create pods/portforward)", err)
+		return nil, fmt.Errorf("no tunnel to the Pod: %w (it takes the rights to create and get pods/portforward)", err)
 	}
 	headers := http.Header{}
 	headers.Set(corev1.PortHeader, strconv.Itoa(int(port)))

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -37,7 +36,8 @@ func (c *Client) endpoints(ctx context.Context, headers http.Header) ([]endpoint
 		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
 		if err != nil {
 			problems = append(problems, Problem{Message: fmt.Sprintf(
-				"The host %s was not found: %v. Is there such a Service, and a replica that is ready?", u.Hostname(), err)})
+				"The host %s was not found: %v. Is there such a Service, and a replica that is ready?",
+				u.Hostname(), err)})
 			continue
 		}
 		for _, address := range addresses {
@@ -67,25 +67,27 @@ func atAddress(u *url.URL, address string, roots *x509.CertPool) endpoint {
 		},
 		DisableKeepAlives: true,
 	}
-	return endpoint{name: address, url: "https://" + u.Host, transport: transport, close: transport.CloseIdleConnections}
+	return endpoint{
+		name: address, url: "https://" + u.Host, transport: transport, close: transport.CloseIdleConnections,
+	}
 }
 
 // roots returns what verifies the replicas, nil if nothing needs to: the token is of no use to others.
 func (c *Client) roots(headers http.Header) (*x509.CertPool, error) {
 	if c.options.CAFile == "" {
 		if !onlyForReplicas(strings.TrimPrefix(headers.Get("Authorization"), "Bearer ")) {
-			return nil, fmt.Errorf("The token is good for more than the replicas, so it is not sent to one that is "+ //nolint:revive,staticcheck // a Problem
+			return nil, problem("The token is good for more than the replicas, so it is not sent to one that is "+
 				"not verified: give it the one audience %s, or set a CA file.", refusals.Audience)
 		}
 		return nil, nil
 	}
 	text, err := os.ReadFile(c.options.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("The CA file of the replicas cannot be read: %w.", err) //nolint:revive,staticcheck // a Problem
+		return nil, problem("The CA file of the replicas cannot be read: %w.", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, errors.New("The CA file of the replicas has no certificate in PEM.") //nolint:revive,staticcheck // a Problem
+		return nil, problem("The CA file of the replicas has no certificate in PEM.")
 	}
 	return roots, nil
 }
