@@ -17,7 +17,7 @@ import (
 
 func condition(kind, reason, message string) metav1.Condition {
 	return metav1.Condition{
-		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message,
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message, ObservedGeneration: 1,
 		LastTransitionTime: metav1.NewTime(noon.Add(-3 * time.Hour)),
 	}
 }
@@ -29,7 +29,8 @@ func closed() *world {
 	policy := &v1alpha1.GroupPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: "vip", Generation: 1},
 		Spec: v1alpha1.GroupPolicySpec{
-			AppRef: v1alpha1.AppReference{Name: "prod"}, Join: &v1alpha1.JoinSection{Mode: v1alpha1.JoinModeEnforce},
+			AppRef: v1alpha1.AppReference{Name: "prod"},
+			Join:   &v1alpha1.JoinSection{Mode: v1alpha1.JoinModeEnforce, Allow: &v1alpha1.AccountSelector{}},
 		},
 	}
 	policy.Status.ObservedGeneration, policy.Status.Conditions = 1, []metav1.Condition{ready, programmed}

@@ -394,6 +394,7 @@ var chineseWords = map[string]string{
 	"Callbacks are believed without a signature.":                          "回调未经签名验证即被采信。",
 	"The callbacks are refused, and the vendor then admits every account.": "回调被拒收，IM 后台因此放行所有账号。",
 	"Which replicas enforce it is not known.":                              "无法得知哪些副本正在执行。",
+	"It was edited, and which replicas enforce the edit is not known yet.": "它已被修改，尚不知道哪些副本已按修改后的内容执行。",
 	"Not every replica enforces it as it is written.":                      "并非所有副本都已按所写内容执行。",
 	"The policies are not known.":                                          "无法读取策略。",
 	"The leader has not looked at the policy yet.":                         "主副本尚未处理该策略。",
