@@ -37,6 +37,8 @@ var chineseWords = map[string]string{
 	"The API server gave no answer that can be shown.": "API Server 没有给出可以显示的应答。",
 	"Try again in a minute.":                           "请在一分钟后重试。",
 	"The cluster cannot be reached.":                   "无法连接集群。",
+	"It is not known whether your decision arrived.":   "无法得知您的决定是否已送达。",
+	"Look at the run again: it says what was decided.": "请重新查看该任务，其中会显示已做出的决定。",
 
 	// Refused requests
 	"This is not the address of the page.":                                   "这不是本页面的地址。",
