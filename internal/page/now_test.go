@@ -147,6 +147,25 @@ func TestNowSaysWhatWaits(t *testing.T) {
 	expect(t, body, "2 plans wait for approval.", "in 4 hours", `href="/waiting"`)
 }
 
+// TestPlansThatWereNotReadMayWait reads plans that are all void, of more than a page reads.
+func TestPlansThatWereNotReadMayWait(t *testing.T) {
+	w := closed()
+	run := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: "void"}}
+	run.Status.AwaitsApproval = true
+	run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(noon.Add(-30 * time.Hour))}
+	w.objects, w.more = append(w.objects, run), true
+	for path, fine := range map[string]string{
+		"/": "No plan waits for approval.", "/waiting": "No plan waits for a person.",
+	} {
+		_, body := w.visit(t, path, "en")
+		expect(t, body, "How many plans wait is not known.", "!"+fine)
+		w.more = false
+		_, body = w.visit(t, path, "en")
+		expect(t, body, "!How many plans wait is not known.", fine)
+		w.more = true
+	}
+}
+
 func TestNowOfAnEmptyCluster(t *testing.T) {
 	for _, language := range []string{"en", "zh-CN"} {
 		status, body := new(world).visit(t, "/", language)
