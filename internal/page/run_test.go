@@ -465,6 +465,16 @@ func TestHostileIdsStayText(t *testing.T) {
 	}
 }
 
+func TestRunsOfWhatIsNoNamespace(t *testing.T) {
+	for _, app := range []string{"../prod", "/prod", "a b/prod"} {
+		status, body := new(world).visit(t, address("/runs", "app", app), "en")
+		if status != http.StatusNotFound {
+			t.Errorf("status %d for %q", status, app)
+		}
+		expect(t, body, "There is no such app here.", "!The cluster cannot be reached.")
+	}
+}
+
 func TestRunsArePagedAndFiltered(t *testing.T) {
 	s := newSite(t)
 	for i := range perPage + 2 {
