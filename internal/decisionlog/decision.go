@@ -11,28 +11,31 @@ const Version = 1
 
 // Decision is about one account that would join one group, or about a leak.
 type Decision struct {
-	// Leak says that the account is in the group already, and should not be. Its Trigger is one that it was judged by.
-	Leak bool
 	Time time.Time
 	// App is the "namespace/name" of the IMApp.
-	App       string
-	Group     string
-	GroupType policy.GroupType
+	App   string
+	Group string
 	// Account would join; Operator invites or adds it, and is empty for an application.
 	Account, Operator string
-	Trigger           policy.Trigger
-	Admitted          bool
-	Reason            policy.Reason
 	// Policy is the name of the one that decided, empty if none did. It is in the namespace of the app.
 	Policy string
-	// Code is that of the answer about this account, 0 if it is admitted.
-	Code int32
 	// Message is that of the answer about this account, empty unless it reaches the client. Lines do not have it.
 	Message string
 	// Audit is the other verdict, which sections in mode Audit would have caused, if there is one.
 	Audit Difference
 	// Snapshot is the hash of the snapshot that was in force.
 	Snapshot uint64
+
+	// The small fields are together: a callback copies a decision into the queue, and thousands may wait there.
+
+	// Code is that of the answer about this account, 0 if it is admitted.
+	Code      int32
+	GroupType policy.GroupType
+	Trigger   policy.Trigger
+	Reason    policy.Reason
+	Admitted  bool
+	// Leak says that the account is in the group already, and should not be. Its Trigger is one that it was judged by.
+	Leak bool
 }
 
 // Difference is the verdict if sections in mode Audit spoke as well. It is zero if that would be the same.

@@ -79,11 +79,6 @@ func (s *server) decide(v *visit) (*view, error) {
 	if !slices.Contains([]runs.Verb{runs.Approve, runs.Deny, runs.Undo}, verb) {
 		return nil, noSuchPage()
 	}
-	if v.ReadOnly != "" {
-		return nil, &Refusal{
-			Status: http.StatusForbidden, Text: v.ReadOnly, Advice: "Nothing was decided.",
-		}
-	}
 	run, err := s.readRun(v)
 	if err != nil {
 		return nil, err

@@ -121,7 +121,9 @@ func (s *site) clients() *Clients {
 		})
 	})
 	mapper := apimeta.NewDefaultRESTMapper(nil)
-	mapper.Add(v1alpha1.GroupVersion.WithKind("PruneRun"), apimeta.RESTScopeNamespace)
+	for _, kind := range []string{"IMApp", "AccountList", "GroupPolicy", "PruneRun"} {
+		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
+	}
 	mapper.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"), apimeta.RESTScopeRoot)
 	scheme := runtime.NewScheme() // which NewClients adds to
 	must(s.t, clientgoscheme.AddToScheme(scheme))
