@@ -76,6 +76,7 @@ var sections = []section{
 	{"evict-edit", (*bench).evictEdit, true},
 	{"evict-beside", (*bench).evictBeside, true},
 	{"evict-round", (*bench).evictRound, true},
+	{"page", (*bench).page, true},
 }
 
 // bench is one run.

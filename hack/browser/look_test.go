@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 
@@ -12,11 +13,15 @@ import (
 
 // shown are all pages, by the name of their picture.
 func (w *world) shown(run *v1alpha1.PruneRun) map[string]string {
-	return map[string]string{"now": "/", "missing": pathOf(run) + "/nowhere"}
+	group := url.QueryEscape(run.Spec.GroupID)
+	return map[string]string{
+		"now": "/", "waiting": "/waiting", "runs": "/runs", "run": pathOf(run), "refused": "/refused",
+		"settings": "/settings",
+		"group":    "/group?app=" + app + "&group=" + group,
+		"ask":      "/ask?app=" + app + "&group=" + group + "&account=mallory",
+		"missing":  "/nowhere",
+	}
 }
-
-// pathOf is the page of a run.
-func pathOf(run *v1alpha1.PruneRun) string { return "/runs/" + run.Namespace + "/" + run.Name }
 
 // Every page is in order for screen readers and eyes, on a wide window and a small phone, by day and by night, in both
 // languages; loads nothing but itself and one stylesheet; and is small.
@@ -53,8 +58,9 @@ func (x *tab) fits() {
 		Page   int `json:"page"`
 		Window int `json:"window"`
 	}
-	if w := ask(x, chromedp.Evaluate[widths](
-		`({page: document.documentElement.scrollWidth, window: document.documentElement.clientWidth})`)); w.Page > w.Window {
+	w := ask(x, chromedp.Evaluate[widths](
+		`({page: document.documentElement.scrollWidth, window: document.documentElement.clientWidth})`))
+	if w.Page > w.Window {
 		x.t.Errorf("%s is %d pixels wide, in a window of %d\n%s", x.at(), w.Page, w.Window, x.state())
 	}
 }
@@ -80,6 +86,27 @@ func (x *tab) loadsLittle() {
 	}
 	if size := len(ask(x, chromedp.OuterHTML(chromedp.CSS("html")))); size > most {
 		x.t.Errorf("%s has %d bytes", x.at(), size)
+	}
+}
+
+// Without a mouse: every link and button is reached with Tab, shows that it has the focus, and works with Enter.
+func TestDenyByKeyboard(t *testing.T) {
+	w := newWorld(t)
+	const group = "club-lyon"
+	w.plan(t, group)
+	x := w.open(t, maria, habits{})
+	x.press("Skip to the content")
+	x.tabTo("Waiting")
+	x.follow(chromedp.KeyEvent(kb.Enter))
+	x.tabTo(group)
+	x.follow(chromedp.KeyEvent(kb.Enter))
+	x.tabTo("Approve")
+	x.press("") // the reason to deny, and not the one to approve
+	x.do(chromedp.KeyEvent("by keyboard"))
+	x.tabTo("Deny")
+	x.follow(chromedp.KeyEvent(kb.Enter))
+	if reason := w.await(t, group, v1alpha1.ReasonDenied).Status.Decisions.Denied.Reason; reason != "by keyboard" {
+		t.Errorf("the reason is %q", reason)
 	}
 }
 
@@ -110,7 +137,8 @@ func (x *tab) press(words string) {
 	}
 	f := ask(x, chromedp.Evaluate[focus](`(() => {
 		const e = document.activeElement, style = getComputedStyle(e)
-		return {text: (e.innerText ?? "").trim(), tag: e.tagName, outline: style.outlineStyle, width: parseFloat(style.outlineWidth)}
+		return {text: (e.innerText ?? "").trim(), tag: e.tagName, outline: style.outlineStyle,
+			width: parseFloat(style.outlineWidth)}
 	})()`))
 	if f.Tag != "BODY" && (f.Outline == "none" || f.Width < 2) {
 		x.t.Errorf("%s: the focus on %s %q cannot be seen: outline %s %gpx", x.at(), f.Tag, f.Text, f.Outline, f.Width)

@@ -45,7 +45,7 @@ var started = sync.OnceValues(func() (context.Context, error) {
 	}
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...) // ended by closeBrowser
 	browser, _ := chromedp.NewContext(allocator)
-	closeBrowser = func() { _ = chromedp.Cancel(browser) } // with its children; nothing is left to be done about an error
+	closeBrowser = func() { _ = chromedp.Cancel(browser) } // nothing is left to be done about an error
 	return browser, chromedp.Do(browser)
 })
 
@@ -155,7 +155,7 @@ func (x *tab) check() {
 }
 
 // patience is how long a tab waits for something.
-const patience = 30 * time.Second
+const patience = 20 * time.Second
 
 // do acts on the page.
 func (x *tab) do(actions ...action) {
@@ -267,7 +267,13 @@ func (x *tab) click(what string) int {
 // fill types into the field of that name.
 func (x *tab) fill(name, value string) {
 	x.t.Helper()
-	field := `(//input|//textarea)[@name=` + quoted(name) + ` and not(@type="hidden")]`
+	x.fillIn("//main", name, value)
+}
+
+// fillIn is fill for a field within something.
+func (x *tab) fillIn(within, name, value string) {
+	x.t.Helper()
+	field := within + `//*[(self::input or self::textarea) and @name=` + quoted(name) + ` and not(@type="hidden")]`
 	x.do(chromedp.Clear(field), chromedp.SendKeys(field, value))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -32,6 +33,10 @@ type world struct {
 	backend  *lab.Backend
 	log      lab.Log
 	replicas []*lab.Manager
+	// certificates is the folder with the certificate of the replicas, and of those that a test adds: pages ask these
+	// instead.
+	certificates string
+	replicaURLs  []string
 
 	mu    sync.Mutex
 	pages map[string]*lab.Page // by viewer
@@ -49,20 +54,29 @@ var theWorld = sync.OnceValues(func() (*world, error) {
 	if _, err := w.Kubectl(ctx, "", "apply", "--server-side", "-k", "config/samples"); err != nil {
 		return w, err
 	}
-	if _, err := w.Kubectl(ctx, lab.App{}.Manifests(), "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
+	if _, err := w.Kubectl(ctx, lab.App{}.Manifests(), "apply", "--server-side", "--force-conflicts", "-f",
+		"-"); err != nil {
 		return w, err
 	}
 	for _, grant := range [][2]string{
-		{maria, "groupgate-prune-approver"}, {maria, "view"}, {viktor, "view"},
+		{maria, "groupgate-prune-approver"}, {maria, "groupgate-policy-viewer"}, {viktor, "groupgate-policy-viewer"},
 	} {
 		if _, err := w.Kubectl(ctx, "", "create", "rolebinding", grant[0]+"-"+grant[1], "--clusterrole="+grant[1],
 			"--serviceaccount="+namespace+":"+grant[0]); err != nil {
 			return w, err
 		}
 	}
+	var err error
+	if w.certificates, err = os.MkdirTemp("", "groupgate-browser-"); err != nil {
+		return w, err
+	}
+	flags, err := lab.SecureMetrics(w.certificates)
+	if err != nil {
+		return w, err
+	}
+	flags = slices.Concat(lab.FastElection, flags, []string{"--shutdown-delay=0s"})
 	for range 2 {
-		replica, err := w.StartManager(&w.log, "",
-			append(slices.Clone(lab.FastElection), "--shutdown-delay=0s", "--metrics-secure=true")...)
+		replica, err := w.StartManager(&w.log, "", flags...)
 		if err != nil {
 			return w, err
 		}
@@ -109,7 +123,7 @@ func (w *world) end() error {
 	for _, replica := range w.replicas {
 		errs = append(errs, replica.Stop(time.Minute))
 	}
-	return errors.Join(append(errs, w.backend.Close())...)
+	return errors.Join(append(errs, w.backend.Close(), os.RemoveAll(w.certificates))...)
 }
 
 // page is the URL of the page that a viewer has started on a laptop.
@@ -124,7 +138,15 @@ func (w *world) page(t *testing.T, viewer string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := []string{"--namespace=" + namespace, "--time-zone=Europe/Berlin"}
+	replicas := w.replicas
+	if w.replicaURLs != nil {
+		replicas = nil
+	}
+	flags := append(lab.ReplicaFlags(w.certificates, replicas...),
+		"--namespace="+namespace, "--time-zone=Europe/Berlin")
+	for _, url := range w.replicaURLs {
+		flags = append(flags, "--replicas-url="+url)
+	}
 	page, err := lab.StartPage(t.Context(), &w.log, w.Binary, kubeconfig, flags...)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +172,9 @@ func (w *world) plan(t *testing.T, group string, silent ...string) *v1alpha1.Pru
 	_, spec := lab.DemoGroups()
 	spec.ID = group
 	if len(silent) > 0 {
-		spec.Members = []emulator.MemberSpec{{Prefix: "busy-", Count: lab.ClubSeats - 1 - len(silent), JoinedAgo: "2d"}}
+		spec.Members = []emulator.MemberSpec{{
+			Prefix: "busy-", Count: lab.ClubSeats - 1 - len(silent), JoinedAgo: "100d", SpokeAgo: "2d",
+		}}
 		for i, account := range silent {
 			spec.Members = append(spec.Members, emulator.MemberSpec{
 				Accounts: []string{account}, JoinedAgo: fmt.Sprintf("%dd", 200-i),

@@ -90,6 +90,8 @@ func show(ctx context.Context, n *narrator, s *stage, once bool) error {
 		return errors.New("the manager has ended")
 	case <-s.backend.Done():
 		return errors.New("the emulator has ended")
+	case <-s.page.Done():
+		return errors.New("the page has ended")
 	}
 }
 
@@ -109,6 +111,7 @@ type stage struct {
 	log      *os.File // of both processes
 	manager  *lab.Manager
 	backend  *lab.Emulator
+	page     *lab.Page
 }
 
 // set brings up the control plane, installs the manifests and starts the two processes.
@@ -159,7 +162,12 @@ func (s *stage) set(ctx context.Context) (err error) {
 func (s *stage) startManager(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if s.manager, err = s.StartManager(s.log, "", "--shutdown-delay=0s", "--log-format=console"); err != nil {
+	secured, err := lab.SecureMetrics(s.dir)
+	if err != nil {
+		return err
+	}
+	flags := append(secured, "--shutdown-delay=0s", "--log-format=console")
+	if s.manager, err = s.StartManager(s.log, "", flags...); err != nil {
 		return err
 	}
 	if err := s.manager.AwaitReady(ctx); err != nil {
@@ -172,6 +180,7 @@ func (s *stage) startManager(ctx context.Context) (err error) {
 func (s *stage) invite() {
 	n := s.narrator
 	n.begin("Your turn: everything stays up until Ctrl-C")
+	n.say("maria's page   %s\n", n.bold(s.page.URL))
 	n.say("%s", strings.Join([]string{
 		"export KUBECONFIG=" + s.Kubeconfig,
 		"export PATH=" + filepath.Dir(s.KubectlPath()) + ":$PATH",
@@ -187,7 +196,6 @@ func (s *stage) invite() {
 		"kubectl describe pruneruns -n chat",
 		"curl -s $E/",
 		"curl -s $E/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
-		"curl -s " + s.manager.MetricsURL + " | grep ^groupgate_",
 		"tail -f " + s.log.Name(),
 	}, "\n"))
 }
@@ -195,6 +203,9 @@ func (s *stage) invite() {
 // clear ends all processes, the last one first.
 func (s *stage) clear() error {
 	var errs []error
+	if s.page != nil {
+		errs = append(errs, s.page.Stop(30*time.Second))
+	}
 	if s.manager != nil {
 		errs = append(errs, s.manager.Stop(30*time.Second))
 	}

@@ -14,6 +14,7 @@ const group, seats = lab.VIPGroup, lab.VIPSeats
 func tell(ctx context.Context, n *narrator, s *stage) error {
 	for _, chapter := range []func(context.Context, *narrator, *stage){
 		declare, join, inviteSome, edit, fill, enforce, await, approve, stayOut, undo, failOpen, evict, correct,
+		look,
 	} {
 		if chapter(ctx, n, s); n.err != nil {
 			return n.err

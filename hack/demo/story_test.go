@@ -46,6 +46,7 @@ func TestStory(t *testing.T) {
 		result("jared in backstage-1", "a member"),
 		"The list was wrong: it is corrected, then the eviction is undone\n",
 		result("sam in backstage-1", "a member"),
+		result(`the page says "1 plan waits for approval."`, "true"),
 		"That was the whole story.\n",
 	} {
 		_, after, found := strings.Cut(rest, want)

@@ -161,6 +161,7 @@ func (w *refusalWorld) client(o replicaclient.Options) *replicaclient.Client {
 	if o.URLs == nil {
 		o.URLs = w.urls
 	}
+	o.Patience = patience
 	client, err := replicaclient.New(o)
 	if err != nil {
 		w.t.Fatal(err)

@@ -155,10 +155,11 @@ func (c *ControlPlane) ManagerKubeconfig(server string) (path string, err error)
 	return path, err
 }
 
-// AccountKubeconfig makes a ServiceAccount, unless it is there, and returns the path of a kubeconfig with a token of it,
-// which is valid for a day. Replicas authenticate tokens, and no client certificates.
+// AccountKubeconfig makes a ServiceAccount, unless it is there, and returns the path of a kubeconfig with a token of
+// it, which is valid for a day. Replicas authenticate tokens, and no client certificates.
 func (c *ControlPlane) AccountKubeconfig(ctx context.Context, namespace, name string) (path string, err error) {
-	account := fmt.Sprintf("apiVersion: v1\nkind: ServiceAccount\nmetadata: {namespace: %s, name: %s}\n", namespace, name)
+	account := fmt.Sprintf("apiVersion: v1\nkind: ServiceAccount\nmetadata: {namespace: %s, name: %s}\n",
+		namespace, name)
 	if _, err := c.Kubectl(ctx, account, "apply", "--server-side", "-f", "-"); err != nil {
 		return "", err
 	}

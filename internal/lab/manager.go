@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	certutil "k8s.io/client-go/util/cert"
 )
 
 // Manager is a `groupgate manager` process on loopback, over plain HTTP.
@@ -58,6 +62,36 @@ func (w *World) StartManager(log io.Writer, server string, flags ...string) (*Ma
 		MetricsURL:  "http://" + addresses[1] + "/metrics",
 		ReadyURL:    "http://" + addresses[2] + "/readyz",
 	}, nil
+}
+
+// SecureMetrics writes a certificate for loopback into dir, and returns the flags of managers that serve their metrics
+// with it, to those who may read them.
+func SecureMetrics(dir string) (flags []string, err error) {
+	cert, key, err := certutil.GenerateSelfSignedCertKey("localhost", nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	for name, text := range map[string][]byte{"tls.crt": cert, "tls.key": key} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return nil, fmt.Errorf("write a certificate: %w", err)
+		}
+	}
+	return []string{"--metrics-secure=true", "--metrics-cert-dir=" + dir}, nil
+}
+
+// ReplicaFlags are those with which tools find these managers, which have the flags of SecureMetrics(dir).
+func ReplicaFlags(dir string, managers ...*Manager) []string {
+	flags := []string{"--replicas-ca-file=" + filepath.Join(dir, "tls.crt")}
+	for _, m := range managers {
+		flags = append(flags, "--replicas-url="+m.ReplicaURL())
+	}
+	return flags
+}
+
+// ReplicaURL is the base of what a manager with the flags of SecureMetrics serves besides its metrics.
+func (m *Manager) ReplicaURL() string {
+	address := strings.TrimSuffix(strings.TrimPrefix(m.MetricsURL, "http://127.0.0.1"), "/metrics")
+	return "https://localhost" + address
 }
 
 // Ready asks the readiness probe.

@@ -162,8 +162,8 @@ func (v *visit) earlier(ctx context.Context, run *v1alpha1.PruneRun, version str
 		return nil
 	}
 	var list v1alpha1.PruneRunList
-	err := v.Client.List(ctx, &list, client.InNamespace(run.Namespace), client.MatchingFields{"metadata.name": run.Name},
-		&client.ListOptions{Raw: &metav1.ListOptions{
+	err := v.Client.List(ctx, &list, client.InNamespace(run.Namespace),
+		client.MatchingFields{"metadata.name": run.Name}, &client.ListOptions{Raw: &metav1.ListOptions{
 			ResourceVersion: version, ResourceVersionMatch: metav1.ResourceVersionMatchExact,
 		}})
 	if err != nil || len(list.Items) != 1 || list.Items[0].UID != run.UID {

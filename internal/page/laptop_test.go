@@ -104,3 +104,50 @@ func TestCookieIsForThisSiteAndNotForScripts(t *testing.T) {
 		t.Errorf("redirected to %q", got)
 	}
 }
+
+func TestPageOnALaptopRefusesOthers(t *testing.T) {
+	key, browser := keyed(t)
+	if status, _ := key.visit(t, browser, key.URL()); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	cookie := browser.Jar.Cookies(&key.address)[0]
+	port := key.address.Port()
+	const refused, elsewhere = http.StatusForbidden, http.StatusMisdirectedRequest
+	right := cookie.String()
+	for name, tc := range map[string]struct {
+		host, path, cookie string
+		want               int
+	}{
+		"the browser of the user":        {cookie: right, want: http.StatusOK},
+		"a cookie before the right one":  {cookie: cookie.Name + "=x; " + right, want: http.StatusOK},
+		"no cookie":                      {want: refused},
+		"the key as a cookie":            {cookie: cookie.Name + "=" + key.printed, want: refused},
+		"the cookie of another page":     {cookie: "groupgate-1=" + cookie.Value, want: refused},
+		"a key that is wrong":            {path: "/?key=" + strings.Repeat("A", 26), want: refused},
+		"an empty key":                   {path: "/?key=", want: refused},
+		"a key elsewhere":                {path: "/runs?key=" + key.printed, want: refused},
+		"two keys":                       {path: "/?key=" + key.printed + "&key=x", want: http.StatusBadRequest},
+		"the cookie as a key":            {path: "/?key=" + cookie.Value, want: refused},
+		"a name that points to loopback": {host: "evil.example:" + port, cookie: right, want: elsewhere},
+		"localhost":                      {host: "localhost:" + port, cookie: right, want: elsewhere},
+		"another port":                   {host: "127.0.0.1:1", cookie: right, want: elsewhere},
+		"no port":                        {host: "127.0.0.1", cookie: right, want: elsewhere},
+	} {
+		if tc.path == "" {
+			tc.path = "/runs"
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, key.address.String()+tc.path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = tc.host
+		r.Header.Set("Cookie", tc.cookie)
+		response, err := (&http.Client{}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = response.Body.Close(); response.StatusCode != tc.want {
+			t.Errorf("%s: status %d, want %d", name, response.StatusCode, tc.want)
+		}
+	}
+}

@@ -280,11 +280,11 @@ func (s *server) addForms(v *visit, data *runView, after *sent) error {
 		data.NoForms = v.T(v.ReadOnly)
 		return nil
 	}
-	allowed, err := v.mayDecide(data.PruneRun)
+	allowed, failure := v.mayDecide(data.PruneRun)
 	switch {
-	case err != nil:
+	case failure != nil:
 		data.NoForms = v.T("It is not known whether you may decide about this run.")
-		data.Unknown = err.Error()
+		data.Unknown = failure.Error()
 		return nil
 	case !allowed:
 		data.NoForms = v.T("You may look at this run, and not decide about it.")
@@ -294,6 +294,7 @@ func (s *server) addForms(v *visit, data *runView, after *sent) error {
 	for _, verb := range possible {
 		f := newForm(data.PruneRun, verb)
 		if verb == runs.Undo {
+			var err error
 			if f.Later, err = v.laterRun(data.PruneRun); err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -105,7 +107,8 @@ func TestPlanIsShownAndApproved(t *testing.T) {
 	if run.Spec.Approval != v1alpha1.ApprovalApproved || run.Spec.Decision.Reason != "spring cleaning" {
 		t.Errorf("%+v", run.Spec)
 	}
-	if !slices.ContainsFunc(run.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return m.Manager == fieldOwner }) {
+	byPage := func(m metav1.ManagedFieldsEntry) bool { return m.Manager == fieldOwner }
+	if !slices.ContainsFunc(run.ManagedFields, byPage) {
 		t.Errorf("managed fields %v", run.ManagedFields)
 	}
 	page = s.get("maria", answer.location)
@@ -166,7 +169,8 @@ func TestRunIsUndone(t *testing.T) {
 	s.run("other", "club-rome", ended)
 	var page *answer
 	calls := s.counted(func() { page = s.get("maria", s.path("one")) })
-	page.says(http.StatusOK, "Members were removed", "It can be undone once", "2 members were removed", "1 member stayed after all",
+	page.says(http.StatusOK, "Members were removed", "It can be undone once", "2 members were removed",
+		"1 member stayed after all",
 		"chen was active again", "Approved , by maria", "spring cleaning", "A later run removed members, too")
 	page.lacks("would leave")
 	if !slices.Contains(page.links(), s.path("later")) || len(calls) != 3 {
@@ -215,7 +219,8 @@ func TestLargePlanIsApprovedByItsNumber(t *testing.T) {
 		for _, typed := range []string{"", "30", n + "0", "-" + n, "three"} {
 			form.Set("members", typed)
 			answer := s.post("maria", approve, form)
-			answer.says(http.StatusUnprocessableEntity, "Nothing was approved: type how many members would leave, which is "+n)
+			answer.says(http.StatusUnprocessableEntity,
+				"Nothing was approved: type how many members would leave, which is "+n)
 			if got := answer.form(approve).Get("reason"); got != "I looked" {
 				t.Errorf("the reason that was typed is %q", got)
 			}
@@ -278,8 +283,8 @@ func TestRunThatChangedUnderTheReader(t *testing.T) {
 			form := s.get("maria", s.path("one")).form(approve)
 			tc.change(s)
 			answer := s.post("maria", approve, form)
-			answer.says(http.StatusConflict, append(tc.says, "Nothing was decided: the run was written since you saw it.",
-				"Below is the run as it is now.")...)
+			answer.says(http.StatusConflict, append(tc.says,
+				"Nothing was decided: the run was written since you saw it.", "Below is the run as it is now.")...)
 			run := s.stored("one")
 			if run.Spec.Approval == v1alpha1.ApprovalApproved {
 				t.Fatal("what was not shown is approved")
@@ -343,14 +348,13 @@ func TestFormsAboutNoRun(t *testing.T) {
 		"no token":      {approve, with("csrf", ""), http.StatusForbidden, "Nothing was done"},
 		"another verb":  {s.path("one", "delete"), form, http.StatusNotFound, "There is no such page."},
 		"another run":   {s.path("two", "approve"), form, http.StatusNotFound, "There is no such thing any more."},
-		"a namespace":   {"/runs/kube-system/one/approve", form, http.StatusNotFound, "This page is about another namespace."},
-		"a bad reason":  {approve, with("reason", "yes\u202eno"), http.StatusUnprocessableEntity, "one line of plain text"},
-		"a long reason": {approve, with("reason", strings.Repeat("x", 257)), http.StatusUnprocessableEntity, "at most 256"},
-		"an undo":       {s.path("one", "undo"), form, http.StatusUnprocessableEntity, "This cannot be decided any more"},
+		"a namespace":   {"/runs/kube-system/one/approve", form, http.StatusNotFound, "another namespace"},
+		"a bad reason":  {approve, with("reason", "yes\u202eno"), 422, "one line of plain text"},
+		"a long reason": {approve, with("reason", strings.Repeat("x", 257)), 422, "at most 256"},
+		"an undo":       {s.path("one", "undo"), form, 422, "This cannot be decided any more"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			answer := s.post("maria", tc.path, tc.form)
-			answer.says(tc.status, tc.says)
+		t.Run(name, func(*testing.T) {
+			s.post("maria", tc.path, tc.form).says(tc.status, tc.says)
 		})
 	}
 	if run := s.stored("one"); run.Spec.Approval != v1alpha1.ApprovalPending || run.Spec.Undo != "" {
@@ -503,4 +507,41 @@ func TestRunsArePagedAndFiltered(t *testing.T) {
 	s.get("viktor", "/runs?app=other/prod").says(http.StatusNotFound, "This page is about another namespace.")
 	s.get("viktor", "/runs?app=a,b%3Dc&group=%2C%5C").says(http.StatusOK, "There are no such runs.")
 	s.get("viktor", "/runs?continue=nonsense").says(http.StatusBadRequest)
+}
+
+// An API server forgets where a list was after some minutes, and says where it can go on.
+func TestListThatWasOpenForLongGoesOn(t *testing.T) {
+	for name, tc := range map[string]struct{ continued, want, says string }{
+		"where it was":       {"new", "new", "The page before this one is some time old"},
+		"from the beginning": {"", "", "The list was open for too long, and begins again."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.run("one", "club-oslo", ended)
+			var asked []string
+			s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+				after := r.URL.Query().Get("continue")
+				asked = append(asked, after)
+				if after == "old" {
+					expired := apierrors.NewResourceExpired("The provided continue parameter is too old")
+					expired.ErrStatus.Continue = tc.continued
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(http.StatusGone)
+					must(t, json.NewEncoder(w).Encode(metav1.Status{
+						TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, ListMeta: expired.ErrStatus.ListMeta,
+						Status: "Failure", Code: http.StatusGone, Reason: metav1.StatusReasonExpired,
+					}))
+					return true
+				}
+				query := r.URL.Query()
+				query.Del("continue")
+				r.URL.RawQuery = query.Encode()
+				return false
+			}
+			s.get("maria", "/runs?continue=old").says(http.StatusOK, tc.says, "club-oslo")
+			if diff := cmp.Diff([]string{"old", tc.want}, asked); diff != "" {
+				t.Errorf("it was continued at (-want,+got)\n%s", diff)
+			}
+		})
+	}
 }

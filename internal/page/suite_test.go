@@ -51,6 +51,8 @@ type site struct {
 	calls []string
 	// before, if set, is called before each call to the API server.
 	before func(r *http.Request)
+	// instead, if set, may answer a call in the place of the API server.
+	instead func(http.ResponseWriter, *http.Request) bool
 	// served are the pages of each user: the tokens of forms are valid in one of them.
 	served map[string]http.Handler
 }
@@ -116,6 +118,9 @@ func (s *site) clients() *Clients {
 			s.mu.Unlock()
 			if before != nil {
 				before(r)
+			}
+			if w := httptest.NewRecorder(); s.instead != nil && s.instead(w, r) {
+				return w.Result(), nil
 			}
 			return next.RoundTrip(r)
 		})

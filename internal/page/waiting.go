@@ -38,7 +38,13 @@ func (w *waitingView) To() int { return w.From + len(w.Plans) - 1 }
 // waitingPlans reads the plans of a namespace, or of all if it is empty, that wait for a person, the next to be void
 // first. Void is the number of those that are void already, and more says that there are some that were not read.
 func (v *visit) waitingPlans(namespace string) (plans []*entry, void int, more bool, err error) {
-	read, err := v.listRuns(v.request.Context(), namespace, manifests.Waiting, maxWaiting, "")
+	ctx := v.request.Context()
+	var read *entries
+	if namespace != "" {
+		read, err = v.listColumns(ctx, namespace, manifests.Waiting, maxWaiting)
+	} else { // the columns do not have the namespace
+		read, err = v.listRuns(ctx, "", manifests.Waiting, maxWaiting, "")
+	}
 	if apierrors.IsBadRequest(err) {
 		return nil, 0, false, &Refusal{
 			Status: http.StatusBadGateway,

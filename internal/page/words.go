@@ -60,21 +60,26 @@ var singularWords = map[string]string{
 
 	// Waiting, Run and Runs
 	"%d members are still to leave": "%d member is still to leave",
-	"%d members come back to %s while seats are free, those who were active last first.": "%d member comes back to %s while seats are free, those who were active last first.",
-	"%d members leave %s, less those who are kept by the last look at them.":             "%d member leaves %s, less those who are kept by the last look at them.",
-	"%d members stay in %s. The run ends.":                                               "%d member stays in %s. The run ends.",
-	"%d members stayed after all":                                                        "%d member stayed after all",
-	"%d members were on the plan, and stayed":                                            "%d member was on the plan, and stayed",
-	"%d members are being removed":                                                       "%d member is being removed",
-	"%d members may have been removed: it is not known":                                  "%d member may have been removed: it is not known",
-	"%d members were removed":                                                            "%d member was removed",
-	"%d members would leave":                                                             "%d member would leave",
-	"%d plans are void and have not ended yet: does the leader run?":                     "%d plan is void and has not ended yet: does the leader run?",
-	"%d plans wait for a decision.":                                                      "%d plan waits for a decision.",
-	"Approve: %d members leave":                                                          "Approve: %d member leaves",
-	"It was undone: %d members were added back.":                                         "It was undone: %d member was added back.",
-	"Of %d members, those whom the gate admits now come back to %s, while seats are free. Correct the list or the policy first.": "Of %d member, those whom the gate admits now come back to %s, while seats are free. Correct the list or the policy first.",
-	"Undo: add %d members back": "Undo: add %d member back",
+	"%d members come back to %s while seats are free, the last active first.": "" +
+		"%d member comes back to %s while seats are free, the last active first.",
+	"%d members leave %s, unless the last look at them keeps them.": "" +
+		"%d member leaves %s, unless the last look at it keeps it.",
+	"%d members are being removed": "%d member is being removed",
+	"%d members may have been removed: it is not known": "" +
+		"%d member may have been removed: it is not known",
+	"%d members were removed":                 "%d member was removed",
+	"%d members stay in %s. The run ends.":    "%d member stays in %s. The run ends.",
+	"%d members stayed after all":             "%d member stayed after all",
+	"%d members were on the plan, and stayed": "%d member was on the plan, and stayed",
+	"%d members would leave":                  "%d member would leave",
+	"%d plans are void and have not ended yet: does the leader run?": "" +
+		"%d plan is void and has not ended yet: does the leader run?",
+	"%d plans wait for a decision.":              "%d plan waits for a decision.",
+	"Approve: %d members leave":                  "Approve: %d member leaves",
+	"It was undone: %d members were added back.": "It was undone: %d member was added back.",
+	"Undo: add %d members back":                  "Undo: add %d member back",
+	"Up to %d members come back to %s: those whom the gate admits now, while seats are free.": "" +
+		"Up to %d member comes back to %s: those whom the gate admits now, while seats are free.",
 
 	"%d policies govern this group.":                         "%d policy governs this group.",
 	"%d more findings":                                       "%d more finding",

@@ -140,13 +140,13 @@ var chineseWords = map[string]string{
 	"Approve":                           "批准",
 	"Deny":                              "驳回",
 	"Undo":                              "撤销",
-	"%d members leave %s, less those who are kept by the last look at them.": "%d 名成员将被移出 %s，最后复查时应当留下的除外。",
-	"%d members stay in %s. The run ends.":                                   "%d 名成员留在 %s。本次清理结束。",
-	"The run ends.":                                                          "本次清理结束。",
-	"Of %d members, those whom the gate admits now come back to %s, while seats are free. Correct " +
-		"the list or the policy first.": "" +
-		"%d 名成员中，现在获准入群的会重新加入 %s，直到名额用完。请先更正列表或策略。",
-	"%d members come back to %s while seats are free, those who were active last first.": "" +
+	"%d members leave %s, unless the last look at them keeps them.": "%d 名成员将被移出 %s，最后复查时应当留下的除外。",
+	"%d members stay in %s. The run ends.":                          "%d 名成员留在 %s。本次清理结束。",
+	"The run ends.":                                                 "本次清理结束。",
+	"Up to %d members come back to %s: those whom the gate admits now, while seats are free.": "" +
+		"最多 %d 名成员会重新加入 %s：现在获准入群的成员，直到名额用完。",
+	"Correct the list or the policy first.": "请先更正列表或策略。",
+	"%d members come back to %s while seats are free, the last active first.": "" +
 		"%d 名成员会重新加入 %s，最近活跃的优先，直到名额用完。",
 	"A run can be undone once.": "每次清理只能撤销一次。",
 	"A later run removed members, too: those whom it removed again stay out, unless it is undone first.": "" +

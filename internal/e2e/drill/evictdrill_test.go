@@ -207,8 +207,8 @@ func (w *world) evictable(runners []runner) (left []string) {
 	return left
 }
 
-// forgetTheLast moves the ends of all runs of the scenario into the past: the operator makes no run for some minutes
-// after one.
+// forgetTheLast moves the ends of all runs of the scenario, and of their undos, into the past: the operator makes no
+// run for some minutes after one.
 func (p runner) forgetTheLast() {
 	for _, g := range p.Groups {
 		for _, run := range p.ledger.runsOf(p.Rule.App, g.ID) {
@@ -224,6 +224,9 @@ func (p runner) forgetTheLast() {
 				for i := range fresh.Status.Conditions {
 					at := &fresh.Status.Conditions[i].LastTransitionTime
 					*at = metav1.NewTime(at.Add(-time.Hour))
+				}
+				if undo := fresh.Status.Undo; undo != nil && !undo.FinishedAt.IsZero() {
+					undo.FinishedAt = metav1.NewTime(undo.FinishedAt.Add(-time.Hour))
 				}
 				err := p.api.Status().Update(p.ctx, fresh)
 				if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// patience is how long all replicas together may take.
-	patience = 3 * time.Second
+	// defaultPatience is that of Options.Patience.
+	defaultPatience = 3 * time.Second
 	// maxAnswer bounds what is read of an answer: more than 10,000 refusals of the greatest ids.
 	maxAnswer = 32 << 20
 	// maxReason bounds what is read of a refusal to answer.
@@ -44,6 +44,8 @@ type Options struct {
 	Config *rest.Config
 	// Token, if set, is presented instead of the identity of Config.
 	Token func() (string, error)
+	// Patience is how long all replicas together may take; 0 is 3 s.
+	Patience time.Duration
 }
 
 // TokenFile reads a token that is renewed in a file, as a projected volume does.
@@ -64,6 +66,7 @@ type Client struct {
 
 // New returns a client. An error says which option is wrong.
 func New(o Options) (*Client, error) {
+	o.Patience = cmp.Or(o.Patience, defaultPatience)
 	c := &Client{options: o}
 	for _, text := range o.URLs {
 		u, err := url.Parse(text)
@@ -142,7 +145,7 @@ func ask[T any](
 	ctx context.Context, c *Client, app types.NamespacedName, subresource string, query url.Values,
 	identify func(*T) identity,
 ) Answer[T] {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, c.options.Patience)
 	defer cancel()
 	answer := Answer[T]{Replicas: []T{}}
 	headers, err := c.headers(ctx)
@@ -171,7 +174,7 @@ func ask[T any](
 	known := map[identity]bool{}
 	for i, e := range endpoints {
 		if errs[i] != nil {
-			answer.Problems = append(answer.Problems, Problem{Replica: e.name, Message: sentence(errs[i])})
+			answer.Problems = append(answer.Problems, Problem{Replica: e.name, Message: c.sentence(errs[i])})
 			continue
 		}
 		if id := identify(&answers[i]); !known[id] {
@@ -216,7 +219,7 @@ func (e *statusError) Error() string {
 }
 
 // sentence says what is wrong, and what to do.
-func sentence(err error) string {
+func (c *Client) sentence(err error) string {
 	if status, ok := errors.AsType[*statusError](err); ok {
 		switch {
 		case strings.HasPrefix(status.text, "404 page not found"):
@@ -229,7 +232,7 @@ func sentence(err error) string {
 	}
 	switch text := err.Error(); {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("It did not answer within %s.", patience)
+		return fmt.Sprintf("It did not answer within %s.", c.options.Patience)
 	case strings.Contains(text, "gave HTTP response to HTTPS client"):
 		return "It does not serve TLS: refusals and joins are served only with --metrics-secure of the manager."
 	default:
