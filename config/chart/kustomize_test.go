@@ -37,6 +37,35 @@ func TestTheOverlayOfThePageRenders(t *testing.T) {
 	}
 }
 
+func TestTheOverlayWithThePageRenders(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "page.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "```yaml\n# kustomization.yaml\n")
+	overlay, _, _ := strings.Cut(rest, "```\n")
+	if !found {
+		t.Fatal("the page has no overlay")
+	}
+	directory := t.TempDir()
+	write(t, filepath.Join(directory, "kustomization.yaml"), local(t, directory, overlay))
+	rendered := build(t, directory)
+	for _, want := range []string{
+		"name: GROUPGATE_PUBLIC_URL\n          value: https://page.example.org\n", "value: Asia/Shanghai\n",
+		"value: https://page.example.org/oauth2/callback\n", "value: https://login.example.org\n",
+	} {
+		if strings.Count(rendered, want) != 1 {
+			t.Errorf("%q is not once in\n%s", want, rendered)
+		}
+	}
+	for _, left := range []string{"groupgate.example.com", "login.example.com"} {
+		if strings.Contains(rendered, left) {
+			t.Errorf("%s is left of the example", left)
+		}
+	}
+}
+
 func TestThePatchForPlainHTTPLeavesNoVolume(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "install.md"))

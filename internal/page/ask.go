@@ -210,8 +210,8 @@ func (a *explained) Decision() template.HTML {
 	case policy.ReasonNotListed.String():
 		for _, o := range a.Policies {
 			if o.Policy == a.Policy && slices.Contains(o.Because, invalidPolicy) {
-				return v.HTML("Policy %s is not valid, so that it allows no account, and no other policy allows this one.",
-					a.Policy)
+				return v.HTML("Policy %s is not valid, so that it allows no account, and no other policy allows "+
+					"this one.", a.Policy)
 			}
 		}
 		return v.HTML("Policy %s admits only accounts that are allowed, and no policy allows this one.", a.Policy)
@@ -219,9 +219,11 @@ func (a *explained) Decision() template.HTML {
 		return v.HTML("Policies speak about this join, and none of them admits only certain accounts.")
 	}
 	if a.Admitted() {
-		return v.HTML("No policy speaks about this join, and the app then admits the account (unmatchedGroups is Allow).")
+		return v.HTML("No policy speaks about this join, and the app then admits the account " +
+			"(unmatchedGroups is Allow).")
 	}
-	return v.HTML("No policy speaks about this join, and the app then rejects the account (unmatchedGroups is Reject).")
+	return v.HTML("No policy speaks about this join, and the app then rejects the account " +
+		"(unmatchedGroups is Reject).")
 }
 
 // Name is that of the app.
@@ -263,7 +265,8 @@ func (a *explained) ifMember(m *explain.Membership) string {
 		return v.T("it would be removed by the rule of policy %s (%s), since policy %s denies it by list %s.",
 			m.Policy, m.Mode, m.By, m.List)
 	case m.Evicted && m.Reason == policy.ReasonDenied.String():
-		return v.T("it would be removed by the rule of policy %s (%s), since policy %s denies it.", m.Policy, m.Mode, m.By)
+		return v.T("it would be removed by the rule of policy %s (%s), since policy %s denies it.",
+			m.Policy, m.Mode, m.By)
 	case m.Evicted:
 		return v.T("it would be removed by the rule of policy %s (%s), since policy %s admits only accounts that are "+
 			"allowed.", m.Policy, m.Mode, m.By)

@@ -34,7 +34,8 @@ func TestAskSaysWhyAnAccountMayJoin(t *testing.T) {
 			[]string{"group", "vip-berlin", "account", "Trudy", "trigger", "Invite", "type", "Public"},
 			[]string{
 				"Policy vip admits only accounts that are allowed, and no policy allows this one.",
-				"The client sees code 10016, without a message.", "its mode is Audit; join.allow does not name the account",
+				"The client sees code 10016, without a message.",
+				"its mode is Audit; join.allow does not name the account",
 				"would say: does not allow", "differs by blanks",
 			},
 			[]string{"模式为 Audit；join.allow 中没有该账号", "客户端收到错误码 10016"},
@@ -97,14 +98,38 @@ func TestQuestionsThatCannotBeAnswered(t *testing.T) {
 		status int
 		want   []string
 	}{
-		"nothing asked":     {"/ask", nil, http.StatusOK, []string{`name="account"`, "!aria-invalid"}},
-		"no account":        {address("/ask", "group", "g"), nil, http.StatusUnprocessableEntity, []string{"Type the id of the account."}},
-		"no group":          {address("/ask", "account", "a"), nil, http.StatusUnprocessableEntity, []string{"Type the id of the group."}},
-		"no such app":       {address("/ask", "app", "chat/other", "group", "g", "account", "a"), nil, http.StatusNotFound, []string{"There is no such app here."}},
-		"another namespace": {address("/ask", "app", "kube-system/prod", "group", "g", "account", "a"), nil, http.StatusNotFound, []string{"There is no such app here."}},
-		"an app of markup":  {address("/ask", "app", "<b>/x", "group", "g", "account", "a"), nil, http.StatusNotFound, []string{"!<b>"}},
-		"no such trigger":   {address("/ask", "group", "g", "account", "a", "trigger", "Magic"), nil, http.StatusBadRequest, []string{"There is no such way to join"}},
-		"no such type":      {address("/ask", "group", "g", "account", "a", "type", "Magic"), nil, http.StatusBadRequest, []string{"no such type"}},
+		"nothing asked": {
+			"/ask", nil,
+			http.StatusOK, []string{`name="account"`, "!aria-invalid"},
+		},
+		"no account": {
+			address("/ask", "group", "g"), nil,
+			http.StatusUnprocessableEntity, []string{"Type the id of the account."},
+		},
+		"no group": {
+			address("/ask", "account", "a"), nil,
+			http.StatusUnprocessableEntity, []string{"Type the id of the group."},
+		},
+		"no such app": {
+			address("/ask", "app", "chat/other", "group", "g", "account", "a"), nil,
+			http.StatusNotFound, []string{"There is no such app here."},
+		},
+		"another namespace": {
+			address("/ask", "app", "kube-system/prod", "group", "g", "account", "a"), nil,
+			http.StatusNotFound, []string{"There is no such app here."},
+		},
+		"an app of markup": {
+			address("/ask", "app", "<b>/x", "group", "g", "account", "a"), nil,
+			http.StatusNotFound, []string{"!<b>"},
+		},
+		"no such trigger": {
+			address("/ask", "group", "g", "account", "a", "trigger", "Magic"), nil,
+			http.StatusBadRequest, []string{"There is no such way to join"},
+		},
+		"no such type": {
+			address("/ask", "group", "g", "account", "a", "type", "Magic"), nil,
+			http.StatusBadRequest, []string{"no such type"},
+		},
 		"no right to lists": {
 			address("/ask", "group", "g", "account", "a"), func(w *world) { w.forbidden = []string{"accountlists"} },
 			http.StatusForbidden, []string{"You may not do this.", "maria", "accountlists"},
@@ -117,7 +142,8 @@ func TestQuestionsThatCannotBeAnswered(t *testing.T) {
 			address("/ask", "group", "g", "account", "a"), func(w *world) {
 				w.namespace, w.objects = "", append(w.objects, app("other", "prod"))
 			},
-			http.StatusUnprocessableEntity, []string{"Choose the app of the group.", `<select id="app"`, "<option>other/prod</option>"},
+			http.StatusUnprocessableEntity,
+			[]string{"Choose the app of the group.", `<select id="app"`, "<option>other/prod</option>"},
 		},
 		"an app that is not accepted": {
 			address("/ask", "app", "chat/second", "group", "g", "account", "a"), func(w *world) {

@@ -93,7 +93,8 @@ func TestNowNeverSaysThatAllIsWellWhereSomethingIsNotKnown(t *testing.T) {
 			[]string{fine, "Not all is known from before", "1 hour ago", "not all known", `class="nothing"`},
 		},
 		"the policies are not known": {
-			func(w *world) { w.forbidden = []string{"grouppolicies"} }, []string{"The policies are not known.", "maria"},
+			func(w *world) { w.forbidden = []string{"grouppolicies"} },
+			[]string{"The policies are not known.", "maria"},
 		},
 		"the runs are not known": {
 			func(w *world) { w.forbidden = []string{"pruneruns"} },
@@ -203,7 +204,7 @@ func TestNowIsSmall(t *testing.T) {
 		"all is well": func(*world) {},
 		"nothing is known": func(w *world) {
 			w.joined = replicaclient.Answer[refusals.Activity]{Problems: []replicaclient.Problem{{
-				Replica: "groupgate-6d5f9c7b8d-x2x7q", Message: "It did not answer within 3s: is it ready? See its log.",
+				Replica: "groupgate-6d5f9c7b8d-x2x7q", Message: "It did not answer within 3s: is it ready?",
 			}}}
 		},
 	} {

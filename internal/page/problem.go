@@ -9,7 +9,7 @@ import (
 )
 
 // Refusal is an error that is shown to the client.
-type Refusal struct {
+type Refusal struct { //nolint:errname // what is shown is no failure of the page, but what it answers
 	// Status is that of the answer.
 	Status int
 	// Text is a sentence, in English, and Advice another, which says what to do, with the verbs of Args.

@@ -20,8 +20,8 @@ type refused struct {
 	// Replicas are those that answered.
 	Replicas []refusals.Refusals
 	Problems []replicaclient.Problem
-	// Earlier says that the page does not begin with the newest, and Older is where the next page goes on; empty if there
-	// is none.
+	// Earlier says that the page does not begin with the newest, and Older is where the next page goes on; empty if
+	// there is none.
 	Earlier bool
 	Older   string
 }

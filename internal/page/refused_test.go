@@ -28,7 +28,8 @@ func TestRefusedSaysWhoWasRefusedAndWhy(t *testing.T) {
 	expect(t, body, "策略 banned 拒绝它。", "操作者：", "5 小时前")
 	rows[0].Leak = true
 	_, body = w.visit(t, "/refused", "en")
-	expect(t, body, "It is a member, although policy banned refuses it.", "Nothing: the account is in the group already.")
+	expect(t, body, "It is a member, although policy banned refuses it.",
+		"Nothing: the account is in the group already.")
 }
 
 func TestRefusedSaysWhichReplicasDidNotAnswer(t *testing.T) {

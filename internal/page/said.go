@@ -13,7 +13,8 @@ import (
 var saidElsewhere = []string{
 	invalidPolicy, say("join.allow does not name the account"), say("it has no join.allow"),
 	say("its groupTypes do not contain this type"), say("its join.triggers do not contain this trigger"),
-	say("its mode is Audit"), say("pruning of the IMApp is Suspended"), say("no policy with join.evict governs the group"),
+	say("its mode is Audit"), say("pruning of the IMApp is Suspended"),
+	say("no policy with join.evict governs the group"),
 }
 
 // Said is what another package says, in the language of the visit if it is one of the known sentences. What follows a

@@ -27,8 +27,8 @@ type Options struct {
 	Key *Key
 	// Namespace is the one whose objects are shown; empty for all.
 	Namespace string
-	// Replicas returns those that answer a viewer, with the viewer's rights; nil if none can be asked, and then NoReplicas
-	// says why in a sentence.
+	// Replicas returns those that answer a viewer, with the viewer's rights; nil if none can be asked, and then
+	// NoReplicas says why in a sentence.
 	Replicas   func(*Viewer) Replicas
 	NoReplicas string
 	// Zone is that of the times that are shown, unless the viewer chooses another.

@@ -22,10 +22,10 @@ func (settings) Name(tag string) string {
 
 // someZones are offered while a zone is typed; any other of the IANA database may be typed.
 var someZones = []string{
-	"UTC", "Asia/Shanghai", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "Asia/Tokyo", "Asia/Seoul", "Asia/Jakarta",
-	"Asia/Kolkata", "Asia/Dubai", "Asia/Riyadh", "Australia/Sydney", "Europe/London", "Europe/Berlin", "Europe/Paris",
-	"Europe/Moscow", "Africa/Lagos", "America/Sao_Paulo", "America/New_York", "America/Chicago", "America/Denver",
-	"America/Los_Angeles",
+	"UTC", "Asia/Shanghai", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "Asia/Tokyo", "Asia/Seoul",
+	"Asia/Jakarta", "Asia/Kolkata", "Asia/Dubai", "Asia/Riyadh", "Australia/Sydney", "Europe/London", "Europe/Berlin",
+	"Europe/Paris", "Europe/Moscow", "Africa/Lagos", "America/Sao_Paulo", "America/New_York", "America/Chicago",
+	"America/Denver", "America/Los_Angeles",
 }
 
 // settings shows what the viewer has chosen, and who the viewer is.
@@ -50,7 +50,7 @@ func (s *server) saveSettings(v *visit) (*view, error) {
 			Advice: "Choose one from the settings.",
 		}
 	}
-	if _, err := time.LoadLocation(zone); err != nil || zone == time.Local.String() {
+	if !exists(zone) {
 		shown := v.settings(zone, true)
 		shown.status = http.StatusUnprocessableEntity
 		return shown, nil
@@ -59,6 +59,12 @@ func (s *server) saveSettings(v *visit) (*view, error) {
 	v.keep(zoneCookie, zone)
 	http.Redirect(v.answer, v.request, "/settings", http.StatusSeeOther)
 	return nil, nil
+}
+
+// exists reports whether there is a time zone of this name; the empty one is that of the page.
+func exists(zone string) bool {
+	_, err := time.LoadLocation(zone)
+	return err == nil && zone != time.Local.String()
 }
 
 // keep sets a cookie for a year, or deletes it if the value is empty.

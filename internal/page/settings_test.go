@@ -22,13 +22,18 @@ func save(t *testing.T, values url.Values) *httptest.ResponseRecorder {
 	return answer
 }
 
+// cookies are those that an answer sets.
+func cookies(answer *httptest.ResponseRecorder) []*http.Cookie {
+	return (&http.Response{Header: answer.Header()}).Cookies()
+}
+
 func TestSettingsAreKeptInCookies(t *testing.T) {
 	answer := save(t, url.Values{"language": {"zh-Hans"}, "zone": {"Asia/Shanghai"}})
 	if answer.Code != http.StatusSeeOther || answer.Header().Get("Location") != "/settings" {
 		t.Errorf("status %d", answer.Code)
 	}
 	kept := map[string]string{}
-	for _, c := range answer.Result().Cookies() {
+	for _, c := range cookies(answer) {
 		kept[c.Name] = c.Value
 		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.MaxAge <= 0 {
 			t.Errorf("cookie %s", c)
@@ -37,7 +42,7 @@ func TestSettingsAreKeptInCookies(t *testing.T) {
 	if kept[languageCookie] != "zh-Hans" || kept[zoneCookie] != "Asia/Shanghai" {
 		t.Errorf("cookies %v", kept)
 	}
-	for _, c := range save(t, url.Values{"language": {""}, "zone": {""}}).Result().Cookies() {
+	for _, c := range cookies(save(t, url.Values{"language": {""}, "zone": {""}})) {
 		if c.MaxAge >= 0 {
 			t.Errorf("cookie %s stays", c)
 		}
@@ -56,8 +61,8 @@ func TestSettingsThatDoNotExistAreNotKept(t *testing.T) {
 		{"xx", "UTC", http.StatusBadRequest, "The page does not have this language."},
 	} {
 		answer := save(t, url.Values{"language": {tc.language}, "zone": {tc.zone}})
-		if answer.Code != tc.status || len(answer.Result().Cookies()) > 0 {
-			t.Errorf("%+v: status %d, cookies %v", tc, answer.Code, answer.Result().Cookies())
+		if answer.Code != tc.status || len(cookies(answer)) > 0 {
+			t.Errorf("%+v: status %d, cookies %v", tc, answer.Code, cookies(answer))
 		}
 		expect(t, answer.Body.String(), tc.want)
 	}

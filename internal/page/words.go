@@ -7,8 +7,8 @@ import (
 	"golang.org/x/text/message/catalog"
 )
 
-// words are the texts of the page in each of its languages. Their keys are the English texts, about several things where
-// there is a number.
+// words are the texts of the page in each of its languages. Their keys are the English texts, about several things
+// where there is a number.
 type words struct {
 	catalog *catalog.Builder
 	matcher language.Matcher

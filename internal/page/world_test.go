@@ -117,7 +117,8 @@ func (w *world) tables() *restfake.RESTClient {
 			var answer any = w.table()
 			status := http.StatusOK
 			if slices.Contains(w.forbidden, "pruneruns") {
-				refused := apierrors.NewForbidden(schema.GroupResource{Resource: "pruneruns"}, "", errors.New("maria may not"))
+				runs := schema.GroupResource{Resource: "pruneruns"}
+				refused := apierrors.NewForbidden(runs, "", errors.New("maria may not"))
 				answer, status = refused.ErrStatus, http.StatusForbidden
 			}
 			data, err := json.Marshal(answer)
