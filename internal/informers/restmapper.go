@@ -3,6 +3,7 @@ package informers
 import (
 	"net/http"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -30,6 +31,10 @@ func NewRESTMapper(*rest.Config, *http.Client) (meta.RESTMapper, error) {
 		plural, singular := meta.UnsafeGuessKindToResource(version.WithKind(kind))
 		mapper.AddSpecific(version.WithKind(kind), plural, singular, meta.RESTScopeNamespace)
 		mapper.AddSpecific(version.WithKind(kind+"List"), plural, singular, meta.RESTScopeNamespace)
+	}
+	// The leader looks whether these write down who decided.
+	for _, kind := range []string{"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"} {
+		mapper.Add(admissionregistrationv1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeRoot)
 	}
 	return mapper, nil
 }

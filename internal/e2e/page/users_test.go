@@ -86,7 +86,8 @@ func TestThreeUsersSeeAndDoWhatTheyMay(t *testing.T) {
 	}
 	w.kubectl("wait", "prunerun/"+run, "--for=condition=Complete", "--timeout="+patience.String())
 	by := "maria@example.com: they were asked on Monday"
-	if got := w.kubectl("get", "prunerun", run, "-o=jsonpath={.spec.decision.by}: {.spec.decision.reason}"); got != by {
+	approved := "-o=jsonpath={.status.decisions.approved.by}: {.status.decisions.approved.reason}"
+	if got := w.kubectl("get", "prunerun", run, approved); got != by {
 		t.Errorf("the run says that it was approved by %s", got)
 	}
 
@@ -189,7 +190,8 @@ join: {allow: {accounts: [jared]}}`)); err != nil {
 	if err := w.manager.AwaitReady(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
-	w.kubectl("wait", "imapp/prod", "grouppolicy/club", "grouppolicy/vip", "--for=condition=Ready", "--timeout="+patience.String())
+	w.kubectl("wait", "imapp/prod", "grouppolicy/club", "grouppolicy/vip", "--for=condition=Ready",
+		"--timeout="+patience.String())
 	return w
 }
 
@@ -225,7 +227,7 @@ func (w *world) plan(group string) (run string) {
 	if outcome, err := w.im.Apply(w.t.Context(), group, "nina"); err != nil || outcome.Result != emulator.ResultFull {
 		w.t.Fatalf("nina applies: %+v, %v", outcome, err)
 	}
-	w.eventually("a plan", func(context.Context) (bool, error) {
+	w.eventually("a plan", func(context.Context) (bool, error) { //nolint:contextcheck // kubectl has that of the test
 		run = strings.TrimSpace(w.kubectl("get", "pruneruns", "--field-selector=spec.groupID="+group,
 			"-o=jsonpath={.items[*].metadata.name}"))
 		return run != "" && slices.Contains(w.conditions(run), "AwaitingApproval"), nil
@@ -404,7 +406,8 @@ func formOf(t *testing.T, body, action string) url.Values {
 		t.Fatalf("no form for %s in\n%s", action, body)
 	}
 	values := url.Values{}
-	for _, match := range regexp.MustCompile(`type="hidden" name="(\w+)" value="([^"]*)"`).FindAllStringSubmatch(form, -1) {
+	hidden := regexp.MustCompile(`type="hidden" name="(\w+)" value="([^"]*)"`)
+	for _, match := range hidden.FindAllStringSubmatch(form, -1) {
 		values.Set(match[1], match[2])
 	}
 	return values
