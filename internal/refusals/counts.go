@@ -55,9 +55,9 @@ func (c *Counts) Start(ctx context.Context) error {
 func (c *Counts) NeedLeaderElection() bool { return false }
 
 func (c *Counts) sample() time.Time {
-	totals, now := c.Totals(), c.Now().UTC()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	totals, now := c.Totals(), c.Now().UTC() // one reading after the other: an older one would look like a new beginning
 	if c.apps == nil {
 		c.since, c.apps = now, map[string]*counted{}
 	}
