@@ -98,7 +98,8 @@ func (a *App) judgeProgrammed(object string, generation int64, conditions []meta
 		})
 	case programmed.ObservedGeneration != generation:
 		a.find(Finding{
-			State: Unknown, Object: object, Text: "It was edited, and which replicas enforce the edit is not known yet.",
+			State: Unknown, Object: object,
+			Text: "It was edited, and which replicas enforce the edit is not known yet.",
 		})
 	case programmed.Status == metav1.ConditionFalse:
 		a.find(Finding{

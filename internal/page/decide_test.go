@@ -42,7 +42,8 @@ func TestLostAnswerToADecisionIsSaidToBeUnknown(t *testing.T) {
 				"csrf": {regexp.MustCompile(`name="csrf" value="([^"]*)"`).FindStringSubmatch(settings)[1]},
 				"uid":  {"1"}, "resourceVersion": {run.ResourceVersion},
 			}.Encode()
-			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/runs/chat/one/deny", strings.NewReader(body))
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/runs/chat/one/deny",
+				strings.NewReader(body))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			answer := httptest.NewRecorder()
 			handler.ServeHTTP(answer, r)

@@ -36,8 +36,8 @@ type nowPage struct {
 	Chart *chart
 	// Silent says that not all of the joins are known.
 	Silent bool
-	// Waiting is how many plans wait, -1 where that is not known: WaitingProblem says why, or all that were read are void.
-	// NextVoid is when the first of them becomes void.
+	// Waiting is how many plans wait, -1 where that is not known: WaitingProblem says why, or all that were read are
+	// void. NextVoid is when the first of them becomes void.
 	Waiting        int
 	WaitingProblem string
 	// MoreWaiting says that more wait than Waiting.

@@ -57,7 +57,8 @@ func (c *Counts) NeedLeaderElection() bool { return false }
 func (c *Counts) sample() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	totals, now := c.Totals(), c.Now().UTC() // one reading after the other: an older one would look like a new beginning
+	// One reading after the other: an older one would look like counters that began again.
+	totals, now := c.Totals(), c.Now().UTC()
 	if c.apps == nil {
 		c.since, c.apps = now, map[string]*counted{}
 	}
