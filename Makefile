@@ -126,6 +126,12 @@ lint-workflows: ## Check the workflows of GitHub Actions.
 vulncheck: ## Look for known vulnerabilities that the binary can reach; says so where vuln.go.dev cannot be reached.
 	@GOVULNCHECK="$(GOVULNCHECK)" hack/vulncheck.sh
 
+.PHONY: page-pictures
+page-pictures: ## Draw the pictures of docs/images/page anew, and all pages into bin/browser, in Chromium.
+	hack/browser/install.sh
+	assets="$$($(CONTROL_PLANE))" && KUBEBUILDER_ASSETS="$$assets" \
+	  go -C hack/browser test -count=1 -timeout=20m -run=TestPictures . -update
+
 .PHONY: dashboard-picture
 dashboard-picture: ## Record two replicas for 12 minutes, and draw docs/images/dashboard.svg from it.
 	@mkdir -p bin/scrapes && rm -f bin/scrapes/*.txt
