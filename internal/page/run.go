@@ -282,7 +282,7 @@ func (s *server) addForms(v *visit, data *runView, after *sent) error {
 	case failure != nil:
 		data.NoForms = v.T("It is not known whether you may decide about this run.")
 		data.Unknown = failure.Error()
-		return nil
+		return nil //nolint:nilerr // the page shows it
 	case !allowed:
 		data.NoForms = v.T("You may look at this run, and not decide about it.")
 		data.Role = runs.ApproverRole

@@ -282,7 +282,7 @@ func TestRunThatChangesWhileTheDecisionIsSent(t *testing.T) {
 		if r.Method != http.MethodPatch {
 			return
 		}
-		run := s.stored("one")
+		run := s.stored("one") //nolint:contextcheck // with the context of the test
 		run.Status.Plan.Removals[0].Account = "zoe"
 		if err := s.client.Status().Update(ctx, run); err != nil {
 			t.Error(err)
@@ -493,7 +493,8 @@ func TestListThatWasOpenForLongGoesOn(t *testing.T) {
 					w.Header().Set("Content-Type", "application/json")
 					w.WriteHeader(http.StatusGone)
 					must(t, json.NewEncoder(w).Encode(metav1.Status{
-						TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, ListMeta: expired.ErrStatus.ListMeta,
+						TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+						ListMeta: expired.ErrStatus.ListMeta,
 						Status: "Failure", Code: http.StatusGone, Reason: metav1.StatusReasonExpired,
 					}))
 					return true

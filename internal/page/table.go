@@ -142,7 +142,8 @@ func (t *table) entries(namespace string, now time.Time) *entries {
 		}
 		meta := &row.Object.Metadata
 		e := &entry{
-			Namespace: cmp.Or(meta.Namespace, namespace), Name: cmp.Or(meta.Name, text("Name")), App: text("App"), Group: text("Group"),
+			Namespace: cmp.Or(meta.Namespace, namespace), Name: cmp.Or(meta.Name, text("Name")),
+			App: text("App"), Group: text("Group"),
 			Purpose: text("Purpose"), Policy: text("Policy"), Mode: text("Mode"), Result: text("Result"),
 			Breaker: text("Breaker"), ToGo: number("Planned"), Members: number("Members"),
 			Removed: number("Removed"), Restored: number("Restored"), Undone: cell("Restored") != nil,

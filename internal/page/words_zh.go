@@ -2,7 +2,7 @@ package page
 
 // chineseWords are the texts of the page in Simplified Chinese, by their English texts. The terms are those of
 // README.zh-CN.md and docs/zh-CN.
-var chineseWords = map[string]string{
+var chineseWords = map[string]string{ //nolint:gosec // words, no credentials
 	// What stands on every page
 	"Now":                 "现况",
 	"Waiting":             "待审批",
