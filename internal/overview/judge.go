@@ -68,7 +68,7 @@ func (a *App) judgeConditions(app *v1alpha1.IMApp) {
 		})
 		return
 	}
-	a.judgeProgrammed("", conditions)
+	a.judgeProgrammed("", app.Generation, conditions)
 	switch verified := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionCallbacksVerified); {
 	case verified == nil || verified.Status == metav1.ConditionUnknown:
 		a.find(Finding{
@@ -87,13 +87,19 @@ func (a *App) judgeConditions(app *v1alpha1.IMApp) {
 	}
 }
 
-// judgeProgrammed finds an object that is not enforced everywhere.
-func (a *App) judgeProgrammed(object string, conditions []metav1.Condition) {
+// judgeProgrammed finds an object that is not enforced everywhere. After an edit the condition is about the previous
+// generation, until the replicas have said what they enforce.
+func (a *App) judgeProgrammed(object string, generation int64, conditions []metav1.Condition) {
 	switch programmed := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionProgrammed); {
 	case programmed == nil || programmed.Status == metav1.ConditionUnknown:
 		a.find(Finding{
 			State: Unknown, Object: object, Text: "Which replicas enforce it is not known.",
 			Recorded: messageOf(programmed),
+		})
+	case programmed.ObservedGeneration != generation:
+		a.find(Finding{
+			State: Unknown, Object: object,
+			Text: "It was edited, and which replicas enforce the edit is not known yet.",
 		})
 	case programmed.Status == metav1.ConditionFalse:
 		a.find(Finding{
@@ -121,7 +127,8 @@ func (a *App) judgePolicies(in *Input, app *v1alpha1.IMApp) {
 		if policy.Namespace != app.Namespace || policy.Spec.AppRef.Name != app.Name {
 			continue
 		}
-		if join := policy.Spec.Join; join != nil && join.Mode != v1alpha1.JoinModeAudit {
+		join := policy.Spec.Join
+		if join != nil && join.Mode != v1alpha1.JoinModeAudit && (join.Allow != nil || join.Deny != nil) {
 			a.Enforcing++
 		}
 		name := policy.Namespace + "/" + policy.Name
@@ -137,7 +144,7 @@ func (a *App) judgePolicies(in *Input, app *v1alpha1.IMApp) {
 				Text: "The policy does not do all that it says.",
 			})
 		default:
-			a.judgeProgrammed(name, policy.Status.Conditions)
+			a.judgeProgrammed(name, policy.Generation, policy.Status.Conditions)
 		}
 	}
 	if a.Enforcing == 0 && app.Spec.UnmatchedGroups != v1alpha1.UnmatchedGroupsReject {

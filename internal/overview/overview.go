@@ -71,7 +71,7 @@ type App struct {
 	Findings []Finding `json:"findings,omitempty"`
 	// Replicas is how many answered.
 	Replicas int `json:"replicas"`
-	// Enforcing is how many policies of the app have a join section in mode Enforce.
+	// Enforcing is how many policies of the app have a join section in mode Enforce that allows or denies accounts.
 	Enforcing int `json:"enforcing"`
 	// Joins is nil where no replica answered.
 	Joins *Joins `json:"joins,omitempty"`

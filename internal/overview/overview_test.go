@@ -50,13 +50,17 @@ func closed() *Input {
 		}}},
 		Waiting: new(int),
 	}
+	programmed.ObservedGeneration = 3
 	in.Apps[0].Status = v1alpha1.IMAppStatus{ObservedGeneration: 3, Conditions: []metav1.Condition{
 		ready, programmed,
 		condition(v1alpha1.ConditionCallbacksVerified, metav1.ConditionTrue, v1alpha1.ReasonVerified),
 	}}
 	in.Policies[0].ObjectMeta = metav1.ObjectMeta{Namespace: "chat", Name: "vip", Generation: 2}
 	in.Policies[0].Spec.AppRef.Name = "prod"
-	in.Policies[0].Spec.Join = &v1alpha1.JoinSection{Mode: v1alpha1.JoinModeEnforce}
+	in.Policies[0].Spec.Join = &v1alpha1.JoinSection{
+		Mode: v1alpha1.JoinModeEnforce, Allow: &v1alpha1.AccountSelector{},
+	}
+	programmed.ObservedGeneration = 2
 	in.Policies[0].Status.ObservedGeneration = 2
 	in.Policies[0].Status.Conditions = []metav1.Condition{ready, programmed}
 	return in
@@ -64,10 +68,16 @@ func closed() *Input {
 
 func TestGateIsClosedOnlyIfAllIsKnownAndWell(t *testing.T) {
 	setApp := func(c metav1.Condition) func(in *Input) {
-		return func(in *Input) { apimeta.SetStatusCondition(&in.Apps[0].Status.Conditions, c) }
+		return func(in *Input) {
+			c.ObservedGeneration = in.Apps[0].Generation
+			apimeta.SetStatusCondition(&in.Apps[0].Status.Conditions, c)
+		}
 	}
 	setPolicy := func(c metav1.Condition) func(in *Input) {
-		return func(in *Input) { apimeta.SetStatusCondition(&in.Policies[0].Status.Conditions, c) }
+		return func(in *Input) {
+			c.ObservedGeneration = in.Policies[0].Generation
+			apimeta.SetStatusCondition(&in.Policies[0].Status.Conditions, c)
+		}
 	}
 	activity := func(change func(*answer)) func(in *Input) {
 		return func(in *Input) {
@@ -104,6 +114,10 @@ func TestGateIsClosedOnlyIfAllIsKnownAndWell(t *testing.T) {
 				apimeta.RemoveStatusCondition(&in.Apps[0].Status.Conditions, v1alpha1.ConditionProgrammed)
 			}, Unknown, "enforce it is not known",
 		},
+		"enforced as it was before it was edited": {
+			func(in *Input) { in.Apps[0].Generation, in.Apps[0].Status.ObservedGeneration = 4, 4 },
+			Unknown, "It was edited, and which replicas",
+		},
 		"never a callback": {
 			setApp(condition(v1alpha1.ConditionCallbacksVerified, unknown, v1alpha1.ReasonNeverSeen)), Unknown, "seen",
 		},
@@ -120,6 +134,10 @@ func TestGateIsClosedOnlyIfAllIsKnownAndWell(t *testing.T) {
 			Doubtful, "without a signature",
 		},
 		"policy was edited": {func(in *Input) { in.Policies[0].Generation++ }, Unknown, "chat/vip: The leader has not"},
+		"policy that is enforced as it was before it was edited": {
+			func(in *Input) { in.Policies[0].Generation, in.Policies[0].Status.ObservedGeneration = 3, 3 },
+			Unknown, "chat/vip: It was edited, and which replicas",
+		},
 		"policy with an absent list": {
 			setPolicy(condition(v1alpha1.ConditionReady, no, v1alpha1.ReasonListNotFound)),
 			Doubtful, "chat/vip: The policy does not do all that it says. As recorded.",
@@ -130,6 +148,15 @@ func TestGateIsClosedOnlyIfAllIsKnownAndWell(t *testing.T) {
 		},
 		"policy in mode Audit": {
 			func(in *Input) { in.Policies[0].Spec.Join.Mode = v1alpha1.JoinModeAudit }, Open, "every account",
+		},
+		"policy that names no account": {
+			func(in *Input) { in.Policies[0].Spec.Join.Allow = nil }, Open, "every account",
+		},
+		"policy that denies some": {
+			func(in *Input) {
+				join := in.Policies[0].Spec.Join
+				join.Allow, join.Deny = nil, &v1alpha1.AccountSelector{Accounts: []string{"mallory"}}
+			}, Closed, "",
 		},
 		"no policy, but Reject": {
 			func(in *Input) {

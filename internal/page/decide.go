@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -107,11 +108,24 @@ func (s *server) decide(v *visit) (*view, error) {
 	case apierrors.IsInvalid(err): // a rule of the schema, or of an admission policy
 		form.status, form.problem = http.StatusUnprocessableEntity, err.Error()
 		return s.showRun(v, run, form)
+	case isUnanswered(err):
+		s.Log.Error(err, "It is not known whether a decision arrived", "pattern", r.Pattern)
+		return nil, &Refusal{
+			Status: http.StatusBadGateway, Text: "It is not known whether your decision arrived.",
+			Advice: "Look at the run again: it says what was decided.",
+		}
 	case err != nil:
 		return nil, err
 	}
 	http.Redirect(v.answer, r, runPath(run.Namespace, run.Name), http.StatusSeeOther)
 	return nil, nil //nolint:nilnil // the redirect is the answer
+}
+
+// isUnanswered reports whether an error says nothing about what the API server did: the connection was lost, or an
+// answer came too late.
+func isUnanswered(err error) bool {
+	var answer apierrors.APIStatus
+	return err != nil && (!errors.As(err, &answer) || answer.Status().Code >= http.StatusInternalServerError)
 }
 
 // refuse says what is wrong with a form about the run that it shows; it is empty if nothing is.

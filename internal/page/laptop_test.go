@@ -55,6 +55,9 @@ func TestKeyBecomesACookieAndLeavesTheAddress(t *testing.T) {
 	if status, _ := key.visit(t, browser, key.address.String()+"/runs"); status != http.StatusForbidden {
 		t.Errorf("status %d without key and cookie", status)
 	}
+	if status, _ := key.visit(t, browser, key.address.String()+"/healthz"); status != http.StatusForbidden {
+		t.Errorf("status %d for a probe, whom the page would tell the name of its user", status)
+	}
 	if status, path := key.visit(t, browser, key.URL()); status != http.StatusOK || path != "/" {
 		t.Errorf("status %d at %s", status, path)
 	}

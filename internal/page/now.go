@@ -36,8 +36,8 @@ type nowPage struct {
 	Chart *chart
 	// Silent says that not all of the joins are known.
 	Silent bool
-	// Waiting is how many plans wait, -1 where WaitingProblem says why that is not known; NextVoid is when the first
-	// of them becomes void.
+	// Waiting is how many plans wait, -1 where that is not known: WaitingProblem says why, or all that were read are
+	// void. NextVoid is when the first of them becomes void.
 	Waiting        int
 	WaitingProblem string
 	// MoreWaiting says that more wait than Waiting.
@@ -70,10 +70,13 @@ func (s *server) now(v *visit) (*view, error) {
 	if in.Policies, err = manifests.Policies(v.request.Context(), v.Client, namespace); err != nil {
 		in.PoliciesProblem = err.Error()
 	}
-	if plans, _, more, err := v.waitingPlans(namespace); err != nil {
+	switch plans, _, more, err := v.waitingPlans(namespace); {
+	case err != nil:
 		page.WaitingProblem = err.Error()
-	} else if page.Waiting, page.MoreWaiting = len(plans), more; len(plans) > 0 {
-		page.NextVoid = plans[0].VoidAt
+	case len(plans) > 0:
+		page.Waiting, page.MoreWaiting, page.NextVoid = len(plans), more, plans[0].VoidAt
+	case !more:
+		page.Waiting = 0
 	}
 	o := overview.New(in)
 	page.Brief = len(o.Apps) > detailedApps

@@ -17,7 +17,7 @@ import (
 
 func condition(kind, reason, message string) metav1.Condition {
 	return metav1.Condition{
-		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message,
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message, ObservedGeneration: 1,
 		LastTransitionTime: metav1.NewTime(noon.Add(-3 * time.Hour)),
 	}
 }
@@ -29,7 +29,8 @@ func closed() *world {
 	policy := &v1alpha1.GroupPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: "vip", Generation: 1},
 		Spec: v1alpha1.GroupPolicySpec{
-			AppRef: v1alpha1.AppReference{Name: "prod"}, Join: &v1alpha1.JoinSection{Mode: v1alpha1.JoinModeEnforce},
+			AppRef: v1alpha1.AppReference{Name: "prod"},
+			Join:   &v1alpha1.JoinSection{Mode: v1alpha1.JoinModeEnforce, Allow: &v1alpha1.AccountSelector{}},
 		},
 	}
 	policy.Status.ObservedGeneration, policy.Status.Conditions = 1, []metav1.Condition{ready, programmed}
@@ -145,6 +146,25 @@ func TestNowSaysWhatWaits(t *testing.T) {
 	}
 	_, body := w.visit(t, "/", "en")
 	expect(t, body, "2 plans wait for approval.", "in 4 hours", `href="/waiting"`)
+}
+
+// TestPlansThatWereNotReadMayWait reads plans that are all void, of more than a page reads.
+func TestPlansThatWereNotReadMayWait(t *testing.T) {
+	w := closed()
+	run := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: "void"}}
+	run.Status.AwaitsApproval = true
+	run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(noon.Add(-30 * time.Hour))}
+	w.objects, w.more = append(w.objects, run), true
+	for path, fine := range map[string]string{
+		"/": "No plan waits for approval.", "/waiting": "No plan waits for a person.",
+	} {
+		_, body := w.visit(t, path, "en")
+		expect(t, body, "How many plans wait is not known.", "!"+fine)
+		w.more = false
+		_, body = w.visit(t, path, "en")
+		expect(t, body, "!How many plans wait is not known.", fine)
+		w.more = true
+	}
 }
 
 func TestNowOfAnEmptyCluster(t *testing.T) {

@@ -202,22 +202,21 @@ func (v *visit) members(run *v1alpha1.PruneRun) []members {
 	for _, m := range prunerun.InFlight(run) {
 		flying[m.Account] = true
 	}
-	open, went, kept := members{Planned: true}, members{Planned: true}, members{Became: true}
+	open, flies := members{Planned: true}, members{Planned: true}
+	went, kept := members{Planned: true}, members{Became: true}
 	for _, m := range prunerun.NextBatch(run, prunerun.OpenPositions(run)) {
 		if !flying[m.Account] {
 			open.Rows = append(open.Rows, member{PlannedRemoval: m})
 		}
 	}
 	for _, account := range prunerun.RemovedAccounts(run) {
-		row := member{PlannedRemoval: planned[account], Became: restored[account]}
-		switch {
-		case flying[account] && finished:
-			row.Became = v.T("it is not known whether it was removed")
-		case flying[account]:
-			row.Became = v.T("is being removed")
+		table := &went
+		if flying[account] {
+			table = &flies
 		}
-		went.Became = went.Became || row.Became != ""
-		went.Rows = append(went.Rows, row)
+		row := member{PlannedRemoval: planned[account], Became: restored[account]}
+		table.Became = table.Became || row.Became != ""
+		table.Rows = append(table.Rows, row)
 	}
 	for _, k := range run.Status.Kept {
 		kept.Rows = append(kept.Rows, member{
@@ -233,9 +232,13 @@ func (v *visit) members(run *v1alpha1.PruneRun) []members {
 	default:
 		open.Title = v.T("%d members would leave", n)
 	}
-	went.Title = v.T("%d members left", len(went.Rows))
+	flies.Title = v.T("%d members are being removed", len(flies.Rows))
+	if finished {
+		flies.Title = v.T("%d members may have been removed: it is not known", len(flies.Rows))
+	}
+	went.Title = v.T("%d members were removed", len(went.Rows))
 	kept.Title = v.T("%d members stayed after all", len(kept.Rows))
-	return slices.DeleteFunc([]members{open, went, kept}, func(m members) bool { return len(m.Rows) == 0 })
+	return slices.DeleteFunc([]members{open, flies, went, kept}, func(m members) bool { return len(m.Rows) == 0 })
 }
 
 // decisions are those that the leader recorded, and the one that it has not acted upon yet.
@@ -282,7 +285,7 @@ func (s *server) addForms(v *visit, data *runView, after *sent) error {
 	case failure != nil:
 		data.NoForms = v.T("It is not known whether you may decide about this run.")
 		data.Unknown = failure.Error()
-		return nil //nolint:nilerr // the page shows it
+		return nil //nolint:nilerr // the page says it
 	case !allowed:
 		data.NoForms = v.T("You may look at this run, and not decide about it.")
 		data.Role = runs.ApproverRole

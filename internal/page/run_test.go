@@ -137,6 +137,31 @@ func TestRunIsDenied(t *testing.T) {
 	}
 }
 
+func TestMembersInFlightAreNotSaidToBeRemoved(t *testing.T) {
+	v := aVisit(t, "en", "UTC")
+	for finished, want := range map[bool]string{
+		false: "1 member is being removed", true: "1 member may have been removed: it is not known",
+	} {
+		run := &v1alpha1.PruneRun{}
+		run.Status.Plan = &v1alpha1.PrunePlan{
+			Removals: []v1alpha1.PlannedRemoval{{Account: "anna"}, {Account: "boris"}, {Account: "chen"}},
+		}
+		run.Status.Progress = &v1alpha1.PruneProgress{Settled: 1, InFlight: 1}
+		if finished {
+			run.Status.Conditions = []metav1.Condition{
+				{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRemoved},
+			}
+		}
+		titles := map[string]string{}
+		for _, m := range v.members(run) {
+			titles[m.Title] = m.Rows[0].Account
+		}
+		if titles["1 member was removed"] != "anna" || titles[want] != "boris" {
+			t.Errorf("finished %t: %q", finished, titles)
+		}
+	}
+}
+
 func TestRunIsUndone(t *testing.T) {
 	s := newSite(t)
 	s.run("one", "club-oslo", ended, made(2*time.Hour))
@@ -144,7 +169,7 @@ func TestRunIsUndone(t *testing.T) {
 	s.run("other", "club-rome", ended)
 	var page *answer
 	calls := s.counted(func() { page = s.get("maria", s.path("one")) })
-	page.says(http.StatusOK, "Members were removed", "It can be undone once", "2 members left",
+	page.says(http.StatusOK, "Members were removed", "It can be undone once", "2 members were removed",
 		"1 member stayed after all",
 		"chen was active again", "Approved , by maria", "spring cleaning", "A later run removed members, too")
 	page.lacks("would leave")
@@ -282,7 +307,7 @@ func TestRunThatChangesWhileTheDecisionIsSent(t *testing.T) {
 		if r.Method != http.MethodPatch {
 			return
 		}
-		run := s.stored("one") //nolint:contextcheck // with the context of the test
+		run := s.stored("one") //nolint:contextcheck // it has that of the test
 		run.Status.Plan.Removals[0].Account = "zoe"
 		if err := s.client.Status().Update(ctx, run); err != nil {
 			t.Error(err)
@@ -444,6 +469,16 @@ func TestHostileIdsStayText(t *testing.T) {
 	}
 }
 
+func TestRunsOfWhatIsNoNamespace(t *testing.T) {
+	for _, app := range []string{"../prod", "/prod", "a b/prod"} {
+		status, body := new(world).visit(t, address("/runs", "app", app), "en")
+		if status != http.StatusNotFound {
+			t.Errorf("status %d for %q", status, app)
+		}
+		expect(t, body, "There is no such app here.", "!The cluster cannot be reached.")
+	}
+}
+
 func TestRunsArePagedAndFiltered(t *testing.T) {
 	s := newSite(t)
 	for i := range perPage + 2 {
@@ -494,8 +529,8 @@ func TestListThatWasOpenForLongGoesOn(t *testing.T) {
 					w.WriteHeader(http.StatusGone)
 					must(t, json.NewEncoder(w).Encode(metav1.Status{
 						TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-						ListMeta: expired.ErrStatus.ListMeta,
-						Status: "Failure", Code: http.StatusGone, Reason: metav1.StatusReasonExpired,
+						ListMeta: expired.ErrStatus.ListMeta, Status: "Failure",
+						Code: http.StatusGone, Reason: metav1.StatusReasonExpired,
 					}))
 					return true
 				}

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // runsView is what the page Runs shows.
@@ -46,8 +47,11 @@ func (s *server) runs(v *visit) (*view, error) {
 	namespace, app, set := s.Namespace, data.App, fields.Set{}
 	if before, after, found := strings.Cut(data.App, "/"); found {
 		app = after
-		if namespace != "" && namespace != before {
+		switch {
+		case namespace != "" && namespace != before:
 			return nil, s.elsewhere()
+		case len(validation.IsDNS1123Label(before)) > 0:
+			return nil, noSuchApp()
 		}
 		namespace = before
 	}

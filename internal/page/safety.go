@@ -34,7 +34,7 @@ func (s *server) protect(next http.Handler) http.Handler {
 			s.fail(s.visit(answer, r), err)
 			return
 		}
-		if s.Key != nil && r.URL.Path != "/healthz" && r.URL.Path != s.stylePath {
+		if s.Key != nil && r.URL.Path != s.stylePath {
 			answered, err := s.Key.admit(answer, r)
 			if err != nil {
 				s.fail(s.visit(answer, r), err)

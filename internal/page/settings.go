@@ -69,7 +69,7 @@ func exists(zone string) bool {
 
 // keep sets a cookie for a year, or deletes it if the value is empty.
 func (v *visit) keep(name, value string) {
-	c := &http.Cookie{ //nolint:gosec // Secure wherever the page has TLS
+	c := &http.Cookie{ //nolint:gosec // Secure wherever there is TLS
 		Name: name, Value: value, Path: "/", MaxAge: 365 * 24 * 60 * 60, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		Secure: v.server.Origin != nil && v.server.Origin.Scheme == "https",
 	}

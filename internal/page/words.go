@@ -64,7 +64,10 @@ var singularWords = map[string]string{
 		"%d member comes back to %s while seats are free, the last active first.",
 	"%d members leave %s, unless the last look at them keeps them.": "" +
 		"%d member leaves %s, unless the last look at it keeps it.",
-	"%d members left":                         "%d member left",
+	"%d members are being removed": "%d member is being removed",
+	"%d members may have been removed: it is not known": "" +
+		"%d member may have been removed: it is not known",
+	"%d members were removed":                 "%d member was removed",
 	"%d members stay in %s. The run ends.":    "%d member stays in %s. The run ends.",
 	"%d members stayed after all":             "%d member stayed after all",
 	"%d members were on the plan, and stayed": "%d member was on the plan, and stayed",

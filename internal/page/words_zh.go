@@ -2,7 +2,7 @@ package page
 
 // chineseWords are the texts of the page in Simplified Chinese, by their English texts. The terms are those of
 // README.zh-CN.md and docs/zh-CN.
-var chineseWords = map[string]string{ //nolint:gosec // words, no credentials
+var chineseWords = map[string]string{ //nolint:gosec // no text is a credential
 	// What stands on every page
 	"Now":                 "现况",
 	"Waiting":             "待审批",
@@ -37,6 +37,8 @@ var chineseWords = map[string]string{ //nolint:gosec // words, no credentials
 	"The API server gave no answer that can be shown.": "API Server 没有给出可以显示的应答。",
 	"Try again in a minute.":                           "请在一分钟后重试。",
 	"The cluster cannot be reached.":                   "无法连接集群。",
+	"It is not known whether your decision arrived.":   "无法得知您的决定是否已送达。",
+	"Look at the run again: it says what was decided.": "请重新查看该任务，其中会显示已做出的决定。",
 
 	// Refused requests
 	"This is not the address of the page.":                                   "这不是本页面的地址。",
@@ -212,12 +214,12 @@ var chineseWords = map[string]string{ //nolint:gosec // words, no credentials
 	"refused by the gate, but joined too short a time ago":   "不获准入群，但加入时间尚短",
 	"their role, or when they joined, is not known":          "角色或加入时间未知",
 	"refused by the gate, and left for a later run":          "不获准入群，留待之后的清理",
-	"it is not known whether it was removed":                 "不知是否已被移除",
-	"is being removed":                                       "正在移除",
+	"%d members may have been removed: it is not known":      "%d 名成员可能已被移除，无法确定",
+	"%d members are being removed":                           "正在移除 %d 名成员",
 	"%d members were on the plan, and stayed":                "%d 名成员曾在计划中，最终留下",
 	"%d members are still to leave":                          "还有 %d 名成员将被移除",
 	"%d members would leave":                                 "%d 名成员将被移除",
-	"%d members left":                                        "%d 名成员已被移除",
+	"%d members were removed":                                "%d 名成员已被移除",
 	"%d members stayed after all":                            "%d 名成员最终留下",
 	"Undo requested":                                         "要求撤销",
 	"It is not known whether you may decide about this run.": "无法确定您是否有权决定。",
@@ -393,6 +395,7 @@ var chineseWords = map[string]string{ //nolint:gosec // words, no credentials
 	"Callbacks are believed without a signature.":                          "回调未经签名验证即被采信。",
 	"The callbacks are refused, and the vendor then admits every account.": "回调被拒收，IM 后台因此放行所有账号。",
 	"Which replicas enforce it is not known.":                              "无法得知哪些副本正在执行。",
+	"It was edited, and which replicas enforce the edit is not known yet.": "它已被修改，尚不知道哪些副本已按修改后的内容执行。",
 	"Not every replica enforces it as it is written.":                      "并非所有副本都已按所写内容执行。",
 	"The policies are not known.":                                          "无法读取策略。",
 	"The leader has not looked at the policy yet.":                         "主副本尚未处理该策略。",

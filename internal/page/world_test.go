@@ -47,6 +47,9 @@ type world struct {
 	refused replicaclient.Answer[refusals.Refusals]
 	joined  replicaclient.Answer[refusals.Activity]
 	filter  refusals.Filter
+	// more says that the list of plans goes on, and lost is what the client says instead of sending a decision.
+	more bool
+	lost error
 }
 
 // Refusals implements Replicas, with the filter as a replica has it.
@@ -95,6 +98,13 @@ func (w *world) client(t *testing.T) client.Client {
 					fmt.Errorf(`User "maria" cannot list resource %q`, resource))
 			}
 			return c.List(ctx, list, o...)
+		}, Patch: func(
+			ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption,
+		) error {
+			if w.lost != nil {
+				return w.lost
+			}
+			return c.Patch(ctx, o, patch, options...)
 		}}).Build()
 }
 
@@ -122,6 +132,9 @@ func (w *world) tables() *restfake.RESTClient {
 
 func (w *world) table() *metav1.Table {
 	table := &metav1.Table{ColumnDefinitions: []metav1.TableColumnDefinition{{Name: "Group"}, {Name: "Planned At"}}}
+	if w.more {
+		table.Continue = "more"
+	}
 	for _, o := range w.objects {
 		if run, ok := o.(*v1alpha1.PruneRun); ok && run.Status.AwaitsApproval {
 			table.Rows = append(table.Rows, metav1.TableRow{

@@ -55,9 +55,10 @@ func (c *Counts) Start(ctx context.Context) error {
 func (c *Counts) NeedLeaderElection() bool { return false }
 
 func (c *Counts) sample() time.Time {
-	totals, now := c.Totals(), c.Now().UTC()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// One reading after the other: an older one would look like counters that began again.
+	totals, now := c.Totals(), c.Now().UTC()
 	if c.apps == nil {
 		c.since, c.apps = now, map[string]*counted{}
 	}

@@ -1,6 +1,9 @@
 package refusals
 
 import (
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,5 +78,32 @@ func TestActivityHasTheLastDay(t *testing.T) {
 	}
 	if kept := len(counts.apps["chat/prod"].intervals); kept > MaxIntervals {
 		t.Errorf("%d intervals are kept", kept)
+	}
+}
+
+// TestCountsOfRequestsAtTheSameTime has no reading of the counters overtake an older one: that would look like counters
+// that began again, and count everything twice.
+func TestCountsOfRequestsAtTheSameTime(t *testing.T) {
+	var admitted atomic.Uint64
+	c := &Counts{
+		Totals: func() map[string]Totals {
+			n := admitted.Add(1)
+			runtime.Gosched()
+			return map[string]Totals{"chat/prod": {Admitted: n}}
+		},
+		Freshness: func() (time.Time, bool) { return began, false }, Now: func() time.Time { return began },
+	}
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for range 1000 {
+				c.Activity("chat/prod")
+			}
+		})
+	}
+	asking.Wait()
+	activity, _ := c.Activity("chat/prod")
+	if got, want := activity.Intervals[0].Admitted, admitted.Load(); got != want {
+		t.Errorf("%d were admitted, want %d", got, want)
 	}
 }

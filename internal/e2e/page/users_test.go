@@ -227,12 +227,11 @@ func (w *world) plan(group string) (run string) {
 	if outcome, err := w.im.Apply(w.t.Context(), group, "nina"); err != nil || outcome.Result != emulator.ResultFull {
 		w.t.Fatalf("nina applies: %+v, %v", outcome, err)
 	}
-	w.eventually("a plan", func(context.Context) (bool, error) {
-		//nolint:contextcheck // kubectl has the context of the test
-		run = strings.TrimSpace(w.kubectl("get", "pruneruns", "--field-selector=spec.groupID="+group,
-			"-o=jsonpath={.items[*].metadata.name}"))
-		//nolint:contextcheck // kubectl has the context of the test
-		return run != "" && slices.Contains(w.conditions(run), "AwaitingApproval"), nil
+	w.eventually("a plan", func(ctx context.Context) (bool, error) {
+		out, err := w.Kubectl(ctx, "", "get", "pruneruns", "--field-selector=spec.groupID="+group,
+			"-o=jsonpath={.items[*].metadata.name} {.items[*].status.conditions[*].reason}")
+		run, out, _ = strings.Cut(out, " ")
+		return slices.Contains(strings.Fields(out), "AwaitingApproval"), err
 	})
 	return run
 }
@@ -305,8 +304,7 @@ func (w *world) startPage() string {
 	here := map[string]string{
 		"--listen": "unix:" + socket, "--health-probe-bind-address": probes,
 		"--replicas-token-file": filepath.Join(dir, "token"),
-		"--replicas-url": "https" +
-			strings.TrimSuffix(strings.TrimPrefix(w.manager.MetricsURL, "http"), "/metrics"),
+		"--replicas-url":        strings.NewReplacer("http:", "https:", "/metrics", "").Replace(w.manager.MetricsURL),
 	}
 	args := slices.Clone(container.Args)
 	for i, arg := range args {
