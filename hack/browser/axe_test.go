@@ -19,8 +19,11 @@ import (
 // axe is the source of axe-core.
 var axe = sync.OnceValues(func() (string, error) {
 	found, err := filepath.Glob(filepath.Join(lab.Root(), "bin", "browser", "axe-*.js"))
-	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("%d copies of axe-core in bin/browser (%v): run hack/browser/install.sh", len(found), err)
+	if err != nil {
+		return "", err
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("%d copies of axe-core in bin/browser: run hack/browser/install.sh", len(found))
 	}
 	source, err := os.ReadFile(found[0])
 	return string(source), err
