@@ -180,7 +180,8 @@ func TestNotices(t *testing.T) {
 	})
 	for _, event := range h.events() {
 		data := event["data"].(map[string]any)
-		if event["id"] != h.events()[0]["id"] || data["url"] != link || data["toGo"] != 10.0 || data["group"] != "club" {
+		if event["id"] != h.events()[0]["id"] || data["url"] != link || data["toGo"] != 10.0 ||
+			data["group"] != "club" {
 			t.Errorf("event %v", event)
 		}
 	}

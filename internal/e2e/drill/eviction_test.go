@@ -190,7 +190,8 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 	for _, member := range h.members {
 		spared := member.Account == m.adminAccount || slices.Contains(refused, member.Account) ||
 			slices.ContainsFunc(m.imports, func(a arrival) bool {
-				return a.app == app && a.group == group && a.account == member.Account && a.at.After(from.Add(-2*time.Second))
+				return a.app == app && a.group == group && a.account == member.Account &&
+					a.at.After(from.Add(-2*time.Second))
 			})
 		if !spared && unevictableMember(member, grace, from.Add(-2*time.Second)) == "" &&
 			!slices.ContainsFunc(states, func(s moment) bool {
