@@ -98,6 +98,7 @@ func checkBounded(t *testing.T, path string, schema apiextensionsv1.JSONSchemaPr
 		if schema.MaxLength == nil || len(schema.XValidations) == 0 {
 			t.Errorf("%s: int or string without maxLength and a rule", path)
 		}
+	case schema.Type == "boolean": // has two values
 	case schema.Type == "string":
 		if schema.MaxLength == nil && len(schema.Enum) == 0 && schema.Format != "date-time" {
 			t.Errorf("%s: string without maxLength, enum or date-time", path)

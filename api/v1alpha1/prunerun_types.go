@@ -849,11 +849,11 @@ type PruneRunStatus struct {
 // +kubebuilder:printcolumn:name="Removed",type=integer,JSONPath=`.status.removed`
 // +kubebuilder:printcolumn:name="Restored",type=integer,JSONPath=`.status.undo.added`
 // +kubebuilder:printcolumn:name="Result",type=string,JSONPath=`.status.conditions[-1:].reason`
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Members",type=integer,priority=1,JSONPath=`.status.group.members`
 // +kubebuilder:printcolumn:name="Planned At",type=string,priority=1,JSONPath=`.status.plan.createdAt`
 // +kubebuilder:printcolumn:name="Not Before",type=string,priority=1,JSONPath=`.status.plan.notBefore`
 // +kubebuilder:printcolumn:name="Breaker",type=string,priority=1,JSONPath=`.status.plan.breaker`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type PruneRun struct {
 	metav1.TypeMeta `json:",inline"`
 

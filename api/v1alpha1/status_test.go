@@ -213,6 +213,8 @@ func TestSelectableFields(t *testing.T) {
 func TestColumns(t *testing.T) {
 	const recorded = "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=vip-lounge Mode=Enforce " +
 		"Planned=2 Removed=1 Restored=1 Result="
+	const wide = " (Members=2000) (Planned At=2026-11-20T09:30:00Z) (Not Before=<nil>) (Breaker=<nil>)"
+	const noPlan = " (Members=<nil>) (Planned At=<nil>) (Not Before=<nil>) (Breaker=<nil>)"
 	planned, removing := condition("Planned", "True", "Planned"), condition("Complete", "False", "Removing")
 	record := func(conditions ...string) string {
 		return wholeRecord + "  conditions: [" + strings.Join(conditions, ", ") + "]\n"
@@ -233,20 +235,20 @@ func TestColumns(t *testing.T) {
 			"App=prod Gate=Allow Prune=<nil> Evict=<nil> Ready=False (Groups=@TGS#2J4SZEAEL) (Reason=ListNotFound)"},
 		"grouppolicies, pruning": {"grouppolicies", basePrunePolicy, `{}`,
 			"App=prod Gate=<nil> Prune=Preview Evict=<nil> Ready=Unknown (Groups=<nil>) (Reason=Pending)"},
-		"pruneruns, fresh":   {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=Pending"},
-		"pruneruns, waiting": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=ProtectionUnresolved"},
-		"pruneruns, planned": {"pruneruns", basePruneRun, record(planned), recorded + "Planned"},
-		"pruneruns, at work": {"pruneruns", basePruneRun, record(planned, removing), recorded + "Removing"},
+		"pruneruns, fresh":   {"pruneruns", basePruneRun, `{}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=Pending" + noPlan},
+		"pruneruns, waiting": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "ProtectionUnresolved") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=ProtectionUnresolved" + noPlan},
+		"pruneruns, planned": {"pruneruns", basePruneRun, record(planned), recorded + "Planned" + wide},
+		"pruneruns, at work": {"pruneruns", basePruneRun, record(planned, removing), recorded + "Removing" + wide},
 		"pruneruns, complete": {"pruneruns", basePruneRun,
-			record(planned, condition("Complete", "True", "Removed")), recorded + "Removed"},
+			record(planned, condition("Complete", "True", "Removed")), recorded + "Removed" + wide},
 		"pruneruns, to approve": {"pruneruns", basePruneRun,
-			record(planned, condition("Complete", "False", "AwaitingApproval")), recorded + "AwaitingApproval"},
+			record(planned, condition("Complete", "False", "AwaitingApproval")), recorded + "AwaitingApproval" + wide},
 		"pruneruns, undone": {"pruneruns", basePruneRun,
 			record(planned, condition("Complete", "True", "Removed"),
-				condition("Undone", "True", "Undone")), recorded + "Undone"},
+				condition("Undone", "True", "Undone")), recorded + "Undone" + wide},
 		"pruneruns, failed midway": {"pruneruns", basePruneRun,
-			record(planned, removing, condition("Failed", "True", "VendorRefused")), recorded + "VendorRefused"},
-		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=GroupNotFound"},
+			record(planned, removing, condition("Failed", "True", "VendorRefused")), recorded + "VendorRefused" + wide},
+		"pruneruns, never planned": {"pruneruns", basePruneRun, `status: {conditions: [` + condition("Planned", "False", "GroupNotFound") + `, ` + condition("Failed", "True", "GroupNotFound") + `]}`, "App=prod Group=@TGS#2J4SZEAEL Purpose=FreeSeats Policy=<nil> Mode=<nil> Planned=<nil> Removed=0 Restored=<nil> Result=GroupNotFound" + noPlan},
 	}
 	c := newClient(t)
 	for name, tc := range tests {
