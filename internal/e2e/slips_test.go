@@ -128,6 +128,24 @@ func (w *world) waits(reason string) (waiting v1alpha1.PruneRun) {
 	return waiting
 }
 
+// denyPlans denies the plan that may have been made while one of two shards was gone and the other was not yet: other
+// runs of the group would wait for its approval. It returns once the run by-hand waits for anything else.
+func (w *world) denyPlans() {
+	w.t.Helper()
+	eventually(w.t, "the run by-hand to be next", func() bool {
+		next := false
+		for _, run := range w.evictions() {
+			switch reason := reasonOf(&run); {
+			case reason == v1alpha1.ReasonAwaitingApproval && run.Spec.Approval != v1alpha1.ApprovalDenied:
+				w.kubectl("patch", "prunerun", run.Name, "--type=merge", `--patch={"spec":{"approval":"Denied"}}`)
+			case run.Name == "by-hand":
+				next = reason != "" && reason != v1alpha1.ReasonQueued
+			}
+		}
+		return next
+	})
+}
+
 // keeps checks for some time that the group has that many members.
 func (w *world) keeps(members int) {
 	w.t.Helper()
@@ -161,6 +179,7 @@ func TestNoMemberIsEvictedWhileAListIsUnresolved(t *testing.T) {
 			w := lounge(t, "")
 			slip(w)
 			w.evict("by-hand")
+			w.denyPlans()
 			waiting := w.waits("ListUnresolved")
 			w.keeps(wholeLounge)
 			if waiting.Status.Plan != nil {
