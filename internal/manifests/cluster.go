@@ -60,9 +60,7 @@ func Runs(
 }
 
 // Waiting selects the PruneRuns whose plans wait for a person.
-var Waiting = fields.SelectorFromSet(fields.Set{
-	"status.awaitsApproval": "true", "spec.approval": string(v1alpha1.ApprovalPending),
-})
+var Waiting = fields.AndSelectors(undecided, fields.OneTermEqualSelector("status.awaitsApproval", "true"))
 
 // undecided selects the PruneRuns that nobody has decided about, finished ones among them.
 var undecided = fields.OneTermEqualSelector("spec.approval", string(v1alpha1.ApprovalPending))
