@@ -97,7 +97,7 @@ func TestDecideWithoutTheRight(t *testing.T) {
 	}
 }
 
-// Who may not even read is shown no page of somebody else's, and is told why.
+// A user without the right to read is shown no run and no refusal, and is told why.
 func TestLookWithoutTheRight(t *testing.T) {
 	w := newWorld(t)
 	run := w.plan(t, "club-genf")
@@ -109,6 +109,16 @@ func TestLookWithoutTheRight(t *testing.T) {
 	}
 }
 
+// alter writes the plan of a run anew.
+func (w *world) alter(t *testing.T, run *v1alpha1.PruneRun, change func(*v1alpha1.PrunePlan)) {
+	t.Helper()
+	before := client.MergeFrom(run.DeepCopy())
+	change(run.Status.Plan)
+	if err := w.client(t).Status().Patch(t.Context(), run, before); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A form that was shown before the plan became void decides nothing.
 func TestApproveAVoidPlan(t *testing.T) {
 	w := newWorld(t)
@@ -116,11 +126,9 @@ func TestApproveAVoidPlan(t *testing.T) {
 	run := w.plan(t, group)
 	x := w.open(t, maria, habits{})
 	x.visit(pathOf(run))
-	before := client.MergeFrom(run.DeepCopy())
-	run.Status.Plan.CreatedAt = metav1.NewTime(time.Now().Add(-25 * time.Hour))
-	if err := w.client(t).Status().Patch(t.Context(), run, before); err != nil {
-		t.Fatal(err)
-	}
+	w.alter(t, run, func(plan *v1alpha1.PrunePlan) {
+		plan.CreatedAt = metav1.NewTime(time.Now().Add(-25 * time.Hour))
+	})
 	if status := x.click(verb("approve")); status != http.StatusConflict {
 		t.Errorf("status %d\n%s", status, x.state())
 	}
@@ -142,11 +150,7 @@ func TestApproveAPlanThatHasChanged(t *testing.T) {
 	run := w.plan(t, group)
 	x := w.open(t, maria, habits{})
 	x.visit(pathOf(run))
-	before := client.MergeFrom(run.DeepCopy())
-	run.Status.Plan.Removals[0].Account = "dora"
-	if err := w.client(t).Status().Patch(t.Context(), run, before); err != nil {
-		t.Fatal(err)
-	}
+	w.alter(t, run, func(plan *v1alpha1.PrunePlan) { plan.Removals[0].Account = "dora" })
 	x.fill("reason", "I read of anna")
 	if status := x.click(verb("approve")); status != http.StatusConflict {
 		t.Errorf("status %d", status)

@@ -52,7 +52,7 @@ var started = sync.OnceValues(func() (context.Context, error) {
 // closeBrowser ends Chromium if it was started.
 var closeBrowser = func() {}
 
-// tab is one of a browser that nobody has used before, of a person with certain habits.
+// tab is one of a browser with an empty profile, of a person with certain habits.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
