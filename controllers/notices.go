@@ -35,10 +35,10 @@ const (
 // noticeBackoff is between two attempts after a receiver failed.
 var noticeBackoff = wait.Backoff{Duration: 5 * time.Second, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 10 * time.Minute}
 
-// Receiver is who is told that plans await approval.
+// Receiver gets the notices of plans that await approval.
 type Receiver interface {
-	// Notice returns a function that sends the notice about run, and a key of where it goes; nil if nobody is to be
-	// told.
+	// Notice returns a function that sends the notice about run, and a key of where it goes; nil if there is nothing
+	// to send.
 	Notice(ctx context.Context, run *v1alpha1.PruneRun) (send SendNotice, key string, err error)
 }
 
@@ -49,8 +49,8 @@ type SendNotice func(context.Context, *v1alpha1.PruneRun) notices.Outcome
 // runs, so nothing is lost with a process, and the queue holds names only.
 //
 // A receiver is told of a plan at most once, also by leaders that follow each other: a notice is sent only once its
-// status says Sending, which the optimistic lock lets one leader write. Whoever finds that status took over from a
-// process that ended before it knew the outcome, and does not send again. So it errs on the side of none.
+// status says Sending, which the optimistic lock lets one leader write. A leader that finds this status took over from
+// a process that ended before it knew the outcome, and does not send again. So it errs on the side of none.
 type Notices struct {
 	// Client reads runs from the cache and patches their statuses; Live reads them from the API server.
 	Client client.Client

@@ -33,7 +33,7 @@ const (
 )
 
 // viewerAccess lets people read what a replica remembers, if they may get that subresource of the IMApp. It is personal
-// data, so that nobody may without an answer of the API server.
+// data: without an answer of the API server, no request is allowed.
 //
 // A client may act for a user as constrained impersonation of the API server (KEP-5284) would let it, by the same
 // rights: impersonate-on:user-info:get of the subresource, and impersonate:user-info of the user and of each group.

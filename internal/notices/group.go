@@ -40,11 +40,11 @@ func (g *Group) Names(ctx context.Context, run *v1alpha1.PruneRun) (*v1alpha1.IM
 	err := g.Reader.Get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: run.Spec.AppRef.Name}, &app)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, nil //nolint:nilnil // nobody is to be told
+		return nil, nil //nolint:nilnil // there is nothing to send
 	case err != nil:
 		return nil, fmt.Errorf("read the app: %w", err)
 	case app.Spec.Notify == nil:
-		return nil, nil //nolint:nilnil // nobody is to be told
+		return nil, nil //nolint:nilnil // there is nothing to send
 	}
 	return &app, nil
 }
@@ -85,7 +85,7 @@ func (g *Group) Send(ctx context.Context, app *v1alpha1.IMApp, run *v1alpha1.Pru
 	}
 }
 
-// random is the same for all messages about a run, whoever sends them.
+// random is the same for all messages about a run, in every process that sends them.
 func random(run *v1alpha1.PruneRun) uint32 {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(run.UID))

@@ -81,7 +81,7 @@ func rights(t *testing.T, namespace string) (all []string) {
 	return all
 }
 
-// rules are those of RBAC about whoever has the configuration, sorted.
+// rules are those of RBAC about the user of the configuration, sorted.
 func rules(t *testing.T, config *rest.Config, namespace string) (all []string) {
 	t.Helper()
 	review, err := clientset(t, config).AuthorizationV1().SelfSubjectRulesReviews().Create(t.Context(),
@@ -205,7 +205,7 @@ func TestAnAdministratorOnThePageIsNoAdministrator(t *testing.T) {
 	}
 }
 
-// Whoever breaks into the page can be no part of the system.
+// An attacker who controls the page cannot impersonate users and groups of Kubernetes itself.
 func TestThePageCannotImpersonateTheSystem(t *testing.T) {
 	t.Parallel()
 	bind(t, "clusterrolebinding", "carl", "cluster-admin", "")
