@@ -42,7 +42,8 @@ type Receiver interface {
 	Notice(ctx context.Context, run *v1alpha1.PruneRun) (send SendNotice, key string, err error)
 }
 
-// SendNotice sends the notice about a run as it is recorded.
+// SendNotice sends the notice about a run as it is recorded. If the context ends, it waits for nothing more, but ends
+// within seconds what it has begun to send: the outcome would be in doubt otherwise.
 type SendNotice func(context.Context, *v1alpha1.PruneRun) notices.Outcome
 
 // Notices tells a receiver of plans that await approval, in a term. What is still to be done is in the statuses of the
@@ -155,8 +156,6 @@ func (n *Notices) notice(ctx context.Context, run *v1alpha1.PruneRun) (again tim
 	if err := n.record(ctx, run, notices.Outcome{Result: v1alpha1.NoticeResultSending}); err != nil {
 		return 0, err
 	}
-	// Even if the term ends: the outcome would be in doubt otherwise. The receiver bounds the time.
-	ctx = context.WithoutCancel(ctx)
 	outcome := send(ctx, run)
 	if outcome.Err != nil {
 		again = n.pauses.begin(key, n.Now())
@@ -164,7 +163,7 @@ func (n *Notices) notice(ctx context.Context, run *v1alpha1.PruneRun) (again tim
 	} else {
 		n.pauses.end(key)
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout) // even if the term has ended
 	defer cancel()
 	return again, n.recordOutcome(ctx, run, outcome)
 }
@@ -286,7 +285,11 @@ type webhookReceiver struct{ *notices.Webhook }
 
 // Notice implements Receiver.
 func (w webhookReceiver) Notice(context.Context, *v1alpha1.PruneRun) (SendNotice, string, error) {
-	return w.Send, "", nil
+	// The webhook waits for nothing but the answer.
+	send := func(ctx context.Context, run *v1alpha1.PruneRun) notices.Outcome {
+		return w.Send(context.WithoutCancel(ctx), run)
+	}
+	return send, "", nil
 }
 
 // groupReceiver is the group that the IMApp names.

@@ -447,3 +447,50 @@ func TestGroupThatDoesNotExistIsCorrected(t *testing.T) {
 	w.mustNotice(n, "run")
 	w.wantNotice("run", toGroup, v1alpha1.NoticeResultSent, "")
 }
+
+// The next leader must not wait for the turn of a message, which is minutes away at a low rate.
+func TestLeaderThatStopsDoesNotWaitForTheTurnOfAMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plan("run")
+	w.Group("moderators", 1, 0)
+	next := w.groupNotices("moderators")
+	app := &v1alpha1.IMApp{}
+	labtest.Must(t, w.Client.Get(t.Context(), w.Key(labtest.App), app))
+	waits := make(chan struct{}, 10)
+	pool := &imclients.Pool{
+		Reader: w.Client, Endpoint: w.URL, Now: w.Clock.Now,
+		Sleep: func(ctx context.Context, _ time.Duration) error {
+			waits <- struct{}{}
+			select {
+			case <-ctx.Done():
+			case <-t.Context().Done():
+			}
+			return context.Canceled
+		},
+	}
+	rest, err := pool.Client(t.Context(), app)
+	labtest.Must(t, err)
+	_, err = rest.Group(t.Context(), "moderators", time.Time{}) // the message comes after it
+	labtest.Must(t, err)
+	leader, end := w.notices(toGroup, groupReceiver{&notices.Group{Reader: w.Client, Clients: pool, Now: w.Clock.Now}})
+	noticed := make(chan error, 1)
+	go func() { // ends with the term
+		_, err := leader.Reconcile(t.Context(), reconcile.Request{NamespacedName: w.Key("run")})
+		noticed <- err
+	}()
+	<-waits
+	end()
+	select {
+	case err := <-noticed:
+		labtest.Must(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the message still waits for its turn")
+	}
+	w.wantNotice("run", toGroup, v1alpha1.NoticeResultNotSent, "term of this replica has ended")
+	w.mustNotice(next, "run")
+	w.wantNotice("run", toGroup, v1alpha1.NoticeResultSent, "")
+	if got := w.messages("moderators"); len(got) != 1 {
+		t.Errorf("messages %q, want 1", got)
+	}
+}
