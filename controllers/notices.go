@@ -95,12 +95,14 @@ func (n *Notices) SetupWithManager(mgr manager.Manager) error {
 // concerns reports whether there is something to do about the notice of a run.
 func (n *Notices) concerns(object client.Object) bool {
 	run, ok := object.(*v1alpha1.PruneRun)
-	if !ok || !n.Term.Held() || !prunerun.WaitsForPerson(run) || prunerun.PlanExpired(run, n.Now()) {
+	if !ok || !n.Term.Held() {
 		return false
 	}
 	switch prunerun.NoticeTo(run, n.To) {
-	case "", v1alpha1.NoticeResultNotSent, v1alpha1.NoticeResultSending:
+	case v1alpha1.NoticeResultSending: // what became of it is to be recorded, whatever became of the plan
 		return true
+	case "", v1alpha1.NoticeResultNotSent:
+		return prunerun.WaitsForPerson(run) && !prunerun.PlanExpired(run, n.Now())
 	}
 	return false
 }

@@ -212,9 +212,24 @@ func TestNoticeIsNotSentUnlessItIsRecorded(t *testing.T) {
 	}
 }
 
-// A process that is killed, or loses the API server, between the record and the end of sending.
+// A process that is killed, or loses the API server, between the record and the end of sending. The next leader says
+// so, also of a plan that was decided about meanwhile: it would seem to be told of for ever.
 func TestNoticeIsNotSentAgainByTheNextLeader(t *testing.T) {
 	t.Parallel()
+	for name, meanwhile := range map[string]func(w *world){
+		"the plan waits":       func(*world) {},
+		"the plan is approved": func(w *world) { w.Decide("run", v1alpha1.ApprovalApproved) },
+		"the plan is void":     func(w *world) { w.Clock.Forward(25 * time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testNoticeOfALeaderThatEnded(t, meanwhile)
+		})
+	}
+}
+
+func testNoticeOfALeaderThatEnded(t *testing.T, meanwhile func(w *world)) {
+	t.Helper()
 	w := newWorld(t)
 	w.plan("run")
 	a := &audience{}
@@ -231,6 +246,7 @@ func TestNoticeIsNotSentAgainByTheNextLeader(t *testing.T) {
 	w.wantNotice("run", toWebhook, v1alpha1.NoticeResultSending, "")
 	end()
 	w.EachPatch(nil)
+	meanwhile(w)
 	second, _ := w.notices(toWebhook, a)
 	w.mustNotice(second, "run")
 	w.mustNotice(second, "run")
