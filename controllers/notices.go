@@ -101,7 +101,7 @@ func (n *Notices) concerns(object client.Object) bool {
 	switch prunerun.NoticeTo(run, n.To) {
 	case v1alpha1.NoticeResultSending: // what became of it is to be recorded, whatever became of the plan
 		return true
-	case "", v1alpha1.NoticeResultNotSent:
+	case "", v1alpha1.NoticeResultNotSent, v1alpha1.NoticeResultWithheld:
 		return prunerun.WaitsForPerson(run) && !prunerun.PlanExpired(run, n.Now())
 	}
 	return false

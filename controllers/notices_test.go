@@ -442,6 +442,21 @@ func TestMessageIsWithheldFromTheGroupOfThePlan(t *testing.T) {
 	if got := w.messages(labtest.FullGroup); got != nil {
 		t.Errorf("messages %q", got)
 	}
+	version := w.Get("run").ResourceVersion
+	w.mustNotice(n, "run")
+	if got := w.Get("run").ResourceVersion; got != version {
+		t.Error("that a notice is withheld is recorded again and again")
+	}
+
+	// Once the app names another group, that is told.
+	w.Group("moderators", 1, 0)
+	app := &v1alpha1.IMApp{}
+	change(w, app, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Notify.Group = "moderators" })
+	if got := n.ofApp(t.Context(), app); len(got) != 1 {
+		t.Errorf("an edit enqueues %v", got)
+	}
+	w.mustNotice(n, "run")
+	w.wantNotice("run", toGroup, v1alpha1.NoticeResultSent, "")
 }
 
 // An edit of the app need not wait for the end of the pause.
