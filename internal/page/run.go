@@ -8,7 +8,6 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -325,8 +324,8 @@ const maxLater = 500
 // laterRun is the last run of the group that removed members after this one and was not undone: those whom it removed
 // again stay out. nil if there is none.
 func (v *visit) laterRun(run *v1alpha1.PruneRun) (*entry, error) {
-	group := fields.Set{"spec.appRef.name": run.Spec.AppRef.Name, "spec.groupID": run.Spec.GroupID}
-	read, err := v.listRuns(v.request.Context(), run.Namespace, group.AsSelector(), maxLater, "")
+	group := selectRuns(run.Spec.AppRef.Name, run.Spec.GroupID)
+	read, err := v.listRuns(v.request.Context(), run.Namespace, group, maxLater, "")
 	if err != nil {
 		return nil, err
 	}
