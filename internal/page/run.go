@@ -42,6 +42,14 @@ func (r *runView) GroupPath() string {
 	return groupPath(r.Namespace, r.Spec.AppRef.Name, r.Spec.GroupID)
 }
 
+// Path is that of this page.
+func (r *runView) Path() string { return runPath(r.Namespace, r.Name) }
+
+// GoesOn reports whether the run, or its undo, has not ended: what the page says may soon be so no longer.
+func (r *runView) GoesOn() bool {
+	return !prunerun.Finished(r.PruneRun) || prunerun.WantsUndo(r.PruneRun) && !prunerun.UndoEnded(r.PruneRun)
+}
+
 // HistoryPath is that of the list of the group's runs.
 func (r *runView) HistoryPath() string {
 	return historyPath(r.Namespace, r.Spec.AppRef.Name, r.Spec.GroupID)

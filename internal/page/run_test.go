@@ -112,7 +112,8 @@ func TestPlanIsShownAndApproved(t *testing.T) {
 		t.Errorf("managed fields %v", run.ManagedFields)
 	}
 	page = s.get("maria", answer.location)
-	page.says(http.StatusOK, "Approved", "The leader removes those who are still inactive by then, unless")
+	page.says(http.StatusOK, "Approved", "The leader removes those who are still inactive by then, unless",
+		"Look again")
 	if diff := cmp.Diff([]string{s.path("one", "deny")}, page.posts()); diff != "" {
 		t.Errorf("forms (-want,+got)\n%s", diff)
 	}
@@ -135,6 +136,8 @@ func TestRunIsDenied(t *testing.T) {
 	if forms := page.posts(); len(forms) != 0 {
 		t.Errorf("forms %q", forms)
 	}
+	s.run("over", "club-bern", ended)
+	s.get("maria", s.path("over")).lacks("Look again")
 }
 
 func TestMembersInFlightAreNotSaidToBeRemoved(t *testing.T) {
