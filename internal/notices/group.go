@@ -52,7 +52,9 @@ func (g *Group) Names(ctx context.Context, run *v1alpha1.PruneRun) (*v1alpha1.IM
 }
 
 // aboutItself reports whether the plan of the run is about the group that app names.
-func aboutItself(app *v1alpha1.IMApp, run *v1alpha1.PruneRun) bool { return app.Spec.Notify.Group == run.Spec.GroupID }
+func aboutItself(app *v1alpha1.IMApp, run *v1alpha1.PruneRun) bool {
+	return app.Spec.Notify.Group == run.Spec.GroupID
+}
 
 // Send sends the message about a run whose plan awaits approval into the group that app names. Those whom the plan is
 // about must not read it: it is withheld from their own group.
