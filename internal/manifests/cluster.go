@@ -59,8 +59,9 @@ func Runs(
 	return runs, err
 }
 
-// Waiting selects the PruneRuns whose plans wait for a person.
-var Waiting = fields.AndSelectors(undecided, fields.OneTermEqualSelector("status.awaitsApproval", "true"))
+// Waiting selects the PruneRuns whose plans wait for a person. The API server compares every run with the first term,
+// and with the second those that have the first, so that the rarer comes first.
+var Waiting = fields.AndSelectors(fields.OneTermEqualSelector("status.awaitsApproval", "true"), undecided)
 
 // undecided selects the PruneRuns that nobody has decided about, finished ones among them.
 var undecided = fields.OneTermEqualSelector("spec.approval", string(v1alpha1.ApprovalPending))

@@ -32,7 +32,7 @@ func (s *selecting) List(_ context.Context, list client.ObjectList, opts ...clie
 }
 
 func TestWaitingRunsOfAnOlderDefinition(t *testing.T) {
-	const first, second = "spec.approval=Pending,status.awaitsApproval=true", "spec.approval=Pending"
+	const first, second = "status.awaitsApproval=true,spec.approval=Pending", "spec.approval=Pending"
 	broken := errors.New("connection refused")
 	for name, tc := range map[string]struct {
 		fails map[string]error

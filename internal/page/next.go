@@ -62,10 +62,11 @@ func (v *visit) onceApproved(run *v1alpha1.PruneRun) template.HTML {
 // nextUnasked says what happens with a plan that waits for nobody.
 func (v *visit) nextUnasked(run *v1alpha1.PruneRun) []template.HTML {
 	sentences := []template.HTML{
-		v.HTML("The leader removes those who are still inactive by then, unless the run is denied."),
+		v.HTML("The leader looks at each member again, and removes those who are still inactive, " +
+			"unless the run is denied."),
 	}
 	if prunerun.Evicts(run) {
-		sentences[0] = v.HTML("The leader removes those whom the gate still refuses by then, " +
+		sentences[0] = v.HTML("The leader looks at each member again, and removes those whom the gate still refuses, " +
 			"unless the run is denied.")
 	}
 	if from := prunerun.PlanBegin(run, v.now); from.After(v.now) {

@@ -24,6 +24,8 @@ const (
 	asksAtOnce = 8
 	// detailedApps is up to how many apps are shown with all that was found; of more, each has the worst.
 	detailedApps = 5
+	// plansOfNow bounds the plans that are named; the page Waiting has all.
+	plansOfNow = 5
 )
 
 // nowPage is the page Now.
@@ -37,12 +39,12 @@ type nowPage struct {
 	// Silent says that not all of the joins are known.
 	Silent bool
 	// Waiting is how many plans wait, -1 where that is not known: WaitingProblem says why, or all that were read are
-	// void. NextVoid is when the first of them becomes void.
+	// void. Plans are those of them to decide about first.
 	Waiting        int
+	Plans          []*entry
 	WaitingProblem string
 	// MoreWaiting says that more wait than Waiting.
 	MoreWaiting bool
-	NextVoid    time.Time
 }
 
 // gate is an app with what is known of it.
@@ -74,7 +76,7 @@ func (s *server) now(v *visit) (*view, error) {
 	case err != nil:
 		page.WaitingProblem = err.Error()
 	case len(plans) > 0:
-		page.Waiting, page.MoreWaiting, page.NextVoid = len(plans), more, plans[0].VoidAt
+		page.Waiting, page.MoreWaiting, page.Plans = len(plans), more, plans[:min(len(plans), plansOfNow)]
 	case !more:
 		page.Waiting = 0
 	}

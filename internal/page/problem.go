@@ -6,6 +6,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/groupgate/groupgate/internal/runs"
 )
 
 // Refusal is an error that is shown to the client.
@@ -51,11 +53,13 @@ func problemOf(err error) (p problem, known bool) {
 	case apierrors.IsForbidden(err):
 		p.status = http.StatusForbidden
 		p.text = "You may not do this."
-		p.advice = "The API server refused it with your rights. Ask the people who run the cluster for a role."
+		p.advice = "The API server refused it with your rights. Ask the people who run the cluster for a role. " +
+			"To look takes the ClusterRole %s, to decide also %s."
+		p.args = []any{runs.ViewerRole, runs.ApproverRole}
 	case apierrors.IsUnauthorized(err):
 		p.status = http.StatusUnauthorized
 		p.text = "The API server does not know you."
-		p.advice = "Sign in again."
+		p.advice = "Sign in again, on a laptop as you do for kubectl."
 	case apierrors.IsNotFound(err):
 		p.status = http.StatusNotFound
 		p.text = "There is no such thing any more."

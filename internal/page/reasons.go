@@ -62,7 +62,7 @@ func (v *visit) word(words map[string]string, value string) string {
 
 var purposeWords = map[string]string{
 	string(v1alpha1.PrunePurposeFreeSeats): say("Free seats"),
-	string(v1alpha1.PrunePurposeEvict):     say("Evict"),
+	string(v1alpha1.PrunePurposeEvict):     say("Remove who may not join"),
 }
 
 // Purpose is what a run is for. A run that names no purpose frees seats.

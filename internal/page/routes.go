@@ -6,6 +6,7 @@ func (s *server) routes() {
 	s.handle("GET /waiting", s.waiting)
 	s.handle("GET /runs", s.runs)
 	s.handle("GET /runs/{namespace}/{name}", s.run)
+	s.handle("GET /runs/{namespace}/{name}/{verb}", s.undecided)
 	s.handle("POST /runs/{namespace}/{name}/{verb}", s.decide)
 
 	s.handle("GET /group", s.aboutGroup)

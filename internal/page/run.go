@@ -7,7 +7,6 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -40,6 +39,14 @@ type runView struct {
 // GroupPath is that of the page of the group.
 func (r *runView) GroupPath() string {
 	return groupPath(r.Namespace, r.Spec.AppRef.Name, r.Spec.GroupID)
+}
+
+// Path is that of this page.
+func (r *runView) Path() string { return runPath(r.Namespace, r.Name) }
+
+// GoesOn reports whether the run, or its undo, has not ended: what the page says may soon be so no longer.
+func (r *runView) GoesOn() bool {
+	return !prunerun.Finished(r.PruneRun) || prunerun.WantsUndo(r.PruneRun) && !prunerun.UndoEnded(r.PruneRun)
 }
 
 // HistoryPath is that of the list of the group's runs.
@@ -313,8 +320,8 @@ const maxLater = 500
 // laterRun is the last run of the group that removed members after this one and was not undone: those whom it removed
 // again stay out. nil if there is none.
 func (v *visit) laterRun(run *v1alpha1.PruneRun) (*entry, error) {
-	group := fields.Set{"spec.appRef.name": run.Spec.AppRef.Name, "spec.groupID": run.Spec.GroupID}
-	read, err := v.listRuns(v.request.Context(), run.Namespace, group.AsSelector(), maxLater, "")
+	group := selectRuns(run.Spec.AppRef.Name, run.Spec.GroupID)
+	read, err := v.listRuns(v.request.Context(), run.Namespace, group, maxLater, "")
 	if err != nil {
 		return nil, err
 	}

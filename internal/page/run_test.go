@@ -38,7 +38,7 @@ func TestPlansThatWaitAreListedNextToBeVoidFirst(t *testing.T) {
 	var page *answer
 	calls := s.counted(func() { page = s.get("maria", "/waiting") })
 	page.says(http.StatusOK, "3 plans wait for a decision.", "1 plan is void", "club-oslo", "3 of 60", "Free seats",
-		"Evict", "No routine: look closely. would remove 3 of 60 members", "club", "in 20 hours", "U+202E")
+		"Remove who may not join", "No routine, so look closely: the plan would remove 3 of 60 members", "club", "in 20 hours", "U+202E")
 	page.lacks("club-ulm", "club-bern", "club-bonn")
 	want := []string{s.path("first"), s.path("second"), s.path("third")}
 	if diff := cmp.Diff(want, page.links()); diff != "" {
@@ -112,7 +112,8 @@ func TestPlanIsShownAndApproved(t *testing.T) {
 		t.Errorf("managed fields %v", run.ManagedFields)
 	}
 	page = s.get("maria", answer.location)
-	page.says(http.StatusOK, "Approved", "The leader removes those who are still inactive by then, unless")
+	page.says(http.StatusOK, "Approved", "removes those who are still inactive, unless",
+		"Look again")
 	if diff := cmp.Diff([]string{s.path("one", "deny")}, page.posts()); diff != "" {
 		t.Errorf("forms (-want,+got)\n%s", diff)
 	}
@@ -135,6 +136,8 @@ func TestRunIsDenied(t *testing.T) {
 	if forms := page.posts(); len(forms) != 0 {
 		t.Errorf("forms %q", forms)
 	}
+	s.run("over", "club-bern", ended)
+	s.get("maria", s.path("over")).lacks("Look again")
 }
 
 func TestMembersInFlightAreNotSaidToBeRemoved(t *testing.T) {
@@ -225,6 +228,9 @@ func TestLargePlanIsApprovedByItsNumber(t *testing.T) {
 			if got := answer.form(approve).Get("reason"); got != "I looked" {
 				t.Errorf("the reason that was typed is %q", got)
 			}
+			if got := answer.focused(); got != "members" { // browsers show the top of the page, which says nothing of it
+				t.Errorf("the field that has the focus is %q", got)
+			}
 		}
 		if run := s.stored(name); run.Spec.Approval != v1alpha1.ApprovalPending {
 			t.Errorf("%s is %s", name, run.Spec.Approval)
@@ -234,7 +240,7 @@ func TestLargePlanIsApprovedByItsNumber(t *testing.T) {
 			t.Errorf("status %d: %s", answer.status, textOf(answer.root))
 		}
 	}
-	s.get("maria", s.path("slip")).says(http.StatusOK, "This plan is no routine", "policy vip does not list it",
+	s.get("maria", s.path("slip")).says(http.StatusOK, "This plan is no routine, so that a person decides: it would remove", "policy vip does not list it",
 		"50 admitted by the gate", "those whom the gate still refuses")
 	page := s.get("maria", s.path("large"))
 	page.says(http.StatusOK, "43 members would leave", "Show 23 more", "m39")

@@ -44,7 +44,7 @@ func (r *runsView) path(after string) string {
 func (s *server) runs(v *visit) (*view, error) {
 	query := v.request.URL.Query()
 	data := &runsView{App: query.Get("app"), Group: query.Get("group"), Continued: query.Get("continue") != ""}
-	namespace, app, set := s.Namespace, data.App, fields.Set{}
+	namespace, app := s.Namespace, data.App
 	if before, after, found := strings.Cut(data.App, "/"); found {
 		app = after
 		switch {
@@ -55,18 +55,13 @@ func (s *server) runs(v *visit) (*view, error) {
 		}
 		namespace = before
 	}
-	if app != "" {
-		set["spec.appRef.name"] = app
-	}
-	if data.Group != "" {
-		set["spec.groupID"] = data.Group
-	}
-	read, err := v.listRuns(v.request.Context(), namespace, set.AsSelector(), perPage, query.Get("continue"))
+	selected := selectRuns(app, data.Group)
+	read, err := v.listRuns(v.request.Context(), namespace, selected, perPage, query.Get("continue"))
 	if apierrors.IsResourceExpired(err) { // the page was open for longer than the API server remembers
 		data.Changed = true
 		after := continued(err)
 		data.Continued = after != ""
-		read, err = v.listRuns(v.request.Context(), namespace, set.AsSelector(), perPage, after)
+		read, err = v.listRuns(v.request.Context(), namespace, selected, perPage, after)
 	}
 	switch {
 	case apierrors.IsBadRequest(err):
@@ -82,6 +77,19 @@ func (s *server) runs(v *visit) (*view, error) {
 		data.Next = data.path(read.next)
 	}
 	return &view{template: "runs.html", title: "Runs", data: data}, nil
+}
+
+// selectRuns selects the runs of an app and a group, or of all where one is empty. The API server compares every run with
+// the first term: few are of the group.
+func selectRuns(app, group string) fields.Selector {
+	var terms []fields.Selector
+	if group != "" {
+		terms = append(terms, fields.OneTermEqualSelector("spec.groupID", group))
+	}
+	if app != "" {
+		terms = append(terms, fields.OneTermEqualSelector("spec.appRef.name", app))
+	}
+	return fields.AndSelectors(terms...)
 }
 
 // continued is the token by which a list goes on whose own token has expired, as the API server says with the error;

@@ -273,6 +273,16 @@ func (a *answer) form(path string) (fields url.Values) {
 	return fields
 }
 
+// focused is the name of the field that browsers show first; empty if there is none.
+func (a *answer) focused() (name string) {
+	each(a.root, "input", func(n *html.Node) {
+		if slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "autofocus" }) {
+			name += attribute(n, "name")
+		}
+	})
+	return name
+}
+
 // posts are the paths of all forms that change something.
 func (a *answer) posts() []string {
 	var paths []string

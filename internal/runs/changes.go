@@ -111,7 +111,7 @@ func Differences(shown, live *v1alpha1.PruneRun, v Verb) []Change {
 		changes = append(changes, change)
 	}
 	if end, finished := prunerun.Completion(live); finished && !prunerun.Finished(shown) {
-		changes = append(changes, Change{What: Ended, End: end})
+		return append(changes, Change{What: Ended, End: end}) // what it would have done matters no more
 	}
 	others := differentMembers(shown, live, v)
 	changes = append(changes, others...)

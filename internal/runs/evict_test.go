@@ -84,8 +84,8 @@ func TestReviewOfAnEviction(t *testing.T) {
 	want := `
 Run e1 of app prod would remove 3 of 12 members of vip-rome, by policy vip.
 Stay: 6 admitted, 2 owner and admins, 1 in grace, 0 whose role or time of joining is not known, 0 for a later run.
-It is no routine: would remove 3 of 12 members: is the list complete?
-Once approved, the leader removes those whom the gate still refuses by then, at once at the earliest.
+It is no routine: the plan would remove 3 of 12 members: is the list complete?
+Once approved, the leader removes those whom the gate still refuses.
 The plan is void in 23h.
 ACCOUNT          LAST ACTIVE                   WHY
 mallory          Nov 20, 2026 (26 hours ago)   policy banned denies it, by AccountList banned-0
@@ -104,7 +104,7 @@ oscar            Nov 19, 2026 (2 days ago)     policy banned denies it
 		t.Error("a routine awaits approval")
 	}
 	got := runs.NewReview(&r, runs.Deny, false, nil, now).Sentence()
-	if !strings.Contains(got, "by then, in 7m at the earliest, unless the run is denied.\n") ||
+	if !strings.Contains(got, "still refuses, in 7m at the earliest, unless the run is denied.\n") ||
 		strings.Contains(got, "routine") {
 		t.Error(got)
 	}

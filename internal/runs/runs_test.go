@@ -354,3 +354,17 @@ func TestReasonHasNothingThatATerminalWouldObey(t *testing.T) {
 		}
 	}
 }
+
+// Of a run that others have approved and that has ended, all members are gone from the plan: naming them would read as
+// if they stayed.
+func TestDifferencesOfARunThatHasEndedNameNoMembers(t *testing.T) {
+	shown, live := waiting("r1", "club"), run("r1", "club", removed)
+	shown.UID, live.UID = "1", "1"
+	var got []runs.Kind
+	for _, change := range runs.Differences(&shown, &live, runs.Approve) {
+		got = append(got, change.What)
+	}
+	if diff := cmp.Diff([]runs.Kind{runs.Decided, runs.Ended}, got); diff != "" {
+		t.Errorf("(-want,+got)\n%s", diff)
+	}
+}

@@ -95,7 +95,7 @@ func (r *Review) Sentence() string {
 	text.WriteString(r.approved())
 	text.WriteString(stay(plan, prunerun.Evicts(run)))
 	if plan.Breaker != "" {
-		fmt.Fprintf(&text, "It is no routine: %s\n", printable(plan.Breaker))
+		fmt.Fprintf(&text, "It is no routine: the plan %s\n", printable(plan.Breaker))
 	}
 	text.WriteString(r.next(&d))
 	if d.VoidAt != nil {
@@ -133,16 +133,14 @@ func (r *Review) next(d *Run) string {
 	if !prunerun.Evicts(r.run) || prunerun.Finished(r.run) {
 		return ""
 	}
-	when := "at once"
+	when := ""
 	if d.NotBefore != nil && d.NotBefore.After(r.now) {
-		when = "in " + duration.HumanDuration(d.NotBefore.Sub(r.now))
+		when = ", in " + duration.HumanDuration(d.NotBefore.Sub(r.now)) + " at the earliest"
 	}
 	if d.AwaitsApproval {
-		return fmt.Sprintf("Once approved, the leader removes those whom the gate still refuses by then, %s at the "+
-			"earliest.\n", when)
+		return "Once approved, the leader removes those whom the gate still refuses" + when + ".\n"
 	}
-	return fmt.Sprintf("The leader removes those whom the gate still refuses by then, %s at the earliest, unless the "+
-		"run is denied.\n", when)
+	return "The leader removes those whom the gate still refuses" + when + ", unless the run is denied.\n"
 }
 
 // Table has the members, each with the last activity, as far as they are shown.
