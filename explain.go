@@ -52,7 +52,8 @@ func (s *source) read(ctx context.Context, in io.Reader) (*manifests.Objects, er
 	if err != nil {
 		return nil, err
 	}
-	return manifests.List(ctx, reader, namespace)
+	objects, err := manifests.List(ctx, reader, namespace)
+	return objects, withRights(err, "", namespace)
 }
 
 func explainCommand() *cobra.Command {

@@ -38,7 +38,7 @@ var version, revision string
 
 func main() {
 	if err := rootCommand(os.Args).ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "groupgate: "+terminal.Visible(err.Error(), '\n', '\t'))
+		fmt.Fprintln(os.Stderr, "groupgate: "+terminal.Visible(withSignIn(err).Error(), '\n', '\t'))
 		if _, bad := errors.AsType[badInputError](err); bad {
 			os.Exit(2)
 		}

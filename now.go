@@ -72,7 +72,7 @@ func (c *cluster) overviewInput(ctx context.Context, replicas asker) (*overview.
 	}
 	in := &overview.Input{Activity: map[types.NamespacedName]replicaclient.Answer[refusals.Activity]{}}
 	if in.Apps, err = manifests.Apps(ctx, reader, namespace); err != nil {
-		return nil, err
+		return nil, withRights(err, "", namespace)
 	}
 	if in.Policies, err = manifests.Policies(ctx, reader, namespace); err != nil {
 		in.PoliciesProblem = err.Error()

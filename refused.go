@@ -46,7 +46,7 @@ func refusedCommand() *cobra.Command {
 			"Every replica of the manager remembers its last refusals, and forgets them when it restarts. They are " +
 			"asked with the bearer token of the kubeconfig, by port-forward to their Pods or at --replicas-url. It " +
 			"takes the right to get imapps/refusals. The decision log has what is older.\n\n" +
-			"Times are in UTC. The exit code is 1 if no replica answered, and 2 for bad input.",
+			"Times are in UTC. The exit code is 1 if no replica could say, and 2 for bad input.",
 		Example: "  kubectl groupgate refused -n chat\n" +
 			"  kubectl groupgate refused vip-berlin --account mallory -n chat -o json",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -67,7 +67,7 @@ func refusedCommand() *cobra.Command {
 				return err
 			}
 			if len(list.Replicas) == 0 {
-				return errors.New("no replica answered")
+				return errors.New("no replica could say who was refused")
 			}
 			return nil
 		},
@@ -140,7 +140,7 @@ func (c *cluster) apps(ctx context.Context, name string) ([]types.NamespacedName
 	}
 	list, err := manifests.Apps(ctx, reader, namespace)
 	if err != nil {
-		return nil, err
+		return nil, withRights(err, "", namespace)
 	}
 	var apps []types.NamespacedName
 	for i := range list {
@@ -227,7 +227,7 @@ func newRefusedList(
 // Sentence implements explanation.
 func (l *refusedList) Sentence() string {
 	if len(l.Replicas) == 0 {
-		return "It is not known who was refused: no replica answered.\n"
+		return "It is not known who was refused.\n"
 	}
 	leaks, names := 0, map[string]bool{}
 	for i := range l.Refusals {
@@ -242,12 +242,8 @@ func (l *refusedList) Sentence() string {
 			since = r.Since
 		}
 	}
-	text := fmt.Sprintf("%d refusals and %d leaks", len(l.Refusals)-leaks, leaks)
-	if l.More {
-		text = "The newest " + text
-	}
-	return fmt.Sprintf("%s, as %d replicas remember. All of them do since %s.\n",
-		text, len(names), since.UTC().Format(time.DateTime))
+	return fmt.Sprintf("Refusals: %d. Leaks: %d. Replicas that answered: %d, and all of them remember since %s.\n",
+		len(l.Refusals)-leaks, leaks, len(names), since.UTC().Format(time.DateTime))
 }
 
 // Table implements explanation.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,7 +48,7 @@ func TestRefusedListsThoseOfAllReplicasAndSaysWhatIsMissing(t *testing.T) {
 	if err := printAnswer(&out, list, ""); err != nil {
 		t.Fatal(err)
 	}
-	want := `The newest 1 refusals and 1 leaks, as 2 replicas remember. All of them do since 2026-11-22 09:01:00.
+	want := `Refusals: 1. Leaks: 1. Replicas that answered: 2, and all of them remember since 2026-11-22 09:01:00.
 
 APP         TIME                  ACCOUNT             GROUP    WHAT    BECAUSE OF      CODE    MESSAGE
 chat/prod   2026-11-22 09:05:00   mallory             lounge   Apply   banned Denied   10120   Not today
@@ -65,6 +68,34 @@ Hint: There may be older ones: --before=2026-11-22T09:04:00Z
 	silent := newRefusedList(apps[:1], []replicaclient.Answer[refusals.Refusals]{{}}, refusals.Filter{})
 	if text := silent.Sentence(); !strings.Contains(text, "not known") {
 		t.Errorf("without an answer: %q", text)
+	}
+}
+
+func TestToolsSayWhatHelpsWhereTheAPIServerRefuses(t *testing.T) {
+	for code, want := range map[int]string{
+		http.StatusForbidden:    "takes the ClusterRole groupgate-policy-viewer in namespace chat; ask for:",
+		http.StatusUnauthorized: "sign in again, or name others with --kubeconfig or --context",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(code)
+			fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d}`,
+				strings.ReplaceAll(http.StatusText(code), " ", ""), code)
+		}))
+		defer server.Close()
+		kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+		text := "{kind: Config, current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}], " +
+			"clusters: [{name: a, cluster: {server: '" + server.URL + "'}}], users: [{name: a, user: {token: a}}]}"
+		if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, words := range []string{"now", "refused", "runs", "explain lounge mallory"} {
+			root := rootCommand([]string{"groupgate"})
+			root.SetArgs(append(strings.Fields(words), "-n", "chat", "--kubeconfig", kubeconfig))
+			if err := root.ExecuteContext(t.Context()); err == nil || !strings.Contains(withSignIn(err).Error(), want) {
+				t.Errorf("%s, %d: %v", words, code, err)
+			}
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/manifests"
@@ -88,6 +89,15 @@ func (c *cluster) listRuns(
 		list, err = manifests.Runs(ctx, reader, namespace)
 	}
 	return list, namespace, withRights(err, "", namespace)
+}
+
+// withSignIn adds to an error what helps where the API server does not know who asks.
+func withSignIn(err error) error {
+	if apierrors.IsUnauthorized(err) {
+		return fmt.Errorf("%w\nThe API server does not accept the credentials of the kubeconfig: sign in again, or name "+
+			"others with --kubeconfig or --context", err)
+	}
+	return err
 }
 
 // withRights adds to an error which role would have helped.

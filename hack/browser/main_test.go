@@ -16,7 +16,9 @@ var cluster *lab.Cluster
 func TestMain(m *testing.M) {
 	ctrllog.SetLogger(logr.Discard())
 	use := func(c *lab.Cluster) { cluster = c }
-	os.Exit(lab.RunWithCluster(tests{m}, lab.ClusterOptions{Manager: true}, use))
+	os.Exit(lab.RunWithCluster(tests{m}, lab.ClusterOptions{
+		Manager: true, Components: []string{"admission", "admission/decisions"},
+	}, use))
 }
 
 // tests stop what was started for all of them: the API server would wait for the manager's watches.

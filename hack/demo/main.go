@@ -82,7 +82,9 @@ func show(ctx context.Context, n *narrator, s *stage, once bool) error {
 		n.say("\nThat was the whole story.")
 		return nil
 	}
-	s.invite()
+	if err := s.invite(); err != nil {
+		return err
+	}
 	select {
 	case <-ctx.Done():
 		return nil
@@ -112,6 +114,7 @@ type stage struct {
 	manager  *lab.Manager
 	backend  *lab.Emulator
 	page     *lab.Page
+	maria    string // her kubeconfig
 }
 
 // set brings up the control plane, installs the manifests and starts the two processes.
@@ -134,7 +137,9 @@ func (s *stage) set(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n.kubectl(ctx, "apply", "--server-side", "-k", "config/default"); n.err != nil {
+	n.kubectl(ctx, "apply", "--server-side", "-k", "config/default")
+	n.say("\nAnd a policy by which the API server writes down who decides about a removal:")
+	if n.kubectl(ctx, "apply", "--server-side", "-k", "config/admission/decisions"); n.err != nil {
 		return n.err
 	}
 
@@ -177,27 +182,47 @@ func (s *stage) startManager(ctx context.Context) (err error) {
 }
 
 // invite lists commands to go on with.
-func (s *stage) invite() {
+func (s *stage) invite() error {
 	n := s.narrator
+	bin := filepath.Join(s.dir, "bin")
+	err := os.Mkdir(bin, 0o700)
+	for name, path := range map[string]string{
+		"kubectl": s.KubectlPath(), "groupgate": s.Binary, "kubectl-groupgate": s.Binary,
+	} {
+		err = errors.Join(err, os.Symlink(path, filepath.Join(bin, name)))
+	}
+	if err != nil {
+		return fmt.Errorf("make a folder of commands: %w", err)
+	}
 	n.begin("Your turn: everything stays up until Ctrl-C")
 	n.say("maria's page   %s\n", n.bold(s.page.URL))
 	n.say("%s", strings.Join([]string{
 		"export KUBECONFIG=" + s.Kubeconfig,
-		"export PATH=" + filepath.Dir(s.KubectlPath()) + ":$PATH",
-		"export PATH=" + filepath.Dir(s.Binary) + ":$PATH",
+		"export PATH=" + bin + ":$PATH",
 		"export E=" + s.IMEndpoint + "/emulator",
 		"",
 		"kubectl get groupgate -n chat",
 		"groupgate explain vip-berlin stranger -n chat",
-		"groupgate runs -n chat",
-		"groupgate check -n chat",
+		"kubectl groupgate runs -n chat",
+		"groupgate check -n chat --im-endpoint=" + s.IMEndpoint,
 		"kubectl explain grouppolicy.spec.join",
 		"kubectl edit grouppolicy vip-lounge -n chat",
 		"kubectl describe pruneruns -n chat",
 		"curl -s $E/",
 		"curl -s $E/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
 		"tail -f " + s.log.Name(),
+		"",
+		"As maria, whose token the replicas take; the other kubeconfig has a certificate:",
+		"groupgate now " + s.asMaria(),
+		"groupgate refused " + s.asMaria(),
 	}, "\n"))
+	return nil
+}
+
+// asMaria are flags of the tools that ask the replicas, too.
+func (s *stage) asMaria() string {
+	flags := []string{"-n", "chat", "--kubeconfig=" + s.maria}
+	return strings.Join(append(flags, lab.ReplicaFlags(s.dir, s.manager)...), " ")
 }
 
 // clear ends all processes, the last one first.

@@ -33,20 +33,20 @@ func look(ctx context.Context, n *narrator, s *stage) {
 	if n.err != nil {
 		return
 	}
-	kubeconfig, err := s.AccountKubeconfig(ctx, "chat", "maria")
+	s.maria, err = s.AccountKubeconfig(ctx, "chat", "maria")
 	n.check(err)
 	if n.err != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	s.page, err = lab.StartPage(ctx, s.log, s.Binary, kubeconfig,
+	s.page, err = lab.StartPage(ctx, s.log, s.Binary, s.maria,
 		append(lab.ReplicaFlags(s.dir, s.manager), "--namespace=chat")...)
 	n.check(err)
 	if n.err != nil {
 		return
 	}
-	n.say("\nHer page:\n\n   %s\n", s.page.URL)
+	n.say("\nShe would type `kubectl groupgate page -n chat`, which opens her page:\n\n   %s\n", s.page.URL)
 	const waits = "1 plan waits for approval."
 	shown, err := shows(ctx, s.page.URL, waits)
 	n.check(err)

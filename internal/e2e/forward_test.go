@@ -128,7 +128,7 @@ subjects: [{kind: ServiceAccount, name: viewer, namespace: ` + w.Namespace + `}]
 		return err == nil && strings.Contains(out, "mallory")
 	})
 	for _, want := range []string{
-		"1 refusals and 0 leaks, as 1 replicas remember", "members NotListed   10120   Members only",
+		"Refusals: 1. Leaks: 0. Replicas that answered: 1,", "members NotListed   10120   Members only",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("refused prints\n%s\nwithout %q", out, want)
@@ -165,7 +165,7 @@ subjects: [{kind: ServiceAccount, name: viewer, namespace: ` + w.Namespace + `}]
 		t.Errorf("with a Pod that does not answer: %+v", app)
 	}
 	out, err = run(cluster.Kubeconfig, "refused")
-	if err == nil || !strings.Contains(out, "no bearer token") || !strings.Contains(out, "no replica answered") {
+	if err == nil || !strings.Contains(out, "no bearer token") || !strings.Contains(out, "no replica could say") {
 		t.Errorf("with a client certificate: %v, %s", err, out)
 	}
 	w.kubectl("delete", "rolebinding", "forward")

@@ -56,6 +56,9 @@ func (v *visit) T(text string, args ...any) string { return v.printer.Sprintf(te
 // Language is that of the page, as a BCP 47 tag.
 func (v *visit) Language() string { return v.tag.String() }
 
+// Gap is what stands between two sentences.
+func (v *visit) Gap() string { return v.T(" ") }
+
 // Token is what a form sends back as csrf.
 func (v *visit) Token() string {
 	if v.Viewer == nil {
@@ -99,7 +102,7 @@ func (v *visit) When(t time.Time) template.HTML {
 	if t.IsZero() {
 		return v.Time(t)
 	}
-	return timeElement(t, v.clock(t)) + template.HTML(` <span class="quiet">(`+ //nolint:gosec // escaped
+	return timeElement(t, v.clock(t)) + template.HTML(` <span class="quiet ago">(`+ //nolint:gosec // escaped
 		template.HTMLEscapeString(v.Ago(t))+`)</span>`)
 }
 

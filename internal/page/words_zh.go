@@ -63,6 +63,9 @@ var chineseWords = map[string]string{ //nolint:gosec // no text is a credential
 	"The key in this address is not, or no longer, that of the page.":    "此地址中的密钥不是本页面的密钥，或已失效。",
 	"Open the address that groupgate page has printed in your terminal.": "请打开 groupgate page 在终端中打印的地址。",
 
+	" ":  "", // between sentences, which end with a wide character
+	", ": "，",
+
 	// Waiting, Run and Runs
 	"No plan waits for a person.":                                    "没有计划在等待审批。",
 	"%d plans wait for a decision.":                                  "有 %d 份计划等待审批。",

@@ -176,7 +176,7 @@ func Rights(err error, v Verb, namespace string) string {
 	}
 	role, to := ApproverRole, "decide about runs"
 	if v == "" {
-		role, to = ViewerRole, "read runs (as the built-in role view does)"
+		role, to = ViewerRole, "read policies and runs (as the built-in role view does)"
 	}
 	if namespace == "" {
 		return fmt.Sprintf("To %s of all namespaces takes the ClusterRole %s for the whole cluster; "+

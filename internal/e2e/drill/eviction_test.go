@@ -164,17 +164,19 @@ func (m *model) planOfEviction(run *v1alpha1.PruneRun, v *version, violation fun
 			}
 		}
 	}
+	// Those of whom it is not known when they joined are ordinary members, and those of an unknown role are not.
 	ordinary := int(plan.Candidates + plan.Stay.Admitted + plan.Stay.InGrace)
+	most := ordinary + int(plan.Stay.Unknown)
 	if len(run.Spec.Accounts) > 0 {
-		ordinary = int(run.Status.Group.Members)
+		most = int(run.Status.Group.Members)
 	}
 	// What was removed shortly before may count or not: the record of a call comes after the call.
 	d := event{app: app}
 	d.Group.ID = group
 	recent := m.evicted(d, from, false)
 	if total := int(plan.Candidates) + recent; plan.Breaker == "" && plan.Candidates > 0 &&
-		!routine(total, ordinary, int(run.Status.Group.Members), v.rule.Gate.Evict.MaxRemovals) {
-		violation("no routine, and no breaker", plan.Candidates, recent, ordinary, run.Status.Group)
+		!routine(total, most, int(run.Status.Group.Members), v.rule.Gate.Evict.MaxRemovals) {
+		violation("no routine, and no breaker", plan.Candidates, recent, most, run.Status.Group)
 	}
 	// A run that a person approved without need counts in the product, which is on the safe side.
 	recent = m.evicted(d, to, true)

@@ -92,6 +92,11 @@ func TestModelOfEvictionsReportsViolationsAndNothingElse(t *testing.T) {
 		"no breaker": {func(f *facts) {
 			everyRun(f, func(run *v1alpha1.PruneRun) { run.Status.Plan.Candidates = 5 })
 		}, "no routine, and no breaker"},
+		"a fifth, with those of whom it is not known when they joined": {func(f *facts) {
+			everyRun(f, func(run *v1alpha1.PruneRun) {
+				run.Status.Plan.Candidates, run.Status.Plan.Stay.Unknown = 5, 20
+			})
+		}, ""},
 		"a fifth of too few": {func(f *facts) {
 			for _, events := range [][]event{f.rechecks, f.removals} {
 				events[0].Group.Members = 9

@@ -280,7 +280,8 @@ func identityOf(ctx context.Context, config *rest.Config) (http.Header, error) {
 	}
 	if !strings.HasPrefix(sent.Get("Authorization"), "Bearer ") {
 		return nil, problem("The kubeconfig has no bearer token, and replicas recognise nothing else: " +
-			"use one with a token, for instance of `kubectl create token`.")
+			"use one with a token, which `kubectl config set-credentials USER " +
+			"--token=\"$(kubectl create token SERVICEACCOUNT -n NAMESPACE)\"` gives it for an hour.")
 	}
 	headers := http.Header{}
 	for name, values := range sent {
