@@ -42,7 +42,8 @@ type Receiver interface {
 	Notice(ctx context.Context, run *v1alpha1.PruneRun) (send SendNotice, key string, err error)
 }
 
-// SendNotice sends the notice about a run as it is recorded.
+// SendNotice sends the notice about a run as it is recorded. If the context ends, it waits for nothing more, but ends
+// within seconds what it has begun to send: the outcome would be in doubt otherwise.
 type SendNotice func(context.Context, *v1alpha1.PruneRun) notices.Outcome
 
 // Notices tells a receiver of plans that await approval, in a term. What is still to be done is in the statuses of the
@@ -94,12 +95,14 @@ func (n *Notices) SetupWithManager(mgr manager.Manager) error {
 // concerns reports whether there is something to do about the notice of a run.
 func (n *Notices) concerns(object client.Object) bool {
 	run, ok := object.(*v1alpha1.PruneRun)
-	if !ok || !n.Term.Held() || !prunerun.WaitsForPerson(run) || prunerun.PlanExpired(run, n.Now()) {
+	if !ok || !n.Term.Held() {
 		return false
 	}
 	switch prunerun.NoticeTo(run, n.To) {
-	case "", v1alpha1.NoticeResultNotSent, v1alpha1.NoticeResultSending:
+	case v1alpha1.NoticeResultSending: // what became of it is to be recorded, whatever became of the plan
 		return true
+	case "", v1alpha1.NoticeResultNotSent, v1alpha1.NoticeResultWithheld:
+		return prunerun.WaitsForPerson(run) && !prunerun.PlanExpired(run, n.Now())
 	}
 	return false
 }
@@ -155,8 +158,6 @@ func (n *Notices) notice(ctx context.Context, run *v1alpha1.PruneRun) (again tim
 	if err := n.record(ctx, run, notices.Outcome{Result: v1alpha1.NoticeResultSending}); err != nil {
 		return 0, err
 	}
-	// Even if the term ends: the outcome would be in doubt otherwise. The receiver bounds the time.
-	ctx = context.WithoutCancel(ctx)
 	outcome := send(ctx, run)
 	if outcome.Err != nil {
 		again = n.pauses.begin(key, n.Now())
@@ -164,7 +165,7 @@ func (n *Notices) notice(ctx context.Context, run *v1alpha1.PruneRun) (again tim
 	} else {
 		n.pauses.end(key)
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout) // even if the term has ended
 	defer cancel()
 	return again, n.recordOutcome(ctx, run, outcome)
 }
@@ -286,7 +287,11 @@ type webhookReceiver struct{ *notices.Webhook }
 
 // Notice implements Receiver.
 func (w webhookReceiver) Notice(context.Context, *v1alpha1.PruneRun) (SendNotice, string, error) {
-	return w.Send, "", nil
+	// The webhook waits for nothing but the answer.
+	send := func(ctx context.Context, run *v1alpha1.PruneRun) notices.Outcome {
+		return w.Send(context.WithoutCancel(ctx), run)
+	}
+	return send, "", nil
 }
 
 // groupReceiver is the group that the IMApp names.

@@ -212,9 +212,24 @@ func TestNoticeIsNotSentUnlessItIsRecorded(t *testing.T) {
 	}
 }
 
-// A process that is killed, or loses the API server, between the record and the end of sending.
+// A process that is killed, or loses the API server, between the record and the end of sending. The next leader says
+// so, also of a plan that was decided about meanwhile: it would seem to be told of for ever.
 func TestNoticeIsNotSentAgainByTheNextLeader(t *testing.T) {
 	t.Parallel()
+	for name, meanwhile := range map[string]func(w *world){
+		"the plan waits":       func(*world) {},
+		"the plan is approved": func(w *world) { w.Decide("run", v1alpha1.ApprovalApproved) },
+		"the plan is void":     func(w *world) { w.Clock.Forward(25 * time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testNoticeOfALeaderThatEnded(t, meanwhile)
+		})
+	}
+}
+
+func testNoticeOfALeaderThatEnded(t *testing.T, meanwhile func(w *world)) {
+	t.Helper()
 	w := newWorld(t)
 	w.plan("run")
 	a := &audience{}
@@ -231,6 +246,7 @@ func TestNoticeIsNotSentAgainByTheNextLeader(t *testing.T) {
 	w.wantNotice("run", toWebhook, v1alpha1.NoticeResultSending, "")
 	end()
 	w.EachPatch(nil)
+	meanwhile(w)
 	second, _ := w.notices(toWebhook, a)
 	w.mustNotice(second, "run")
 	w.mustNotice(second, "run")
@@ -426,6 +442,21 @@ func TestMessageIsWithheldFromTheGroupOfThePlan(t *testing.T) {
 	if got := w.messages(labtest.FullGroup); got != nil {
 		t.Errorf("messages %q", got)
 	}
+	version := w.Get("run").ResourceVersion
+	w.mustNotice(n, "run")
+	if got := w.Get("run").ResourceVersion; got != version {
+		t.Error("that a notice is withheld is recorded again and again")
+	}
+
+	// Once the app names another group, that is told.
+	w.Group("moderators", 1, 0)
+	app := &v1alpha1.IMApp{}
+	change(w, app, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Notify.Group = "moderators" })
+	if got := n.ofApp(t.Context(), app); len(got) != 1 {
+		t.Errorf("an edit enqueues %v", got)
+	}
+	w.mustNotice(n, "run")
+	w.wantNotice("run", toGroup, v1alpha1.NoticeResultSent, "")
 }
 
 // An edit of the app need not wait for the end of the pause.
@@ -446,4 +477,51 @@ func TestGroupThatDoesNotExistIsCorrected(t *testing.T) {
 	}
 	w.mustNotice(n, "run")
 	w.wantNotice("run", toGroup, v1alpha1.NoticeResultSent, "")
+}
+
+// The next leader must not wait for the turn of a message, which is minutes away at a low rate.
+func TestLeaderThatStopsDoesNotWaitForTheTurnOfAMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plan("run")
+	w.Group("moderators", 1, 0)
+	next := w.groupNotices("moderators")
+	app := &v1alpha1.IMApp{}
+	labtest.Must(t, w.Client.Get(t.Context(), w.Key(labtest.App), app))
+	waits := make(chan struct{}, 10)
+	pool := &imclients.Pool{
+		Reader: w.Client, Endpoint: w.URL, Now: w.Clock.Now,
+		Sleep: func(ctx context.Context, _ time.Duration) error {
+			waits <- struct{}{}
+			select {
+			case <-ctx.Done():
+			case <-t.Context().Done():
+			}
+			return context.Canceled
+		},
+	}
+	rest, err := pool.Client(t.Context(), app)
+	labtest.Must(t, err)
+	_, err = rest.Group(t.Context(), "moderators", time.Time{}) // the message comes after it
+	labtest.Must(t, err)
+	leader, end := w.notices(toGroup, groupReceiver{&notices.Group{Reader: w.Client, Clients: pool, Now: w.Clock.Now}})
+	noticed := make(chan error, 1)
+	go func() { // ends with the term
+		_, err := leader.Reconcile(t.Context(), reconcile.Request{NamespacedName: w.Key("run")})
+		noticed <- err
+	}()
+	<-waits
+	end()
+	select {
+	case err := <-noticed:
+		labtest.Must(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the message still waits for its turn")
+	}
+	w.wantNotice("run", toGroup, v1alpha1.NoticeResultNotSent, "term of this replica has ended")
+	w.mustNotice(next, "run")
+	w.wantNotice("run", toGroup, v1alpha1.NoticeResultSent, "")
+	if got := w.messages("moderators"); len(got) != 1 {
+		t.Errorf("messages %q, want 1", got)
+	}
 }

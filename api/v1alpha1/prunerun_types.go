@@ -726,7 +726,7 @@ type PruneNotice struct {
 
 	// message says why the notice was not sent, or what is unknown, 1 to 512
 	// characters.
-	// Default: absent. Example: "the receiver answered 503".
+	// Default: absent. Example: "The receiver of the webhook answered 503."
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -18,7 +18,7 @@ const (
 	// editedGroups are the groups that policies name exactly, and that one list is for.
 	editedGroups = 1000
 	// roundGroups are the groups that a round goes through, of roundMembers each.
-	roundGroups  = 4000
+	roundGroups  = 10_000
 	roundMembers = 500
 	// besideGroups are those that are looked at while full groups are pruned: more than there is time for.
 	besideGroups = 1000

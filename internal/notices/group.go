@@ -13,6 +13,7 @@ import (
 	"github.com/groupgate/groupgate/api/v1alpha1"
 	"github.com/groupgate/groupgate/internal/im/imrest"
 	"github.com/groupgate/groupgate/internal/imclients"
+	"github.com/groupgate/groupgate/internal/prunerun"
 )
 
 const (
@@ -34,7 +35,7 @@ type Group struct {
 	Now  func() time.Time
 }
 
-// Names returns the app of the run, nil if that names no group.
+// Names returns the app of the run, nil if that names no group, or the one from which the notice is withheld already.
 func (g *Group) Names(ctx context.Context, run *v1alpha1.PruneRun) (*v1alpha1.IMApp, error) {
 	var app v1alpha1.IMApp
 	err := g.Reader.Get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: run.Spec.AppRef.Name}, &app)
@@ -43,17 +44,22 @@ func (g *Group) Names(ctx context.Context, run *v1alpha1.PruneRun) (*v1alpha1.IM
 		return nil, nil //nolint:nilnil // there is nothing to send
 	case err != nil:
 		return nil, fmt.Errorf("read the app: %w", err)
-	case app.Spec.Notify == nil:
+	case app.Spec.Notify == nil, aboutItself(&app, run) &&
+		prunerun.NoticeTo(run, v1alpha1.NoticeReceiverGroup) == v1alpha1.NoticeResultWithheld:
 		return nil, nil //nolint:nilnil // there is nothing to send
 	}
 	return &app, nil
 }
 
+// aboutItself reports whether the plan of the run is about the group that app names.
+func aboutItself(app *v1alpha1.IMApp, run *v1alpha1.PruneRun) bool {
+	return app.Spec.Notify.Group == run.Spec.GroupID
+}
+
 // Send sends the message about a run whose plan awaits approval into the group that app names. Those whom the plan is
 // about must not read it: it is withheld from their own group.
 func (g *Group) Send(ctx context.Context, app *v1alpha1.IMApp, run *v1alpha1.PruneRun) Outcome {
-	to := app.Spec.Notify.Group
-	if to == run.Spec.GroupID {
+	if aboutItself(app, run) {
 		return Outcome{
 			Result:  v1alpha1.NoticeResultWithheld,
 			Message: "The plan is about the group that spec.notify of the IMApp names: its members would read it.",
@@ -69,7 +75,7 @@ func (g *Group) Send(ctx context.Context, app *v1alpha1.IMApp, run *v1alpha1.Pru
 	defer g.Clients.Notice(app.UID)
 	now := g.Now()
 	message := imrest.Message{
-		GroupID: to, Text: Text(run, g.Page, app.Spec.Notify.Language, now), Random: random(run),
+		GroupID: app.Spec.Notify.Group, Text: Text(run, g.Page, app.Spec.Notify.Language, now), Random: random(run),
 	}
 	for attempt, doubtful := 1, false; ; attempt++ {
 		err := rest.SendGroupMessage(ctx, message, now.Add(echo))

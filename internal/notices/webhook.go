@@ -124,11 +124,20 @@ func (w *Webhook) Send(ctx context.Context, run *v1alpha1.PruneRun) Outcome {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, answer.Body, 4<<10)
-	if answer.StatusCode/100 != 2 {
-		err := fmt.Errorf("the receiver answered %d", answer.StatusCode)
-		return notSent(err, "The receiver of the webhook answered %d.", answer.StatusCode)
+	return answered(answer.StatusCode)
+}
+
+// answered is the outcome by the status of an answer. One from 500 on may be that of a gateway whose upstream has the
+// notice, or of a receiver that failed after it passed the notice on. 503 says that nothing was done.
+func answered(status int) Outcome {
+	err := fmt.Errorf("the receiver answered %d", status)
+	switch {
+	case status/100 == 2:
+		return sent()
+	case status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable:
+		return unknown(err, "The receiver of the webhook answered %d, and may have got the notice.", status)
 	}
-	return sent()
+	return notSent(err, "The receiver of the webhook answered %d.", status)
 }
 
 // failed is the outcome without an answer. Only a request of which nothing was written has certainly not arrived.

@@ -175,9 +175,13 @@ func TestWebhookOutcomes(t *testing.T) {
 	}{
 		"200":                 {status(200), v1alpha1.NoticeResultSent, ""},
 		"204":                 {status(204), v1alpha1.NoticeResultSent, ""},
-		"redirect":            {status(307), v1alpha1.NoticeResultNotSent, "The receiver of the webhook answered 307."},
-		"wrong secret":        {status(401), v1alpha1.NoticeResultNotSent, "The receiver of the webhook answered 401."},
-		"busy":                {status(503), v1alpha1.NoticeResultNotSent, "The receiver of the webhook answered 503."},
+		"redirect":            {status(307), v1alpha1.NoticeResultNotSent, "webhook answered 307."},
+		"wrong secret":        {status(401), v1alpha1.NoticeResultNotSent, "webhook answered 401."},
+		"busy":                {status(503), v1alpha1.NoticeResultNotSent, "webhook answered 503."},
+		"incomplete":          {status(408), v1alpha1.NoticeResultNotSent, "webhook answered 408."},
+		"failed halfway":      {status(500), v1alpha1.NoticeResultUnknown, "answered 500, and may have"},
+		"gateway, refused":    {status(502), v1alpha1.NoticeResultUnknown, "answered 502, and may have"},
+		"gateway, timeout":    {status(504), v1alpha1.NoticeResultUnknown, "answered 504, and may have"},
 		"killed meanwhile":    {killed, v1alpha1.NoticeResultUnknown, "did not answer in time"},
 		"slower than allowed": {slow, v1alpha1.NoticeResultUnknown, "did not answer in time"},
 	}

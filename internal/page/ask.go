@@ -258,20 +258,21 @@ func (a *explained) IfMembers() []string {
 
 func (a *explained) ifMember(m *explain.Membership) string {
 	v := a.visit
+	mode := v.Mode(m.Mode) // a Preview removes nobody
 	switch {
 	case m.Waits != "":
-		return v.T("the rule of policy %s (%s) removes no member now: %s", m.Policy, m.Mode, v.Said(m.Waits))
+		return v.T("the rule of policy %s (%s) removes no member now: %s", m.Policy, mode, v.Said(m.Waits))
 	case m.Evicted && m.List != "":
 		return v.T("it would be removed by the rule of policy %s (%s), since policy %s denies it by list %s.",
-			m.Policy, m.Mode, m.By, m.List)
+			m.Policy, mode, m.By, m.List)
 	case m.Evicted && m.Reason == policy.ReasonDenied.String():
 		return v.T("it would be removed by the rule of policy %s (%s), since policy %s denies it.",
-			m.Policy, m.Mode, m.By)
+			m.Policy, mode, m.By)
 	case m.Evicted:
 		return v.T("it would be removed by the rule of policy %s (%s), since policy %s admits only accounts that are "+
-			"allowed.", m.Policy, m.Mode, m.By)
+			"allowed.", m.Policy, mode, m.By)
 	}
-	return v.T("it would stay; the rule of policy %s (%s) does not concern it.", m.Policy, m.Mode)
+	return v.T("it would stay; the rule of policy %s (%s) does not concern it.", m.Policy, mode)
 }
 
 // Says is what an opinion says, in a word or two.

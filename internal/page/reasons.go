@@ -94,7 +94,7 @@ var modeWords = map[string]string{
 }
 
 // Mode is what a policy does about the members of a plan.
-func (v *visit) Mode(mode v1alpha1.PruneMode) string { return v.word(modeWords, string(mode)) }
+func (v *visit) Mode(mode string) string { return v.word(modeWords, mode) }
 
 // WhyPlanned is why a member is on a plan.
 func (v *visit) WhyPlanned(m v1alpha1.PlannedRemoval) template.HTML {

@@ -36,8 +36,16 @@ func (s *server) settings(v *visit) (*view, error) {
 func (v *visit) settings(zone string, bad bool) *view {
 	return &view{template: "settings.html", title: "Settings", data: &settings{
 		Language: cookie(v.request, languageCookie), Zone: zone, BadZone: bad,
-		Default: v.server.Zone.String(), Zones: someZones,
+		Default: zoneName(v.server.Zone, v.now), Zones: someZones,
 	}}
+}
+
+// zoneName is the name of a zone, for that of the machine its abbreviation: Go knows it as Local only.
+func zoneName(zone *time.Location, now time.Time) string {
+	if zone == time.Local {
+		return now.In(zone).Format("MST")
+	}
+	return zone.String()
 }
 
 // choose keeps what the viewer has chosen.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // save sends the form of the settings with these values.
@@ -72,4 +73,14 @@ func TestSettingsSayWhoTheViewerIs(t *testing.T) {
 	w := &world{viewer: Viewer{Name: "maria", Groups: []string{"managers", "evil\u202e"}, ReadOnly: "It is too old."}}
 	_, body := w.visit(t, "/settings", "en")
 	expect(t, body, `<bdi class="id">maria</bdi>`, `<bdi class="id">managers</bdi>`, "U+202E", "It is too old.")
+}
+
+func TestZoneOfTheMachineIsNamed(t *testing.T) {
+	now := time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)
+	if got, want := zoneName(time.Local, now), now.In(time.Local).Format("MST"); got != want || got == "Local" {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := zoneName(time.UTC, now); got != "UTC" {
+		t.Errorf("got %q", got)
+	}
 }

@@ -501,11 +501,11 @@ var chineseWords = map[string]string{ //nolint:gosec // no text is a credential
 	"Policies that govern it":                       "管控该群组的策略",
 	"%d policies govern this group.":                "有 %d 条策略管控该群组。",
 	"When it is full, as %s: no member is removed.": "群组（%s）满员时：不移除任何成员。",
-	"When it is full, as %s: the rule of policy %s (%s) removes inactive members.": "群组（%s）满员时：由策略 %s 的规则（%s）移除不活跃的成员。",
+	"When it is full, as %s: the rule of policy %s holds, which %s.": "群组（%s）满员时：适用策略 %s 的规则（%s）。",
 	"When it is full, as %s: the rule of policy %s (%s) would hold, but removes no member now.": "群组（%s）满员时：应由策略 %s " +
 		"的规则（%s）处理，但目前不移除任何成员。",
-	"Members who may not join, as %s: they stay.":                               "不应入群的成员（%s）：予以保留。",
-	"Members who may not join, as %s: the rule of policy %s (%s) removes them.": "不应入群的成员（%s）：由策略 %s 的规则（%s）移除。",
+	"Members who may not join, as %s: they stay.":                             "不应入群的成员（%s）：予以保留。",
+	"Members who may not join, as %s: the rule of policy %s holds, which %s.": "不应入群的成员（%s）：适用策略 %s 的规则（%s）。",
 	"Members who may not join, as %s: the rule of policy %s (%s) would hold, but removes no member now.": "不应入群的成员（%s）：" +
 		"应由策略 %s 的规则（%s）处理，但目前不移除任何成员。",
 	"Where two policies say different things, a denial counts first; between rules, the lower rank.": "策略之间有冲突时，" +

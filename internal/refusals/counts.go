@@ -100,16 +100,20 @@ func (c *counted) add(start time.Time, total Totals) {
 }
 
 // Activity returns that of an app, "namespace/name". ok is false for an app that the snapshot in force does not have.
+// Before there is a snapshot, nothing is known of any app, and nothing was decided.
 func (c *Counts) Activity(app string) (activity Activity, ok bool) {
+	at, stale := c.Freshness() // before the sample, which has the apps of any snapshot that there was
 	now := c.sample()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known, ok := c.apps[app]
-	if !ok {
+	activity = Activity{Replica: c.Replica, Since: c.since, Now: now, SnapshotAt: at, Stale: stale}
+	known := c.apps[app]
+	switch {
+	case known == nil && at.IsZero():
+		known = &counted{}
+	case known == nil:
 		return Activity{}, false
 	}
-	activity = Activity{Replica: c.Replica, Since: c.since, Now: now}
-	activity.SnapshotAt, activity.Stale = c.Freshness()
 	first := now.Truncate(IntervalLength).Add(-(MaxIntervals - 1) * IntervalLength)
 	if since := c.since.Truncate(IntervalLength); since.After(first) {
 		first = since

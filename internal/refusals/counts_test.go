@@ -107,3 +107,18 @@ func TestCountsOfRequestsAtTheSameTime(t *testing.T) {
 		t.Errorf("%d were admitted, want %d", got, want)
 	}
 }
+
+// A replica that starts knows no app yet: it must not say that there is none.
+func TestReplicaThatStartsSaysSo(t *testing.T) {
+	counts := &Counts{
+		Replica: "replica-0", Now: func() time.Time { return began }, Totals: func() map[string]Totals { return nil },
+		Freshness: func() (time.Time, bool) { return time.Time{}, true },
+	}
+	got, ok := counts.Activity("chat/prod")
+	want := Activity{
+		Replica: "replica-0", Since: began, Now: began, Stale: true, Intervals: []Interval{{Start: began}},
+	}
+	if diff := cmp.Diff(want, got); !ok || diff != "" {
+		t.Errorf("%v, (-want,+got)\n%s", ok, diff)
+	}
+}

@@ -65,7 +65,7 @@ type Activity struct {
 	Since time.Time `json:"since"`
 	Now   time.Time `json:"now"`
 	// SnapshotAt is up to when the replica knows the objects that it decides by: Now, or when the watch that is behind
-	// for longest fell behind. It is zero where the replica has none yet, and admits nobody.
+	// for longest fell behind. It is zero where the replica has read none yet, and decides about no join.
 	SnapshotAt time.Time `json:"snapshotAt,omitzero"`
 	// Stale says that a watch is behind, so that changes since SnapshotAt may not be enforced.
 	Stale bool `json:"stale"`

@@ -199,6 +199,7 @@ type call struct {
 	once     bool      // an attempt that may have taken effect is not repeated
 	sweep    bool      // no run waits for it
 	urgent   bool      // a person waits for it
+	finishes bool      // an attempt that has begun goes on when the context ends
 	// decode reads a response. An *Error is a failure that the vendor reports; any other error says that the response
 	// is not as documented, which counts as transient.
 	decode func(response) error
@@ -248,7 +249,11 @@ func (c *Client) do(ctx context.Context, call call) error {
 		case err != nil:
 			return fmt.Errorf("call %s: %w", call.api, err)
 		}
-		failed, err = c.attempt(ctx, call)
+		attempting := ctx
+		if call.finishes {
+			attempting = context.WithoutCancel(ctx) // attemptTimeout bounds it
+		}
+		failed, err = c.attempt(attempting, call)
 		if longOutage := c.limiter.ended(ctx, failed, err == nil); longOutage {
 			c.ended(failed) // for the calls that fail without an attempt
 		}

@@ -31,11 +31,11 @@ type messageContent struct {
 }
 
 // SendGroupMessage sends a message into a group, as the admin account (send_group_msg, page 34959). It lets all calls
-// of runs go first, as Groups does. No attempt starts after notAfter, and none is repeated that may have taken effect;
-// see HadNoEffect.
+// of runs go first, as Groups does. No attempt starts after notAfter, or once ctx has ended; one that has started goes on
+// to its end, and is not repeated if it may have taken effect. See HadNoEffect.
 func (c *Client) SendGroupMessage(ctx context.Context, m Message, notAfter time.Time) error {
 	return c.do(ctx, call{
-		api: apiSendMessage, notAfter: notAfter, once: true, sweep: true,
+		api: apiSendMessage, notAfter: notAfter, once: true, sweep: true, finishes: true,
 		body: messageRequest{
 			GroupID: m.GroupID, Random: m.Random,
 			Body: []messageElement{{Type: "TIMTextElem", Content: messageContent{Text: m.Text}}},
@@ -44,12 +44,9 @@ func (c *Client) SendGroupMessage(ctx context.Context, m Message, notAfter time.
 	})
 }
 
-// HadNoEffect reports whether a call that failed is known to have had no effect: it was not sent, or the vendor itself
-// refused it.
+// HadNoEffect reports whether a SendGroupMessage that failed is known to have had no effect: it was not sent, as are
+// those without an *Error, or the vendor itself refused it.
 func HadNoEffect(err error) bool {
-	failed, ok := errors.AsType[*Error](err)
-	if !ok {
-		return errors.Is(err, ErrTooLate)
-	}
-	return failed.clear() || failed.unbegun
+	failed, attempted := errors.AsType[*Error](err)
+	return !attempted || failed.clear() || failed.unbegun
 }

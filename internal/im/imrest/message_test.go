@@ -3,9 +3,12 @@ package imrest
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -70,6 +73,43 @@ func TestHadNoEffect(t *testing.T) {
 		err := client.SendGroupMessage(t.Context(), hello, client.settings().Now().Add(-time.Second))
 		if !errors.Is(err, ErrTooLate) || !HadNoEffect(err) || len(v.seen()) > 0 {
 			t.Errorf("%v after %d calls: HadNoEffect = %v", err, len(v.seen()), HadNoEffect(err))
+		}
+	})
+}
+
+// A leader that stops must not wait for the turn of a message, which takes minutes at a low rate, nor leave a message
+// in doubt that is under way.
+func TestMessageThatWaitsForItsTurnIsGivenUpWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := make(chan struct{})
+		client := bubbleClient(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			select {
+			case <-answers:
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(okAnswer))}, nil
+		}))
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- client.SendGroupMessage(ctx, hello, time.Time{}) }() // ends with the test
+		synctest.Wait()
+		go func() { second <- client.SendGroupMessage(ctx, hello, time.Time{}) }()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		select {
+		case err := <-second:
+			if !errors.Is(err, context.Canceled) || !HadNoEffect(err) {
+				t.Errorf("%v: HadNoEffect = %v", err, HadNoEffect(err))
+			}
+		default:
+			t.Error("a message still waits for its turn")
+		}
+		close(answers)
+		if err := <-first; err != nil {
+			t.Errorf("a message that was under way: %v", err)
 		}
 	})
 }

@@ -36,7 +36,7 @@ func (c *Client) endpoints(ctx context.Context, headers http.Header) ([]endpoint
 		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
 		if err != nil {
 			problems = append(problems, Problem{Message: fmt.Sprintf(
-				"The host %s was not found: %v. Is there such a Service, and a replica that is ready?",
+				"The host %s was not found: %v. Is there such a Service, and a Pod of the manager?",
 				u.Hostname(), err)})
 			continue
 		}
