@@ -61,7 +61,7 @@ func (a *App) judgeConditions(app *v1alpha1.IMApp) {
 	case ready == nil || ready.Status == metav1.ConditionUnknown:
 		a.find(Finding{State: Unknown, Text: "The leader has not looked at the app yet."})
 		return
-	case ready.Status == metav1.ConditionFalse && ready.Reason != v1alpha1.ReasonKeyMissing: // that is about pruning
+	case ready.Status == metav1.ConditionFalse && !onlyPrunes(app, ready.Reason):
 		a.find(Finding{
 			State: Open, Recorded: ready.Message,
 			Text: "The app is not in force: its callbacks are turned away, and the vendor then admits every account.",
@@ -85,6 +85,13 @@ func (a *App) judgeConditions(app *v1alpha1.IMApp) {
 			Text: "The callbacks are refused, and the vendor then admits every account.",
 		})
 	}
+}
+
+// onlyPrunes reports whether what the app lacks keeps it from pruning, and from nothing else: the key of its Secret, or
+// the whole Secret where callbacks need no token.
+func onlyPrunes(app *v1alpha1.IMApp, lacks string) bool {
+	return lacks == v1alpha1.ReasonKeyMissing || lacks == v1alpha1.ReasonSecretNotFound &&
+		app.Spec.CallbackAuthentication == v1alpha1.CallbackAuthenticationNone
 }
 
 // judgeProgrammed finds an object that is not enforced everywhere. After an edit the condition is about the previous

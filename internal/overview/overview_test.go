@@ -105,6 +105,13 @@ func TestGateIsClosedOnlyIfAllIsKnownAndWell(t *testing.T) {
 		"app without a Secret": {
 			setApp(condition(v1alpha1.ConditionReady, no, v1alpha1.ReasonSecretNotFound)), Open, "turned away",
 		},
+		"app without a Secret that needs none": {
+			func(in *Input) {
+				setApp(condition(v1alpha1.ConditionReady, no, v1alpha1.ReasonSecretNotFound))(in)
+				setApp(condition(v1alpha1.ConditionCallbacksVerified, no, v1alpha1.ReasonNotAuthenticated))(in)
+				in.Apps[0].Spec.CallbackAuthentication = v1alpha1.CallbackAuthenticationNone
+			}, Doubtful, "without a signature",
+		},
 		"no key to prune with": {setApp(condition(v1alpha1.ConditionReady, no, v1alpha1.ReasonKeyMissing)), Closed, ""},
 		"replica behind": {
 			setApp(condition(v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonReplicasBehind)), Doubtful, "Not every",

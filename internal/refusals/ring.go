@@ -97,7 +97,8 @@ func (r *Ring) Refusals(app string, f Filter) Refusals {
 		// The newest one is before next, so that they are nearly in order.
 		kept := &r.records[(r.next-1-i+2*len(r.records))%len(r.records)]
 		if kept.app == key && (f.Group == "" || kept.group == group) &&
-			(f.Account == "" || kept.account == f.Account) && (f.Before.IsZero() || kept.time < f.Before.UnixNano()) {
+			(f.Account == "" || kept.account == f.Account) &&
+			(f.Before.IsZero() || time.Unix(0, kept.time).Before(f.Before)) {
 			all = append(all, *kept)
 		}
 	}

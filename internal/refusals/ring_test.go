@@ -185,3 +185,16 @@ func BenchmarkRefusals(b *testing.B) {
 		ring.Refusals("chat/prod", Filter{})
 	}
 }
+
+// Nanoseconds since 1970 overflow in the year 2262.
+func TestRefusalsBeforeATimeFarAway(t *testing.T) {
+	r := NewRing(10, "replica-0", began)
+	r.Keep(&decisionlog.Decision{Time: began, App: "chat/prod", Account: "mallory"})
+	for at, want := range map[time.Time]int{
+		began.AddDate(1000, 0, 0): 1, began.AddDate(-1000, 0, 0): 0, began: 0, began.Add(1): 1,
+	} {
+		if got := len(r.Refusals("chat/prod", Filter{Before: at}).Refusals); got != want {
+			t.Errorf("%d refusals before %s, want %d", got, at, want)
+		}
+	}
+}
