@@ -139,6 +139,11 @@ func TestRunIsDenied(t *testing.T) {
 	}
 	s.run("over", "club-bern", ended)
 	s.get("maria", s.path("over")).lacks("Look again")
+	s.run("stopped", "club-ulm", func(run *v1alpha1.PruneRun) {
+		run.Status.Conditions[1].Status, run.Status.Conditions[1].Reason = "True", v1alpha1.ReasonDenied
+	})
+	s.get("maria", s.path("stopped")).says(http.StatusOK, "It has ended, and removes nobody any more.",
+		"If the group is still full, another run is made after a pause")
 }
 
 func TestMembersInFlightAreNotSaidToBeRemoved(t *testing.T) {
