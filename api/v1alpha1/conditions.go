@@ -192,7 +192,7 @@ const (
 	ReasonExpired = "Expired"
 )
 
-// ReasonApproved is the reason of an event: a person approved the plan, which is about to be carried out.
+// ReasonApproved is the reason of an event: a person approved the plan.
 const ReasonApproved = "Approved"
 
 // ReasonLeaked is the reason of an event on a GroupPolicy: an account that the policy refuses is in a group.

@@ -158,6 +158,21 @@ type PruneDecision struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// RecordedDecision is a decision as the leader recorded it.
+type RecordedDecision struct {
+	PruneDecision `json:",inline"`
+
+	// recordedAt is when the leader recorded the decision, by its clock: mostly
+	// within a second of the request, later if there was no leader then or it was
+	// busy. No request can set it. When the request came in is in the audit log of
+	// the API server.
+	// Default: absent, the decision was recorded before the field existed.
+	// Example: "2026-11-20T09:30:00Z".
+	//
+	// +optional
+	RecordedAt metav1.Time `json:"recordedAt,omitzero"`
+}
+
 // PruneRunSpec names the group, and holds what people say about the run. It names no policy: which one governs is settled
 // when the run is planned, from the group as it is then, and recorded.
 //
@@ -631,29 +646,29 @@ type PruneUndo struct {
 	Accounts []RestoredAccount `json:"accounts,omitempty"`
 }
 
-// PruneDecisions says who approved, denied and undid a run. An empty decision was made by an unknown user, for an
+// PruneDecisions says who approved, denied and undid a run, and when. An empty decision was made by an unknown user, for an
 // unknown reason.
 type PruneDecisions struct {
 	// approved is who let a run in mode Approve carry out its plan.
 	// Default: absent, not approved. Example: {by: alice@example.com, reason:
-	// "agreed with the moderators"}.
+	// "agreed with the moderators", recordedAt: "2026-11-20T09:30:00Z"}.
 	//
 	// +optional
-	Approved *PruneDecision `json:"approved,omitempty"`
+	Approved *RecordedDecision `json:"approved,omitempty"`
 
 	// denied is who stopped the run.
 	// Default: absent, not denied. Example: {by: bob@example.com, reason: "not
 	// before the election"}.
 	//
 	// +optional
-	Denied *PruneDecision `json:"denied,omitempty"`
+	Denied *RecordedDecision `json:"denied,omitempty"`
 
 	// undo is who requested that the removals be undone.
 	// Default: absent, not requested. Example: {by: bob@example.com, reason:
 	// "wrong group"}.
 	//
 	// +optional
-	Undo *PruneDecision `json:"undo,omitempty"`
+	Undo *RecordedDecision `json:"undo,omitempty"`
 }
 
 // NoticeReceiver is who is told that a plan awaits approval.
@@ -790,9 +805,10 @@ type PruneRunStatus struct {
 	// +optional
 	Undo *PruneUndo `json:"undo,omitempty"`
 
-	// decisions are who approved, denied and undid the run, and why, as
-	// spec.decision said when the leader acted upon it.
-	// Default: absent, none yet. Example: {approved: {by: alice@example.com}}.
+	// decisions are who approved, denied and undid the run, when, and why, as
+	// spec.decision said when the leader recorded it. Each is recorded once.
+	// Default: absent, none yet. Example: {approved: {by: alice@example.com,
+	// recordedAt: "2026-11-20T09:30:00Z"}}.
 	//
 	// +optional
 	Decisions *PruneDecisions `json:"decisions,omitempty"`

@@ -4,7 +4,6 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
-	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -110,10 +109,8 @@ type member struct {
 
 // decision is who decided, as far as that is recorded.
 type decision struct {
-	Text       string
-	By, Reason string
-	// At is zero where the time is not recorded.
-	At time.Time
+	*v1alpha1.RecordedDecision
+	Text string
 }
 
 // run is the page of one run.
@@ -248,27 +245,18 @@ func (v *visit) members(run *v1alpha1.PruneRun) []members {
 	return slices.DeleteFunc([]members{open, flies, went, kept}, func(m members) bool { return len(m.Rows) == 0 })
 }
 
-// decisions are those that the leader recorded, and the one that it has not acted upon yet.
+// decisions are those that the leader recorded.
 func decisions(run *v1alpha1.PruneRun) []decision {
 	recorded := prunerun.Decisions(run)
-	end, _ := prunerun.Completion(run)
 	var list []decision
-	add := func(said *v1alpha1.PruneDecision, text string, at time.Time) {
+	add := func(said *v1alpha1.RecordedDecision, text string) {
 		if said != nil {
-			list = append(list, decision{Text: text, By: said.By, Reason: said.Reason, At: at})
+			list = append(list, decision{said, text})
 		}
 	}
-	add(recorded.Approved, say("Approved"), time.Time{})
-	if recorded.Denied != nil {
-		add(recorded.Denied, say("Denied"), end.LastTransitionTime.Time)
-	}
-	if recorded.Undo != nil {
-		at := time.Time{}
-		if run.Status.Undo != nil {
-			at = run.Status.Undo.StartedAt.Time
-		}
-		add(recorded.Undo, say("Undo requested"), at)
-	}
+	add(recorded.Approved, say("Approved"))
+	add(recorded.Denied, say("Denied"))
+	add(recorded.Undo, say("Undo requested"))
 	return list
 }
 

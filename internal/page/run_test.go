@@ -174,7 +174,8 @@ func TestRunIsUndone(t *testing.T) {
 	calls := s.counted(func() { page = s.get("maria", s.path("one")) })
 	page.says(http.StatusOK, "Members were removed", "It can be undone once", "2 members were removed",
 		"1 member stayed after all",
-		"chen was active again", "Approved , by maria", "spring cleaning", "A later run removed members, too")
+		"chen was active again", "Approved , by maria , ", "(1 hour ago)", "spring cleaning",
+		"A later run removed members, too")
 	page.lacks("would leave")
 	if !slices.Contains(page.links(), s.path("later")) || len(calls) != 3 {
 		t.Errorf("links %q, calls %q", page.links(), calls)
@@ -448,7 +449,7 @@ func TestHostileIdsStayText(t *testing.T) {
 		run.Status.Plan.Removals[2].Account = "\u0441hen"
 		run.Status.Conditions[1].Message = "</span><script>alert(2)</script>\u202e"
 		run.Status.Decisions = &v1alpha1.PruneDecisions{
-			Approved: &v1alpha1.PruneDecision{By: "<b>eve", Reason: "<i>\u200b"},
+			Approved: saidBy("<b>eve", "<i>\u200b", time.Time{}),
 		}
 	})
 	for _, path := range []string{s.path("one"), "/runs", "/runs?group=" + url.QueryEscape(hostile), "/waiting"} {

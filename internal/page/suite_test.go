@@ -365,12 +365,19 @@ func made(ago time.Duration) func(*v1alpha1.PruneRun) {
 	}
 }
 
+// saidBy is a decision as the leader records it.
+func saidBy(by, reason string, at time.Time) *v1alpha1.RecordedDecision {
+	return &v1alpha1.RecordedDecision{
+		PruneDecision: v1alpha1.PruneDecision{By: by, Reason: reason}, RecordedAt: metav1.NewTime(at),
+	}
+}
+
 // ended is a run that removed anna and boris, and kept chen.
 func ended(run *v1alpha1.PruneRun) {
 	run.Status.Removed, run.Status.Progress = 2, &v1alpha1.PruneProgress{Settled: 3}
 	run.Status.Kept = []v1alpha1.KeptAccount{{Account: "chen", Reason: v1alpha1.KeptReasonActiveAgain}}
 	run.Status.Decisions = &v1alpha1.PruneDecisions{
-		Approved: &v1alpha1.PruneDecision{By: "maria", Reason: "spring cleaning"},
+		Approved: saidBy("maria", "spring cleaning", run.Status.Plan.CreatedAt.Add(-time.Hour)),
 	}
 	run.Status.Conditions[1].Status, run.Status.Conditions[1].Reason = "True", v1alpha1.ReasonRemoved
 }

@@ -22,7 +22,7 @@ func LatestDecision(run *v1alpha1.PruneRun) v1alpha1.PruneDecision {
 		return v1alpha1.PruneDecision{}
 	}
 	latest, recorded := *run.Spec.Decision, Decisions(run)
-	for _, earlier := range []*v1alpha1.PruneDecision{recorded.Approved, recorded.Denied} {
+	for _, earlier := range []*v1alpha1.RecordedDecision{recorded.Approved, recorded.Denied} {
 		if earlier != nil && earlier.Reason == latest.Reason {
 			latest.Reason = ""
 		}

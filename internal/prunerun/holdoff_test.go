@@ -165,7 +165,7 @@ func TestKeepUntil(t *testing.T) {
 	long := func(*v1alpha1.PruneRun) time.Duration { return 3 * day }
 	evicted := with(removed, evicts, func(run *v1alpha1.PruneRun) { run.Status.Removed = 1 })
 	decided := func(run *v1alpha1.PruneRun) {
-		run.Status.Decisions = &v1alpha1.PruneDecisions{Approved: &v1alpha1.PruneDecision{}}
+		run.Status.Decisions = &v1alpha1.PruneDecisions{Approved: &v1alpha1.RecordedDecision{}}
 	}
 	tests := map[string]struct {
 		run      v1alpha1.PruneRun
@@ -274,7 +274,7 @@ func TestRecentEvictions(t *testing.T) {
 		with(run, removed(16, now)),
 		with(run, evicts, removed(32, now.Add(-week))),
 		with(run, evicts, removed(64, now), func(run *v1alpha1.PruneRun) {
-			run.Status.Decisions = &v1alpha1.PruneDecisions{Approved: &v1alpha1.PruneDecision{}}
+			run.Status.Decisions = &v1alpha1.PruneDecisions{Approved: &v1alpha1.RecordedDecision{}}
 		}),
 		with(run, evicts),
 	}

@@ -10,7 +10,7 @@ import (
 
 // approvalChain is what people have to say before a batch. The run is as the API server returned it last; an approval
 // or denial that comes later makes the fence fail.
-var approvalChain = []check{notDenied, planNotExpired, modeRemoves, mayBegin}
+var approvalChain = []check{notDenied, planNotExpired, modeRemoves, approvalRecorded, mayBegin}
 
 func notDenied(ctx context.Context, j *job, _ *facts) error {
 	if j.run.Spec.Approval != v1alpha1.ApprovalDenied {
@@ -22,7 +22,8 @@ func notDenied(ctx context.Context, j *job, _ *facts) error {
 	}
 	return &endError{
 		condition: v1alpha1.ConditionComplete, reason: v1alpha1.ReasonDenied, denied: decision,
-		message: "The run was stopped: spec.approval is Denied. " + prunerun.DecisionMessage(decision, "denied"),
+		message: "The run was stopped: spec.approval is Denied. " +
+			prunerun.DecisionMessage(&decision.PruneDecision, "denied"),
 	}
 }
 

@@ -19,9 +19,11 @@ import (
 // decisionsPolicy is the name of the MutatingAdmissionPolicy in config/admission/decisions, and of its binding.
 const decisionsPolicy = "groupgate-decisions"
 
-// decision is what is known about the latest change of spec.approval or spec.undo.
-func (j *journal) decision(ctx context.Context) (*v1alpha1.PruneDecision, error) {
-	decision := prunerun.LatestDecision(j.run)
+// decision is what is known about the latest change of spec.approval or spec.undo, to be recorded now.
+func (j *journal) decision(ctx context.Context) (*v1alpha1.RecordedDecision, error) {
+	decision := v1alpha1.RecordedDecision{
+		PruneDecision: prunerun.LatestDecision(j.run), RecordedAt: metav1.NewTime(j.Now()),
+	}
 	if decision.By == "" {
 		return &decision, nil
 	}
@@ -58,22 +60,25 @@ func (j *journal) usersRecorded(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// recordApproval records, once and before the first batch, who approved the plan.
-func (j *journal) recordApproval(ctx context.Context) error {
+// approvalRecorded records, once, who approved the plan. It does so before the run waits for anything else, since the
+// time of the record stands for that of the approval.
+func approvalRecorded(ctx context.Context, j *job, _ *facts) error {
 	decisions := prunerun.Decisions(j.run)
-	if !prunerun.NeedsApproval(j.run) || decisions.Approved != nil {
+	if !prunerun.NeedsApproval(j.run) || prunerun.AwaitsApproval(j.run) || decisions.Approved != nil {
 		return nil
 	}
 	decision, err := j.decision(ctx)
 	if err != nil {
 		return err
 	}
-	words := prunerun.DecisionMessage(decision, "approved")
+	words := prunerun.DecisionMessage(&decision.PruneDecision, "approved")
 	decisions.Approved = decision
 	err = j.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		run.Status.Decisions = &decisions
-		j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving,
-			"The plan is about to be carried out. "+words)
+		if j.waitToBegin() == nil {
+			j.set(run, v1alpha1.ConditionComplete, metav1.ConditionFalse, v1alpha1.ReasonRemoving,
+				"The plan is about to be carried out. "+words)
+		}
 	})
 	if err != nil {
 		return err
@@ -81,4 +86,26 @@ func (j *journal) recordApproval(ctx context.Context) error {
 	j.announce(corev1.EventTypeNormal, v1alpha1.ReasonApproved, eventActionApprove, words)
 	log.FromContext(ctx).Info("Prune run approved", "group", j.run.Spec.GroupID, "decision", words)
 	return nil
+}
+
+// recordRequest records, once, who requested the undo, also before it waits for anything.
+func (r restoration) recordRequest(ctx context.Context) error {
+	decisions := prunerun.Decisions(r.run)
+	if decisions.Undo != nil {
+		return nil
+	}
+	decision, err := r.decision(ctx)
+	if err != nil {
+		return err
+	}
+	decisions.Undo = decision
+	return r.Patch(ctx, func(run *v1alpha1.PruneRun) { run.Status.Decisions = &decisions })
+}
+
+// request is who requested the undo, as it is recorded.
+func (r restoration) request() v1alpha1.PruneDecision {
+	if recorded := prunerun.Decisions(r.run).Undo; recorded != nil {
+		return recorded.PruneDecision
+	}
+	return v1alpha1.PruneDecision{}
 }

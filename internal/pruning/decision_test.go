@@ -11,6 +11,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
@@ -54,6 +55,17 @@ func approveIt(spec *v1alpha1.PruneRunSpec) { spec.Approval = v1alpha1.ApprovalA
 func denyIt(spec *v1alpha1.PruneRunSpec)    { spec.Approval = v1alpha1.ApprovalDenied }
 func undoIt(spec *v1alpha1.PruneRunSpec)    { spec.Undo = v1alpha1.UndoRequested }
 
+// recorded is a decision as the leader records it.
+func recorded(at time.Time, by, reason string) *v1alpha1.RecordedDecision {
+	return &v1alpha1.RecordedDecision{
+		PruneDecision: v1alpha1.PruneDecision{By: by, Reason: reason},
+		RecordedAt:    metav1.NewTime(at),
+	}
+}
+
+// aboutThen compares times of a clock that goes on.
+var aboutThen = cmp.Comparer(func(a, b metav1.Time) bool { return a.Sub(b.Time).Abs() < 30*time.Second })
+
 // installed is the policy of decisions, as old as the given time.
 func installed(r *replica, at time.Time) {
 	r.Live = admission{Reader: r.Live, created: map[string]time.Time{
@@ -65,6 +77,7 @@ func TestRecordSaysWhoApprovedAndWhoUndid(t *testing.T) {
 	t.Parallel()
 	w, r := approving(t)
 	installed(r, w.Get("one").CreationTimestamp.Time)
+	said := w.Clock.Now()
 	w.decide("one", "alice", "agreed with the moderators", approveIt)
 	w.Forget()
 	run := r.finish("one")
@@ -76,6 +89,7 @@ func TestRecordSaysWhoApprovedAndWhoUndid(t *testing.T) {
 	if diff := cmp.Diff([]string{"Approved: " + approved}, w.Events.Notes()[:1]); diff != "" {
 		t.Errorf("events (-want,+got)\n%s", diff)
 	}
+	w.Clock.Forward(said.Add(time.Hour).Sub(w.Clock.Now()))
 	w.decide("one", "bob", "wrong group", undoIt)
 	run = r.finishUndo("one")
 	const undid = "bob requested the undo: wrong group."
@@ -87,10 +101,10 @@ func TestRecordSaysWhoApprovedAndWhoUndid(t *testing.T) {
 		t.Errorf("event %q, want %q at its end", got, undid)
 	}
 	want := &v1alpha1.PruneDecisions{
-		Approved: &v1alpha1.PruneDecision{By: "alice", Reason: "agreed with the moderators"},
-		Undo:     &v1alpha1.PruneDecision{By: "bob", Reason: "wrong group"},
+		Approved: recorded(said, "alice", "agreed with the moderators"),
+		Undo:     recorded(said.Add(time.Hour), "bob", "wrong group"),
 	}
-	if diff := cmp.Diff(want, run.Status.Decisions); diff != "" {
+	if diff := cmp.Diff(want, run.Status.Decisions, aboutThen); diff != "" {
 		t.Errorf("decisions (-want,+got)\n%s", diff)
 	}
 }
@@ -99,19 +113,80 @@ func TestRecordSaysWhoDenied(t *testing.T) {
 	t.Parallel()
 	w, r := approving(t)
 	installed(r, w.Get("one").CreationTimestamp.Time)
+	said := w.Clock.Now()
 	w.decide("one", "alice", "", approveIt)
 	w.Once(apiDelete, 1, func() { w.decide("one", "bob", "stop it!", denyIt) })
 	run := r.finish("one")
 	want := &v1alpha1.PruneDecisions{
-		Approved: &v1alpha1.PruneDecision{By: "alice"},
-		Denied:   &v1alpha1.PruneDecision{By: "bob", Reason: "stop it!"},
+		Approved: recorded(said, "alice", ""),
+		Denied:   recorded(said, "bob", "stop it!"),
 	}
-	if diff := cmp.Diff(want, run.Status.Decisions); diff != "" {
+	if diff := cmp.Diff(want, run.Status.Decisions, aboutThen); diff != "" {
 		t.Errorf("decisions (-want,+got)\n%s", diff)
 	}
 	const words = "The run was stopped: spec.approval is Denied. bob denied: stop it!"
 	if got := apimeta.FindStatusCondition(run.Status.Conditions, "Complete").Message; got != words {
 		t.Errorf("Complete says %q, want %q", got, words)
+	}
+}
+
+// The first batch comes after the grace, and an undo after its app: neither is when somebody decided.
+func TestRecordSaysWhenSomebodyDecidedAlthoughTheRunWaits(t *testing.T) {
+	t.Parallel()
+	w := inhabited(t, 1, func(j *v1alpha1.JoinSection) { j.Evict.Mode = v1alpha1.PruneModeApprove })
+	w.evict("one", v1alpha1.PruneTriggerRound)
+	r := w.replica()
+	r.mustStep("one")
+	w.Clock.Forward(time.Minute)
+	want := v1alpha1.PruneDecisions{Approved: recorded(w.Clock.Now(), "", "agreed")}
+	w.decide("one", "", "agreed", approveIt)
+	w.Forget()
+	r.mustStep("one")
+	run := w.Get("one")
+	wantConditions(t, run, "Planned=True/Planned", inGraceWait)
+	if diff := cmp.Diff(&want, run.Status.Decisions, aboutThen); diff != "" {
+		t.Errorf("decisions in grace (-want,+got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"Approved: Somebody approved: agreed."}, w.Events.Notes()); diff != "" {
+		t.Errorf("events (-want,+got)\n%s", diff)
+	}
+	w.Clock.Forward(grace + time.Second)
+	run = r.finish("one")
+	if diff := cmp.Diff(&want, run.Status.Decisions, aboutThen); diff != "" {
+		t.Errorf("decisions at the end (-want,+got)\n%s", diff)
+	}
+	app := w.deleteApp()
+	w.Publish()
+	w.Clock.Forward(time.Minute)
+	want.Undo = recorded(w.Clock.Now(), "", "wrong group")
+	w.decide("one", "", "wrong group", undoIt)
+	for range 2 { // the second Step finds it recorded
+		r.mustStep("one")
+		run = w.Get("one")
+		if diff := cmp.Diff(&want, run.Status.Decisions, aboutThen); diff != "" {
+			t.Errorf("decisions while the app is missing (-want,+got)\n%s", diff)
+		}
+		w.Clock.Forward(time.Hour)
+	}
+	if run.Status.Undo != nil {
+		t.Fatal("the undo began without its app")
+	}
+	w.makeAppAnew(app, func(*v1alpha1.IMApp) {})
+	if diff := cmp.Diff(&want, r.finishUndo("one").Status.Decisions, aboutThen); diff != "" {
+		t.Errorf("decisions of the undo (-want,+got)\n%s", diff)
+	}
+}
+
+func TestTimeOfADecisionIsNotTakenFromTheRequest(t *testing.T) {
+	t.Parallel()
+	w, r := approving(t)
+	said := w.Clock.Now()
+	err := w.Client.Patch(t.Context(), w.Get("one"), client.RawPatch(types.MergePatchType,
+		[]byte(`{"spec":{"approval":"Approved","decision":{"reason":"agreed","recordedAt":"2020-01-01T00:00:00Z"}}}`)))
+	must(t, err)
+	got := r.finish("one").Status.Decisions.Approved
+	if diff := cmp.Diff(recorded(said, "", "agreed"), got, aboutThen); diff != "" {
+		t.Errorf("decision (-want,+got)\n%s", diff)
 	}
 }
 
@@ -138,10 +213,11 @@ func TestWrittenNameIsNotBelieved(t *testing.T) {
 			t.Parallel()
 			w, r := approving(t)
 			prepare(r, w.Get("one").CreationTimestamp.Time)
+			said := w.Clock.Now()
 			w.decide("one", "alice", "agreed", approveIt)
 			w.Forget()
 			run := r.finish("one")
-			if diff := cmp.Diff(&v1alpha1.PruneDecision{Reason: "agreed"}, run.Status.Decisions.Approved); diff != "" {
+			if diff := cmp.Diff(recorded(said, "", "agreed"), run.Status.Decisions.Approved, aboutThen); diff != "" {
 				t.Errorf("decision (-want,+got)\n%s", diff)
 			}
 			if diff := cmp.Diff("Approved: Somebody approved: agreed.", w.Events.Notes()[0]); diff != "" {
@@ -149,7 +225,9 @@ func TestWrittenNameIsNotBelieved(t *testing.T) {
 			}
 			// The undo comes without a reason: that of the approval is not its own.
 			w.RequestUndo("one")
-			if diff := cmp.Diff(&v1alpha1.PruneDecision{}, r.finishUndo("one").Status.Decisions.Undo); diff != "" {
+			said = w.Clock.Now()
+			got := r.finishUndo("one").Status.Decisions.Undo
+			if diff := cmp.Diff(recorded(said, "", ""), got, aboutThen); diff != "" {
 				t.Errorf("decision (-want,+got)\n%s", diff)
 			}
 		})

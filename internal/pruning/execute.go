@@ -77,9 +77,6 @@ func (j *job) batchInSlot(ctx context.Context) (facts, error) {
 	if _, err := j.gather(ctx, facts{}, approvalChain); err != nil {
 		return facts{}, err
 	}
-	if err := j.recordApproval(ctx); err != nil {
-		return facts{}, err
-	}
 	release, err := j.slots.acquire(ctx, j.key.AppName())
 	if err != nil {
 		return facts{}, err
@@ -409,7 +406,7 @@ func (j *job) closeExecution(ctx context.Context, known facts, err error) error 
 	}
 	message := prunerun.RemovalMessage(j.run) + " " + done.message
 	if approved := prunerun.Decisions(j.run).Approved; approved != nil {
-		message += " " + prunerun.DecisionMessage(approved, "approved")
+		message += " " + prunerun.DecisionMessage(&approved.PruneDecision, "approved")
 	}
 	return complete(v1alpha1.ReasonRemoved, "%s", message)
 }

@@ -41,7 +41,7 @@ type endError struct {
 	// restored are results of an undo that are recorded together with its end.
 	restored map[string]v1alpha1.RestoreResult
 	// denied is whose word ends the run, if it is one.
-	denied *v1alpha1.PruneDecision
+	denied *v1alpha1.RecordedDecision
 }
 
 func (e *endError) Error() string { return e.reason + ": " + e.message }

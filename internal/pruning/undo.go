@@ -41,6 +41,9 @@ type restoration struct{ *job }
 // Every batch begins with the run as the API server has it, so that a batch that was interrupted anywhere is found as
 // it was recorded.
 func (r restoration) undo(ctx context.Context) error {
+	if err := r.recordRequest(ctx); err != nil {
+		return err
+	}
 	var queue facts
 	if err := firstInQueue(ctx, r.job, &queue); err != nil {
 		return err
@@ -137,13 +140,9 @@ func (r restoration) begin(ctx context.Context, runs []v1alpha1.PruneRun) error 
 	}
 	prunerun.ApplyResults(undo, again)
 	coming := len(prunerun.AccountsWith(undo, v1alpha1.RestoreResultPending))
-	decisions, err := r.undoDecided(ctx)
-	if err != nil {
-		return err
-	}
-	words := prunerun.DecisionMessage(decisions.Undo, "requested the undo")
+	words := prunerun.DecisionMessage(new(r.request()), "requested the undo")
 	err = r.Patch(ctx, func(run *v1alpha1.PruneRun) {
-		run.Status.Undo, run.Status.Decisions = undo.DeepCopy(), decisions
+		run.Status.Undo = undo.DeepCopy()
 		r.set(run, v1alpha1.ConditionUndone, metav1.ConditionFalse, v1alpha1.ReasonUndoing,
 			prunerun.Count(coming, "account is", "accounts are")+" to come back. "+words)
 	})
@@ -177,19 +176,6 @@ func (r restoration) removedAgain(ctx context.Context, runs []v1alpha1.PruneRun)
 		}
 	}
 	return again, nil
-}
-
-// undoDecided are the decisions about the run, who requested its undo included.
-func (r restoration) undoDecided(ctx context.Context) (*v1alpha1.PruneDecisions, error) {
-	decisions := prunerun.Decisions(r.run)
-	if decisions.Undo == nil {
-		undo, err := r.decision(ctx)
-		if err != nil {
-			return nil, err
-		}
-		decisions.Undo = undo
-	}
-	return &decisions, nil
 }
 
 // gateInForce makes sure of whom the gate of the group refuses now, whether or not members are evicted still: what an
@@ -432,16 +418,12 @@ func (r restoration) recordUndoEnd(ctx context.Context, end *endError) error {
 	case v1alpha1.ReasonUndone, v1alpha1.ReasonNothingToUndo:
 		eventType, value = corev1.EventTypeNormal, metav1.ConditionTrue
 	}
-	decisions, err := r.undoDecided(ctx)
-	if err != nil {
-		return err
-	}
 	words := ""
-	if *decisions.Undo != (v1alpha1.PruneDecision{}) {
-		words = " " + prunerun.DecisionMessage(decisions.Undo, "requested the undo")
+	if request := r.request(); request != (v1alpha1.PruneDecision{}) {
+		words = " " + prunerun.DecisionMessage(&request, "requested the undo")
 	}
 	message, before := end.message+words, int32(0)
-	err = r.Patch(ctx, func(run *v1alpha1.PruneRun) {
+	err := r.Patch(ctx, func(run *v1alpha1.PruneRun) {
 		now, status := r.Now(), &run.Status
 		if status.Undo == nil {
 			status.Undo = prunerun.NewUndo(run, now)
@@ -452,7 +434,6 @@ func (r restoration) recordUndoEnd(ctx context.Context, end *endError) error {
 		if value == metav1.ConditionFalse && len(status.Undo.Accounts) > 0 {
 			message = prunerun.EarlyEndMessage(end.message, status.Undo) + words
 		}
-		status.Decisions = decisions
 		r.set(run, v1alpha1.ConditionUndone, value, end.reason, message)
 	})
 	if err != nil {

@@ -248,6 +248,7 @@ func TestUndoBringsEverybodyBack(t *testing.T) {
 	writes := slices.DeleteFunc(slices.Clone(w.Calls()),
 		func(call string) bool { return call != statusPatch && call != apiAdd })
 	want := []string{
+		statusPatch, // who requested it
 		statusPatch, // the accounts
 		statusPatch, apiAdd, statusPatch,
 		statusPatch, apiAdd, statusPatch,
@@ -415,7 +416,7 @@ func TestNothingToUndo(t *testing.T) {
 		labtest.Conditions(run)); diff != "" {
 		t.Errorf("conditions (-want,+got)\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{statusPatch}, w.Calls()); diff != "" {
+	if diff := cmp.Diff([]string{statusPatch, statusPatch}, w.Calls()); diff != "" {
 		t.Errorf("calls (-want,+got)\n%s", diff)
 	}
 }

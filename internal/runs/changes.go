@@ -106,7 +106,7 @@ func Differences(shown, live *v1alpha1.PruneRun, v Verb) []Change {
 			change.Verb = Deny
 		}
 		if decision := lastDecision(live); decision != nil {
-			change.Decision = *decision
+			change.Decision = decision.PruneDecision
 		}
 		changes = append(changes, change)
 	}

@@ -110,6 +110,43 @@ oscar            Nov 19, 2026 (2 days ago)     policy banned denies it
 	}
 }
 
+func TestReviewSaysWhoApprovedAndWhen(t *testing.T) {
+	removed := func(r *v1alpha1.PruneRun) {
+		r.Status.Removed, r.Status.Progress = 3, &v1alpha1.PruneProgress{Settled: 3}
+	}
+	approved := &v1alpha1.RecordedDecision{
+		PruneDecision: v1alpha1.PruneDecision{By: "maria", Reason: "spring\x1b[2J"},
+		RecordedAt:    metav1.NewTime(time.Date(2026, 11, 21, 9, 30, 0, 0, time.UTC)),
+	}
+	tests := map[string]struct {
+		verb runs.Verb
+		run  v1alpha1.PruneRun
+	}{
+		"undo": {runs.Undo, evicting("e1", "vip-rome", ended(v1alpha1.ReasonRemoved), removed)},
+		"deny": {runs.Deny, evicting("e1", "vip-rome", inGrace)},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := tc.run
+			sentence := func() string { return runs.NewReview(&r, tc.verb, false, nil, now).Sentence() }
+			if got := sentence(); strings.Contains(got, "approved") {
+				t.Errorf("without an approval: %q", got)
+			}
+			r.Status.Decisions = &v1alpha1.PruneDecisions{Approved: approved}
+			const want = "\nmaria approved it on Nov 21, 2026, 09:30 UTC: spring [2J.\n"
+			if got := sentence(); !strings.Contains(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			older := *approved
+			older.RecordedAt = metav1.Time{}
+			r.Status.Decisions.Approved = &older
+			if got, want := sentence(), "\nmaria approved it: spring [2J.\n"; !strings.Contains(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 func TestUndoOfAnEvictionAsksTheGate(t *testing.T) {
 	r := evicting("e1", "vip-rome", ended(v1alpha1.ReasonRemoved), says(v1alpha1.ApprovalApproved))
 	r.Status.Removed, r.Status.Progress = 3, &v1alpha1.PruneProgress{Settled: 3}

@@ -157,7 +157,7 @@ func recorded(ctx context.Context, c client.Client, run *v1alpha1.PruneRun) *v1a
 }
 
 // lastDecision is what the leader recorded about the decision that the spec holds, nil if it has not yet.
-func lastDecision(run *v1alpha1.PruneRun) *v1alpha1.PruneDecision {
+func lastDecision(run *v1alpha1.PruneRun) *v1alpha1.RecordedDecision {
 	decisions := prunerun.Decisions(run)
 	switch {
 	case run.Spec.Undo != "":

@@ -83,6 +83,7 @@ func (r *Review) Sentence() string {
 		}
 		fmt.Fprintf(&text, "%s removed %s from %s, by policy %s.\n%s\n", who,
 			prunerun.Count(n, "member", "members"), quoted(d.Group), d.Policy, back)
+		text.WriteString(r.approved())
 		return text.String()
 	case d.Removed > 0 || prunerun.Progress(run).InFlight > 0:
 		fmt.Fprintf(&text, "%s has removed %d of %d members of %s, and is about to remove %d more, by policy %s.\n",
@@ -91,6 +92,7 @@ func (r *Review) Sentence() string {
 		fmt.Fprintf(&text, "%s would remove %d of %s of %s, by policy %s.\n",
 			who, n, prunerun.Count(d.Members, "member", "members"), quoted(d.Group), d.Policy)
 	}
+	text.WriteString(r.approved())
 	text.WriteString(stay(plan, prunerun.Evicts(run)))
 	if plan.Breaker != "" {
 		fmt.Fprintf(&text, "It is no routine: the plan %s\n", printable(plan.Breaker))
@@ -100,6 +102,19 @@ func (r *Review) Sentence() string {
 		fmt.Fprintf(&text, "The plan is void in %s.\n", duration.HumanDuration(max(d.VoidAt.Sub(r.now), 0)))
 	}
 	return text.String()
+}
+
+// approved says who approved the plan, and when; it is empty as long as no approval is recorded.
+func (r *Review) approved() string {
+	approved := prunerun.Decisions(r.run).Approved
+	if approved == nil {
+		return ""
+	}
+	past := "approved it"
+	if at := approved.RecordedAt; !at.IsZero() {
+		past += " on " + at.UTC().Format("Jan 2, 2006, 15:04 UTC")
+	}
+	return printable(prunerun.DecisionMessage(&approved.PruneDecision, past)) + "\n"
 }
 
 // stay says who stays, and why.
