@@ -90,7 +90,8 @@ func (v *visit) nextAfterEnd(run *v1alpha1.PruneRun) []template.HTML {
 		}
 	case !prunerun.RemovedMembers(run):
 		sentences := []template.HTML{v.HTML("It has ended, and removes nobody any more.")}
-		if end, _ := prunerun.Completion(run); end.Reason == v1alpha1.ReasonDenied || end.Reason == v1alpha1.ReasonExpired {
+		switch end, _ := prunerun.Completion(run); end.Reason {
+		case v1alpha1.ReasonDenied, v1alpha1.ReasonExpired:
 			sentences = append(sentences, v.again(run))
 		}
 		return sentences

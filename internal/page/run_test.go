@@ -247,8 +247,8 @@ func TestLargePlanIsApprovedByItsNumber(t *testing.T) {
 			t.Errorf("status %d: %s", answer.status, textOf(answer.root))
 		}
 	}
-	s.get("maria", s.path("slip")).says(http.StatusOK, "This plan is no routine, so that a person decides: it would remove",
-		"policy vip does not list it",
+	s.get("maria", s.path("slip")).says(http.StatusOK,
+		"This plan is no routine, so that a person decides: it would remove", "policy vip does not list it",
 		"50 admitted by the gate", "those whom the gate still refuses")
 	s.run("over", "vip", evicts, ended)
 	s.get("maria", s.path("over")).lacks("so that a person decides")
