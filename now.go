@@ -128,7 +128,7 @@ func (n *nowAnswer) Table() [][]string {
 	if len(n.Apps) == 0 {
 		return nil
 	}
-	table := [][]string{{"APP", "GATE", "POLICIES", "REPLICAS", "ADMITTED", "REFUSED", "LEAKS", "COUNTED SINCE"}}
+	table := [][]string{{"APP", "GATE", "POLICIES", "REPLICAS", "ADMITTED", "REFUSED", "LEAKS", "ALL COUNT SINCE"}}
 	for i := range n.Apps {
 		app := &n.Apps[i]
 		row := []string{

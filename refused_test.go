@@ -155,7 +155,7 @@ func TestNowSaysWhatIsNotKnown(t *testing.T) {
 chat/test: the gate is closed.
 Plans that wait for approval: 2; ` + "`groupgate runs --waiting`" + ` shows them.
 
-APP         GATE      POLICIES   REPLICAS   ADMITTED   REFUSED   LEAKS   COUNTED SINCE
+APP         GATE      POLICIES   REPLICAS   ADMITTED   REFUSED   LEAKS   ALL COUNT SINCE
 chat/prod   Unknown   0          0          ?          ?         ?       -
 chat/test   Closed    3          2          17         2         0       2026-11-22 09:00:00
 `
