@@ -70,7 +70,7 @@ func (c *cluster) overviewInput(ctx context.Context, replicas asker) (*overview.
 	if err != nil {
 		return nil, badInputError{err}
 	}
-	in := &overview.Input{Activity: map[types.NamespacedName]replicaclient.Answer[refusals.Activity]{}}
+	in := &overview.Input{}
 	if in.Apps, err = manifests.Apps(ctx, reader, namespace); err != nil {
 		return nil, withRights(err, "", namespace)
 	}
@@ -83,15 +83,10 @@ func (c *cluster) overviewInput(ctx context.Context, replicas asker) (*overview.
 		waiting := len(runs.NewList(list, namespace, true, time.Now()).Runs)
 		in.Waiting = &waiting
 	}
-	keys := make([]types.NamespacedName, len(in.Apps))
-	answers := make([]replicaclient.Answer[refusals.Activity], len(in.Apps))
-	for i := range in.Apps {
-		keys[i] = types.NamespacedName{Namespace: in.Apps[i].Namespace, Name: in.Apps[i].Name}
-	}
-	eachApp(keys, func(i int) { answers[i] = replicas.Activity(ctx, keys[i]) })
-	for i, key := range keys {
-		in.Activity[key] = answers[i]
-	}
+	in.Activity = replicaclient.AboutEach(overview.Keys(in.Apps),
+		func(app types.NamespacedName) replicaclient.Answer[refusals.Activity] {
+			return replicas.Activity(ctx, app)
+		})
 	return in, nil
 }
 

@@ -10,16 +10,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/groupgate/groupgate/internal/manifests"
+	"github.com/groupgate/groupgate/internal/overview"
 	"github.com/groupgate/groupgate/internal/refusals"
 	"github.com/groupgate/groupgate/internal/refusals/replicaclient"
 )
-
-// appsAtOnce bounds how many apps the replicas are asked about at a time.
-const appsAtOnce = 8
 
 // refusedOptions are the flags of `groupgate refused`.
 type refusedOptions struct {
@@ -108,8 +105,9 @@ func (o *refusedOptions) run(ctx context.Context) (*refusedList, error) {
 	if err != nil {
 		return nil, err
 	}
-	answers := make([]replicaclient.Answer[refusals.Refusals], len(apps))
-	eachApp(apps, func(i int) { answers[i] = replicas.Refusals(ctx, apps[i], o.filter) })
+	answers := replicaclient.AboutEach(apps, func(app types.NamespacedName) replicaclient.Answer[refusals.Refusals] {
+		return replicas.Refusals(ctx, app, o.filter)
+	})
 	return newRefusedList(apps, answers, o.filter), nil
 }
 
@@ -124,12 +122,15 @@ func (c *cluster) asker(r *replicaFlags) (asker, error) {
 
 // apps are those that the flags mean.
 func (c *cluster) apps(ctx context.Context, name string) ([]types.NamespacedName, error) {
+	if within, app, ok := strings.Cut(name, "/"); ok {
+		if within == "" || app == "" || strings.Contains(app, "/") {
+			return nil, badInputError{fmt.Errorf("--app is %q: use NAME or NAMESPACE/NAME", name)}
+		}
+		return []types.NamespacedName{{Namespace: within, Name: app}}, nil
+	}
 	namespace, err := c.scope()
 	if err != nil {
 		return nil, badInputError{err}
-	}
-	if within, app, ok := strings.Cut(name, "/"); ok {
-		return []types.NamespacedName{{Namespace: within, Name: app}}, nil
 	}
 	if name != "" && namespace != "" {
 		return []types.NamespacedName{{Namespace: namespace, Name: name}}, nil
@@ -142,28 +143,13 @@ func (c *cluster) apps(ctx context.Context, name string) ([]types.NamespacedName
 	if err != nil {
 		return nil, withRights(err, "", namespace)
 	}
-	var apps []types.NamespacedName
-	for i := range list {
-		if name == "" || list[i].Name == name {
-			apps = append(apps, types.NamespacedName{Namespace: list[i].Namespace, Name: list[i].Name})
-		}
-	}
+	apps := slices.DeleteFunc(overview.Keys(list), func(app types.NamespacedName) bool {
+		return name != "" && app.Name != name
+	})
 	if len(apps) == 0 {
 		return nil, errors.New("there is no such IMApp: name its namespace with -n, or all with -A")
 	}
 	return apps, nil
-}
-
-func eachApp(apps []types.NamespacedName, ask func(i int)) {
-	var asking errgroup.Group
-	asking.SetLimit(appsAtOnce)
-	for i := range apps {
-		asking.Go(func() error {
-			ask(i)
-			return nil
-		})
-	}
-	_ = asking.Wait() // none fails
 }
 
 // refusedList is what `groupgate refused` prints.
@@ -193,12 +179,14 @@ type refusedReplica struct {
 }
 
 func newRefusedList(
-	apps []types.NamespacedName, answers []replicaclient.Answer[refusals.Refusals], f refusals.Filter,
+	apps []types.NamespacedName, answers map[types.NamespacedName]replicaclient.Answer[refusals.Refusals],
+	f refusals.Filter,
 ) *refusedList {
 	l := &refusedList{Refusals: []refusedRow{}, Replicas: []refusedReplica{}, apps: len(apps)}
 	var cut time.Time // what is older is not complete: an app has more of it
-	for i, app := range apps {
-		page, more := refusals.Merge(answers[i].Replicas, f)
+	for _, app := range apps {
+		answer := answers[app]
+		page, more := refusals.Merge(answer.Replicas, f)
 		for _, refusal := range page {
 			l.Refusals = append(l.Refusals, refusedRow{app.String(), refusal})
 		}
@@ -206,7 +194,6 @@ func newRefusedList(
 			cut = page[last].Time
 		}
 		l.More = l.More || more
-		answer := answers[i] //nolint:gosec // as many as apps
 		for _, r := range answer.Replicas {
 			l.Replicas = append(l.Replicas,
 				refusedReplica{app.String(), r.Replica, r.Since, r.Capacity, r.Forgotten, r.Dropped})

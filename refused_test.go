@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,8 +29,8 @@ func TestRefusedListsThoseOfAllReplicasAndSaysWhatIsMissing(t *testing.T) {
 	}
 	apps := []types.NamespacedName{{Namespace: "chat", Name: "prod"}, {Namespace: "chat", Name: "test"}}
 	gone := replicaclient.Problem{Replica: "c", Message: "It did not answer within 3s."}
-	answers := []replicaclient.Answer[refusals.Refusals]{
-		{Problems: []replicaclient.Problem{gone}, Replicas: []refusals.Refusals{
+	answers := map[types.NamespacedName]replicaclient.Answer[refusals.Refusals]{
+		apps[0]: {Problems: []replicaclient.Problem{gone}, Replicas: []refusals.Refusals{
 			{Replica: "a", Since: at(0), Capacity: 3, Forgotten: 7, Dropped: 2, Refusals: []refusals.Refusal{
 				refusal(5, "mallory", false), refusal(3, "old", false),
 			}},
@@ -36,7 +38,7 @@ func TestRefusedListsThoseOfAllReplicasAndSaysWhatIsMissing(t *testing.T) {
 				refusal(4, "\x1b[31meve\u202e", true),
 			}},
 		}},
-		{Problems: []replicaclient.Problem{gone}, Replicas: []refusals.Refusals{
+		apps[1]: {Problems: []replicaclient.Problem{gone}, Replicas: []refusals.Refusals{
 			{Replica: "a", Since: at(0), Capacity: 3, Dropped: 2, Refusals: []refusals.Refusal{
 				refusal(2, "older", false),
 			}},
@@ -65,9 +67,22 @@ Hint: There may be older ones: --before=2026-11-22T09:04:00Z
 	if list = newRefusedList(apps, answers, refusals.Filter{}); len(list.Refusals) != 4 || list.More {
 		t.Errorf("%+v", list)
 	}
-	silent := newRefusedList(apps[:1], []replicaclient.Answer[refusals.Refusals]{{}}, refusals.Filter{})
+	silent := newRefusedList(apps[:1], nil, refusals.Filter{})
 	if text := silent.Sentence(); !strings.Contains(text, "not known") {
 		t.Errorf("without an answer: %q", text)
+	}
+}
+
+func TestAppThatCannotBeOneIsBadInput(t *testing.T) {
+	for _, name := range []string{"/prod", "chat/", "chat/prod/refusals"} {
+		apps, err := new(cluster).apps(t.Context(), name)
+		if _, bad := errors.AsType[badInputError](err); !bad || !strings.Contains(fmt.Sprint(err), "use NAME or") {
+			t.Errorf("%s: %v, %v", name, apps, err)
+		}
+	}
+	want := []types.NamespacedName{{Namespace: "chat", Name: "prod"}}
+	if got, err := new(cluster).apps(t.Context(), "chat/prod"); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

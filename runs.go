@@ -94,8 +94,8 @@ func (c *cluster) listRuns(
 // withSignIn adds to an error what helps where the API server does not know who asks.
 func withSignIn(err error) error {
 	if apierrors.IsUnauthorized(err) {
-		return fmt.Errorf("%w\nThe API server does not accept the credentials of the kubeconfig: sign in again, or name "+
-			"others with --kubeconfig or --context", err)
+		return fmt.Errorf("%w\nThe API server does not accept the credentials of the kubeconfig: sign in again, or "+
+			"name others with --kubeconfig or --context", err)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -202,13 +203,18 @@ func (n *Notices) recordOutcome(ctx context.Context, run *v1alpha1.PruneRun, out
 	}
 }
 
-// record writes into the status of run, under optimistic lock. With an error run is as it was.
+// record writes into the status of run, under optimistic lock. With an error run is as it was. What is not recorded must
+// not be sent: each change of the leader would send it again.
 func (n *Notices) record(ctx context.Context, run *v1alpha1.PruneRun, outcome notices.Outcome) error {
 	next := run.DeepCopy()
 	prunerun.SetNotice(next, n.To, outcome.Result, outcome.Message, n.Now())
 	patch := client.MergeFromWithOptions(run, client.MergeFromWithOptimisticLock{})
 	if err := n.Client.Status().Patch(ctx, next, patch); err != nil {
 		return fmt.Errorf("record the notice: %w", err)
+	}
+	if prunerun.NoticeTo(next, n.To) != outcome.Result { // the API server drops what it does not know, without an error
+		return errors.New("record the notice: the CustomResourceDefinition of PruneRun has no status.notices: " +
+			"apply the one of this version")
 	}
 	*run = *next
 	return nil
@@ -237,7 +243,7 @@ func setUpNotices(mgr manager.Manager, c Config, leader *term.Term, clients *imc
 	return nil
 }
 
-// noticePauses hold notices back from receivers that fail, so that a thousand plans make one attempt, not a thousand.
+// noticePauses hold notices back from receivers that fail, so that a thousand plans make a few attempts, not a thousand.
 type noticePauses struct {
 	mu     sync.Mutex
 	pauses map[string]*noticePause

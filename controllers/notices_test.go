@@ -212,6 +212,25 @@ func TestNoticeIsNotSentUnlessItIsRecorded(t *testing.T) {
 	}
 }
 
+// The API server drops fields that the CustomResourceDefinition does not have, and reports success.
+func TestNoticeIsNotSentIfTheDefinitionHasNoNotices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plan("run")
+	a := &audience{}
+	w.EachPatch(func(run *v1alpha1.PruneRun, send func() error) error {
+		run.Status.Notices = nil
+		return send()
+	})
+	for range 2 {
+		n, _ := w.notices(toWebhook, a)
+		if _, err := w.notice(n, "run"); err == nil || !strings.Contains(err.Error(), "apply the one of this version") {
+			t.Errorf("error %v", err)
+		}
+	}
+	a.want(t)
+}
+
 // A process that is killed, or loses the API server, between the record and the end of sending. The next leader says
 // so, also of a plan that was decided about meanwhile: it would seem to be told of for ever.
 func TestNoticeIsNotSentAgainByTheNextLeader(t *testing.T) {

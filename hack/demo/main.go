@@ -212,7 +212,7 @@ func (s *stage) invite() error {
 		"curl -s $E/groups/vip-berlin/apply -d '{\"account\":\"alice\"}'",
 		"tail -f " + s.log.Name(),
 		"",
-		"As maria, whose token the replicas take; the other kubeconfig has a certificate:",
+		"# as maria, whose token the replicas take; the other kubeconfig has a certificate",
 		"groupgate now " + s.asMaria(),
 		"groupgate refused " + s.asMaria(),
 	}, "\n"))

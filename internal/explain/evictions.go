@@ -115,9 +115,10 @@ func AskEvictionsOf(compiled *manifests.Compiled, q *MembersQuestion) (*Eviction
 
 // evictionsOf asks the planner of the operator.
 func evictionsOf(app *policy.CompiledApp, q *MembersQuestion, t policy.GroupType) (*Evictions, error) {
+	members := distinct(q.Members)
 	e := &Evictions{
 		App: app.Object().Key(), Group: q.Group, GroupType: t.String(), At: q.At.UTC().Truncate(time.Second),
-		Members: len(q.Members), Removals: []Eviction{}, group: t,
+		Members: members, Removals: []Eviction{}, group: t,
 	}
 	rule, governed := app.GoverningEviction(q.Group, t)
 	if governed = governed && slices.Contains(prunable, t); governed {
@@ -130,14 +131,13 @@ func evictionsOf(app *policy.CompiledApp, q *MembersQuestion, t policy.GroupType
 		return e, nil
 	}
 	state := policy.EvictionState{
-		Group:  policy.GroupState{Type: t, Members: len(q.Members)},
+		Group:  policy.GroupState{Type: t, Members: members},
 		Recent: q.EvictedThisWeek, Budget: max(0, rule.Rule.MaxRemovalsPerDay-q.RemovedToday),
 	}
 	plan, err := policy.PlanEviction(&rule, state, each(q.Members), q.At)
 	if err != nil {
 		return nil, err
 	}
-	e.Members -= plan.Repeated
 	e.Candidates, e.Breaker = plan.Candidates, plan.Breaker
 	e.Stay = EvictionStay{plan.Stay.Admitted, plan.Stay.Admin, plan.Stay.InGrace, plan.Stay.Unknown}
 	for i := range plan.Removals {
@@ -149,6 +149,15 @@ func evictionsOf(app *policy.CompiledApp, q *MembersQuestion, t policy.GroupType
 	}
 	e.Reason = e.outcome(rule.Rule.Mode)
 	return e, nil
+}
+
+// distinct is how many accounts there are among members: pages of the vendor's list may overlap.
+func distinct(members []policy.Member) int {
+	accounts := make(map[string]struct{}, len(members))
+	for i := range members {
+		accounts[members[i].Account] = struct{}{}
+	}
+	return len(accounts)
 }
 
 // noEvictions says why there is no plan; the reason is empty if there may be one.

@@ -74,6 +74,21 @@ func TestEvictionAnswers(t *testing.T) {
 	}
 }
 
+// Pages of the vendor's list overlap where members left between two calls.
+func TestMembersThatComeTwiceCountOnce(t *testing.T) {
+	group := members("oscar", "eve", "mallory")
+	e, err := AskEvictions(read(t, "evict.yaml"), &MembersQuestion{
+		Group: "vip-1", Type: policy.TypePublic, Members: append(group, group...), At: at,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("would remove %d of %d members", len(e.Removals), len(group))
+	if e.Members != len(group) || !strings.HasPrefix(e.Breaker, want) {
+		t.Errorf("%d members, breaker %q, want %q", e.Members, e.Breaker, want)
+	}
+}
+
 func TestEvictionsMayDependOnTheType(t *testing.T) {
 	_, err := AskEvictions(read(t, "evict.yaml"), &MembersQuestion{Group: "town-1", Members: members("trudy"), At: at})
 	if err == nil || !strings.Contains(err.Error(), "name it with --type") {

@@ -146,8 +146,16 @@ func Read(path string, in io.Reader, at time.Time) (members []policy.Member, not
 func table(text []byte, path string) ([]row, error) {
 	reader := csv.NewReader(bytes.NewReader(text))
 	header, err := reader.Read()
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%s is empty: the first line names the columns, such as account,role,joined", path)
+	case err != nil:
 		return nil, fmt.Errorf("%s: read the line with the names of the columns: %w", path, err)
+	}
+	for _, name := range header {
+		if err := known(name); err != nil {
+			return nil, fmt.Errorf("%s:1: %w", path, err)
+		}
 	}
 	var rows []row
 	for {
@@ -206,10 +214,17 @@ func memberOf(m imrest.Member) policy.Member {
 	}
 }
 
+func known(column string) error {
+	if !slices.Contains(Columns, column) {
+		return fmt.Errorf("column %q is not known: use %s", column, strings.Join(Columns, ", "))
+	}
+	return nil
+}
+
 func (r *row) member(at time.Time) (policy.Member, error) {
 	for name := range r.columns {
-		if !slices.Contains(Columns, name) {
-			return policy.Member{}, fmt.Errorf("column %q is not known: use %s", name, strings.Join(Columns, ", "))
+		if err := known(name); err != nil {
+			return policy.Member{}, err
 		}
 	}
 	m := policy.Member{Account: r.columns[columnAccount], ActivityKnown: true}

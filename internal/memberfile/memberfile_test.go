@@ -45,12 +45,12 @@ func TestMembersOfEveryForm(t *testing.T) {
 func TestMembersThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	for want, text := range map[string]string{
-		`m.csv:2: column "seen" is not known: use account, role`: "account,seen\nanna,1d\n",
+		`m.csv:1: column "seen" is not known: use account, role`: "account,seen\nanna,1d\n",
 		`m.csv:3: role is "admin": use Owner, Admin or Member`:   "account,role\nanna,Admin\nbob,admin\n",
 		`m.csv:2: joined: "yesterday" is no time`:                "account,joined\nanna,yesterday\n",
 		"m.csv:2: the account is missing":                        "account,role\n,Admin\n",
 		"wrong number of fields":                                 "account,role\nanna\n",
-		"names of the columns":                                   "",
+		"is empty: the first line names the columns":             "",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "m.csv"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

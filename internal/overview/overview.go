@@ -111,6 +111,15 @@ type Input struct {
 	WaitingProblem string
 }
 
+// Keys are the keys of apps in Input.Activity.
+func Keys(apps []v1alpha1.IMApp) []types.NamespacedName {
+	keys := make([]types.NamespacedName, len(apps))
+	for i := range apps {
+		keys[i] = types.NamespacedName{Namespace: apps[i].Namespace, Name: apps[i].Name}
+	}
+	return keys
+}
+
 // New computes an Overview. The apps are in the order of the input.
 func New(in *Input) *Overview {
 	o := &Overview{Apps: []App{}, Waiting: in.Waiting, WaitingProblem: in.WaitingProblem}

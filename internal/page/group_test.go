@@ -15,7 +15,8 @@ func TestGroupSaysWhichPoliciesGovernIt(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	expect(t, body, `<h1>Group <bdi class="id">vip-berlin</bdi></h1>`, "3 policies govern this group.",
-		"When it is full, as Public, Meeting: the rule of policy vip holds, which shows who would go, and removes nobody.",
+		"When it is full, as Public, Meeting: the rule of policy vip holds, which shows who would go, and removes "+
+			"nobody.",
 		"When it is full, as Work, Community: no member is removed.", "AccountList banned",
 		"account-00000", "account-00009", "!account-00010", "There is no run of this group.",
 		"/ask?app=chat%2fprod&amp;group=vip-berlin&amp;account=account-00000&amp;trigger=Apply&amp;type=Public")

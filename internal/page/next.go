@@ -41,7 +41,7 @@ func (v *visit) again(run *v1alpha1.PruneRun) template.HTML {
 	if prunerun.Evicts(run) {
 		return v.HTML("The next look at the members, or edit of a list, makes another run.")
 	}
-	return v.HTML("The next report of the full group makes another run.")
+	return v.HTML("If the group is still full, another run is made after a pause that the rule sets.")
 }
 
 // onceApproved says what an approval starts.
@@ -89,7 +89,12 @@ func (v *visit) nextAfterEnd(run *v1alpha1.PruneRun) []template.HTML {
 			v.HTML("Its undo was requested: the leader adds the members back, while seats are free."),
 		}
 	case !prunerun.RemovedMembers(run):
-		return []template.HTML{v.HTML("It has ended, and nothing more happens.")}
+		sentences := []template.HTML{v.HTML("It has ended, and removes nobody any more.")}
+		switch end, _ := prunerun.Completion(run); end.Reason {
+		case v1alpha1.ReasonDenied, v1alpha1.ReasonExpired:
+			sentences = append(sentences, v.again(run))
+		}
+		return sentences
 	}
 	sentences := []template.HTML{
 		v.HTML("It has ended. It can be undone once, for as long as its record is kept."),

@@ -6,7 +6,6 @@ import (
 	"html/template"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -20,8 +19,6 @@ import (
 )
 
 const (
-	// asksAtOnce bounds how many apps are asked for at one time.
-	asksAtOnce = 8
 	// detailedApps is up to how many apps are shown with all that was found; of more, each has the worst.
 	detailedApps = 5
 	// plansOfNow bounds the plans that are named; the page Waiting has all.
@@ -64,7 +61,11 @@ func (s *server) now(v *visit) (*view, error) {
 		return nil, err
 	}
 	page := &nowPage{App: v.query("app"), Waiting: -1}
-	in := &overview.Input{Apps: apps, Activity: v.activity(apps)}
+	replicas := v.replicas()
+	in := &overview.Input{Apps: apps, Activity: replicaclient.AboutEach(overview.Keys(apps),
+		func(app types.NamespacedName) replicaclient.Answer[refusals.Activity] {
+			return replicas.Activity(v.request.Context(), app)
+		})}
 	namespace := s.Namespace
 	if page.App != "" {
 		namespace = choice{App: page.App}.Name().Namespace
@@ -115,32 +116,6 @@ func (v *visit) appsOfNow() ([]v1alpha1.IMApp, error) {
 	}
 	apps := make([]v1alpha1.IMApp, 1)
 	return apps, v.Client.Get(v.request.Context(), key, &apps[0])
-}
-
-// activity asks all replicas about all apps.
-func (v *visit) activity(
-	apps []v1alpha1.IMApp,
-) map[types.NamespacedName]replicaclient.Answer[refusals.Activity] {
-	answers := make([]replicaclient.Answer[refusals.Activity], len(apps))
-	replicas, places := v.replicas(), make(chan struct{}, asksAtOnce)
-	var asking sync.WaitGroup
-	for i := range apps {
-		asking.Go(func() { // ends with the context of the request at the latest
-			places <- struct{}{}
-			defer func() { <-places }()
-			answers[i] = replicas.Activity(v.request.Context(), keyOf(&apps[i]))
-		})
-	}
-	asking.Wait()
-	byApp := map[types.NamespacedName]replicaclient.Answer[refusals.Activity]{}
-	for i := range apps {
-		byApp[keyOf(&apps[i])] = answers[i]
-	}
-	return byApp
-}
-
-func keyOf(app *v1alpha1.IMApp) types.NamespacedName {
-	return types.NamespacedName{Namespace: app.Namespace, Name: app.Name}
 }
 
 // Key is the "namespace/name" of the app.

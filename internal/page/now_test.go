@@ -137,16 +137,18 @@ func TestNowNeverSaysThatAllIsWellWhereSomethingIsNotKnown(t *testing.T) {
 
 func TestNowSaysWhatWaits(t *testing.T) {
 	w := closed()
-	for i, ago := range []time.Duration{20, 3, 30, 7, 9, 8, 6} {
+	for i, hours := range []int{20, 3, 30, 7, 9, 8, 6} {
 		run := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: fmt.Sprintf("run-%d", i)}}
 		run.Spec.Approval = v1alpha1.ApprovalPending
 		run.Status.AwaitsApproval = true
 		run.Spec.GroupID = fmt.Sprintf("club-%d", i)
-		run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(noon.Add(-ago * time.Hour))}
+		made := noon.Add(-time.Duration(hours) * time.Hour)
+		run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(made)}
 		w.objects = append(w.objects, run)
 	}
 	_, body := w.visit(t, "/", "en")
-	expect(t, body, "6 plans wait for approval.", "in 4 hours", `<a href="/runs/chat/run-0"><bdi class="id">club-0</bdi></a>`, "club-6",
+	expect(t, body, "6 plans wait for approval.", "in 4 hours",
+		`<a href="/runs/chat/run-0"><bdi class="id">club-0</bdi></a>`, "club-6",
 		`<a class="button" href="/waiting">`, "!club-1" /* the last */, "!club-2" /* void */)
 }
 

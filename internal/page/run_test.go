@@ -38,7 +38,8 @@ func TestPlansThatWaitAreListedNextToBeVoidFirst(t *testing.T) {
 	var page *answer
 	calls := s.counted(func() { page = s.get("maria", "/waiting") })
 	page.says(http.StatusOK, "3 plans wait for a decision.", "1 plan is void", "club-oslo", "3 of 60", "Free seats",
-		"Remove who may not join", "No routine, so look closely: the plan would remove 3 of 60 members", "club", "in 20 hours", "U+202E")
+		"Remove who may not join", "No routine, so look closely: the plan would remove 3 of 60 members", "club",
+		"in 20 hours", "U+202E")
 	page.lacks("club-ulm", "club-bern", "club-bonn")
 	want := []string{s.path("first"), s.path("second"), s.path("third")}
 	if diff := cmp.Diff(want, page.links()); diff != "" {
@@ -138,6 +139,11 @@ func TestRunIsDenied(t *testing.T) {
 	}
 	s.run("over", "club-bern", ended)
 	s.get("maria", s.path("over")).lacks("Look again")
+	s.run("stopped", "club-ulm", func(run *v1alpha1.PruneRun) {
+		run.Status.Conditions[1].Status, run.Status.Conditions[1].Reason = "True", v1alpha1.ReasonDenied
+	})
+	s.get("maria", s.path("stopped")).says(http.StatusOK, "It has ended, and removes nobody any more.",
+		"If the group is still full, another run is made after a pause")
 }
 
 func TestMembersInFlightAreNotSaidToBeRemoved(t *testing.T) {
@@ -228,7 +234,8 @@ func TestLargePlanIsApprovedByItsNumber(t *testing.T) {
 			if got := answer.form(approve).Get("reason"); got != "I looked" {
 				t.Errorf("the reason that was typed is %q", got)
 			}
-			if got := answer.focused(); got != "members" { // browsers show the top of the page, which says nothing of it
+			// Without a focus browsers show the top of the page, which does not have what is wrong.
+			if got := answer.focused(); got != "members" {
 				t.Errorf("the field that has the focus is %q", got)
 			}
 		}
@@ -240,8 +247,11 @@ func TestLargePlanIsApprovedByItsNumber(t *testing.T) {
 			t.Errorf("status %d: %s", answer.status, textOf(answer.root))
 		}
 	}
-	s.get("maria", s.path("slip")).says(http.StatusOK, "This plan is no routine, so that a person decides: it would remove", "policy vip does not list it",
+	s.get("maria", s.path("slip")).says(http.StatusOK,
+		"This plan is no routine, so that a person decides: it would remove", "policy vip does not list it",
 		"50 admitted by the gate", "those whom the gate still refuses")
+	s.run("over", "vip", evicts, ended)
+	s.get("maria", s.path("over")).lacks("so that a person decides")
 	page := s.get("maria", s.path("large"))
 	page.says(http.StatusOK, "43 members would leave", "Show 23 more", "m39")
 }
@@ -292,6 +302,9 @@ func TestRunThatChangedUnderTheReader(t *testing.T) {
 			answer := s.post("maria", approve, form)
 			answer.says(http.StatusConflict, append(tc.says,
 				"Nothing was decided: the run was written since you saw it.", "Below is the run as it is now.")...)
+			if len(answer.posts()) == 0 {
+				answer.lacks("decide again")
+			}
 			run := s.stored("one")
 			if run.Spec.Approval == v1alpha1.ApprovalApproved {
 				t.Fatal("what was not shown is approved")

@@ -79,8 +79,8 @@ func (s *server) runs(v *visit) (*view, error) {
 	return &view{template: "runs.html", title: "Runs", data: data}, nil
 }
 
-// selectRuns selects the runs of an app and a group, or of all where one is empty. The API server compares every run with
-// the first term: few are of the group.
+// selectRuns selects the runs of an app and a group, or of all where one is empty. The API server compares every run
+// with the first term: few are of the group.
 func selectRuns(app, group string) fields.Selector {
 	var terms []fields.Selector
 	if group != "" {

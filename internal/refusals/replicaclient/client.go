@@ -23,6 +23,8 @@ import (
 )
 
 const (
+	// appsAtOnce bounds how many apps AboutEach asks about at a time.
+	appsAtOnce = 8
 	// defaultPatience is that of Options.Patience.
 	defaultPatience = 3 * time.Second
 	// maxAnswer bounds what is read of an answer: more than 10,000 refusals of the greatest ids.
@@ -125,6 +127,30 @@ func (c *Client) Activity(ctx context.Context, app types.NamespacedName) Answer[
 	return ask(ctx, c, app, "activity", nil, func(r *refusals.Activity) identity {
 		return identity{r.Replica, r.Since.UnixNano()}
 	})
+}
+
+// AboutEach asks about several apps, a few at a time.
+func AboutEach[T any](
+	apps []types.NamespacedName, ask func(types.NamespacedName) Answer[T],
+) map[types.NamespacedName]Answer[T] {
+	var (
+		asking  sync.WaitGroup
+		places  = make(chan struct{}, appsAtOnce)
+		mu      sync.Mutex
+		answers = make(map[types.NamespacedName]Answer[T], len(apps))
+	)
+	for _, app := range apps {
+		places <- struct{}{}
+		asking.Go(func() { // ends with the question
+			defer func() { <-places }()
+			answer := ask(app)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[app] = answer
+		})
+	}
+	asking.Wait()
+	return answers
 }
 
 // identity is that of a process: two of them may have one name, and one may have several addresses.
