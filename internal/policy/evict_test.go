@@ -610,7 +610,7 @@ func TestEvictHash(t *testing.T) {
 		},
 		"a policy is gone":    {func(in *Input) { in.Policies = in.Policies[:2] }, true},
 		"a policy is invalid": {func(in *Input) { in.Policies[1].Invalid = "bad" }, true},
-		"the adminAccount": {func(in *Input) { in.Apps[0].AdminAccount = "other" }, true},
+		"the adminAccount":    {func(in *Input) { in.Apps[0].AdminAccount = "other" }, true},
 		"triggers": {
 			func(in *Input) { in.Policies[1].Join.Triggers = NewTriggerSet(TriggerApply) }, true,
 		},
