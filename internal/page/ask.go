@@ -279,7 +279,7 @@ func (a *explained) ifMember(m *explain.Membership) string {
 func (a *explained) Says(o explain.Opinion) string {
 	text := map[string]string{
 		"Deny": say("denies"), "Allow": say("allows"), "NotListed": say("does not allow"),
-		"NoGate": say("admits every account"), "Nothing": say("does not speak"),
+		"NoGate": say("does not refuse it"), "Nothing": say("does not speak"),
 	}[o.Says]
 	if !o.Speaks && o.Says != "Nothing" {
 		return a.visit.T("would say: %s", a.visit.T(text))

@@ -27,7 +27,10 @@ func TestAskSaysWhyAnAccountMayJoin(t *testing.T) {
 		},
 		"allowed": {
 			[]string{"group", "vip-berlin", "account", "jared"},
-			[]string{`<bdi class="id">jared</bdi> may join`, "Policy vip allows the account."},
+			[]string{
+				`<bdi class="id">jared</bdi> may join`, "Policy vip allows the account.", "does not refuse it",
+				"!admits every account", // banned has no allow, and denies others
+			},
 			[]string{"可以加入", "策略 vip 允许该账号。"},
 		},
 		"not listed": {
