@@ -155,7 +155,8 @@ func (a *appRound) lookAtGroup(ctx context.Context, group imrest.Group) error {
 }
 
 // skip remembers a group that is left out because of a list. Those that policies name exactly are looked at by
-// VerdictChanges when the list is there.
+// VerdictChanges when the list is there. The next leader does not know the group: it begins a round, since the record
+// does not say that all groups were looked at by the present rules.
 func (a *appRound) skip(group imrest.Group, unresolved string) {
 	if !parsePosition(a.round.Position).listing || len(a.skipped) >= maxSkipped {
 		return
@@ -163,6 +164,7 @@ func (a *appRound) skip(group imrest.Group, unresolved string) {
 	if a.skipped == nil {
 		a.skipped = map[string]imrest.Group{}
 	}
+	a.round.Rules = ""
 	a.skipped[unresolved] = group
 }
 

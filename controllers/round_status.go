@@ -87,7 +87,7 @@ func (a *appRound) saveProgress(ctx context.Context, changes changeState) error 
 	if a.Now().Sub(a.saved) < roundSaves {
 		return nil
 	}
-	looked := changes.rules != "" && changes.rules != a.round.Rules && a.missed.IsZero()
+	looked := changes.rules != "" && changes.rules != a.round.Rules && a.missed.IsZero() && len(a.skipped) == 0
 	if looked {
 		a.round.Rules = changes.rules
 	}

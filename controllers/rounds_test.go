@@ -62,6 +62,31 @@ func (l *leader) works() {
 	l.examineAll(l.strangers)
 }
 
+// leading is a leader of an app with the group lounge, of which the gate admits alice alone, after its first round, and
+// when that began.
+func leading(t *testing.T) (l *leader, at time.Time) {
+	t.Helper()
+	w := newWorld(t)
+	w.room("lounge", "alice")
+	w.evicting("lounge", exactly("lounge"), "alice")
+	l, at = w.leader(), w.Clock.Now()
+	l.works()
+	w.began(at, roundRulesChanged, true)
+	return l, at
+}
+
+// leadingAll is a leader of an app whose gate admits the account alice alone to all groups, of which there are these,
+// with the members.
+func leadingAll(t *testing.T, groups []string, members ...string) *leader {
+	t.Helper()
+	w := newWorld(t)
+	for _, id := range groups {
+		w.room(id, members...)
+	}
+	w.evicting("all", v1alpha1.GroupMatcher{Type: v1alpha1.GroupMatcherAll}, "alice")
+	return w.leader()
+}
+
 func (w *world) roundStatus() *v1alpha1.EvictRound {
 	w.t.Helper()
 	var app v1alpha1.IMApp
@@ -181,12 +206,8 @@ func TestRoundIsDue(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.room("lounge", "alice")
-			w.evicting("lounge", exactly("lounge"), "alice")
-			l, at := w.leader(), w.Clock.Now()
-			l.works()
-			w.began(at, roundRulesChanged, true)
+			l, at := leading(t)
+			w := l.world
 			w.Clock.Forward(time.Minute)
 			l.works()
 
@@ -208,6 +229,19 @@ func TestRoundIsDue(t *testing.T) {
 			w.began(began, tc.why, true)
 		})
 	}
+}
+
+// The account that makes the calls is never evicted; the one that made them before may be.
+func TestRoundIsDueWhenTheAppHasAnotherAdminAccount(t *testing.T) {
+	l, at := leading(t)
+	change(l.world, &v1alpha1.IMApp{}, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.AdminAccount = "other" })
+	l.Publish()
+	l.works()
+	l.Clock.Forward(roundDebounce)
+	l.began(at, roundRulesChanged, true)
+	due := l.Clock.Now()
+	l.works()
+	l.began(due, roundRulesChanged, false) // the vendor does not know that account
 }
 
 // The status holds seconds, so that a policy may seem to be newer than the round that began because of it.
@@ -245,61 +279,48 @@ func TestNoRoundIsDue(t *testing.T) {
 	}
 	for name, happens := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.room("lounge", "alice")
-			w.evicting("lounge", exactly("lounge"), "alice")
-			l, at := w.leader(), w.Clock.Now()
-			l.works()
+			l, at := leading(t)
 			l = happens(l)
 			for range 3 {
 				l.works()
-				w.Clock.Forward(roundDebounce)
+				l.Clock.Forward(roundDebounce)
 			}
-			w.began(at, roundRulesChanged, true)
+			l.began(at, roundRulesChanged, true)
 		})
 	}
 }
 
 func TestGapDuringARoundBeginsAnother(t *testing.T) {
-	w := newWorld(t)
-	for _, id := range []string{"a", "b", "c"} {
-		w.room(id, "alice")
-	}
-	w.evicting("all", v1alpha1.GroupMatcher{Type: v1alpha1.GroupMatcherAll}, "alice")
-	l := w.leader()
+	l := leadingAll(t, []string{"a", "b", "c"}, "alice")
 	var once bool
 	l.vendor.instead(func(call sweepCall, _ *http.Request) string {
 		if call.API == labtest.ListMembers && !once {
 			once = true
-			w.Clock.Forward(time.Minute)
-			l.gap = w.Clock.Now()
+			l.Clock.Forward(time.Minute)
+			l.gap = l.Clock.Now()
 		}
 		return ""
 	})
 	l.works()
-	if r := w.began(l.gap, roundGap, true); r.Groups != 3 {
+	if r := l.began(l.gap, roundGap, true); r.Groups != 3 {
 		t.Errorf("the round is %+v", r)
 	}
 }
 
 func TestRoundJudgesByTheListAsItIsThen(t *testing.T) {
-	w := newWorld(t)
-	w.room("a", "alice", "bob")
-	w.room("b", "alice", "bob")
-	w.evicting("all", v1alpha1.GroupMatcher{Type: v1alpha1.GroupMatcherAll}, "alice")
-	l := w.leader()
+	l := leadingAll(t, []string{"a", "b"}, "alice", "bob")
 	var lists int
 	l.vendor.instead(func(call sweepCall, _ *http.Request) string {
 		if call.API == labtest.ListMembers {
 			if lists++; lists == 2 {
-				w.list("alice", "bob")
+				l.list("alice", "bob")
 			}
 		}
 		return ""
 	})
 	l.works()
-	w.hasEvictions("a Round") // which finds bob admitted when it is planned
-	if r := w.roundStatus(); r.Groups != 2 || r.Runs != 1 {
+	l.hasEvictions("a Round") // which finds bob admitted when it is planned
+	if r := l.roundStatus(); r.Groups != 2 || r.Runs != 1 {
 		t.Errorf("the round is %+v", r)
 	}
 }
@@ -322,24 +343,40 @@ func TestRoundWaitsWhileTheAppIsSuspended(t *testing.T) {
 	w.hasEvictions("lounge Round")
 }
 
-func TestRoundLeavesOutGroupsWhoseListIsGone(t *testing.T) {
-	w := newWorld(t)
-	w.room("vip-1", "alice", "mallory")
-	w.evicting("vip", beginningWith("vip-"), "alice")
-	w.Remove(&v1alpha1.AccountList{}, "members")
-	w.Publish()
-	l, at := w.leader(), w.Clock.Now()
-	l.works()
-	w.began(at, roundRulesChanged, true)
-	w.Clock.Forward(time.Hour)
-	l.works()
-	w.hasEvictions()
-	labtest.Must(t, w.Client.Create(t.Context(), newList(w.Namespace, "members", nil, "alice")))
-	w.Publish()
-	l.works()
-	w.Clock.Forward(roundDebounce)
-	l.works()
-	w.hasEvictions("vip-1 Round")
+func TestRoundComesBackToGroupsWhoseListWasGone(t *testing.T) {
+	tests := map[string]func(l *leader) *leader{
+		"by the same leader": func(l *leader) *leader { return l },
+		"by the next leader": func(l *leader) *leader {
+			l.endTerm(l.process)
+			return l.leader()
+		},
+	}
+	for name, leads := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.room("vip-1", "alice", "mallory")
+			w.evicting("vip", beginningWith("vip-"), "alice")
+			w.Remove(&v1alpha1.AccountList{}, "members")
+			w.Publish()
+			l, at := w.leader(), w.Clock.Now()
+			l.works()
+			w.began(at, roundRulesChanged, true)
+			w.Clock.Forward(roundSaves)
+			l.works() // and records what was looked at
+			l = leads(l)
+			for range 3 {
+				w.Clock.Forward(roundDebounce)
+				l.works()
+			}
+			w.hasEvictions()
+			labtest.Must(t, w.Client.Create(t.Context(), newList(w.Namespace, "members", nil, "alice")))
+			w.Publish()
+			l.works()
+			w.Clock.Forward(roundDebounce)
+			l.works()
+			w.hasEvictions("vip-1 Round")
+		})
+	}
 }
 
 func TestRoundIsForgottenWithTheLastPolicyThatEvicts(t *testing.T) {

@@ -36,8 +36,9 @@ const (
 // them, and changed verdicts and rounds find them. Each is kept in memory until it has been a member for the grace of
 // the rule, as it is then, and until its group may have a run; those of one group have a run together.
 //
-// A process that is told to end makes the runs at once, since a run waits for grace itself. What a process that was
-// killed kept, or had no room for, is found by the next round.
+// A process that is told to end makes the runs at once, since a run waits for grace itself, and meanwhile holds up the
+// other evictions of its group. So accounts that are in grace for longer than the interval are left to the next round,
+// which comes before that ends. It also finds what a process that was killed kept, or had no room for.
 type Strangers struct {
 	// Client reads PruneRuns from the cache and creates them; Live reads them from the API server.
 	Client    client.Client
@@ -274,17 +275,25 @@ func (s *Strangers) examine(ctx context.Context, key prunerun.Key, ending bool) 
 	if group.size() == 0 {
 		return 0, nil
 	}
-	order, ready := group.order(key, rule.Rule.Grace, s.Now(), ending)
-	if wait := ready.Sub(s.Now()); wait > 0 && !ending {
+	now := s.Now()
+	horizon := now
+	if interval, _ := app.EvictInterval(); ending {
+		horizon = now.Add(interval)
+	}
+	order, ready := group.order(key, rule.Rule.Grace, horizon)
+	switch wait := ready.Sub(now); {
+	case wait > 0 && !ending:
 		return min(wait, pendingRecheck), nil // in steps, since edits and the clock may change it
+	case len(order.accounts) == 0 && group.whole.IsZero():
+		return 0, nil // and the next round finds them
 	}
 	return s.make(ctx, group, &order, app, len(rule.Unresolved) > 0)
 }
 
-// order returns the run that the group needs, and when it is to be made: when the grace of the first account ends, or,
-// if that of others ends soon after, with the last of these.
+// order returns the run that the group needs, with the accounts whose grace ends by the horizon, and when it is to be
+// made: when the grace of the first account ends, or, if that of others ends soon after, with the last of these.
 func (g *strangeGroup) order(
-	key prunerun.Key, grace time.Duration, now time.Time, ending bool,
+	key prunerun.Key, grace time.Duration, horizon time.Time,
 ) (o order, ready time.Time) {
 	accounts := slices.SortedFunc(maps.Keys(g.joined), func(a, b string) int {
 		if c := g.joined[a].Compare(g.joined[b]); c != 0 {
@@ -303,7 +312,7 @@ func (g *strangeGroup) order(
 		if until.After(ready) && !until.After(last) {
 			ready = until
 		}
-		if ending || !until.After(now) {
+		if !until.After(horizon) {
 			o.accounts = append(o.accounts, account)
 		}
 	}

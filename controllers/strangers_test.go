@@ -267,6 +267,23 @@ func TestProcessThatEndsMakesTheRunsOfThoseInGrace(t *testing.T) {
 	}
 }
 
+// A run with an account that is long in grace would hold up the other evictions of its group until that has ended.
+func TestProcessThatEndsLeavesLongGraceToTheRound(t *testing.T) {
+	w := newWorld(t)
+	w.evicting("lounge", exactly("lounge"), "alice")
+	change(w, &v1alpha1.GroupPolicy{}, "lounge", func(p *v1alpha1.GroupPolicy) { p.Spec.Join.Evict.Grace = "7d" })
+	w.Publish()
+	s := w.strangers()
+	ends := func() { s.flush(t.Context()) }
+	s.Leaked(w.leak("mallory"))
+	ends()
+	w.hasEvictions()
+	w.Clock.Forward(6*24*time.Hour + time.Minute) // less than an interval is left
+	s.Leaked(w.leak("oscar"))
+	ends()
+	w.hasEvictions("lounge Leak mallory")
+}
+
 func TestStrangersAreBounded(t *testing.T) {
 	w := newWorld(t)
 	w.evicting("lounge", exactly("lounge"), "alice")

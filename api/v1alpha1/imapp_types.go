@@ -228,7 +228,8 @@ type EvictRound struct {
 	LastTookSeconds int64 `json:"lastTookSeconds,omitempty"`
 
 	// why is what the round was started by: Interval, Gap (no replica was ready
-	// for a time) or RulesChanged (a policy with join.evict is new, or was edited).
+	// for a time) or RulesChanged (a policy with join.evict is new or was edited,
+	// the adminAccount was edited, or a list that was missing is there again).
 	// No default. Example: Interval.
 	//
 	// +required
@@ -261,7 +262,8 @@ type EvictRound struct {
 	// rules identifies what was enforced when the round began, or since then when
 	// all groups that a change concerns had been looked at: the policies with
 	// join.evict, and what the gates of their groups say, 16 hex digits.
-	// Default: absent, not known. Example: 6f1c2a9b3d41e07f.
+	// Default: absent, not known, or groups were left out whose lists were missing
+	// or empty. Example: 6f1c2a9b3d41e07f.
 	//
 	// +optional
 	// +kubebuilder:validation:Pattern="^[0-9a-f]{16}$"

@@ -566,7 +566,7 @@ func TestEvictHash(t *testing.T) {
 	}
 	hash := func(in Input) string { return Compile(in).App(appID).EvictHash() }
 	before := hash(base())
-	if want := "2a550d8fd0a584ff"; before != want {
+	if want := "fbc35d720ba10ed1"; before != want {
 		t.Errorf("the hash is %s, and was %s once: each leader of another version begins a round",
 			before, want)
 	}
@@ -610,6 +610,7 @@ func TestEvictHash(t *testing.T) {
 		},
 		"a policy is gone":    {func(in *Input) { in.Policies = in.Policies[:2] }, true},
 		"a policy is invalid": {func(in *Input) { in.Policies[1].Invalid = "bad" }, true},
+		"the adminAccount":    {func(in *Input) { in.Apps[0].AdminAccount = "other" }, true},
 		"triggers": {
 			func(in *Input) { in.Policies[1].Join.Triggers = NewTriggerSet(TriggerApply) }, true,
 		},

@@ -49,15 +49,15 @@ func (p *parsedPolicy) resolveGate(references []*reference) ([]resolvedReference
 	return resolved, t.sum()
 }
 
-// EvictHash identifies, in 16 hex digits, what decides who is evicted: the rules, and the gates and their accounts of
-// all groups that the rules may govern. It is the same in every process.
+// EvictHash identifies, in 16 hex digits, what decides who is evicted: the rules, the gates and their accounts of all
+// groups that the rules may govern, and the adminAccount, which is never evicted. It is the same in every process.
 //
 // It may change when nothing changes for any group: it goes by the matchers of the policies, and not by group types.
 func (a *CompiledApp) EvictHash() string {
 	return a.hashGates(func(p *resolvedPolicy) fingerprint { return p.gate })
 }
 
-// EvictRulesHash is EvictHash without the accounts of lists: it changes with the policies alone.
+// EvictRulesHash is EvictHash without the accounts of lists: it changes with the policies and the adminAccount alone.
 func (a *CompiledApp) EvictRulesHash() string {
 	return a.hashGates(func(p *resolvedPolicy) fingerprint { return p.parsedPolicy.gate })
 }
@@ -78,6 +78,7 @@ func (a *CompiledApp) hashGates(gate func(*resolvedPolicy) fingerprint) string {
 		}
 	}
 	var t transcript
+	t.text(a.adminAccount)
 	t.multiset(gates)
 	return fmt.Sprintf("%016x", uint64(t.sum()))
 }

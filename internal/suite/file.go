@@ -67,17 +67,15 @@ type Join struct {
 	type_   policy.GroupType
 }
 
-// Prune asks who is removed from a full group.
-type Prune struct {
+// planned is what a prune and an evict have in common: a group for which a run is planned.
+type planned struct {
 	App       string `json:"app,omitempty"`
 	Group     string `json:"group"`
 	GroupType string `json:"groupType"`
 	// Members are those of the group: the path of a CSV or YAML file, relative to this file, or the members themselves.
 	Members memberfile.List `json:"members"`
-	// MaxMembers is the limit of the group. Default: as many as there are members, so that the group is full.
-	MaxMembers int `json:"maxMembers,omitempty"`
-	// RemovedToday is how many members the policy removed in the last 24 hours, which counts against its
-	// maxRemovalsPerDay. Default: 0.
+	// RemovedToday is how many members the policy removed in the last 24 hours for the same purpose, which counts
+	// against its maxRemovalsPerDay. Default: 0.
 	RemovedToday int `json:"removedToday,omitempty"`
 	// At is the time of the run, in RFC 3339. Default: now.
 	At string `json:"at,omitempty"`
@@ -85,23 +83,19 @@ type Prune struct {
 	type_ policy.GroupType
 }
 
+// Prune asks who is removed from a full group.
+type Prune struct {
+	planned `json:",inline"`
+	// MaxMembers is the limit of the group. Default: as many as there are members, so that the group is full.
+	MaxMembers int `json:"maxMembers,omitempty"`
+}
+
 // Evict asks which members of a group are evicted, since its gate refuses them.
 type Evict struct {
-	App       string `json:"app,omitempty"`
-	Group     string `json:"group"`
-	GroupType string `json:"groupType"`
-	// Members are all of the group, as in a prune.
-	Members memberfile.List `json:"members"`
+	planned `json:",inline"`
 	// EvictedThisWeek is how many members of the group were evicted without an approval in the last 7 days, which the
 	// breaker adds. Default: 0.
 	EvictedThisWeek int `json:"evictedThisWeek,omitempty"`
-	// RemovedToday is how many members the policy evicted in the last 24 hours, which counts against its
-	// maxRemovalsPerDay. Default: 0.
-	RemovedToday int `json:"removedToday,omitempty"`
-	// At is the time of the run, in RFC 3339. Default: now.
-	At string `json:"at,omitempty"`
-
-	type_ policy.GroupType
 }
 
 // Expectation is what the answer has to be. What is left out is not compared.
@@ -284,23 +278,34 @@ func (c *Case) completeJoin(now time.Time) *badField {
 		oneOf("expect.reason", e.Reason, joinReasons()...))
 }
 
-func (c *Case) completePrune(now time.Time) *badField {
-	p, e := c.Prune, c.Expect
+// completePlanned checks what a prune and an evict have in common; field is which of them it is.
+func (c *Case) completePlanned(field string, p *planned, now time.Time) *badField {
 	if p.Group == "" {
-		return &badField{"prune", "set group"}
+		return &badField{field, "set group"}
 	}
 	if p.type_ = policy.ParseGroupType(p.GroupType); p.type_ == policy.TypeUnknown {
-		return &badField{"prune.groupType", unknownType(p.GroupType)}
+		return &badField{field + ".groupType", unknownType(p.GroupType)}
 	}
-	if p.MaxMembers < 0 || p.RemovedToday < 0 {
-		return &badField{"prune", "maxMembers and removedToday must not be negative"}
+	if p.RemovedToday < 0 {
+		return &badField{field, "removedToday must not be negative"}
 	}
 	if p.Members.IsZero() {
-		return &badField{"prune.members", "name a CSV or YAML file in members, or list the members there"}
+		return &badField{field + ".members", "name a CSV or YAML file in members, or list the members there"}
 	}
 	var problem string
 	if c.at, problem = timeOf(p.At, now); problem != "" {
-		return &badField{"prune.at", problem}
+		return &badField{field + ".at", problem}
+	}
+	return oneOf("expect.mode", c.Expect.Mode, "Preview", "Approve", "Enforce")
+}
+
+func (c *Case) completePrune(now time.Time) *badField {
+	p, e := c.Prune, c.Expect
+	if wrong := c.completePlanned("prune", &p.planned, now); wrong != nil {
+		return wrong
+	}
+	if p.MaxMembers < 0 {
+		return &badField{"prune", "maxMembers must not be negative"}
 	}
 	if e.answersJoin() {
 		return &badField{"expect", "verdict, code, message, step and audit are answers to a join, not to a prune"}
@@ -323,28 +328,16 @@ func (c *Case) completePrune(now time.Time) *badField {
 	if e.Breaker != nil {
 		return &badField{"expect.breaker", "breaker is an answer to an evict, not to a prune"}
 	}
-	return firstOf(
-		oneOf("expect.mode", e.Mode, "Preview", "Approve", "Enforce"),
-		oneOf("expect.reason", e.Reason, pruneReasons...))
+	return oneOf("expect.reason", e.Reason, pruneReasons...)
 }
 
 func (c *Case) completeEvict(now time.Time) *badField {
 	q, e := c.Evict, c.Expect
-	if q.Group == "" {
-		return &badField{"evict", "set group"}
+	if wrong := c.completePlanned("evict", &q.planned, now); wrong != nil {
+		return wrong
 	}
-	if q.type_ = policy.ParseGroupType(q.GroupType); q.type_ == policy.TypeUnknown {
-		return &badField{"evict.groupType", unknownType(q.GroupType)}
-	}
-	if q.EvictedThisWeek < 0 || q.RemovedToday < 0 {
-		return &badField{"evict", "evictedThisWeek and removedToday must not be negative"}
-	}
-	if q.Members.IsZero() {
-		return &badField{"evict.members", "name a CSV or YAML file in members, or list the members there"}
-	}
-	var problem string
-	if c.at, problem = timeOf(q.At, now); problem != "" {
-		return &badField{"evict.at", problem}
+	if q.EvictedThisWeek < 0 {
+		return &badField{"evict", "evictedThisWeek must not be negative"}
 	}
 	if e.answersJoin() || e.Protected != nil {
 		return &badField{
@@ -352,10 +345,7 @@ func (c *Case) completeEvict(now time.Time) *badField {
 				"use removals, stays, reason, policy, mode and breaker",
 		}
 	}
-	wrong := []*badField{
-		oneOf("expect.mode", e.Mode, "Preview", "Approve", "Enforce"),
-		oneOf("expect.reason", e.Reason, evictReasons...),
-	}
+	wrong := []*badField{oneOf("expect.reason", e.Reason, evictReasons...)}
 	for i := range e.Removals {
 		field := fmt.Sprintf("expect.removals[%d].reason", i)
 		wrong = append(wrong, oneOf(field, e.Removals[i].Reason, removalReasons...))
