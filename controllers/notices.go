@@ -203,8 +203,8 @@ func (n *Notices) recordOutcome(ctx context.Context, run *v1alpha1.PruneRun, out
 	}
 }
 
-// record writes into the status of run, under optimistic lock. With an error run is as it was. What is not recorded must
-// not be sent: each change of the leader would send it again.
+// record writes into the status of run, under optimistic lock. With an error run is as it was. What is not recorded
+// must not be sent: each change of the leader would send it again.
 func (n *Notices) record(ctx context.Context, run *v1alpha1.PruneRun, outcome notices.Outcome) error {
 	next := run.DeepCopy()
 	prunerun.SetNotice(next, n.To, outcome.Result, outcome.Message, n.Now())
@@ -243,7 +243,8 @@ func setUpNotices(mgr manager.Manager, c Config, leader *term.Term, clients *imc
 	return nil
 }
 
-// noticePauses hold notices back from receivers that fail, so that a thousand plans make a few attempts, not a thousand.
+// noticePauses hold notices back from receivers that fail, so that a thousand plans make a few attempts, not a
+// thousand.
 type noticePauses struct {
 	mu     sync.Mutex
 	pauses map[string]*noticePause

@@ -31,8 +31,8 @@ type messageContent struct {
 }
 
 // SendGroupMessage sends a message into a group, as the admin account (send_group_msg, page 34959). It lets all calls
-// of runs go first, as Groups does. No attempt starts after notAfter, or once ctx has ended; one that has started goes on
-// to its end, and is not repeated if it may have taken effect. See HadNoEffect.
+// of runs go first, as Groups does. No attempt starts after notAfter, or once ctx has ended; one that has started goes
+// on to its end, and is not repeated if it may have taken effect. See HadNoEffect.
 func (c *Client) SendGroupMessage(ctx context.Context, m Message, notAfter time.Time) error {
 	return c.do(ctx, call{
 		api: apiSendMessage, notAfter: notAfter, once: true, sweep: true, finishes: true,
