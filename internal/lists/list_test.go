@@ -175,8 +175,8 @@ func isCached(options []client.GetOption) bool {
 	return all.Raw != nil && all.Raw.ResourceVersion == "0"
 }
 
-// wantCacheCaughtUp waits until the API server answers from its cache with what etcd holds: an edit that it answers from
-// an older one asks once more.
+// wantCacheCaughtUp waits until the API server answers from its cache with what etcd holds: an edit that reads an older
+// one asks once more.
 func wantCacheCaughtUp(t *testing.T, l *List) {
 	t.Helper()
 	c := labtest.Client(t)
