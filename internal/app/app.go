@@ -137,6 +137,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := a.newManager(); err != nil {
 		return nil, err
 	}
+	if err := o.Webhook.Check(); err != nil {
+		o.Log.WithName("notices").Error(err, "No notice can be sent to the webhook until its files can be read")
+	}
 	health := new(callbackhealth.Recorder)
 	running, err := controllers.Setup(ctx, a.manager, controllers.Config{
 		Store:         a.Store,

@@ -33,15 +33,14 @@ type WebhookOptions struct {
 
 // Webhook sends notices to a receiver that the operator of the cluster has named.
 type Webhook struct {
-	url        *url.URL
-	secretFile string
-	client     *http.Client
-	page       string
-	now        func() time.Time
+	url                *url.URL
+	secretFile, caFile string
+	page               string
+	now                func() time.Time
 }
 
 // NewWebhook returns a webhook, nil without a URL, or what is wrong with the options. page is the URL of the page, or
-// empty.
+// empty. The files are not read yet.
 func NewWebhook(o WebhookOptions, page string, now func() time.Time) (*Webhook, error) {
 	switch {
 	case o == WebhookOptions{}:
@@ -55,26 +54,43 @@ func NewWebhook(o WebhookOptions, page string, now func() time.Time) (*Webhook, 
 	if err != nil {
 		return nil, fmt.Errorf("--notice-webhook-url: %w", err)
 	}
-	if _, err := readSecrets(o.SecretFile); err != nil {
-		return nil, fmt.Errorf("--notice-webhook-secret-file: %w", err)
+	return &Webhook{url: u, secretFile: o.SecretFile, caFile: o.CAFile, page: page, now: now}, nil
+}
+
+// Check returns what is wrong with the files of the webhook, nil if there is no webhook. Until that is mended no notice
+// is sent, and the status of each run says so. It must not keep a process from answering callbacks.
+func (w *Webhook) Check() error {
+	if w == nil {
+		return nil
 	}
-	roots, err := readCAs(o.CAFile)
+	_, _, err := w.read()
+	return err
+}
+
+// read reads the files, before each notice: new contents need no restart.
+func (w *Webhook) read() (secrets, *x509.CertPool, error) {
+	keys, err := readSecrets(w.secretFile)
 	if err != nil {
-		return nil, fmt.Errorf("--notice-webhook-ca-file: %w", err)
+		return nil, nil, fmt.Errorf("--notice-webhook-secret-file: %w", err)
 	}
-	return &Webhook{
-		url: u, secretFile: o.SecretFile, page: page, now: now,
-		client: &http.Client{
-			Transport: &http.Transport{
-				Proxy:           http.ProxyFromEnvironment,
-				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-				// Notices are rare, and a connection that the receiver has closed meanwhile is one doubt more.
-				DisableKeepAlives: true,
-			},
-			// A redirect would carry the notice to a host that was not named.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	roots, err := readCAs(w.caFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--notice-webhook-ca-file: %w", err)
+	}
+	return keys, roots, nil
+}
+
+func newClient(roots *x509.CertPool) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:           http.ProxyFromEnvironment,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			// Notices are rare, and a connection that the receiver has closed meanwhile is one doubt more.
+			DisableKeepAlives: true,
 		},
-	}, nil
+		// A redirect would carry the notice to a host that was not named.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func readCAs(path string) (*x509.CertPool, error) {
@@ -94,9 +110,9 @@ func readCAs(path string) (*x509.CertPool, error) {
 
 // Send sends the notice about a run whose plan awaits approval, once.
 func (w *Webhook) Send(ctx context.Context, run *v1alpha1.PruneRun) Outcome {
-	keys, err := readSecrets(w.secretFile) // again, so that a new secret needs no restart
+	keys, roots, err := w.read()
 	if err != nil {
-		return notSent(err, "The manager cannot read the secret of the webhook.")
+		return notSent(err, "The manager cannot read the secret of the webhook, or its CA.")
 	}
 	now := w.now()
 	event := NewEvent(run, w.page, now)
@@ -118,7 +134,7 @@ func (w *Webhook) Send(ctx context.Context, run *v1alpha1.PruneRun) Outcome {
 	request.Header.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
 	request.Header.Set("User-Agent", "groupgate")
 	keys.sign(request.Header, event.ID, now, body)
-	answer, err := w.client.Do(request)
+	answer, err := newClient(roots).Do(request)
 	if err != nil {
 		return failed(err, begun.Load())
 	}

@@ -268,6 +268,20 @@ func TestSecretIsReplacedWithoutARestart(t *testing.T) {
 	checkOutcome(t, w.Send(t.Context(), waiting()), v1alpha1.NoticeResultNotSent, "cannot read the secret")
 }
 
+// A manager that does not start answers no callback, and everybody gets in.
+func TestMissingFilesOfTheWebhookDoNotKeepTheManagerFromStarting(t *testing.T) {
+	missing := write(t, "") + "x"
+	w, err := notices.NewWebhook(notices.WebhookOptions{
+		URL: "https://hooks.example.com", SecretFile: missing, CAFile: missing,
+	}, "", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Check() == nil {
+		t.Error("nothing is said to be wrong")
+	}
+}
+
 func TestWebhookOptionsAreChecked(t *testing.T) {
 	good := write(t, secret)
 	many := write(t, strings.Repeat(secret+"\n", 3))
@@ -297,15 +311,23 @@ func TestWebhookOptionsAreChecked(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := notices.NewWebhook(tc.options, "", time.Now)
+			w, err := notices.NewWebhook(tc.options, "", time.Now)
+			if err == nil {
+				err = w.Check()
+				checkOutcome(t, w.Send(t.Context(), waiting()), v1alpha1.NoticeResultNotSent, "cannot read the secret")
+			}
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "t0p") ||
 				strings.Contains(err.Error(), secret) {
 				t.Errorf("error %v, want one about %q without secrets", err, tc.want)
 			}
 		})
 	}
-	if w, err := notices.NewWebhook(notices.WebhookOptions{}, "", time.Now); w != nil || err != nil {
+	if w, err := notices.NewWebhook(notices.WebhookOptions{}, "", time.Now); w != nil || err != nil || w.Check() != nil {
 		t.Errorf("without flags: %v, %v", w, err)
+	}
+	allRight := notices.WebhookOptions{URL: at, SecretFile: good}
+	if w, err := notices.NewWebhook(allRight, "", time.Now); err != nil || w.Check() != nil {
+		t.Errorf("with the right files: %v", err)
 	}
 }
 
