@@ -182,12 +182,17 @@ func (p *pruning) beside(ctx context.Context) error {
 	}
 	table := p.results.table(
 		fmt.Sprintf("Full groups of 200 that are pruned beside a round, at %d requests a second:", besideRate),
-		"round", "groups one after the other", "median to the first removal", "worst",
+		"round", "groups one after the other", "mean to the first removal", "median", "worst",
 		fmt.Sprintf("%d groups at once, median of %d", besideRuns, besideTurns))
 	for with, name := range []string{"none", "under way"} {
 		slices.Sort(single[with])
 		slices.Sort(all[with])
-		table.add(name, len(single[with]), seconds(single[with][len(single[with])/2]),
+		var sum time.Duration
+		for _, took := range single[with] {
+			sum += took
+		}
+		n := len(single[with])
+		table.add(name, n, seconds(sum/time.Duration(n)), seconds(single[with][n/2]),
 			seconds(single[with][len(single[with])-1]), seconds(all[with][len(all[with])/2]))
 	}
 	return nil

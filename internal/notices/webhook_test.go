@@ -322,7 +322,8 @@ func TestWebhookOptionsAreChecked(t *testing.T) {
 			}
 		})
 	}
-	if w, err := notices.NewWebhook(notices.WebhookOptions{}, "", time.Now); w != nil || err != nil || w.Check() != nil {
+	w, err := notices.NewWebhook(notices.WebhookOptions{}, "", time.Now)
+	if w != nil || err != nil || w.Check() != nil {
 		t.Errorf("without flags: %v, %v", w, err)
 	}
 	allRight := notices.WebhookOptions{URL: at, SecretFile: good}
