@@ -128,22 +128,23 @@ func (w *world) waits(reason string) (waiting v1alpha1.PruneRun) {
 	return waiting
 }
 
-// denyPlans denies the plan that may have been made while one of two shards was gone and the other was not yet: other
-// runs of the group would wait for its approval. It returns once the run by-hand waits for anything else.
-func (w *world) denyPlans() {
+// waitsForLists waits until a run of the group waits for the lists, and returns it. It denies the plan that may have
+// been made while one of two shards was gone and the other was not yet: other runs would wait for its approval.
+func (w *world) waitsForLists() (waiting v1alpha1.PruneRun) {
 	w.t.Helper()
-	eventually(w.t, "the run by-hand to be next", func() bool {
-		next := false
+	eventually(w.t, "a run that waits for the lists", func() bool {
+		found := false
 		for _, run := range w.evictions() {
 			switch reason := reasonOf(&run); {
 			case reason == v1alpha1.ReasonAwaitingApproval && run.Spec.Approval != v1alpha1.ApprovalDenied:
 				w.kubectl("patch", "prunerun", run.Name, "--type=merge", `--patch={"spec":{"approval":"Denied"}}`)
-			case run.Name == "by-hand":
-				next = reason != "" && reason != v1alpha1.ReasonQueued
+			case reason == v1alpha1.ReasonListUnresolved:
+				waiting, found = run, true
 			}
 		}
-		return next
+		return found
 	})
+	return waiting
 }
 
 // keeps checks for some time that the group has that many members.
@@ -179,15 +180,19 @@ func TestNoMemberIsEvictedWhileAListIsUnresolved(t *testing.T) {
 			w := lounge(t, "")
 			slip(w)
 			w.evict("by-hand")
-			w.denyPlans()
-			waiting := w.waits("ListUnresolved")
+			waiting := w.waitsForLists()
 			w.keeps(wholeLounge)
 			if waiting.Status.Plan != nil {
 				t.Errorf("a run has a plan: %+v", waiting.Status.Plan)
 			}
-			// The run goes on once the lists are back: one after the other, so that it may find one of them alone.
+			// The first run of the queue goes on once the lists are back. They come one after the other, so that it may
+			// find one of them alone.
 			w.lists(listedMembers)
-			w.kubectl("wait", "prunerun/by-hand", "--for=jsonpath={.status.plan}", "--timeout="+patience.String())
+			eventually(t, "a run with a plan", func() bool {
+				return slices.ContainsFunc(w.evictions(), func(run v1alpha1.PruneRun) bool {
+					return run.Status.Plan != nil && run.Spec.Approval != v1alpha1.ApprovalDenied
+				})
+			})
 			w.keeps(wholeLounge)
 		})
 	}
