@@ -135,16 +135,20 @@ func TestNowNeverSaysThatAllIsWellWhereSomethingIsNotKnown(t *testing.T) {
 	}
 }
 
+// waits adds a plan that waits since so many hours.
+func (w *world) waits(name, group string, hours int) {
+	run := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: name}}
+	run.Spec.Approval, run.Spec.GroupID = v1alpha1.ApprovalPending, group
+	run.Status.AwaitsApproval = true
+	made := noon.Add(-time.Duration(hours) * time.Hour)
+	run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(made)}
+	w.objects = append(w.objects, run)
+}
+
 func TestNowSaysWhatWaits(t *testing.T) {
 	w := closed()
 	for i, hours := range []int{20, 3, 30, 7, 9, 8, 6} {
-		run := &v1alpha1.PruneRun{ObjectMeta: metav1.ObjectMeta{Namespace: "chat", Name: fmt.Sprintf("run-%d", i)}}
-		run.Spec.Approval = v1alpha1.ApprovalPending
-		run.Status.AwaitsApproval = true
-		run.Spec.GroupID = fmt.Sprintf("club-%d", i)
-		made := noon.Add(-time.Duration(hours) * time.Hour)
-		run.Status.Plan = &v1alpha1.PrunePlan{CreatedAt: metav1.NewTime(made)}
-		w.objects = append(w.objects, run)
+		w.waits(fmt.Sprintf("run-%d", i), fmt.Sprintf("club-%d", i), hours)
 	}
 	_, body := w.visit(t, "/", "en")
 	expect(t, body, "6 plans wait for approval.", "in 4 hours",
@@ -218,6 +222,10 @@ func TestNowIsSmall(t *testing.T) {
 			another := w.objects[1].DeepCopyObject().(*v1alpha1.IMApp)
 			another.Name = fmt.Sprintf("community-of-region-%02d", i)
 			w.objects = append(w.objects, another)
+		}
+		for i := range plansOfNow + 1 {
+			name := fmt.Sprintf("community-of-region-%02d-0123456789abcdef-evict-1", i)
+			w.waits(name, fmt.Sprintf("@TGS#_@TGS#cQVLVHIM62CJ-%02d", i), i)
 		}
 		change(w)
 		for _, language := range []string{"en", "zh-CN"} {
