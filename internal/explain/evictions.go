@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/groupgate/groupgate/api/v1alpha1"
+	"github.com/groupgate/groupgate/internal/accounts"
 	"github.com/groupgate/groupgate/internal/manifests"
 	"github.com/groupgate/groupgate/internal/policy"
 )
@@ -152,12 +153,14 @@ func evictionsOf(app *policy.CompiledApp, q *MembersQuestion, t policy.GroupType
 }
 
 // distinct is how many accounts there are among members: pages of the vendor's list may overlap.
-func distinct(members []policy.Member) int {
-	accounts := make(map[string]struct{}, len(members))
+func distinct(members []policy.Member) (n int) {
+	listed := accounts.NewDedup(len(members))
 	for i := range members {
-		accounts[members[i].Account] = struct{}{}
+		if listed.Add(members[i].Account) {
+			n++
+		}
 	}
-	return len(accounts)
+	return n
 }
 
 // noEvictions says why there is no plan; the reason is empty if there may be one.
