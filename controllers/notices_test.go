@@ -469,10 +469,16 @@ func TestMessageIsWithheldFromTheGroupOfThePlan(t *testing.T) {
 
 	// Once the app names another group, that is told.
 	w.Group("moderators", 1, 0)
+	w.wantNoticeAfterEdit(n)
+}
+
+// wantNoticeAfterEdit lets the app name the group moderators, which is told then.
+func (w *world) wantNoticeAfterEdit(n *Notices) {
+	w.t.Helper()
 	app := &v1alpha1.IMApp{}
 	change(w, app, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Notify.Group = "moderators" })
-	if got := n.ofApp(t.Context(), app); len(got) != 1 {
-		t.Errorf("an edit enqueues %v", got)
+	if got := n.ofApp(w.t.Context(), app); len(got) != 1 {
+		w.t.Errorf("an edit enqueues %v", got)
 	}
 	w.mustNotice(n, "run")
 	w.wantNotice("run", toGroup, v1alpha1.NoticeResultSent, "")
@@ -489,13 +495,7 @@ func TestGroupThatDoesNotExistIsCorrected(t *testing.T) {
 		t.Error("it is not tried again")
 	}
 	w.wantNotice("run", toGroup, v1alpha1.NoticeResultNotSent, "10010")
-	app := &v1alpha1.IMApp{}
-	change(w, app, labtest.App, func(app *v1alpha1.IMApp) { app.Spec.Notify.Group = "moderators" })
-	if got := n.ofApp(t.Context(), app); len(got) != 1 {
-		t.Errorf("an edit enqueues %v", got)
-	}
-	w.mustNotice(n, "run")
-	w.wantNotice("run", toGroup, v1alpha1.NoticeResultSent, "")
+	w.wantNoticeAfterEdit(n)
 }
 
 // The next leader must not wait for the turn of a message, which is minutes away at a low rate.
