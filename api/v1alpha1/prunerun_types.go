@@ -646,8 +646,8 @@ type PruneUndo struct {
 	Accounts []RestoredAccount `json:"accounts,omitempty"`
 }
 
-// PruneDecisions says who approved, denied and undid a run, and when. An empty decision was made by an unknown user, for an
-// unknown reason.
+// PruneDecisions says who approved, denied and undid a run, and when. An empty decision was made by an unknown user, for
+// an unknown reason.
 type PruneDecisions struct {
 	// approved is who let a run in mode Approve carry out its plan.
 	// Default: absent, not approved. Example: {by: alice@example.com, reason:
